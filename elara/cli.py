@@ -1,0 +1,193 @@
+"""The command line: `elara run`, `elara status`, `elara verify`, `elara serve`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from elara import pipeline
+from elara.workspace import ParameterError, Workspace, WorkspaceError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From open medical text to a medical LoRA adapter that can be inspected and audited.",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+WorkspaceOption = Annotated[
+    str, typer.Option("--workspace", "-w", help="Folder for everything a run reads and leaves.")
+]
+ProfileOption = Annotated[str, typer.Option("--profile", help="laptop or gpu.")]
+ParameterOption = Annotated[
+    list[str],
+    typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="name=value or stage.name=value."),
+]
+LocalFilesOption = Annotated[
+    str, typer.Option("--local-files", help="Collect from this folder, not from the sample.")
+]
+NotebooksOption = Annotated[
+    Path, typer.Option("--notebooks", help="Folder of the numbered notebooks.")
+]
+
+
+def _plan(
+    workspace: str, profile: str, parameters: list[str], local_files: str, notebooks: Path
+) -> pipeline.Plan:
+    values: dict[str, str] = {}
+    for item in parameters:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ParameterError(f"`{item}` is not NAME=VALUE.")
+        values[name.strip()] = value.strip()
+    if local_files:
+        values["local_files"] = local_files
+    if values.get("local_files"):
+        # the notebooks run in their own folder; the path was meant from here
+        values["local_files"] = str(Path(values["local_files"]).expanduser().resolve())
+    return pipeline.make_plan(
+        Workspace(workspace), profile=profile, parameters=values, folder=notebooks
+    )
+
+
+@app.command()
+def run(
+    workspace: WorkspaceOption = "",
+    profile: ProfileOption = "laptop",
+    parameter: ParameterOption = [],  # noqa: B006 - typer copies it
+    local_files: LocalFilesOption = "",
+    start: Annotated[str, typer.Option("--from", help="Begin here: 4, 04-expand, expand.")] = "",
+    only: Annotated[str, typer.Option("--only", help="Just this notebook.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Run fresh notebooks too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
+    book: Annotated[bool, typer.Option("--book", help="Render the book afterwards.")] = False,
+    notebooks: NotebooksOption = pipeline.NOTEBOOKS,
+) -> None:
+    """Run the numbered notebooks that are not fresh, in order."""
+    started = time.monotonic()
+    plan = _plan(workspace, profile, parameter, local_files, notebooks)
+    chosen = pipeline.select(plan, start=start, only=only)
+    if dry_run:
+        for state in pipeline.states(plan):
+            if state.notebook in chosen:
+                runs = force or state.status != "fresh"
+                out.print(f"{state.notebook.name}: {'would run' if runs else 'fresh'}", end="")
+                out.print(escape(f" ({state.why or state.status})" if runs else ""))
+        return
+    try:
+        pipeline.run(plan, chosen, force=force, report=lambda line: out.print(escape(line)))
+    except KeyboardInterrupt:
+        err.print("Interrupted. Run the same command again: it continues with this notebook.")
+        raise typer.Exit(130) from None
+    if book:
+        builder = pipeline.PACKAGE.parent / "book" / "build.py"
+        command = [sys.executable, str(builder), "--workspace", str(plan.workspace.root)]
+        if code := subprocess.run(command, check=False).returncode:
+            raise typer.Exit(code)
+    _closing(plan, time.monotonic() - started)
+
+
+def _closing(plan: pipeline.Plan, seconds: float) -> None:
+    """Say where the results are and what to type next."""
+    workspace = plan.workspace
+    lines = []
+    for stage, file, what in (
+        ("train", "adapter", "Adapter"),
+        ("evaluate", "verdict.json", "Evaluation"),
+    ):
+        path = workspace.folder(stage) / file
+        if path.exists():
+            lines.append(f"{what:<11} {path}")
+    page = pipeline.PACKAGE.parent / "_build" / "html" / "index.html"
+    if page.exists():
+        lines.append(f"{'Book':<11} {page}")
+    verdict = workspace.folder("evaluate") / "verdict.json"
+    if verdict.exists():
+        import json
+
+        lines.append(f"{'Verdict':<11} {json.loads(verdict.read_text())['verdict']}")
+    lines.append(f"{'Took':<11} {seconds / 60:.1f} minutes")
+    lines.append("Next        make lab (explore), make serve (ask the adapter), elara status")
+    out.print(escape("\n" + "\n".join(lines)))
+
+
+@app.command()
+def status(
+    workspace: WorkspaceOption = "",
+    profile: ProfileOption = "laptop",
+    parameter: ParameterOption = [],  # noqa: B006 - typer copies it
+    local_files: LocalFilesOption = "",
+    notebooks: NotebooksOption = pipeline.NOTEBOOKS,
+) -> None:
+    """Show which notebooks are fresh, which are stale and why."""
+    plan = _plan(workspace, profile, parameter, local_files, notebooks)
+    table = Table(title=f"Workspace {plan.workspace.root}", title_justify="left")
+    for name in ("notebook", "status", "why", "rows", "seconds"):
+        table.add_column(name, justify="right" if name in ("rows", "seconds") else "left")
+    colours = {"fresh": "green", "stale": "yellow", "failed": "red", "never run": "dim"}
+    for state in pipeline.states(plan):
+        table.add_row(
+            state.notebook.name,
+            f"[{colours[state.status]}]{state.status}[/]",
+            escape(state.why),
+            "" if state.rows is None else f"{state.rows:,}",
+            "" if state.seconds is None else f"{state.seconds:,.0f}",
+        )
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def verify(workspace: WorkspaceOption = "") -> None:
+    """Compare every file of every finished stage with the hash in its manifest."""
+    from elara.workspace import MANIFEST, STAGES
+
+    place = Workspace(workspace)
+    finished = [s for s in STAGES if (place.folder(s) / MANIFEST).exists()]
+    if not finished:
+        raise WorkspaceError(f"No finished stage in {place.root}: run `elara run` first.")
+    damaged = 0
+    for stage in finished:
+        problem = place.damage(stage)
+        damaged += bool(problem)
+        files = len(place.manifest(stage)["files"])
+        out.print(escape(f"{stage}: {problem or f'{files} files as recorded'}"))
+    raise typer.Exit(1 if damaged else 0)
+
+
+@app.command()
+def serve(
+    workspace: WorkspaceOption = "",
+    host: Annotated[str | None, typer.Option(help="Address; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 8000 by default.")] = None,
+) -> None:
+    """Serve the trained adapter over HTTP until Ctrl-C."""
+    from elara import serve as room
+
+    try:
+        room.run(room.Settings.from_environment(workspace=workspace, host=host, port=port))
+    except (room.SettingsError, room.PortInUse) as error:
+        err.print(escape(f"Error: {error}"), style="red")
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Entry point: expected errors become one clear message and exit code 1."""
+    try:
+        app()
+    except (ParameterError, WorkspaceError, pipeline.NotebookError) as error:
+        err.print(escape(f"Error: {error}"), style="red")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

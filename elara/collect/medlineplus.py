@@ -1,0 +1,71 @@
+"""MedlinePlus health topics: the XML that the National Library of Medicine publishes daily."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lxml import etree
+
+from elara.collect.dates import partial_date
+from elara.collect.htmltext import html_text
+from elara.collect.languages import language_code
+from elara.collect.licences import PUBLIC_DOMAIN
+from elara.collect.parsed import Parsed
+from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of
+from elara.records import Article, Section
+
+RECORDS = ("health-topic",)
+
+
+def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+    """Read MedlinePlus health topics.
+
+    Args:
+        chunks: pieces of one XML document, in order.
+
+    Yields:
+        One `Parsed` per topic and language.
+
+    Raises:
+        PayloadError: the document breaks off; all whole records have been yielded then.
+
+    Source: https://medlineplus.gov/xml.html and, for public domain,
+        https://medlineplus.gov/about/using/usingcontent/
+    """
+    for number, record in enumerate(split_records(chunks, RECORDS)):
+        try:
+            topic = read_record(record)
+        except etree.XMLSyntaxError as error:
+            yield Parsed(record=number, status="error", reason=malformed(error))
+            continue
+        native = topic.get("id", "")
+        # The summary is HTML, escaped once more for XML.
+        summary = html_text("".join(topic.findtext("full-summary") or ""))
+        if not summary:
+            reason = "topic without a summary"
+            yield Parsed(record=number, native_id=native, status="skipped", reason=reason)
+            continue
+        article = _article(topic, native, summary)
+        yield Parsed(record=number, native_id=native, article=article, article_id=article.id)
+
+
+def _article(topic: Element, native: str, summary: str) -> Article:
+    month, _, rest = topic.get("date-created", "").partition("/")
+    day, _, year = rest.partition("/")
+    return Article(
+        id=f"medlineplus:{native}",
+        source="medlineplus",
+        title=" ".join(topic.get("title", "").split()),
+        abstract=" ".join(topic.get("meta-desc", "").split()),
+        body=[Section("", summary)],
+        language=language_code(topic.get("language", "")),
+        published=partial_date(year, month, day),
+        journal="MedlinePlus",
+        keywords=[text_of(e) for e in topic.iterfind("also-called")]
+        + [text_of(e) for e in topic.iterfind("group")],
+        mesh=[text_of(e) for e in topic.iterfind("mesh-heading/descriptor")],
+        publication_types=["Health topic"],
+        url=topic.get("url", ""),
+        licence=PUBLIC_DOMAIN,
+        redistributable=True,
+    )

@@ -1,0 +1,35 @@
+"""What every parser of this room returns: one `Parsed` per raw record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from elara.records import Article
+
+
+@dataclass(slots=True, kw_only=True)
+class Parsed:
+    """What a parser makes of one raw record, or of a whole file that holds none.
+
+    Args:
+        record: position of the record in its file, or -1 for the whole file.
+        native_id: the source's own id, where one could be read.
+        status: `article`, `skipped`, `error`, or `deletion` when the source withdraws the
+            PubMed record with this `native_id`.
+        reason: why it was skipped or what went wrong.
+        article: the article, for status `article`. An answer that belongs to another record's
+            article has none and names that article in `article_id`.
+        article_id: the article this record became or belongs to.
+        revision: among records of the same article and source the highest one is the newest.
+        file: the raw file, relative to the folder it was read from; set by the caller.
+    """
+
+    record: int
+    native_id: str = ""
+    status: Literal["article", "skipped", "error", "deletion"] = "article"
+    reason: str = ""
+    article: Article | None = None
+    article_id: str = ""
+    revision: str = ""
+    file: str = ""

@@ -1,0 +1,246 @@
+"""Stack Exchange questions with their answers: data dump (Posts.xml) and API answers."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+
+from elara.collect.dates import iso_date
+from elara.collect.htmltext import html_text
+from elara.collect.licences import licence_of
+from elara.collect.parsed import Parsed
+from elara.collect.payload import PayloadError
+from elara.collect.xmlrecords import malformed, read_record, split_rows
+from elara.records import Article, Section
+
+# PostTypeId of the dump. Source: https://meta.stackexchange.com/q/2677
+_POST_TYPES = {
+    "3": "orphaned tag wiki", "4": "tag wiki excerpt", "5": "tag wiki",
+    "6": "moderator nomination", "7": "wiki placeholder", "8": "privilege wiki",
+    "9": "article", "10": "help article", "12": "collection",
+}  # fmt: skip
+
+_HOST = re.compile(r"https?://([^/?#]+)")
+
+
+@dataclass(slots=True)
+class _Post:
+    record: int
+    number: str
+    parent: str
+    title: str
+    body: str
+    tags: list[str]
+    score: int
+    created: str
+    licence: str
+    owner: str
+    accepted: str = ""
+
+
+def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
+    """Read the Posts.xml of a Stack Exchange data dump.
+
+    Args:
+        chunks: pieces of the document, in order.
+        site: host name of the site; the dump does not say it.
+
+    Yields:
+        One `Parsed` per row: questions carry the article, answers name the article they are
+        part of. Answers come after all questions have been read.
+
+    Raises:
+        PayloadError: the document breaks off; what was whole has been yielded then.
+
+    Source: https://meta.stackexchange.com/questions/2677 (schema of the dump)
+    """
+    questions: dict[str, _Post] = {}
+    answers: dict[str, list[_Post]] = {}
+    broken: Exception | None = None
+    rows = enumerate(split_rows(chunks, "row"))
+    while True:
+        try:
+            number, row = next(rows)
+        except StopIteration:
+            break
+        except PayloadError as error:  # cut off: join what was read before saying so
+            broken = error
+            break
+        try:
+            values = read_record(row).attrib
+        except etree.XMLSyntaxError as error:
+            yield Parsed(record=number, status="error", reason=malformed(error))
+            continue
+        post = _dump_post(number, {str(k): str(v) for k, v in values.items()}, site)
+        kind = str(values.get("PostTypeId", ""))
+        if kind == "1":
+            questions[post.number] = post
+        elif kind == "2":
+            answers.setdefault(post.parent, []).append(post)
+        else:
+            name = _POST_TYPES.get(kind, f"post type {kind or 'missing'}")
+            reason = f"{name}, not a question or answer"
+            yield Parsed(record=number, native_id=post.number, status="skipped", reason=reason)
+    yield from _joined(questions, answers, site)
+    if broken:
+        raise broken
+
+
+def _dump_post(record: int, values: dict[str, str], site: str) -> _Post:
+    created = values.get("CreationDate", "")
+    return _Post(
+        record=record,
+        number=values.get("Id", ""),
+        parent=values.get("ParentId", ""),
+        title=values.get("Title", ""),
+        body=values.get("Body", ""),
+        tags=[t for t in re.split(r"[<>|]+", values.get("Tags", "")) if t],
+        score=_integer(values.get("Score", "")),
+        created=created,
+        licence=licence_of(values.get("ContentLicense") or _licence_by_date(created)),
+        owner=_attribution(site, values.get("OwnerUserId", ""), values.get("OwnerDisplayName", "")),
+        accepted=values.get("AcceptedAnswerId", ""),
+    )
+
+
+def parse_api(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+    """Read an answer of the Stack Exchange API: the wrapper object with its `items`.
+
+    Questions need `body` and `answers`, which the API sends only with a filter that asks for
+    them. Answers fetched apart are joined where their question is in the same file.
+
+    Args:
+        chunks: pieces of one JSON document.
+
+    Yields:
+        One `Parsed` per item, or a single error.
+
+    Source: https://api.stackexchange.com/docs/wrapper
+    """
+    try:
+        items = json.loads(b"".join(chunks))["items"]
+        given = [i for i in items if isinstance(i, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"not a Stack Exchange API answer ({error}): fetch it again"
+        yield Parsed(record=-1, status="error", reason=reason)
+        return
+    questions: dict[str, _Post] = {}
+    answers: dict[str, list[_Post]] = {}
+    site = ""
+    for number, item in enumerate(given):
+        native = str(item.get("question_id", ""))
+        if not native:
+            reason = f"API item with {', '.join(sorted(item)[:3])} …: not a question or answer"
+            yield Parsed(record=number, status="skipped", reason=reason)
+            continue
+        if not site and (host := _HOST.match(str(item.get("link") or ""))):
+            site = host[1]
+        try:
+            if "answer_id" in item:
+                answers.setdefault(native, []).append(_api_post(number, item, "answer_id"))
+            elif not item.get("body"):
+                reason = "question without a body: ask the API with a filter that includes bodies"
+                yield Parsed(record=number, native_id=native, status="skipped", reason=reason)
+            else:
+                # Its answers are part of the question's own record and have none themselves.
+                replies = [_api_post(-1, a, "answer_id") for a in item.get("answers") or ()]
+                questions[native] = _api_post(number, item, "question_id")
+                answers.setdefault(native, []).extend(replies)
+        except (ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
+            reason = f"API item with unexpected values ({error}): fetch it again"
+            yield Parsed(record=number, native_id=native, status="error", reason=reason)
+    yield from _joined(questions, answers, site)
+
+
+def _api_post(record: int, item: dict[str, Any], key: str) -> _Post:
+    owner = item.get("owner") or {}
+    name = html.unescape(str(owner.get("display_name", ""))) or "anonymous user"
+    seconds = int(item.get("creation_date") or 0)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    created = moment.isoformat() if seconds else ""
+    return _Post(
+        record=record,
+        number=str(item.get(key, "")),
+        parent=str(item.get("question_id", "")),
+        title=html.unescape(str(item.get("title", ""))),
+        body=str(item.get("body", "")),
+        tags=[str(t) for t in item.get("tags") or ()],
+        score=int(item.get("score") or 0),
+        created=created,
+        licence=licence_of(item.get("content_license") or _licence_by_date(created)),
+        owner=f"{name} ({owner['link']})" if owner.get("link") else name,
+        accepted=str(item.get("accepted_answer_id", "")),
+    )
+
+
+def _joined(
+    questions: dict[str, _Post], answers: dict[str, list[_Post]], site: str
+) -> Iterator[Parsed]:
+    for number, question in questions.items():
+        replies = answers.pop(number, [])
+        # Best first: the one the asker accepted, then by votes.
+        replies.sort(key=lambda a: (a.number != question.accepted, -a.score, a.number))
+        article = _article(question, replies, site)
+        yield Parsed(
+            record=question.record,
+            native_id=number,
+            article=article,
+            article_id=article.id,
+            revision=f"{len(replies):06}",
+        )
+        for reply in replies:
+            if reply.record >= 0:
+                yield Parsed(record=reply.record, native_id=reply.number, article_id=article.id)
+    for number, orphans in answers.items():
+        reason = f"answer to question {number}, which is not in this file"
+        for post in orphans:
+            yield Parsed(record=post.record, native_id=post.number, status="skipped", reason=reason)
+
+
+def _article(question: _Post, replies: list[_Post], site: str) -> Article:
+    body = [Section(question.title, html_text(question.body), "question")]
+    for reply in replies:
+        heading = f"{reply.owner}, {reply.licence}"
+        body.append(Section(heading, html_text(reply.body), "answer"))
+    # Every version of CC BY-SA lets adaptations be passed on under a later one, so the latest
+    # among the posts covers them all; each answer keeps its own in its heading.
+    licence = max(post.licence for post in [question, *replies])
+    return Article(
+        id=f"stackexchange:{site}/{question.number}",
+        source="stackexchange",
+        title=" ".join(question.title.split()),
+        body=body,
+        language="en",
+        published=iso_date(question.created),
+        journal=site,
+        keywords=question.tags,
+        authors=list(dict.fromkeys(p.owner for p in [question, *replies])),
+        publication_types=["Question and answers"],
+        url=f"https://{site}/questions/{question.number}" if "." in site else "",
+        licence=licence,
+        redistributable=True,
+    )
+
+
+def _integer(text: str) -> int:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else 0
+
+
+def _attribution(site: str, user: str, name: str) -> str:
+    if user and "." in site:
+        return f"{name or f'user {user}'} (https://{site}/users/{user})"
+    return name or (f"user {user}" if user else "anonymous user")
+
+
+def _licence_by_date(created: str) -> str:
+    """Source: https://stackoverflow.com/help/licensing."""
+    if created[:10] < "2011-04-08":
+        return "CC BY-SA 2.5"
+    return "CC BY-SA 3.0" if created[:10] < "2018-05-02" else "CC BY-SA 4.0"

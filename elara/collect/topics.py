@@ -1,0 +1,97 @@
+"""Which medical specialties an article belongs to, by the terms in `topics.yaml`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(slots=True)
+class Topics:
+    """Terms of one list of labels, ready to be matched as whole words.
+
+    Args:
+        labels: in the order of the list.
+        terms: a term as a tuple of lower-case words, to its labels.
+        lengths: first word of a term to the lengths in words of the terms that begin with it.
+    """
+
+    labels: list[str]
+    terms: dict[tuple[str, ...], list[str]]
+    lengths: dict[str, set[int]]
+
+    def of(self, title: str, keywords: Iterable[str], mesh: Iterable[str]) -> list[str]:
+        """The labels of an article.
+
+        Args:
+            title: its title.
+            keywords: its keywords. One that equals a label puts that label first.
+            mesh: its MeSH descriptors.
+
+        Returns:
+            Labels, the one with most matching terms first; ties in the order of the list.
+        """
+        keywords = list(keywords)
+        named = {k.strip().lower() for k in keywords}
+        matches = Counter(
+            label for text in (title, *keywords, *mesh) for label in self.matches(text)
+        )
+        scored = [
+            (label.lower() not in named, -matches[label], position, label)
+            for position, label in enumerate(self.labels)
+            if matches[label] or label.lower() in named
+        ]
+        return [label for *_, label in sorted(scored)]
+
+    def matches(self, text: str) -> list[str]:
+        """The labels whose terms occur in a text, once per occurrence."""
+        words = tuple(_WORD.findall(text.lower()))
+        return [
+            label
+            for start, word in enumerate(words)
+            for length in sorted(self.lengths.get(word, ()))
+            for label in self.terms.get(words[start : start + length], ())
+        ]
+
+
+@cache
+def load_topics(part: str = "specialties") -> Topics:
+    """Read a list of labels and their terms.
+
+    Args:
+        part: `specialties`, or `regions` for the terms of African health.
+    """
+    text = (Path(__file__).parent / "topics.yaml").read_text(encoding="utf-8")
+    listed: dict[str, list[str]] = yaml.safe_load(text)[part]
+    terms: dict[tuple[str, ...], list[str]] = {}
+    for label, words in listed.items():
+        for term in dict.fromkeys([*words, label]):
+            terms.setdefault(tuple(_WORD.findall(term.lower())), []).append(label)
+    lengths: dict[str, set[int]] = {}
+    for split in terms:
+        lengths.setdefault(split[0], set()).add(len(split))
+    return Topics(list(listed), terms, lengths)
+
+
+def african_health(articles: pl.DataFrame) -> pl.DataFrame:
+    """The articles about health in Africa.
+
+    Args:
+        articles: a table with the columns of `Article`.
+
+    Returns:
+        The rows whose title, keywords or MeSH name the continent or one of its countries.
+    """
+    regions = load_topics("regions")
+    rows = articles.select("title", "keywords", "mesh").iter_rows()
+    kept = [bool(regions.of(title, keywords, mesh)) for title, keywords, mesh in rows]
+    return articles.filter(pl.Series(kept, dtype=pl.Boolean))

@@ -1,0 +1,206 @@
+"""Pages of the CDC and the WHO, as served."""
+
+from __future__ import annotations
+
+import codecs
+import copy
+import hashlib
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from urllib.parse import urljoin, urlsplit
+
+from lxml import etree
+from lxml.html import HTMLParser, document_fromstring
+
+from elara.collect.dates import iso_date
+from elara.collect.languages import language_code
+from elara.collect.licences import PUBLIC_DOMAIN, UNKNOWN, licence_of, redistributable
+from elara.collect.parsed import Parsed
+from elara.collect.pubmed import plain_doi
+from elara.collect.xmlrecords import Element, keep_exponents, text_of
+from elara.records import Article, Section
+
+# Host to source, publisher and the licence of a page that states none of its own.
+# Sources: https://www.cdc.gov/other/agencymaterials.html, https://www.who.int/about/policies/publishing/copyright
+_SITES = {
+    "cdc.gov": ("cdc", "Centers for Disease Control and Prevention", PUBLIC_DOMAIN),
+    "who.int": ("who", "World Health Organization", "CC-BY-NC-SA-3.0-IGO"),
+}
+_CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_-]+)""", re.IGNORECASE)
+# Only the address bar's title carries the name of the site, so it comes last.
+_TITLES = ("og:title", "citation_title", "dc.title", "dcterms.title", "title")
+_NOT_TEXT = {"references", "related links"}
+_DATES = (
+    "citation_publication_date", "citation_date", "dcterms.issued", "dc.date",
+    "article:published_time", "date",
+)  # fmt: skip
+_RIGHTS = ("dcterms.rights", "dcterms.license", "dc.rights", "license")
+
+
+def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+    """Read one web page.
+
+    Args:
+        chunks: pieces of one HTML page, in order.
+
+    Yields:
+        One `Parsed`: an article, or the reason why the page is none.
+    """
+    page = decode(b"".join(chunks))
+    try:
+        tree = document_fromstring(page.encode(), parser=HTMLParser(encoding="utf-8"))
+    except (etree.ParserError, ValueError):
+        yield Parsed(record=0, status="skipped", reason="HTML page without content")
+        return
+    metas = _metas(tree)
+    url = _url(tree, metas)
+    site = _site(url, tree)
+    if not site:
+        reason = "HTML page that is neither from cdc.gov nor from who.int"
+        yield Parsed(record=0, status="skipped", reason=reason)
+        return
+    source, publisher, licence = _SITES[site]
+    body = _main_text(tree)
+    if not body:
+        reason = "HTML page without main text (navigation only)"
+        yield Parsed(record=0, native_id=url, status="skipped", reason=reason)
+        return
+    native = _parts(url)[1] or hashlib.sha256(page.encode()).hexdigest()[:12]
+    stated = next((x for x in _rights(tree, metas) if licence_of(x) != UNKNOWN), "")
+    licence = licence_of(stated) if stated else licence
+    article = Article(
+        id=f"{source}:{native}",
+        source=source,
+        title=_title(tree, metas),
+        abstract=_first(metas, "citation_abstract", "dcterms.abstract"),
+        body=body,
+        language=language_code(tree.get("lang") or _first(metas, "dc.language")),
+        published=iso_date(_first(metas, *_DATES)),
+        journal=_first(metas, "citation_journal_title") or publisher,
+        keywords=_keywords(_first(metas, "keywords", "citation_keywords")),
+        authors=[t for t in metas.get("citation_author", []) if t],
+        publication_types=["Web page"],
+        url=url,
+        doi=plain_doi(_first(metas, "citation_doi")),
+        licence=licence,
+        redistributable=redistributable(licence),
+    )
+    yield Parsed(
+        record=0,
+        native_id=native,
+        article=article,
+        article_id=article.id,
+        revision=iso_date(_first(metas, "dcterms.modified", "dc.date")),
+    )
+
+
+def decode(page: bytes) -> str:
+    """Decode a page by what its bytes are, then by what it declares.
+
+    Args:
+        page: the bytes as served. Text that is valid UTF-8 is UTF-8, whatever the page says;
+            otherwise the declared encoding counts, and last windows-1252.
+
+    Source: https://encoding.spec.whatwg.org/#names-and-labels (iso-8859-1 means windows-1252)
+    """
+    if page.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return page.decode("utf-16", errors="replace")
+    try:
+        # A byte order mark that was encoded twice would push the page's head into its body.
+        return page.decode("utf-8-sig").removeprefix("ï»¿")
+    except UnicodeDecodeError:
+        declared = _CHARSET.search(page[:4096])
+    name = declared[1].decode("ascii").lower() if declared else ""
+    if name in ("", "utf-8", "utf8", "iso-8859-1", "latin1", "us-ascii"):
+        name = "windows-1252"
+    try:
+        return page.decode(name, errors="replace")
+    except LookupError:
+        return page.decode("windows-1252", errors="replace")
+
+
+def _metas(tree: Element) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for meta in tree.iter("meta"):
+        name = (meta.get("name") or meta.get("property") or "").lower()
+        found.setdefault(name, []).append(" ".join((meta.get("content") or "").split()))
+    return found
+
+
+def _first(metas: dict[str, list[str]], *names: str) -> str:
+    return next((v for n in names for v in metas.get(n, []) if v), "")
+
+
+def _url(tree: Element, metas: dict[str, list[str]]) -> str:
+    shared = _first(metas, "og:url")
+    for link in tree.iter("link"):
+        if (link.get("rel") or "").lower() == "canonical":
+            try:
+                return urljoin(shared, link.get("href") or "")
+            except ValueError:  # not an address at all
+                return shared
+    return shared
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Host and path of an address; empty where it is none."""
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return split.netloc.lower(), split.path.strip("/")
+
+
+def _site(url: str, tree: Element) -> str:
+    """The known site of a page: from its address, else the one that most of its links name."""
+    hosts = [host] if (host := _parts(url)[0]) else []
+    if not hosts:
+        links = (str(a.get("href") or a.get("src") or "") for a in tree.iter("a", "script", "img"))
+        hosts = [_parts(link)[0] for link in links if link.lower().startswith("http")]
+    counts = Counter(site for host in hosts for site in _SITES if f".{host}".endswith(f".{site}"))
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def _rights(tree: Element, metas: dict[str, list[str]]) -> list[str]:
+    links = [a.get("href") or "" for a in tree.iter("link", "a") if a.get("rel") == "license"]
+    return [v for name in _RIGHTS for v in metas.get(name, [])] + links
+
+
+def _title(tree: Element, metas: dict[str, list[str]]) -> str:
+    stated = [v for name in _TITLES for v in metas.get(name, []) if v]
+    whole = [v for v in stated if not v.endswith("...")]  # some og:titles are cut short
+    headings = [text_of(next(tree.iter(tag), None)) for tag in ("title", "h1")]
+    best = next((v for v in [*whole, *headings, *stated] if v), "")
+    return " ".join(re.sub(r"<[^>]*>", "", html.unescape(best)).split())
+
+
+def _keywords(text: str) -> list[str]:
+    return [k for k in (part.strip() for part in re.split(r"[;,]", text)) if k]
+
+
+def _main_text(tree: Element) -> list[Section]:
+    """The main text of a page by trafilatura, cut into sections at its headings.
+
+    Source: https://trafilatura.readthedocs.io/en/latest/corefunctions.html
+    """
+    import trafilatura
+
+    found = trafilatura.bare_extraction(
+        keep_exponents(copy.deepcopy(tree)), include_comments=False, include_tables=False
+    )
+    if found is None or found.body is None:
+        return []
+    sections = [Section("", "")]
+    for element in found.body:
+        text = text_of(element)
+        if element.tag == "head":
+            sections.append(Section(text, ""))
+            continue
+        if element.tag == "list":
+            text = "\n".join(f"- {t}" for t in map(text_of, element) if t)
+        if text:
+            last = sections[-1]
+            last.text = f"{last.text}\n\n{text}" if last.text else text
+    return [s for s in sections if s.text and s.heading.lower() not in _NOT_TEXT]

@@ -1,0 +1,19 @@
+"""Stage 6: say honestly whether tuning helped."""
+
+from elara.evaluate.losses import answer_losses
+from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
+from elara.evaluate.verdict import EvaluationError, Verdict, compare, difference_figure, per_source
+
+__all__ = [
+    "SCENARIOS",
+    "Answered",
+    "EvaluationError",
+    "Verdict",
+    "answer_losses",
+    "answer_scenarios",
+    "checks",
+    "compare",
+    "difference_figure",
+    "per_source",
+    "side_by_side",
+]

@@ -1,0 +1,105 @@
+"""Three fixed questions, answered by base model and adapter, side by side."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from elara.model import SYSTEM_PROMPT, Generation, LanguageModel, generate
+from elara.progress import track
+
+SCENARIOS = (
+    "A 35-year-old patient presents with chest pain. What's your initial assessment?",
+    "Explain the key considerations in pediatric fever management.",
+    "What are the indications for emergency surgery in trauma patients?",
+)
+_DISCLAIMER = re.compile(
+    r"not (?:medical|a substitute)|educational|consult|seek (?:medical|emergency)|"
+    r"(?:clinician|protocol|provider|professional|doctor)s?\b[^.]*\b(?:decide|advice)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One scenario and both answers.
+
+    Args:
+        question: the scenario.
+        base: what the base model answered.
+        adapter: what the adapter answered.
+    """
+
+    question: str
+    base: Generation
+    adapter: Generation
+
+
+def answer_scenarios(
+    lm: LanguageModel, *, max_new_tokens: int, questions: Sequence[str] = SCENARIOS
+) -> list[Answered]:
+    """Ask base model and adapter the same questions, always taking the most likely token.
+
+    Args:
+        lm: a model with a trained adapter.
+        max_new_tokens: the longest answer, in tokens.
+        questions: what to ask.
+    """
+    answered = []
+    for question in track(questions, label="scenarios"):
+        chat = [
+            {"role": "system", "content": SYSTEM_PROMPT},
+            {"role": "user", "content": question},
+        ]
+        with lm.model.disable_adapter():
+            base = generate(lm, chat, max_new_tokens=max_new_tokens)
+        adapter = generate(lm, chat, max_new_tokens=max_new_tokens)
+        answered.append(Answered(question, base, adapter))
+    return answered
+
+
+def checks(answer: Generation) -> dict[str, bool | float]:
+    """What a program can see in an answer. Whether it is true, no program here can tell.
+
+    Args:
+        answer: a generated answer.
+
+    Returns:
+        answered (at least 20 words), finished (stopped by itself), caution (points to a
+        professional or to its limits), repetition (share of 4-word sequences seen before, 0 to 1).
+    """
+    words = answer.text.lower().split()
+    fours = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
+    return {
+        "answered": len(words) >= 20,
+        "finished": answer.finished,
+        "caution": bool(_DISCLAIMER.search(answer.text)),
+        "repetition": round(1 - len(set(fours)) / len(fours), 2) if fours else 0.0,
+    }
+
+
+def side_by_side(answered: Sequence[Answered]) -> str:
+    """Lay the answers out next to each other.
+
+    Args:
+        answered: result of `answer_scenarios`.
+
+    Returns:
+        An HTML table, one row per scenario.
+    """
+
+    def cell(answer: Generation) -> str:
+        text = html.escape(answer.text).replace("\n", "<br>")
+        return f'<td style="text-align:left;vertical-align:top;width:40%">{text}</td>'
+
+    rows = "".join(
+        f'<tr><th scope="row" style="text-align:left;vertical-align:top">'
+        f"{html.escape(a.question)}</th>{cell(a.base)}{cell(a.adapter)}</tr>"
+        for a in answered
+    )
+    head = (
+        '<th scope="col">question</th><th scope="col">base model</th><th scope="col">adapter</th>'
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

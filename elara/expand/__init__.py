@@ -1,0 +1,18 @@
+"""Stage 4: turn clean articles and curated cases into chat examples, split by source."""
+
+from elara.expand.curated import CuratedError, curated_examples
+from elara.expand.recipes import RECIPES, Expansion, grounded_examples
+from elara.expand.report import examples_figure, summary
+from elara.expand.split import split_by_source, without_repeats
+
+__all__ = [
+    "RECIPES",
+    "CuratedError",
+    "Expansion",
+    "curated_examples",
+    "examples_figure",
+    "grounded_examples",
+    "split_by_source",
+    "summary",
+    "without_repeats",
+]

@@ -1,0 +1,64 @@
+"""What the training data looks like: one table, one figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe-Ito colours, told apart by colour-blind readers too.
+_COLOURS = {"curated": "#D55E00", "grounded": "#0072B2", "qa": "#009E73"}
+
+
+def summary(examples: pl.DataFrame) -> pl.DataFrame:
+    """Count examples, sources and words per split and origin.
+
+    Args:
+        examples: `Example` rows with their split.
+
+    Returns:
+        Columns split, origin, examples, sources, and answer_words (mean, in words).
+    """
+    answer = pl.col("messages").list.get(-1).struct.field("content")
+    order = pl.Enum(["train", "validation", "test"])
+    return (
+        examples.group_by(pl.col("split").cast(order), "origin")
+        .agg(
+            examples=pl.len(),
+            sources=pl.col("article_ids").list.first().n_unique(),
+            answer_words=answer.str.split(" ").list.len().mean().round(0).cast(pl.Int64),
+        )
+        .sort("split", "origin")
+    )
+
+
+def examples_figure(examples: pl.DataFrame) -> Figure:
+    """Draw how many examples each specialty has, by origin.
+
+    Args:
+        examples: `Example` rows.
+
+    Returns:
+        A horizontal stacked bar chart.
+    """
+    from matplotlib.figure import Figure
+
+    counts = examples.group_by("specialty", "origin").len()
+    totals = counts.group_by("specialty").agg(pl.col("len").sum()).sort("len", "specialty")
+    specialties = totals["specialty"].to_list()
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    left = dict.fromkeys(specialties, 0)
+    for origin, colour in _COLOURS.items():
+        part = dict(counts.filter(origin=origin).select("specialty", "len").iter_rows())
+        widths = [part.get(s, 0) for s in specialties]
+        axes.barh(specialties, widths, left=list(left.values()), color=colour, label=origin)
+        left = {s: left[s] + part.get(s, 0) for s in specialties}
+    axes.set_xlabel("examples")
+    axes.set_title("Training data by specialty and origin")
+    axes.legend(title="origin", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,86 @@
+"""Hold out whole sources, so that the test never asks about a text that training saw."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import polars as pl
+
+from elara.records import Split
+
+
+def without_repeats(examples: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Drop examples whose question or answer stands in an earlier one already.
+
+    Question sets repeat template answers under many titles; if one copy were trained on and
+    another tested on, the test would reward memory.
+
+    Args:
+        examples: `Example` rows.
+
+    Returns:
+        The examples kept (the first of each repeat, in id order), and those dropped.
+    """
+
+    def said(turn: int) -> pl.Expr:
+        text = pl.col("messages").list.get(turn).struct.field("content")
+        return text.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+
+    ordered = examples.sort("id")
+    first = said(-1).is_first_distinct() & said(1).is_first_distinct()
+    marked = ordered.with_columns(first=first)
+    return marked.filter("first").drop("first"), marked.filter(~pl.col("first")).drop("first")
+
+
+def split_by_source(
+    examples: pl.DataFrame,
+    titles: dict[str, str],
+    *,
+    test_share: float = 0.15,
+    validation_share: float = 0.05,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Assign every example to train, validation or test, all of one source to the same split.
+
+    Sources with the same title (one disease described in two collections) count as one. Curated
+    cases are few and always train.
+
+    Args:
+        examples: `Example` rows.
+        titles: article id to title.
+        test_share: share of the sources held out for the final test, 0 to 1.
+        validation_share: share of the sources held out to watch training, 0 to 1.
+        seed: another seed holds out other sources.
+
+    Returns:
+        The examples with `split` set, in the order given.
+
+    Raises:
+        ValueError: the shares are out of range, or leave no source to train or test on.
+    """
+    if not 0 < test_share < 1 or not 0 <= validation_share < 1 - test_share:
+        raise ValueError(
+            f"test_share {test_share} and validation_share {validation_share} must be positive "
+            "and leave something to train on."
+        )
+
+    sources = examples["article_ids"].list.first().to_list()
+    groups = [titles.get(source, source).casefold().strip(" .[]") for source in sources]
+    curated = (examples["origin"] == "curated").to_list()
+    drawn = sorted(
+        {g for g, own in zip(groups, curated, strict=True) if not own},
+        key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).digest(),
+    )
+    if len(drawn) < 3:
+        raise ValueError(
+            f"{len(drawn)} sources are too few to hold any out: collect more, or lower "
+            "`minimum_quality` in 02, or set `licences` to `any` in 04 for private training."
+        )
+    tests = math.ceil(len(drawn) * test_share)
+    validations = math.ceil(len(drawn) * validation_share)
+    where: dict[str, Split] = dict.fromkeys(drawn, "train")
+    where |= dict.fromkeys(drawn[:tests], "test")
+    where |= dict.fromkeys(drawn[tests : tests + validations], "validation")
+    splits = ["train" if own else where[g] for g, own in zip(groups, curated, strict=True)]
+    return examples.with_columns(split=pl.Series(splits, dtype=pl.String))

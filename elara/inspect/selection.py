@@ -1,0 +1,100 @@
+"""Decide what is kept. Every record that is not kept has a named reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from elara.inspect.duplicates import Clusters
+from elara.inspect.features import MEDIUM
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was kept and what was not; together they are exactly the records that came in.
+
+    Args:
+        kept: the scored rows that stay, in their order.
+        removed: `id`, `reason`, and for duplicates `kept_id` and `similarity` (else "" and
+            null), sorted by id.
+    """
+
+    kept: pl.DataFrame
+    removed: pl.DataFrame
+
+    def reasons(self) -> pl.DataFrame:
+        """How many records each reason removed: `reason`, `records`, most frequent first."""
+        counted = self.removed.group_by("reason").agg(records=pl.len())
+        return counted.sort(["records", "reason"], descending=[True, False])
+
+
+def select(
+    scored: pl.DataFrame,
+    clusters: Clusters,
+    minimum: float = MEDIUM,
+    keep_non_english: bool = False,
+) -> Selection:
+    """Select the records to keep.
+
+    A record gets the first reason that applies: `retracted`, `copy_of_retracted`, `empty`,
+    `non_english`, the reason of its duplicate cluster, `low_quality`. A duplicate is removed
+    only when the record that stands for it stays.
+
+    Args:
+        scored: what `score` returns.
+        clusters: what `near_duplicates` returns for it.
+        minimum: smallest quality that is kept, in [0, 1].
+        keep_non_english: whether records in other languages stay.
+
+    Returns:
+        The selection.
+
+    Raises:
+        ValueError: `minimum` is not in [0, 1], an id occurs twice, or the clusters name records
+            that `scored` does not have.
+    """
+    if not 0 <= minimum <= 1:
+        raise ValueError(f"minimum is {minimum}; quality lies between 0 and 1")
+    _check(scored, clusters)
+    flags = pl.col("flags").list
+    conditions = {
+        "retracted": flags.contains("retracted"),
+        "copy_of_retracted": pl.col("id").is_in(clusters.copies_of_retracted),
+        "empty": flags.contains("empty"),
+        "non_english": flags.contains("non_english") & (not keep_non_english),
+    }
+    first = pl.coalesce(pl.when(c).then(pl.lit(name)) for name, c in conditions.items())
+    low = pl.when(pl.col("quality") < minimum).then(pl.lit("low_quality"))
+    judged = scored.select("id", own=first, low=low)
+    gone = judged.filter(pl.coalesce("own", "low").is_not_null())["id"]
+    copies = clusters.removed.filter(~pl.col("kept_id").is_in(gone.implode()))
+    copies = copies.select("id", "kept_id", "similarity", copy="reason")
+    judged = judged.join(copies, on="id", how="left", maintain_order="left").with_columns(
+        reason=pl.coalesce("own", "copy", "low")
+    )
+    is_copy = pl.col("reason") == pl.col("copy")
+    removed = judged.filter(pl.col("reason").is_not_null()).select(
+        "id",
+        "reason",
+        kept_id=pl.when(is_copy).then("kept_id").otherwise(pl.lit("")),
+        similarity=pl.when(is_copy).then("similarity"),
+    )
+    kept = scored.filter(judged["reason"].is_null())
+    assert kept.height + removed.height == scored.height, "a record was lost in the selection"
+    return Selection(kept, removed.sort("id"))
+
+
+def _check(scored: pl.DataFrame, clusters: Clusters) -> None:
+    if twice := scored.filter(pl.col("id").is_duplicated())["id"].unique().sort().to_list():
+        raise ValueError(
+            f"{len(twice)} ids occur more than once, first {twice[0]}: collect gives each "
+            f"article one id; run it again"
+        )
+    known = scored["id"].implode()
+    strange = clusters.removed.filter(~pl.col("id").is_in(known) | ~pl.col("kept_id").is_in(known))
+    if strange.height:
+        raise ValueError(
+            f"the clusters name {strange['id'][0]}, which is not among the scored records: "
+            f"compute them from the same table"
+        )

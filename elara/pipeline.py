@@ -1,0 +1,492 @@
+"""Runs the numbered notebooks in order and knows which of them need to run again.
+
+A notebook is fresh when four things stand since it last ran: its code cells, its parameters, what
+earlier stages left, and the `elara` modules it imports; and when the files it left are whole. Any
+other notebook is stale, and so is everything after it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import elara
+from elara.workspace import (
+    ParameterError,
+    Workspace,
+    WorkspaceError,
+    lock,
+    unknown_parameters,
+    write_atomically,
+)
+
+PACKAGE = Path(elara.__file__).resolve().parent
+NOTEBOOKS = PACKAGE.parent / "notebooks"
+_NUMBERED = re.compile(r"(\d\d)-(\w+)\.ipynb")
+_MODULE = re.compile(r"elara(\.\w+)+")
+_PROGRESS = re.compile(r"^.+: .+ min left$", re.MULTILINE)
+
+
+class NotebookError(RuntimeError):
+    """A notebook failed; the message names notebook, cell, error and the kept copy."""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A numbered notebook.
+
+    Args:
+        path: the file.
+        name: its stem, e.g. `05-train`.
+        stage: the stage it runs, e.g. `train`.
+        defaults: its parameters with their default values.
+        code: SHA-256 of its code cells.
+        modules: `elara` file to SHA-256, for every file its code depends on.
+    """
+
+    path: Path
+    name: str
+    stage: str
+    defaults: dict[str, Any]
+    code: str
+    modules: dict[str, str]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a notebook stands in a workspace.
+
+    Args:
+        notebook: the notebook.
+        status: `fresh`, `stale`, `failed` or `never run`.
+        why: what changed, or the error; "" when fresh.
+        rows: rows of the tables that its stage left, or None.
+        seconds: how long it took, or None.
+    """
+
+    notebook: Notebook
+    status: str
+    why: str = ""
+    rows: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class Plan:
+    """Notebooks, resolved parameters and the workspace they run in.
+
+    Args:
+        workspace: where to run.
+        notebooks: all numbered notebooks, in order.
+        overrides: notebook name to the parameters that differ from its defaults.
+    """
+
+    workspace: Workspace
+    notebooks: list[Notebook]
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def record_path(self, notebook: Notebook) -> Path:
+        """The file that says how the notebook's last run went."""
+        return self.workspace.root / "notebooks" / f"{notebook.name}.json"
+
+
+def read_notebook(path: Path) -> Notebook:
+    """Read a numbered notebook: its parameters, its code, and the modules it depends on.
+
+    Args:
+        path: the `.ipynb` file, named `NN-stage.ipynb`.
+
+    Raises:
+        ParameterError: a parameter's default is not a Python literal.
+    """
+    import nbformat
+
+    document = nbformat.read(path, as_version=4)
+    cells = [c for c in document.cells if c.cell_type == "code"]
+    tagged = [c.source for c in cells if "parameters" in c.metadata.get("tags", [])]
+    code = "\n\n".join(c.source for c in cells)
+    found = _NUMBERED.fullmatch(path.name)
+    stage = found[2] if found else path.stem
+    defaults = _literals("\n".join(tagged), path)
+    return Notebook(path, path.stem, stage, defaults, _sha256(code.encode()), _modules(code))
+
+
+def _literals(source: str, path: Path) -> dict[str, Any]:
+    values = {}
+    for node in ast.parse(source).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.expr):
+            try:
+                values[target.id] = ast.literal_eval(value)
+            except ValueError:
+                raise ParameterError(f"{path.name}: `{target.id}` must be a literal.") from None
+    return values
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _modules(code: str) -> dict[str, str]:
+    """Follow the imports of `elara` from some code; data files beside a module count too."""
+    hashes: dict[str, str] = {}
+    todo = _imported(code)
+    while todo:
+        name = todo.pop()
+        base = PACKAGE.joinpath(*name.split(".")[1:])
+        if base.is_dir():
+            files = [
+                p for p in sorted(base.rglob("*")) if p.is_file() and "__pycache__" not in p.parts
+            ]
+        else:
+            files = [base.with_suffix(".py")] if base.with_suffix(".py").exists() else []
+        for file in files:
+            key = file.relative_to(PACKAGE.parent).as_posix()
+            if key not in hashes:
+                content = file.read_bytes()
+                hashes[key] = _sha256(content)
+                if file.suffix == ".py":
+                    todo |= _imported(content.decode())
+    return dict(sorted(hashes.items()))
+
+
+def _imported(code: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and _MODULE.fullmatch(str(node.value)):
+            # `resources.files("elara.sample")` reads a folder without importing it
+            names.add(str(node.value))
+    return {name for name in names if name.startswith("elara.")}
+
+
+def make_plan(
+    workspace: Workspace,
+    *,
+    profile: str = "laptop",
+    parameters: Mapping[str, Any] | None = None,
+    folder: Path = NOTEBOOKS,
+) -> Plan:
+    """Read the notebooks and resolve every parameter, before anything runs.
+
+    Args:
+        workspace: where to run.
+        profile: a file in `profiles/` beside the notebooks: notebook name to parameters that
+            differ from the notebook's own defaults, which are the laptop profile.
+        parameters: `name` or `stage.name` to value; a bare name is set wherever it exists.
+        folder: where the numbered notebooks are.
+
+    Raises:
+        ParameterError: a profile or parameter names something that no notebook has; the message
+            gives the closest name.
+        WorkspaceError: there are no notebooks in `folder`.
+    """
+    paths = sorted(p for p in folder.glob("*.ipynb") if _NUMBERED.fullmatch(p.name))
+    if not paths:
+        raise WorkspaceError(f"No numbered notebooks in {folder}: run from a checkout of Elara.")
+    notebooks = [read_notebook(path) for path in paths]
+    overrides = _profile(folder / "profiles" / f"{profile}.yaml", notebooks)
+    for name, value in (parameters or {}).items():
+        stage, _, bare = name.rpartition(".")
+        takers = [n for n in notebooks if bare in n.defaults and stage in ("", n.stage, n.name)]
+        if not takers:
+            known = {p for n in notebooks for p in n.defaults}
+            if stage:
+                known = {f"{n.stage}.{p}" for n in notebooks for p in n.defaults}
+            raise ParameterError(unknown_parameters([name], known))
+        for notebook in takers:
+            overrides[notebook.name][bare] = _like(notebook, bare, value)
+    return Plan(workspace, notebooks, overrides)
+
+
+def _profile(path: Path, notebooks: Sequence[Notebook]) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise ParameterError(f"There is no profile {path.stem!r}; known are: {known}.")
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path} is not valid YAML: {error}") from error
+    by_name = {n.name: n for n in notebooks}
+    if wrong := unknown_parameters(content, by_name):
+        raise ParameterError(f"{path}: {wrong.replace('parameter', 'notebook')}")
+    overrides: dict[str, dict[str, Any]] = {n.name: {} for n in notebooks}
+    for name, values in content.items():
+        if wrong := unknown_parameters(values or {}, by_name[name].defaults):
+            raise ParameterError(f"{path}, {name}: {wrong}")
+        for key, value in (values or {}).items():
+            overrides[name][key] = _like(by_name[name], key, value)
+    return overrides
+
+
+def _like(notebook: Notebook, name: str, value: Any) -> Any:
+    """Give a value the type of the parameter's default; `1e-4` in YAML or a shell is text."""
+    kind = type(notebook.defaults[name])
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        if kind in (int, float) and not isinstance(value, bool):
+            if kind is int and float(value) != int(float(value)):
+                raise ValueError
+            return kind(float(value))
+        if isinstance(value, kind):
+            return value
+    except (ValueError, KeyError):
+        pass
+    raise ParameterError(
+        f"{notebook.name}: `{name}` is {value!r}, but it must be of type {kind.__name__}."
+    )
+
+
+def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
+    """Everything that decides what a notebook would produce now.
+
+    Args:
+        plan: gives parameters and workspace.
+        notebook: one of the plan's notebooks.
+
+    Returns:
+        code, parameters, inputs (identity of every earlier stage), modules and paths (a digest of
+        each folder or file that a parameter names).
+    """
+    resolved = notebook.defaults | plan.overrides.get(notebook.name, {})
+    resolved.pop("workspace", None)
+    before = [n.stage for n in plan.notebooks[: plan.notebooks.index(notebook)]]
+    inputs = {}
+    for stage in before:
+        with contextlib.suppress(WorkspaceError):
+            inputs[stage] = plan.workspace.manifest(stage)["identity"]
+    return {
+        "code": notebook.code,
+        "parameters": resolved,
+        "inputs": inputs,
+        "modules": notebook.modules,
+        "paths": {k: _listing(v) for k, v in resolved.items() if isinstance(v, str) and v},
+    }
+
+
+def _listing(value: str) -> str:
+    path = Path(value).expanduser()
+    if not path.exists():
+        return ""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    lines = [f"{p}\t{p.stat().st_size}\t{p.stat().st_mtime_ns}" for p in files]
+    return _sha256("\n".join(lines).encode())
+
+
+def states(plan: Plan) -> Iterator[State]:
+    """Say for every notebook whether it is fresh, and if not why.
+
+    Args:
+        plan: what would run.
+
+    Yields:
+        One state per notebook, in order. After a notebook that is not fresh, all are stale.
+    """
+    broken: Notebook | None = None
+    for notebook in plan.notebooks:
+        state = _state(plan, notebook)
+        if broken and state.status == "fresh":
+            why = f"{broken.name} will run again"
+            state = State(notebook, "stale", why, state.rows, state.seconds)
+        if state.status != "fresh":
+            broken = broken or notebook
+        yield state
+
+
+def _state(plan: Plan, notebook: Notebook) -> State:
+    record = _read_record(plan.record_path(notebook))
+    if record is None:
+        return State(notebook, "never run")
+    seconds = record.get("seconds")
+    if record.get("error"):
+        return State(notebook, "failed", record["error"], None, seconds)
+    try:
+        manifest = plan.workspace.manifest(notebook.stage)
+    except WorkspaceError:
+        return State(notebook, "stale", "its results are gone", None, seconds)
+    rows = sum(entry.get("rows", 0) for entry in manifest["files"].values())
+    why = _difference(record["fingerprint"], fingerprint(plan, notebook))
+    if not why and manifest["identity"] != record["identity"]:
+        why = "the stage was run by hand since"
+    why = why or plan.workspace.damage(notebook.stage)
+    return State(notebook, "stale" if why else "fresh", why, rows, seconds)
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):  # none, or cut off by a crash: as if it never ran
+        return None
+    return record
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    if old["code"] != new["code"]:
+        return "its code cells changed"
+    for part, what in (("parameters", "parameter"), ("inputs", "input"), ("modules", "module")):
+        keys = [k for k in {**old[part], **new[part]} if old[part].get(k) != new[part].get(k)]
+        if keys and part == "parameters":
+            changes = [f"{k}: {old[part].get(k)!r} → {new[part].get(k)!r}" for k in sorted(keys)]
+            return f"{what} {', '.join(changes)}"
+        if keys:
+            return f"{what} changed: {', '.join(sorted(keys))}"
+    changed = [k for k in new["paths"] if old["paths"].get(k) != new["paths"][k]]
+    return f"files in `{changed[0]}` changed" if changed else ""
+
+
+def select(plan: Plan, *, start: str = "", only: str = "") -> list[Notebook]:
+    """Choose notebooks by number, name or stage (`4`, `04`, `04-expand`, `expand`).
+
+    Args:
+        plan: gives the notebooks.
+        start: this one and all after it.
+        only: just this one.
+
+    Raises:
+        ParameterError: no notebook is called so.
+    """
+    wanted = only or start
+    if not wanted:
+        return plan.notebooks
+    for i, notebook in enumerate(plan.notebooks):
+        number = notebook.name.split("-")[0]
+        if wanted in (number, number.lstrip("0"), notebook.name, notebook.stage):
+            return [notebook] if only else plan.notebooks[i:]
+    known = [n.stage for n in plan.notebooks]
+    raise ParameterError(unknown_parameters([wanted], known).replace("parameter", "stage"))
+
+
+def run(
+    plan: Plan,
+    notebooks: Sequence[Notebook],
+    *,
+    force: bool = False,
+    report: Callable[[str], None] = print,
+) -> int:
+    """Run what is not fresh, in order; stop at the first failure.
+
+    Args:
+        plan: parameters and workspace.
+        notebooks: which of the plan's notebooks to consider.
+        force: run fresh ones too.
+        report: takes one line of text at a time.
+
+    Returns:
+        How many notebooks ran.
+
+    Raises:
+        NotebookError: a notebook failed; a rerun continues with it.
+        WorkspaceError: the workspace cannot be written, or a run is going on in it.
+    """
+    folder = plan.workspace.root / "notebooks"
+    try:
+        (plan.workspace.root / "logs").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        held = lock(plan.workspace.root / "logs" / "pipeline.lock", "The pipeline")
+    except OSError as error:
+        raise WorkspaceError(
+            f"Cannot write to {plan.workspace.root}: {error}. Remedy: name a folder that you may "
+            "write to (--workspace, ELARA_WORKSPACE)."
+        ) from error
+    ran = 0
+    try:
+        for notebook in notebooks:
+            state = next(s for s in states(plan) if s.notebook == notebook)
+            if state.status == "fresh" and not force:
+                report(f"{notebook.name}: fresh")
+                continue
+            report(f"{notebook.name}: running ({'forced' if force else state.why or state.status})")
+            seconds = _execute(plan, notebook, folder, report)
+            report(f"{notebook.name}: done in {seconds:.0f} s")
+            ran += 1
+    finally:
+        held.release()
+    return ran
+
+
+def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str], None]) -> float:
+    import papermill
+
+    draft, kept = folder / f".{notebook.name}.ipynb", folder / f"{notebook.name}.ipynb"
+    failed = folder / f"{notebook.name}.failed.ipynb"
+    failed.unlink(missing_ok=True)
+    record: dict[str, Any] = {"fingerprint": fingerprint(plan, notebook)}
+    os.environ["ELARA_WORKSPACE"] = str(plan.workspace.root)
+    started = time.monotonic()
+    with _log_to(plan.workspace.root / "logs" / f"{notebook.name}.log", report):
+        try:
+            papermill.execute_notebook(
+                notebook.path,
+                draft,
+                parameters=plan.overrides.get(notebook.name) or {},
+                kernel_name="python3",
+                language="python",
+                cwd=notebook.path.parent,
+                progress_bar=False,
+                log_output=True,
+            )
+        except papermill.PapermillExecutionError as error:
+            draft.replace(failed)
+            what = f"cell In [{error.exec_count}]: {error.ename}: {error.evalue}"
+            seconds = round(time.monotonic() - started, 1)
+            failure = record | {"error": what, "seconds": seconds}
+            write_atomically(plan.record_path(notebook), json.dumps(failure, indent=1))
+            raise NotebookError(
+                f"{notebook.name} failed in {what}\n"
+                f"The failed copy is {failed}. Mend the cause and run again: it continues there."
+            ) from error
+    seconds = round(time.monotonic() - started, 1)
+    draft.replace(kept)
+    record["seconds"] = seconds
+    record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
+    write_atomically(plan.record_path(notebook), json.dumps(record, indent=1))
+    return seconds
+
+
+@contextlib.contextmanager
+def _log_to(path: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Send what the cells print to a log file, and their progress lines to the reader.
+
+    The kernel inherits standard error and chats there; that goes to the log file as well.
+    """
+
+    class Progress(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for line in _PROGRESS.findall(record.getMessage()):
+                report(f"  {line}")
+
+    logger = logging.getLogger("papermill")
+    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), Progress()]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for handler in handlers:
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    shown = os.dup(2)
+    with path.open("a") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,247 @@
+"""The records that travel between stages: the only schemas in Elara.
+
+A record is a plain dataclass; `frame` turns many of them into a polars table whose columns and
+types follow from the dataclass, so that nothing has to be declared twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import polars as pl
+
+SectionKind = Literal["text", "question", "answer"]
+Origin = Literal["curated", "grounded", "qa"]
+Split = Literal["train", "validation", "test"]
+Status = Literal["article", "skipped", "error"]
+Record = TypeVar("Record")
+
+
+@dataclass(slots=True)
+class Section:
+    """A piece of an article's body.
+
+    Running text has kind `text`. In question-and-answer sources each `question` section is
+    followed by its `answer` sections, best answer first.
+
+    Args:
+        heading: title of the section; for an answer, who gave it (attribution), or "".
+        text: plain text, paragraphs separated by a blank line.
+        kind: `text`, `question` or `answer`.
+    """
+
+    heading: str
+    text: str
+    kind: SectionKind = "text"
+
+
+@dataclass(slots=True, kw_only=True)
+class Article:
+    """One document from one source, with its licence and the raw record it came from.
+
+    Args:
+        id: `source:native_id`, unique in a collection, e.g. `pubmed:31452104`.
+        source: `pubmed`, `pmc`, `stackexchange`, `medquad`, `medlineplus`, `cdc`, `who` …
+        title: plain text, inline markup removed.
+        abstract: plain text; a structured abstract has one line per part, `LABEL: text`
+            (see `abstract_parts`).
+        body: full-text sections or questions and answers; empty where the source has none.
+        language: ISO 639-1 code (`en`, `fr`), or `und` where the source does not say.
+        published: ISO 8601 date as precise as the source states it: `2021`, `2021-11`,
+            `2021-11-05`, or "".
+        journal: journal, site or publisher.
+        keywords: author keywords or tags.
+        mesh: MeSH descriptor names.
+        authors: `ForeName LastName`, or the collective name.
+        publication_types: as the source names them (`Review`, `Retracted Publication`).
+        url: where a reader finds the original.
+        doi: lower case, without resolver prefix.
+        pmid: PubMed id, digits only.
+        pmcid: PubMed Central id, `PMC…`.
+        licence: SPDX identifier (`CC-BY-4.0`), `public-domain`, or `unknown`.
+        redistributable: whether the licence lets others pass the text on.
+        retracted: the source marks the article as retracted.
+        topics: the specialties (see `elara/collect/topics.yaml`) that the article belongs to.
+        retrieved_at: when the raw payload was fetched, ISO 8601 in UTC.
+        raw_file: file that holds the raw record, relative to the folder it was read from.
+        raw_record: position of the record in that file, counted from 0 over all its records.
+    """
+
+    id: str
+    source: str
+    title: str
+    abstract: str = ""
+    body: list[Section] = field(default_factory=list)
+    language: str = "und"
+    published: str = ""
+    journal: str = ""
+    keywords: list[str] = field(default_factory=list)
+    mesh: list[str] = field(default_factory=list)
+    authors: list[str] = field(default_factory=list)
+    publication_types: list[str] = field(default_factory=list)
+    url: str = ""
+    doi: str = ""
+    pmid: str = ""
+    pmcid: str = ""
+    licence: str = "unknown"
+    redistributable: bool = False
+    retracted: bool = False
+    topics: list[str] = field(default_factory=list)
+    retrieved_at: str = ""
+    raw_file: str = ""
+    raw_record: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What became of one raw record or one whole file: nothing is dropped without a line here.
+
+    Args:
+        file: the raw file, relative to the folder it was read from.
+        record: position of the record in the file, or -1 when the line is about the whole file.
+        native_id: the source's own id where one could be read, else "".
+        status: `article`, `skipped` (on purpose) or `error` (could not be read).
+        reason: why it was skipped or what went wrong; "" for an article.
+        article_id: the article that the record became or was merged into, else "".
+    """
+
+    file: str
+    record: int
+    native_id: str
+    status: Status
+    reason: str = ""
+    article_id: str = ""
+
+
+@dataclass(slots=True)
+class Message:
+    """One turn of a chat.
+
+    Args:
+        role: `system`, `user` or `assistant`.
+        content: the text of the turn.
+    """
+
+    role: str
+    content: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Example:
+    """One training example: a chat whose last message is the answer to learn.
+
+    Args:
+        id: unique and stable: the same source and recipe give the same id.
+        messages: system, user and assistant turns, in this order.
+        specialty: one of the 13 specialties, or `General`.
+        origin: `curated` (written by us), `grounded` (built from an article's text) or `qa`
+            (a question and answer found in a source).
+        recipe: the rule that built it, e.g. `conclusion`.
+        article_ids: the articles whose text it holds; a curated example names itself.
+        licence: SPDX identifier of that text, or `unknown`.
+        redistributable: whether the example may be passed on.
+        split: `train`, `validation` or `test`.
+    """
+
+    id: str
+    messages: list[Message]
+    specialty: str
+    origin: Origin
+    recipe: str
+    article_ids: list[str]
+    licence: str
+    redistributable: bool
+    split: Split = "train"
+
+
+_PART = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (.*)$")
+
+
+def abstract_parts(abstract: str) -> list[tuple[str, str]]:
+    """Split an abstract into its labelled parts.
+
+    Args:
+        abstract: `Article.abstract`.
+
+    Returns:
+        `(label, text)` pairs in order; the label is "" for unlabelled lines.
+    """
+    pairs = []
+    for line in abstract.splitlines():
+        if found := _PART.match(line):
+            pairs.append((found[1], found[2]))
+        elif line.strip():
+            pairs.append(("", line.strip()))
+    return pairs
+
+
+_DTYPES: dict[object, pl.DataType] = {
+    str: pl.String(),
+    int: pl.Int64(),
+    float: pl.Float64(),
+    bool: pl.Boolean(),
+}
+
+
+def _dtype(hint: Any) -> pl.DataType:
+    if get_origin(hint) is list:
+        return pl.List(_dtype(get_args(hint)[0]))
+    if get_origin(hint) is Literal:
+        return pl.String()
+    if dataclasses.is_dataclass(hint):
+        return pl.Struct(schema(hint))
+    return _DTYPES[hint]
+
+
+def schema(record: Any) -> dict[str, pl.DataType]:
+    """The polars column types that belong to a record class.
+
+    Args:
+        record: a dataclass of this module.
+
+    Returns:
+        Column name to polars type, in field order.
+    """
+    hints = get_type_hints(record)
+    return {f.name: _dtype(hints[f.name]) for f in dataclasses.fields(record)}
+
+
+def frame(records: Iterable[Any], record: Any) -> pl.DataFrame:
+    """Turn records into a table with one row each.
+
+    Args:
+        records: instances of `record`; may be empty.
+        record: the dataclass, which gives the columns.
+
+    Returns:
+        A table with the columns of `schema(record)`.
+    """
+    rows = [dataclasses.asdict(r) for r in records]
+    return pl.DataFrame(rows, schema=schema(record), orient="row")
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    if get_origin(hint) is list:
+        return [_revive(get_args(hint)[0], item) for item in value or []]
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        hints = get_type_hints(hint)
+        return hint(**{name: _revive(hints[name], item) for name, item in value.items()})
+    return value
+
+
+def records(table: pl.DataFrame, record: type[Record]) -> list[Record]:
+    """Turn a table back into records: the inverse of `frame`.
+
+    Args:
+        table: a table with (at least) the columns of `schema(record)`.
+        record: the dataclass to build.
+
+    Returns:
+        One instance per row, in row order.
+    """
+    columns = list(schema(record))
+    return [_revive(record, row) for row in table.select(columns).iter_rows(named=True)]

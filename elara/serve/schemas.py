@@ -1,0 +1,159 @@
+"""What goes over the wire. The disclaimer and the intended use are stated here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+DISCLAIMER = (
+    "Written by a small experimental language model for education and research. It is not "
+    "medical advice, it may be wrong, and no decision about a patient may rest on it."
+)
+INTENDED_USE = (
+    "Elara shows how a language model is adapted to medical text, so that the method can be "
+    "studied and checked. It is not a medical device, it has not been validated for care, and "
+    "it must not be used to diagnose, treat or advise anybody."
+)
+
+MAX_MESSAGES = 20
+MAX_CHARACTERS = 8000  # of a whole conversation; about 2,000 tokens of English
+
+Mode = Literal["model", "simulation"]
+State = Literal["unloaded", "loading", "ready", "failed"]
+
+
+class Message(BaseModel):
+    """One turn of a conversation. The system line is the server's own and cannot be sent."""
+
+    role: Literal["user", "assistant"] = Field(description="who says it")
+    content: str = Field(description="what is said; must not be blank")
+
+    @field_validator("content")
+    @classmethod
+    def _not_blank(cls, content: str) -> str:
+        if not content.strip():
+            raise ValueError("the message is empty; write a question")
+        return content.strip()
+
+
+class ChatRequest(BaseModel):
+    """A conversation that ends with the question to answer."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "messages": [
+                        {"role": "user", "content": "What are the symptoms of iron deficiency?"}
+                    ],
+                    "max_new_tokens": 120,
+                }
+            ]
+        },
+    )
+
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, description="most tokens to write; the server's own limit if absent"
+    )
+    temperature: float | None = Field(
+        default=None, ge=0.0, le=2.0, description="0: always the likeliest token"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="for temperatures above 0")
+
+    @model_validator(mode="after")
+    def _well_formed(self) -> ChatRequest:
+        # Mistral's chat template refuses any other order, so no model is offered one.
+        expected = ["user", "assistant"] * MAX_MESSAGES
+        if len(self.messages) % 2 == 0 or any(
+            m.role != role for m, role in zip(self.messages, expected, strict=False)
+        ):
+            raise ValueError("turns must alternate user, assistant, user … and end with the user")
+        total = sum(len(m.content) for m in self.messages)
+        if total > MAX_CHARACTERS:
+            raise ValueError(
+                f"the conversation is too long: {total} characters, at most {MAX_CHARACTERS}"
+            )
+        return self
+
+
+class AdapterIdentity(BaseModel):
+    """Which adapter it is, so that an answer can be traced to the run that trained it."""
+
+    weights_sha256: str = Field(description="SHA-256 of the weights as loaded")
+    training_run: str | None = Field(
+        description="identity in the training stage's manifest, if it lists these weights"
+    )
+
+
+class Evaluation(BaseModel):
+    """The figures of the evaluation stage: a paired comparison with the adapter's own base."""
+
+    verdict: str = Field(description="one sentence")
+    better: bool = Field(description="whether the whole interval says that tuning helped")
+    difference: float = Field(description="adapter minus base, nats per token; below 0 is better")
+    low: float = Field(description="lower end of the confidence interval")
+    high: float = Field(description="upper end of the confidence interval")
+    articles: int = Field(description="held-out articles compared")
+    examples: int = Field(description="held-out examples compared")
+
+
+class ChatResponse(BaseModel):
+    """An answer with all that is needed to judge and to trace it."""
+
+    answer: str
+    disclaimer: str = DISCLAIMER
+    mode: Mode = Field(description="simulation: no model is loaded and the answer says so")
+    model: str | None = Field(description="name of the base model")
+    adapter: AdapterIdentity | None
+    prompt_tokens: int = Field(description="tokens read")
+    new_tokens: int = Field(description="tokens written")
+    finished: bool = Field(description="False: cut off at the token limit")
+    seconds: float = Field(description="time spent writing, without waiting for other requests")
+    request_id: str
+
+
+class HealthResponse(BaseModel):
+    """Liveness, and whether a question would be answered by a model."""
+
+    status: Literal["alive"] = "alive"
+    model_ready: bool
+    mode: Mode
+
+
+class ModelStatusResponse(BaseModel):
+    """What is loaded, and what is known about it."""
+
+    mode: Mode
+    state: State
+    model: str | None
+    adapter: AdapterIdentity | None
+    device: str | None
+    dtype: str | None
+    load_seconds: float | None
+    error: str | None = Field(description="why loading failed, with a remedy")
+    verdict: str = Field(description="whether tuning helped, in a sentence")
+    evaluation: Evaluation | None
+    max_new_tokens: int
+    temperature: float
+
+
+class WelcomeResponse(BaseModel):
+    """What this server is, what it is for, and where to go."""
+
+    name: str = "Elara"
+    version: str
+    intended_use: str = INTENDED_USE
+    disclaimer: str = DISCLAIMER
+    mode: Mode
+    verdict: str
+    links: dict[str, str]
+
+
+class ErrorResponse(BaseModel):
+    """Every error has this form."""
+
+    detail: str = Field(description="what is wrong and what to do")
+    request_id: str

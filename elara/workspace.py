@@ -1,0 +1,429 @@
+"""Where stages read and write: one folder per stage, sealed by a manifest.
+
+A stage stages its files in a hidden folder and `Stage.write` moves them into place and writes
+`manifest.json` last. So a stage either has a manifest that describes every file it left, or it
+does not exist: an interrupted or failed run never leaves half a result that looks whole.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import difflib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import polars as pl
+
+import elara
+
+# Stage name to its folder in the workspace, in the order in which they run.
+STAGES = {
+    "collect": "raw",
+    "inspect": "processed/inspect",
+    "clean": "processed/clean",
+    "expand": "training_data",
+    "train": "lora_adapters",
+    "evaluate": "evaluation",
+    "serve": "logs/serve",
+}
+MANIFEST = "manifest.json"
+# Libraries whose version can change a stage's result; written into every manifest.
+_LIBRARIES = ("polars", "lxml", "numpy", "torch", "transformers", "peft", "trl")
+
+
+class WorkspaceError(RuntimeError):
+    """A workspace cannot be used as asked; the message says which file and what to do."""
+
+
+class ParameterError(ValueError):
+    """A notebook was given a parameter that it does not have."""
+
+
+def default_workspace() -> Path:
+    """The workspace used when none is named: `ELARA_WORKSPACE`, else `workspace/` in the project.
+
+    The project is the checkout that `elara` is imported from; for an installed package it is
+    the current directory.
+    """
+    if named := os.environ.get("ELARA_WORKSPACE"):
+        return Path(named).expanduser().resolve()
+    checkout = Path(elara.__file__).resolve().parents[1]
+    home = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
+    return home / "workspace"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def unknown_parameters(given: Iterable[str], known: Iterable[str]) -> str:
+    """Say which parameters are not known, each with its closest match.
+
+    Args:
+        given: names that a caller sets.
+        known: names that the notebook has.
+
+    Returns:
+        One sentence per unknown name, or "" when all are known.
+    """
+    known = sorted(known)
+    lines = []
+    for name in sorted(set(given) - set(known)):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known are: {', '.join(known)}."
+        lines.append(f"Unknown parameter `{name}`: {hint}")
+    return " ".join(lines)
+
+
+def _assigned(source: str) -> set[str]:
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # a cell with IPython magics cannot hold parameters
+        return set()
+    names: set[str] = set()
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names |= {t.id for t in targets if isinstance(t, ast.Name)}
+    return names
+
+
+def parameters_of(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a running notebook was started with.
+
+    Papermill puts the values it was given into a cell of their own, which starts with
+    `# Parameters`, and only warns about names that the notebook does not have. Here they are
+    an error.
+
+    Args:
+        namespace: the notebook's `globals()`. Its parameters are the literals assigned so far.
+
+    Returns:
+        Parameter name to value.
+
+    Raises:
+        ParameterError: an injected name was not assigned by an earlier cell.
+    """
+    cells = [str(c) for c in namespace.get("In", [])]
+    injected = [i for i, c in enumerate(cells) if c.lstrip().startswith("# Parameters\n")]
+    for i in injected:
+        known = set().union(*map(_assigned, cells[:i]))
+        if wrong := unknown_parameters(_assigned(cells[i]), known):
+            raise ParameterError(wrong)
+    names = set().union(*map(_assigned, cells)) if cells else set(namespace)
+    literal = (str, int, float, bool, list, dict, type(None))
+    return {
+        name: namespace[name]
+        for name in sorted(names)
+        if not name.startswith("_") and isinstance(namespace.get(name, ...), literal)
+    }
+
+
+def publish(name: str, value: Any) -> None:
+    """Make a value quotable: pages of the book show it with ``{glue}`` under this name.
+
+    Args:
+        name: key, by convention `stage.what`, e.g. `train.tokens_per_second`.
+        value: a number, string or figure. Round numbers before you publish them.
+
+    Source: MyST-NB's glue, https://myst-nb.readthedocs.io/en/latest/render/glue.html
+    """
+    from myst_nb import glue
+
+    glue(name, value, display=False)
+
+
+@dataclass
+class Stage:
+    """One stage at work: reads finished stages, writes its own folder. Made by `Workspace.begin`.
+
+    Args:
+        name: a key of `STAGES`.
+        workspace: the workspace it belongs to.
+        parameters: what it runs with, for the manifest.
+    """
+
+    name: str
+    workspace: Workspace
+    parameters: dict[str, Any]
+    _inputs: dict[str, str] = field(default_factory=dict)
+    _started: float = field(default_factory=time.time)
+    _lock: filelock.BaseFileLock | None = None
+
+    @property
+    def home(self) -> Path:
+        """The stage's finished folder."""
+        return self.workspace.folder(self.name)
+
+    @property
+    def draft(self) -> Path:
+        """Where the stage puts files until `write` moves them into `home`."""
+        return self.home / ".partial"
+
+    def read(self, stage: str, file: str) -> pl.DataFrame:
+        """Read a table that a finished stage left; the manifest will name it as an input.
+
+        Args:
+            stage: the stage that wrote it.
+            file: its name in that stage's folder: `.parquet`, or `.jsonl` for training data.
+
+        Raises:
+            WorkspaceError: that stage has not finished, or left no such file.
+        """
+        return _read_table(self.path(stage, file))
+
+    def path(self, stage: str, file: str) -> Path:
+        """Like `read`, for what is not a table: the path of a file or folder of a stage."""
+        manifest = self.workspace.manifest(stage)
+        self._inputs[stage] = manifest["identity"]
+        path = self.workspace.folder(stage) / file
+        if not path.exists():
+            raise WorkspaceError(
+                f"{path} is missing although stage {stage!r} finished: "
+                f"run it again (`elara run --only {stage} --force`)."
+            )
+        return path
+
+    def write(
+        self, files: Mapping[str, Any], *, counts: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """Finish the stage: write these files, move everything into place, seal it.
+
+        What was put into `draft` beforehand (an adapter, say) belongs to the stage too. Files of
+        an earlier run that this one did not write again are removed.
+
+        Args:
+            files: file name to content. The suffix decides the format: `.parquet` (zstd),
+                `.jsonl` (one record a line) for tables, `.json`, `.md`/`.html`/`.txt` for text,
+                `.png` for a matplotlib figure.
+            counts: figures worth keeping in the manifest.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            WorkspaceError: the disk is full or the folder cannot be written. What an earlier
+                run stored is still there.
+        """
+        with _clear_errors(self.home):
+            for name, content in files.items():
+                _write(self.draft / name, content)
+            manifest = self._manifest(counts or {})
+            self._move_into_place(manifest)
+        if self._lock:
+            self._lock.release()
+        return manifest
+
+    def _manifest(self, counts: Mapping[str, int]) -> dict[str, Any]:
+        entries = {}
+        for path in sorted(p for p in self.draft.rglob("*") if p.is_file()):
+            entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            if path.suffix in (".parquet", ".jsonl"):
+                entry["rows"] = _rows(path)
+            entries[path.relative_to(self.draft).as_posix()] = entry
+        manifest = {
+            "stage": self.name,
+            "parameters": {k: v for k, v in self.parameters.items() if k != "workspace"},
+            "inputs": self._inputs,
+            "files": entries,
+            "counts": dict(counts),
+        }
+        # What makes two results the same: not when they were made, nor by which version.
+        text = json.dumps(manifest, sort_keys=True, default=str)
+        return manifest | {
+            "identity": hashlib.sha256(text.encode()).hexdigest(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
+            "seconds": round(time.time() - self._started, 1),
+            "elara": elara.__version__,
+            "python": platform.python_version(),
+            "libraries": _versions(),
+        }
+
+    def _move_into_place(self, manifest: dict[str, Any]) -> None:
+        seal = self.home / MANIFEST
+        earlier = self.workspace.manifest(self.name)["files"] if seal.exists() else {}
+        seal.unlink(missing_ok=True)
+        for name in earlier.keys() - manifest["files"].keys():
+            (self.home / name).unlink(missing_ok=True)
+        for name in manifest["files"]:
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.draft / name).replace(self.home / name)
+        shutil.rmtree(self.draft)
+        write_atomically(seal, json.dumps(manifest, indent=2, default=str) + "\n")
+
+
+class Workspace:
+    """One folder that holds everything a run of the book reads and leaves.
+
+    Args:
+        folder: where it is; "" means `default_workspace()`. It is made when needed.
+    """
+
+    def __init__(self, folder: str | Path = "") -> None:
+        self.root = Path(folder).expanduser().resolve() if folder else default_workspace()
+
+    def folder(self, stage: str) -> Path:
+        """The folder of a stage; it need not exist yet."""
+        return self.root / STAGES[stage]
+
+    def begin(self, stage: str, namespace: Mapping[str, Any]) -> Stage:
+        """Start a stage: take its lock, check its parameters, clear what a broken run left.
+
+        Args:
+            stage: a key of `STAGES`.
+            namespace: the notebook's `globals()`, read for its parameters.
+
+        Raises:
+            ParameterError: see `parameters_of`.
+            WorkspaceError: the workspace cannot be written, or another process is running this
+                stage in it.
+        """
+        work = Stage(stage, self, parameters_of(namespace))
+        with _clear_errors(self.root):
+            (self.root / "logs").mkdir(parents=True, exist_ok=True)
+            work._lock = lock(self.root / "logs" / f"{stage}.lock", f"stage {stage!r}")
+            shutil.rmtree(work.draft, ignore_errors=True)
+            work.draft.mkdir(parents=True)
+        return work
+
+    def manifest(self, stage: str) -> dict[str, Any]:
+        """The manifest of a finished stage.
+
+        Raises:
+            WorkspaceError: the stage has not finished, or its manifest cannot be read.
+        """
+        path = self.folder(stage) / MANIFEST
+        if not path.exists():
+            raise WorkspaceError(
+                f"Stage {stage!r} has not finished in {self.root}: there is no {path.name} in "
+                f"{path.parent}. Run notebook {list(STAGES).index(stage) + 1:02}-{stage} first "
+                f"(`elara run --only {stage}`)."
+            )
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise WorkspaceError(
+                f"{path} is not valid JSON ({error}): run `elara run --only {stage} --force`."
+            ) from error
+        return found
+
+    def damage(self, stage: str) -> str:
+        """Compare a finished stage's files with its manifest.
+
+        Returns:
+            What is wrong with the first file that differs, or "".
+        """
+        for name, entry in self.manifest(stage)["files"].items():
+            path = self.folder(stage) / name
+            if not path.exists():
+                return f"{name} is missing"
+            if path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
+                return f"{name} was changed"
+        return ""
+
+
+def lock(path: Path, what: str) -> filelock.BaseFileLock:
+    """Take a lock that the operating system frees when this process ends, however it ends.
+
+    Args:
+        path: the lock file. It keeps the id of the process that holds it.
+        what: what the lock protects, for the message.
+
+    Raises:
+        WorkspaceError: another process holds it.
+    """
+    held = filelock.FileLock(path)
+    owner = path.with_suffix(".owner")
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        by = owner.read_text() if owner.exists() else "another process"
+        raise WorkspaceError(
+            f"{what} is already running in {path.parents[1]} ({by}): wait for it to end, stop "
+            f"it, or name another workspace."
+        ) from None
+    owner.write_text(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    return held
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old content or the new, never a part.
+
+    Args:
+        path: the file; its folder must exist.
+        text: the whole new content.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.replace(path)
+
+
+@contextlib.contextmanager
+def _clear_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        code = getattr(error, "errno", None)
+        remedy = "name a folder that you may write to (parameter `workspace`, ELARA_WORKSPACE)"
+        if code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or "No space" in str(error):
+            remedy = "free some space and run again; what earlier runs stored is untouched"
+        raise WorkspaceError(f"Cannot write to {folder}: {error}. Remedy: {remedy}.") from error
+
+
+def _read_table(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix == ".jsonl":
+            return pl.read_ndjson(path, infer_schema_length=None)
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise WorkspaceError(
+            f"{path} cannot be read ({error}): run the stage that wrote it again."
+        ) from error
+
+
+def _rows(path: Path) -> int:
+    if path.suffix == ".parquet":
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    with path.open("rb") as handle:
+        return sum(1 for _ in handle)
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, pl.DataFrame) and path.suffix == ".jsonl":
+        content.write_ndjson(path)
+    elif isinstance(content, pl.DataFrame):
+        content.write_parquet(path, compression="zstd")
+    elif path.suffix == ".json":
+        if dataclasses.is_dataclass(content) and not isinstance(content, type):
+            content = dataclasses.asdict(content)
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    elif path.suffix == ".png":
+        content.savefig(path, dpi=120, metadata={"Software": None})
+    else:
+        path.write_text(content, encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -1,0 +1,187 @@
+"""The built book in a real browser, without a network: titles, figures, numbers, no errors."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        os.environ.get("ELARA_SKIP_BROWSER") == "1", reason="ELARA_SKIP_BROWSER=1 is set"
+    ),
+]
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_chromium(own: str) -> str:
+    """A Chromium to test with: the one named, one on the PATH, or playwright's own."""
+    named = os.environ.get("ELARA_CHROMIUM", "")
+    candidates = [named] if named else [*filter(None, map(shutil.which, NAMES)), own]
+    for candidate in candidates:
+        if shutil.which(candidate):
+            return candidate
+    pytest.fail(
+        f"no Chromium at {', '.join(candidates)}: install one (`apt-get install chromium` or "
+        "`playwright install chromium`), name it in ELARA_CHROMIUM, or leave these tests out "
+        "with ELARA_SKIP_BROWSER=1"
+    )
+
+
+@pytest.fixture(scope="module")
+def book(project: Path) -> Path:
+    """The folder of the built book, brought up to date."""
+    done = subprocess.run(
+        [sys.executable, str(project / "book" / "build.py")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return project / "_build"
+
+
+@pytest.fixture(scope="module")
+def address(book: Path) -> Iterator[str]:
+    """The book, served on this machine only."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            """Keep the test's output short."""
+
+    handler = functools.partial(Handler, directory=str(book / "html"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    with sync_playwright() as playwright:
+        path = find_chromium(playwright.chromium.executable_path)
+        started = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield started
+        started.close()
+
+
+@dataclass
+class Visit:
+    """A page that was opened, and what went wrong meanwhile."""
+
+    page: Page
+    problems: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    """An empty tab that takes note of every problem. What is not on this machine is one."""
+    page = browser.new_page(base_url=address)
+    opened = Visit(page)
+    note = opened.problems.append
+    page.on("console", lambda m: note(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda error: note(f"script: {error}"))
+    page.on("requestfailed", lambda r: note(f"failed: {r.url}"))
+    page.on("response", lambda r: note(f"{r.status}: {r.url}") if r.status >= 400 else None)
+
+    def outside(url: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            note(f"outside: {url}")
+
+    page.on("request", lambda r: outside(r.url))
+    yield opened
+    page.close()
+
+
+def published(book: Path, notebook: str, key: str) -> str:
+    """The text of a value that the staged notebook published."""
+    cells = json.loads((book / "source" / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    for out in [out for cell in cells for out in cell.get("outputs", [])]:
+        if out.get("metadata", {}).get("scrapbook", {}).get("name", "").endswith(key):
+            plain = next(v for k, v in out["data"].items() if k.endswith("text/plain"))
+            return "".join(plain)
+    raise AssertionError(f"{notebook} published no {key}")
+
+
+def figures(page: Page, selector: str) -> int:
+    """How many figures have pixels; one without is an error."""
+    widths = page.locator(selector).evaluate_all("all => all.map(i => i.naturalWidth)")
+    assert all(width > 0 for width in widths), f"a figure of {page.url} has no pixels"
+    return len(widths)
+
+
+def test_the_introduction(visit: Visit, book: Path) -> None:
+    visit.page.goto("/index.html")
+    visit.page.wait_for_url("**/book/intro.html", wait_until="networkidle")
+    assert "Elara" in visit.page.title()
+    assert figures(visit.page, "article img") == 1
+    articles = int(published(book, "01-collect", "collect.articles"))
+    text = visit.page.locator("article").inner_text()
+    assert articles > 0
+    assert f"collected {articles:,d} articles" in text
+    verdict = published(book, "06-evaluate", "evaluate.verdict").strip("'\"")
+    assert verdict in text
+    assert "not medical advice" in visit.page.locator("footer.bd-footer-content").inner_text()
+    assert visit.problems == []
+
+
+def test_a_notebook(visit: Visit, book: Path) -> None:
+    visit.page.goto("/notebooks/02-inspect.html", wait_until="networkidle")
+    assert visit.page.title().startswith("2. Inspect")
+    assert figures(visit.page, "article .cell_output img") >= 1
+    kept = int(published(book, "02-inspect", "inspect.kept"))
+    shown = visit.page.locator("article .cell_output").all_inner_texts()
+    numbers = {int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*", " ".join(shown))}
+    assert kept in numbers, f"the page shows no {kept}, which its notebook published"
+    assert "google.colab" not in visit.page.locator("article").inner_text()
+    assert visit.problems == []
+
+
+def test_an_api_page(visit: Visit) -> None:
+    visit.page.goto("/book/api/workspace.html", wait_until="networkidle")
+    assert visit.page.title().startswith("Records and workspace")
+    entry = visit.page.locator("dl.py", has=visit.page.locator("[id='elara.workspace.publish']"))
+    assert "quotable" in entry.inner_text()
+    assert figures(visit.page, "img.logo__image") >= 1
+    assert visit.problems == []
+
+
+def test_every_page_loads_without_a_problem(visit: Visit, book: Path) -> None:
+    html = book / "html"
+    pages = sorted(p for part in ("book", "notebooks") for p in (html / part).rglob("*.html"))
+    assert len(pages) >= 20
+    for path in pages:
+        visit.page.goto(f"/{path.relative_to(html).as_posix()}", wait_until="load")
+        figures(visit.page, "article img")
+    assert visit.problems == []
+
+
+def test_search_finds_a_word(visit: Visit) -> None:
+    visit.page.goto("/search.html?q=bootstrap", wait_until="networkidle")
+    visit.page.locator("#search-results li").first.wait_for()
+    assert "Glossary" in visit.page.locator("#search-results").inner_text()
+    assert visit.problems == []

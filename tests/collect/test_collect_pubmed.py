@@ -1,0 +1,189 @@
+"""PubMed XML: every field, and a second reading by another parser."""
+
+from __future__ import annotations
+
+import gzip
+import xml.etree.ElementTree as ET
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from elara.collect import collect_folder, pubmed, read_folder
+from elara.collect.dates import iso_date, medline_date, partial_date
+from elara.collect.languages import language_code
+from elara.records import Article, abstract_parts
+
+FULL = """<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID Version="2">7</PMID>
+<DateRevised><Year>2021</Year><Month>06</Month><Day>10</Day></DateRevised>
+<Article><Journal><JournalIssue><PubDate>{date}</PubDate></JournalIssue>
+<Title>The  Journal</Title></Journal>
+<ArticleTitle>H<sub>2</sub>O in <i>E. coli</i>
+at <mml:math xmlns:mml="m"><mml:mi>x</mml:mi></mml:math></ArticleTitle>
+<ELocationID EIdType="doi">10.1/Wrong</ELocationID>
+<Abstract><AbstractText Label="Methods">We &amp;lt; waited.</AbstractText><AbstractText>No label
+ here.</AbstractText><AbstractText Label="EMPTY"/>
+<CopyrightInformation>CC BY-NC 4.0</CopyrightInformation></Abstract>
+<AuthorList><Author><LastName>Diop</LastName><ForeName>Awa</ForeName></Author>
+<Author ValidYN="N"><LastName>Diopp</LastName></Author>
+<Author><LastName>Only</LastName><Initials>O</Initials></Author>
+<Author><CollectiveName>The Group</CollectiveName></Author></AuthorList><Language>fre</Language>
+<PublicationTypeList><PublicationType>Review</PublicationType></PublicationTypeList></Article>
+<MeshHeadingList><MeshHeading><DescriptorName>Humans</DescriptorName></MeshHeading></MeshHeadingList>
+<OtherAbstract Language="eng"><AbstractText>not this</AbstractText></OtherAbstract>
+<KeywordList><Keyword>Cardiology</Keyword></KeywordList>
+{extra}</MedlineCitation><PubmedData><ArticleIdList>
+<ArticleId IdType="doi">https://doi.org/10.1000/ABC</ArticleId>
+<ArticleId IdType="pmc">PMC77</ArticleId></ArticleIdList><ReferenceList><Reference><ArticleIdList>
+<ArticleId IdType="doi">10.9/cited</ArticleId>
+</ArticleIdList></Reference></ReferenceList></PubmedData>
+</PubmedArticle></PubmedArticleSet>"""
+
+
+def one(date: str = "<Year>2020</Year>", extra: str = "") -> Article:
+    (found,) = pubmed.parse([FULL.format(date=date, extra=extra).encode()])
+    assert found.article is not None
+    assert found.revision == "00022021-06-10"
+    return found.article
+
+
+def test_every_field_is_read() -> None:
+    article = one()
+    assert article.id == "pubmed:7"
+    assert article.title == "H2O in E. coli at x"
+    assert article.abstract == "METHODS: We &lt; waited.\nNo label here."
+    assert abstract_parts(article.abstract)[0] == ("METHODS", "We &lt; waited.")
+    assert article.authors == ["Awa Diop", "O Only", "The Group"]
+    assert (article.doi, article.pmcid, article.pmid) == ("10.1000/abc", "PMC77", "7")
+    assert (article.licence, article.redistributable) == ("CC-BY-NC-4.0", False)
+    assert (article.language, article.journal) == ("fr", "The Journal")
+    assert (article.mesh, article.keywords) == (["Humans"], ["Cardiology"])
+    assert article.publication_types == ["Review"]
+    assert article.retracted is False
+
+
+def test_a_retraction_shows_in_either_place() -> None:
+    note = '<CommentsCorrectionsList><CommentsCorrections RefType="{}"/></CommentsCorrectionsList>'
+    assert one(extra=note.format("RetractionIn")).retracted
+    assert not one(extra=note.format("RetractionOf")).retracted
+    typed = FULL.replace("Review", "Retracted Publication").format(date="", extra="")
+    (found,) = pubmed.parse([typed.encode()])
+    assert found.article is not None
+    assert found.article.retracted
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [
+        ("<Year>2020</Year><Month>Mar</Month><Day>5</Day>", "2020-03-05"),
+        ("<Year>2020</Year><Month>11</Month>", "2020-11"),
+        ("<Year>2020</Year><Season>Spring</Season>", "2020"),
+        ("<Year>2021</Year><Month>Feb</Month><Day>30</Day>", "2021-02"),
+        ("<MedlineDate>1998 Dec-1999 Jan</MedlineDate>", "1998-12"),
+        ("<MedlineDate>2000 Spring</MedlineDate>", "2000"),
+        ("<MedlineDate>1977-1978</MedlineDate>", "1977"),
+        ("<MedlineDate>2003 Oct 2-8</MedlineDate>", "2003-10-02"),
+        ("", ""),
+    ],
+)
+def test_a_date_is_as_precise_as_the_source(date: str, expected: str) -> None:
+    assert one(date=date).published == expected
+
+
+def test_dates_and_languages_that_cannot_be_are_left_out() -> None:
+    assert partial_date("20", "1", "1") == ""
+    assert partial_date("2020", "13", "1") == "2020"
+    assert medline_date("no year") == ""
+    assert iso_date("2021/3/04 more") == "2021-03-04"
+    assert iso_date("20210304") == ""
+    assert [language_code(n) for n in ("eng", "en-US", "Spanish", "xxx", "")] == [
+        "en", "en", "es", "und", "und",
+    ]  # fmt: skip
+
+
+def test_a_record_without_pmid_is_an_error() -> None:
+    (found,) = pubmed.parse([b"<PubmedArticle><MedlineCitation/></PubmedArticle>"])
+    assert (found.status, found.record) == ("error", 0)
+    assert "no PMID" in found.reason
+
+
+# The same fields once more, by another parser and written apart from the package.
+def squeezed(element: ET.Element | None) -> str:
+    return "" if element is None else " ".join("".join(element.itertext()).split())
+
+
+def second_reading(record: ET.Element) -> dict[str, object]:
+    citation = record.find("MedlineCitation")
+    assert citation is not None
+    lines = []
+    for part in citation.findall("./Article/Abstract/AbstractText"):
+        label = " ".join(part.attrib.get("Label", "").split()).rstrip(":").upper()
+        if squeezed(part):
+            lines.append((label + ": " if label else "") + squeezed(part))
+    doi = [
+        i.text or "" for i in record.findall("./PubmedData/ArticleIdList/ArticleId[@IdType='doi']")
+    ]
+    if not doi:
+        places = citation.findall("./Article/ELocationID[@EIdType='doi']")
+        doi = [p.text or "" for p in places if p.attrib.get("ValidYN", "Y") == "Y"]
+    authors = []
+    for author in citation.findall("./Article/AuthorList/Author"):
+        parts = {child.tag: squeezed(child) for child in author}
+        first = parts.get("ForeName") or parts.get("Initials") or ""
+        name = parts.get("CollectiveName") or f"{first} {parts.get('LastName', '')}".strip()
+        if author.attrib.get("ValidYN") != "N" and name:
+            authors.append(name)
+    return {
+        "title": squeezed(citation.find("./Article/ArticleTitle"))
+        or squeezed(citation.find("./Article/VernacularTitle")),
+        "abstract": "\n".join(lines),
+        "doi": doi[-1].strip().lower() if doi else "",
+        "authors": authors,
+        "mesh": [
+            squeezed(d) for d in citation.findall("./MeshHeadingList/MeshHeading/DescriptorName")
+        ],
+    }
+
+
+@cache
+def records_of(path: Path) -> list[ET.Element]:
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    names = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
+    return [e for e in ET.fromstring(content).iter() if e.tag in names]
+
+
+def test_a_second_method_reads_the_same(shared_data: Path) -> None:
+    compared = 0
+    for parsed in list(read_folder(shared_data / "pubmed"))[::7]:
+        if parsed.article is None or "Book" in str(parsed.article.publication_types):
+            continue
+        records = records_of(shared_data / "pubmed" / parsed.file)
+        expected = second_reading(records[parsed.record])
+        found = {name: getattr(parsed.article, name) for name in expected}
+        assert found == expected, (parsed.file, parsed.record)
+        compared += 1
+    assert compared >= 100
+
+
+def test_every_pmid_of_the_real_data_is_accounted_for(shared_data: Path) -> None:
+    collection = collect_folder(shared_data / "pubmed")
+    articles, outcomes = collection.articles, collection.outcomes
+    withdrawn = outcomes.filter(outcomes["reason"].str.starts_with("withdrawn"))
+    assert articles.height + withdrawn.height == 899
+    assert withdrawn["native_id"].to_list() == ["1002"]
+    assert articles["id"].is_sorted()
+    assert articles["id"].n_unique() == articles.height
+    books = articles.filter(articles["publication_types"].list.contains("Book chapter"))
+    assert books["pmid"].to_list() == ["29165978"]
+    assert articles.filter(pmid="1001")["title"].item() == "Revised title for article one."
+    assert articles.filter(pmid="1001")["pmcid"].item() == "PMC7654321"
+    folder = shared_data / "pubmed"
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert set(outcomes["file"]) == files
+    assert outcomes.filter(status="error").height == 0
+    assert (
+        outcomes.filter((outcomes["status"] != "article") & (outcomes["reason"] == "")).height == 0
+    )
+    assert outcomes["reason"].str.contains("byte-identical to pubchunks/karger_1.xml").sum() == 1

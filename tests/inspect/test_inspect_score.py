@@ -1,0 +1,151 @@
+"""The quality score: bounds, what moves it, and the flags."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from elara.inspect import FEATURES, feature_table, score
+from elara.records import Article, Section, frame
+
+ABSTRACT = (
+    "Sepsis is a frequent cause of death in intensive care. We treated 120 patients with early "
+    "antibiotics and compared mortality with that of 118 patients who were given antibiotics "
+    "after the culture result. Mortality was lower with early treatment. Renal failure and shock "
+    "were as common in both groups, and no patient had an allergic reaction to the drug."
+)
+FRENCH = (
+    "Le sepsis est une cause fréquente de décès en réanimation. Nous avons traité des malades "
+    "par des antibiotiques précoces et comparé la mortalité avec celle des malades traités après "
+    "le résultat des cultures. La mortalité était plus faible avec le traitement précoce."
+)
+
+
+def article(number: int, **fields: object) -> Article:
+    defaults: dict[str, object] = {
+        "id": f"pubmed:{number}",
+        "source": "pubmed",
+        "title": "Early antibiotics in sepsis",
+        "abstract": ABSTRACT,
+        "language": "en",
+    }
+    return Article(**(defaults | fields))  # type: ignore[arg-type]
+
+
+def scored(*articles: Article) -> pl.DataFrame:
+    return score(frame(articles, Article))
+
+
+def test_weights_sum_to_one_and_every_feature_is_documented() -> None:
+    assert sum(f.weight for f in FEATURES) == pytest.approx(1.0)
+    assert feature_table().height == len(FEATURES) == len({f.name for f in FEATURES})
+    assert all(f.meaning and f.low < f.high for f in FEATURES)
+
+
+def test_score_adds_columns_and_keeps_rows() -> None:
+    table = frame([article(2), article(1, abstract="")], Article)
+    result = score(table)
+    assert result.select(table.columns).equals(table)
+    added = result.columns[len(table.columns) :]
+    assert added == ["quality", "bucket", *(f"feature_{f.name}" for f in FEATURES), "flags"]
+    numbers = result.select(pl.selectors.starts_with("feature_", "quality"))
+    assert numbers.null_count().sum_horizontal().item() == 0
+    assert numbers.to_numpy().min() >= 0
+    assert numbers.to_numpy().max() <= 1
+
+
+def test_score_of_nothing_is_an_empty_table() -> None:
+    result = scored()
+    assert result.height == 0
+    assert "quality" in result.columns
+    assert result.schema["flags"] == pl.List(pl.String)
+
+
+def test_quality_is_the_weighted_sum_and_buckets_follow() -> None:
+    result = scored(article(1), article(2, abstract=""), article(3, abstract=ABSTRACT[:140]))
+    for row in result.iter_rows(named=True):
+        total = sum(row[f"feature_{f.name}"] * f.weight for f in FEATURES)
+        assert row["quality"] == pytest.approx(total, abs=1e-5)
+        limits = {"high": (0.7, 1.01), "medium": (0.4, 0.7), "low": (0.0, 0.4)}[row["bucket"]]
+        assert limits[0] <= row["quality"] < limits[1]
+    assert result["bucket"][0] == "high"
+    assert result["bucket"][1] == "low"
+
+
+@pytest.mark.parametrize(
+    ("feature", "worse"),
+    [
+        ("abstract", {"abstract": ""}),
+        ("length", {"abstract": ABSTRACT[:200]}),
+        ("sentences", {"abstract": ". ".join(ABSTRACT.replace(".", "").split())}),
+        ("medical", {"abstract": "The old clock on the wall of the town hall was late. " * 6}),
+        ("symbols", {"abstract": ABSTRACT.replace(" ", " # @ ")}),
+        ("repetition", {"abstract": "The patient was given a drug. " * 12}),
+        ("language", {"abstract": FRENCH}),
+    ],
+)
+def test_each_feature_falls_with_what_it_measures(feature: str, worse: dict[str, str]) -> None:
+    good, bad = scored(article(1), article(2, **worse))[f"feature_{feature}"]
+    assert bad < good
+
+
+def test_metadata_counts_six_kinds() -> None:
+    full = article(
+        2, published="2021", journal="J", authors=["A"], mesh=["Sepsis"], pmid="2",
+        licence="CC-BY-4.0",
+    )  # fmt: skip
+    assert scored(article(1), full)["feature_metadata"].to_list() == [0.0, 1.0]
+
+
+def test_words_of_the_collections_headings_count_as_medical() -> None:
+    text = "We saw many zygomycota there and it was the first time that they were found. " * 3
+    without, with_heading = (
+        article(1, abstract=text),
+        article(2, abstract=text, mesh=["Zygomycota"]),
+    )
+    alone = scored(without)["feature_medical"][0]
+    assert alone < scored(without, with_heading)["feature_medical"][0]
+
+
+def test_flags() -> None:
+    result = scored(
+        article(1),
+        article(2, retracted=True),
+        article(3, abstract=FRENCH, language="fr"),
+        article(4, abstract="", title="[Not Available]."),
+        article(5, abstract=""),
+        article(6, abstract="", body=[Section("", ABSTRACT)]),
+        article(7, language="fr"),  # French journal, English abstract
+        article(8, abstract=FRENCH, language="en"),  # stated wrongly
+    )
+    assert result["flags"].to_list() == [
+        [],
+        ["retracted"],
+        ["non_english"],
+        ["empty", "no_abstract"],
+        ["no_abstract"],
+        ["no_abstract"],
+        [],
+        ["non_english"],
+    ]
+    assert result["feature_abstract"][5] > 0.5  # a body stands in for the abstract
+
+
+@pytest.mark.parametrize("language", ["fr", "es-LA", "sw", "zu", "ha"])
+def test_language_flag_on_real_translations(shared_data: Path, language: str) -> None:
+    path = shared_data / "multilingual" / "tico19" / f"en-{language}.jsonl.gz"
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    long = [row for row in rows if len(row["en"].split()) > 30][:200]
+    assert len(long) > 50
+    english = [article(i, title="", abstract=row["en"]) for i, row in enumerate(long)]
+    foreign = [
+        article(i, title="", abstract=row["text"], language=row["lang"])
+        for i, row in enumerate(long)
+    ]
+    flagged = pl.col("flags").list.contains("non_english")
+    assert scored(*english).filter(flagged).height <= 0.01 * len(long)
+    assert scored(*foreign).filter(flagged).height >= 0.98 * len(long)

@@ -1,0 +1,241 @@
+"""Which notebooks run, and what happens when one does not end well."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from tiny_notebooks import BEGIN, WRITE, write_notebook
+
+from elara import pipeline
+from elara.workspace import Workspace, WorkspaceError
+
+Make = Callable[..., pipeline.Plan]
+
+
+def statuses(plan: pipeline.Plan) -> dict[str, tuple[str, str]]:
+    return {s.notebook.stage: (s.status, s.why) for s in pipeline.states(plan)}
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def test_a_second_run_does_nothing(plan: Make, workspace: Workspace) -> None:
+    assert [s.status for s in pipeline.states(plan())] == ["never run"] * 3
+    assert pipeline.run(plan(), plan().notebooks, report=quiet) == 3
+    assert [(s.status, s.rows) for s in pipeline.states(plan())] == [("fresh", 3)] * 3
+    lines: list[str] = []
+    started = time.monotonic()
+    assert pipeline.run(plan(), plan().notebooks, report=lines.append) == 0
+    assert time.monotonic() - started < 5
+    assert lines == ["01-collect: fresh", "02-inspect: fresh", "03-clean: fresh"]
+    executed = nbformat.read(workspace.root / "notebooks" / "02-inspect.ipynb", as_version=4)
+    assert [c.execution_count for c in executed.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
+
+
+def test_what_changed_decides_what_runs(
+    plan: Make, notebooks: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    pipeline.run(plan(), plan().notebooks, report=quiet)
+
+    # a parameter on the command line
+    states = statuses(plan(learning_rate="1e-4"))
+    assert states["collect"] == ("fresh", "")
+    assert states["inspect"] == ("stale", "parameter learning_rate: 0.001 → 0.0001")
+    assert states["clean"] == ("stale", "02-inspect will run again")
+
+    # touching a file changes nothing, editing a parameter of 02 leaves 01 alone
+    path = notebooks / "02-inspect.ipynb"
+    path.touch()
+    assert {s for s, _ in statuses(plan()).values()} == {"fresh"}
+    path.write_text(path.read_text().replace("seed: int = 0", "seed: int = 1"))
+    assert [s for s, _ in statuses(plan()).values()] == ["fresh", "stale", "stale"]
+    assert pipeline.run(plan(), plan().notebooks, report=quiet) == 2
+
+    # a Markdown cell or an output is not code
+    document = nbformat.read(path, as_version=4)
+    document.cells.insert(0, nbformat.v4.new_markdown_cell("words"))
+    nbformat.write(document, path)
+    assert {s for s, _ in statuses(plan()).values()} == {"fresh"}
+
+    # a damaged result
+    (workspace.folder("inspect") / "inspect.parquet").write_bytes(b"x")
+    assert statuses(plan())["inspect"] == ("stale", "inspect.parquet was changed")
+    (workspace.folder("inspect") / "manifest.json").unlink()
+    assert statuses(plan())["inspect"] == ("stale", "its results are gone")
+
+
+def test_a_folder_that_a_parameter_names_counts(plan: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "a.xml").write_text("one")
+    named = {"local_files": str(folder)}
+    pipeline.run(plan(**named), plan(**named).notebooks, report=quiet)
+    assert statuses(plan(**named))["collect"] == ("fresh", "")
+    (folder / "b.xml").write_text("two")
+    assert statuses(plan(**named))["collect"] == ("stale", "files in `local_files` changed")
+
+
+def test_a_stage_run_by_hand_is_noticed(plan: Make, workspace: Workspace) -> None:
+    pipeline.run(plan(), plan().notebooks, report=quiet)
+    workspace.begin("collect", {}).write({"other.json": {}})
+    assert statuses(plan())["collect"] == ("stale", "the stage was run by hand since")
+
+
+def test_a_changed_module_is_named(
+    plan: Make, notebooks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "elara"
+    (package / "room").mkdir(parents=True)
+    (package / "room" / "__init__.py").write_text("from elara.room import deep\n")
+    (package / "room" / "deep.py").write_text(
+        'from importlib.resources import files\nx = "elara.sample"\n'
+    )
+    (package / "sample").mkdir()
+    (package / "sample" / "a.xml").write_text("<a/>")
+    (package / "apart.py").write_text("")
+    monkeypatch.setattr(pipeline, "PACKAGE", package)
+    code = "from elara import room\nprint(room)"
+    modules = pipeline._modules(code)
+    assert sorted(modules) == [
+        "elara/room/__init__.py",
+        "elara/room/deep.py",
+        "elara/sample/a.xml",
+    ]
+    (package / "sample" / "a.xml").write_text("<b/>")
+    changed = pipeline._modules(code)
+    old = {"code": "", "parameters": {}, "inputs": {}, "paths": {}, "modules": modules}
+    new = old | {"modules": changed}
+    assert pipeline._difference(old, new) == "module changed: elara/sample/a.xml"
+
+
+def test_selecting_notebooks(plan: Make) -> None:
+    made = plan()
+    for name in ("2", "02", "02-inspect", "inspect"):
+        assert [n.stage for n in pipeline.select(made, only=name)] == ["inspect"]
+        assert [n.stage for n in pipeline.select(made, start=name)] == ["inspect", "clean"]
+    with pytest.raises(pipeline.ParameterError, match="`inspekt`: did you mean `inspect`"):
+        pipeline.select(made, only="inspekt")
+
+
+def test_only_and_force(plan: Make) -> None:
+    made = plan()
+    pipeline.run(made, made.notebooks, report=quiet)
+    only = pipeline.select(made, only="clean")
+    assert pipeline.run(made, only, report=quiet) == 0
+    assert pipeline.run(made, only, force=True, report=quiet) == 1
+    assert {s for s, _ in statuses(plan()).values()} == {"fresh"}
+
+
+def test_a_failing_notebook_is_named_kept_and_continued(plan: Make, workspace: Workspace) -> None:
+    broken = plan(fail="true")
+    with pytest.raises(pipeline.NotebookError) as caught:
+        pipeline.run(broken, broken.notebooks, report=quiet)
+    message = str(caught.value)
+    assert "02-inspect failed in cell In [5]: ValueError: no such luck" in message
+    kept = workspace.root / "notebooks" / "02-inspect.failed.ipynb"
+    assert str(kept) in message
+    assert "no such luck" in kept.read_text()
+    assert not (workspace.root / "notebooks" / "02-inspect.ipynb").exists()
+    assert [s.status for s in pipeline.states(plan())] == ["fresh", "failed", "never run"]
+    lines: list[str] = []
+    assert pipeline.run(plan(), plan().notebooks, report=lines.append) == 2
+    assert lines[0] == "01-collect: fresh"
+    assert not kept.exists()
+
+
+def test_an_unwritable_workspace_is_one_clear_error(notebooks: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made = pipeline.make_plan(Workspace(tmp_path / "file"), folder=notebooks)
+    with pytest.raises(WorkspaceError, match="Remedy: name a folder"):
+        pipeline.run(made, made.notebooks, report=quiet)
+
+
+def start(notebooks: Path, workspace: Workspace) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "elara.cli", "run", "--notebooks", str(notebooks)]
+    return subprocess.Popen(
+        [*command, "--workspace", str(workspace.root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.1)
+
+
+def slow_notebook(notebooks: Path, marker: Path) -> None:
+    write_notebook(
+        notebooks / "02-inspect.ipynb",
+        "",
+        BEGIN.format(stage="inspect"),
+        f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\n"
+        f"time.sleep(0 if os.path.exists({str(marker)!r} + '.go') else 120)",
+        WRITE.format(stage="inspect", rows="2"),
+    )
+    write_notebook(
+        notebooks / "03-clean.ipynb",
+        "",
+        BEGIN.format(stage="clean"),
+        WRITE.format(stage="clean", rows="2"),
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_continues(
+    how: signal.Signals, notebooks: Path, workspace: Workspace, tmp_path: Path, plan: Make
+) -> None:
+    marker = tmp_path / "marker"
+    slow_notebook(notebooks, marker)
+    run = start(notebooks, workspace)
+    wait_for(marker)
+
+    # a second run in the same workspace refuses while the first one works
+    second = start(notebooks, workspace)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "already running" in said
+    assert f"process {run.pid}" in said
+
+    os.killpg(run.pid, how)
+    _, said = run.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert run.returncode == 130
+        assert "Run the same command again" in said
+        assert "Traceback" not in said
+    kernel = int(marker.read_text())
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{kernel}").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not Path(f"/proc/{kernel}").exists(), "the kernel went on by itself"
+
+    Path(f"{marker}.go").touch()
+    again = start(notebooks, workspace)
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert "01-collect: fresh" in said
+    assert "03-clean: done" in said
+    assert {s for s, _ in statuses(plan()).values()} == {"fresh"}
+
+
+def test_a_record_cut_off_by_a_crash_counts_as_never_run(plan: Make) -> None:
+    made = plan()
+    pipeline.run(made, made.notebooks[:1], report=quiet)
+    path = made.record_path(made.notebooks[0])
+    assert json.loads(path.read_text())["identity"]
+    path.write_text('{"finger')
+    assert statuses(plan())["collect"][0] == "never run"

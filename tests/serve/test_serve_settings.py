@@ -1,0 +1,110 @@
+"""Settings come from the environment, and say clearly when they cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elara.serve import Settings, SettingsError
+from elara.serve.config import adapter_identity, read_evaluation
+from elara.workspace import Workspace
+
+
+def test_every_field_has_a_variable(tmp_path: Path) -> None:
+    given = Settings.from_environment(
+        {
+            "ELARA_SERVE_ADAPTER": str(tmp_path),
+            "ELARA_SERVE_VERDICT": str(tmp_path / "v.json"),
+            "ELARA_SERVE_HOST": "0.0.0.0",
+            "ELARA_SERVE_PORT": "9000",
+            "ELARA_SERVE_CORS_ORIGINS": "http://a.example, http://b.example",
+            "ELARA_SERVE_MAX_NEW_TOKENS": "32",
+            "ELARA_SERVE_TEMPERATURE": "0.5",
+        }
+    )
+    assert given == Settings(
+        adapter=tmp_path,
+        verdict=tmp_path / "v.json",
+        host="0.0.0.0",
+        port=9000,
+        cors_origins=("http://a.example", "http://b.example"),
+        max_new_tokens=32,
+        temperature=0.5,
+    )
+
+
+def test_only_this_computer_by_default() -> None:
+    assert Settings().host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "abc"), ("PORT", "0"), ("TEMPERATURE", "3"), ("PORT", "70000")]
+)
+def test_a_bad_value_is_an_error_that_names_the_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"ELARA_SERVE_{name} is '{value}'"):
+        Settings.from_environment({f"ELARA_SERVE_{name}": value})
+
+
+def test_the_command_line_wins_over_the_environment(workspace: Workspace) -> None:
+    found = Settings.from_environment(
+        {"ELARA_SERVE_PORT": "9000"}, workspace=str(workspace.root), port=9001, host=None
+    )
+    assert (found.port, found.host) == (9001, "127.0.0.1")
+
+
+def test_the_workspace_supplies_adapter_and_verdict(trained: Workspace) -> None:
+    found = Settings.from_environment({}, workspace=str(trained.root))
+    assert found.adapter == trained.folder("train") / "adapter"
+    assert found.verdict == trained.folder("evaluate") / "verdict.json"
+
+
+def test_an_unfinished_training_run_is_not_served(trained: Workspace) -> None:
+    (trained.folder("train") / "manifest.json").unlink()
+    assert Settings.from_environment({}, workspace=str(trained.root)).adapter is None
+
+
+def test_the_identity_traces_the_weights_to_their_run(trained: Workspace) -> None:
+    adapter = trained.folder("train") / "adapter"
+    identity = adapter_identity(adapter)
+    assert identity.weights_sha256 == hashlib.sha256(b"1234").hexdigest()
+    assert identity.training_run == trained.manifest("train")["identity"]
+    (adapter / "adapter_model.safetensors").write_bytes(b"changed")
+    assert adapter_identity(adapter).training_run is None
+
+
+def test_the_verdict_on_this_adapter_is_shown(trained: Workspace, verdict: dict[str, Any]) -> None:
+    sentence, figures = read_evaluation(Settings.from_environment({}, workspace=str(trained.root)))
+    assert sentence == verdict["verdict"]
+    assert figures is not None
+    assert figures.model_dump() == verdict
+
+
+def test_a_verdict_on_another_adapter_is_not_shown(
+    trained: Workspace, train: Callable[[Workspace, bytes], None], verdict: dict[str, Any]
+) -> None:
+    train(trained, b"trained again")
+    sentence, figures = read_evaluation(Settings.from_environment({}, workspace=str(trained.root)))
+    assert figures is None
+    assert verdict["verdict"] not in sentence
+    assert "another training run" in sentence
+
+
+def test_an_adapter_without_a_verdict_says_so(trained: Workspace) -> None:
+    adapter = trained.folder("train") / "adapter"
+    sentence, figures = read_evaluation(Settings(adapter=adapter))
+    assert figures is None
+    assert "has not been evaluated" in sentence
+
+
+def test_a_broken_verdict_is_an_error(trained: Workspace) -> None:
+    settings = Settings.from_environment({}, workspace=str(trained.root))
+    assert settings.verdict is not None
+    settings.verdict.write_text("{}")
+    with pytest.raises(
+        SettingsError, match=r"verdict\.json .*\(verdict: Field required\).*06-evaluate"
+    ):
+        read_evaluation(settings)
