@@ -10,7 +10,14 @@ from elara.collect.dates import medline_date, partial_date
 from elara.collect.languages import language_code
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.parsed import Parsed
-from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of
+from elara.collect.xmlrecords import (
+    Element,
+    keep_exponents,
+    malformed,
+    read_record,
+    split_records,
+    text_of,
+)
 from elara.records import Article
 
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
@@ -36,6 +43,8 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         except etree.XMLSyntaxError as error:
             yield Parsed(record=number, status="error", reason=malformed(error))
             continue
+        if b"<sup" in record:
+            keep_exponents(element)
         if element.tag == "DeleteCitation":
             for withdrawn in element.iterfind("PMID"):
                 yield Parsed(record=number, native_id=text_of(withdrawn), status="deletion")

@@ -93,11 +93,8 @@ def _question(article: Article) -> Iterator[Pair]:
         if section.kind == "question":
             asked = section
         elif section.kind == "answer" and asked is not None:
-            heading, text = asked.heading.strip(), asked.text.strip()
-            yield (
-                "\n\n".join(t for t in (heading, text) if t and t != heading) or text,
-                section.text,
-            )
+            lines = [line for line in (asked.heading.strip(), asked.text.strip()) if line]
+            yield "\n\n".join(dict.fromkeys(lines)), section.text
             asked = None  # the best answer comes first; the others stay in the article
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
@@ -101,6 +102,17 @@ def test_dates_and_languages_that_cannot_be_are_left_out() -> None:
     ]  # fmt: skip
 
 
+def test_exponents_stay_exponents() -> None:
+    record = (
+        b"<PubmedArticle><MedlineCitation><PMID>1</PMID><Article><ArticleTitle>10<sup>9</sup>/L and"
+        b" Na<sup>+</sup> in 5 mg m<sup>2</sup></ArticleTitle></Article></MedlineCitation>"
+        b"</PubmedArticle>"
+    )
+    (found,) = pubmed.parse([record])
+    assert found.article is not None
+    assert found.article.title == "10⁹/L and Na+ in 5 mg m2"
+
+
 def test_a_record_without_pmid_is_an_error() -> None:
     (found,) = pubmed.parse([b"<PubmedArticle><MedlineCitation/></PubmedArticle>"])
     assert (found.status, found.record) == ("error", 0)
@@ -108,8 +120,23 @@ def test_a_record_without_pmid_is_an_error() -> None:
 
 
 # The same fields once more, by another parser and written apart from the package.
+def raised(element: ET.Element) -> str:
+    """All text, with the exponents of numbers as superscript digits."""
+    text = element.text or ""
+    for child in element:
+        inner = raised(child)
+        if (
+            child.tag == "sup"
+            and text[-1:].isdigit()
+            and re.fullmatch(r"[-−–+]?\d+", inner.strip())
+        ):
+            inner = inner.strip().translate(str.maketrans("0123456789-−–+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁻⁺"))
+        text += inner + (child.tail or "")
+    return text
+
+
 def squeezed(element: ET.Element | None) -> str:
-    return "" if element is None else " ".join("".join(element.itertext()).split())
+    return "" if element is None else " ".join(raised(element).split())
 
 
 def second_reading(record: ET.Element) -> dict[str, object]:

@@ -1,0 +1,91 @@
+"""Plain papermill works from anywhere, and tells what a notebook takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from elara import pipeline
+from elara.expand import curated_examples
+from elara.workspace import Workspace
+
+NAMES = [path.name for path in sorted(pipeline.NOTEBOOKS.glob("0*.ipynb"))]
+
+
+def papermill(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        timeout=600,
+    )
+
+
+def test_there_are_seven() -> None:
+    assert len(NAMES) == 7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_explained(name: str, tmp_path: Path) -> None:
+    path = pipeline.NOTEBOOKS / name
+    said = papermill("--help-notebook", str(path), cwd=tmp_path)
+    lines = [" ".join(line.split()) for line in said.stdout.splitlines()]
+    for parameter, default in pipeline.read_notebook(path).defaults.items():
+        start = f"{parameter}: {type(default).__name__} (default "
+        line = next((i for i, text in enumerate(lines) if text.startswith(start)), None)
+        assert line is not None, f"{start} not in {lines}"
+        rest = lines[line].split(")", 1)[1] + " ".join(lines[line + 1 : line + 3])
+        assert len(rest.split()) >= 4, f"{parameter} has no meaning: {lines[line]}"
+
+
+def test_a_parameter_set_from_elsewhere_reaches_the_result(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    articles = ["-p", "workspace", str(workspace.root)]
+    said = papermill(str(pipeline.NOTEBOOKS / NAMES[0]), "out.ipynb", *articles, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr[-2000:]
+    assert workspace.manifest("collect")["files"]["articles.parquet"]["rows"] > 100
+    assert (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_parameter_names_the_closest(name: str, tmp_path: Path) -> None:
+    wrong = ["-p", "workspac", "x", "-p", "workspace", str(tmp_path / "workspace")]
+    said = papermill(str(pipeline.NOTEBOOKS / name), "out.ipynb", *wrong, cwd=tmp_path)
+    assert said.returncode != 0
+    assert "Unknown parameter `workspac`: did you mean `workspace`?" in said.stderr
+
+
+@pytest.mark.model
+def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    cases = curated_examples("You are a medical professional assistant.")
+    files = {"train.jsonl": cases, "validation.jsonl": cases.head(1), "test.jsonl": cases.head(1)}
+    workspace.begin("expand", {}).write(files)
+    settings = ["-p", "learning_rate", "1e-4", "-p", "max_train_tokens", "500"]
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            str(pipeline.NOTEBOOKS / NAMES[4]),
+            "out.ipynb",
+            *settings,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"ELARA_WORKSPACE": str(workspace.root)},
+        check=False,
+        timeout=600,
+    )
+    assert said.returncode == 0, said.stderr[-2000:]
+    record = json.loads((workspace.folder("train") / "adapter" / "training.json").read_text())
+    assert record["config"]["learning_rate"] == 1e-4
+    assert 1 <= len(record["examples"]) <= 2

@@ -1,0 +1,98 @@
+"""What the laptop profile must achieve, read from the workspace that `make nbval` left."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from elara.expand import summary
+from elara.workspace import STAGES, Workspace
+
+pytestmark = pytest.mark.results
+
+
+@pytest.fixture(scope="module")
+def finished(project: Path) -> Workspace:
+    """The workspace of the notebooks that ran just before."""
+    workspace = Workspace(os.environ.get("ELARA_TESTED", project / "_build" / "test-workspace"))
+    if not workspace.root.exists():
+        pytest.fail(f"{workspace.root} is missing: run `make nbval` first")
+    return workspace
+
+
+def test_every_stage_is_whole(finished: Workspace) -> None:
+    for stage in STAGES:
+        assert finished.manifest(stage)["files"], stage
+        assert finished.damage(stage) == "", stage
+
+
+def test_tuning_helped_on_the_embedded_sample(finished: Workspace) -> None:
+    verdict = json.loads((finished.folder("evaluate") / "verdict.json").read_text())
+    assert verdict["low"] < verdict["difference"] < verdict["high"] < 0, verdict["verdict"]
+    assert verdict["better"]
+    assert verdict["articles"] >= 10
+
+
+def test_the_verdict_follows_from_the_losses(finished: Workspace) -> None:
+    from elara.evaluate import compare
+
+    losses = pl.read_parquet(finished.folder("evaluate") / "losses.parquet")
+    verdict = json.loads((finished.folder("evaluate") / "verdict.json").read_text())
+    assert compare(losses).verdict == verdict["verdict"]
+
+
+def test_the_scenarios_were_answered_by_both(finished: Workspace) -> None:
+    answers = json.loads((finished.folder("evaluate") / "scenarios.json").read_text())
+    assert len(answers) == 3
+    for answer in answers:
+        assert len(answer["base"]["text"].split()) >= 20
+        assert len(answer["adapter"]["text"].split()) >= 20
+        assert answer["base"]["text"] != answer["adapter"]["text"]
+
+
+def test_every_example_traces_to_its_source(finished: Workspace) -> None:
+    outcomes = pl.read_parquet(finished.folder("collect") / "outcomes.parquet")
+    articles = pl.read_parquet(finished.folder("clean") / "articles.parquet")
+    examples = pl.concat(
+        pl.read_ndjson(finished.folder("expand") / f"{split}.jsonl")
+        for split in ("train", "validation", "test")
+    )
+    assert summary(examples)["examples"].sum() == examples.height
+    traced = examples.filter(pl.col("origin") != "curated").explode("article_ids")
+    joined = traced.join(articles, left_on="article_ids", right_on="id", how="left")
+    assert joined["raw_file"].null_count() == 0
+    assert joined["licence"].equals(joined["licence_right"], check_names=False)
+    assert set(joined["article_ids"]) <= set(outcomes["article_id"])
+    assert examples["redistributable"].all()
+
+
+def test_the_held_out_loss_fell_while_training(finished: Workspace) -> None:
+    losses = pl.read_parquet(finished.folder("train") / "losses.parquet")
+    held = losses.filter(split="validation")["loss"]
+    assert held[-1] < held[0]
+
+
+def test_the_adapter_opens_with_peft_alone(finished: Workspace) -> None:
+    import peft
+
+    config = peft.PeftConfig.from_pretrained(str(finished.folder("train") / "adapter"))
+    assert config.r == 16
+    assert config.base_model_name_or_path == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_training_data_opens_with_datasets(finished: Workspace) -> None:
+    import datasets
+
+    files = {s: str(finished.folder("expand") / f"{s}.jsonl") for s in ("train", "test")}
+    loaded = datasets.load_dataset("json", data_files=files)
+    assert loaded["train"][0]["messages"][0]["role"] == "system"
+    assert loaded["test"].num_rows >= 10
+
+
+def test_the_server_answered_with_the_adapter(finished: Workspace) -> None:
+    transcript = json.loads((finished.folder("serve") / "transcript.json").read_text())
+    assert '"mode": "model"' in json.dumps(transcript)
