@@ -6,12 +6,15 @@ network. Any other causal language model is named by its hub id or a local folde
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
+import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,8 +210,9 @@ def load_base(name: str = PACKAGED, *, quantisation: str = "none") -> LanguageMo
     elif quantisation != "none":
         raise ModelError(f"Unknown quantisation {quantisation!r}: `none` or `nf4`.")
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where)
-        model = transformers.AutoModelForCausalLM.from_pretrained(where, **options)
+        with quiet_libraries():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where)
+            model = transformers.AutoModelForCausalLM.from_pretrained(where, **options)
     except (OSError, ValueError) as error:
         raise ModelError(_why_not(name, error)) from error
     if quantisation == "none":
@@ -219,6 +223,20 @@ def load_base(name: str = PACKAGED, *, quantisation: str = "none") -> LanguageMo
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()
     return LanguageModel(model, tokenizer, name, precision)
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' warnings to each other, and their file paths, out of notebooks."""
+    noisy = logging.getLogger("bitsandbytes")  # misses an optional kernel that Elara does not use
+    level = noisy.level
+    noisy.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+            yield
+    finally:
+        noisy.setLevel(level)
 
 
 def _why_not(name: str, error: Exception) -> str:
@@ -247,7 +265,8 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
     """
     import json
 
-    import peft
+    with quiet_libraries():
+        import peft
 
     record = folder / TRAINING_FILE
     if not record.exists():
@@ -259,7 +278,8 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
     elif base.name != name:
         raise ModelError(f"The adapter in {folder} was trained on {name}, not on {base.name}.")
     try:
-        model = peft.PeftModel.from_pretrained(base.model, folder)
+        with quiet_libraries():
+            model = peft.PeftModel.from_pretrained(base.model, folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The adapter in {folder} cannot be read: {error}") from error
     model.eval()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import shutil
 import time
 from dataclasses import dataclass
@@ -14,12 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from elara.model import Encoded, LanguageModel
+from elara.model import Encoded, LanguageModel, quiet_libraries
 from elara.progress import progress_line, watched
 from elara.train.config import TARGETS, TrainingConfig, TrainingError
 from elara.train.data import TokenData
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,21 +106,23 @@ def fit(lm: LanguageModel, data: TokenData, config: TrainingConfig, checkpoints:
         for other in checkpoints.iterdir():
             if other != folder:
                 shutil.rmtree(other)
-    model = add_lora(lm, config)
+    with quiet_libraries():
+        model = add_lora(lm, config)
+        trainer = trl.SFTTrainer(
+            model=model,
+            args=_arguments(lm, config, folder),
+            train_dataset=_dataset(data.train),
+            eval_dataset=_dataset(data.validation) if data.validation else None,
+            processing_class=lm.tokenizer,
+            callbacks=[_reporter()],
+        )
     trainable, total = model.get_nb_trainable_parameters()
-    trainer = trl.SFTTrainer(
-        model=model,
-        args=_arguments(lm, config, folder),
-        train_dataset=_dataset(data.train),
-        eval_dataset=_dataset(data.validation) if data.validation else None,
-        processing_class=lm.tokenizer,
-        callbacks=[_reporter()],
-    )
     trainer.remove_callback(transformers.PrinterCallback)  # it prints every log entry as a dict
     last = _last_checkpoint(folder)
     started = time.perf_counter()
     try:
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        with quiet_libraries():
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
     except (OSError, ValueError, RuntimeError) as error:
         if last is None or "checkpoint" not in str(error).lower():
             raise

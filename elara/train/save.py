@@ -40,7 +40,8 @@ def save_adapter(
     model.peft_config["default"].base_model_name_or_path = _HUB_NAME.get(
         config.base_model, config.base_model
     )
-    model.save_pretrained(folder, safe_serialization=True)
+    # The vocabulary is the base model's; without this, PEFT asks the hub whether it is.
+    model.save_pretrained(folder, save_embedding_layers=False)
     training.model.tokenizer.save_pretrained(folder)
     record = {
         "elara": elara.__version__,

@@ -89,3 +89,27 @@ def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:
     record = json.loads((workspace.folder("train") / "adapter" / "training.json").read_text())
     assert record["config"]["learning_rate"] == 1e-4
     assert 1 <= len(record["examples"]) <= 2
+
+
+@pytest.mark.parametrize("source", ["pubmed", "jats", "qa/medquad/xml", "public_health"])
+def test_real_files_run_through_to_examples(source: str, shared_data: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    given = {"local_files": str(shared_data / source), "licences": "any"}
+    plan = pipeline.make_plan(workspace, parameters=given)
+    assert pipeline.run(plan, plan.notebooks[:4], report=lambda _: None) == 4
+    files = {
+        p.relative_to(shared_data / source).as_posix() for p in (shared_data / source).rglob("*")
+    }
+    outcomes = workspace.begin("inspect", {}).read("collect", "outcomes.parquet")
+    assert {f for f in files if (shared_data / source / f).is_file()} <= set(outcomes["file"])
+    assert workspace.manifest("expand")["files"]["test.jsonl"]["rows"] >= 1
+
+
+def test_text_of_unknown_licence_is_not_used_unless_asked(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    given = {"local_files": str(shared_data / "pubmed" / "baseline_gz")}
+    plan = pipeline.make_plan(workspace, parameters=given)
+    with pytest.raises(pipeline.NotebookError, match="set `licences` to `any`"):
+        pipeline.run(plan, plan.notebooks[:4], report=lambda _: None)
