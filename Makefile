@@ -41,9 +41,10 @@ lint: $(INSTALLED)  ## lint, format check and type check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-nbval: $(INSTALLED)  ## run every notebook afresh and compare its deterministic cells
-	rm -rf $(TESTED)
-	ELARA_WORKSPACE=$(CURDIR)/$(TESTED) $(BIN)/pytest --nbval-lax --nbval-cell-timeout=2400 \
+nbval: $(INSTALLED)  ## run every notebook afresh, without network, and compare its deterministic cells
+	@rm -rf $(TESTED) $(TESTED).network && mkdir -p $(TESTED) && touch $(TESTED).network
+	ELARA_WORKSPACE=$(CURDIR)/$(TESTED) ELARA_NETWORK_LOG=$(CURDIR)/$(TESTED).network \
+	  PYTHONPATH=$(CURDIR)/tests/offline $(BIN)/pytest --nbval-lax --nbval-cell-timeout=2400 \
 	  -p no:cacheprovider notebooks/*.ipynb
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks

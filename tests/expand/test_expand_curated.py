@@ -17,7 +17,7 @@ CASES = {
     "Infectious Disease": "meningitis",
     "Hematology": "reversal",
     "Neurology": "thrombolysis",
-    "Pediatrics": "febrile",
+    "Pediatrics": "24-day-old",
     "Surgery/Trauma": "hemoperitoneum",
     "Emergency Medicine": "embolism",
     "Radiology": "chest",
@@ -44,7 +44,7 @@ def test_every_specialty_has_its_case() -> None:
     assert {e.specialty for e in found} == set(CASES)
     assert len(found) == len({e.id for e in found}) == 13
     for example in found:
-        text = " ".join(m.content for m in example.messages)
+        text = " ".join([example.id, *(m.content for m in example.messages)])
         assert re.search(CASES[example.specialty], text, re.IGNORECASE), example.id
 
 

@@ -30,6 +30,11 @@ def test_every_stage_is_whole(finished: Workspace) -> None:
         assert finished.damage(stage) == "", stage
 
 
+def test_no_notebook_tried_to_reach_the_network(finished: Workspace) -> None:
+    log = finished.root.with_suffix(".network")
+    assert log.read_text() == ""
+
+
 def test_tuning_helped_on_the_embedded_sample(finished: Workspace) -> None:
     verdict = json.loads((finished.folder("evaluate") / "verdict.json").read_text())
     assert verdict["low"] < verdict["difference"] < verdict["high"] < 0, verdict["verdict"]
