@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from elara.figures import BLUE, new_figure, plain
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,15 +18,12 @@ def effects_figure(effects: pl.DataFrame) -> Figure:
     Args:
         effects: what `Cleaned.effects` returns.
     """
-    import matplotlib.pyplot as plt
-
     height = 0.35 * max(effects.height, 3) + 1
-    figure = plt.figure(figsize=(7, height), layout="constrained")
-    plt.close(figure)  # or a notebook would show it a second time
+    figure = new_figure(7, height)
     axes = figure.subplots()
-    bars = axes.barh(effects["rule"].to_list(), effects["texts"].to_list(), color="#0072B2")
+    bars = axes.barh(effects["rule"].to_list(), effects["texts"].to_list(), color=BLUE)
     axes.bar_label(bars, padding=3)
     axes.invert_yaxis()
     axes.set(xlabel="texts changed (titles, abstracts, sections)", ylabel="rule")
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     return figure

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from elara.collect.topics import load_topics
+from elara.figures import COLOURS, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 # Source: https://jfly.uni-koeln.de/color/
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
 
 def per_source(articles: pl.DataFrame) -> pl.DataFrame:
@@ -105,21 +105,18 @@ def specialty_figure(articles: pl.DataFrame) -> Figure:
     Args:
         articles: a table with the columns of `Article`.
     """
-    from matplotlib import pyplot as plt
-
     table = per_specialty(articles)
-    figure = plt.figure(figsize=(7, 4), layout="constrained")
-    plt.close(figure)  # or a notebook would show it a second time
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     names = table["specialty"].to_list()[::-1]
     left = [0] * len(names)
     for number, source in enumerate(c for c in table.columns if c not in ("specialty", "total")):
         values = table[source].to_list()[::-1]
-        axes.barh(names, values, left=left, label=source, color=_COLOURS[number % len(_COLOURS)])
+        axes.barh(names, values, left=left, label=source, color=COLOURS[number % len(COLOURS)])
         left = [a + b for a, b in zip(left, values, strict=True)]
     axes.set_xlabel("articles (one with several specialties counts in each)")
     axes.set_ylabel("specialty")
     if articles.height:
         axes.legend(title="source", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     return figure

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from elara.figures import BLUE, ORANGE, SKY, new_figure, plain
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -140,18 +142,16 @@ def difference_figure(losses: pl.DataFrame, verdict: Verdict) -> Figure:
     Returns:
         One point per source, sorted; the shaded band is the interval of the mean.
     """
-    from matplotlib.figure import Figure
-
     values = per_source(losses)["difference"].sort().to_list()
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = new_figure(7, 3.5)
     axes = figure.subplots()
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.axhspan(verdict.low, verdict.high, color="#56B4E9", alpha=0.4, label="95 % interval")
-    axes.axhline(verdict.difference, color="#0072B2", label="mean")
-    axes.plot(range(1, len(values) + 1), values, "o", color="#D55E00", label="one source")
+    axes.axhspan(verdict.low, verdict.high, color=SKY, alpha=0.4, label="95 % interval")
+    axes.axhline(verdict.difference, color=BLUE, label="mean")
+    axes.plot(range(1, len(values) + 1), values, "o", color=ORANGE, label="one source")
     axes.set_xlabel("held-out sources, from most to least improved")
     axes.set_ylabel("adapter − base\n(nats per answer token)")
     axes.set_title("Difference in answer loss (below 0: the adapter is better)")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     return figure

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from elara.figures import BLUE, GREEN, ORANGE, new_figure, plain
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe-Ito colours, told apart by colour-blind readers too.
-_COLOURS = {"curated": "#D55E00", "grounded": "#0072B2", "qa": "#009E73"}
+_COLOURS = {"curated": ORANGE, "grounded": BLUE, "qa": GREEN}
 
 
 def summary(examples: pl.DataFrame) -> pl.DataFrame:
@@ -44,12 +45,10 @@ def examples_figure(examples: pl.DataFrame) -> Figure:
     Returns:
         A horizontal stacked bar chart.
     """
-    from matplotlib.figure import Figure
-
     counts = examples.group_by("specialty", "origin").len()
     totals = counts.group_by("specialty").agg(pl.col("len").sum()).sort("len", "specialty")
     specialties = totals["specialty"].to_list()
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure(7, 4.5)
     axes = figure.subplots()
     left = dict.fromkeys(specialties, 0)
     for origin, colour in _COLOURS.items():
@@ -60,5 +59,5 @@ def examples_figure(examples: pl.DataFrame) -> Figure:
     axes.set_xlabel("examples")
     axes.set_title("Training data by specialty and origin")
     axes.legend(title="origin", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     return figure

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from elara.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.inspect.duplicates import Clusters
 from elara.inspect.features import FEATURES, HIGH, MEDIUM, feature_table
 from elara.inspect.selection import Selection
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe-Ito, https://jfly.uni-koeln.de/color/: told apart with any kind of colour vision.
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8C8C8C"
-
 # The files beside report.html, with their alternative texts.
 FIGURES = {
     "quality.png": "Histogram of the quality score, with the limits of the buckets.",
@@ -39,11 +37,11 @@ def quality_figure(scored: pl.DataFrame) -> Figure:
     Args:
         scored: what `score` returns.
     """
-    figure = _figure(7, 3.5)
+    figure = new_figure(7, 3.5)
     axes = figure.subplots()
-    axes.hist(scored["quality"].to_numpy(), bins=[i / 40 for i in range(41)], color=_BLUE)
+    axes.hist(scored["quality"].to_numpy(), bins=[i / 40 for i in range(41)], color=BLUE)
     for limit, name in ((MEDIUM, "medium from 0.4"), (HIGH, "high from 0.7")):
-        axes.axvline(limit, color=_ORANGE, linestyle="--")
+        axes.axvline(limit, color=ORANGE, linestyle="--")
         axes.text(
             limit - 0.01,
             0.97,
@@ -51,10 +49,10 @@ def quality_figure(scored: pl.DataFrame) -> Figure:
             transform=axes.get_xaxis_transform(),
             ha="right",
             va="top",
-            color=_ORANGE,
+            color=ORANGE,
         )
     axes.set(xlabel="quality (0 to 1)", ylabel="articles", xlim=(0, 1))
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -64,14 +62,14 @@ def feature_figure(scored: pl.DataFrame) -> Figure:
     Args:
         scored: what `score` returns.
     """
-    figure = _figure(9, 4.5)
+    figure = new_figure(9, 4.5)
     grid = figure.subplots(2, 4, sharex=True, sharey=True).ravel()
     for axes, feature in zip(grid, FEATURES, strict=True):
         values = scored[f"feature_{feature.name}"].to_numpy()
-        axes.hist(values, bins=[i / 20 for i in range(21)], color=_BLUE)
+        axes.hist(values, bins=[i / 20 for i in range(21)], color=BLUE)
         axes.set_title(f"{feature.name} (weight {feature.weight:.2f})", fontsize=10)
         axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
-        _plain(axes)
+        plain(axes)
     figure.supxlabel("value of the feature (0 to 1)")
     figure.supylabel("articles")
     return figure
@@ -86,13 +84,13 @@ def duplicate_figure(pairs: pl.DataFrame, threshold: float) -> Figure:
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(7, 3.5)
+    figure = new_figure(7, 3.5)
     axes = figure.subplots()
     ranked = pairs["similarity"].sort().to_frame().with_row_index("rank", offset=1)
     verified = pl.col("similarity") >= threshold
     for label, colour, marker, rows in (
-        ("verified: near duplicate", _BLUE, "o", ranked.filter(verified)),
-        ("proposed by MinHash, not verified", _GREY, "x", ranked.filter(~verified)),
+        ("verified: near duplicate", BLUE, "o", ranked.filter(verified)),
+        ("proposed by MinHash, not verified", GREY, "x", ranked.filter(~verified)),
     ):
         axes.scatter(
             rows["similarity"].to_numpy(),
@@ -102,7 +100,7 @@ def duplicate_figure(pairs: pl.DataFrame, threshold: float) -> Figure:
             s=30,
             label=f"{label} ({rows.height})",
         )
-    axes.axvline(threshold, color=_ORANGE, linestyle="--", label=f"threshold {threshold:g}")
+    axes.axvline(threshold, color=ORANGE, linestyle="--", label=f"threshold {threshold:g}")
     axes.set(
         xlabel="exact Jaccard similarity of 3-word shingles (0 to 1)",
         xlim=(0, 1.02),
@@ -110,20 +108,8 @@ def duplicate_figure(pairs: pl.DataFrame, threshold: float) -> Figure:
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, loc="upper left")
-    _plain(axes)
+    plain(axes)
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    import matplotlib.pyplot as plt
-
-    figure = plt.figure(figsize=(width, height), layout="constrained")
-    plt.close(figure)  # or a notebook would show it a second time
-    return figure
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def source_table(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:

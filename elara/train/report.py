@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from elara.figures import BLUE, ORANGE, new_figure, plain
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -19,17 +21,15 @@ def loss_figure(losses: pl.DataFrame) -> Figure:
     Returns:
         A line for training, points for validation.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = new_figure(7, 3.5)
     axes = figure.subplots()
     train = losses.filter(split="train")
-    axes.plot(train["step"], train["loss"], color="#0072B2", label="training")
+    axes.plot(train["step"], train["loss"], color=BLUE, label="training")
     held = losses.filter(split="validation")
-    axes.plot(held["step"], held["loss"], "o-", color="#D55E00", label="validation")
+    axes.plot(held["step"], held["loss"], "o-", color=ORANGE, label="validation")
     axes.set_xlabel("optimiser step")
     axes.set_ylabel("loss (nats per answer token)")
     axes.set_title("Loss while training")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     return figure

@@ -35,6 +35,17 @@ def test_no_notebook_tried_to_reach_the_network(finished: Workspace) -> None:
     assert log.read_text() == ""
 
 
+@pytest.mark.parametrize(
+    "name", ["01-collect", "02-inspect", "03-clean", "04-expand", "05-train", "06-evaluate"]
+)
+def test_the_book_shows_figures(project: Path, name: str) -> None:
+    cells = json.loads((project / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    data = [o.get("data", {}) for c in cells for o in c.get("outputs", [])]
+    figures = [d for d in data if "<Figure" in "".join(d.get("text/plain", []))]
+    assert figures
+    assert all("image/png" in d for d in figures)
+
+
 def test_tuning_helped_on_the_embedded_sample(finished: Workspace) -> None:
     verdict = json.loads((finished.folder("evaluate") / "verdict.json").read_text())
     assert verdict["low"] < verdict["difference"] < verdict["high"] < 0, verdict["verdict"]
