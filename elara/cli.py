@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from elara import pipeline
+from elara.notebooks import NOTEBOOKS, PACKAGE
 from elara.workspace import ParameterError, Workspace, WorkspaceError
 
 app = typer.Typer(
@@ -71,7 +72,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run fresh notebooks too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
     book: Annotated[bool, typer.Option("--book", help="Render the book afterwards.")] = False,
-    notebooks: NotebooksOption = pipeline.NOTEBOOKS,
+    notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Run the numbered notebooks that are not fresh, in order."""
     started = time.monotonic()
@@ -90,7 +91,7 @@ def run(
         err.print("Interrupted. Run the same command again: it continues with this notebook.")
         raise typer.Exit(130) from None
     if book:
-        builder = pipeline.PACKAGE.parent / "book" / "build.py"
+        builder = PACKAGE.parent / "book" / "build.py"
         command = [sys.executable, str(builder), "--workspace", str(plan.workspace.root)]
         if code := subprocess.run(command, check=False).returncode:
             raise typer.Exit(code)
@@ -108,7 +109,7 @@ def _closing(plan: pipeline.Plan, seconds: float) -> None:
         path = workspace.folder(stage) / file
         if path.exists():
             lines.append(f"{what:<11} {path}")
-    page = pipeline.PACKAGE.parent / "_build" / "html" / "index.html"
+    page = PACKAGE.parent / "_build" / "html" / "index.html"
     if page.exists():
         lines.append(f"{'Book':<11} {page}")
     verdict = workspace.folder("evaluate") / "verdict.json"
@@ -127,7 +128,7 @@ def status(
     profile: ProfileOption = "laptop",
     parameter: ParameterOption = [],  # noqa: B006 - typer copies it
     local_files: LocalFilesOption = "",
-    notebooks: NotebooksOption = pipeline.NOTEBOOKS,
+    notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Show which notebooks are fresh, which are stale and why."""
     plan = _plan(workspace, profile, parameter, local_files, notebooks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,6 @@ from typing import Any
 
 import polars as pl
 
-import elara
 from elara.collect import jats, medlineplus, medquad, pubmed, stackexchange, webpage
 from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
@@ -65,7 +65,7 @@ class Collection:
 
 def sample_folder() -> Path:
     """The embedded sample: small, synthetic, in each source's own format."""
-    return Path(elara.__file__).parent / "sample"
+    return Path(importlib.import_module("elara.sample").__path__[0])
 
 
 def source_folder(local_files: str) -> Path:

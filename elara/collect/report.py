@@ -12,9 +12,6 @@ from elara.figures import COLOURS, new_figure, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-# Source: https://jfly.uni-koeln.de/color/
-
 
 def per_source(articles: pl.DataFrame) -> pl.DataFrame:
     """Count articles by source.

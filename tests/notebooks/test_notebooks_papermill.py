@@ -12,9 +12,10 @@ import pytest
 
 from elara import pipeline
 from elara.expand import curated_examples
+from elara.notebooks import NOTEBOOKS, read_notebook
 from elara.workspace import Workspace
 
-NAMES = [path.name for path in sorted(pipeline.NOTEBOOKS.glob("0*.ipynb"))]
+NAMES = [path.name for path in sorted(NOTEBOOKS.glob("0*.ipynb"))]
 
 
 def papermill(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -34,10 +35,10 @@ def test_there_are_seven() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_explained(name: str, tmp_path: Path) -> None:
-    path = pipeline.NOTEBOOKS / name
+    path = NOTEBOOKS / name
     said = papermill("--help-notebook", str(path), cwd=tmp_path)
     lines = [" ".join(line.split()) for line in said.stdout.splitlines()]
-    for parameter, default in pipeline.read_notebook(path).defaults.items():
+    for parameter, default in read_notebook(path).defaults.items():
         start = f"{parameter}: {type(default).__name__} (default "
         line = next((i for i, text in enumerate(lines) if text.startswith(start)), None)
         assert line is not None, f"{start} not in {lines}"
@@ -48,7 +49,7 @@ def test_every_parameter_is_explained(name: str, tmp_path: Path) -> None:
 def test_a_parameter_set_from_elsewhere_reaches_the_result(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
     articles = ["-p", "workspace", str(workspace.root)]
-    said = papermill(str(pipeline.NOTEBOOKS / NAMES[0]), "out.ipynb", *articles, cwd=tmp_path)
+    said = papermill(str(NOTEBOOKS / NAMES[0]), "out.ipynb", *articles, cwd=tmp_path)
     assert said.returncode == 0, said.stderr[-2000:]
     assert workspace.manifest("collect")["files"]["articles.parquet"]["rows"] > 100
     assert (tmp_path / "out.ipynb").exists()
@@ -57,7 +58,7 @@ def test_a_parameter_set_from_elsewhere_reaches_the_result(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_parameter_names_the_closest(name: str, tmp_path: Path) -> None:
     wrong = ["-p", "workspac", "x", "-p", "workspace", str(tmp_path / "workspace")]
-    said = papermill(str(pipeline.NOTEBOOKS / name), "out.ipynb", *wrong, cwd=tmp_path)
+    said = papermill(str(NOTEBOOKS / name), "out.ipynb", *wrong, cwd=tmp_path)
     assert said.returncode != 0
     assert "Unknown parameter `workspac`: did you mean `workspace`?" in said.stderr
 
@@ -74,7 +75,7 @@ def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:
             sys.executable,
             "-m",
             "papermill",
-            str(pipeline.NOTEBOOKS / NAMES[4]),
+            str(NOTEBOOKS / NAMES[4]),
             "out.ipynb",
             *settings,
         ],

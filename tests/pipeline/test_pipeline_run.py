@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
 
+from elara import notebooks as notebooks_module
 from elara import pipeline
 from elara.workspace import Workspace, WorkspaceError
 
@@ -103,16 +104,16 @@ def test_a_changed_module_is_named(
     (package / "sample").mkdir()
     (package / "sample" / "a.xml").write_text("<a/>")
     (package / "apart.py").write_text("")
-    monkeypatch.setattr(pipeline, "PACKAGE", package)
+    monkeypatch.setattr(notebooks_module, "PACKAGE", package)
     code = "from elara import room\nprint(room)"
-    modules = pipeline._modules(code)
+    modules = notebooks_module.modules_of(code)
     assert sorted(modules) == [
         "elara/room/__init__.py",
         "elara/room/deep.py",
         "elara/sample/a.xml",
     ]
     (package / "sample" / "a.xml").write_text("<b/>")
-    changed = pipeline._modules(code)
+    changed = notebooks_module.modules_of(code)
     old = {"code": "", "parameters": {}, "inputs": {}, "paths": {}, "modules": modules}
     new = old | {"modules": changed}
     assert pipeline._difference(old, new) == "module changed: elara/sample/a.xml"
@@ -239,3 +240,12 @@ def test_a_record_cut_off_by_a_crash_counts_as_never_run(plan: Make) -> None:
     assert json.loads(path.read_text())["identity"]
     path.write_text('{"finger')
     assert statuses(plan())["collect"][0] == "never run"
+
+
+def test_the_embedded_sample_counts_as_code_of_the_first_notebook() -> None:
+    modules = notebooks_module.read_notebook(
+        notebooks_module.NOTEBOOKS / "01-collect.ipynb"
+    ).modules
+    assert "elara/sample/pubmed/african_health.xml" in modules
+    assert "elara/collect/topics.yaml" in modules
+    assert not any(name.startswith("elara/train/") for name in modules)
