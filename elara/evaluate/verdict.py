@@ -142,6 +142,8 @@ def difference_figure(losses: pl.DataFrame, verdict: Verdict) -> Figure:
     Returns:
         One point per source, sorted; the shaded band is the interval of the mean.
     """
+    from matplotlib.ticker import MaxNLocator
+
     values = per_source(losses)["difference"].sort().to_list()
     figure = new_figure(7, 3.5)
     axes = figure.subplots()
@@ -152,6 +154,7 @@ def difference_figure(losses: pl.DataFrame, verdict: Verdict) -> Figure:
     axes.set_xlabel("held-out sources, from most to least improved")
     axes.set_ylabel("adapter − base\n(nats per answer token)")
     axes.set_title("Difference in answer loss (below 0: the adapter is better)")
-    axes.legend(frameon=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.94))
     plain(axes)
     return figure
