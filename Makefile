@@ -1,8 +1,8 @@
 # Elara: `make run` does everything, `make help` lists the rest.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
-# TORCH=cpu (default) or TORCH=cuda for a machine with an NVIDIA GPU; switching reinstalls torch.
-TORCH ?= cpu
+# TORCH=cpu or TORCH=cuda for a machine with an NVIDIA GPU. What was installed last stays the default.
+TORCH ?= $(patsubst $(VENV)/.installed-%,%,$(firstword $(wildcard $(VENV)/.installed-*) cpu))
 ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(TORCH)
