@@ -124,7 +124,8 @@ def parameters_of(namespace: Mapping[str, Any]) -> dict[str, Any]:
         known = set().union(*map(_assigned, cells[:i]))
         if wrong := unknown_parameters(_assigned(cells[i]), known):
             raise ParameterError(wrong)
-    names = set().union(*map(_assigned, cells)) if cells else set(namespace)
+    # A script has no history, nor has a kernel that is told to store none (as nbval does).
+    names = set().union(*map(_assigned, cells)) if any(cells) else {*namespace} - {"In", "Out"}
     literal = (str, int, float, bool, list, dict, type(None))
     return {
         name: namespace[name]

@@ -213,6 +213,12 @@ def test_parameters_are_the_literals_of_the_cells_so_far() -> None:
     assert parameters_of(namespace) == {"name": "x", "rate": 1e-3}
 
 
+def test_without_history_all_literals_so_far_are_parameters() -> None:
+    namespace = {"In": [""], "Out": {}, "rate": 1e-3, "other": object(), "_hidden": 1}
+    assert parameters_of(namespace) == {"rate": 1e-3}
+    assert parameters_of({"rate": 1e-3}) == {"rate": 1e-3}
+
+
 def test_an_unknown_injected_parameter_names_the_closest() -> None:
     cells = ["", "learning_rate = 1e-3", "# Parameters\nlearning_rat = 1e-4\n", "begin()"]
     with pytest.raises(ParameterError, match="`learning_rat`: did you mean `learning_rate`"):
