@@ -96,9 +96,12 @@ def fit(lm: LanguageModel, data: TokenData, config: TrainingConfig, checkpoints:
     Source: https://huggingface.co/docs/trl/sft_trainer
     """
     import datasets
+    import huggingface_hub.constants
     import transformers
     import trl
 
+    # The trainer would tell its hub that it was used; a run of Elara tells nobody.
+    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     if not watched():
         datasets.disable_progress_bars()
     folder = checkpoints / _run_name(data, config)
@@ -110,7 +113,7 @@ def fit(lm: LanguageModel, data: TokenData, config: TrainingConfig, checkpoints:
         model = add_lora(lm, config)
         trainer = trl.SFTTrainer(
             model=model,
-            args=_arguments(lm, config, folder),
+            args=_arguments(lm, config, folder, watch=bool(data.validation)),
             train_dataset=_dataset(data.train),
             eval_dataset=_dataset(data.validation) if data.validation else None,
             processing_class=lm.tokenizer,
@@ -158,7 +161,7 @@ def _dataset(examples: list[Encoded]) -> Any:
     return Dataset.from_list([dataclasses.asdict(e) for e in examples])
 
 
-def _arguments(lm: LanguageModel, config: TrainingConfig, folder: Path) -> Any:
+def _arguments(lm: LanguageModel, config: TrainingConfig, folder: Path, *, watch: bool) -> Any:
     import trl
 
     on_gpu = lm.device == "cuda"
@@ -179,8 +182,8 @@ def _arguments(lm: LanguageModel, config: TrainingConfig, folder: Path) -> Any:
         fp16=False,  # the adapter's bf16 gradients break the fp16 gradient scaler
         use_cpu=not on_gpu,
         activation_checkpointing=on_gpu,  # saves memory for a fifth of the speed
-        eval_strategy="epoch",
-        eval_on_start=True,
+        eval_strategy="epoch" if watch else "no",
+        eval_on_start=watch,
         logging_steps=5,
         logging_first_step=True,
         save_strategy="steps",

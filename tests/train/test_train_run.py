@@ -202,3 +202,14 @@ def test_models_that_cannot_be_loaded(
         load_base(str(tmp_path), quantisation="int3")
     with pytest.raises(ModelError, match="holds no adapter"):
         load_adapter(tmp_path)
+
+
+def test_training_without_validation_tells_nobody(tiny_folder: Path, tmp_path: Path) -> None:
+    import huggingface_hub.constants
+
+    lm = load_base(str(tiny_folder))
+    settings = tiny_run.config(tiny_folder, epochs=0.5)
+    data = train.tokenise(lm.tokenizer, tiny_run.examples(8), tiny_run.examples(0), settings)
+    training = train.fit(lm, data, settings, tmp_path / "checkpoints")
+    assert set(training.losses["split"]) == {"train"}
+    assert huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY is True
