@@ -25,7 +25,7 @@ class Training:
 
     Args:
         model: the base model with its trained adapter, in evaluation mode.
-        losses: columns step, epoch, split, loss (nats per answer token), learning_rate, tokens.
+        losses: columns step, epoch, split, loss (nats per answer token) and learning_rate.
         steps: optimiser steps in all.
         resumed_at: the step that this run continued from, 0 for a fresh start.
         trainable: parameters that were trained.
