@@ -143,9 +143,13 @@ def _like(notebook: Notebook, name: str, value: Any) -> Any:
             if kind is int and float(value) != int(float(value)):
                 raise ValueError
             return kind(float(value))
+        if kind in (list, dict) and isinstance(value, str):
+            read = yaml.safe_load(value) or kind()
+            # In a shell, `pubmed,pmc` is easier to write than a list with brackets and quotes.
+            value = value.split(",") if kind is list and isinstance(read, str) else read
         if isinstance(value, kind):
             return value
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, yaml.YAMLError):
         pass
     raise ParameterError(
         f"{notebook.name}: `{name}` is {value!r}, but it must be of type {kind.__name__}."

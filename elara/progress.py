@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-_EVERY_SECONDS = 30.0
+_EVERY_SECONDS = 60.0
 
 
 def watched() -> bool:
@@ -17,8 +20,65 @@ def watched() -> bool:
     return "JPY_SESSION_NAME" in os.environ
 
 
+class Progress:
+    """Progress with rate and time left: a bar in JupyterLab, else a line a minute.
+
+    Its methods may be called from several threads.
+
+    Args:
+        label: what is being done, e.g. `read records`.
+        total: how many items there are, or None while unknown.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        self.label = label
+        self.total = total
+        self.done = 0
+        self._started = self._reported = time.monotonic()
+        self._lock = threading.Lock()
+        self._bar: Any = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Progress:
+        if watched():
+            from tqdm.auto import tqdm
+
+            self._bar = self._stack.enter_context(tqdm(total=self.total, desc=self.label))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def expect(self, more: int) -> None:
+        """Raise the total by so many items."""
+        with self._lock:
+            self.total = (self.total or 0) + more
+            if self._bar is not None:
+                self._bar.total = self.total
+                self._bar.refresh()
+
+    def advance(self, items: int = 1) -> None:
+        """Say that so many more items are done."""
+        with self._lock:
+            self.done += items
+            if self._bar is not None:
+                self._bar.update(items)
+                return
+            now = time.monotonic()
+            if now - self._reported < _EVERY_SECONDS:
+                return
+            self._reported = now
+            line = progress_line(self.label, self.done, self.total, now - self._started)
+        print(line, flush=True)
+
+
 def track(items: Iterable[Item], *, total: int | None = None, label: str = "") -> Iterator[Item]:
-    """Pass items through and report progress: a bar in JupyterLab, else a line now and then.
+    """Pass items through and report progress.
 
     Args:
         items: what to go through.
@@ -30,18 +90,10 @@ def track(items: Iterable[Item], *, total: int | None = None, label: str = "") -
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if watched():
-        from tqdm.auto import tqdm
-
-        yield from tqdm(items, total=total, desc=label)
-        return
-    started = reported = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if now - reported >= _EVERY_SECONDS:
-            reported = now
-            print(progress_line(label, done, total, now - started), flush=True)
+    with Progress(label, total) as progress:
+        for item in items:
+            yield item
+            progress.advance()
 
 
 def progress_line(label: str, done: int, total: int | None, seconds: float) -> str:
@@ -54,9 +106,11 @@ def progress_line(label: str, done: int, total: int | None, seconds: float) -> s
         seconds: time spent so far, in seconds.
 
     Returns:
-        For example `train: 40 of 160, 2.1 min left`.
+        For example `train: 40 of 160, 20.0/min, 6.0 min left`.
     """
+    rate = done / max(seconds, 1e-9)
+    speed = f"{rate:,.0f}/s" if rate >= 10 else f"{60 * rate:,.1f}/min"
     if not total:
-        return f"{label}: {done}"
-    left = seconds / max(done, 1) * (total - done)
-    return f"{label}: {done} of {total}, {left / 60:.1f} min left"
+        return f"{label}: {done:,}, {speed}"
+    left = seconds / max(done, 1) * max(total - done, 0)
+    return f"{label}: {done:,} of {total:,}, {speed}, {left / 60:.1f} min left"

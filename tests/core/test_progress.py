@@ -31,6 +31,18 @@ def test_a_bar_shows_in_jupyterlab(
     assert "count" in capsys.readouterr().err
 
 
-def test_the_line_tells_the_time_left() -> None:
-    assert progress.progress_line("train", 1, 4, 60.0) == "train: 1 of 4, 3.0 min left"
-    assert progress.progress_line("read", 7, None, 60.0) == "read: 7"
+def test_the_line_tells_the_rate_and_the_time_left() -> None:
+    assert progress.progress_line("train", 1, 4, 60.0) == "train: 1 of 4, 1.0/min, 3.0 min left"
+    assert progress.progress_line("read", 60_000, None, 60.0) == "read: 60,000, 1,000/s"
+
+
+def test_a_total_can_grow_while_the_work_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.setattr(progress, "_EVERY_SECONDS", 0.0)
+    with progress.Progress("collect") as collected:
+        collected.expect(500)
+        collected.expect(500)
+        collected.advance(250)
+    assert capsys.readouterr().out.startswith("collect: 250 of 1,000, ")

@@ -35,7 +35,7 @@ def notebooks(tmp_path: Path) -> Path:
     )
     write_notebook(
         folder / "03-clean.ipynb",
-        "seed: int = 0",
+        "seed: int = 0\nsources: list = []\nmirrors: dict = {}",
         BEGIN.format(stage="clean"),
         'before = stage.read("inspect", "inspect.parquet")',
         WRITE.format(stage="clean", rows="len(before)"),

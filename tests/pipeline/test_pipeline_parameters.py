@@ -33,6 +33,27 @@ def test_values_take_the_type_of_the_default(plan: Make) -> None:
     assert overrides["03-clean"] == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("pubmed", ["pubmed"]),
+        ("pubmed,pmc", ["pubmed", "pmc"]),
+        ('["pubmed", "pmc"]', ["pubmed", "pmc"]),
+        ("[]", []),
+        ("", []),
+    ],
+)
+def test_a_list_can_be_written_in_a_shell(plan: Make, text: str, value: list[str]) -> None:
+    assert plan(sources=text).overrides["03-clean"] == {"sources": value}
+
+
+def test_a_mapping_can_be_written_in_a_shell(plan: Make) -> None:
+    found = plan(mirrors='{pubmed: "http://127.0.0.1:8000/eutils"}').overrides["03-clean"]
+    assert found == {"mirrors": {"pubmed": "http://127.0.0.1:8000/eutils"}}
+    with pytest.raises(ParameterError, match="must be of type dict"):
+        plan(mirrors="pubmed")
+
+
 def test_a_bare_name_reaches_every_notebook_that_has_it(plan: Make) -> None:
     overrides = plan(seed=3).overrides
     assert overrides["02-inspect"] == overrides["03-clean"] == {"seed": 3}
