@@ -54,6 +54,8 @@ class Article:
         published: ISO 8601 date as precise as the source states it: `2021`, `2021-11`,
             `2021-11-05`, or "".
         journal: journal, site or publisher.
+        volume: of the journal, as the source states it.
+        pages: first and last page, or the number that stands for them.
         keywords: author keywords or tags.
         mesh: MeSH descriptor names.
         authors: `ForeName LastName`, or the collective name.
@@ -66,6 +68,8 @@ class Article:
         redistributable: whether the licence lets others pass the text on.
         retracted: the source marks the article as retracted.
         topics: the specialties (see `elara/collect/topics.yaml`) that the article belongs to.
+        countries: African countries that its title, abstract, keywords or MeSH name.
+        affiliation_countries: African countries in which an author works.
         retrieved_at: when the raw payload was fetched, ISO 8601 in UTC.
         raw_file: file that holds the raw record, relative to the folder it was read from.
         raw_record: position of the record in that file, counted from 0 over all its records.
@@ -79,6 +83,8 @@ class Article:
     language: str = "und"
     published: str = ""
     journal: str = ""
+    volume: str = ""
+    pages: str = ""
     keywords: list[str] = field(default_factory=list)
     mesh: list[str] = field(default_factory=list)
     authors: list[str] = field(default_factory=list)
@@ -91,6 +97,8 @@ class Article:
     redistributable: bool = False
     retracted: bool = False
     topics: list[str] = field(default_factory=list)
+    countries: list[str] = field(default_factory=list)
+    affiliation_countries: list[str] = field(default_factory=list)
     retrieved_at: str = ""
     raw_file: str = ""
     raw_record: int = 0
@@ -115,6 +123,31 @@ class Outcome:
     status: Status
     reason: str = ""
     article_id: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Payload:
+    """One answer of a live source as it was kept: where it is, whence it came, what it must be.
+
+    Args:
+        source: the live source that fetched it, e.g. `pubmed`.
+        step: what it answers, unique within the source, e.g. `search/asthma/…`.
+        file: where it is, relative to the folder of all payloads.
+        url: the address it came from, without query.
+        sha256: of the stored file, in hexadecimal.
+        bytes: size of the stored file.
+        retrieved_at: when it came, ISO 8601 in UTC.
+        ids: the source's own ids of the records that it holds; none for lists and large files.
+    """
+
+    source: str
+    step: str
+    file: str
+    url: str
+    sha256: str
+    bytes: int
+    retrieved_at: str
+    ids: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -220,8 +253,39 @@ def frame(records: Iterable[Any], record: Any) -> pl.DataFrame:
     Returns:
         A table with the columns of `schema(record)`.
     """
-    rows = [dataclasses.asdict(r) for r in records]
-    return pl.DataFrame(rows, schema=schema(record), orient="row")
+    rows = list(records)
+    hints = get_type_hints(record)
+    columns = []
+    for name, dtype in schema(record).items():
+        values = [getattr(row, name) for row in rows]
+        if dtype.is_nested():
+            if _holds_records(hints[name]):
+                values = [_plain(value) for value in values]
+            columns.append(_nested(name, values, dtype))
+        else:
+            columns.append(pl.Series(name, values, dtype=dtype))
+    return pl.DataFrame(columns)
+
+
+def _nested(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    """A column of lists or structures, by way of Arrow, which builds them ten times as fast."""
+    import pyarrow as pa
+
+    empty = pl.Series(name, [], dtype=dtype).to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pl.Series(name, pa.array(values, type=empty.type), dtype=dtype)
+
+
+def _holds_records(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) or any(map(_holds_records, get_args(hint)))
+
+
+def _plain(value: Any) -> Any:
+    """Records inside a value as dictionaries. (`dataclasses.asdict` also copies all the rest.)"""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return value
 
 
 def _revive(hint: Any, value: Any) -> Any:

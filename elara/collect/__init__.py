@@ -1,16 +1,17 @@
 """Collect: raw files of every source to normalised articles, with nothing dropped silently."""
 
-from elara.collect.folder import (
-    Collection,
-    collect_folder,
-    raw_record,
-    read_file,
-    read_folder,
-    sample_folder,
-    source_folder,
-)
+from elara.collect.collection import Collection, collect_folder
+from elara.collect.folder import raw_record, read_file, read_folder, source_folder
 from elara.collect.licences import licence_of, redistributable
+from elara.collect.listing import sample_folder
+from elara.collect.live.entrez import topic_hits
+from elara.collect.live.harvest import harvest
+from elara.collect.live.sources import live_sources
+from elara.collect.live.store import damaged_payloads, payload_table
+from elara.collect.queries import african_batches, load_searches
 from elara.collect.report import (
+    coverage,
+    coverage_figure,
     outcome_table,
     per_licence,
     per_source,
@@ -21,11 +22,19 @@ from elara.collect.topics import african_health, load_topics
 
 __all__ = [
     "Collection",
+    "african_batches",
     "african_health",
     "collect_folder",
+    "coverage",
+    "coverage_figure",
+    "damaged_payloads",
+    "harvest",
     "licence_of",
+    "live_sources",
+    "load_searches",
     "load_topics",
     "outcome_table",
+    "payload_table",
     "per_licence",
     "per_source",
     "per_specialty",
@@ -36,4 +45,5 @@ __all__ = [
     "sample_folder",
     "source_folder",
     "specialty_figure",
+    "topic_hits",
 ]

@@ -1,71 +1,37 @@
-"""Read a folder of raw files into one collection of articles."""
+"""Parse raw files of any format, one by one."""
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import importlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
-from elara.collect import jats, medlineplus, medquad, pubmed, stackexchange, webpage
-from elara.collect.merge import merge
+from elara.collect import (
+    europepmc,
+    jats,
+    medline,
+    medlineplus,
+    medquad,
+    pubmed,
+    stackexchange,
+    webpage,
+)
+from elara.collect.archives import OfficeFileError, is_archive, open_member, open_members
+from elara.collect.listing import RawFile, list_files, sample_folder
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
-from elara.collect.topics import load_topics
 from elara.collect.xmlrecords import split_records, split_rows
-from elara.progress import track
-from elara.records import Article, Outcome, frame
-from elara.workspace import file_sha256
 
-# When the embedded sample was written: reading it must give the same bytes everywhere.
-SAMPLE_DATE = "2026-11-22T00:00:00Z"
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
+_INSIDE = "!"  # between the name of an archive and that of a file inside it
 _RECORDS = {
     "pubmed": pubmed.RECORDS,
     "jats": jats.RECORDS,
     "medquad": medquad.RECORDS,
     "medlineplus": medlineplus.RECORDS,
 }
-
-
-@dataclass(slots=True)
-class Collection:
-    """What a folder held.
-
-    Args:
-        articles: one row per `Article`, sorted by id.
-        outcomes: one row per `Outcome`: what became of every file and record.
-    """
-
-    articles: pl.DataFrame
-    outcomes: pl.DataFrame
-
-    def example(self) -> dict[str, Any]:
-        """One article as a row to look at: the first from PubMed, or else the first.
-
-        Raises:
-            ValueError: the folder held no article.
-        """
-        if not self.articles.height:
-            raise ValueError(
-                f"None of the {self.outcomes['file'].n_unique()} files holds an article that "
-                f"Elara can read: {', '.join(self.outcomes['reason'].unique().sort().head(5))}. "
-                f"Name another folder in `local_files`."
-            )
-        return self.articles.sort(pl.col("source") != "pubmed", "id").row(0, named=True)
-
-
-def sample_folder() -> Path:
-    """The embedded sample: small, synthetic, in each source's own format."""
-    return Path(importlib.import_module("elara.sample").__path__[0])
 
 
 def source_folder(local_files: str) -> Path:
@@ -89,24 +55,6 @@ def source_folder(local_files: str) -> Path:
     return folder
 
 
-def collect_folder(folder: Path) -> Collection:
-    """Read every file in a folder and the folders below it.
-
-    Args:
-        folder: where the raw files are. Formats are recognised by content.
-
-    Returns:
-        Articles, merged where several records describe the same one, and the outcome of every
-        file and record.
-    """
-    found = track(read_folder(folder), label="read records")
-    articles, outcomes = merge(found)
-    topics = load_topics()
-    for article in articles:
-        article.topics = topics.of(article.title, article.keywords, article.mesh)
-    return Collection(frame(articles, Article), frame(outcomes, Outcome))
-
-
 def read_folder(folder: Path) -> Iterator[Parsed]:
     """Parse every file in a folder, in the order of their names.
 
@@ -116,23 +64,21 @@ def read_folder(folder: Path) -> Iterator[Parsed]:
     Yields:
         What `read_file` yields, and a line for each file whose bytes were already read.
     """
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    sizes: dict[int, int] = {}
-    for path in files:
-        size = path.stat().st_size
-        sizes[size] = sizes.get(size, 0) + 1
-    seen: dict[str, str] = {}
-    sample = folder.resolve() == sample_folder().resolve()
-    for path in files:
-        file = path.relative_to(folder).as_posix()
-        if sizes[path.stat().st_size] > 1 and path.stat().st_size:
-            earlier = seen.setdefault(_digest(path), file)
-            if earlier != file:
-                reason = f"byte-identical to {earlier}"
-                yield Parsed(record=-1, file=file, status="skipped", reason=reason)
-                continue
-        retrieved = SAMPLE_DATE if sample else _modified(path)
-        yield from read_file(path, file, retrieved)
+    for file in list_files(folder):
+        yield from read_listed(file)
+
+
+def read_listed(file: RawFile) -> Iterator[Parsed]:
+    """Parse one file of a listing, unless it is a copy of an earlier one.
+
+    Args:
+        file: from `list_files`.
+    """
+    if file.same_as:
+        reason = f"byte-identical to {file.same_as}"
+        yield Parsed(record=-1, file=file.name, status="skipped", reason=reason)
+        return
+    yield from read_file(file.path, file.name, file.retrieved_at)
 
 
 def read_file(path: Path, file: str, retrieved_at: str) -> Iterator[Parsed]:
@@ -147,9 +93,36 @@ def read_file(path: Path, file: str, retrieved_at: str) -> Iterator[Parsed]:
         One `Parsed` per record, or one for the whole file. A file that breaks off yields what
         was whole, then one error.
     """
+    try:
+        head, chunks = _peek(open_chunks(path))
+    except (PayloadError, OSError) as error:
+        yield Parsed(record=0, file=file, status="error", reason=f"after 0 whole records, {error}")
+        return
+    if not is_archive(head):
+        yield from _read_chunks(head, chunks, _site(path, file), file, retrieved_at)
+        return
+    found = False
+    try:
+        for member, content in open_members(path):
+            found = True
+            inside = f"{file}{_INSIDE}{member}"
+            head, chunks = _peek(content)
+            yield from _read_chunks(head, chunks, _site(path, inside), inside, retrieved_at)
+    except OfficeFileError as error:
+        yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
+    except (PayloadError, OSError) as error:
+        yield Parsed(record=-1, file=file, status="error", reason=str(error))
+    else:
+        if not found:
+            yield Parsed(record=-1, file=file, status="skipped", reason="empty archive")
+
+
+def _read_chunks(
+    head: bytes, chunks: Iterator[bytes], site: str, file: str, retrieved_at: str
+) -> Iterator[Parsed]:
     count = 0
     try:
-        for parsed in _parse(path, file):
+        for parsed in _parse(head, chunks, site):
             count = max(count, parsed.record + 1)
             parsed.file = file
             if parsed.article:
@@ -162,13 +135,12 @@ def read_file(path: Path, file: str, retrieved_at: str) -> Iterator[Parsed]:
         yield Parsed(record=count, file=file, status="error", reason=reason)
 
 
-def _parse(path: Path, file: str) -> Iterator[Parsed]:
-    head, chunks = _peek(open_chunks(path))
+def _parse(head: bytes, chunks: Iterator[bytes], site: str) -> Iterator[Parsed]:
     name, reason = recognise(head)
     if reason:
         yield Parsed(record=-1, status="skipped", reason=reason)
         return
-    found = _records(name, chunks, path, file)
+    found = _records(name, chunks, site)
     first = next(found, None)
     if first is None:
         yield Parsed(record=-1, status="skipped", reason=f"{name} file without records")
@@ -197,18 +169,22 @@ def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return head, itertools.chain([head], chunks)
 
 
-def _records(name: str, chunks: Iterable[bytes], path: Path, file: str) -> Iterator[Parsed]:
+def _records(name: str, chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
     match name:
         case "pubmed":
             return pubmed.parse(chunks)
         case "jats":
             return jats.parse(chunks)
         case "posts":
-            return stackexchange.parse_posts(chunks, _site(path, file))
+            return stackexchange.parse_posts(chunks, site)
         case "api":
             return stackexchange.parse_api(chunks)
+        case "europepmc":
+            return europepmc.parse(chunks)
         case "medquad":
             return medquad.parse(chunks)
+        case "medline":
+            return medline.parse(chunks)
         case "medlineplus":
             return medlineplus.parse(chunks)
         case _:
@@ -229,10 +205,16 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     Raises:
         IndexError: the file has no such record any more.
     """
-    chunks = list(open_chunks(folder / file))
+    archive, inside, member = file.partition(_INSIDE)
+    if inside and not (folder / file).exists():
+        chunks = list(open_member(folder / archive, member))
+    else:
+        chunks = list(open_chunks(folder / file))
     name, _ = recognise(b"".join(chunks)[:65_536])
     if name == "posts":
         records = split_rows(chunks, "row")
+    elif name == "medline":
+        records = medline.split_records(chunks)
     elif name in _RECORDS:
         records = split_records(chunks, _RECORDS[name])
     else:
@@ -244,21 +226,10 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
 
 
 def _site(path: Path, file: str) -> str:
-    """The host name that a dump's folder bears, since the dump itself does not say its site.
+    """The host name that a dump's folder or archive bears: the dump does not say its site.
 
     Without one, the file's name without dots (which no host name is) keeps the ids apart.
     """
-    hosts = (p for p in reversed(path.resolve().parts[:-1]) if _HOST.fullmatch(p))
+    names = [re.sub(r"\.(7z|zip|tar)$", "", part) for part in re.split(r"[/!]", file)]
+    hosts = (n for n in reversed([*path.resolve().parts[:-1], *names]) if _HOST.fullmatch(n))
     return next(hosts, file.replace(".", "-"))
-
-
-def _digest(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError:  # named when the file is read
-        return hashlib.sha256(path.as_posix().encode()).hexdigest()
-
-
-def _modified(path: Path) -> str:
-    moment = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -30,8 +30,17 @@ def html_text(fragment: str) -> str:
         root = html.fragment_fromstring(fragment, create_parent="div")
     except (etree.ParserError, ValueError):  # control characters, or nothing but comments
         return " ".join(fragment.split())
+    return tree_text(keep_exponents(root))
+
+
+def tree_text(root: Element) -> str:
+    """Like `html_text`, for HTML that is parsed already.
+
+    Args:
+        root: the element whose content is wanted.
+    """
     pieces: list[str] = []
-    _walk(keep_exponents(root), pieces)
+    _walk(root, pieces)
     blocks = " ".join("".join(pieces).split()).split(_PARAGRAPH)
     tidy = ("\n".join(r for row in b.split(_LINE) if (r := row.strip())) for b in blocks)
     return "\n\n".join(block for block in tidy if block).replace(_SPACE, " ")

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from elara.collect.dates import partial_date
+from elara.collect.africa import affiliation_countries
+from elara.collect.dates import iso_date, partial_date
+from elara.collect.jatstext import inline, readable, sections
 from elara.collect.languages import language_code
 from elara.collect.licences import redistributable, strictest
 from elara.collect.parsed import Parsed
 from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import (
     Element,
-    keep_exponents,
     malformed,
     read_record,
     split_records,
@@ -26,12 +27,6 @@ RECORDS = ("article", "jats:article")
 
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-# Never part of the running text: floats, link-outs, and the LaTeX twin of a MathML formula.
-_LEFT_OUT = {
-    "table-wrap", "fig", "fig-group", "table-wrap-foot", "supplementary-material", "media",
-    "graphic", "inline-graphic", "tex-math", "fn", "fn-group", "permissions", "label", "object-id",
-}  # fmt: skip
-_BLOCKS = {"p", "list", "disp-quote", "boxed-text", "def-list", "statement", "disp-formula"}
 # Relations by which an article says that it has itself been retracted.
 _RETRACTED_BY = {"retraction-forward", "retracted-by", "retraction-in"}
 
@@ -52,7 +47,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     """
     for number, record in enumerate(split_records(chunks, RECORDS)):
         try:
-            element = keep_exponents(_without_namespace(read_record(record)))
+            element = readable(_without_namespace(read_record(record)))
             article = _article(element, record)
         except etree.XMLSyntaxError as error:
             yield Parsed(record=number, status="error", reason=malformed(error))
@@ -96,14 +91,17 @@ def _article(element: Element, record: bytes) -> Article:
     return Article(
         id=f"{source}:{native}",
         source=source,
-        title=_inline(meta.find("title-group/article-title"), {"xref", "fn"}),
+        title=inline(meta.find("title-group/article-title"), {"xref", "fn"}),
         abstract=_abstract(meta),
-        body=_body(element.find("body")),
+        body=_body(element),
         language=language_code(element.get(_LANG) or ""),
         published=_published(meta),
         journal=text_of(next(element.iterfind("front/journal-meta//journal-title"), None)),
+        volume=text_of(meta.find("volume")),
+        pages=_pages(meta),
         keywords=[k for k in map(text_of, meta.iterfind("kwd-group//kwd")) if k] + subjects,
         authors=_authors(meta),
+        affiliation_countries=affiliation_countries(map(text_of, meta.iter("aff"))),
         publication_types=list(dict.fromkeys(t for t in [kind, *types] if t)),
         url=_url(pmcid, doi),
         doi=doi,
@@ -116,6 +114,12 @@ def _article(element: Element, record: bytes) -> Article:
             r.get("related-article-type") in _RETRACTED_BY for r in meta.iterfind("related-article")
         ),
     )
+
+
+def _pages(meta: Element) -> str:
+    """First and last page, or the number of an article that has none."""
+    pages = [text_of(meta.find(name)) for name in ("fpage", "lpage")]
+    return "-".join(dict.fromkeys(p for p in pages if p)) or text_of(meta.find("elocation-id"))
 
 
 def _categories(meta: Element) -> tuple[list[str], list[str]]:
@@ -158,6 +162,7 @@ def _statements(meta: Element) -> Iterator[str]:
 def _published(meta: Element) -> str:
     dates = [
         partial_date(d.findtext("year") or "", d.findtext("month") or "", d.findtext("day") or "")
+        or iso_date(d.get("iso-8601-date") or "")
         for d in meta.iterfind("pub-date")
     ]
     # The earliest year, as precise as any date of that year states it.
@@ -184,54 +189,19 @@ def _abstract(meta: Element) -> str:
     for abstract in meta.iterfind("abstract"):
         if abstract.get("abstract-type", "abstract") not in ("abstract", "section", "structured"):
             continue
-        lines = [text for p in abstract.iterfind("p") if (text := _inline(p, _LEFT_OUT))]
+        lines = [text for p in abstract.iterfind("p") if (text := inline(p))]
         for section in abstract.iterfind("sec"):
             label = text_of(section.find("title")).rstrip(":.")
-            text = " ".join(_inline(p, _LEFT_OUT) for p in section.iter("p")).strip()
+            text = " ".join(inline(p) for p in section.iter("p")).strip()
             if text:
                 lines.append(f"{label.upper()}: {text}" if label else text)
         return "\n".join(lines)
     return ""
 
 
-def _body(body: Element | None) -> list[Section]:
-    return [] if body is None else list(_sections(body, ""))
-
-
-def _sections(parent: Element, heading: str) -> Iterator[Section]:
-    """The text of a section, then those of its subsections under `Parent: Child` headings."""
-    blocks = [t for b in parent.iterchildren(*_BLOCKS) for t in _paragraphs(b) if t]
-    if blocks:
-        yield Section(heading, "\n\n".join(blocks))
-    for child in parent.iterfind("sec"):
-        title = text_of(child.find("title"))
-        yield from _sections(child, ": ".join(part for part in (heading, title) if part))
-
-
-def _paragraphs(block: Element) -> list[str]:
-    if block.tag == "list":
-        return ["\n".join(f"- {t}" for i in block.iterfind("list-item") if (t := _inline(i)))]
-    if block.tag in ("disp-quote", "boxed-text", "statement"):
-        return [_inline(p) for p in block.iter("p", "title")]
-    return [_inline(block)]
-
-
-def _inline(element: Element | None, left_out: set[str] = _LEFT_OUT) -> str:
-    """Like `text_of`, without the elements named."""
-    if element is None:
-        return ""
-    if not len(element):
-        return text_of(element)
-    pieces: list[str] = []
-    _gather(element, left_out, pieces)
-    return " ".join("".join(pieces).split())
-
-
-def _gather(element: Element, left_out: set[str], pieces: list[str]) -> None:
-    pieces.append(element.text or "")
-    for child in element:
-        if child.tag not in left_out:
-            _gather(child, left_out, pieces)
-        pieces.append(child.tail or "")
-        if child.tag in ("p", "list-item", "list", "break"):
-            pieces.append(" ")
+def _body(article: Element) -> list[Section]:
+    """Sections of the main text; figures and tables may be kept in a group of their own."""
+    body = article.find("body")
+    found = [] if body is None else list(sections(body))
+    floats = article.find("floats-group")
+    return found if floats is None else [*found, *sections(floats, "Figures and tables")]

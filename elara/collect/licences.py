@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from elara.collect.parsed import Parsed
 
 UNKNOWN = "unknown"
 PUBLIC_DOMAIN = "public-domain"
@@ -80,6 +83,27 @@ def redistributable(licence: str) -> bool:
     if licence in (PUBLIC_DOMAIN, "CC0-1.0"):
         return True
     return parts[:2] == ["CC", "BY"] and not {"NC", "ND"} & set(parts)
+
+
+def permissive(found: Iterable[Parsed]) -> Iterator[Parsed]:
+    """Refuse the articles whose licence does not let others pass them on, and say so.
+
+    Args:
+        found: records as the parsers yield them.
+
+    Yields:
+        The same records in the same order. A refused one has no article any more: it is
+        `skipped`, and its reason names the licence.
+    """
+    for parsed in found:
+        if parsed.article is None or redistributable(parsed.article.licence):
+            yield parsed
+            continue
+        reason = (
+            f"licence {parsed.article.licence} does not allow redistribution: "
+            f"refused by permissive_only"
+        )
+        yield replace(parsed, status="skipped", reason=reason, article=None, article_id="")
 
 
 def strictest(statements: Iterable[str]) -> str:

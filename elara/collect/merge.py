@@ -9,8 +9,8 @@ from elara.collect.parsed import Parsed
 from elara.records import Article, Outcome
 
 # What a record of another source may add where the kept one says nothing, or adds to a list.
-_FILL = ("abstract", "published", "journal", "doi", "pmid", "pmcid", "url")
-_JOIN = ("keywords", "mesh", "publication_types")
+_FILL = ("abstract", "published", "journal", "volume", "pages", "doi", "pmid", "pmcid", "url")
+_JOIN = ("keywords", "mesh", "publication_types", "affiliation_countries")
 
 
 @dataclass(slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-CHUNK = 1 << 18  # bytes read at a time: as much as damage inside a gzip file can cost
-_UNPACKED = 4 << 20  # bytes unpacked at a time: a bomb cannot fill the memory in one step
+from isal import isal_zlib
+
+CHUNK = 1 << 16  # bytes read at a time: as much as damage inside a gzip file can cost
+_UNPACKED = 1 << 20  # bytes unpacked at a time: a bomb cannot fill the memory in one step
 _GZIP = b"\x1f\x8b"
 _DECLARED = re.compile(rb"""^<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 
@@ -46,7 +47,7 @@ def open_chunks(path: Path) -> Iterator[bytes]:
 
 
 def _unpack(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    member = zlib.decompressobj(wbits=31)
+    member = isal_zlib.decompressobj(wbits=31)
     waiting = first
     try:
         while True:
@@ -54,13 +55,13 @@ def _unpack(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
                 waiting = member.unused_data.lstrip(b"\0")
                 if not waiting and not (waiting := next(rest, b"").lstrip(b"\0")):
                     return
-                member = zlib.decompressobj(wbits=31)
+                member = isal_zlib.decompressobj(wbits=31)
             if not waiting and not (waiting := next(rest, b"")):
                 break
             if piece := member.decompress(waiting, _UNPACKED):
                 yield piece
             waiting = member.unconsumed_tail
-    except zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]  # the stub calls it an instance
         raise PayloadError(f"the gzip data is damaged ({error}): fetch the file again") from error
     if piece := member.flush():
         yield piece

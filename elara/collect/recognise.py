@@ -22,6 +22,7 @@ _ROOTS = {
     "DiseaseFile": "medquad",
     "health-topics": "medlineplus",
     "health-topic": "medlineplus",
+    "responseWrapper": "europepmc",
     "html": "webpage",
     "HTML": "webpage",
 }
@@ -35,7 +36,6 @@ _OTHER_ROOTS = {
     "IPGReportSet": "E-utilities efetch answer from another database",
     "rss": "RSS feed",
     "feed": "Atom feed",
-    "responseWrapper": "Europe PMC search answer: summaries, not records",
     "eFetchResult": "E-utilities efetch error answer, not records",
     "DescriptorRecordSet": "MeSH vocabulary",
     "SupplementalRecordSet": "MeSH vocabulary",
@@ -48,6 +48,7 @@ _WRAPPED = {
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head)[\s>]", re.IGNORECASE)
 _MEDLINE = re.compile(rb"^(?:PMID|PMCI|OWN |STAT)- ", re.MULTILINE)
 _SIGNATURES = {
+    b"7z\xbc\xaf\x27\x1c": "7z archive: unpack it first",
     b"PK\x03\x04": "ZIP archive or Office file: unpack it first",
     b"%PDF": "PDF file",
     b"PAR1": "Parquet file",
@@ -88,14 +89,16 @@ def recognise(head: bytes) -> tuple[str, str]:
     if text.startswith(b"<"):
         return _foreign_root(root, text)
     if _MEDLINE.search(text[:400]):
-        return "", "MEDLINE text is not read yet: save the same search as XML"
+        return "medline", ""
     return "", "not a format that Elara reads"
 
 
 def _json(text: bytes) -> tuple[str, str]:
     if text.startswith(b"{") and b'"items"' in text[:200]:
         return "api", ""
-    return "", "JSON that is not a Stack Exchange API answer"
+    if text.startswith(b"{") and b'"hitCount"' in text[:200]:
+        return "europepmc", ""
+    return "", "JSON that is neither a Stack Exchange nor a Europe PMC answer"
 
 
 def _foreign_root(root: str, text: bytes) -> tuple[str, str]:

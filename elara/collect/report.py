@@ -1,4 +1,4 @@
-"""What a collection holds: four small tables and a figure."""
+"""What a collection holds: small tables and two figures."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from elara.collect.queries import load_searches
 from elara.collect.topics import load_topics
-from elara.figures import COLOURS, new_figure, plain
+from elara.figures import BLUE, COLOURS, SKY, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def per_source(articles: pl.DataFrame) -> pl.DataFrame:
+def per_source(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Count articles by source.
 
     Args:
@@ -24,7 +25,8 @@ def per_source(articles: pl.DataFrame) -> pl.DataFrame:
         are retracted; most articles first.
     """
     return (
-        articles.group_by("source")
+        articles.lazy()
+        .group_by("source")
         .agg(
             articles=pl.len(),
             with_abstract=(pl.col("abstract") != "").sum(),
@@ -33,10 +35,11 @@ def per_source(articles: pl.DataFrame) -> pl.DataFrame:
             retracted=pl.col("retracted").sum(),
         )
         .sort(["articles", "source"], descending=[True, False])
+        .collect()
     )
 
 
-def per_licence(articles: pl.DataFrame) -> pl.DataFrame:
+def per_licence(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Count articles by licence.
 
     Args:
@@ -46,13 +49,15 @@ def per_licence(articles: pl.DataFrame) -> pl.DataFrame:
         Columns licence, redistributable and articles; most articles first.
     """
     return (
-        articles.group_by("licence", "redistributable")
+        articles.lazy()
+        .group_by("licence", "redistributable")
         .agg(articles=pl.len())
         .sort(["articles", "licence"], descending=[True, False])
+        .collect()
     )
 
 
-def per_specialty(articles: pl.DataFrame) -> pl.DataFrame:
+def per_specialty(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Count articles by specialty and source.
 
     Args:
@@ -63,15 +68,16 @@ def per_specialty(articles: pl.DataFrame) -> pl.DataFrame:
         One row for each specialty, in the order of `topics.yaml`, with a column per source and
         their total.
     """
-    sources = articles["source"].unique().sort().to_list()
+    articles = articles.lazy()
+    sources = articles.select(pl.col("source").unique().sort()).collect()["source"].to_list()
     pairs = articles.select("source", specialty="topics").explode("specialty").drop_nulls()
     columns = [(pl.col("source") == s).sum().alias(s) for s in sources]
-    counts = pairs.group_by("specialty").agg(*columns, total=pl.len())
+    counts = pairs.group_by("specialty").agg(*columns, total=pl.len()).collect()
     every = pl.DataFrame({"specialty": load_topics().labels})
     return every.join(counts, on="specialty", how="left", maintain_order="left").fill_null(0)
 
 
-def outcome_table(outcomes: pl.DataFrame) -> pl.DataFrame:
+def outcome_table(outcomes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Count what became of files and records.
 
     Args:
@@ -89,14 +95,16 @@ def outcome_table(outcomes: pl.DataFrame) -> pl.DataFrame:
         .str.replace_all(r"\b\d+\b", "…")
     )
     return (
-        outcomes.with_columns(reason)
+        outcomes.lazy()
+        .with_columns(reason)
         .group_by("status", "reason")
         .agg(count=pl.len())
         .sort(["status", "count", "reason"], descending=[False, True, False])
+        .collect()
     )
 
 
-def specialty_figure(articles: pl.DataFrame) -> Figure:
+def specialty_figure(articles: pl.DataFrame | pl.LazyFrame) -> Figure:
     """Draw articles per specialty, stacked by source.
 
     Args:
@@ -113,7 +121,74 @@ def specialty_figure(articles: pl.DataFrame) -> Figure:
         left = [a + b for a, b in zip(left, values, strict=True)]
     axes.set_xlabel("articles (one with several specialties counts in each)")
     axes.set_ylabel("specialty")
-    if articles.height:
+    if len(table.columns) > 2:
         axes.legend(title="source", frameon=False)
     plain(axes)
+    return figure
+
+
+def coverage(hits: pl.DataFrame, articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """Count what a search for each of the 108 topics found and how much of it was kept.
+
+    Args:
+        hits: columns topic (an id in `topics.yaml`) and native_id (a PMID), one row per answer;
+            repeated rows count once. An article found by several topics counts in each.
+        articles: the collection, with the column pmid.
+
+    Returns:
+        One row for each topic, in the order of `topics.yaml`: id, name, specialty, found and kept.
+
+    Raises:
+        ValueError: a topic is not in `topics.yaml`.
+    """
+    topics = pl.DataFrame(
+        [(s.id, s.name, s.specialty) for s in load_searches()],
+        schema=["id", "name", "specialty"],
+        orient="row",
+    )
+    unknown = hits.join(topics, left_on="topic", right_on="id", how="anti")["topic"]
+    if len(unknown):
+        names = ", ".join(unknown.unique().sort().head(3))
+        raise ValueError(f"hits of unknown topics ({names}): use the ids in topics.yaml")
+    pmids = articles.lazy().select("pmid").unique().collect()["pmid"]
+    counts = (
+        hits.unique(["topic", "native_id"])
+        .group_by("topic")
+        .agg(found=pl.len(), kept=pl.col("native_id").is_in(pmids.implode()).sum())
+    )
+    return topics.join(
+        counts, left_on="id", right_on="topic", how="left", maintain_order="left"
+    ).with_columns(pl.col("found", "kept").fill_null(0))
+
+
+def coverage_figure(table: pl.DataFrame) -> Figure:
+    """Draw found and kept articles of every topic, specialty by specialty in three columns.
+
+    Args:
+        table: from `coverage`.
+    """
+    lines: list[list[tuple[str, int, int]]] = [[]]
+    for (specialty,), topics in table.group_by("specialty", maintain_order=True):
+        if len(lines[-1]) > table.height / 3:
+            lines.append([])
+        lines[-1] += [(str(specialty), 0, 0), *topics.select("name", "found", "kept").rows()]
+    headings = set(table["specialty"])
+    figure = new_figure(13, 10)
+    columns = figure.subplots(1, len(lines), sharex=True, squeeze=False)[0]
+    for axes, column in zip(columns, lines, strict=True):
+        rows = range(len(column))
+        axes.barh(rows, [found for _, found, _ in column], color=SKY, label="found")
+        axes.barh(rows, [kept for *_, kept in column], color=BLUE, height=0.4, label="kept")
+        axes.set_yticks(rows, [name for name, *_ in column], fontsize=8)
+        for label in axes.get_yticklabels():
+            if label.get_text() in headings:
+                label.set_fontweight("bold")
+        axes.set_ylim(max(map(len, lines)), -1)  # the first topic on top, rows equally high
+        axes.set_xscale("symlog", linthresh=1)  # a logarithm that also has a place for none
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("articles")
+        plain(axes)
+    columns[0].set_ylabel("topic")
+    columns[0].set_xlim(0, 1.2 * max(1, *table["found"]))  # the columns share it
+    columns[-1].legend(frameon=False, loc="lower right")
     return figure

@@ -14,7 +14,7 @@ from lxml import etree
 
 from elara.collect.dates import iso_date
 from elara.collect.htmltext import html_text
-from elara.collect.licences import licence_of
+from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.xmlrecords import malformed, read_record, split_rows
@@ -42,7 +42,9 @@ class _Post:
     created: str
     licence: str
     owner: str
-    accepted: str = ""
+    accepted: str = ""  # of a question: the number of the accepted answer
+    is_accepted: bool = False
+    answers: int = 0  # how many a question has by its own count
 
 
 def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
@@ -177,6 +179,8 @@ def _api_post(record: int, item: dict[str, Any], key: str) -> _Post:
         licence=licence_of(item.get("content_license") or _licence_by_date(created)),
         owner=f"{name} ({owner['link']})" if owner.get("link") else name,
         accepted=str(item.get("accepted_answer_id", "")),
+        is_accepted=item.get("is_accepted") is True,
+        answers=int(item.get("answer_count") or 0),
     )
 
 
@@ -186,11 +190,14 @@ def _joined(
     for number, question in questions.items():
         replies = answers.pop(number, [])
         # Best first: the one the asker accepted, then by votes.
-        replies.sort(key=lambda a: (a.number != question.accepted, -a.score, a.number))
+        best = question.accepted
+        replies.sort(key=lambda a: (a.number != best and not a.is_accepted, -a.score, a.number))
         article = _article(question, replies, site)
+        missing = question.answers - len(replies)
         yield Parsed(
             record=question.record,
             native_id=number,
+            reason=f"{missing} of {question.answers} answers are not in it" if missing > 0 else "",
             article=article,
             article_id=article.id,
             revision=f"{len(replies):06}",
@@ -211,7 +218,8 @@ def _article(question: _Post, replies: list[_Post], site: str) -> Article:
         body.append(Section(heading, html_text(reply.body), "answer"))
     # Every version of CC BY-SA lets adaptations be passed on under a later one, so the latest
     # among the posts covers them all; each answer keeps its own in its heading.
-    licence = max(post.licence for post in [question, *replies])
+    licences = {post.licence for post in [question, *replies]}
+    licence = UNKNOWN if UNKNOWN in licences else max(licences)
     return Article(
         id=f"stackexchange:{site}/{question.number}",
         source="stackexchange",
@@ -225,7 +233,7 @@ def _article(question: _Post, replies: list[_Post], site: str) -> Article:
         publication_types=["Question and answers"],
         url=f"https://{site}/questions/{question.number}" if "." in site else "",
         licence=licence,
-        redistributable=True,
+        redistributable=redistributable(licence),
     )
 
 

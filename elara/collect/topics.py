@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import polars as pl
 import yaml
 
+from elara.collect.africa import countries
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -64,14 +68,21 @@ class Topics:
 
 
 @cache
+def load_file() -> dict[str, Any]:
+    """The content of `topics.yaml`: `specialties`, `regions` and `topics`."""
+    text = (Path(__file__).parent / "topics.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+@cache
 def load_topics(part: str = "specialties") -> Topics:
     """Read a list of labels and their terms.
 
     Args:
-        part: `specialties`, or `regions` for the terms of African health.
+        part: `specialties`, or `regions` for the continent of Africa and its parts.
     """
-    text = (Path(__file__).parent / "topics.yaml").read_text(encoding="utf-8")
-    listed: dict[str, list[str]] = yaml.safe_load(text)[part]
+    listed: dict[str, list[str]] = load_file()[part]
     terms: dict[tuple[str, ...], list[str]] = {}
     for label, words in listed.items():
         for term in dict.fromkeys([*words, label]):
@@ -82,16 +93,20 @@ def load_topics(part: str = "specialties") -> Topics:
     return Topics(list(listed), terms, lengths)
 
 
-def african_health(articles: pl.DataFrame) -> pl.DataFrame:
+def african_health(articles: Frame) -> Frame:
     """The articles about health in Africa.
 
     Args:
-        articles: a table with the columns of `Article`.
+        articles: a table with the columns of `Article`, or one that is still to be read.
 
     Returns:
         The rows whose title, keywords or MeSH name the continent or one of its countries.
     """
     regions = load_topics("regions")
-    rows = articles.select("title", "keywords", "mesh").iter_rows()
-    kept = [bool(regions.of(title, keywords, mesh)) for title, keywords, mesh in rows]
-    return articles.filter(pl.Series(kept, dtype=pl.Boolean))
+
+    def about(row: dict[str, Any]) -> bool:
+        title, keywords, mesh = row["title"], row["keywords"], row["mesh"]
+        return bool(regions.of(title, keywords, mesh) or countries(title, "", keywords, mesh, []))
+
+    named = pl.struct("title", "keywords", "mesh").map_elements(about, return_dtype=pl.Boolean)
+    return articles.filter(named)

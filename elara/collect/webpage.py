@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import copy
 import hashlib
 import html
 import re
@@ -14,13 +13,14 @@ from urllib.parse import urljoin, urlsplit
 from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
-from elara.collect.dates import iso_date
+from elara.collect.dates import iso_date, medline_date
 from elara.collect.languages import language_code
 from elara.collect.licences import PUBLIC_DOMAIN, UNKNOWN, licence_of, redistributable
+from elara.collect.maintext import main_text
 from elara.collect.parsed import Parsed
 from elara.collect.pubmed import plain_doi
-from elara.collect.xmlrecords import Element, keep_exponents, text_of
-from elara.records import Article, Section
+from elara.collect.xmlrecords import Element, text_of
+from elara.records import Article
 
 # Host to source, publisher and the licence of a page that states none of its own.
 # Sources: https://www.cdc.gov/other/agencymaterials.html, https://www.who.int/about/policies/publishing/copyright
@@ -31,11 +31,12 @@ _SITES = {
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_-]+)""", re.IGNORECASE)
 # Only the address bar's title carries the name of the site, so it comes last.
 _TITLES = ("og:title", "citation_title", "dc.title", "dcterms.title", "title")
-_NOT_TEXT = {"references", "related links"}
 _DATES = (
     "citation_publication_date", "citation_date", "dcterms.issued", "dc.date",
     "article:published_time", "date",
 )  # fmt: skip
+# How journal pages without a date in their head name the issue.
+_ISSUE = re.compile(r"Volume \d+, (?:Number|Supplement) [\d-]+\s*—\s*([A-Z][a-z]+) (\d{4})")
 _RIGHTS = ("dcterms.rights", "dcterms.license", "dc.rights", "license")
 
 
@@ -62,7 +63,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         yield Parsed(record=0, status="skipped", reason=reason)
         return
     source, publisher, licence = _SITES[site]
-    body = _main_text(tree)
+    body = main_text(page, tree)
     if not body:
         reason = "HTML page without main text (navigation only)"
         yield Parsed(record=0, native_id=url, status="skipped", reason=reason)
@@ -77,7 +78,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         abstract=_first(metas, "citation_abstract", "dcterms.abstract"),
         body=body,
         language=language_code(tree.get("lang") or _first(metas, "dc.language")),
-        published=iso_date(_first(metas, *_DATES)),
+        published=iso_date(_first(metas, *_DATES)) or _issue_date(tree),
         journal=_first(metas, "citation_journal_title") or publisher,
         keywords=_keywords(_first(metas, "keywords", "citation_keywords")),
         authors=[t for t in metas.get("citation_author", []) if t],
@@ -108,8 +109,7 @@ def decode(page: bytes) -> str:
     if page.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return page.decode("utf-16", errors="replace")
     try:
-        # A byte order mark that was encoded twice would push the page's head into its body.
-        return page.decode("utf-8-sig").removeprefix("ï»¿")
+        return _once(page.decode("utf-8-sig")).removeprefix("\ufeff")
     except UnicodeDecodeError:
         declared = _CHARSET.search(page[:4096])
     name = declared[1].decode("ascii").lower() if declared else ""
@@ -119,6 +119,19 @@ def decode(page: bytes) -> str:
         return page.decode(name, errors="replace")
     except LookupError:
         return page.decode("windows-1252", errors="replace")
+
+
+def _once(text: str) -> str:
+    """Undo a second encoding: some pages are UTF-8 that was taken for Latin-1 and encoded again.
+
+    Text that is UTF-8 once more, byte for byte, is so by no accident.
+    """
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _metas(tree: Element) -> dict[str, list[str]]:
@@ -176,31 +189,12 @@ def _title(tree: Element, metas: dict[str, list[str]]) -> str:
     return " ".join(re.sub(r"<[^>]*>", "", html.unescape(best)).split())
 
 
+def _issue_date(tree: Element) -> str:
+    for heading in tree.iter("h3", "h4", "h5"):
+        if found := _ISSUE.search(text_of(heading)):
+            return medline_date(f"{found[2]} {found[1]}")
+    return ""
+
+
 def _keywords(text: str) -> list[str]:
     return [k for k in (part.strip() for part in re.split(r"[;,]", text)) if k]
-
-
-def _main_text(tree: Element) -> list[Section]:
-    """The main text of a page by trafilatura, cut into sections at its headings.
-
-    Source: https://trafilatura.readthedocs.io/en/latest/corefunctions.html
-    """
-    import trafilatura
-
-    found = trafilatura.bare_extraction(
-        keep_exponents(copy.deepcopy(tree)), include_comments=False, include_tables=False
-    )
-    if found is None or found.body is None:
-        return []
-    sections = [Section("", "")]
-    for element in found.body:
-        text = text_of(element)
-        if element.tag == "head":
-            sections.append(Section(text, ""))
-            continue
-        if element.tag == "list":
-            text = "\n".join(f"- {t}" for t in map(text_of, element) if t)
-        if text:
-            last = sections[-1]
-            last.text = f"{last.text}\n\n{text}" if last.text else text
-    return [s for s in sections if s.text and s.heading.lower() not in _NOT_TEXT]

@@ -31,7 +31,17 @@ _WRAPPER = (
     b' xmlns:jats="https://jats.nlm.nih.gov">'
 )
 _EXPONENT = re.compile(r"[-−–+]?[0-9]+")
-_RAISED = str.maketrans("0123456789-−–+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁻⁺")
+_SMALL = {
+    "sup": str.maketrans("0123456789-−–+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁻⁺"),
+    "sub": str.maketrans("0123456789-−–+", "₀₁₂₃₄₅₆₇₈₉₋₋₋₊"),
+}
+# All that `str.split` splits at, but the blank.
+_ASCII_SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f"
+_SPACES = (
+    _ASCII_SPACES
+    + "\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+    + "".join(map(chr, range(0x2000, 0x200B)))
+)
 _PARSER = etree.XMLParser(
     resolve_entities=False,
     no_network=True,
@@ -176,24 +186,40 @@ def text_of(element: Element | None) -> str:
     if element is None:
         return ""
     if len(element):
-        return " ".join("".join(map(str, element.itertext(None))).split())
-    return " ".join((element.text or "").split())
+        return squeeze("".join(map(str, element.itertext(None))))
+    return squeeze(element.text or "")
+
+
+def squeeze(text: str) -> str:
+    """White space as single spaces, none at the ends: `" ".join(text.split())`.
+
+    Long texts mostly are so already, and finding that out takes a tenth of the time.
+
+    Args:
+        text: any text.
+    """
+    spaces = _ASCII_SPACES if text.isascii() else _SPACES
+    if len(text) < 200 or "  " in text or any(map(text.__contains__, spaces)):
+        return " ".join(text.split())
+    return text.strip()
 
 
 def keep_exponents(tree: Element) -> Element:
-    """Write exponents as superscript digits, so that 10<sup>9</sup> does not become 109.
+    """Keep small digits apart from the digit before them.
+
+    10<sup>9</sup> becomes 10⁹ and not 109, MSP-1<sub>42</sub> becomes MSP-1₄₂ and not MSP-142.
 
     Args:
-        tree: HTML or JATS; changed in place.
+        tree: HTML, JATS or PubMed XML; changed in place.
 
     Returns:
         The same tree.
     """
-    for raised in tree.iter("sup"):
-        before = raised.getprevious()
-        parent = raised.getparent()
-        text = (raised.text or "").strip()
+    for small in tree.iter("sup", "sub"):
+        before = small.getprevious()
+        parent = small.getparent()
+        text = (small.text or "").strip()
         preceding = before.tail if before is not None else None if parent is None else parent.text
-        if not len(raised) and (preceding or "")[-1:].isdigit() and _EXPONENT.fullmatch(text):
-            raised.text = text.translate(_RAISED)
+        if not len(small) and (preceding or "")[-1:].isdigit() and _EXPONENT.fullmatch(text):
+            small.text = text.translate(_SMALL[str(small.tag)])
     return tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,30 +109,30 @@ def test_merging_loses_nothing_and_shares_no_id(rows: list[tuple[str, str, str]]
 def test_all_shared_data_runs_through(shared_data: Path) -> None:
     collection = collect_folder(shared_data)
     files = {p.relative_to(shared_data).as_posix() for p in shared_data.rglob("*") if p.is_file()}
-    outcomes = collection.outcomes
+    outcomes = collection.outcomes.collect()
     assert set(outcomes["file"]) == files
     assert outcomes.filter(status="error").height == 0
     assert outcomes.filter((pl.col("status") == "skipped") & (pl.col("reason") == "")).height == 0
     told = set(outcomes.filter(status="article")["article_id"])
-    assert told == set(collection.articles["id"])
+    assert told == set(collection.articles.collect()["id"])
     unread = outcomes.filter(pl.col("reason") == "not a format that Elara reads")
     assert unread["file"].n_unique() == unread.height
 
 
 def test_the_sample_gives_the_same_bytes_wherever_it_is_read(tmp_path: Path) -> None:
-    first, second = collect_folder(sample_folder()), collect_folder(sample_folder())
-    assert first.articles.equals(second.articles)
-    assert set(first.articles["retrieved_at"]) == {"2026-11-22T00:00:00Z"}
+    first, second = (collect_folder(sample_folder()).articles.collect() for _ in range(2))
+    assert first.equals(second)
+    assert set(first["retrieved_at"]) == {"2026-11-22T00:00:00Z"}
     copy = tmp_path / "copy"
     shutil.copytree(sample_folder(), copy)
-    moved = collect_folder(copy)
-    assert moved.articles.drop("retrieved_at").equals(first.articles.drop("retrieved_at"))
-    assert moved.articles["retrieved_at"].str.contains(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$").all()
-    assert set(load_topics().labels) == set(first.articles["topics"].explode().drop_nulls())
+    moved = collect_folder(copy).articles.collect()
+    assert moved.drop("retrieved_at").equals(first.drop("retrieved_at"))
+    assert moved["retrieved_at"].str.contains(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$").all()
+    assert set(load_topics().labels) == set(first["topics"].explode().drop_nulls())
 
 
 def test_raw_records_can_be_read_back() -> None:
-    articles = collect_folder(sample_folder()).articles
+    articles = collect_folder(sample_folder()).articles.collect()
     for row in articles.filter(pl.col("source").is_in(["pubmed", "medlineplus"])).rows(named=True):
         raw = raw_record(sample_folder(), row["raw_file"], row["raw_record"])
         assert row["id"].split(":")[1].encode() in raw
@@ -147,7 +148,7 @@ def test_a_missing_folder_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_an_empty_folder_gives_an_empty_collection(tmp_path: Path) -> None:
     collection = collect_folder(tmp_path)
-    assert (collection.articles.height, collection.outcomes.height) == (0, 0)
+    assert collection.articles.collect().height == collection.outcomes.collect().height == 0
     assert per_source(collection.articles).height == 0
     assert per_specialty(collection.articles).height == 13
     with pytest.raises(ValueError, match="None of the 0 files holds an article"):
@@ -163,7 +164,7 @@ def test_an_unreadable_file_is_a_named_error(
 
     (tmp_path / "locked.xml").write_text("<posts>")
     monkeypatch.setattr("elara.collect.folder.open_chunks", refuse)
-    (outcome,) = collect_folder(tmp_path).outcomes.rows(named=True)
+    (outcome,) = collect_folder(tmp_path).outcomes.collect().rows(named=True)
     assert (outcome["status"], outcome["file"]) == ("error", "locked.xml")
     assert "Permission denied" in outcome["reason"]
 
@@ -214,3 +215,34 @@ def test_one_reason_is_one_line() -> None:
     assert outcome_table(frame(lines, Outcome)).rows() == [
         ("skipped", "same PMID as another record, which is kept", 2)
     ]
+
+
+def test_a_packed_dump_reads_like_the_plain_one(shared_data: Path, tmp_path: Path) -> None:
+    """Stack Exchange publishes its dumps as 7z archives that bear the site's name."""
+    import py7zr
+
+    dump = next(
+        p for p in sorted((shared_data / "stackexchange" / "dump").rglob("*")) if p.is_file()
+    )
+    content = dump.read_bytes()
+    plain = tmp_path / "plain" / "coffee.stackexchange.com" / "Posts.xml"
+    plain.parent.mkdir(parents=True)
+    plain.write_bytes(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    (tmp_path / "packed").mkdir()
+    with py7zr.SevenZipFile(tmp_path / "packed" / "coffee.stackexchange.com.7z", "w") as archive:
+        archive.write(plain, "Posts.xml")
+    read = [collect_folder(tmp_path / name).articles.collect() for name in ("plain", "packed")]
+    assert read[0].height > 50
+    where = ("raw_file", "retrieved_at")
+    assert read[0].drop(where).equals(read[1].drop(where))
+    article = read[1].row(0, named=True)
+    assert article["raw_file"] == "coffee.stackexchange.com.7z!Posts.xml"
+    row = raw_record(tmp_path / "packed", article["raw_file"], article["raw_record"])
+    assert row.startswith(b"<row ")
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dump.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + b"\0" * 100)
+    outcomes = collect_folder(tmp_path).outcomes.collect()
+    assert outcomes["status"].to_list() == ["error"]
+    assert outcomes["file"].to_list() == ["dump.7z"]

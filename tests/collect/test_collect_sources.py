@@ -38,7 +38,7 @@ JATS = """<article {ns} article-type="{kind}" xml:lang="en">
 <abstract abstract-type="toc"><p>teaser</p></abstract>
 <abstract><sec><title>Aim:</title><p>To see.</p></sec></abstract></article-meta></front>
 <body><p>First 10<sup>9</sup>/L.</p><sec><title>Methods</title>
-<p>M<table-wrap><p>cell</p></table-wrap>.</p>
+<p>M<table-wrap><table><tr><td>cell</td></tr></table></table-wrap>.</p>
 <sec><title>Deep</title><list><list-item><p>one</p></list-item></list></sec>
 <fig><permissions><license xlink:href="http://creativecommons.org/licenses/by-nc/4.0/"/></permissions>
 <caption><p>caption</p></caption></fig></sec></body>
@@ -59,7 +59,7 @@ def test_jats_fields_and_sections() -> None:
     assert article.abstract == "AIM: To see."
     assert [(s.heading, s.text) for s in article.body] == [
         ("", "First 10⁹/L."),
-        ("Methods", "M."),
+        ("Methods", "M\n\ncell\n\n.\n\ncaption."),
         ("Methods: Deep", "- one"),
     ]
     assert article.authors == ["A B"]

@@ -32,7 +32,7 @@ NEAR = {
 
 @pytest.fixture(scope="module")
 def scored() -> pl.DataFrame:
-    return score(collect_folder(sample_folder()).articles)
+    return score(collect_folder(sample_folder()).articles.collect())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,156 @@
+"""Which African countries an article is about, by the names in `africa.yaml`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """A country and how it is written.
+
+    Args:
+        name: as Elara writes it.
+        names: other ways to write it, and places that tell it from a namesake.
+        mesh: its MeSH descriptor, where that is none of these names.
+        ambiguous: the bare name means something else too often in running text.
+        unlike: phrases that hold the name and do not mean the country.
+    """
+
+    name: str
+    names: tuple[str, ...] = ()
+    mesh: str = ""
+    ambiguous: bool = False
+    unlike: tuple[str, ...] = ()
+
+    @property
+    def certain(self) -> tuple[str, ...]:
+        """The names that mean this country wherever they stand."""
+        return self.names if self.ambiguous else (self.name, *self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What `countries` looks up; the keys are plain names, see `plain`."""
+
+    in_text: dict[str, str]
+    descriptors: dict[str, str]
+    text: re.Pattern[str]
+    affiliation: re.Pattern[str]
+
+
+def countries(
+    title: str,
+    abstract: str,
+    keywords: Iterable[str],
+    mesh: Iterable[str],
+    affiliations: Iterable[str],
+) -> list[str]:
+    """The African countries that an article names.
+
+    Names count as whole words in the case they are written in, or all in capitals; a keyword or
+    descriptor may be in any case. Chad, Guinea and Niger count only as a MeSH descriptor or where
+    an affiliation ends with them; a bare Congo, which may be either country, only as a
+    descriptor.
+
+    Args:
+        title: its title.
+        abstract: its abstract.
+        keywords: its keywords.
+        mesh: its MeSH descriptors.
+        affiliations: the affiliations of its authors, e.g. `University of Ibadan, Nigeria.`
+
+    Returns:
+        Names as in `africa.yaml`, in its order.
+    """
+    known = _names()
+    keywords = [plain(keyword).strip() for keyword in keywords]
+    addresses = [plain(affiliation) for affiliation in affiliations]
+    texts = (plain(title), plain(abstract), *keywords, *addresses)
+    written = (found for text in texts for found in known.text.findall(text))
+    ends = (found for address in addresses for found in known.affiliation.findall(address))
+    met = {known.in_text.get(found.lower()) for found in (*written, *keywords)}
+    met |= {known.descriptors.get(found.lower()) for found in (*map(plain, mesh), *ends)}
+    return [country.name for country in load_countries() if country.name in met]
+
+
+def affiliation_countries(affiliations: Iterable[str]) -> list[str]:
+    """The African countries in which authors work.
+
+    Args:
+        affiliations: as the source states them. They hold e-mail addresses, so that only what
+            this returns is kept of them.
+    """
+    return countries("", "", (), (), affiliations)
+
+
+@cache
+def spellings() -> tuple[str, ...]:
+    """Every way in which a country's name may be spelt, for a quick look at many texts."""
+    names = {name for c in load_countries() for name in (c.name, *c.names, c.mesh) if name}
+    return tuple(sorted({form for n in names for form in (n, plain(n), n.upper())}))
+
+
+@cache
+def load_africa() -> dict[str, Any]:
+    """The content of `africa.yaml`: `countries` and `batches`."""
+    text = (Path(__file__).parent / "africa.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+@cache
+def load_countries() -> tuple[Country, ...]:
+    """The 54 African members of the United Nations, by name.
+
+    Source: https://www.un.org/en/about-us/member-states
+    """
+    return tuple(
+        Country(
+            row["name"],
+            tuple(row.get("names", ())),
+            row.get("mesh", ""),
+            row.get("ambiguous", False),
+            tuple(row.get("unlike", ())),
+        )
+        for row in load_africa()["countries"]
+    )
+
+
+@cache
+def _names() -> _Names:
+    listed = load_countries()
+    in_text = {plain(name).lower(): c.name for c in listed for name in c.certain}
+    descriptors = {
+        plain(name).lower(): c.name for c in listed for name in (c.name, *c.names, c.mesh) if name
+    }
+    phrases = [plain(phrase) for c in listed for phrase in (*c.certain, *c.unlike)]
+    # Longest first, and `unlike` among them: a phrase is used up before a name inside it is seen.
+    spelt = sorted({*phrases, *(p.upper() for p in phrases)}, key=lambda p: (-len(p), p))
+    ambiguous = "|".join(plain(c.name) for c in listed if c.ambiguous)
+    return _Names(
+        in_text,
+        descriptors,
+        re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spelt))})(?!\w)"),
+        re.compile(rf"[,;]\s*({ambiguous})\s*(?=[.;]|$)"),
+    )
+
+
+def plain(text: str) -> str:
+    """Text without accents and with straight apostrophes.
+
+    Args:
+        text: for example `Côte d’Ivoire`.
+    """
+    if text.isascii():
+        return text
+    letters = unicodedata.normalize("NFKD", text.replace("’", "'"))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))

@@ -1,0 +1,131 @@
+"""Collect a folder: parse in parallel, merge, and write two tables, however large it is."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from elara.collect.connect import connected
+from elara.collect.gather import write_articles, write_outcomes
+from elara.collect.listing import RawFile, list_files, portions
+from elara.collect.runs import FOUND_SCHEMA, ORDER, read_portion
+from elara.collect.settle import settle
+from elara.collect.workers import spread, usable_cores
+from elara.progress import track
+
+ARTICLES = "articles.parquet"
+OUTCOMES = "outcomes.parquet"
+_SMALL = 32 << 20  # bytes of raw files: below, starting processes takes longer than it saves
+
+
+@dataclass(slots=True)
+class Collection:
+    """What a folder held. Nothing of it is in memory until `collect` is called on a table.
+
+    Args:
+        articles: one row per `Article`, sorted by id.
+        outcomes: one row per `Outcome`: what became of every file and record.
+    """
+
+    articles: pl.LazyFrame
+    outcomes: pl.LazyFrame
+
+    def counts(self) -> dict[str, int]:
+        """How many articles, sources and files there are, and records skipped or in error."""
+        articles = self.articles.select(articles=pl.len(), sources=pl.col("source").n_unique())
+        status = pl.col("status")
+        outcomes = self.outcomes.select(
+            files=pl.col("file").n_unique(),
+            skipped=(status == "skipped").sum(),
+            errors=(status == "error").sum(),
+        )
+        return {**articles.collect().row(0, named=True), **outcomes.collect().row(0, named=True)}
+
+    def example(self) -> dict[str, Any]:
+        """One article as a row to look at: the first from PubMed, or else the first.
+
+        Raises:
+            ValueError: the folder held no article.
+        """
+        for articles in (self.articles.filter(source="pubmed"), self.articles):
+            first = articles.head(1).collect()
+            if first.height:
+                return first.row(0, named=True)
+        told = self.outcomes.select("file", "reason").collect()
+        raise ValueError(
+            f"None of the {told['file'].n_unique()} files holds an article that "
+            f"Elara can read: {', '.join(told['reason'].unique().sort().head(5))}. "
+            f"Name another folder in `local_files`."
+        )
+
+
+def collect_folder(
+    folder: Path,
+    into: Path | None = None,
+    *,
+    permissive_only: bool = False,
+    workers: int | None = None,
+) -> Collection:
+    """Read every file in a folder and the folders below it.
+
+    Memory use does not grow with the folder: articles pass through files, and only the records
+    that share an id, PMID, PMCID or DOI with others are looked at together.
+
+    Args:
+        folder: where the raw files are. Formats are recognised by content.
+        into: folder for `articles.parquet` and `outcomes.parquet`, which `stage.write` can seal.
+            None keeps the tables in memory, which suits small folders.
+        permissive_only: refuse articles whose licence does not let others pass them on.
+        workers: processes that parse; None takes the usable cores, and one for a small folder.
+
+    Returns:
+        Articles, merged where several records describe the same one, and the outcome of every
+        file and record. The same files give the same bytes, whatever the number of workers.
+
+    Raises:
+        WorkerError: a process died.
+    """
+    files = list_files(folder)
+    if into:
+        into.mkdir(parents=True, exist_ok=True)
+    if workers is None:
+        workers = usable_cores() if sum(f.size for f in files) > _SMALL else 1
+    if into:
+        into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".collect-", dir=into) as temporary:
+        target = into or Path(temporary)
+        _collect(files, Path(temporary), target, permissive_only, workers)
+        if into is None:
+            tables = [pl.read_parquet(target / name).lazy() for name in (ARTICLES, OUTCOMES)]
+        else:
+            tables = [pl.scan_parquet(target / name) for name in (ARTICLES, OUTCOMES)]
+    return Collection(*tables)
+
+
+def _collect(
+    files: list[RawFile], scratch: Path, target: Path, permissive_only: bool, workers: int
+) -> None:
+    tasks = list(enumerate(portions(files)))
+    read = functools.partial(read_portion, scratch=scratch, permissive_only=permissive_only)
+    done = spread(read, tasks, workers, _named)
+    read_portions = sorted(
+        track(done, total=len(tasks), label="read files"), key=lambda portion: portion.number
+    )
+    runs = [run for portion in read_portions for run in portion.runs]
+    paths = [path for portion in read_portions for path in portion.found]
+    found = pl.scan_ipc(paths) if paths else pl.LazyFrame(schema=FOUND_SCHEMA)
+    groups = connected(found)
+    merged, settled = settle(groups, runs, found, scratch)
+    write_articles(runs, groups[ORDER], merged, target / ARTICLES)
+    write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES)
+
+
+def _named(task: tuple[int, list[RawFile]]) -> str:
+    _, files = task
+    more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
+    return f"{files[0].name}{more}"

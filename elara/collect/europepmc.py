@@ -1,0 +1,185 @@
+"""Europe PMC search answers: records of journals, preprints and other literature."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from lxml import etree
+
+from elara.collect.africa import affiliation_countries
+from elara.collect.dates import iso_date, medline_date
+from elara.collect.htmltext import html_text
+from elara.collect.languages import language_code
+from elara.collect.licences import licence_of, redistributable
+from elara.collect.parsed import Parsed
+from elara.collect.pubmed import plain_doi
+from elara.collect.xmlrecords import Element, malformed, read_record, split_records
+from elara.records import Article
+
+RECORDS = ("result",)
+
+_HEADING = re.compile(r"<h4>(.*?)</h4>", re.IGNORECASE | re.DOTALL)
+# A "<" that begins none of the tags in use is a sign of the text, as in "a<b".
+_SIGN = re.compile(
+    r"<(?!/?(?:h4|p|br|div|span|a|i|b|u|em|strong|sub|sup|ul|ol|li)(?:\s[^<>]*=[^<>]*)?\s*/?>)",
+    re.IGNORECASE,
+)
+_RETRACTED = ("retracted publication", "retracted article")
+
+
+def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+    """Read an answer of Europe PMC's search in JSON or XML.
+
+    Abstracts, licences and MeSH headings are there only if `resultType=core` was asked for.
+
+    Args:
+        chunks: pieces of one answer, in order.
+
+    Yields:
+        One `Parsed` per result, or a single error where the JSON cannot be read.
+
+    Raises:
+        PayloadError: the XML breaks off; all whole results have been yielded then.
+
+    Source: https://europepmc.org/RestfulWebService
+    """
+    pieces = iter(chunks)
+    first = next(pieces, b"")
+    whole = (chunk for part in ([first], pieces) for chunk in part)
+    read = _json_results if first.lstrip().startswith(b"{") else _xml_results
+    for number, found in enumerate(read(whole)):
+        if isinstance(found, str):
+            yield Parsed(record=number, status="error", reason=found)
+        else:
+            yield _parsed(number, found)
+
+
+def _json_results(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | str]:
+    try:
+        results = json.loads(b"".join(chunks))["resultList"]["result"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        yield f"not a Europe PMC search answer ({error}): fetch it again"
+        return
+    for result in results:
+        yield result if isinstance(result, dict) else "a result that is no object: fetch it again"
+
+
+def _xml_results(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | str]:
+    for record in split_records(chunks, RECORDS):
+        try:
+            yield _as_json(read_record(record))
+        except etree.XMLSyntaxError as error:
+            yield malformed(error)
+
+
+def _as_json(element: Element) -> Any:
+    """What Europe PMC's JSON says in place of an element: lists are named `…List`."""
+    if not len(element):
+        return (element.text or "").strip()
+    if str(element.tag).endswith("List"):
+        return {str(element[0].tag): [_as_json(child) for child in element]}
+    return {str(child.tag): _as_json(child) for child in element}
+
+
+def _parsed(number: int, result: dict[str, Any]) -> Parsed:
+    source, native = str(result.get("source", "")), str(result.get("id", ""))
+    name = f"{source}:{native}"
+    if not source or not native or not result.get("title"):
+        reason = "result without source, id or title: search with resultType=core"
+        return Parsed(record=number, native_id=native, status="skipped", reason=reason)
+    try:
+        article = _article(result, source, native)
+    except (AttributeError, TypeError, ValueError) as error:
+        reason = f"result with unexpected values ({error}): fetch it again"
+        return Parsed(record=number, native_id=name, status="error", reason=reason)
+    return Parsed(
+        record=number,
+        native_id=name,
+        article=article,
+        article_id=article.id,
+        revision=iso_date(str(result.get("dateOfRevision", ""))),
+    )
+
+
+def _article(result: dict[str, Any], source: str, native: str) -> Article:
+    issue = result.get("journalInfo") or {}
+    types = [str(t) for t in _listed(result, "pubTypeList", "pubType")]
+    notices = _listed(result, "commentCorrectionList", "commentCorrection")
+    licence = licence_of(str(result.get("license", "")))
+    return Article(
+        id=f"europepmc:{source}:{native}",
+        source="europepmc",
+        title=_line(str(result["title"])),
+        abstract=_abstract(str(result.get("abstractText", ""))),
+        language=language_code(str(result.get("language", ""))),
+        published=medline_date(str(issue.get("dateOfPublication", "")))
+        or iso_date(str(issue.get("printPublicationDate", "")))
+        or iso_date(str(result.get("firstPublicationDate", "")))
+        or iso_date(str(result.get("pubYear", ""))),
+        journal=_journal(result, issue),
+        keywords=[_line(str(k)) for k in _listed(result, "keywordList", "keyword")],
+        mesh=[str(m["descriptorName"]) for m in _listed(result, "meshHeadingList", "meshHeading")],
+        volume=str(issue.get("volume", "")),
+        pages=str(result.get("pageInfo", "")),
+        authors=_authors(result),
+        affiliation_countries=affiliation_countries(_affiliations(result)),
+        publication_types=types,
+        url=f"https://europepmc.org/article/{source}/{native}",
+        doi=plain_doi(str(result.get("doi", ""))),
+        pmid=str(result.get("pmid", "")),
+        pmcid=str(result.get("pmcid", "")).upper(),
+        licence=licence,
+        redistributable=redistributable(licence),
+        retracted=any(t.lower() in _RETRACTED for t in types)
+        or any(str(n.get("type", "")).lower() == "retraction in" for n in notices),
+    )
+
+
+def _affiliations(result: dict[str, Any]) -> list[str]:
+    authors = _listed(result, "authorList", "author")
+    of_each = [
+        str(place.get("affiliation", ""))
+        for author in authors
+        for place in _listed(author, "authorAffiliationDetailsList", "authorAffiliation")
+    ]
+    return [*of_each, str(result.get("affiliation", ""))]
+
+
+def _listed(result: dict[str, Any], outer: str, inner: str) -> list[Any]:
+    return (result.get(outer) or {}).get(inner) or []
+
+
+def _line(text: str) -> str:
+    return " ".join(html_text(_SIGN.sub("&lt;", text)).split())
+
+
+def _abstract(text: str) -> str:
+    """One line per part, as in PubMed; headings are inside the text here."""
+    before, *parts = _HEADING.split(text)
+    lines = [_line(before)]
+    for heading, content in zip(parts[::2], parts[1::2], strict=True):
+        label = _line(heading).rstrip(":").upper()
+        if plain := _line(content):
+            lines.append(f"{label}: {plain}" if label else plain)
+    return "\n".join(line for line in lines if line)
+
+
+def _journal(result: dict[str, Any], issue: dict[str, Any]) -> str:
+    journal = (issue.get("journal") or {}).get("title") or result.get("journalTitle")
+    publisher = (result.get("bookOrReportDetails") or {}).get("publisher")  # preprints, books
+    return _line(str(journal or publisher or ""))
+
+
+def _authors(result: dict[str, Any]) -> list[str]:
+    names = []
+    for author in _listed(result, "authorList", "author"):
+        last = str(author.get("lastName", ""))
+        given = str(author.get("firstName") or author.get("initials") or "")
+        name = f"{given} {last}".strip() if last else author.get("collectiveName")
+        names.append(_line(str(name or author.get("fullName", ""))))
+    if not names:
+        names = str(result.get("authorString", "")).rstrip(".").split(", ")
+    return [name for name in names if name]

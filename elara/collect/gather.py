@@ -1,0 +1,114 @@
+"""Write the tables of a collection from sorted runs, holding a small part of them at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+
+from elara.collect.runs import ORDER, Portion, Run
+from elara.records import Article, Outcome, frame
+
+_TOGETHER = 24 << 20  # characters of text in memory at a time
+_SAMPLE = 1 << 18  # characters of text between two ids that may become a border
+_ROWS = 100_000  # outcomes written at a time
+_WITHDRAWS = "DeleteCitation: the source withdraws this PMID"
+
+
+def write_articles(
+    runs: Sequence[Run], without: pl.Series, more: Sequence[Run], path: Path
+) -> None:
+    """Write articles sorted by id.
+
+    Args:
+        runs: articles as they were read.
+        without: `ORDER` of those to leave out.
+        more: articles that take their place.
+        path: the Parquet file to write.
+    """
+    every = [*runs, *more]
+    ids = [pl.scan_ipc(r.path).select("id").collect()["id"] for r in every]
+    borders = _borders(every, ids)
+    slices = [[0, *i.search_sorted(borders).to_list(), i.len()] for i in ids]
+    del ids
+    _write(path, _ranges(every, slices, without), frame([], Article))
+
+
+def _borders(runs: Sequence[Run], ids: Sequence[pl.Series]) -> pl.Series:
+    """Ids that cut all articles into ranges of about as much text as may be in memory."""
+    samples = [pl.Series("id", [], dtype=pl.String)]
+    for run, found in zip(runs, ids, strict=True):
+        every = max(1, run.articles * _SAMPLE // max(run.characters, run.articles * 500))
+        samples.append(found.gather_every(every))
+    return pl.concat(samples).sort().gather_every(_TOGETHER // _SAMPLE).slice(1).unique().sort()
+
+
+def _ranges(
+    runs: Sequence[Run], slices: Sequence[list[int]], without: pl.Series
+) -> Iterator[pl.DataFrame]:
+    for bounds in zip(*map(pairwise, slices), strict=True):
+        parts = [
+            _rows(run.path, start, end)
+            for run, (start, end) in zip(runs, bounds, strict=True)
+            if start < end
+        ]
+        if parts:
+            table = pl.concat(parts).filter(~pl.col(ORDER).is_in(without.implode()))
+            yield table.drop(ORDER).sort("id")
+
+
+def _rows(path: Path, start: int, end: int) -> pl.DataFrame:
+    """Some rows of a run. Only their pages of the file are read, which polars does not promise."""
+    import pyarrow as pa
+
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    return pl.DataFrame(table.slice(start, end - start))
+
+
+def write_outcomes(
+    portions: Iterable[Portion], settled: pl.DataFrame, without: pl.Series, path: Path
+) -> None:
+    """Write what became of every file and record, sorted by file and record.
+
+    Args:
+        portions: all portions.
+        settled: outcomes of the records that were merged.
+        without: `ORDER` of those records.
+        path: the Parquet file to write.
+    """
+    _write(path, _outcomes(portions, settled, without), frame([], Outcome))
+
+
+def _outcomes(
+    portions: Iterable[Portion], settled: pl.DataFrame, without: pl.Series
+) -> Iterator[pl.DataFrame]:
+    columns = frame([], Outcome).columns
+    status = pl.col("status").replace("deletion", "skipped")
+    reason = pl.when(status="deletion").then(pl.lit(_WITHDRAWS)).otherwise("reason")
+    waiting: list[pl.DataFrame] = []
+    for portion in sorted(portions, key=lambda p: p.number):
+        found = pl.concat([pl.read_ipc(p) for p in portion.found])
+        files = found["file"].unique()
+        alone = found.filter(~pl.col(ORDER).is_in(without.implode()))
+        table = pl.concat([
+            alone.with_columns(status=status, reason=reason).select(columns),
+            settled.filter(pl.col("file").is_in(files.implode())),
+        ])  # fmt: skip
+        waiting.append(table.sort("file", "record", "native_id", maintain_order=True))
+        if sum(t.height for t in waiting) >= _ROWS:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
+
+
+def _write(path: Path, tables: Iterable[pl.DataFrame], empty: pl.DataFrame) -> None:
+    import pyarrow.parquet as pq
+
+    oldest = pl.CompatLevel.oldest()
+    columns = empty.to_arrow(compat_level=oldest).schema
+    with pq.ParquetWriter(path, columns, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table.to_arrow(compat_level=oldest))

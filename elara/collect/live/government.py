@@ -1,0 +1,136 @@
+"""Health agencies: the topics of MedlinePlus as one file, and pages of the CDC, the WHO and NIH.
+
+An agency's site is read from a page that lists others, as far as its `robots.txt` allows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from lxml.html import document_fromstring
+from protego import Protego
+
+from elara.collect.live.client import FetchError, Request
+from elara.collect.live.harvest import Fetch
+
+_AGENT = "elara"
+_GONE = (404, 410)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site whose pages are reached from a list.
+
+    Args:
+        name: name of the source and of the folder of its payloads.
+        base_url: address of the site or of a mirror of it.
+        index: path of the page that lists the others, relative to `base_url`.
+        pages: regular expression that the whole path of a listed page must match, relative to
+            `base_url`.
+        until: a day, `YYYY-MM-DD`; a later one in a later run reads the list anew.
+        newest: keep only the page whose path comes last, for files that bear a date.
+        suffix: what the pages are, `html` or `xml`.
+        most: how many pages; 0 means all.
+        per_second: requests per second.
+    """
+
+    name: str
+    base_url: str
+    index: str
+    pages: str
+    until: str = ""
+    newest: bool = False
+    suffix: str = "html"
+    most: int = 0
+    per_second: int = 1
+
+    def run(self, fetch: Fetch) -> None:
+        """Read the list, then every page on it that is not here yet."""
+        rules = self._rules(fetch)
+        index = urljoin(f"{self.base_url}/", self.index)
+        listing = fetch.get(f"list/{self.until}", Request(index, check=_wrong_page), suffix="html")
+        found = [url for url in self._links(listing, index) if rules.can_fetch(url, _AGENT)]
+        found = found[-1:] if self.newest else found[: self.most or None]
+        if not found:
+            raise FetchError(
+                f"{index} lists no page that looks like {self.pages!r}: the site has changed; "
+                f"collect from other sources until Elara knows its new form."
+            )
+        fetch.expect(f"list/{self.until}", len(found))
+        pause = float(rules.crawl_delay(_AGENT) or 0)
+        for url in found:
+            self._page(fetch, url, pause)
+
+    def _page(self, fetch: Fetch, url: str, pause: float) -> None:
+        step = f"page/{url.removeprefix(self.base_url)}"
+        check = _wrong_xml if self.suffix == "xml" else _wrong_page
+        fresh = step not in fetch.store.steps
+        try:
+            fetch.get(step, Request(url, check=check), suffix=self.suffix, ids=lambda _: [url])
+        except FetchError as error:
+            if error.status not in _GONE:
+                fetch.fail(url, error)
+                return
+            # A link to nowhere is kept as an empty file, which the outcomes will list as such.
+            fetch.store.add(step, url, b"", self.suffix)
+        if fresh:
+            fetch.wait(pause)
+
+    def _rules(self, fetch: Fetch) -> Protego:
+        """What the site allows.
+
+        Source: RFC 9309, section 2.3.1, https://www.rfc-editor.org/rfc/rfc9309 (no file, no rules)
+        """
+        try:
+            text = fetch.ask(Request(urljoin(self.base_url, "/robots.txt")))
+        except FetchError as error:
+            if not 400 <= error.status < 500:
+                raise
+            text = b""
+        return Protego.parse(text.decode("utf-8", "replace"))
+
+    def _links(self, listing: bytes, index: str) -> list[str]:
+        """Addresses of the pages that a list names, each once, in a fixed order."""
+        pattern = re.compile(self.pages)
+        home = urlsplit(self.base_url)
+        found = set()
+        for link in document_fromstring(listing).iter("a"):
+            url = urljoin(index, link.get("href") or "").partition("#")[0].partition("?")[0]
+            path = urlsplit(url).path.removeprefix(home.path).strip("/")
+            # A mirror may serve pages whose links still name the original host.
+            if urlsplit(url).netloc in ("", home.netloc, self._host()) and pattern.fullmatch(path):
+                found.add(f"{self.base_url}/{path}")
+        return sorted(found)
+
+    def _host(self) -> str:
+        return urlsplit(next(s.base_url for s in SITES if s.name == self.name)).netloc
+
+
+SITES = (
+    Site(
+        "medlineplus",
+        "https://medlineplus.gov",
+        "xml.html",
+        r"xml/mplus_topics_\d{4}-\d{2}-\d{2}\.xml",
+        newest=True,
+        suffix="xml",
+    ),
+    Site("cdc", "https://www.cdc.gov", "health-topics.html", r"[a-z0-9-]+/about/index\.html"),
+    Site(
+        "who",
+        "https://www.who.int",
+        "news-room/fact-sheets",
+        r"news-room/fact-sheets/detail/[^/]+",
+    ),
+    Site("nih", "https://www.niams.nih.gov", "health-topics/all-diseases", r"health-topics/[^/]+"),
+)
+
+
+def _wrong_page(body: bytes) -> str:
+    return "" if b"</html>" in body[-4096:].lower() else "no complete HTML page"
+
+
+def _wrong_xml(body: bytes) -> str:
+    return "" if body.rstrip().endswith(b"</health-topics>") else "no complete file of topics"

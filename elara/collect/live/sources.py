@@ -1,0 +1,129 @@
+"""From the parameters of a run to its live sources."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from elara.collect.live.bulk import PubmedFiles
+from elara.collect.live.entrez import Entrez, Query
+from elara.collect.live.europepmc import EuropePmc
+from elara.collect.live.government import SITES
+from elara.collect.live.harvest import Source
+from elara.collect.live.stackexchange import StackExchange
+from elara.collect.live.store import LAST_DAY
+from elara.collect.queries import african_batches, load_searches
+from elara.workspace import unknown_parameters, write_atomically
+
+_TITLE_OR_ABSTRACT = re.compile(r'("[^"]*"|[^\s"()\[\]]+)\[Title/Abstract\]')
+# What a user may name, and the sources that each stands for.
+GROUPS = {
+    "pubmed": ("pubmed",),
+    "pubmed_files": ("pubmed_files",),
+    "pmc": ("pmc",),
+    "african": ("african_pubmed", "african_europepmc"),
+    "stackexchange": ("stackexchange",),
+    "government": ("medlineplus", "cdc", "who", "nih"),
+}
+
+
+def live_sources(
+    named: Sequence[str],
+    root: Path,
+    contact: str,
+    *,
+    most: int = 0,
+    until: str = "",
+    base_urls: Mapping[str, str] | None = None,
+    permissive_only: bool = False,
+    per_second: int = -1,
+) -> list[Source]:
+    """The sources that a run collects from.
+
+    Keys come from the environment, so that no manifest ever holds one: `NCBI_API_KEY` and
+    `STACKEXCHANGE_KEY`.
+
+    Args:
+        named: groups of sources, see `GROUPS`.
+        root: the folder of all payloads, which remembers the day up to which it reaches.
+        contact: e-mail address, which the E-utilities ask for.
+        most: records per topic, batch or site, files per folder; 0 means all.
+        until: last day that is searched, `YYYY-MM-DD`; "" means the day of the first run.
+        base_urls: source to the address of a mirror of its service.
+        permissive_only: ask PubMed Central only for licences that let others pass a text on.
+        per_second: requests per second to each host; -1 means what the service allows, 0 no
+            limit (for a mirror of your own).
+
+    Returns:
+        One object per source, in the order of `GROUPS`.
+
+    Raises:
+        ValueError: a name or a date is not known.
+    """
+    if not named:
+        return []
+    mirrors = dict(base_urls or {})
+    wanted = [name for group in GROUPS if group in named for name in GROUPS[group]]
+    for given, known in ((named, GROUPS), (mirrors, wanted)):
+        if wrong := unknown_parameters(given, known):
+            raise ValueError(wrong.replace("parameter", "source"))
+    day = _last_day(root, until)
+    topics = [Query(s.id, s.query) for s in load_searches()]
+    texts = [Query(s.id, full_text_query(s.query, permissive_only)) for s in load_searches()]
+    in_pubmed = [Query(b.id, b.pubmed) for b in african_batches()]
+    in_europe_pmc = [Query(b.id, b.europepmc) for b in african_batches()]
+    key = os.environ.get("NCBI_API_KEY", "")
+    stack_key = os.environ.get("STACKEXCHANGE_KEY", "")
+    every: list[Any] = [
+        Entrez("pubmed", topics, contact, day, most=most, api_key=key),
+        PubmedFiles(most=most),
+        Entrez("pmc", texts, contact, day, database="pmc", most=most, api_key=key),
+        Entrez("african_pubmed", in_pubmed, contact, day, most=most, api_key=key),
+        EuropePmc("african_europepmc", in_europe_pmc, day, most=most),
+        StackExchange("stackexchange", day, most=most, api_key=stack_key),
+        *(dataclasses.replace(site, until=day, most=most) for site in SITES),
+    ]
+    chosen = []
+    for source in every:
+        if source.name in wanted:
+            changes: dict[str, Any] = {} if per_second < 0 else {"per_second": per_second}
+            if source.name in mirrors:
+                changes["base_url"] = mirrors[source.name].rstrip("/")
+            chosen.append(dataclasses.replace(source, **changes) if changes else source)
+    return chosen
+
+
+def full_text_query(query: str, permissive_only: bool) -> str:
+    """A PubMed query as PubMed Central understands it, for the texts that may be downloaded.
+
+    Args:
+        query: in PubMed's syntax.
+        permissive_only: leave out texts that may not be passed on.
+
+    Source: search fields and licence filters, https://pmc.ncbi.nlm.nih.gov/about/userguide/
+    """
+    permissive = ("cc0 license", "cc by license", "cc by-sa license")
+    filters = permissive if permissive_only else ("open access",)
+    allowed = " OR ".join(f'"{name}"[filter]' for name in filters)
+    # PubMed Central has no field for title or abstract in one.
+    text = _TITLE_OR_ABSTRACT.sub(r"(\1[Title] OR \1[Abstract])", query)
+    return f"({text}) AND ({allowed})"
+
+
+def _last_day(root: Path, until: str) -> str:
+    """The day up to which a collection reaches; without a new one it stays what it was."""
+    note = root / LAST_DAY
+    if not until:
+        until = note.read_text().strip() if note.exists() else f"{datetime.date.today()}"
+    try:
+        day = f"{datetime.date.fromisoformat(until)}"
+    except ValueError:
+        raise ValueError(f"Parameter `until` is {until!r}: write a day as 2026-11-30.") from None
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, f"{day}\n")
+    return day

@@ -1,0 +1,206 @@
+"""Where answers of live sources are kept: immutable files and a journal that says what each is.
+
+A file is complete before its line is added to the journal, and nothing else counts as fetched.
+So a process that is killed at any moment leaves at most one file without a line, which is the
+one page that the next run fetches again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+from isal import isal_zlib
+
+from elara.records import Payload, frame
+from elara.workspace import write_atomically
+
+JOURNAL = "journal.jsonl"
+LAST_DAY = ".until"
+LOCK = ".harvest.lock"
+# What lies beside the payloads in the folder of all of them.
+BOOKKEEPING = frozenset({LAST_DAY, LOCK, ".harvest.owner"})
+_LEVEL = 1  # of 0 to 3; higher ones gain little on markup
+_GZIP = 31  # the `wbits` that stands for a gzip header and trailer
+
+
+class Store:
+    """The payloads of one source.
+
+    Args:
+        root: the folder of all payloads; the source's own folder is made below it.
+        source: name of the source and of its folder.
+    """
+
+    def __init__(self, root: Path, source: str) -> None:
+        self.root = root
+        self.source = source
+        self.home = root / source
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.steps = {p.step: p for p in _read_journal(self.home / JOURNAL)}
+        self._forget_lost_files()
+        self._number = max((int(Path(p.file).name[:6]) for p in self.steps.values()), default=0)
+
+    def _forget_lost_files(self) -> None:
+        """A payload whose file is gone or has another size is fetched again."""
+        found = {s: p for s, p in self.steps.items() if _size(self.root / p.file) == p.bytes}
+        if len(found) < len(self.steps):
+            self.steps = found
+            write_atomically(self.home / JOURNAL, "".join(map(_line, found.values())))
+        kept = {Path(p.file).name for p in self.steps.values()}
+        for path in self.home.iterdir():
+            if path.name not in kept and path.name != JOURNAL and path.suffix != ".part":
+                path.unlink()
+
+    def read(self, step: str) -> bytes:
+        """The body that answered a step, unpacked."""
+        return read_payload(self.root / self.steps[step].file)
+
+    def part(self, name: str) -> Path:
+        """A file in which a large download grows; it survives an interruption."""
+        return self.home / f"{name}.part"
+
+    def add(
+        self, step: str, url: str, body: bytes, suffix: str, ids: Sequence[str] = ()
+    ) -> Payload:
+        """Keep an answer.
+
+        Args:
+            step: what it answers.
+            url: where it came from; a query is cut off, since it may hold a key.
+            body: the answer, unpacked.
+            suffix: what it is: `xml`, `json`, `html`.
+            ids: the ids of the records that it holds.
+
+        Returns:
+            Its line in the journal.
+        """
+        draft = self.part("answer")
+        with draft.open("wb") as handle:
+            handle.write(isal_zlib.compress(body, _LEVEL, _GZIP))
+        return self.adopt(step, url, draft, f"{suffix}.gz", ids)
+
+    def adopt(
+        self, step: str, url: str, draft: Path, suffix: str, ids: Sequence[str] = ()
+    ) -> Payload:
+        """Like `add`, for a file that is already on disk, as it is to be kept.
+
+        Args:
+            step: what it answers.
+            url: where it came from.
+            draft: the complete file, made by `part`; it is moved.
+            suffix: the end of its new name, e.g. `xml.gz`.
+            ids: the ids of the records that it holds, where they are needed later.
+        """
+        self._number += 1
+        path = self.home / f"{self._number:06}.{suffix}"
+        with draft.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            os.fsync(handle.fileno())
+        draft.replace(path)
+        payload = Payload(
+            source=self.source,
+            step=step,
+            file=path.relative_to(self.root).as_posix(),
+            url=url.partition("?")[0],
+            sha256=digest,
+            bytes=path.stat().st_size,
+            retrieved_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            ids=list(ids),
+        )
+        with (self.home / JOURNAL).open("a", encoding="utf-8") as handle:
+            handle.write(_line(payload))
+            handle.flush()
+            os.fsync(handle.fileno())
+        self.steps[step] = payload
+        return payload
+
+
+def read_payload(path: Path) -> bytes:
+    """The body of a stored answer, unpacked."""
+    return isal_zlib.decompress(path.read_bytes(), _GZIP)
+
+
+def _line(payload: Payload) -> str:
+    return json.dumps(dataclasses.asdict(payload), ensure_ascii=False) + "\n"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1
+
+
+def _read_journal(path: Path) -> Iterator[Payload]:
+    """The lines of a journal; a last line that a kill cut short is cut off."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with path.open("r+b") as handle:
+            handle.truncate(len(whole))
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            yield Payload(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number} is damaged ({error}): delete that line and run again; "
+                f"only the page that it names is then fetched anew."
+            ) from error
+
+
+def retrieval_times(folder: Path) -> dict[str, str]:
+    """When each payload in a folder was fetched.
+
+    Args:
+        folder: a folder of raw files; those of live sources have a journal beside them.
+
+    Returns:
+        File, relative to `folder`, to ISO 8601 time in UTC.
+    """
+    return {
+        (journal.parent / Path(payload.file).name).relative_to(folder).as_posix(): (
+            payload.retrieved_at
+        )
+        for journal in sorted(folder.rglob(JOURNAL))
+        for payload in _read_journal(journal)
+    }
+
+
+def payload_table(root: Path) -> pl.DataFrame:
+    """Every payload that was kept.
+
+    Args:
+        root: the folder of all payloads.
+
+    Returns:
+        One row per `Payload`, by source and file.
+    """
+    kept = (p for path in sorted(root.glob(f"*/{JOURNAL}")) for p in _read_journal(path))
+    return frame(kept, Payload)
+
+
+def damaged_payloads(root: Path) -> list[str]:
+    """Compare every payload with the hash that was noted when it came.
+
+    Args:
+        root: the folder of all payloads.
+
+    Returns:
+        One line per file that is missing or changed.
+    """
+    wrong = []
+    for file, expected in payload_table(root).select("file", "sha256").iter_rows():
+        path = root / file
+        if not path.exists():
+            wrong.append(f"{file} is missing: collect again")
+            continue
+        with path.open("rb") as handle:
+            if hashlib.file_digest(handle, "sha256").hexdigest() != expected:
+                wrong.append(f"{file} was changed: delete it and collect again")
+    return wrong

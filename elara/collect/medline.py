@@ -1,0 +1,213 @@
+"""PubMed records as MEDLINE text: the `.nbib` files and `efetch rettype=medline` answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from elara.collect.africa import affiliation_countries
+from elara.collect.dates import medline_date, partial_date
+from elara.collect.languages import language_code
+from elara.collect.licences import licence_of, redistributable
+from elara.collect.parsed import Parsed
+from elara.collect.payload import PayloadError, as_utf8
+from elara.collect.pubmed import plain_doi
+from elara.records import Article
+
+# A field starts at the margin and the text of a long one goes on indented, so `PMID- ` at the
+# margin begins a record whatever stands before it.
+_START = re.compile(rb"^PMID- ", re.MULTILINE)
+_FIELD = re.compile(r"([A-Z][A-Z0-9 ]{3})-(?:$| (.*))")
+_LARGEST = 16 << 20  # bytes: no record is that long, so this is no MEDLINE text
+_SUFFIX = re.compile(r" (?:Jr|Sr|[1-9](?:st|nd|rd|th)|II|III|IV)\.?$")
+# Words by which a part of a structured abstract is told from other text in capitals.
+_LABEL_WORDS = (
+    "AIMS?|APPROACH|BACKGROUND|CASE|CONCLUSIONS?|CONTEXT|DATA|DESIGN|DISCUSSION|EVIDENCE|FINDINGS"
+    "|FUNDING|HYPOTHESIS|IMPLICATIONS?|IMPORTANCE|INTERPRETATION|INTERVENTIONS?|INTRODUCTION"
+    "|LIMITATIONS?|MAIN|MEASUREMENTS?|MEASURES?|METHODS?|METHODOLOGY|OBJECTIVES?|OUTCOMES?"
+    "|PARTICIPANTS?|PATIENTS?|PURPOSE|RATIONALE|RECOMMENDATIONS?|REGISTRATION|RELEVANCE|RESULTS?"
+    "|SETTINGS?|SIGNIFICANCE|SUMMARY|UNLABELLED"
+)
+_LABEL = (
+    rf"(?=[A-Z /&,()-]*\b(?:{_LABEL_WORDS})\b[A-Z /&,()-]*: )"
+    r"[A-Z][A-Z /&,()-]*: (?=\S)"
+)
+_FIRST_PART = re.compile(_LABEL)
+_NEXT_PART = re.compile(rf"(?<=[.?!)\]]) (?={_LABEL})")
+
+
+def split_records(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut MEDLINE text into its records.
+
+    Args:
+        chunks: pieces of one file, in order.
+
+    Yields:
+        The bytes of one record at a time, in UTF-8, from its PMID to the blank line after it.
+        Text before the first PMID is yielded too.
+
+    Raises:
+        PayloadError: a record is too long to be one.
+    """
+    buffer = b""
+    for chunk in as_utf8(chunks):
+        # The start of the next record may itself be split between two pieces.
+        searched = max(len(buffer) - 8, 1)
+        buffer += chunk
+        while found := _START.search(buffer, searched):
+            if record := buffer[: found.start()].strip(b"\r\n"):
+                yield record
+            buffer, searched = buffer[found.start() :], 1
+        if len(buffer) > _LARGEST:
+            raise PayloadError("a MEDLINE record does not end: fetch the file again")
+    if record := buffer.strip(b"\r\n"):
+        yield record
+
+
+def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+    """Read MEDLINE text, with the conventions of `elara.collect.pubmed`.
+
+    Args:
+        chunks: pieces of one file, in order.
+
+    Yields:
+        One `Parsed` per record. One that was cut off or altered is an error, and its
+        neighbours are read.
+
+    Raises:
+        PayloadError: a record is too long to be one.
+
+    Source: https://www.nlm.nih.gov/bsd/mms/medlineelements.html
+    """
+    for number, record in enumerate(split_records(chunks)):
+        try:
+            fields = _fields(record)
+        except ValueError as error:
+            yield Parsed(record=number, status="error", reason=f"malformed MEDLINE text: {error}")
+            continue
+        pmid = _first(fields, "PMID")
+        if reason := _incomplete(fields, pmid):
+            yield Parsed(record=number, native_id=pmid, status="error", reason=reason)
+            continue
+        article = _article(fields, pmid)
+        yield Parsed(
+            record=number,
+            native_id=pmid,
+            article=article,
+            article_id=article.id,
+            revision="0001" + _digits_date(_first(fields, "LR")),
+        )
+
+
+def _fields(record: bytes) -> list[tuple[str, str]]:
+    """The fields of a record in their order: tag and text, continued lines joined.
+
+    Raises:
+        ValueError: the bytes are not UTF-8, or a line is neither a field nor goes on with one.
+    """
+    fields: list[tuple[str, str]] = []
+    for number, line in enumerate(re.split(r"\r?\n", record.decode("utf-8")), start=1):
+        if not line.strip():
+            continue
+        if line[0] in " \t" and fields:
+            tag, text = fields[-1]
+            fields[-1] = tag, f"{text} {line.strip()}"
+        elif found := _FIELD.match(line):
+            fields.append((found[1].rstrip(), found[2] or ""))
+        else:
+            raise ValueError(
+                f"line {number} of the record is neither a field nor the rest of one: "
+                f"fetch the file again"
+            )
+    return [(tag, " ".join(text.split())) for tag, text in fields]
+
+
+def _incomplete(fields: list[tuple[str, str]], pmid: str) -> str:
+    """Why a record cannot be used; "" for a whole one.
+
+    The citation (SO) is always last. Book records have none; their identifiers (AID) are last.
+    """
+    if not pmid.isdigit():
+        return "no PMID: the record cannot be named; fetch it again"
+    last = "AID" if _first(fields, "BTI") else "SO"
+    return "" if _first(fields, last) else f"cut off before its {last} field: fetch it again"
+
+
+def _first(fields: list[tuple[str, str]], *tags: str) -> str:
+    """The first text under one of these tags, the first tag preferred."""
+    return next((text for tag in tags for name, text in fields if name == tag and text), "")
+
+
+def _all(fields: list[tuple[str, str]], tag: str) -> list[str]:
+    return [text for name, text in fields if name == tag and text]
+
+
+def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
+    licence = licence_of(_first(fields, "CI"))
+    types = _all(fields, "PT")
+    book = _first(fields, "BTI")
+    if book:
+        types.append("Book chapter" if _first(fields, "TI") else "Book")
+    return Article(
+        id=f"pubmed:{pmid}",
+        source="pubmed",
+        title=_first(fields, "TI", "BTI", "TT"),
+        abstract=_parts(_first(fields, "AB")),
+        language=language_code(_first(fields, "LA")),
+        published=_published(fields),
+        journal=book or _first(fields, "JT", "TA"),
+        volume=_first(fields, "VI"),
+        pages=_first(fields, "PG"),
+        keywords=[text.removeprefix("*") for text in _all(fields, "OT")],
+        # A star marks the major topics; what follows a slash are qualifiers.
+        mesh=[text.split("/")[0].removeprefix("*") for text in _all(fields, "MH")],
+        authors=_authors(fields),
+        affiliation_countries=affiliation_countries(_all(fields, "AD")),
+        publication_types=types,
+        url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
+        doi=plain_doi(_identifier(fields, "AID") or _identifier(fields, "LID")),
+        pmid=pmid,
+        pmcid=_first(fields, "PMC").upper(),
+        licence=licence,
+        redistributable=redistributable(licence),
+        retracted="Retracted Publication" in types or bool(_first(fields, "RIN")),
+    )
+
+
+def _parts(abstract: str) -> str:
+    """One line for each part of a structured abstract, whose labels stand inside the text."""
+    if not _FIRST_PART.match(abstract):
+        return abstract
+    return "\n".join(_NEXT_PART.split(abstract))
+
+
+def _published(fields: list[tuple[str, str]]) -> str:
+    contributed = _digits_date(_first(fields, "CTDT"))
+    return contributed or medline_date(_first(fields, "DP")) or _digits_date(_first(fields, "DEP"))
+
+
+def _digits_date(text: str) -> str:
+    """A date written as `20040131`, or ""."""
+    return partial_date(text[:4], text[4:6], text[6:8])
+
+
+def _authors(fields: list[tuple[str, str]]) -> list[str]:
+    names = []
+    full = False  # the short form (AU) follows the full one (FAU) of the same author
+    for tag, text in fields:
+        if tag == "CN":
+            names.append(text)
+        elif tag == "FAU":
+            last, _, fore = text.partition(", ")
+            names.append(f"{_SUFFIX.sub('', fore)} {last}".strip())
+        elif tag == "AU" and not full:
+            last, _, initials = _SUFFIX.sub("", text).rpartition(" ")
+            names.append(f"{initials} {last}".strip())
+        full = tag == "FAU"
+    return names
+
+
+def _identifier(fields: list[tuple[str, str]], tag: str) -> str:
+    """The DOI among identifiers such as `10.1000/abc [doi]` and `S0140-6736(20)30183-5 [pii]`."""
+    found = (text for text in _all(fields, tag) if text.endswith(" [doi]"))
+    return next(found, "").removesuffix(" [doi]")

@@ -1,0 +1,289 @@
+"""The mirror itself: services behind one address, a log of requests, and faults on the way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+from urllib.parse import parse_qsl, urlsplit
+
+from elara.collect.mirror.bulk import Bulk
+from elara.collect.mirror.corpus import Corpus
+from elara.collect.mirror.europepmc import EuropePmc
+from elara.collect.mirror.eutils import Eutils
+from elara.collect.mirror.faults import (
+    Attempts,
+    Fault,
+    Faults,
+    breakdown,
+    identity,
+    refusal,
+    wrong_page,
+)
+from elara.collect.mirror.messages import Answer, Call, Request, not_found
+from elara.collect.mirror.packing import gzip_bytes
+from elara.collect.mirror.pages import SITES, MedlinePlus, Site, robots
+from elara.collect.mirror.ranges import part_of
+from elara.collect.mirror.rawrecords import read_raw
+from elara.collect.mirror.stackexchange import StackExchange
+
+_IDLE = 60  # seconds after which a connection without requests is closed
+_TRICKLE = 8  # pieces of a slow answer
+_RESET = struct.pack("ii", 1, 0)  # linger for no time: closing drops what is unsent
+
+
+class Mirror:
+    """A local HTTP server that stands in for the live sources; use it in a `with` statement.
+
+    Args:
+        folder: the raw files to serve, in any format that the collector reads.
+        faults: what goes wrong; nothing by default. `robots.txt` is always served well.
+        copies: how many virtual records stand for each PubMed and PMC record.
+        port: 0 for any free one.
+        per_query: hits of a search that `hits` does not name; never more than a third of all.
+        hits: part of a query, in lower case, to the number of its hits.
+        history_requests: how many fetches a WebEnv lives for; 0 for any number.
+        backoff_every: each so many-th Stack Exchange answer asks for a pause; 0 for none.
+        log_file: JSON Lines file to which each request is added at once.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        faults: Faults | None = None,
+        copies: int = 1,
+        *,
+        port: int = 0,
+        per_query: int = 400,
+        hits: Mapping[str, int] | None = None,
+        history_requests: int = 0,
+        backoff_every: int = 0,
+        log_file: Path | None = None,
+    ) -> None:
+        self.faults = faults or Faults()
+        self.log: list[Request] = []
+        corpora = {
+            name: Corpus(records, copies, per_query, hits or {})
+            for name, records in zip(("pubmed", "pmc"), read_raw(folder), strict=True)
+        }
+        self._services: dict[str, Callable[[Call], Answer]] = {
+            "eutils": Eutils(corpora, history_requests),
+            "pubmed": Bulk(corpora["pubmed"]),
+            "europepmc": EuropePmc(corpora),
+            "stackexchange": StackExchange(folder, backoff_every),
+            "medlineplus": MedlinePlus(folder),
+            **{name: Site(folder, name) for name in SITES},
+        }
+        self._attempts = Attempts(self.faults)
+        self._lock = threading.Lock()
+        self._log_file: TextIO | None = log_file.open("a", encoding="utf-8") if log_file else None
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.mirror = self
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+
+    def __enter__(self) -> Mirror:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        if self._log_file:
+            self._log_file.close()
+
+    def wait(self) -> None:
+        """Serve until the process is interrupted."""
+        self._thread.join()
+
+    def next_fault(self, service: str, call: Call) -> Fault:
+        """What goes wrong with this request, if anything.
+
+        Args:
+            service: first part of the path.
+            call: the request.
+        """
+        if service not in self._services or call.path.endswith("robots.txt"):
+            return Fault()
+        with self._lock:
+            return self._attempts.next_fault(identity(service, call.path, call.parameters))
+
+    def answer(self, service: str, call: Call) -> Answer:
+        """What the service would answer if nothing went wrong.
+
+        Args:
+            service: first part of the path.
+            call: the request.
+        """
+        if service == "robots.txt":
+            rules = [robots(f"/{name}").body.partition(b"\n")[2] for name in self._services]
+            return Answer(b"User-agent: *\n" + b"".join(rules), robots("").content_type)
+        if service not in self._services:
+            return not_found(service)
+        if call.path == "robots.txt":
+            return robots("")
+        return self._services[service](call)
+
+    def note(self, request: Request) -> None:
+        """Add a request to the log.
+
+        Args:
+            request: as it will be answered.
+        """
+        with self._lock:
+            self.log.append(request)
+            if self._log_file and not self._log_file.closed:
+                self._log_file.write(json.dumps(dataclasses.asdict(request)) + "\n")
+                self._log_file.flush()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    mirror: Mirror
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away are expected here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = _IDLE
+    server: _Server
+    arrived: float
+
+    def parse_request(self) -> bool:
+        self.arrived = time.monotonic()
+        return super().parse_request()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The mirror keeps its own log."""
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_HEAD(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
+        target = urlsplit(self.path)
+        query = parse_qsl(target.query, keep_blank_values=True)
+        if length := int(self.headers.get("Content-Length") or 0):
+            query += parse_qsl(self.rfile.read(length).decode("utf-8", "replace"))
+        service, _, path = target.path.strip("/").partition("/")
+        gzip = "gzip" in self.headers.get("Accept-Encoding", "")
+        call = Call(path, dict(query), gzip, self.command, len(self.path))
+        mirror = self.server.mirror
+        fault = mirror.next_fault(service, call)
+        if fault.kind == "html" and service in SITES:
+            fault = dataclasses.replace(fault, kind="500")  # a page for a page would be no fault
+        answer = self._faulty(service, call, fault)
+        before = fault.kind == "reset" and fault.variant % 2 == 0
+        status = 0 if before else answer.status
+        mirror.note(Request(self.arrived, service, path, dict(query), status, fault.kind))
+        if before:
+            self._reset()
+        else:
+            self._send(answer, fault)
+
+    def _faulty(self, service: str, call: Call, fault: Fault) -> Answer:
+        mirror = self.server.mirror
+        match fault.kind:
+            case "429":
+                answer = refusal(service, mirror.faults.retry_after, fault.variant)
+            case "500":
+                answer = breakdown(fault.variant)
+            case "html":
+                expected = mirror.answer(service, call).content_type
+                answer = wrong_page(expected, fault.variant)
+            case _:
+                answer = mirror.answer(service, call)
+                if answer.stored and answer.status == 200:
+                    answer = part_of(answer, self.headers)
+                if call.gzip and not answer.encoding and not answer.stored:
+                    answer.body, answer.encoding = gzip_bytes(answer.body), "gzip"
+        return answer
+
+    def _head(self, answer: Answer, framing: str) -> bytes:
+        lines = [
+            f"HTTP/1.1 {answer.status} {http.client.responses[answer.status]}",
+            f"Date: {formatdate(usegmt=True)}",
+            f"Content-Type: {answer.content_type}",
+            framing,
+            *(f"{name}: {value}" for name, value in answer.headers.items()),
+        ]
+        if answer.encoding:
+            lines += [f"Content-Encoding: {answer.encoding}", "Vary: Accept-Encoding"]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def _send(self, answer: Answer, fault: Fault) -> None:
+        body = answer.body
+        head = self._head(answer, f"Content-Length: {len(body)}")
+        if self.command == "HEAD":
+            self.wfile.write(head)
+        elif fault.kind == "truncated":
+            self._truncate(answer, fault)
+        elif fault.kind == "slow":
+            self._trickle(head, body, fault)
+        elif fault.kind == "reset":
+            self.wfile.write(head + body[: len(body) // 2])
+            self._reset()
+        elif len(body) < 65_536:
+            self.wfile.write(head + body)
+        else:
+            self.wfile.write(head)
+            self.wfile.write(body)
+
+    def _truncate(self, answer: Answer, fault: Fault) -> None:
+        """A body that ends too early: against its length, inside its pieces, or unnoticed."""
+        part = answer.body[: int(len(answer.body) * fault.share)]
+        match fault.variant % 3:
+            case 0:
+                head = self._head(answer, f"Content-Length: {len(answer.body)}")
+                self.wfile.write(head + part)
+                self.close_connection = True
+            case 1:
+                head = self._head(answer, "Transfer-Encoding: chunked")
+                self.wfile.write(head + b"%x\r\n%b\r\n" % (len(part), part) if part else head)
+                self.close_connection = True
+            case _:
+                self.wfile.write(self._head(answer, f"Content-Length: {len(part)}") + part)
+
+    def _trickle(self, head: bytes, body: bytes, fault: Fault) -> None:
+        """Odd variants wait at the start, even ones between the pieces."""
+        delay = self.server.mirror.faults.slow_seconds
+        if fault.variant % 2:
+            time.sleep(delay)
+            self.wfile.write(head + body)
+            return
+        self.wfile.write(head)
+        step = max(1, -(-len(body) // _TRICKLE))
+        for start in range(0, len(body), step):
+            time.sleep(delay / _TRICKLE)
+            self.wfile.write(body[start : start + step])
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.connection.close()  # together with the files that `finish` closes
+        self.close_connection = True

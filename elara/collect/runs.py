@@ -1,0 +1,177 @@
+"""Read a portion of the raw files into sorted runs of articles on disk.
+
+A run holds as many articles as fit into little memory, sorted by id. Beside it lies a table with
+one row per record that says what was found and by which names, which is all that merging needs
+in order to see which records belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from elara.collect.africa import countries, spellings
+from elara.collect.folder import read_listed
+from elara.collect.licences import permissive
+from elara.collect.listing import RawFile
+from elara.collect.parsed import Parsed
+from elara.collect.topics import load_topics
+from elara.records import Article, frame, schema
+
+# Where a record stands in the reading order of the whole collection: file, then record.
+ORDER = "order"
+_FILE_SHIFT = 32  # bits of `ORDER` below the file's rank
+_RUN_ARTICLES = 5_000
+_RUN_CHARACTERS = 16 << 20
+# What merging and the outcomes need to know about a record.
+FOUND_SCHEMA: dict[str, Any] = {
+    ORDER: pl.Int64,
+    "file": pl.String,
+    "record": pl.Int64,
+    "native_id": pl.String,
+    "status": pl.String,
+    "reason": pl.String,
+    "article_id": pl.String,
+    "revision": pl.String,
+    "has_article": pl.Boolean,
+    "pmid": pl.String,
+    "pmcid": pl.String,
+    "doi": pl.String,
+}
+RUN_SCHEMA = {**schema(Article), ORDER: pl.Int64()}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A table of articles on disk, sorted by id.
+
+    Args:
+        path: an Arrow file with the columns of `Article` and their `ORDER`.
+        articles: how many.
+        characters: length of their texts in all.
+    """
+
+    path: Path
+    articles: int
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What was read from a portion.
+
+    Args:
+        number: its place among the portions.
+        runs: its articles.
+        found: tables with the columns of `FOUND_SCHEMA`, one row per record.
+    """
+
+    number: int
+    runs: list[Run]
+    found: list[Path]
+
+
+def read_portion(task: tuple[int, list[RawFile]], scratch: Path, permissive_only: bool) -> Portion:
+    """Parse files and put what they hold into a scratch folder.
+
+    Args:
+        task: the portion's number and files.
+        scratch: the folder.
+        permissive_only: refuse articles whose licence does not let others pass them on.
+    """
+    number, files = task
+    portion = Portion(number, [], [])
+    rows: list[tuple[Any, ...]] = []
+    articles: list[tuple[int, Article]] = []
+    characters = 0
+    for file in files:
+        found: Iterable[Parsed] = read_listed(file)
+        for place, parsed in enumerate(permissive(found) if permissive_only else found):
+            order = (file.rank << _FILE_SHIFT) + place
+            rows.append(_row(order, parsed))
+            if parsed.article:
+                articles.append((order, parsed.article))
+                characters += text_length(parsed.article)
+            if len(rows) >= 10 * _RUN_ARTICLES:
+                portion.found.append(_write_found(rows, scratch / f"{number}-{len(portion.found)}"))
+                rows = []
+            if len(articles) >= _RUN_ARTICLES or characters >= _RUN_CHARACTERS:
+                target = scratch / f"{number}-{len(portion.runs)}.articles"
+                portion.runs.append(write_run(articles, characters, target))
+                articles, characters = [], 0
+    if rows:
+        portion.found.append(_write_found(rows, scratch / f"{number}-{len(portion.found)}"))
+    if articles:
+        target = scratch / f"{number}-{len(portion.runs)}.articles"
+        portion.runs.append(write_run(articles, characters, target))
+    return portion
+
+
+def text_length(article: Article) -> int:
+    """How long an article's text is, in characters."""
+    return len(article.abstract) + sum(len(s.text) for s in article.body)
+
+
+def write_run(articles: list[tuple[int, Article]], characters: int, path: Path) -> Run:
+    """Assign articles to specialties and countries and write them sorted by id.
+
+    Args:
+        articles: each with its `ORDER`.
+        characters: length of their texts in all.
+        path: the file to write.
+    """
+    articles = sorted(articles, key=lambda pair: (pair[1].id, pair[0]))
+    assign([article for _, article in articles])
+    table = frame((a for _, a in articles), Article)
+    orders = pl.Series(ORDER, [order for order, _ in articles], dtype=pl.Int64)
+    table.with_columns(orders).write_ipc(path, compression="uncompressed")
+    return Run(path, len(articles), characters)
+
+
+def assign(articles: Sequence[Article]) -> None:
+    """Say which specialties and African countries articles are about.
+
+    Args:
+        articles: changed in place.
+    """
+    topics = load_topics()
+    texts = ["\n".join((a.title, a.abstract, *a.keywords, *a.mesh)) for a in articles]
+    # One search for all names in all texts; only where one occurs is it worth a closer look.
+    likely = pl.Series(texts, dtype=pl.String).str.contains_any(
+        list(spellings()), ascii_case_insensitive=True
+    )
+    for article, named in zip(articles, likely, strict=True):
+        article.topics = topics.of(article.title, article.keywords, article.mesh)
+        if named:
+            article.countries = countries(
+                article.title, article.abstract, article.keywords, article.mesh, ()
+            )
+
+
+def _row(order: int, parsed: Parsed) -> tuple[Any, ...]:
+    article = parsed.article
+    names = (article.pmid, article.pmcid, article.doi) if article else ("", "", "")
+    return (
+        order,
+        parsed.file,
+        parsed.record,
+        parsed.native_id,
+        parsed.status,
+        parsed.reason,
+        parsed.article_id,
+        parsed.revision,
+        article is not None,
+        *names,
+    )
+
+
+def _write_found(rows: list[tuple[Any, ...]], stem: Path) -> Path:
+    path = stem.with_suffix(".found")
+    columns = zip(*rows, strict=True)
+    table = {n: pl.Series(n, c, t) for (n, t), c in zip(FOUND_SCHEMA.items(), columns, strict=True)}
+    pl.DataFrame(table).write_ipc(path, compression="lz4")
+    return path

@@ -1,0 +1,49 @@
+"""One run of the live sources against a mirror, as a process that a test can kill.
+
+Usage: python live_run.py MIRROR_URL FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from elara.collect.live.entrez import Entrez, Query
+from elara.collect.live.harvest import Source, harvest
+
+CONTACT = "name@example.org"
+UNTIL = "2026-11-23"
+
+
+def pubmed(
+    url: str,
+    names: tuple[str, ...] = ("asthma", "malaria"),
+    *,
+    most: int = 0,
+    until: str = UNTIL,
+    page: int = 40,
+    per_second: int = 0,
+    api_key: str = "",
+) -> Entrez:
+    """A PubMed source on a mirror, with small pages so that a run has many steps."""
+    queries = [Query(name, f'"{name}"[MeSH Terms]') for name in names]
+    return Entrez(
+        "pubmed", queries, CONTACT, until, most=most, base_url=f"{url}/eutils",
+        per_second=per_second, page=page, api_key=api_key,
+    )  # fmt: skip
+
+
+def full_texts(url: str) -> Entrez:
+    """A source of full texts on a mirror."""
+    return Entrez(
+        "pmc", [Query("malaria", "malaria")], CONTACT, UNTIL, database="pmc",
+        base_url=f"{url}/eutils", per_second=0, page=5,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    url, folder = sys.argv[1:]
+    sources: list[Source] = [pubmed(url), full_texts(url)]
+    print("ready", flush=True)
+    harvest(sources, Path(folder), CONTACT, longest_pause=0.1)
+    print("done", flush=True)

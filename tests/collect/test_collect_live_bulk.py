@@ -1,0 +1,89 @@
+"""PubMed's files: checksums, updates, deletions, interrupted downloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import live_run
+import pytest
+
+from elara import collect
+from elara.collect.live.bulk import PubmedFiles
+from elara.collect.live.harvest import HarvestIncomplete, harvest
+from elara.collect.live.store import Store, damaged_payloads
+from elara.collect.mirror import Faults, Mirror
+
+CONTACT = live_run.CONTACT
+
+
+@pytest.fixture
+def sample(project: Path) -> Path:
+    return project / "elara" / "sample"
+
+
+def files(mirror: Mirror, **options: object) -> PubmedFiles:
+    return PubmedFiles(base_url=f"{mirror.url}/pubmed", per_second=0, **options)  # type: ignore[arg-type]
+
+
+def test_baseline_and_updates_give_the_current_state(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample) as mirror:
+        harvest([files(mirror, folders=("baseline",))], tmp_path / "old", CONTACT)
+        harvest([files(mirror)], tmp_path / "new", CONTACT)
+    old = collect.collect_folder(tmp_path / "old", into=tmp_path / "old-tables")
+    new = collect.collect_folder(tmp_path / "new", into=tmp_path / "new-tables")
+    before, after = (c.articles.collect() for c in (old, new))
+    withdrawn = new.outcomes.collect()["reason"].str.contains("DeleteCitation").sum()
+    assert withdrawn
+    assert set(after["pmid"]) < set(before["pmid"])
+    revised = after.join(before, on="pmid", suffix="_before")
+    assert (revised["abstract"] != revised["abstract_before"]).any() or (
+        revised["title"] != revised["title_before"]
+    ).any()
+
+
+def test_faults_do_not_harm_a_file(sample: Path, tmp_path: Path) -> None:
+    faults = Faults(seed=5, rate=0.8, retry_after=0.05, slow_seconds=0.1)
+    with Mirror(sample, faults, copies=20) as mirror:
+        harvest([files(mirror)], tmp_path, CONTACT, longest_pause=0.05)
+        assert sum(bool(request.fault) for request in mirror.log) > 3
+    assert not damaged_payloads(tmp_path)
+    with Mirror(sample, copies=20) as mirror:
+        harvest([files(mirror)], tmp_path / "calm", CONTACT)
+    kept = [Store(folder, "pubmed_files") for folder in (tmp_path, tmp_path / "calm")]
+    assert {s: p.sha256 for s, p in kept[0].steps.items()} == {
+        s: p.sha256 for s, p in kept[1].steps.items()
+    }
+
+
+def test_the_list_is_read_anew_and_only_new_files_are_fetched(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample) as mirror:
+        harvest([files(mirror, folders=("baseline",))], tmp_path, CONTACT)
+        before = len(mirror.log)
+        done = harvest([files(mirror)], tmp_path, CONTACT)
+        later = [request.path for request in mirror.log[before:]]
+    assert done.downloaded["pubmed_files"] > 0
+    assert "baseline" in later
+    assert not any(path.startswith("baseline/pubmed") for path in later)
+
+
+def test_a_complete_part_is_checked_and_not_fetched_again(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample) as mirror:
+        harvest([files(mirror, folders=("baseline",))], tmp_path / "first", CONTACT)
+        kept = Store(tmp_path / "first", "pubmed_files")
+        name = "baseline/pubmed26n0001.xml.gz"
+        whole = (tmp_path / "first" / kept.steps[name].file).read_bytes()
+        part = Store(tmp_path / "second", "pubmed_files").part("pubmed26n0001.xml.gz")
+        part.write_bytes(whole)
+        before = len(mirror.log)
+        harvest([files(mirror, folders=("baseline",))], tmp_path / "second", CONTACT)
+        statuses = [r.status for r in mirror.log[before:] if r.path == name]
+    assert statuses == [416]
+
+
+def test_a_wrong_checksum_is_never_accepted(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elara.collect.live.bulk._md5", lambda path: "0" * 32)
+    with Mirror(sample) as mirror, pytest.raises(HarvestIncomplete, match="MD5 sum"):
+        harvest([files(mirror)], tmp_path, CONTACT)
+    assert not Store(tmp_path, "pubmed_files").steps

@@ -1,0 +1,127 @@
+"""The client is polite, patient, and notices answers that only look good."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from elara.collect.live.client import Client, FetchError, Limit, Request
+from elara.collect.mirror import Faults, Mirror
+
+CONTACT = "name@example.org"
+
+
+@pytest.fixture
+def sample(project: Path) -> Path:
+    return project / "elara" / "sample"
+
+
+def most_in_a_second(times: list[float]) -> int:
+    """The largest number of moments within any sliding second."""
+    return max(sum(start <= t < start + 1.0 for t in times) for start in times)
+
+
+def complete(body: bytes) -> str:
+    return "" if body.rstrip().endswith(b"</eSearchResult>") else "no complete search result"
+
+
+def search(mirror: Mirror, term: str) -> Request:
+    return Request(
+        f"{mirror.url}/eutils/esearch.fcgi", query={"db": "pubmed", "term": term}, check=complete
+    )
+
+
+def test_never_more_than_three_requests_in_any_second(sample: Path) -> None:
+    with Mirror(sample) as mirror, Client(CONTACT) as client:
+        client.limit(mirror.url, 3)
+        threads = [
+            threading.Thread(target=client.fetch, args=(search(mirror, f"{n}"),)) for n in range(11)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    arrived = [request.time for request in mirror.log]
+    assert len(arrived) == 11
+    assert most_in_a_second(arrived) <= 3
+
+
+def test_a_limit_does_not_slow_down_more_than_it_must() -> None:
+    limit = Limit(5)
+    started = time.monotonic()
+    for _ in range(10):
+        with limit.slot():
+            pass
+    assert 1.0 < time.monotonic() - started < 2.0
+
+
+def test_the_lowest_limit_of_a_host_counts(sample: Path) -> None:
+    with Mirror(sample) as mirror, Client(CONTACT) as client:
+        client.limit(mirror.url, 0)
+        client.limit(f"{mirror.url}/eutils", 2)
+        client.limit(mirror.url, 50)
+        for number in range(5):
+            client.fetch(search(mirror, f"{number}"))
+    assert most_in_a_second([request.time for request in mirror.log]) <= 2
+
+
+@pytest.mark.parametrize("kind", ["429", "500", "truncated", "slow", "html", "reset"])
+def test_every_kind_of_fault_passes_without_harm(sample: Path, kind: str) -> None:
+    faults = Faults(seed=1, rate=0.7, kinds=(kind,), retry_after=0.05, slow_seconds=0.1)
+    with Mirror(sample, faults) as mirror, Client(CONTACT, longest_pause=0.05) as client:
+        client.limit(mirror.url, 0)
+        answers = [client.fetch(search(mirror, f"{number}")) for number in range(8)]
+    assert all(complete(body) == "" for body in answers)
+    struck = sum(request.fault == kind for request in mirror.log)
+    assert struck >= 4
+    assert client.retries == (0 if kind == "slow" else struck)
+
+
+def test_it_waits_as_long_as_the_server_asks(sample: Path) -> None:
+    faults = Faults(seed=1, rate=1.0, kinds=("429",), retry_after=1)
+    with Mirror(sample, faults) as mirror, Client(CONTACT, longest_pause=0.01) as client:
+        client.limit(mirror.url, 0)
+        client.fetch(search(mirror, "asthma"))
+    first, second, third = [request.time for request in mirror.log]
+    # Retry-After may be a date, which has whole seconds: up to one second may be lost.
+    assert second - first + third - second > 0.9
+
+
+def test_when_patience_ends_the_error_says_what_was_wrong(sample: Path) -> None:
+    def never(body: bytes) -> str:
+        return "not what was asked for"
+
+    with Mirror(sample) as mirror, Client(CONTACT, patience=0.3, longest_pause=0.05) as client:
+        client.limit(mirror.url, 0)
+        request = Request(f"{mirror.url}/eutils/esearch.fcgi", check=never)
+        with pytest.raises(FetchError, match=r"esearch\.fcgi gave no usable.*not what was asked"):
+            client.fetch(request)
+    assert len(mirror.log) > 1
+
+
+def test_a_refusal_is_final_and_its_message_holds_no_key(sample: Path) -> None:
+    with Mirror(sample) as mirror, Client(CONTACT) as client:
+        client.limit(mirror.url, 0)
+        request = Request(f"{mirror.url}/nowhere", query={"api_key": "secret"})
+        with pytest.raises(FetchError, match="status 404") as caught:
+            client.fetch(request)
+    assert len(mirror.log) == 1
+    assert caught.value.status == 404
+    assert "secret" not in str(caught.value)
+
+
+def test_a_download_goes_on_where_it_broke_off(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample, copies=30) as mirror, Client(CONTACT) as client:
+        client.limit(mirror.url, 0)
+        url = f"{mirror.url}/pubmed/baseline/pubmed26n0001.xml.gz"
+        whole = client.fetch(Request(url))
+        part = tmp_path / "file.part"
+        part.write_bytes(whole[:1000])
+        client.download(Request(url), part)
+        assert part.read_bytes() == whole
+        client.download(Request(url), part)  # nothing is left to fetch
+    assert part.read_bytes() == whole
+    assert [request.status for request in mirror.log] == [200, 206, 416]

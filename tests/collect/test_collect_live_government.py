@@ -1,0 +1,98 @@
+"""Health agencies: lists, pages, robots.txt, links to nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import live_run
+import pytest
+
+from elara import collect
+from elara.collect.live.government import SITES, Site
+from elara.collect.live.harvest import HarvestIncomplete, harvest
+from elara.collect.live.store import payload_table
+from elara.collect.mirror import Faults, Mirror
+
+CONTACT = live_run.CONTACT
+NAMES = ("medlineplus", "cdc", "who")
+
+
+@pytest.fixture
+def sample(project: Path) -> Path:
+    return project / "elara" / "sample"
+
+
+def mirrored(mirror: Mirror, **changes: object) -> list[Site]:
+    """The first three known sites on a mirror, where lists and addresses are simpler."""
+    simpler = {"cdc": ("", r"[^/]+\.html"), "who": ("", r"[^/]+\.html")}
+    found = []
+    for site in SITES[:3]:
+        index, pages = simpler.get(site.name, (site.index, site.pages))
+        url = f"{mirror.url}/{site.name}"
+        options = {"until": "2026-11-23", "base_url": url, "index": index, "pages": pages}
+        found.append(dataclasses.replace(site, per_second=0, **options | changes))  # type: ignore[arg-type]
+    return found
+
+
+def test_topics_and_pages_become_articles_with_their_licence(sample: Path, tmp_path: Path) -> None:
+    faults = Faults(seed=1, rate=0.4, retry_after=0.05, slow_seconds=0.1)
+    with Mirror(sample, faults) as mirror:
+        harvest(mirrored(mirror), tmp_path / "raw", CONTACT, longest_pause=0.05)
+    articles = collect.collect_folder(tmp_path / "raw").articles.collect()
+    whole = collect.collect_folder(sample).articles.collect()
+    assert articles["id"].to_list() == [
+        i for i, source in whole.select("id", "source").iter_rows() if source in NAMES
+    ]
+    assert (articles["licence"] != "unknown").all()
+    assert (articles["body"].list.len() > 0).all()
+
+
+def test_what_robots_txt_forbids_is_not_asked_for(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample) as mirror:
+        site = dataclasses.replace(mirrored(mirror)[1], pages=r".+")
+        with pytest.MonkeyPatch.context() as patch:
+            links = [f"{mirror.url}/cdc/private/notes.html", f"{mirror.url}/cdc/hand-hygiene.html"]
+            patch.setattr(Site, "_links", lambda *_: links)
+            harvest([site], tmp_path, CONTACT)
+        asked = [f"{request.service}/{request.path}" for request in mirror.log]
+    assert "robots.txt" in asked[0]
+    assert "hand-hygiene.html" in asked[-1]
+    assert not any("private" in path for path in asked)
+
+
+def test_a_link_to_nowhere_is_kept_as_such_and_not_asked_for_again(
+    sample: Path, tmp_path: Path
+) -> None:
+    with Mirror(sample) as mirror:
+        site = mirrored(mirror)[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Site, "_links", lambda *_: [f"{mirror.url}/cdc/nowhere.html"])
+            harvest([site], tmp_path, CONTACT)
+            before = len(mirror.log)
+            harvest([site], tmp_path, CONTACT)
+        later = [request.service for request in mirror.log[before:]]
+    assert later == ["robots.txt"]
+    outcomes = collect.collect_folder(tmp_path, into=tmp_path / "t").outcomes.collect()
+    assert "empty file" in outcomes["reason"].to_list()
+
+
+def test_a_site_that_has_changed_is_named(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample) as mirror:
+        site = dataclasses.replace(mirrored(mirror)[2], pages="fact-sheets/[a-z]+")
+        with pytest.raises(HarvestIncomplete, match="the site has changed"):
+            harvest([site], tmp_path, CONTACT)
+
+
+def test_a_later_day_reads_the_list_anew_and_known_pages_stay(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample) as mirror:
+        harvest([mirrored(mirror)[2]], tmp_path, CONTACT)
+        done = harvest([mirrored(mirror, until="2027-01-01")[2]], tmp_path, CONTACT)
+    assert done.downloaded == {"who": 1}
+    assert payload_table(tmp_path)["step"].str.starts_with("list/").sum() == 2
+
+
+def test_an_agency_cannot_be_asked_for_too_many_pages(sample: Path, tmp_path: Path) -> None:
+    with Mirror(sample) as mirror:
+        done = harvest([mirrored(mirror, most=2)[1]], tmp_path, CONTACT)
+    assert done.downloaded == {"cdc": 3}  # the list and two pages

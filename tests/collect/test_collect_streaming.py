@@ -1,0 +1,171 @@
+"""Collections that pass through files: the same result as in memory, in one process or several."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from elara.collect import Collection, collect_folder, read_folder, sample_folder
+from elara.collect.listing import list_files, portions
+from elara.collect.merge import merge
+from elara.collect.runs import assign
+from elara.collect.workers import WorkerError, spread
+from elara.records import Article, Outcome, frame, records
+
+RECORD = (
+    '<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article>'
+    "<ArticleTitle>Asthma {title}</ArticleTitle><Abstract><AbstractText>{text}</AbstractText>"
+    "</Abstract></Article></MedlineCitation><PubmedData><ArticleIdList>"
+    '<ArticleId IdType="doi">10.1/{doi}</ArticleId></ArticleIdList></PubmedData></PubmedArticle>'
+)
+
+
+def pubmed_file(path: Path, *fields: dict[str, object], extra: str = "") -> None:
+    """Write gzipped PubMed XML with one record for each set of fields."""
+    defaults = {"version": 1, "text": "x " * 40, "title": "T"}
+    body = "".join(RECORD.format(**(defaults | {"doi": f["pmid"]} | f)) for f in fields)
+    path.write_bytes(gzip.compress(f"<PubmedArticleSet>{body}{extra}</PubmedArticleSet>".encode()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files whose records replace, complete and withdraw each other, some of them broken."""
+    raw = tmp_path / "raw"
+    (raw / "a").mkdir(parents=True)
+    (raw / "a-b").mkdir()
+    pubmed_file(raw / "a" / "1.gz", *({"pmid": n, "title": n} for n in range(100, 180)))
+    deletions = "<DeleteCitation><PMID>101</PMID><PMID>7</PMID></DeleteCitation>"
+    newer = ({"pmid": n, "version": 2} for n in range(150, 200))
+    pubmed_file(raw / "a-b" / "2.gz", *newer, extra=deletions)
+    pubmed_file(raw / "a" / "3.gz", {"pmid": 900, "doi": 102}, {"pmid": 901, "title": "&nope;"})
+    (raw / "a" / "copy").write_bytes((raw / "a" / "1.gz").read_bytes())
+    whole = (raw / "a" / "1.gz").read_bytes()
+    (raw / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    (raw / "notes.txt").write_text("nothing")
+    return raw
+
+
+def in_memory(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The plain way: everything at once."""
+    articles, outcomes = merge(read_folder(folder))
+    for article in articles:
+        assign([article])
+    return frame(articles, Article), frame(outcomes, Outcome)
+
+
+def compare(found: Collection, folder: Path) -> None:
+    articles, outcomes = in_memory(folder)
+    assert_frame_equal(found.articles.collect(), articles)
+    assert_frame_equal(found.outcomes.collect(), outcomes)
+
+
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every limit so small that a little data passes through all of the machinery."""
+    for name, value in {
+        "listing._PORTION": 1, "runs._RUN_ARTICLES": 7, "settle._TOGETHER": 11,
+        "gather._TOGETHER": 2_000, "gather._SAMPLE": 500, "gather._ROWS": 13,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(f"elara.collect.{name}", value)
+
+
+def test_passing_through_files_changes_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare(collect_folder(folder), folder)
+    small_steps(monkeypatch)
+    compare(collect_folder(folder), folder)
+
+
+def test_the_real_data_is_the_same_either_way(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_steps(monkeypatch)
+    compare(collect_folder(shared_data / "pubmed", tmp_path), shared_data / "pubmed")
+
+
+def test_two_workers_write_the_bytes_of_one(folder: Path, tmp_path: Path) -> None:
+    written = []
+    for workers in (1, 2):
+        into = tmp_path / str(workers)
+        into.mkdir()
+        found = collect_folder(folder, into, workers=workers)
+        assert sorted(p.name for p in into.iterdir()) == ["articles.parquet", "outcomes.parquet"]
+        written.append([p.read_bytes() for p in sorted(into.iterdir())])
+    assert written[0] == written[1]
+    broken = found.outcomes.filter(status="error").collect()
+    assert broken["file"].to_list() == ["a/3.gz", "cut.gz"]
+    assert "cut off" in broken["reason"][1]
+    counts = found.counts()
+    assert (counts["articles"], counts["files"], counts["errors"]) == (100, 6, 2)
+    assert counts["skipped"] == found.outcomes.filter(status="skipped").collect().height > 30
+
+
+def test_portions_follow_names_and_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elara.collect.listing._PORTION", 10)
+    for name, size in (("b", 4), ("a/z", 6), ("a-b", 3), ("c", 30), ("d", 1)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * size)
+    shared = [[f.name for f in portion] for portion in portions(list_files(tmp_path))]
+    assert shared == [["a-b", "a/z"], ["b"], ["c"], ["d"]]
+
+
+def work(number: int, marks: Path) -> int:
+    """Leave a mark; 13 is killed, 14 fails, 15 never ends."""
+    (marks / f"{number}-{os.getpid()}").touch()
+    if number == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 14:
+        raise ValueError("odd number")
+    if number == 15:
+        time.sleep(600)
+    return number * number
+
+
+def test_work_is_shared_between_processes(tmp_path: Path) -> None:
+    squares = sorted(spread(partial(work, marks=tmp_path), range(6), 2))
+    assert squares == [0, 1, 4, 9, 16, 25]
+    processes = {p.name.split("-")[1] for p in tmp_path.iterdir()}
+    assert len(processes) <= 2
+    assert str(os.getpid()) not in processes
+
+
+@pytest.mark.parametrize(
+    ("task", "message"), [(13, "task 13 was killed by signal 9"), (14, "ValueError: odd number")]
+)
+def test_a_dead_process_is_one_clear_error_and_takes_the_others_along(
+    tmp_path: Path, task: int, message: str
+) -> None:
+    with pytest.raises(WorkerError, match=message):
+        list(spread(partial(work, marks=tmp_path), [15, task], 2, lambda n: f"task {n}"))
+    for mark in tmp_path.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(mark.name.split("-")[1]), 0)
+
+
+def test_stopping_early_leaves_no_process(tmp_path: Path) -> None:
+    results = spread(partial(work, marks=tmp_path), [1, 15, 2], 2)
+    assert next(results) == 1
+    results.close()  # what an interruption does too
+    for mark in tmp_path.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(mark.name.split("-")[1]), 0)
+
+
+def test_only_free_licences_are_kept_on_request(folder: Path) -> None:
+    found = collect_folder(folder, permissive_only=True)
+    assert found.articles.collect().height == 0
+    assert found.outcomes.filter(pl.col("reason").str.contains("refused")).collect().height > 80
+
+
+def test_tables_and_records_are_inverse() -> None:
+    sample, _ = in_memory(sample_folder())
+    assert sample["body"].list.len().max() > 1
+    assert_frame_equal(frame(records(sample, Article), Article), sample)
