@@ -1,4 +1,4 @@
-"""Pages of the CDC and the WHO, as served."""
+"""Pages of the CDC, the WHO and the NIH, as served."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ from elara.collect.xmlrecords import Element, text_of
 from elara.records import Article
 
 # Host to source, publisher and the licence of a page that states none of its own.
-# Sources: https://www.cdc.gov/other/agencymaterials.html, https://www.who.int/about/policies/publishing/copyright
+# Sources: https://www.cdc.gov/other/agencymaterials.html,
+# https://www.who.int/about/policies/publishing/copyright, https://www.nih.gov/web-policies-notices
 _SITES = {
     "cdc.gov": ("cdc", "Centers for Disease Control and Prevention", PUBLIC_DOMAIN),
     "who.int": ("who", "World Health Organization", "CC-BY-NC-SA-3.0-IGO"),
-}
+    **{
+        f"{institute}.nih.gov": ("nih", "National Institutes of Health", PUBLIC_DOMAIN)
+        # not nlm: what its servers send as a page is an error or a search form
+        for institute in (
+            "nei", "nhlbi", "nia", "niaid", "niams", "nichd", "nidcd", "niddk", "nimh", "ninds",
+        )
+    },
+}  # fmt: skip
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_-]+)""", re.IGNORECASE)
 # Only the address bar's title carries the name of the site, so it comes last.
 _TITLES = ("og:title", "citation_title", "dc.title", "dcterms.title", "title")
@@ -59,7 +67,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     url = _url(tree, metas)
     site = _site(url, tree)
     if not site:
-        reason = "HTML page that is neither from cdc.gov nor from who.int"
+        reason = "HTML page that is not from the CDC, the WHO or an institute of the NIH"
         yield Parsed(record=0, status="skipped", reason=reason)
         return
     source, publisher, licence = _SITES[site]

@@ -240,7 +240,7 @@ def article(pubmed: Tables, pmid: str) -> dict[str, Any]:
         ("result_sets/seedtk_pubmed.xml", "article"),  # root RAW_DATA
         ("result_sets/srproject_pubmed_result.xml", "article"),  # byte order mark
         ("ncbiutils/no_pubmedarticleset.xml", "RSS feed"),
-        ("biopython_entrez/pubmed3.html", "neither from cdc.gov nor from who.int"),
+        ("biopython_entrez/pubmed3.html", "not from the CDC, the WHO or an institute"),
         ("biopython_entrez/esummary8.xml", "esummary answer"),  # nothing but <ERROR>
         ("metapub_misc/medgen_elink_pubmed_0_entries.xml", "elink answer"),
     ],

@@ -203,6 +203,18 @@ def test_the_marked_main_part_is_cut_at_its_headings(
     assert page(main) == sections
 
 
+def test_a_page_of_an_institute_of_the_nih() -> None:
+    page = b"""<!doctype html><html lang="en"><head><title>Gout</title>
+    <link rel="canonical" href="https://www.niams.nih.gov/health-topics/gout"></head><body>
+    <nav>Home</nav><main><h1>Gout</h1><p>Gout is a kind of arthritis. Crystals of uric acid in a
+    joint make it red, hot and painful.</p></main></body></html>"""
+    (parsed,) = webpage.parse([page])
+    assert parsed.article
+    assert parsed.article.id == "nih:health-topics/gout"
+    assert parsed.article.licence == "public-domain"
+    assert "uric acid" in parsed.article.body[0].text
+
+
 def test_medlineplus_in_english_and_spanish(shared_data: Path) -> None:
     folder = shared_data / "public_health" / "medlineplus"
     found = {p.native_id: p for p in read_folder(folder)}
