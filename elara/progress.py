@@ -110,7 +110,7 @@ def progress_line(label: str, done: int, total: int | None, seconds: float) -> s
     """
     rate = done / max(seconds, 1e-9)
     speed = f"{rate:,.0f}/s" if rate >= 10 else f"{60 * rate:,.1f}/min"
-    if not total:
+    if not total or done > total:  # not all sources can say how much will come
         return f"{label}: {done:,}, {speed}"
     left = seconds / max(done, 1) * max(total - done, 0)
     return f"{label}: {done:,} of {total:,}, {speed}, {left / 60:.1f} min left"

@@ -11,7 +11,12 @@ from elara.collect.mirror.messages import HTML, TEXT, Answer, Call, listing, not
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
 
-SITES = ("cdc", "who", "nih")
+# Site to where it lists its pages, and how the address of each is made.
+SITES = {
+    "cdc": ("health-topics.html", "{}/about/index.html"),
+    "who": ("news-room/fact-sheets", "news-room/fact-sheets/detail/{}"),
+    "nih": ("health-topics/all-diseases", "health-topics/{}"),
+}
 _PAGES = (".htm", ".html")
 _MADE = re.compile(rb'date-generated="(\d\d)/(\d\d)/(\d{4})')
 
@@ -28,7 +33,9 @@ def robots(prefix: str) -> Answer:
 
 
 class Site:
-    """One web site: an index, and the pages of the folder that lie below a folder of its name.
+    """One web site: the pages of the folder that lie below a folder of its name.
+
+    They are served under their own names, with an index, and as the real site lists them.
 
     Args:
         folder: where the raw files are.
@@ -42,6 +49,8 @@ class Site:
             parts = path.relative_to(folder).parts
             if name in parts[:-1]:
                 self._pages["/".join(parts[parts.index(name) + 1 :])] = path
+        self._list, layout = SITES[name]
+        self._listed = {layout.format(path.stem): path for path in self._pages.values()}
 
     def __call__(self, call: Call) -> Answer:
         """Answer one request.
@@ -52,9 +61,12 @@ class Site:
         if call.path in ("", "index.html"):
             links = {page: Path(page).stem for page in self._pages}
             return listing(f"{self._name.upper()} pages", {**links, "private/draft.html": "Draft"})
+        if call.path == self._list:
+            links = {f"/{self._name}/{page}": path.stem for page, path in self._listed.items()}
+            return listing(f"{self._name.upper()} topics", links)
         if call.path == "private/draft.html":
             return Answer(b"<html><body>A polite crawler never asks for this.</body></html>")
-        path = self._pages.get(call.path)
+        path = self._pages.get(call.path) or self._listed.get(call.path)
         if path is None:
             return not_found(call.path)
         content = path.read_bytes()
