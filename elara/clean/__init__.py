@@ -1,24 +1,28 @@
 """Clean: named rules repair text and take noise away; a ledger proves that no term was lost."""
 
-from elara.clean.cleaning import Cleaned, clean
-from elara.clean.ledger import PROTECTED, LostTerms, Protected, compare, terms
-from elara.clean.phi import PHI, PhiKind, find_phi
-from elara.clean.repair import where
-from elara.clean.rules import RULES, Rule, removing
+from elara.clean.cleaning import Cleaned, clean, clean_file
+from elara.clean.ledger import PROTECTED, Loss, LostTerms, Protected, count_terms, lost, terms
+from elara.clean.phi import find_phi
+from elara.clean.phi_forms import PHI
+from elara.clean.phi_kinds import PhiKind
+from elara.clean.rules import RULES, Rule, clean_text, removing
 
 __all__ = [
     "PHI",
     "PROTECTED",
     "RULES",
     "Cleaned",
+    "Loss",
     "LostTerms",
     "PhiKind",
     "Protected",
     "Rule",
     "clean",
-    "compare",
+    "clean_file",
+    "clean_text",
+    "count_terms",
     "find_phi",
+    "lost",
     "removing",
     "terms",
-    "where",
 ]

@@ -1,45 +1,37 @@
-"""Apply the rules until nothing changes, file what each of them did, and check the ledger."""
+"""Clean a table of any size in batches, and file what each rule did.
+
+The first round applies the rules to every text and counts sentences and paragraphs on disk. The
+next round removes what stands in several articles and counts again; it is the last one if nothing
+is left to remove, and else one more follows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 
-from elara.clean.boilerplate import boilerplate_rule
-from elara.clean.fields import RUNNING, pack, unpack
-from elara.clean.ledger import LostTerms, compare, terms
-from elara.clean.phi import find_phi, patient_kinds
-from elara.clean.rules import RULES, Rule
+from elara.clean.files import Writers, read
+from elara.clean.phi_forms import PHI
+from elara.clean.repeats import Counter, Shared
+from elara.clean.rounds import Done, Round
+from elara.clean.rules import MOST_ROUNDS, RULES, Rule
+from elara.clean.triggers import Triggers
+from elara.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# One rule can uncover work for another (an entity that hides a tag), so the list runs again on
-# what changed. Real text needs two or three rounds.
-_MOST_ROUNDS = 12
-_EXCERPT = 120
-_LEAD = 40
-
-_CHANGES = {
-    "id": pl.String,
-    "rule": pl.String,
-    "field": pl.String,
-    "before": pl.String,
-    "after": pl.String,
-    "count": pl.Int64,
-}
-_LOST = {
-    "id": pl.String,
-    "rule": pl.String,
-    "kind": pl.String,
-    "term": pl.String,
-    "before": pl.Int64,
-    "after": pl.Int64,
-}
-_REMOVED = {"id": pl.String, "rule": pl.String, "field": pl.String, "text": pl.String}
+_WORKERS = 2
+_TABLES = ("articles", "dropped", "changes", "removed", "phi", "phi_dropped", "lost")
 
 
 @dataclass(frozen=True)
@@ -47,50 +39,69 @@ class Cleaned:
     """Clean articles and an account of how they came to be.
 
     Args:
-        articles: the articles that still hold text, with a column `phi` (bool): something that
-            may identify a patient was found.
-        changes: one row per text and rule that changed it: `id`, `rule`, `field`, `before` and
-            `after` (excerpts of at most 120 characters around the first change), `count`
-            (characters that the text became shorter; below 0: longer).
-        removed: passages taken away: `id`, `rule`, `field`, `text`.
-        dropped: articles without any text left: `id`, `reason`.
-        phi: what `find_phi` reports about the clean texts.
-        lost: changes that were refused because they lost a protected term: `id`, `rule`, `kind`,
-            `term`, `before`, `after` (how often it should be there and would have been).
-        protected_terms: protected terms in the repaired input.
-        characters_before: characters of all texts before.
-        characters_after: and after.
+        folder: where the tables are.
+        counts: `articles` that stay, `dropped` ones, `changes`, `removed` passages, `phi` places
+            (`phi_dropped` of them in dropped articles), `lost` terms, and the characters of all
+            texts: `characters_before`, and of those that stay `characters_after`.
+        effects: what each rule did: `rule`, `texts` changed, `characters` removed, `passages`
+            named; most texts first.
     """
 
-    articles: pl.DataFrame
-    changes: pl.DataFrame
-    removed: pl.DataFrame
-    dropped: pl.DataFrame
-    phi: pl.DataFrame
-    lost: pl.DataFrame
-    protected_terms: int
-    characters_before: int
-    characters_after: int
+    folder: Path
+    counts: dict[str, int]
+    effects: pl.DataFrame
+    _held: Any = None
 
-    def effects(self) -> pl.DataFrame:
-        """What each rule did: `rule`, `texts` changed, `characters` removed, `passages` named."""
-        done = self.changes.group_by("rule").agg(texts=pl.len(), characters=pl.col("count").sum())
-        named = self.removed.group_by("rule").agg(passages=pl.len())
-        joined = done.join(named, on="rule", how="left").with_columns(
-            pl.col("passages").fill_null(0)
+    @property
+    def articles(self) -> pl.DataFrame:
+        """The articles that stay, with a column `phi`: something may identify a patient."""
+        return pl.read_parquet(self.folder / "articles.parquet")
+
+    @property
+    def changes(self) -> pl.DataFrame:
+        """One row per text and rule that changed it.
+
+        `id`, `rule`, `field`, `before` and `after` (excerpts of at most 120 characters around the
+        first change), `count` (characters that the text became shorter; below 0: longer).
+        """
+        return pl.read_parquet(self.folder / "changes.parquet")
+
+    @property
+    def removed(self) -> pl.DataFrame:
+        """Passages taken away: `rule`, `id`, `field`, `text`."""
+        files = sorted((self.folder / "removed").glob("*.parquet"))
+        parts = [pl.read_parquet(f).select(pl.lit(f.stem).alias("rule"), pl.all()) for f in files]
+        return (
+            pl.concat(parts) if parts else pl.DataFrame(schema=dict.fromkeys(_REMOVED, pl.String))
         )
-        return joined.sort(["texts", "rule"], descending=[True, False])
 
-    def files(self) -> dict[str, pl.DataFrame]:
-        """The passages by rule, under the name of the file that keeps them."""
-        parts = self.removed.partition_by("rule", as_dict=True)
-        return {f"removed/{rule}.parquet": part.drop("rule") for (rule,), part in parts.items()}
+    @property
+    def dropped(self) -> pl.DataFrame:
+        """Articles left out: `id`, `reason`."""
+        return pl.read_parquet(self.folder / "dropped.parquet")
+
+    @property
+    def phi(self) -> pl.DataFrame:
+        """Where the clean texts hold what may identify a person; see `find_phi`."""
+        return pl.read_parquet(self.folder / "phi.parquet")
+
+    @property
+    def lost(self) -> pl.DataFrame:
+        """Changes that were refused because they lost a protected term.
+
+        `id`, `rule`, `kind`, `term`, `before`, `after` (how often it should be there and would
+        have been).
+        """
+        return pl.read_parquet(self.folder / "lost.parquet")
 
     def plot(self) -> Figure:
         """How many texts each rule changed."""
         from elara.clean.report import effects_figure
 
-        return effects_figure(self.effects())
+        return effects_figure(self.effects)
+
+
+_REMOVED = ("rule", "id", "field", "text")
 
 
 def clean(
@@ -98,150 +109,166 @@ def clean(
     rules: Sequence[Rule] = RULES,
     boilerplate_repeats: int = 5,
     stop_on_lost_term: bool = True,
+    keep_phi: bool = True,
 ) -> Cleaned:
-    """Clean the texts of articles, and prove that no protected term was lost.
-
-    Cleaning what is clean changes nothing.
+    """Clean a table that is in memory; see `clean_file`.
 
     Args:
         articles: a table with the columns of `Article` (further columns stay).
+        rules: see `clean_file`.
+        boilerplate_repeats: see `clean_file`.
+        stop_on_lost_term: see `clean_file`.
+        keep_phi: see `clean_file`.
+    """
+    held = tempfile.TemporaryDirectory(prefix="elara-clean-")
+    folder = Path(held.name)
+    source = folder / "source.parquet"
+    articles.write_parquet(source)
+    done = clean_file(
+        source, folder / "clean", rules, boilerplate_repeats, stop_on_lost_term, keep_phi
+    )
+    source.unlink()
+    return Cleaned(done.folder, done.counts, done.effects, held)
+
+
+def clean_file(
+    source: Path,
+    folder: Path,
+    rules: Sequence[Rule] = RULES,
+    boilerplate_repeats: int = 5,
+    stop_on_lost_term: bool = True,
+    keep_phi: bool = False,
+) -> Cleaned:
+    """Clean the texts of articles, and prove that no protected term was lost.
+
+    Cleaning what is clean changes nothing. The table is read in batches: memory does not grow
+    with it.
+
+    Args:
+        source: a Parquet file with the columns of `Article` (further columns stay).
+        folder: where to write articles.parquet, changes.parquet, dropped.parquet, phi.parquet,
+            lost.parquet and removed/, one file per rule that removed passages.
         rules: what to apply, in this order.
         boilerplate_repeats: a sentence found in at least this many articles is boilerplate.
             Questions and answers keep all their sentences: each of them must stand alone.
         stop_on_lost_term: whether a rule that loses a protected term is an error. If not, its
-            change to that text is refused and listed in `Cleaned.lost`.
+            change to that text is refused and listed.
+        keep_phi: whether articles in which a patient may be named stay. If not, they are
+            dropped, by name.
 
     Returns:
-        The clean articles and the account.
+        Where the tables are, and what was done.
 
     Raises:
         LostTerms: a rule lost a protected term; the message names article, rule and term.
         ValueError: the rules do not come to rest, or `boilerplate_repeats` is below 2.
+        WorkspaceError: the file cannot be read as a table of articles.
     """
-    texts = unpack(articles).with_columns(
-        pl.when(pl.col("part") < 0)
-        .then("field")
-        .otherwise(pl.format("body[{}].{}", "part", pl.col("field").str.slice(5)))
-        .alias("label")
-    )
-    original = texts["text"]
-    work = _Work(texts, stop_on_lost_term)
-    active = pl.repeat(True, texts.height, dtype=pl.Boolean, eager=True)
-    for _ in range(_MOST_ROUNDS):
-        before = work.texts["text"]
-        for rule in rules:
-            may_remove = pl.col("field").is_in(RUNNING)
-            work.apply(rule, pl.lit(active) & (may_remove if rule.removes else True))
-        prose = pl.col("field").is_in(RUNNING) & (pl.col("kind") == "text")
-        work.apply(boilerplate_rule(work.texts.filter(prose), boilerplate_repeats), prose)
-        active = work.texts["text"] != before
-        if not active.any():
-            break
-    else:
-        stuck = work.texts.filter(active)["id"][0]
-        raise ValueError(
-            f"after {_MOST_ROUNDS} rounds rules still change {stuck}: two of them undo each "
-            f"other; see Cleaned.changes with fewer rules"
-        )
-    return work.result(articles, original)
-
-
-class _Work:
-    """The texts on their way through the rules, and what was filed so far."""
-
-    def __init__(self, texts: pl.DataFrame, stop: bool) -> None:
-        self.texts = texts.with_row_index("key")
-        self.stop = stop
-        self.changes: list[pl.DataFrame] = [pl.DataFrame(schema=_CHANGES)]
-        self.removed: list[pl.DataFrame] = [pl.DataFrame(schema=_REMOVED)]
-        self.lost: list[pl.DataFrame] = [pl.DataFrame(schema=_LOST)]
-
-    def apply(self, rule: Rule, where: pl.Expr) -> None:
-        """Apply one rule to the texts that `where` selects."""
-        text = pl.col("text")
-        tried = self.texts.filter(where).with_columns(rule.apply(text).alias("after"))
-        changed = tried.filter(text != pl.col("after"))
-        if changed.is_empty():
-            return
-        passages = (
-            changed.select("key", "id", "label", text=rule.removes(text))
-            .explode("text")
-            .filter(text.str.contains(r"\S"))
-            if rule.removes
-            else changed.head(0).select("key", "id", "label", "text")
-        )
-        lost = compare(
-            changed.select("key", "text"),
-            passages.select("key", "text"),
-            changed.select("key", text="after"),
-        )
-        if lost.height:
-            self._refuse(rule, lost)
-            good = ~pl.col("key").is_in(lost["key"].implode())
-            changed, passages = changed.filter(good), passages.filter(good)
-        self.texts = self.texts.with_columns(
-            self.texts["text"].clone().scatter(changed["key"], changed["after"])
-        )
-        self._file(rule, changed, passages)
-
-    def _refuse(self, rule: Rule, lost: pl.DataFrame) -> None:
-        named = lost.join(self.texts.select("key", "id"), on="key", how="left").sort("key", "term")
-        first = named.row(0, named=True)
-        if self.stop:
-            raise LostTerms(
-                f"rule {rule.name!r} loses the {first['kind']} {first['term']!r} of article "
-                f"{first['id']} ({first['before']} before, {first['after']} after; {lost.height} "
-                f"losses in all): correct the rule, or let it name the passage in `removes`"
-            )
-        self.lost.append(named.with_columns(rule=pl.lit(rule.name)).select(*_LOST))
-
-    def _file(self, rule: Rule, changed: pl.DataFrame, passages: pl.DataFrame) -> None:
-        rows = [
-            (article, rule.name, label, *_excerpts(before, after), len(before) - len(after))
-            for article, label, before, after in changed.select(
-                "id", "label", "text", "after"
-            ).iter_rows()
-        ]
-        self.changes.append(pl.DataFrame(rows, schema=_CHANGES, orient="row"))
-        self.removed.append(
-            passages.select("id", pl.lit(rule.name).alias("rule"), field="label", text="text")
-        )
-
-    def result(self, articles: pl.DataFrame, original: pl.Series) -> Cleaned:
-        """Put everything together."""
-        cleaned = pack(articles, self.texts)
-        # The heading of an answer says who gave it, as an author line does.
-        author = (pl.col("kind") == "answer") & (pl.col("field") == "body.heading")
-        phi = find_phi(self.texts.filter(~author).select("id", "text", field="label"))
-        patients = phi.filter(pl.col("kind").is_in(patient_kinds()))["id"].implode()
-        has_text = self.texts.group_by("row").agg(pl.col("text").str.contains(r"\S").any())
-        stays = has_text.sort("row")["text"]
-        kept = cleaned.filter(stays).with_columns(phi=pl.col("id").is_in(patients))
-        dropped = articles.filter(~stays).select("id", reason=pl.lit("empty_after_cleaning"))
-        assert kept.height + dropped.height == articles.height, "an article was lost in cleaning"
-        return Cleaned(
-            articles=kept,
-            changes=pl.concat(self.changes).sort("id", "field", maintain_order=True),
-            removed=pl.concat(self.removed).sort("id", "field", maintain_order=True),
-            dropped=dropped,
-            phi=phi,
-            lost=pl.concat(self.lost).unique().sort(list(_LOST)),
-            protected_terms=int(
-                terms(original.to_frame("text").with_columns(key=0))["count"].sum()
-            ),
-            characters_before=int(original.str.len_chars().sum()),
-            characters_after=int(self.texts["text"].str.len_chars().sum()),
-        )
-
-
-def _excerpts(before: str, after: str) -> tuple[str, str]:
-    """Both texts around their first difference, at most 120 characters each."""
-    same, differ = 0, min(len(before), len(after)) + 1
-    while same + 1 < differ:
-        middle = (same + differ) // 2
-        if before[:middle] == after[:middle]:
-            same = middle
+    folder.mkdir(parents=True, exist_ok=True)
+    triggers = Triggers([*(r.triggers for r in rules), *(p.triggers for p in PHI)])
+    shared: Shared | None = None
+    with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name, Writers(folder) as out:
+        work, tally = Path(name), _Tally(out)
+        for number in range(MOST_ROUNDS):
+            this = Round(rules, shared, stop_on_lost_term, keep_phi)
+            counter = Counter(work / f"counts-{number}", boilerplate_repeats)
+            # The first result is always read once more; the second is the last but for oddities.
+            target = f"articles-{number}.{'arrow' if shared is None else 'parquet'}"
+            tally.start()
+            with Writers(work) as passing:
+                for done in _each(partial(this.run, triggers), source, shared is None):
+                    counter.add(done.texts, done.found, tally.counts["articles"])
+                    passing.table(target, done.table)
+                    passing.rows(f"phi-{number}", done.phi, "phi")
+                    tally.add(done, shared is None)
+            source = work / target
+            shared = counter.shared(shared.verdicts if shared else {})
+            if number and not counter.repeated_inside and not shared.work_left():
+                break
         else:
-            differ = middle
-    start = max(0, same - _LEAD)
-    return before[start : start + _EXCERPT], after[start : start + _EXCERPT]
+            raise ValueError(f"after {MOST_ROUNDS} rounds there is still something to remove")
+        source.replace(folder / "articles.parquet")
+        out.copy("phi.parquet", work / f"phi-{number}.parquet")
+    return Cleaned(folder, tally.counts, tally.effects())
+
+
+def _each(run: Callable[[pa.Table, int], Done], source: Path, first: bool) -> Iterator[Done]:
+    """Run a round over the batches of a file on several threads, in order."""
+    waiting: deque[Future[Done]] = deque()
+    offset = 0
+    label = "clean articles" if first else "remove repeats"
+    with ThreadPoolExecutor(_WORKERS) as workers, Progress(label) as progress:
+        try:
+            for batch in read(source):
+                waiting.append(workers.submit(run, batch, offset))
+                offset += batch.num_rows
+                if len(waiting) > _WORKERS + 1:
+                    yield waiting.popleft().result()
+                    progress.advance(batch.num_rows)
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class _Tally:
+    """Files what rounds did, and adds it up."""
+
+    def __init__(self, out: Writers) -> None:
+        self.counts = dict.fromkeys((*_TABLES, "characters_before", "characters_after"), 0)
+        self._out = out
+        self._effects: dict[str, list[int]] = {}
+        for name in ("changes", "dropped", "phi", "lost"):
+            out.rows(name, [])
+
+    def start(self) -> None:
+        """Forget what only the last round can tell."""
+        self.counts |= {"articles": 0, "characters_after": 0, "phi": self.counts["phi_dropped"]}
+
+    def add(self, done: Done, first: bool) -> None:
+        """File what became of a batch.
+
+        Args:
+            done: the batch.
+            first: whether it was the first round.
+        """
+        account = done.account
+        removed: dict[str, list[tuple[str, str, str]]] = {}
+        for article, rule, place, text in account.removed:
+            removed.setdefault(rule, []).append((article, place, text))
+            self._effects.setdefault(rule, [0, 0, 0])[2] += 1
+        for _, rule, _, _, _, count in account.changes:
+            effect = self._effects.setdefault(rule, [0, 0, 0])
+            effect[0] += 1
+            effect[1] += count
+        for rule, passages in removed.items():
+            self._out.rows(f"removed/{rule}", passages, "removed")
+        self._out.rows("changes", account.changes)
+        self._out.rows("dropped", done.dropped)
+        self._out.rows("lost", account.lost)
+        self._out.rows("phi", done.phi_dropped)
+        more = {
+            "articles": done.table.num_rows,
+            "dropped": len(done.dropped),
+            "changes": len(account.changes),
+            "removed": len(account.removed),
+            "phi": len(done.phi) + len(done.phi_dropped),
+            "phi_dropped": len(done.phi_dropped),
+            "lost": len(account.lost),
+            "characters_before": done.characters[0] if first else 0,
+            "characters_after": done.characters[1],
+        }
+        self.counts = {name: count + more[name] for name, count in self.counts.items()}
+
+    def effects(self) -> pl.DataFrame:
+        """What each rule did."""
+        rows = [(rule, *numbers) for rule, numbers in self._effects.items()]
+        columns = {
+            "rule": pl.String,
+            "texts": pl.Int64,
+            "characters": pl.Int64,
+            "passages": pl.Int64,
+        }
+        table = pl.DataFrame(rows, schema=columns, orient="row")
+        return table.sort(["texts", "rule"], descending=[True, False])

@@ -1,69 +1,145 @@
-"""An article's texts as one long table, and back again: cleaning works on texts, not on records."""
+"""An article's texts as one Arrow array, and back: cleaning works on texts, not on records."""
 
 from __future__ import annotations
 
-import polars as pl
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-# Running text; titles and headings are names, from which no rule takes anything away.
-RUNNING = ("abstract", "body.text")
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TITLE, ABSTRACT, HEADING, TEXT = range(4)
 
 
-def unpack(articles: pl.DataFrame) -> pl.DataFrame:
-    """Lay out every text of every article as a row.
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a batch of articles: all titles, all abstracts, all headings, all body texts.
 
     Args:
-        articles: a table with the columns of `Article`.
+        values: the `n` texts.
+        ids: the ids of the articles.
+        row: for each text, the position of its article in the batch; `n` integers.
+        field: for each text, `TITLE`, `ABSTRACT`, `HEADING` or `TEXT`; `n` integers.
+        part: for each text, the position of its section; -1 outside the body; `n` integers.
+        running: whether it is running text; titles and headings are names, from which no rule
+            takes anything away; `n` booleans.
+        prose: whether it is running text that is no question and no answer; `n` booleans.
+        named: whether it is the heading of an answer, which says who gave it; `n` booleans.
+    """
+
+    values: pa.LargeStringArray
+    ids: list[str]
+    row: npt.NDArray[np.int64]
+    field: npt.NDArray[np.int8]
+    part: npt.NDArray[np.int64]
+    running: npt.NDArray[np.bool_]
+    prose: npt.NDArray[np.bool_]
+    named: npt.NDArray[np.bool_]
+
+    def label(self, text: int) -> str:
+        """Where a text stands in its article: `title`, `abstract`, `body[2].text` …"""
+        field = self.field[text]
+        if field in (TITLE, ABSTRACT):
+            return "title" if field == TITLE else "abstract"
+        return f"body[{self.part[text]}].{'heading' if field == HEADING else 'text'}"
+
+
+def unpack(batch: pa.Table) -> Texts:
+    """Lay out every text of every article of a batch.
+
+    Args:
+        batch: a table with the columns of `Article`.
 
     Returns:
-        One row per text, in reading order: `row` (position of the article), `id`, `part`
-        (position of the section, -1 outside the body), `field` (`title`, `abstract`,
-        `body.heading` or `body.text`), `kind` (of the section, else `text`), `text`.
+        Twice as many texts as there are articles and sections.
     """
-    rows = articles.with_row_index("row")
-    single = [
-        rows.select(
-            "row",
-            "id",
-            part=pl.lit(-1, pl.Int64),
-            field=pl.lit(name),
-            kind=pl.lit("text"),
-            text=name,
-        )
-        for name in ("title", "abstract")
-    ]
-    part = pl.int_ranges(pl.col("body").list.len().cast(pl.Int64))
-    sections = (
-        rows.filter(pl.col("body").list.len() > 0)
-        .select("row", "id", "body", part=part)
-        .explode("body", "part")
-        .unnest("body")
+    body = _whole(batch["body"])
+    sections = body.flatten()
+    lengths = pc.list_value_length(body).to_numpy(zero_copy_only=False)
+    rows = np.arange(batch.num_rows)
+    owner = np.repeat(rows, lengths)
+    part = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kind = sections.field("kind")
+    answer = pc.equal(kind, "answer").to_numpy(zero_copy_only=False)
+    prose = pc.equal(kind, "text").to_numpy(zero_copy_only=False)
+    sizes = [len(rows), len(rows), len(owner), len(owner)]
+    field = np.repeat(np.arange(4, dtype=np.int8), sizes)
+    nowhere = np.full(len(rows), -1)
+    return Texts(
+        values=pa.concat_arrays(
+            [
+                _strings(batch["title"]),
+                _strings(batch["abstract"]),
+                _strings(sections.field("heading")),
+                _strings(sections.field("text")),
+            ]
+        ),
+        ids=batch["id"].to_pylist(),
+        row=np.concatenate([rows, rows, owner, owner]),
+        field=field,
+        part=np.concatenate([nowhere, nowhere, part, part]),
+        running=(field == ABSTRACT) | (field == TEXT),
+        prose=_by_field(field == ABSTRACT, field == TEXT, prose),
+        named=_by_field(np.zeros(len(field), bool), field == HEADING, answer),
     )
-    double = [
-        sections.select("row", "id", "part", field=pl.lit(f"body.{name}"), kind="kind", text=name)
-        for name in ("heading", "text")
-    ]
-    return pl.concat([*single, *double]).sort("row", "part", maintain_order=True)
 
 
-def pack(articles: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+def _by_field(
+    mask: npt.NDArray[np.bool_], where: npt.NDArray[np.bool_], values: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    mask = mask.copy()
+    mask[where] = values
+    return mask
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _strings(column: pa.ChunkedArray | pa.Array) -> pa.LargeStringArray:
+    return _whole(column).cast(pa.large_string()).fill_null("")
+
+
+def replace(values: pa.LargeStringArray, new: Mapping[int, str]) -> pa.LargeStringArray:
+    """Texts with some of them replaced.
+
+    Args:
+        values: `n` texts.
+        new: position to text.
+    """
+    if not new:
+        return values
+    mask = np.zeros(len(values), bool)
+    places = sorted(new)
+    mask[places] = True
+    return pc.replace_with_mask(
+        values, pa.array(mask), pa.array([new[place] for place in places], pa.large_string())
+    )
+
+
+def pack(batch: pa.Table, values: pa.LargeStringArray) -> pa.Table:
     """Put texts back into their articles: the inverse of `unpack`.
 
     Args:
-        articles: the table that was unpacked.
-        texts: what `unpack` returned for it, with other values in `text`.
+        batch: the table that was unpacked.
+        values: its texts, in the same order.
 
     Returns:
-        `articles` with these texts.
+        The table with these texts.
     """
-    single = {name: texts.filter(pl.col("field") == name)["text"] for name in ("title", "abstract")}
-    heading = texts.filter(pl.col("field") == "body.heading").select("row", heading="text")
-    rest = texts.filter(pl.col("field") == "body.text").select("text", "kind")
-    body = (
-        heading.hstack(rest)
-        .select("row", body=pl.struct("heading", "text", "kind"))
-        .group_by("row", maintain_order=True)
-        .agg("body")
+    rows, body = batch.num_rows, _whole(batch["body"])
+    sections = body.flatten()
+    middle = 2 * rows + len(sections)
+    lengths = pc.fill_null(pc.list_value_length(body), 0).to_numpy(zero_copy_only=False)
+    packed = pa.LargeListArray.from_arrays(
+        pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64()),
+        pa.StructArray.from_arrays(
+            [values[2 * rows : middle], values[middle:], _strings(sections.field("kind"))],
+            names=["heading", "text", "kind"],
+        ),
     )
-    packed = articles.drop("body").with_row_index("row")
-    packed = packed.join(body, on="row", how="left", maintain_order="left")
-    return packed.with_columns(pl.col("body").fill_null([]), **single).select(articles.columns)
+    for name, column in (("title", values[:rows]), ("abstract", values[rows : 2 * rows])):
+        batch = batch.set_column(batch.schema.get_field_index(name), name, column)
+    return batch.set_column(batch.schema.get_field_index("body"), "body", packed)

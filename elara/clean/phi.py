@@ -1,102 +1,55 @@
 """Find what may identify a person, by rules, and report where it is. The text is never copied.
 
-Rules find forms, not people: a name without a title, a place, or a rare combination of facts
-passes unseen. What is found is a reason to look, what is not found is no proof.
+Rules find forms, not people: a name without a title or label, a place, or a rare combination of
+facts passes unseen. What is found is a reason to look, what is not found is no proof.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import polars as pl
 
-_NO_NAME = r"(?!(?:The|This|These|In|It|We|And|Our|All|For|A|An)\b)"
-_NAME = rf"{_NO_NAME}[A-Z][a-zà-ÿ'’-]+(?:\s[A-Z]\.)?(?:\s[A-Z][a-zà-ÿ'’-]+)*"
-_MONTH = (
-    r"(?:January|February|March|April|May|June|July|August|September|October|November|December)"
-)
-_DATE = (
-    r"(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d{2}-\d{2}"
-    rf"|\d{{1,2}}\s{_MONTH}\s\d{{4}}|{_MONTH}\s\d{{1,2}},?\s\d{{4}})"
-)
+from elara.clean.phi_forms import PHI
+from elara.clean.phi_kinds import PhiKind
+
+_BY_NAME = ("patient_name", "labelled_name", "name_with_age", "greeted_name")
 
 
-@dataclass(frozen=True)
-class PhiKind:
-    """One form of personal data.
+def find_in(text: str, kinds: Iterable[PhiKind] = PHI) -> list[tuple[str, int, int]]:
+    """Where one text holds what may identify a person.
+
+    A name that was recognised once is looked for in the rest of the text as well.
 
     Args:
-        kind: its name in phi.parquet.
-        pattern: regular expression (Python syntax).
-        gate: cheaper regular expression (Rust syntax); texts without it are not searched.
-        patient: whether it points to a patient; addresses of authors do not.
-        example: what it finds.
+        text: any text.
+        kinds: the forms to look for.
+
+    Returns:
+        Kind, start and end (characters, end exclusive), by place.
     """
+    found: list[tuple[str, int, int]] = []
+    names: set[str] = set()
+    for kind in kinds:
+        for match in kind.matches(text):
+            found.append((kind.kind, *match.span()))
+            if kind.kind in _BY_NAME:
+                names |= set(re.findall(r"[^\W\d_]{4,}", next(filter(None, match.groups()))))
+    if names:
+        taken = [(s, e) for name, s, e in found if name in _BY_NAME]
+        again = re.compile(rf"\b(?i:{'|'.join(sorted(map(re.escape, names)))})\b")
+        found += [
+            ("repeated_name", *m.span())
+            for m in again.finditer(text)
+            if not any(s < m.end() and m.start() < e for s, e in taken)
+        ]
+    return sorted(found, key=lambda place: (place[1], place[0]))
 
-    kind: str
-    pattern: str
-    gate: str
-    patient: bool
-    example: str
 
-
-PHI = (
-    PhiKind("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", "@", False, "a@example.org"),
-    PhiKind(
-        "phone",
-        r"(?:(?i:phone|tel(?:ephone)?|fax|mobile|call)\b[.:]?\s*(?:number\s*)?"
-        r"\+?\d[\d\s().-]{6,}\d)|\(\d{3}\)\s?\d{3}-\d{4}\b|\b\d{3}-\d{3}-\d{4}\b",
-        r"\d{3}.?.?\d",
-        False,
-        "Tel: +44 20 7946 0000",
-    ),
-    PhiKind(
-        "ssn", r"\b(?!000|666|9\d\d)\d{3}-\d{2}-\d{4}\b", r"\d{3}-\d{2}-\d{4}", True, "123-45-6789"
-    ),
-    PhiKind(
-        "mrn",
-        r"(?i:\b(?:MRN|medical record (?:number|no\.?)|patient ID))\s*[:#]?\s*[A-Z]{0,3}-?\d{4,}",
-        r"(?i)MRN|medical record n|patient id",
-        True,
-        "MRN: 0012345",
-    ),
-    PhiKind(
-        "birth_date",
-        rf"(?i:\b(?:DOB|date of birth|born on)\b)\s*:?\s*{_DATE}",
-        r"(?i)DOB|date of birth|born on",
-        True,
-        "DOB: 12/04/1961",
-    ),
-    PhiKind(
-        "dated_name",
-        rf"\b(?:Mr|Mrs|Ms|Miss|[Pp]atient)\b\.?\s{_NAME}\b[^.\n]{{0,60}}?\b{_DATE}",
-        r"(?:Mr|Mrs|Ms|Miss|[Pp]atient)\.?\s[A-Z]",
-        True,
-        "Patient Ada Moyo was admitted on 3 May 2020",
-    ),
-    PhiKind(
-        "patient_name",
-        rf"\b(?:Mr|Mrs|Ms|Miss)\b\.?\s{_NAME}",
-        r"(?:Mr|Mrs|Ms|Miss)\.?\s[A-Z]",
-        True,
-        "Mrs. Moyo",
-    ),
-    PhiKind(
-        "clinician_name",
-        rf"\b(?:Dr|Prof)\b\.?\s{_NAME}",
-        r"(?:Dr|Prof)\.?\s[A-Z]",
-        False,
-        "Dr. Okafor",
-    ),
-)
-_SCHEMA = {
-    "id": pl.String,
-    "field": pl.String,
-    "kind": pl.String,
-    "start": pl.Int64,
-    "end": pl.Int64,
-}
+def patient_kinds() -> frozenset[str]:
+    """The kinds that point to a patient."""
+    return frozenset(kind.kind for kind in PHI if kind.patient)
 
 
 def find_phi(texts: pl.DataFrame) -> pl.DataFrame:
@@ -112,15 +65,11 @@ def find_phi(texts: pl.DataFrame) -> pl.DataFrame:
     Source: the identifiers of 45 CFR 164.514(b)(2),
         https://www.ecfr.gov/current/title-45/section-164.514
     """
-    rows = []
-    for phi in PHI:
-        pattern = re.compile(phi.pattern)
-        maybe = texts.filter(pl.col("text").str.contains(phi.gate))
-        for article, field, text in maybe.select("id", "field", "text").iter_rows():
-            rows += [(article, field, phi.kind, *m.span()) for m in pattern.finditer(text)]
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row").sort("id", "field", "start", "kind")
-
-
-def patient_kinds() -> list[str]:
-    """The kinds that point to a patient."""
-    return [phi.kind for phi in PHI if phi.patient]
+    rows = [
+        (article, place, *found)
+        for article, place, text in texts.select("id", "field", "text").iter_rows()
+        for found in find_in(text)
+    ]
+    types = {"id": pl.String, "field": pl.String, "kind": pl.String}
+    schema = types | {"start": pl.Int64, "end": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("id", "field", "start", "kind")

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
 from functools import cache
 
 import ftfy
-import polars as pl
-
-TextFunction = Callable[[str], str]
-TextExpr = Callable[[pl.Expr], pl.Expr]
 
 _FTFY = ftfy.TextFixerConfig(
     unescape_html=False,  # a rule of its own: ftfy leaves entities alone beside a "<"
@@ -27,56 +22,61 @@ _FTFY = ftfy.TextFixerConfig(
 )
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,30});")
-ENTITY_GATE = r"&(?:#|[A-Za-z])\w+;"
 
 _SCRIPT = re.compile(r"<(sup|sub)>([^<>]{1,40})</\1>", re.IGNORECASE)
 _UP = str.maketrans("0123456789+-−=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ")
 _DOWN = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
 
 _ATTRIBUTES = r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+))*\s*"""
-_BLOCK = "address|article|blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|p|pre|section|table|tr|ul"
+_BLOCK = (
+    "address|article|blockquote|br|dd|div|dl|dt|h[1-6]|hr|li|ol|p|pre|section|table|tbody|td|tfoot|th|"
+    "thead|tr|ul|caption|center|fig|figure"
+)
 _INLINE = (
-    "a|abbr|acronym|b|big|bold|caption|cite|code|del|dfn|em|fig|figure|font|i|img|inf|ins|italic|"
-    "kbd|mark|nobr|q|s|sc|small|span|strike|strong|sub|sup|td|tbody|tfoot|th|thead|tt|u|underline|"
-    "var|xref|monospace|ext-link|inline-formula|(?:mml|jats):[a-z-]+"
+    "a|abbr|acronym|b|big|bold|cite|code|del|dfn|em|font|i|img|inf|ins|"
+    "italic|kbd|mark|nobr|q|s|sc|small|span|strike|strong|sub|sup|tt|u|"
+    "underline|var|xref|monospace|ext-link|inline-formula|(?:mml|jats):[a-z-]+"
 )
-SCRIPT_ELEMENT = (
-    r"(?is)<script(?:\s[^<>]*)?>.*?</script\s*>|<style(?:\s[^<>]*)?>.*?</style\s*>|<!--.*?-->"
+_BLOCK_TAG = re.compile(rf"\s*</?(?:{_BLOCK}){_ATTRIBUTES}/?>\s*", re.IGNORECASE)
+_INLINE_TAG = re.compile(rf"</?(?:{_INLINE}){_ATTRIBUTES}/?>", re.IGNORECASE)
+
+_INVISIBLE = "\xad\u200b\u200e\u200f\u2060\ufeff"
+CONTROLS = "".join(
+    chr(c) for c in range(0xA0) if c < 9 or 0xD < c < 0x20 or (c > 0x7E and c != 0x85)
 )
-# Kept first, joined last: the parts of a broken word that a hyphen really belongs to.
+_CONTROL = re.compile(f"[{re.escape(CONTROLS)}{_INVISIBLE}]")
+
+# The parts of a broken word that a hyphen really belongs to.
 _PREFIX = "all|anti|co|cross|double|ex|high|inter|intra|long|low|mid|multi|non|post|pre|self|short"
 _SECOND = (
     "associated|based|blind|blinded|controlled|dependent|derived|free|induced|like|mediated|"
     "negative|positive|related|resistant|risk|sensitive|specific|term|treated|type|up|year"
 )
+_BROKEN_PREFIX = re.compile(rf"\b({_PREFIX})-\n\s*([a-z])")
+_BROKEN_SECOND = re.compile(rf"([a-z]{{2,}})-\n\s*({_SECOND})\b")
+_BROKEN_WORD = re.compile(r"\b([a-z]{2,})-\n\s*([a-z]{2,})")
 
+_LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_BLANKS = re.compile(r"[^\S\n]+")
+_BLANKS_AT_END = re.compile(r" ?\n ?")
+_EMPTY_LINES = re.compile(r"\n{3,}")
 
-def where(pattern: str, function: TextFunction) -> TextExpr:
-    """Make an expression of a Python function that runs only on the texts that may need it.
-
-    Args:
-        pattern: a regular expression (Rust syntax); texts without a match stay as they are.
-        function: from text to text.
-    """
-    return selected(lambda series: series.str.contains(pattern), function)
-
-
-def selected(gate: Callable[[pl.Series], pl.Series], function: TextFunction) -> TextExpr:
-    """Like `where`, with any test in place of a pattern.
-
-    Args:
-        gate: from texts to booleans: which texts the function runs on.
-        function: from text to text.
-    """
-
-    def on_series(series: pl.Series) -> pl.Series:
-        hit = gate(series).fill_null(False)
-        if not hit.any():
-            return series
-        changed = [function(text) for text in series.filter(hit).to_list()]
-        return series.clone().scatter(hit.arg_true(), pl.Series(changed, dtype=pl.String))
-
-    return lambda text: text.map_batches(on_series, return_dtype=pl.String)
+# Text in UTF-8 that was read as Latin-1 or Windows-1252 has a letter from Â to ô and then a sign
+# that stands for a byte from 0x80 to 0xBF.
+_LEADS = "".join(map(chr, range(0xC2, 0xF5)))
+_TRAILS = "".join(map(chr, range(0x80, 0xC0))) + "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
+_ODD = [*range(0xFB00, 0xFB07), *range(0xFF01, 0xFF5F), *range(0x300, 0x370)]
+BROKEN = (
+    *(lead + trail for lead in _LEADS for trail in _TRAILS),
+    "Ã ",  # "à", whose second byte became a blank
+    "Â ",
+    *map(chr, [*range(0x80, 0xA0), *_ODD, 0xFFFD, 0x2126, 0x212A, 0x212B]),
+)
+INVISIBLE = (*CONTROLS, *_INVISIBLE)
+# Every sign that Python counts as white space, but for the plain blank and the plain line end.
+SPACES = "\t\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 
 
 def unescape(text: str) -> str:
@@ -114,6 +114,11 @@ def unbreak(text: str) -> str:
     return str(ftfy.fix_text(text, _FTFY))
 
 
+def drop_controls(text: str) -> str:
+    """Remove control characters, soft hyphens and invisible marks; tabs and line ends stay."""
+    return _CONTROL.sub("", text)
+
+
 def raise_scripts(text: str) -> str:
     """Write `<sup>` and `<sub>` as Unicode signs, so that 10<sup>9</sup> does not become 109.
 
@@ -130,55 +135,22 @@ def _script(found: re.Match[str]) -> str:
     return inner.translate(_UP if found[1].lower() == "sup" else _DOWN)
 
 
-def strip_tags(text: pl.Expr) -> pl.Expr:
+def strip_tags(text: str) -> str:
     """Remove tags with known names only, so that `p<0.05 and >3` and `a <b and c> d` survive.
 
     Args:
-        text: string expression. Block tags become a line break.
+        text: any text. Block tags become a line break.
     """
-    block = rf"(?i)\s*</?(?:{_BLOCK}){_ATTRIBUTES}/?>\s*"
-    return text.str.replace_all(block, "\n").str.replace_all(
-        rf"(?i)</?(?:{_INLINE}){_ATTRIBUTES}/?>", ""
-    )
+    return _INLINE_TAG.sub("", _BLOCK_TAG.sub("\n", text))
 
 
-def drop_controls(text: pl.Expr) -> pl.Expr:
-    """Remove control characters, soft hyphens and invisible marks; tabs and line ends stay."""
-    return text.str.replace_all(
-        r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u{ad}\u{200b}\u{200e}\u{200f}\u{2060}\u{feff}]", ""
-    )
-
-
-def join_hyphens(text: pl.Expr) -> pl.Expr:
+def join_hyphens(text: str) -> str:
     """Join words that a line break split; a hyphen that belongs to the word stays."""
-    kept = text.str.replace_all(rf"\b({_PREFIX})-[ \t]*\n\s*([a-z])", "$1-$2")
-    kept = kept.str.replace_all(rf"([a-z]{{2,}})-[ \t]*\n\s*({_SECOND})\b", "$1-$2")
-    return kept.str.replace_all(r"\b([a-z]{2,})-[ \t]*\n\s*([a-z]{2,})", "$1$2")
+    kept = _BROKEN_PREFIX.sub(r"\1-\2", text)
+    return _BROKEN_WORD.sub(r"\1\2", _BROKEN_SECOND.sub(r"\1-\2", kept))
 
 
-def tidy_space(text: pl.Expr) -> pl.Expr:
+def tidy_space(text: str) -> str:
     """One kind of line end, one blank between words, at most one blank line."""
-    lines = text.str.replace_all(r"\r\n?|[\x0b\x0c\u{85}\u{2028}\u{2029}]", "\n")
-    lines = lines.str.replace_all(r"[^\S\n]+", " ").str.replace_all(r" ?\n ?", "\n")
-    return lines.str.replace_all(r"\n{3,}", "\n\n").str.strip_chars()
-
-
-# Text read with the wrong encoding has a strange letter and then another sign outside ASCII (or a
-# blank, after Ã and Â); the rest is ligatures, full-width letters and what NFC composes.
-_MAY_BE_BROKEN = (
-    r"[^\x00-\x7f±≥≤µμ×·°–—’‘“”…®™α-ω−²³\s][^\x00-\x7f]|[ÂÃ]\s"
-    r"|[\u{80}-\u{9f}\u{fb00}-\u{fb06}\u{ff01}-\u{ff5e}\u{300}-\u{36f}\u{fffd}\u{2126}\u{212a}\u{212b}]"
-)
-resolve_entities: TextExpr = where(ENTITY_GATE, unescape)
-fix_encoding: TextExpr = where(_MAY_BE_BROKEN, unbreak)
-write_scripts: TextExpr = where(r"(?i)<su[pb]>", raise_scripts)
-
-
-def repaired(text: pl.Expr) -> pl.Expr:
-    """All repairs in a row, on one line: the text as it was meant, which the ledger reads.
-
-    Args:
-        text: string expression.
-    """
-    signs = write_scripts(drop_controls(fix_encoding(resolve_entities(text))))
-    return strip_tags(signs).str.replace_all(r"\s+", " ").str.strip_chars()
+    lines = _BLANKS_AT_END.sub("\n", _BLANKS.sub(" ", _LINE_END.sub("\n", text)))
+    return _EMPTY_LINES.sub("\n\n", lines).strip()

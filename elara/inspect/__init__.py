@@ -1,7 +1,11 @@
 """Inspect: score every article, find duplicates, select what is kept, and report all of it."""
 
-from elara.inspect.duplicates import Clusters, exact_duplicates, near_duplicates
+from elara.inspect.bibliographic import add_bibliographic, bibliographic_duplicates
+from elara.inspect.duplicates import exact_duplicates, near_duplicates
 from elara.inspect.features import FEATURES, HIGH, MEDIUM, Feature, feature_table, score
+from elara.inspect.files import inspect_files
+from elara.inspect.matching import Clusters
+from elara.inspect.reading import InputError
 from elara.inspect.report import (
     FIGURES,
     feature_figure,
@@ -20,10 +24,14 @@ __all__ = [
     "MEDIUM",
     "Clusters",
     "Feature",
+    "InputError",
     "Selection",
+    "add_bibliographic",
+    "bibliographic_duplicates",
     "exact_duplicates",
     "feature_figure",
     "feature_table",
+    "inspect_files",
     "near_duplicates",
     "quality_figure",
     "report",

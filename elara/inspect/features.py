@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
-from elara.inspect.terms import is_medical, medical_words
-from elara.inspect.text import full_text, shingles, words
+from elara.inspect import measures as column
+from elara.inspect.lexicon import tables
+from elara.inspect.measures import measure_frame
+from elara.inspect.terms import medical_words
+from elara.inspect.text import Array
 
 HIGH = 0.7
 MEDIUM = 0.4
@@ -24,14 +28,9 @@ TOO_SHORT = 20
 # A smaller share of English function words is foreign where the source states so; half of it is
 # foreign whatever the source states.
 _ENGLISH_SHARE = 0.12
-_FUNCTION_WORDS = """
-    the of and in to was with were for is that by are from this at be which than we has have
-    been or may not these had its it you your can who their more as an
-"""
 
 # Placeholders that PubMed prints where an article has no (translated) title.
 _NO_TITLE = r"(?i)^\[?(?:not available|no title available|untitled)\.?\]?\.?$"
-_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +98,18 @@ def score(articles: pl.DataFrame) -> pl.DataFrame:
         0.7, `medium` from 0.4, else `low`), `feature_<name>` in [0, 1] for each of `FEATURES`,
         and `flags`, a list of any of `retracted`, `non_english`, `empty`, `no_abstract`.
     """
-    vocabulary = medical_words(articles["mesh"])
-    parts = [_measures(part, vocabulary) for part in articles.iter_slices(_BATCH)]
-    measures = pl.concat(parts) if parts else _measures(articles, vocabulary)
+    found = measure_frame(articles, tables(medical_words(articles["mesh"])))
+    return pl.concat([articles, judge(articles, found.counts)], how="horizontal")
+
+
+def judge(articles: pl.DataFrame, counts: Array) -> pl.DataFrame:
+    """The columns that `score` adds, from what was counted in the text.
+
+    Args:
+        articles: the columns of `Article`, one row per article.
+        counts: i64, one row per article, see `elara.inspect.measures`.
+    """
+    measures = _measures(articles, counts)
     values = measures.select(f.value().alias(f"feature_{f.name}") for f in FEATURES)
     quality = pl.sum_horizontal(pl.col(f"feature_{f.name}") * f.weight for f in FEATURES)
     high = pl.when(pl.col("quality") >= HIGH).then(pl.lit("high"))
@@ -111,56 +119,36 @@ def score(articles: pl.DataFrame) -> pl.DataFrame:
         .with_columns(bucket.otherwise(pl.lit("low")).alias("bucket"))
         .select("quality", "bucket", *values.columns)
     )
-    return pl.concat([articles, scored, _flags(articles, measures)], how="horizontal")
+    return pl.concat([scored, _flags(articles, measures)], how="horizontal")
 
 
-def _measures(articles: pl.DataFrame, vocabulary: frozenset[str]) -> pl.DataFrame:
+def _measures(articles: pl.DataFrame, counts: Array) -> pl.DataFrame:
     """The raw measure of each feature, one row per article, named like the feature."""
-    text = articles.select(full_text().alias("text")).to_series()
-    body = pl.col("body").list.eval(pl.element().struct.field("text")).list.join(" ")
-    in_words = [e.str.count_matches(r"\S+") for e in (pl.col("abstract"), body)]
-    sentences = pl.col("text").str.replace_all(r"([.!?])\s+", "$1\n").str.split("\n")
-    sentences = sentences.list.eval(pl.element().filter(pl.element().str.contains(r"\p{L}")))
-    ordinary = sentences.list.eval(pl.element().str.count_matches(r"\S+").is_between(5, 60))
-    # Odd: no letter of any script, digit, space, or sign that ordinary medical prose uses.
-    odd = pl.col("text").str.count_matches(r"[^\p{L}\p{N}\s.,;:()\[\]/%'’“”\"+=<>≤≥±°×–—-]")
-    shaped = pl.col("length") >= TOO_SHORT
+    # Elara's texts have no more than 2^53 words, so that counts are exact as floats.
+    count = counts.T.astype(np.float64)
+    words = count[column.WORDS]
+    shaped = words >= TOO_SHORT
+
+    def share(part: Array, whole: Array, where: Array) -> Array:
+        # NaN, where there is nothing to judge, becomes null and then the value 0.
+        found = np.full(len(part), np.nan)
+        np.divide(part, whole, out=found, where=where & (whole > 0))
+        return found
+
+    shingles = words - 2
     return (
-        articles.with_columns(text)
-        .hstack(_word_measures(text, vocabulary))
-        .select(
-            "length",
-            "medical",
-            pl.max_horizontal(in_words).alias("abstract"),
-            pl.when(shaped).then(ordinary.list.mean()).alias("sentences"),
-            pl.when(shaped).then(odd / pl.col("text").str.len_chars()).alias("symbols"),
-            pl.when(shaped).then("repetition").alias("repetition"),
-            pl.col("english").alias("language"),
-            _completeness().alias("metadata"),
+        articles.select(_completeness().alias("metadata"))
+        .with_columns(
+            length=words,
+            abstract=np.maximum(count[column.ABSTRACT_TOKENS], count[column.BODY_TOKENS]),
+            medical=share(count[column.MEDICAL_WORDS], words, words > 0),
+            language=share(count[column.ENGLISH_WORDS], words, words > 0),
+            sentences=share(count[column.ORDINARY_SENTENCES], count[column.SENTENCES], shaped),
+            symbols=share(count[column.ODD_SIGNS], count[column.CHARACTERS], shaped),
+            repetition=1.0 - share(count[column.DISTINCT_SHINGLES], shingles, shaped),
         )
+        .fill_nan(None)
     )
-
-
-def _word_measures(text: pl.Series, vocabulary: frozenset[str]) -> pl.DataFrame:
-    """What can be counted word by word: length, medical, english, repetition."""
-    table = words(text)
-    kinds = table.select(pl.col("word").unique()).with_columns(
-        medical=is_medical(pl.col("word"), vocabulary),
-        english=pl.col("word").is_in(_FUNCTION_WORDS.split()),
-    )
-    counted = (
-        table.join(kinds, on="word")
-        .group_by("doc")
-        .agg(pl.len().alias("length"), pl.col("medical").mean(), pl.col("english").mean())
-    )
-    repeated = (
-        shingles(table)
-        .group_by("doc")
-        .agg(repetition=1.0 - pl.col("shingle").n_unique() / pl.len())
-    )
-    every = pl.DataFrame({"doc": range(len(text))}, schema={"doc": pl.UInt32})
-    joined = every.join(counted, on="doc", how="left").join(repeated, on="doc", how="left")
-    return joined.sort("doc").drop("doc").with_columns(pl.col("length").fill_null(0))
 
 
 def _completeness() -> pl.Expr:
@@ -181,6 +169,9 @@ def _flags(articles: pl.DataFrame, measures: pl.DataFrame) -> pl.DataFrame:
     stated = ~pl.col("language").is_in(["en", "und"])
     text_is_foreign = pl.col("share") < _ENGLISH_SHARE
     no_body = pl.col("body").list.len() == 0
+    articles = articles.with_columns(
+        share=measures["language"].fill_null(0.0), words=measures["length"]
+    )
     conditions = {
         "retracted": pl.col("retracted"),
         "non_english": pl.when(pl.col("words") >= TOO_SHORT)
@@ -190,7 +181,11 @@ def _flags(articles: pl.DataFrame, measures: pl.DataFrame) -> pl.DataFrame:
         | (pl.col("title").str.contains(_NO_TITLE) & (pl.col("abstract") == "") & no_body),
         "no_abstract": pl.col("abstract") == "",
     }
-    named = [pl.when(c).then(pl.lit(name)) for name, c in conditions.items()]
-    return articles.with_columns(
-        share=measures["language"].fill_null(0.0), words=measures["length"]
-    ).select(flags=pl.concat_list(named).list.drop_nulls())
+    # Four conditions make 16 lists; each row takes the one of its number.
+    names = list(conditions)
+    lists = [[name for bit, name in enumerate(names) if n >> bit & 1] for n in range(16)]
+    number = pl.sum_horizontal(
+        c.cast(pl.UInt32) * 2**bit for bit, c in enumerate(conditions.values())
+    )
+    numbers = articles.select(number.alias("number")).to_series()
+    return pl.Series("flags", lists, dtype=pl.List(pl.String)).gather(numbers).to_frame()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from elara.figures import BLUE, GREY, ORANGE, new_figure, plain
-from elara.inspect.duplicates import Clusters
 from elara.inspect.features import FEATURES, HIGH, MEDIUM, feature_table
+from elara.inspect.matching import Clusters
 from elara.inspect.selection import Selection
 
 if TYPE_CHECKING:
@@ -123,18 +123,18 @@ def source_table(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
         One row per source: `source`, `articles`, `kept`, `mean_quality`, `high`, `medium`, `low`
         (articles per bucket), `no_abstract`, `retracted`.
     """
-    bucket = {b: (pl.col("bucket") == b).sum() for b in ("high", "medium", "low")}
-    flag = {f: pl.col("flags").list.contains(f).sum() for f in ("no_abstract", "retracted")}
-    kept = pl.col("id").is_in(selection.kept["id"].implode()).sum()
+    marks = {
+        "kept": ~pl.col("id").is_in(selection.removed["id"].implode()),
+        **{name: pl.col("bucket") == name for name in ("high", "medium", "low")},
+        **{flag: pl.col("flags").list.contains(flag) for flag in ("no_abstract", "retracted")},
+    }
+    totals = [pl.col(name).sum() for name in marks]
     return (
-        scored.group_by("source")
-        .agg(
-            articles=pl.len(),
-            kept=kept,
-            mean_quality=pl.col("quality").mean().round(3),
-            **bucket,
-            **flag,
-        )
+        scored.select("source", "quality", **marks)
+        .group_by("source")
+        .agg(pl.len().alias("articles"), pl.col("quality").mean().round(3), *totals)
+        .rename({"quality": "mean_quality"})
+        .select("source", "articles", "kept", "mean_quality", *list(marks)[1:])
         .sort("source")
     )
 
@@ -147,7 +147,8 @@ def report(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> di
         clusters: what `near_duplicates` returns.
         selection: what `select` returns.
     """
-    flags = scored["flags"].explode().drop_nulls().value_counts(name="records").sort("flags")
+    flagged = scored["flags"].filter(scored["flags"].list.len() > 0).explode()
+    flags = flagged.value_counts(name="records").sort("flags")
     proposed = clusters.pairs
     return {
         "articles": scored.height,
@@ -169,7 +170,7 @@ def report(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> di
 
 def with_abstract_percent(scored: pl.DataFrame) -> float:
     """Share of records with an abstract, in percent with one decimal."""
-    have = scored.filter(pl.col("abstract") != "").height
+    have = scored.filter(~pl.col("flags").list.contains("no_abstract")).height
     return round(100 * have / max(scored.height, 1), 1)
 
 

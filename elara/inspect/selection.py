@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from elara.inspect.duplicates import Clusters
 from elara.inspect.features import MEDIUM
+from elara.inspect.matching import Clusters
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ def select(
         ValueError: `minimum` is not in [0, 1], an id occurs twice, or the clusters name records
             that `scored` does not have.
     """
+    removed = removals(scored, clusters, minimum, keep_non_english)
+    kept = scored.filter(~pl.col("id").is_in(removed["id"].implode()))
+    assert kept.height + removed.height == scored.height, "a record was lost in the selection"
+    return Selection(kept, removed)
+
+
+def removals(
+    scored: pl.DataFrame, clusters: Clusters, minimum: float, keep_non_english: bool
+) -> pl.DataFrame:
+    """The second half of `select`'s result, from the columns `id`, `quality` and `flags` alone."""
     if not 0 <= minimum <= 1:
         raise ValueError(f"minimum is {minimum}; quality lies between 0 and 1")
     _check(scored, clusters)
@@ -65,8 +75,11 @@ def select(
         "non_english": flags.contains("non_english") & (not keep_non_english),
     }
     first = pl.coalesce(pl.when(c).then(pl.lit(name)) for name, c in conditions.items())
-    low = pl.when(pl.col("quality") < minimum).then(pl.lit("low_quality"))
-    judged = scored.select("id", own=first, low=low)
+    low = pl.col("quality") < minimum
+    own = pl.any_horizontal(*conditions.values(), low)
+    # Most records stay: only the others are looked at one by one.
+    suspects = scored.filter(own | pl.col("id").is_in(clusters.removed["id"].implode()))
+    judged = suspects.select("id", own=first, low=pl.when(low).then(pl.lit("low_quality")))
     gone = judged.filter(pl.coalesce("own", "low").is_not_null())["id"]
     copies = clusters.removed.filter(~pl.col("kept_id").is_in(gone.implode()))
     copies = copies.select("id", "kept_id", "similarity", copy="reason")
@@ -80,21 +93,20 @@ def select(
         kept_id=pl.when(is_copy).then("kept_id").otherwise(pl.lit("")),
         similarity=pl.when(is_copy).then("similarity"),
     )
-    kept = scored.filter(judged["reason"].is_null())
-    assert kept.height + removed.height == scored.height, "a record was lost in the selection"
-    return Selection(kept, removed.sort("id"))
+    return removed.sort("id")
 
 
 def _check(scored: pl.DataFrame, clusters: Clusters) -> None:
-    if twice := scored.filter(pl.col("id").is_duplicated())["id"].unique().sort().to_list():
+    if scored["id"].n_unique() < scored.height:
+        twice = scored.filter(pl.col("id").is_duplicated())["id"].unique().sort().to_list()
         raise ValueError(
             f"{len(twice)} ids occur more than once, first {twice[0]}: collect gives each "
             f"article one id; run it again"
         )
-    known = scored["id"].implode()
-    strange = clusters.removed.filter(~pl.col("id").is_in(known) | ~pl.col("kept_id").is_in(known))
-    if strange.height:
+    named = pl.concat([clusters.removed["id"], clusters.removed["kept_id"]]).unique().sort()
+    known = scored["id"].filter(scored["id"].is_in(named.implode()))
+    if strange := named.filter(~named.is_in(known.implode())).to_list():
         raise ValueError(
-            f"the clusters name {strange['id'][0]}, which is not among the scored records: "
+            f"the clusters name {strange[0]}, which is not among the scored records: "
             f"compute them from the same table"
         )

@@ -10,7 +10,7 @@ import polars as pl
 
 from elara.inspect.text import WORD
 
-# Endings that are medical in nearly every word that has them and at least four letters before.
+# Endings that are medical in nearly every word of letters that has at least four before them.
 SUFFIXES = (
     "aemia|emia|itis|osis|oses|oma|omas|pathy|pathies|ectomy|otomy|ostomy|plasty|scopy|"
     "graphy|gram|lysis|penia|philia|plegia|paresis|algia|uria|rrhea|rrhoea|rrhage|sclerosis|"
@@ -84,14 +84,3 @@ def medical_words(mesh: pl.Series) -> frozenset[str]:
     found = headings.str.extract_all(WORD).explode().drop_nulls().unique()
     found = found.filter(found.str.len_chars() >= _SHORTEST_HEADING_WORD)
     return frozenset(_WORDS.split()) | (frozenset(found.to_list()) - frozenset(_GENERAL.split()))
-
-
-def is_medical(word: pl.Expr, vocabulary: frozenset[str]) -> pl.Expr:
-    """Whether a lower-cased word is medical: in the vocabulary, or with a medical ending.
-
-    Args:
-        word: string expression.
-        vocabulary: what `medical_words` returns.
-    """
-    ending = word.str.contains(rf"^\p{{L}}{{4,}}(?:{SUFFIXES})$")
-    return word.is_in(sorted(vocabulary)) | ending

@@ -1,59 +1,52 @@
-"""The text of an article as inspection sees it: one string, its words, and its 3-shingles."""
+"""What inspection means by a word, a sentence, an odd sign: one table over all of Unicode.
+
+- A **word** is a run of letters, marks and digits, each lower-cased by itself: `é` is one letter
+  whether it comes as one character or as `e` and an accent.
+- A **sentence** ends at a line break, or at white space after one of `.!?`. Only sentences with a
+  letter count, and their length is that of their white-space separated tokens.
+- An **odd sign** is no letter, mark, digit, white space, or sign of ordinary medical prose.
+- A **shingle** is a run of three words.
+"""
 
 from __future__ import annotations
 
-import polars as pl
+import unicodedata
+from functools import cache
+from typing import Any
 
-WORD = r"[\p{L}\p{N}]+"
-SHINGLE = 3
+import numpy as np
 
-# Odd 64-bit constants keep the order of the words in a shingle's hash: (a, b, c) is not (c, b, a).
-_MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+Array = np.ndarray[Any, np.dtype[Any]]
 
+WORD = r"[\p{L}\p{M}\p{N}]+"
 
-def full_text() -> pl.Expr:
-    """Title, abstract and body texts of an article, one below the other.
+# Kinds of characters. Those from LETTER on are parts of words.
+SPACE, SIGN, ODD, LETTER, DIGIT = range(5)
 
-    Returns:
-        A string expression over the columns of `Article`.
-    """
-    body = pl.col("body").list.eval(pl.element().struct.field("text")).list.join("\n\n")
-    return pl.concat_str("title", "abstract", body, separator="\n\n").str.strip_chars()
+_SIGNS = ".,;:()[]/%'’“”\"+=<>≤≥±°×–—-"
+_SPACES = "\t\n\v\f\r\x85"  # the white space that has no category of its own
+_BY_CATEGORY = {"L": LETTER, "M": DIGIT, "N": DIGIT, "Z": SPACE}
+_WITH_LOWER = ("Lu", "Lt", "Nl")
 
-
-def words(texts: pl.Series) -> pl.DataFrame:
-    """The lower-cased words of many texts: runs of letters and digits.
-
-    Args:
-        texts: one string per document.
-
-    Returns:
-        One row per word, in reading order: `doc` (position in `texts`) and `word`.
-    """
-    listed = texts.str.to_lowercase().str.extract_all(WORD).alias("word").to_frame()
-    return (
-        listed.with_row_index("doc")
-        .explode("word", empty_as_null=False)
-        .filter(pl.col("word").is_not_null())
-    )
+# Above the last ideographs there are only private characters and unseen selectors.
+_LAST = 0x34000
 
 
-def shingles(table: pl.DataFrame) -> pl.DataFrame:
-    """Hash every run of three words.
-
-    Args:
-        table: what `words` returns.
+@cache
+def characters() -> tuple[Array, Array]:
+    """The kind and the lower-case form of every character.
 
     Returns:
-        One row per shingle, repeats included: `doc` and `shingle` (unsigned 64-bit hash). A text
-        of fewer than three words has none.
+        Kinds (u8) and lower-case code points (i32), both indexed by code point; characters
+        beyond the tables are ODD.
 
-    Source: Broder, On the resemblance and containment of documents, 1997,
-        https://doi.org/10.1109/SEQUEN.1997.666900
+    Source: The Unicode Standard, general categories, https://www.unicode.org/reports/tr44/
     """
-    word = pl.col("word").hash(seed=0)
-    mixed = sum((word.shift(-i) * pl.lit(_MIX[i], pl.UInt64) for i in range(SHINGLE)), pl.lit(0))
-    inside = pl.col("doc") == pl.col("doc").shift(-(SHINGLE - 1))
-    return table.select("doc", shingle=mixed.cast(pl.UInt64)).filter(
-        table.select(inside.fill_null(False)).to_series()
-    )
+    categories = [unicodedata.category(c) for c in map(chr, range(_LAST))]
+    kinds = np.array([_BY_CATEGORY.get(c[0], ODD) for c in categories], dtype=np.uint8)
+    lower = np.arange(_LAST, dtype=np.int32)
+    for code in (i for i, c in enumerate(categories) if c in _WITH_LOWER):
+        lower[code] = ord(chr(code).lower()[0])
+    kinds[[ord(c) for c in _SIGNS]] = SIGN
+    kinds[[ord(c) for c in _SPACES]] = SPACE
+    return kinds, lower

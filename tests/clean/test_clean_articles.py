@@ -13,7 +13,7 @@ from elara.records import Article, Section, frame, schema
 
 @pytest.fixture(scope="module")
 def sample() -> pl.DataFrame:
-    return collect_folder(sample_folder()).articles
+    return collect_folder(sample_folder()).articles.collect()
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ import polars as pl
 import pytest
 
 from elara.clean import RULES, Rule, clean
-from elara.clean.boilerplate import boilerplate_rule
 from elara.records import Article, Section, frame
 
 
 def apply(rule: Rule, text: str) -> str:
-    return str(pl.DataFrame({"t": [text]}).select(rule.apply(pl.col("t"))).item())
+    return rule.apply(text)
 
 
 def rule(name: str) -> Rule:
@@ -43,6 +42,9 @@ def test_names_are_unique() -> None:
         "The registry is at https://example.org/registry and open to all.",
         "IL-\n6 rose",
         "Cyfra 21-1\nnon-small cell",
+        "Summary-level data and abstract thought.",
+        "5. Methods of control failed",
+        "Abstract reasoning fell in 3.2. Results",
     ],
 )
 def test_text_that_no_rule_may_touch(text: str) -> None:
@@ -77,8 +79,9 @@ def test_encoding(before: str, after: str | None) -> None:
 def test_copyright_tails(tail: str) -> None:
     text = f"Mortality fell to 5%. {tail}"
     assert apply(rule("copyright_tail"), text) == "Mortality fell to 5%."
-    named = pl.DataFrame({"t": [text]}).select(rule("copyright_tail").removes(pl.col("t"))).item()  # type: ignore[misc]
-    assert [t.strip() for t in named] == [tail]
+    removes = rule("copyright_tail").removes
+    assert removes is not None
+    assert [t.strip() for t in removes(text)] == [tail]
 
 
 def test_a_tail_far_from_the_end_is_no_tail() -> None:
@@ -140,4 +143,40 @@ def test_answers_keep_what_they_share() -> None:
 
 def test_boilerplate_below_two_is_an_error() -> None:
     with pytest.raises(ValueError, match="boilerplate_repeats is 1"):
-        boilerplate_rule(pl.DataFrame({"row": [0], "text": ["x"]}), 1)
+        clean(articles("x"), boilerplate_repeats=1)
+
+
+def test_cells_of_a_table_do_not_run_together() -> None:
+    assert apply(rule("html_tags"), "<td>5</td><td>6</td>").split() == ["5", "6"]
+
+
+PARAGRAPH = "Patients were asked at home by a nurse whether they had slept well. " * 4
+
+
+def test_a_paragraph_stays_where_it_stands_first() -> None:
+    table = articles(f"One.\n{PARAGRAPH}", f"Two.\n{PARAGRAPH}", f"Three.\n{PARAGRAPH}")
+    result = clean(table, boilerplate_repeats=9)
+    assert bodies(result.articles) == [f"One.\n{PARAGRAPH.strip()}", "Two.", "Three."]
+    assert result.removed.select("rule", "id").rows() == [
+        ("shared_paragraphs", "s:1"),
+        ("shared_paragraphs", "s:2"),
+    ]
+
+
+def test_a_paragraph_may_keep_its_findings_since_it_stands_elsewhere() -> None:
+    dose = PARAGRAPH + "They took 5 mg/kg, p<0.05."
+    assert bodies(clean(articles(f"One.\n{dose}", f"Two.\n{dose}")).articles)[1] == "Two."
+
+
+def test_a_paragraph_is_repeated_in_an_article_from_forty_characters_on() -> None:
+    line = "Aspirin was given to all of the patients."
+    result = clean(articles(f"{line}\nX.\nX.\n{line.upper()}"))
+    assert bodies(result.articles) == [f"{line}\nX.\nX."]
+    assert result.removed["rule"].to_list() == ["repeated_paragraphs"]
+
+
+def test_a_paragraph_whose_keeper_is_dropped_stays_in_the_next() -> None:
+    table = articles(f"Mrs. Moyo slept.\n{PARAGRAPH}", f"Two.\n{PARAGRAPH}")
+    result = clean(table, boilerplate_repeats=9, keep_phi=False)
+    assert result.dropped.rows() == [("s:0", "may_identify_a_patient")]
+    assert bodies(result.articles) == [f"Two.\n{PARAGRAPH.strip()}"]

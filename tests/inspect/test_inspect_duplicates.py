@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from elara.inspect import Clusters, exact_duplicates, near_duplicates, score, select
-from elara.inspect.duplicates import SHORTEST
+from elara.inspect.measures import SHORTEST
 from elara.records import Article, frame
 
 WORDS = [f"w{i}" for i in range(400)]

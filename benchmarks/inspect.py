@@ -1,0 +1,249 @@
+"""Time the inspection of 161,712 articles against others, and check what it removed.
+
+    python benchmarks/inspect.py
+
+Everything is a process of its own on files that were read once before; the median of five runs
+counts, and of one for the peers that take minutes. The corpus is made by benchmarks/corpus.py,
+peers are installed under _build/peers. It prints a table and writes benchmarks/inspect.json.
+
+Ratios: `orjson_parse` is Elara's time over that of parsing alone; every other ratio is the peer's
+time over Elara's. `growth` runs Elara on three and ten times the corpus.
+"""
+
+# ruff: noqa: E402, PTH100, PTH120 (the path has to be put right before anything is imported)
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Scripts of this folder have it on their path, where this file hides the standard library's
+# `inspect`. Whoever imports that gets it.
+sys.path[:] = [p for p in sys.path if os.path.abspath(p) != os.path.dirname(__file__)]
+if __name__ == "inspect":
+    del sys.modules["inspect"]
+    import inspect  # noqa: F401
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parent / "_build"
+THRESHOLD = 0.8
+
+# What is installed for a peer, one command each, and how often it is run.
+PEERS: dict[str, tuple[list[str], int]] = {
+    "orjson_parse": (["orjson"], 5),
+    "plain_python": ([], 1),
+    "daft": (["daft"], 3),
+    "datatrove": (["datatrove[processing,io] spacy orjson"], 1),
+    "text_dedup": (
+        # The package asks for tools of its other methods, which MinHash does not use: --no-deps.
+        [
+            "--no-deps text-dedup==0.4.0",
+            "click-option-group numpy scipy regex rich xxhash ftfy bitarray psutil tqdm fire",
+            "pybloom-live zstandard datasets<4 setuptools<81",
+        ],
+        1,
+    ),
+}
+DISTRIBUTIONS = {"orjson_parse": "orjson", "text_dedup": "text-dedup"}
+ELARA = (
+    "import sys; from pathlib import Path; from elara.inspect import inspect_files; "
+    "inspect_files(Path(sys.argv[1]), Path(sys.argv[2]))"
+)
+
+
+def corpus_module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("corpus", HERE / "corpus.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def corpus(articles: int, times: int) -> Path:
+    """The corpus so many times over, each time with other texts and ids; made once."""
+    folder = BUILD / "corpus" / f"{articles}x{times}"
+    if not (folder / "done").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        generator = [sys.executable, str(HERE / "corpus.py"), "--articles", str(articles)]
+        for seed in range(times):
+            into = ["--into", str(folder), "--seed", str(seed), "--prefix", f"bench{seed}"]
+            subprocess.run([*generator, *into], check=True)
+        (folder / "done").touch()
+    return folder
+
+
+def environment(peer: str) -> Path:
+    """The Python of a peer's own environment; made once."""
+    home = BUILD / "peers" / peer
+    python = home / "bin" / "python"
+    if not (home / "done").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+        for wanted in PEERS[peer][0]:
+            install = [str(python), "-m", "pip", "install", "-q", *wanted.split()]
+            subprocess.run(install, check=True)
+        (home / "done").touch()
+    return python
+
+
+def version(python: Path, distribution: str) -> str:
+    code = f"import importlib.metadata as m; print(m.version({distribution!r}))"
+    return subprocess.check_output([str(python), "-c", code], text=True).strip()
+
+
+def run(command: list[str], source: Path, into: Path) -> tuple[float, float]:
+    """Run a command on a corpus into an empty folder; wall seconds and peak memory in MiB."""
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    with (into.parent / f"{into.name}.log").open("w") as log:
+        started = time.perf_counter()
+        process = subprocess.Popen([*command, str(source), str(into)], stdout=log, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command[:3])} failed: see {log.name}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def measure(command: list[str], source: Path, into: Path, runs: int) -> dict[str, Any]:
+    found = [run(command, source, into) for _ in range(runs)]
+    seconds = [round(s, 3) for s, _ in found]
+    return {
+        "median_s": round(statistics.median(seconds), 3),
+        "spread_s": round(max(seconds) - min(seconds), 3),
+        "runs_s": seconds,
+        "peak_rss_mib": round(max(m for _, m in found)),
+    }
+
+
+def accuracy(source: Path, into: Path) -> dict[str, Any]:
+    """What was planted against what was removed; each removal is counted again with sets."""
+    import polars as pl
+
+    made = corpus_module()
+    removed = pl.read_parquet(into / "removed.parquet")
+    copies = removed.filter(pl.col("kept_id") != "")
+    gone = set(removed["id"])
+    truth = pl.read_parquet(sorted(source.glob("*.truth.parquet")))
+    recall = {}
+    for name, planted in {
+        "exact_recall": truth.filter(pl.col("kind") == "exact"),
+        "near_recall": truth.filter((pl.col("kind") != "exact") & (pl.col("jaccard") >= THRESHOLD)),
+    }.items():
+        found = sum(a in gone or b in gone for a, b, *_ in planted.iter_rows())
+        recall[name] = round(found / planted.height, 5)
+    wanted = set(copies["id"]) | set(copies["kept_id"])
+    texts = {}
+    for path in source.glob("*.jsonl"):
+        with path.open(encoding="utf-8") as lines:
+            rows = (json.loads(line) for line in lines)
+            texts |= {row["id"]: made.shingles(row) for row in rows if row["id"] in wanted}
+    right = sum(
+        made.jaccard(texts[a], texts[b]) >= THRESHOLD
+        for a, b in copies.select("id", "kept_id").iter_rows()
+    )
+    return recall | {
+        "precision": round(right / copies.height, 5),
+        "copies_removed": copies.height,
+        "copies_planted": truth.filter(pl.col("jaccard") >= THRESHOLD).height,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    made = corpus_module()
+    parser.add_argument("--articles", type=int, default=made.ARTICLES)
+    parser.add_argument("--runs", type=int, default=5, help="of Elara and of orjson")
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--growth", nargs="*", type=int, default=[3, 10], help="times the corpus")
+    parser.add_argument("--output", type=Path, default=HERE / "inspect.json")
+    asked = parser.parse_args()
+    source = corpus(asked.articles, 1)
+    results = BUILD / "benchmark"
+    elara = [sys.executable, "-c", ELARA]
+    run(elara, source, results / "elara")  # compiles, and brings the files into memory
+
+    found: dict[str, Any] = {
+        "command": "python benchmarks/inspect.py " + " ".join(sys.argv[1:]),
+        "articles": asked.articles,
+        "bytes": sum(f.stat().st_size for f in source.glob("*.jsonl")),
+        "cores": len(os.sched_getaffinity(0)),
+        "runs": asked.runs,
+        "versions": {"python": platform.python_version()}
+        | {n: importlib.metadata.version(n) for n in ("elara", "numba", "polars", "pyarrow")},
+        "elara": measure(elara, source, results / "elara", asked.runs),
+    }
+    found["peak_rss_mib"] = found["elara"]["peak_rss_mib"]
+    found["peers"], found["ratios"] = {}, {}
+    ours = found["elara"]["median_s"]
+    for peer in asked.peers:
+        python = environment(peer)
+        command = [str(python), "-P", str(HERE / "inspect_peers.py"), peer]
+        times = measure(command, source, results / peer, min(asked.runs, PEERS[peer][1]))
+        theirs = times["median_s"]
+        ratio = ours / theirs if peer == "orjson_parse" else theirs / ours
+        found["peers"][peer], found["ratios"][peer] = times, round(ratio, 2)
+        if PEERS[peer][0]:
+            name = DISTRIBUTIONS.get(peer, peer)
+            found["versions"][name] = version(python, name)
+        shutil.rmtree(results / peer)
+    found["growth"] = [growth(elara, asked.articles, n, results, found) for n in (1, *asked.growth)]
+    # Last, because a process is charged with the memory of the one that started it.
+    found |= accuracy(source, results / "elara")
+    asked.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(table(found))
+
+
+def growth(
+    elara: list[str], articles: int, times: int, results: Path, found: dict[str, Any]
+) -> dict[str, Any]:
+    """Seconds and memory on so many times the corpus, and how often those of the corpus."""
+    base = found["elara"]
+    if times == 1:
+        seconds, memory = base["median_s"], base["peak_rss_mib"]
+    else:
+        seconds, memory = run(elara, corpus(articles, times), results / "grown")
+    return {
+        "times": times,
+        "articles": articles * times,
+        "seconds": round(seconds, 2),
+        "peak_rss_mib": round(memory),
+        "seconds_ratio": round(seconds / base["median_s"], 2),
+        "memory_ratio": round(memory / base["peak_rss_mib"], 2),
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The result for reading."""
+    lines = [f"{'':14}{'median s':>10}{'spread s':>10}{'peak MiB':>10}{'ratio':>8}"]
+    for name, one in {"elara": found["elara"], **found["peers"]}.items():
+        ratio = found["ratios"].get(name, "")
+        values = f"{one['median_s']:>10}{one['spread_s']:>10}{one['peak_rss_mib']:>10}{ratio:>8}"
+        lines.append(f"{name:14}{values}")
+    lines.append("")
+    for one in found["growth"]:
+        lines.append(
+            f"{one['times']:>3} x {found['articles']:,} articles: {one['seconds']} s "
+            f"({one['seconds_ratio']} times), {one['peak_rss_mib']} MiB ({one['memory_ratio']})"
+        )
+    names = ("exact_recall", "near_recall", "precision")
+    lines.append("  ".join(f"{name} {found[name]}" for name in names))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The tables of a cleaning run, read and written batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from elara.workspace import WorkspaceError
+
+_ROWS = 2048
+_BYTES = 32 << 20
+_NEEDED = ("id", "title", "abstract", "body")
+
+SCHEMAS = {
+    name: pa.schema([(column, kind) for column, kind in columns.items()])
+    for name, columns in {
+        "changes": {
+            **dict.fromkeys(("id", "rule", "field", "before", "after"), pa.large_string()),
+            "count": pa.int64(),
+        },
+        "removed": dict.fromkeys(("id", "field", "text"), pa.large_string()),
+        "dropped": dict.fromkeys(("id", "reason"), pa.large_string()),
+        "phi": {
+            **dict.fromkeys(("id", "field", "kind"), pa.large_string()),
+            **dict.fromkeys(("start", "end"), pa.int64()),
+        },
+        "lost": {
+            **dict.fromkeys(("id", "rule", "kind", "term"), pa.large_string()),
+            **dict.fromkeys(("before", "after"), pa.int64()),
+        },
+    }.items()
+}
+
+
+def read(path: Path) -> Iterator[pa.Table]:
+    """Read a table of articles in batches.
+
+    Args:
+        path: a Parquet file, or one that `Writers.articles` wrote.
+
+    Yields:
+        First an empty table with all columns; then at most 2,048 articles or 32 MiB at a time (but
+        at least one article).
+
+    Raises:
+        WorkspaceError: the file cannot be read as a table of articles.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".arrow":
+                stream = pa.ipc.open_stream(file)
+                batches, columns = iter(stream), stream.schema
+            else:
+                parquet = pq.ParquetFile(file)
+                if missing := {*_NEEDED} - {*parquet.schema_arrow.names}:
+                    raise pa.ArrowInvalid(f"it has no column {', '.join(sorted(missing))}")
+                batches, columns = parquet.iter_batches(batch_size=_ROWS), parquet.schema_arrow
+            yield columns.empty_table()
+            for batch in batches:
+                yield from _slices(pa.Table.from_batches([batch]))
+    except (pa.ArrowException, OSError) as error:
+        raise WorkspaceError(
+            f"{path} cannot be read as a table of articles ({error}): run the stage that wrote it "
+            f"again. What was cleaned earlier is untouched."
+        ) from error
+
+
+def _slices(table: pa.Table) -> Iterator[pa.Table]:
+    if table.nbytes > _BYTES and table.num_rows > 1:
+        half = table.num_rows // 2
+        yield from _slices(table.slice(0, half))
+        yield from _slices(table.slice(half))
+    else:
+        yield table
+
+
+class Writers:
+    """Writes tables piece by piece; a table that got no rows is written empty.
+
+    Args:
+        folder: where they go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, Any] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Writers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def rows(self, name: str, rows: Sequence[tuple[Any, ...]], schema: str = "") -> None:
+        """Append rows to a Parquet table.
+
+        Args:
+            name: its file is `<name>.parquet`.
+            rows: may be empty.
+            schema: a key of `SCHEMAS`, if it is not `name`.
+        """
+        types = SCHEMAS[schema or name]
+        columns: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in types]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, types, strict=True)]
+        self.table(f"{name}.parquet", pa.Table.from_arrays(arrays, schema=types))
+
+    def table(self, name: str, table: pa.Table) -> None:
+        """Append to a table.
+
+        Args:
+            name: its file: `.parquet` (zstd), or `.arrow` for a passing one.
+            table: what to append.
+        """
+        if name not in self._open:
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".arrow":
+                sink = self._stack.enter_context(path.open("wb"))
+                writer = pa.ipc.new_stream(sink, table.schema)
+            else:
+                writer = pq.ParquetWriter(path, table.schema, compression="zstd")
+            self._open[name] = self._stack.enter_context(writer)
+        if table.num_rows:
+            self._open[name].write_table(table)
+
+    def copy(self, name: str, source: Path) -> None:
+        """Append a Parquet file to a table.
+
+        Args:
+            name: see `table`.
+            source: the file.
+        """
+        for batch in pq.ParquetFile(source).iter_batches():
+            self.table(name, pa.Table.from_batches([batch]))

@@ -1,0 +1,173 @@
+"""What stands in several articles: counted on disk, then removed batch by batch.
+
+Counting needs the whole collection, removing needs one batch at a time. So a first pass writes the
+hashes of all sentences and paragraphs to files, one per range of hashes; each file is then small
+enough to sort in memory. A hash has 64 bits: among 20 million sentences two share one with a
+probability of about 1 in 100,000.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from elara.clean.fields import TEXT, Texts
+from elara.clean.passages import SHARED_PARAGRAPH, Found, is_boilerplate
+
+_PARTS = 32
+_PLACE = np.dtype([("hash", np.uint64), ("row", np.int64)])
+
+
+@dataclass
+class Shared:
+    """What stands in several articles.
+
+    Args:
+        sentences: hashes of the sentences in at least as many articles as asked for, sorted.
+        paragraphs: hashes of the paragraphs of bodies in at least two articles, sorted.
+        keepers: for each of these, the first article that holds it.
+        verdicts: whether a shared sentence may go, by its hash; learned as they are met.
+    """
+
+    sentences: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    paragraphs: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    keepers: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    verdicts: dict[int, bool] = field(default_factory=dict)
+
+    def work_left(self) -> bool:
+        """Whether a passage may still have to go."""
+        return len(self.paragraphs) > 0 or any(
+            self.verdicts.get(int(h), True) for h in self.sentences
+        )
+
+    def to_remove(self, texts: Texts, found: Found, offset: int) -> Removals:
+        """Decide which passages of a batch go.
+
+        Args:
+            texts: the texts of the batch.
+            found: what `find` says about their prose.
+            offset: the number of articles in earlier batches.
+        """
+        line = found.line
+        row = texts.row[found.text]
+        again = np.flatnonzero(line)
+        again = again[_later(row[again], found.hash[again])]
+        body = line & (found.characters >= SHARED_PARAGRAPH) & (texts.field[found.text] == TEXT)
+        elsewhere = np.flatnonzero(body & _in(found.hash, self.paragraphs))
+        place = np.searchsorted(self.paragraphs, found.hash[elsewhere])
+        elsewhere = elsewhere[self.keepers[place] != row[elsewhere] + offset]
+        sentence = np.flatnonzero(~found.line & _in(found.hash, self.sentences))
+        result = Removals()
+        for i in np.setdiff1d(again, elsewhere):
+            result.repeated.setdefault(int(found.text[i]), set()).add(int(found.ordinal[i]))
+        for i in elsewhere:
+            result.shared.setdefault(int(found.text[i]), set()).add(int(found.ordinal[i]))
+        for i in sentence:
+            text, value = int(found.text[i]), int(found.hash[i])
+            words = texts.values[text].as_py().encode()[found.start[i] : found.end[i]].decode()
+            if value not in self.verdicts:
+                self.verdicts[value] = is_boilerplate(words)
+            if self.verdicts[value]:
+                result.boilerplate.setdefault(text, set()).add(words)
+        return result
+
+
+@dataclass
+class Removals:
+    """What is to go from a batch: text to numbers of lines, or to sentences."""
+
+    repeated: dict[int, set[int]] = field(default_factory=dict)
+    shared: dict[int, set[int]] = field(default_factory=dict)
+    boilerplate: dict[int, set[str]] = field(default_factory=dict)
+
+
+def _in(hashes: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    if not len(known):
+        return np.zeros(len(hashes), bool)
+    place = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    same: npt.NDArray[np.bool_] = known[place] == hashes
+    return same
+
+
+def _later(row: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Which entries repeat an earlier one with the same row and hash."""
+    order = np.lexsort((hashes, row))
+    same = (row[order][1:] == row[order][:-1]) & (hashes[order][1:] == hashes[order][:-1])
+    return np.sort(order[1:][same])
+
+
+class Counter:
+    """Counts, on disk, in how many articles each sentence and each long paragraph stands.
+
+    Args:
+        folder: an empty folder for its files.
+        repeats: in how many articles a sentence has to be found, at least 2.
+
+    Raises:
+        ValueError: `repeats` is below 2: every sentence would be boilerplate.
+    """
+
+    def __init__(self, folder: Path, repeats: int) -> None:
+        if repeats < 2:
+            raise ValueError(f"boilerplate_repeats is {repeats}; a sentence repeats from 2 on")
+        self.repeats = repeats
+        self.repeated_inside = False
+        folder.mkdir()
+        names = [(kind, part) for kind in ("sentences", "lines") for part in range(_PARTS)]
+        self._files = {name: (folder / f"{name[0]}-{name[1]}").open("w+b") for name in names}
+
+    def add(self, texts: Texts, found: Found, offset: int) -> None:
+        """Count what was found in a batch.
+
+        Args:
+            texts: the texts of the batch.
+            found: what `find` says about their prose.
+            offset: the number of articles in earlier batches.
+        """
+        row = texts.row[found.text]
+        line = found.line
+        self.repeated_inside |= bool(len(_later(row[line], found.hash[line])))
+        body = line & (found.characters >= SHARED_PARAGRAPH) & (texts.field[found.text] == TEXT)
+        for kind, chosen in (("sentences", ~line), ("lines", body)):
+            places = np.empty(int(chosen.sum()), _PLACE)
+            places["hash"], places["row"] = found.hash[chosen], row[chosen] + offset
+            order = np.lexsort((places["row"], places["hash"]))
+            places = places[order]
+            new = np.ones(len(places), bool)
+            new[1:] = places[1:] != places[:-1]
+            places = places[new]
+            cuts = np.searchsorted(places["hash"] >> np.uint64(59), np.arange(_PARTS + 1))
+            for part in range(_PARTS):
+                chunk = places[cuts[part] : cuts[part + 1]]
+                self._files[kind, part].write(
+                    (chunk["hash"] if kind == "sentences" else chunk).tobytes()
+                )
+
+    def shared(self, verdicts: dict[int, bool]) -> Shared:
+        """What stands in several articles, and whether nothing does.
+
+        Args:
+            verdicts: of earlier rounds.
+        """
+        often, twice, keepers = [], [], []
+        for (kind, _), file in self._files.items():
+            file.seek(0)
+            if kind == "sentences":
+                values, counts = np.unique(
+                    np.frombuffer(file.read(), np.uint64), return_counts=True
+                )
+                often.append(values[counts >= self.repeats])
+            else:
+                places = np.sort(np.frombuffer(file.read(), _PLACE), order=["hash", "row"])
+                values, first, counts = np.unique(
+                    places["hash"], return_index=True, return_counts=True
+                )
+                twice.append(values[counts > 1])
+                keepers.append(places["row"][first[counts > 1]])
+            file.close()
+        return Shared(
+            np.concatenate(often), np.concatenate(twice), np.concatenate(keepers), verdicts
+        )

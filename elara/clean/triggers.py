@@ -1,0 +1,175 @@
+"""Find in one pass which texts a list of rules can touch at all.
+
+A rule names its triggers: short strings of which a text holds at least one if the rule is to look
+at it. Most texts hold none, so one fast scan of the bytes spares them every regular expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+# Signs that stand for the two ends of a text inside a trigger. Unicode reserves both; in the
+# scan they are bytes that UTF-8 never uses.
+START, END = "\ufffe", "\uffff"
+_ENDS = {START.encode(): b"\xfe", END.encode(): b"\xff"}
+_FOLD = {**{c: c + 32 for c in range(65, 91)}, **dict.fromkeys(range(48, 58), 48)}
+_FOLD_TABLE = np.array([_FOLD.get(c, c) for c in range(256)], np.uint8)
+_MULTIPLIER = 2654435761  # Knuth's, for multiplicative hashing
+_MOST_BLOCKS = 64
+
+Buffers = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+
+
+def fold(text: str) -> str:
+    """Text as triggers see it: ASCII letters in lower case, every ASCII digit a 0."""
+    return text.translate(_FOLD)
+
+
+def touches(triggers: Sequence[str]) -> Callable[[str], bool]:
+    """Make the test whether a text holds one of the triggers.
+
+    Args:
+        triggers: folded strings; with none, every text is touched.
+    """
+    if not triggers:
+        return lambda text: True
+    found = re.compile("|".join(map(re.escape, triggers))).search
+    return lambda text: found(fold(f"{START}{text}{END}")) is not None
+
+
+def buffers(texts: pa.LargeStringArray) -> Buffers:
+    """The bytes of an Arrow array and where each text starts, without a copy.
+
+    Args:
+        texts: `n` texts, none of them null.
+
+    Returns:
+        The bytes (uint8) and `n` + 1 positions in them.
+    """
+    _, places, data = texts.buffers()
+    offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return np.frombuffer(data if data else b"", np.uint8), offsets
+
+
+class Triggers:
+    """The triggers of many blocks, ready to be looked for together.
+
+    Args:
+        blocks: the triggers of each block, at most 64 blocks. A block without triggers is found
+            in every text.
+
+    Raises:
+        ValueError: too many blocks.
+    """
+
+    def __init__(self, blocks: Sequence[Sequence[str]]) -> None:
+        if len(blocks) > _MOST_BLOCKS:
+            raise ValueError(f"{len(blocks)} blocks of triggers; one scan finds {_MOST_BLOCKS}")
+        masks: dict[bytes, int] = {}
+        for number, triggers in enumerate(blocks):
+            for trigger in triggers:
+                needle = trigger.encode()
+                for end, byte in _ENDS.items():
+                    needle = needle.replace(end, byte)
+                masks[needle] = masks.get(needle, 0) | 1 << number
+        always = sum(1 << n for n, triggers in enumerate(blocks) if not triggers)
+        self._tables = (_FOLD_TABLE, np.uint64(always), *_pairs(masks), *_heads(masks))
+
+    def find(self, texts: pa.LargeStringArray) -> npt.NDArray[np.uint64]:
+        """For each text a number whose bit `k` says whether a trigger of block `k` occurs.
+
+        Args:
+            texts: `n` texts, none of them null.
+        """
+        found: npt.NDArray[np.uint64] = _scan(*buffers(texts), *self._tables)
+        return found
+
+
+def _pairs(masks: dict[bytes, int]) -> tuple[Any, Any]:
+    """Two tables over all pairs of neighbouring bytes.
+
+    The first says what a pair may mean: 0 nothing, 1 a trigger of one or two bytes, 2 the second
+    and third byte of a longer one, 3 both. The second holds the blocks of the short triggers.
+    """
+    blocks = np.zeros(1 << 16, np.uint64)
+    meaning = np.zeros(1 << 16, np.uint8)
+    for needle, mask in masks.items():
+        if len(needle) == 1:
+            blocks[needle[0] :: 256] |= np.uint64(mask)
+        elif len(needle) == 2:
+            blocks[int.from_bytes(needle)] |= np.uint64(mask)
+        else:
+            meaning[int.from_bytes(needle[1:3])] = 2
+    meaning[blocks > 0] |= 1
+    return meaning, blocks
+
+
+def _heads(masks: dict[bytes, int]) -> tuple[Any, Any, Any, Any, Any]:
+    """Longer triggers: where those start whose first three bytes have the same hash."""
+    needles = [n for n in masks if len(n) > 2]
+    slots = {n: (int.from_bytes(n[:3]) * _MULTIPLIER >> 16) & 0xFFFF for n in needles}
+    needles.sort(key=lambda n: (slots[n], n))
+    first = np.searchsorted([slots[n] for n in needles], np.arange((1 << 16) + 1))
+    places = np.cumsum([0, *map(len, needles)])
+    return (
+        (np.diff(first) > 0).astype(np.uint8),
+        first.astype(np.int64),
+        np.frombuffer(b"".join(needles), np.uint8),
+        places.astype(np.int64),
+        np.array([masks[n] for n in needles], np.uint64),
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def _scan(  # type: ignore[no-untyped-def]
+    data, offsets, folded, always, meaning, short, hot, first, needles, places, masks
+):
+    result = np.empty(len(offsets) - 1, np.uint64)
+    for text in range(len(result)):
+        start, end = offsets[text], offsets[text + 1]
+        found = always
+        key = np.uint32(0xFE)
+        for position in range(start, end + 1):
+            byte = folded[data[position]] if position < end else np.uint8(0xFF)
+            key = np.uint32(key << np.uint32(8)) | np.uint32(byte)
+            pair = key & np.uint32(0xFFFF)
+            kind = meaning[pair]
+            if kind == 0:
+                continue
+            if kind & 1:
+                found |= short[pair]
+            if kind == 1:
+                continue
+            head = np.uint32(key & np.uint32(0xFFFFFF))
+            slot = np.uint32(np.uint32(head * np.uint32(2654435761)) >> np.uint32(16))
+            if not hot[slot]:
+                continue
+            for needle in range(first[slot], first[slot + 1]):
+                if masks[needle] & ~found == 0:
+                    continue
+                at, same = position - 2, True
+                for place in range(places[needle], places[needle + 1]):
+                    if at > end:
+                        same = False
+                        break
+                    if at < start:
+                        here = np.uint8(0xFE)
+                    elif at == end:
+                        here = np.uint8(0xFF)
+                    else:
+                        here = folded[data[at]]
+                    if here != needles[place]:
+                        same = False
+                        break
+                    at += 1
+                if same:
+                    found |= masks[needle]
+        result[text] = found
+    return result

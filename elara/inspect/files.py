@@ -1,0 +1,217 @@
+"""Inspect a collection that is larger than memory: three passes over its files, part by part.
+
+1. Read: every part is parsed once and laid down as Arrow, uncompressed, so that the later passes
+   can map it into memory; the medical words of the collection's headings are gathered.
+2. Measure: the compiled pass over each text. Features and MinHash keys go to disk, one narrow row
+   per article stays in memory. Matching reads one band of keys at a time, and of the texts only
+   those that were proposed as pairs.
+3. Write: the parts again, without what was removed, into one Parquet file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import polars as pl
+
+from elara.inspect.duplicates import check_threshold
+from elara.inspect.features import MEDIUM
+from elara.inspect.lexicon import tables
+from elara.inspect.matching import match
+from elara.inspect.measures import similarities
+from elara.inspect.parts import Part, measure_part, save_lexicon, selected, sets_of, store
+from elara.inspect.reading import InputError, pieces
+from elara.inspect.report import report, report_html
+from elara.inspect.selection import Selection, removals
+from elara.inspect.terms import medical_words
+from elara.inspect.text import Array
+from elara.progress import track
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_DRAFT = ".inspecting"
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def inspect_files(
+    paths: Path | Iterable[Path],
+    into: Path,
+    *,
+    minimum: float = MEDIUM,
+    threshold: float = 0.8,
+    keep_non_english: bool = False,
+) -> dict[str, Any]:
+    """Score, match and select the articles of many files, in bounded memory.
+
+    It does what `score`, `near_duplicates` and `select` do, in this order, and leaves the same
+    tables. While it works it needs free disk space of about the size of the input.
+
+    Args:
+        paths: `.jsonl` or `.parquet` files with the fields of `Article`, or a folder of `.jsonl`
+            files. Fields that a record does not have are empty; an id is needed.
+        into: folder for `articles.parquet` (kept, zstd), `removed.parquet`, `report.json` and
+            `report.html`. They appear there when all of them are finished.
+        minimum: smallest quality that is kept, in [0, 1].
+        threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
+        keep_non_english: whether records in other languages stay.
+
+    Returns:
+        The report, see `elara.inspect.report.report`.
+
+    Raises:
+        InputError: a file, a line of it or a record cannot be read; the message says which.
+        ValueError: a limit is out of range, or an id occurs twice.
+        OSError: the disk is full or the folder cannot be written. Whatever failed, what an
+            earlier run left in `into` is untouched.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        warm = pool.submit(tables, ())  # loads the kernels, which takes as long as parsing 100 MB
+        limits = Limits(minimum, threshold, keep_non_english)
+        found = inspect_parts(paths, into, limits, Threads(pool))
+        warm.result()
+    return found
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decides about a record, see `inspect_files`."""
+
+    minimum: float = MEDIUM
+    threshold: float = 0.8
+    keep_non_english: bool = False
+
+
+class Workers(Protocol):
+    """Where the parts are worked on: the one thing in which the two drivers differ."""
+
+    def each(
+        self, function: Callable[[Item], Result], items: Iterable[Item], label: str
+    ) -> Iterator[Result]:
+        """Apply a function to all items; results come in the order of the items."""
+
+    def write(self, parts: list[Part], kept: Array, folder: Path) -> str:
+        """Write the articles that are kept into a folder; returns the name of what was written."""
+
+
+class Threads:
+    """A few threads of this process. The kernels, the parser and polars let go of the GIL."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    def each(
+        self, function: Callable[[Item], Result], items: Iterable[Item], label: str
+    ) -> Iterator[Result]:
+        waiting: deque[Future[Result]] = deque()  # few items are under way at once
+        for item in track(items, label=label):
+            waiting.append(self._pool.submit(function, item))
+            if len(waiting) > THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def write(self, parts: list[Part], kept: Array, folder: Path) -> str:
+        """One Parquet file; polars compresses on all cores while parts come in."""
+        from polars.io.plugins import register_io_source
+
+        def frames(*_: object) -> Iterator[pl.DataFrame]:
+            for part in track(parts, label="write parts"):
+                yield selected(part, kept[part.first : part.first + part.rows])
+
+        schema = selected(parts[0], np.zeros(parts[0].rows, dtype=bool)).schema
+        lazy = register_io_source(frames, schema=schema)
+        path = folder / "articles.parquet"
+        lazy.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=8192)
+        return path.name
+
+
+def inspect_parts(
+    paths: Path | Iterable[Path], into: Path, limits: Limits, workers: Workers
+) -> dict[str, Any]:
+    """What `inspect_files` does, with the work on parts done by whoever is given."""
+    check_threshold(limits.threshold)
+    files = sorted(paths.glob("*.jsonl")) if isinstance(paths, Path) else list(paths)
+    draft = into / _DRAFT
+    shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
+    draft.mkdir(parents=True)
+    try:
+        parts, lexicon = _read(workers, files, draft)
+        kept, removed, found = _decide(workers, parts, lexicon, limits)
+        articles = workers.write(parts, kept, draft)
+        removed.write_parquet(draft / "removed.parquet", compression="zstd")
+        (draft / "report.html").write_text(report_html(found, {}), encoding="utf-8")
+        text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+        (draft / "report.json").write_text(text, encoding="utf-8")
+        for name in (articles, "removed.parquet", "report.html", "report.json"):
+            if (into / name).is_dir():
+                shutil.rmtree(into / name)
+            (draft / name).replace(into / name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return found
+
+
+def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part], Path]:
+    """Lay down the parts, and beside them the lexicon."""
+    import pyarrow as pa
+
+    jobs = ((p, draft / f"{number:06d}") for number, p in enumerate(pieces(files)))
+    parts: list[Part] = []
+    headings: set[str] = set()
+    rows = 0
+    for stored, found in workers.each(store, jobs, "read parts"):
+        for path, count in stored:
+            parts.append(Part(path, rows, count))
+            rows += count
+        headings |= found
+    if not rows:
+        raise InputError("there is no article to inspect: name .jsonl or .parquet files with some")
+    pa.default_memory_pool().release_unused()  # what the parser needed
+    mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
+    return parts, save_lexicon(tables(medical_words(mesh)), draft)
+
+
+def _decide(
+    workers: Workers, parts: list[Part], lexicon: Path, limits: Limits
+) -> tuple[Array, pl.DataFrame, dict[str, Any]]:
+    """Whether each row is kept, what is removed and why, and the report."""
+    measured = workers.each(partial(measure_part, lexicon=lexicon), parts, "measure parts")
+    records = pl.concat(measured)
+    similar = _similar(workers, parts, lexicon, records["words"].to_numpy())
+    clusters = match(records, lambda band: _band(parts, band), similar, limits.threshold)
+    records = records.select("id", "row", "source", "quality", "bucket", "flags")
+    removed = removals(records, clusters, limits.minimum, limits.keep_non_english)
+    stays = ~records["id"].is_in(removed["id"].implode())
+    selection = Selection(records.select("row").filter(stays), removed)
+    return stays.to_numpy(), removed, report(records, clusters, selection)
+
+
+def _band(parts: list[Part], band: int) -> Array:
+    return np.concatenate([part.band(band) for part in parts])
+
+
+def _similar(
+    workers: Workers, parts: list[Part], lexicon: Path, words: Array
+) -> Callable[[Array, Array], Array]:
+    """The function that compares pairs of rows; it reads their texts from the parts."""
+    ends = np.array([part.first + part.rows for part in parts])
+
+    def sets(rows: Array) -> tuple[Array, Array]:
+        by_part = zip(parts, np.split(rows, np.searchsorted(rows, ends[:-1])), strict=True)
+        work = partial(sets_of, lexicon=lexicon)
+        found = list(workers.each(work, by_part, "compare texts"))
+        lengths = np.concatenate([np.diff(starts) for starts, _ in found])
+        return np.concatenate([[0], np.cumsum(lengths)]), np.concatenate([s for _, s in found])
+
+    return lambda left, right: similarities(left, right, words, sets)

@@ -1,0 +1,74 @@
+"""What words are known as, in the form that the compiled pass looks them up in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from elara.inspect.terms import SUFFIXES
+from elara.inspect.text import LETTER, Array, characters
+
+# What a word is known as; a word can be both.
+MEDICAL, ENGLISH = 1, 2
+
+_FUNCTION_WORDS = """
+    the of and in to was with were for is that by are from this at be which than we has have
+    been or may not these had its it you your can who their more as an
+"""
+
+ENGLISH_WORDS = frozenset(_FUNCTION_WORDS.split())
+
+Tables = tuple[Array, Array, Array, Array, Array, Array]
+
+
+def tables(vocabulary: Iterable[str]) -> Tables:
+    """The tables that `elara.inspect.kernels` reads.
+
+    Args:
+        vocabulary: lower-cased medical words, see `elara.inspect.terms.medical_words`.
+
+    Returns:
+        Kinds and lower-case forms of characters; for each byte the lower-case form of a letter or
+        digit of ASCII, else 0; a hash table of known words (u64 hashes, 0 for
+        a free place) and what each is known as (u8); the medical endings as a tree that is read
+        from the last letter on (i16, a row per node, a column per letter: next node, -1 at the
+        end of an ending, 0 for none).
+    """
+    kinds, lower = characters()
+    ascii_words = np.where(kinds[:256] >= LETTER, lower[:256], 0)
+    ascii_words[128:] = 0
+    known, known_as = _known(dict.fromkeys(vocabulary, MEDICAL))
+    return kinds, lower, ascii_words.astype(np.uint8), known, known_as, _endings()
+
+
+def _known(medical: dict[str, int]) -> tuple[Array, Array]:
+    from elara.inspect.compiled import word_hash
+
+    meaning = medical | {w: ENGLISH | medical.get(w, 0) for w in ENGLISH_WORDS}
+    room = 1 << (4 * len(meaning)).bit_length()
+    known, known_as = np.zeros(room, dtype=np.uint64), np.zeros(room, dtype=np.uint8)
+    for word, flags in sorted(meaning.items()):
+        hashed = np.uint64(word_hash(np.array([ord(c) for c in word], dtype=np.int64)))
+        slot = int(hashed) & (room - 1)
+        while known[slot] not in (0, hashed):
+            slot = (slot + 1) & (room - 1)
+        known[slot], known_as[slot] = hashed, known_as[slot] | flags
+    return known, known_as
+
+
+def _endings() -> Array:
+    nodes = [[0] * 26]
+    for ending in SUFFIXES.split("|"):
+        node = 0
+        for letter in reversed(ending[1:]):
+            column = ord(letter) - ord("a")
+            if nodes[node][column] == 0:
+                nodes.append([0] * 26)
+                nodes[node][column] = len(nodes) - 1
+            node = nodes[node][column]
+            if node < 0:  # a shorter ending says it already
+                break
+        else:
+            nodes[node][ord(ending[0]) - ord("a")] = -1
+    return np.array(nodes, dtype=np.int16)

@@ -1,0 +1,82 @@
+"""Cleaning a file in batches: the same as text by text, in bounded memory, with clear errors."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from elara.clean import Rule, clean_file
+from elara.records import Article, frame
+from elara.workspace import WorkspaceError
+
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "clean.py"
+_found: Any = importlib.util.spec_from_file_location("clean_benchmark", BENCHMARK)
+benchmark: Any = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(benchmark)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "articles.parquet"
+    benchmark.build(path, 2500, seed=3)  # more than one batch
+    return path
+
+
+def test_batches_leave_what_text_by_text_leaves(corpus: Path, tmp_path: Path) -> None:
+    done = clean_file(corpus, tmp_path / "ours", keep_phi=True)
+    benchmark.run_plain(corpus, tmp_path / "plain")
+    assert benchmark.differences(tmp_path / "ours", tmp_path / "plain") == []
+    rules = set(done.effects["rule"])
+    assert {"encoding", "boilerplate", "shared_paragraphs", "repeated_paragraphs"} <= rules
+
+
+def test_the_same_input_gives_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        clean_file(corpus, tmp_path / name)
+    files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.parquet"))
+    assert len(files) > 8
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_what_was_planted_about_patients_does_not_pass(corpus: Path, tmp_path: Path) -> None:
+    done = clean_file(corpus, tmp_path / "clean")
+    assert done.counts["dropped"] > 0
+    assert set(done.dropped["reason"]) == {"may_identify_a_patient", "empty_after_cleaning"} or set(
+        done.dropped["reason"]
+    ) == {"may_identify_a_patient"}
+    assert done.counts["articles"] + done.counts["dropped"] == 2500
+    assert not done.articles["phi"].any()
+    assert not done.articles["abstract"].str.contains("Moyo").any()
+    assert set(done.dropped["id"]) <= set(done.phi["id"])
+
+
+@pytest.mark.parametrize("content", [b"no table", b""], ids=["text", "empty"])
+def test_a_file_that_is_no_table_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "articles.parquet"
+    path.write_bytes(content)
+    with pytest.raises(WorkspaceError, match=r"articles\.parquet cannot be read as a table"):
+        clean_file(path, tmp_path / "clean")
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "articles.parquet"
+    pl.DataFrame({"id": ["a"], "title": ["T"], "body": [[""]]}).write_parquet(path)
+    with pytest.raises(WorkspaceError, match="no column abstract"):
+        clean_file(path, tmp_path / "clean")
+
+
+def test_an_interrupted_run_leaves_no_articles(tmp_path: Path) -> None:
+    def interrupt(text: str) -> str:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "articles.parquet"
+    frame([Article(id="s:1", source="s", title="T")], Article).write_parquet(path)
+    with pytest.raises(KeyboardInterrupt):
+        clean_file(path, tmp_path / "clean", rules=[Rule("stop", "Why.", "", "", interrupt)])
+    assert not (tmp_path / "clean" / "articles.parquet").exists()
+    assert not list((tmp_path / "clean").glob(".work-*"))
