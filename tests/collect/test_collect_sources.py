@@ -337,7 +337,7 @@ def test_an_address_that_is_none_does_not_stop_a_page() -> None:
 
 
 def test_pages_of_others_and_empty_pages_are_named_skips() -> None:
-    assert "neither" in page("notcdc.gov")[0].reason
+    assert "not from the CDC" in page("notcdc.gov")[0].reason
     (found,) = webpage.parse([b"<html></html>"])
     assert (found.status, bool(found.reason)) == ("skipped", True)
 
