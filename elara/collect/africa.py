@@ -100,9 +100,14 @@ def spellings() -> tuple[str, ...]:
 
 
 @cache
-def load_africa() -> dict[str, Any]:
-    """The content of `africa.yaml`: `countries` and `batches`."""
-    text = (Path(__file__).parent / "africa.yaml").read_text(encoding="utf-8")
+def load_yaml(name: str) -> dict[str, Any]:
+    """The content of a list that this room keeps as data.
+
+    Args:
+        name: `africa.yaml` (`countries` and `batches`) or `topics.yaml` (`specialties`, `regions`
+            and `topics`).
+    """
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
     return content
 
@@ -121,7 +126,7 @@ def load_countries() -> tuple[Country, ...]:
             row.get("ambiguous", False),
             tuple(row.get("unlike", ())),
         )
-        for row in load_africa()["countries"]
+        for row in load_yaml("africa.yaml")["countries"]
     )
 
 

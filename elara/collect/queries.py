@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from elara.collect.africa import load_africa, load_countries, plain
-from elara.collect.topics import load_file, load_topics
+from elara.collect.africa import load_countries, load_yaml, plain
+from elara.collect.topics import load_topics
 
 LONGEST = 4000  # characters; a longer query belongs in a POST and is hard to read besides
 
@@ -90,14 +90,14 @@ class _SyntaxError(ValueError):
 @cache
 def load_searches() -> tuple[Search, ...]:
     """The 108 topics, in the order of `topics.yaml`."""
-    return tuple(Search(**row) for row in load_file()["topics"])
+    return tuple(Search(**row) for row in load_yaml("topics.yaml")["topics"])
 
 
 @cache
 def african_batches() -> tuple[Batch, ...]:
     """The batches of African health, in the order of `africa.yaml`, ready to be sent."""
     found = []
-    for row in load_africa()["batches"]:
+    for row in load_yaml("africa.yaml")["batches"]:
         query = row["query"].replace("{africa}", _africa())
         found.append(Batch(row["id"], row["name"], query, f"SRC:MED AND ({europepmc(query)})"))
     return tuple(found)

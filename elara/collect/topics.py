@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
-import yaml
 
-from elara.collect.africa import countries
+from elara.collect.africa import countries, load_yaml
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 _WORD = re.compile(r"[^\W_]+")
@@ -68,21 +66,13 @@ class Topics:
 
 
 @cache
-def load_file() -> dict[str, Any]:
-    """The content of `topics.yaml`: `specialties`, `regions` and `topics`."""
-    text = (Path(__file__).parent / "topics.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
-    return content
-
-
-@cache
 def load_topics(part: str = "specialties") -> Topics:
     """Read a list of labels and their terms.
 
     Args:
         part: `specialties`, or `regions` for the continent of Africa and its parts.
     """
-    listed: dict[str, list[str]] = load_file()[part]
+    listed: dict[str, list[str]] = load_yaml("topics.yaml")[part]
     terms: dict[tuple[str, ...], list[str]] = {}
     for label, words in listed.items():
         for term in dict.fromkeys([*words, label]):

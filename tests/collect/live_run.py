@@ -10,6 +10,7 @@ from pathlib import Path
 
 from elara.collect.live.entrez import Entrez, Query
 from elara.collect.live.harvest import Source, harvest
+from elara.collect.live.store import payload_table
 
 CONTACT = "name@example.org"
 UNTIL = "2026-11-23"
@@ -39,6 +40,11 @@ def full_texts(url: str) -> Entrez:
         "pmc", [Query("malaria", "malaria")], CONTACT, UNTIL, database="pmc",
         base_url=f"{url}/eutils", per_second=0, page=5,
     )  # fmt: skip
+
+
+def ids(folder: Path) -> list[str]:
+    """The ids of all stored records, sorted; twice fetched ones stand there twice."""
+    return sorted(payload_table(folder)["ids"].explode().drop_nulls())
 
 
 if __name__ == "__main__":

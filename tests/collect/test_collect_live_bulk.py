@@ -16,11 +16,6 @@ from elara.collect.mirror import Faults, Mirror
 CONTACT = live_run.CONTACT
 
 
-@pytest.fixture
-def sample(project: Path) -> Path:
-    return project / "elara" / "sample"
-
-
 def files(mirror: Mirror, **options: object) -> PubmedFiles:
     return PubmedFiles(base_url=f"{mirror.url}/pubmed", per_second=0, **options)  # type: ignore[arg-type]
 

@@ -14,11 +14,6 @@ from elara.collect.mirror import Faults, Mirror
 CONTACT = "name@example.org"
 
 
-@pytest.fixture
-def sample(project: Path) -> Path:
-    return project / "elara" / "sample"
-
-
 def most_in_a_second(times: list[float]) -> int:
     """The largest number of moments within any sliding second."""
     return max(sum(start <= t < start + 1.0 for t in times) for start in times)

@@ -11,19 +11,9 @@ import pytest
 from elara.collect.live import entrez
 from elara.collect.live.entrez import Entrez, Query, topic_hits
 from elara.collect.live.harvest import HarvestIncomplete, harvest
-from elara.collect.live.store import payload_table
 from elara.collect.mirror import Mirror
 
 CONTACT = live_run.CONTACT
-
-
-@pytest.fixture
-def sample(project: Path) -> Path:
-    return project / "elara" / "sample"
-
-
-def ids(folder: Path) -> list[str]:
-    return sorted(payload_table(folder)["ids"].explode().drop_nulls())
 
 
 def searches(mirror: Mirror) -> list[dict[str, str]]:
@@ -40,7 +30,7 @@ def test_a_search_with_more_than_one_answer_holds_is_sliced_by_date(
         )  # fmt: skip
         harvest([source], tmp_path, CONTACT)
     assert len(searches(mirror)) > 1
-    assert len(ids(tmp_path)) == len(set(ids(tmp_path))) == 12_000
+    assert len(live_run.ids(tmp_path)) == len(set(live_run.ids(tmp_path))) == 12_000
     assert topic_hits(tmp_path).height >= 12_000
 
 
@@ -51,7 +41,7 @@ def test_a_day_with_too_many_records_is_named_and_its_first_ones_are_kept(
     with Mirror(sample, copies=3) as mirror:
         with pytest.raises(HarvestIncomplete, match="make the query narrower"):
             harvest([live_run.pubmed(mirror.url, ("asthma",))], tmp_path, CONTACT)
-        assert ids(tmp_path)
+        assert live_run.ids(tmp_path)
 
 
 def test_records_of_several_searches_are_fetched_once(sample: Path, tmp_path: Path) -> None:
@@ -61,7 +51,7 @@ def test_records_of_several_searches_are_fetched_once(sample: Path, tmp_path: Pa
     hits = topic_hits(tmp_path)
     assert hits["topic"].n_unique() == 5
     assert hits.height > hits["native_id"].n_unique()
-    assert ids(tmp_path) == sorted(hits["native_id"].unique())
+    assert live_run.ids(tmp_path) == sorted(hits["native_id"].unique())
 
 
 def test_the_most_relevant_records_are_taken_where_there_is_a_limit(
@@ -70,20 +60,20 @@ def test_the_most_relevant_records_are_taken_where_there_is_a_limit(
     with Mirror(sample, copies=3) as mirror:
         harvest([live_run.pubmed(mirror.url, ("asthma",), most=7)], tmp_path, CONTACT)
         assert searches(mirror)[0]["sort"] == "relevance"
-        assert len(ids(tmp_path)) == 7
+        assert len(live_run.ids(tmp_path)) == 7
         harvest([live_run.pubmed(mirror.url, ("asthma",), most=20)], tmp_path, CONTACT)
     fetched = [r.parameters["retmax"] for r in mirror.log if r.path == "efetch.fcgi"]
-    assert len(ids(tmp_path)) == len(set(ids(tmp_path))) == 20
+    assert len(live_run.ids(tmp_path)) == len(set(live_run.ids(tmp_path))) == 20
     assert len(fetched) == 2  # what the first run had was not fetched again
 
 
 def test_a_later_day_adds_what_came_in_between(sample: Path, tmp_path: Path) -> None:
     with Mirror(sample, copies=3) as mirror:
         harvest([live_run.pubmed(mirror.url, until="2022-06-30")], tmp_path, CONTACT)
-        early = ids(tmp_path)
+        early = live_run.ids(tmp_path)
         harvest([live_run.pubmed(mirror.url)], tmp_path, CONTACT)
-    assert 0 < len(early) < len(ids(tmp_path)) == len(set(ids(tmp_path)))
-    assert set(early) <= set(ids(tmp_path))
+    assert 0 < len(early) < len(live_run.ids(tmp_path)) == len(set(live_run.ids(tmp_path)))
+    assert set(early) <= set(live_run.ids(tmp_path))
 
 
 def test_a_history_that_expires_is_posted_again(sample: Path, tmp_path: Path) -> None:
@@ -91,11 +81,11 @@ def test_a_history_that_expires_is_posted_again(sample: Path, tmp_path: Path) ->
         harvest([live_run.pubmed(mirror.url, ("asthma",), page=10)], tmp_path, CONTACT)
     calls = Counter(request.path for request in mirror.log)
     assert calls["epost.fcgi"] > 1
-    assert ids(tmp_path) == sorted(topic_hits(tmp_path)["native_id"])
+    assert live_run.ids(tmp_path) == sorted(topic_hits(tmp_path)["native_id"])
 
 
 def test_full_texts_come_from_pmc(sample: Path, tmp_path: Path) -> None:
     with Mirror(sample) as mirror:
         harvest([live_run.full_texts(mirror.url)], tmp_path, CONTACT)
-    assert ids(tmp_path) == sorted(topic_hits(tmp_path, "pmc")["native_id"])
+    assert live_run.ids(tmp_path) == sorted(topic_hits(tmp_path, "pmc")["native_id"])
     assert {r.parameters["db"] for r in mirror.log} == {"pmc"}

@@ -13,9 +13,9 @@ from live_stub import Stub
 
 from elara.collect import europepmc, pubmed, read_folder
 from elara.collect.live.entrez import Query
-from elara.collect.live.europepmc import EuropePmc, search_hits
+from elara.collect.live.europepmc import EuropePmc
 from elara.collect.live.harvest import Harvest, HarvestIncomplete, harvest
-from elara.collect.live.store import Store
+from elara.collect.live.store import Store, payload_table
 from elara.collect.merge import merge
 from elara.collect.mirror import Faults, Mirror
 from elara.collect.recognise import recognise
@@ -168,9 +168,15 @@ def run(stub: Stub, folder: Path, until: str = "2026-11-22", most: int = 0) -> H
     return harvest([source], folder, CONTACT, patience=5.0, longest_pause=0.01)
 
 
+def found_by(folder: Path) -> pl.DataFrame:
+    """Which records each search found: columns topic and ids."""
+    topic = pl.col("step").str.split("/").list.get(1).alias("topic")
+    kept = payload_table(folder).select(topic, "ids").explode("ids").drop_nulls()
+    return kept.unique(maintain_order=True)
+
+
 def hits(done: Harvest) -> dict[str, int]:
-    table = search_hits(Store(done.root, "europepmc")).group_by("topic").agg(pl.len())
-    return dict(table.iter_rows())
+    return dict(found_by(done.root).group_by("topic").len().iter_rows())
 
 
 def test_every_page_of_every_search_is_fetched_once(tmp_path: Path) -> None:
@@ -238,6 +244,6 @@ def test_a_troubled_service_gives_the_same_records_as_a_sound_one(
             )  # fmt: skip
             done = harvest([source], tmp_path / name, CONTACT, longest_pause=0.05)
         assert bool(done.retries) == bool(rate)
-        found[name] = search_hits(Store(tmp_path / name, "europepmc")).rows()
+        found[name] = found_by(tmp_path / name).rows()
     assert found["troubled"] == found["sound"]
     assert len(found["sound"]) > 100

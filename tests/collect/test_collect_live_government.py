@@ -18,11 +18,6 @@ CONTACT = live_run.CONTACT
 NAMES = ("medlineplus", "cdc", "who")
 
 
-@pytest.fixture
-def sample(project: Path) -> Path:
-    return project / "elara" / "sample"
-
-
 def mirrored(mirror: Mirror, **changes: object) -> list[Site]:
     """The first three known sites on a mirror."""
     return [

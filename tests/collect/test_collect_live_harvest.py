@@ -19,15 +19,6 @@ from elara.workspace import WorkspaceError
 CONTACT = live_run.CONTACT
 
 
-@pytest.fixture
-def sample(project: Path) -> Path:
-    return project / "elara" / "sample"
-
-
-def ids(folder: Path) -> list[str]:
-    return sorted(payload_table(folder)["ids"].explode().drop_nulls())
-
-
 def test_faults_change_nothing_but_the_number_of_requests(sample: Path, tmp_path: Path) -> None:
     quiet, stormy = tmp_path / "quiet", tmp_path / "stormy"
     with Mirror(sample) as mirror:
@@ -36,8 +27,8 @@ def test_faults_change_nothing_but_the_number_of_requests(sample: Path, tmp_path
     with Mirror(sample, faults) as mirror:
         done = harvest([live_run.pubmed(mirror.url)], stormy, CONTACT, longest_pause=0.05)
     assert done.retries > 0
-    assert ids(stormy) == ids(quiet)
-    assert len(ids(quiet)) == len(set(ids(quiet))) > 40
+    assert live_run.ids(stormy) == live_run.ids(quiet)
+    assert len(live_run.ids(quiet)) == len(set(live_run.ids(quiet))) > 40
 
 
 def test_a_second_run_asks_for_nothing(sample: Path, tmp_path: Path) -> None:
@@ -60,7 +51,7 @@ def test_parsing_the_payloads_again_gives_the_same_bytes(sample: Path, tmp_path:
     tables = []
     for folder in ("here", "there"):
         collection = collect.collect_folder(tmp_path / folder, into=tmp_path / f"{folder}-tables")
-        assert collection.articles.collect().height == len(ids(tmp_path / "here"))
+        assert collection.articles.collect().height == len(live_run.ids(tmp_path / "here"))
         tables.append((tmp_path / f"{folder}-tables" / "articles.parquet").read_bytes())
     assert tables[0] == tables[1]
 
@@ -68,13 +59,13 @@ def test_parsing_the_payloads_again_gives_the_same_bytes(sample: Path, tmp_path:
 def test_a_lost_or_shortened_payload_is_fetched_again(sample: Path, tmp_path: Path) -> None:
     with Mirror(sample) as mirror:
         harvest([live_run.pubmed(mirror.url)], tmp_path, CONTACT)
-        before = ids(tmp_path)
+        before = live_run.ids(tmp_path)
         pages = sorted((tmp_path / "pubmed").glob("*.xml.gz"))
         pages[-1].unlink()
         pages[-2].write_bytes(b"short")
         assert len(damaged_payloads(tmp_path)) == 2
         harvest([live_run.pubmed(mirror.url)], tmp_path, CONTACT)
-    assert ids(tmp_path) == before
+    assert live_run.ids(tmp_path) == before
 
 
 def test_a_journal_cut_in_the_middle_of_a_line_loses_that_line_alone(
@@ -82,12 +73,12 @@ def test_a_journal_cut_in_the_middle_of_a_line_loses_that_line_alone(
 ) -> None:
     with Mirror(sample) as mirror:
         harvest([live_run.pubmed(mirror.url)], tmp_path, CONTACT)
-        before = ids(tmp_path)
+        before = live_run.ids(tmp_path)
         journal = tmp_path / "pubmed" / JOURNAL
         journal.write_bytes(journal.read_bytes()[:-30])
         done = harvest([live_run.pubmed(mirror.url)], tmp_path, CONTACT)
     assert done.downloaded["pubmed"] == 1
-    assert ids(tmp_path) == before
+    assert live_run.ids(tmp_path) == before
 
 
 def test_a_damaged_journal_is_named_with_its_line(sample: Path, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import httpx
@@ -22,6 +21,8 @@ import elara
 
 # A retry is counted in the harvest's report; a log line for each would bury everything else.
 logging.getLogger("stamina").setLevel(logging.ERROR)
+# httpx logs every address, and an address may hold a key.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _CONNECT_SECONDS = 15.0
 _SILENCE_SECONDS = 60.0  # without a byte: the connection is dead
@@ -149,12 +150,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._http.close()
 
     def limit(self, url: str, per_second: int) -> None:

@@ -12,12 +12,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import polars as pl
-
 from elara.collect.live.client import FetchError, Request
 from elara.collect.live.entrez import Query
 from elara.collect.live.harvest import Fetch
-from elara.collect.live.store import Store
 
 BASE_URL = "https://www.ebi.ac.uk/europepmc/webservices/rest"
 _FIRST_DAY = datetime.date(1800, 1, 1)
@@ -128,22 +125,3 @@ def _wrong(body: bytes) -> str:
 def _ids(body: bytes) -> list[str]:
     results = json.loads(body)["resultList"]["result"]
     return [f"{r.get('source', '')}:{r.get('id', '')}" for r in results]
-
-
-def search_hits(store: Store) -> pl.DataFrame:
-    """Which records the searches of a source found.
-
-    Args:
-        store: the payloads of a `EuropePmc` source.
-
-    Returns:
-        Columns topic (`Query.name`) and native_id (`MED:31452104`), one row per pair.
-    """
-    pairs = dict.fromkeys(
-        (step.split("/")[1], native_id)
-        for step, payload in store.steps.items()
-        for native_id in payload.ids
-    )
-    return pl.DataFrame(
-        list(pairs), schema={"topic": pl.String, "native_id": pl.String}, orient="row"
-    )

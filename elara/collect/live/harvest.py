@@ -149,14 +149,12 @@ class Harvest:
         payloads: one row per `Payload`, of this run and all before it.
         downloaded: source to how many answers this run fetched from the network.
         retries: how many requests had to be repeated.
-        failures: what could not be fetched, one line each.
     """
 
     root: Path
     payloads: pl.DataFrame
     downloaded: dict[str, int] = field(default_factory=dict)
     retries: int = 0
-    failures: list[str] = field(default_factory=list)
 
     def per_source(self) -> pl.DataFrame:
         """One row per source: answers kept, of which fetched in this run, records and bytes."""
@@ -217,14 +215,13 @@ def harvest(
             payload_table(root),
             {run.source.name: run.fetch.downloaded for run in runs},
             client.retries,
-            [line for run in runs for line in run.fetch.failures],
         )
     finally:
         held.release()
-    if done.failures:
-        lines = "\n".join(done.failures[:20])
+    if failures := [line for run in runs for line in run.fetch.failures]:
+        lines = "\n".join(failures[:20])
         raise HarvestIncomplete(
-            f"{len(done.failures)} steps could not be fetched; everything else is kept in "
+            f"{len(failures)} steps could not be fetched; everything else is kept in "
             f"{root}, and running again asks for these alone:\n{lines}"
         )
     return done

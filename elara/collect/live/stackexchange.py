@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,9 +19,6 @@ from typing import Any
 
 from elara.collect.live.client import FetchError, Request
 from elara.collect.live.harvest import Fetch
-
-# The key is part of the address, and httpx writes every address into the log.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 BASE_URL = "https://api.stackexchange.com/2.3"
 _PAGE = 100  # questions per request, the most that the API gives
