@@ -26,6 +26,7 @@ from elara.workspace import Workspace
 _SUFFIXES = (".md", ".ipynb")
 # A page with fewer words than this below its title is empty.
 _LEAST_WORDS = 20
+_NO_ICON = '<link rel="icon" href="data:," />\n'
 
 
 class BookError(RuntimeError):
@@ -140,6 +141,20 @@ def run_sphinx(project: Path, build: Path) -> None:
         raise BookError("jupyter-book reported the problems above.")
 
 
+def without_icon(start: Path) -> None:
+    """Give the start page, which only sends the reader on, an empty icon.
+
+    Jupyter Book writes it without any; a browser then asks the server for `/favicon.ico`, which is
+    not there.
+
+    Args:
+        start: the built `index.html`.
+    """
+    text = start.read_text(encoding="utf-8")
+    if _NO_ICON not in text:
+        start.write_text(_NO_ICON + text, encoding="utf-8")
+
+
 def check(html: Path, named: list[str]) -> None:
     """Make sure that every page was built and says something; remove pages of earlier builds.
 
@@ -184,6 +199,7 @@ def build(project: Path, workspace: Path) -> Path:
     named = pages(project)
     stage(project, workspace, folder / "source")
     run_sphinx(project, folder)
+    without_icon(folder / "html" / "index.html")
     check(folder / "html", named)
     return folder / "html" / "index.html"
 

@@ -18,6 +18,7 @@ SectionKind = Literal["text", "question", "answer"]
 Origin = Literal["curated", "grounded", "qa"]
 Split = Literal["train", "validation", "test"]
 Status = Literal["article", "skipped", "error"]
+Opinion = Literal["pair", "desirable", "undesirable"]
 Record = TypeVar("Record")
 
 
@@ -189,6 +190,31 @@ class Example:
     licence: str
     redistributable: bool
     split: Split = "train"
+
+
+@dataclass(slots=True, kw_only=True)
+class Preference:
+    """What a reader thought of an answer: better than another one, or good or bad by itself.
+
+    Args:
+        id: unique and stable.
+        prompt: the turns before the answer, the last one from the user.
+        chosen: the better answer; where one answer was judged by itself, that answer.
+        rejected: the worse answer; "" where one answer was judged by itself.
+        label: `pair`, or `desirable` or `undesirable` for one answer judged by itself.
+        source: who or what judged, without personal data, e.g. `reader` or `synthetic`.
+        adapter: the adapter that wrote the answers: its name or hash, or "".
+        created_at: when it was judged, ISO 8601 in UTC, or "".
+    """
+
+    id: str
+    prompt: list[Message]
+    chosen: str
+    rejected: str = ""
+    label: Opinion = "pair"
+    source: str = ""
+    adapter: str = ""
+    created_at: str = ""
 
 
 _PART = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (.*)$")

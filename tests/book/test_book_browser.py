@@ -135,6 +135,8 @@ def figures(page: Page, selector: str) -> int:
 
 
 def test_the_introduction(visit: Visit, book: Path) -> None:
+    # Else the browser asks for /favicon.ico, sometimes, and the console tells of a missing file.
+    assert 'rel="icon"' in (book / "html" / "index.html").read_text()
     visit.page.goto("/index.html")
     visit.page.wait_for_url("**/book/intro.html", wait_until="networkidle")
     assert "Elara" in visit.page.title()
