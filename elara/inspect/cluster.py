@@ -97,4 +97,4 @@ def _write(folder: Path, job: tuple[Part, Array]) -> None:
     part, kept = job
     articles = selected(part, kept)
     path = folder / f"{part.path.stem}.parquet"
-    articles.write_parquet(path, compression="zstd", compression_level=1)
+    articles.write_parquet(path, compression="snappy", statistics=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from elara.inspect.lexicon import tables
-from elara.inspect.matching import Clusters, match, narrow
+from elara.inspect.matching import Clusters, identities, match, narrow
 from elara.inspect.measures import TEXT_COLUMNS, WORDS, measure_frame, similarities, texts_of
 from elara.inspect.text import Array
 
@@ -66,4 +66,5 @@ def _match(scored: pl.DataFrame, threshold: float, near: bool) -> Clusters:
         return similarities(left, right, words, lambda rows: shingle_sets(texts, lexicon, rows))
 
     bands = found.keys.__getitem__ if near else None
-    return match(narrow(scored, found), bands, similar, threshold)
+    hashes = identities(scored, found).__getitem__
+    return match(narrow(scored, found), hashes, bands, similar, threshold)

@@ -10,12 +10,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +62,7 @@ def inspect_files(
     Args:
         paths: `.jsonl` or `.parquet` files with the fields of `Article`, or a folder of `.jsonl`
             files. Fields that a record does not have are empty; an id is needed.
-        into: folder for `articles.parquet` (kept, zstd), `removed.parquet`, `report.json` and
+        into: folder for `articles.parquet` (kept), `removed.parquet`, `report.json` and
             `report.html`. They appear there when all of them are finished.
         minimum: smallest quality that is kept, in [0, 1].
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
@@ -76,7 +78,7 @@ def inspect_files(
             earlier run left in `into` is untouched.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        warm = pool.submit(tables, ())  # loads the kernels, which takes as long as parsing 100 MB
+        warm = pool.submit(tables, ())  # loads the kernels; the first time it compiles them
         limits = Limits(minimum, threshold, keep_non_english)
         found = inspect_parts(paths, into, limits, Threads(pool))
         warm.result()
@@ -132,7 +134,7 @@ class Threads:
         schema = selected(parts[0], np.zeros(parts[0].rows, dtype=bool)).schema
         lazy = register_io_source(frames, schema=schema)
         path = folder / "articles.parquet"
-        lazy.sink_parquet(path, compression="zstd", compression_level=1, row_group_size=8192)
+        lazy.sink_parquet(path, compression="snappy", statistics=False, row_group_size=8192)
         return path.name
 
 
@@ -148,6 +150,7 @@ def inspect_parts(
     try:
         parts, lexicon = _read(workers, files, draft)
         kept, removed, found = _decide(workers, parts, lexicon, limits)
+        _give_back()
         articles = workers.write(parts, kept, draft)
         removed.write_parquet(draft / "removed.parquet", compression="zstd")
         (draft / "report.html").write_text(report_html(found, {}), encoding="utf-8")
@@ -164,8 +167,6 @@ def inspect_parts(
 
 def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part], Path]:
     """Lay down the parts, and beside them the lexicon."""
-    import pyarrow as pa
-
     jobs = ((p, draft / f"{number:06d}") for number, p in enumerate(pieces(files)))
     parts: list[Part] = []
     headings: set[str] = set()
@@ -177,7 +178,7 @@ def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part],
         headings |= found
     if not rows:
         raise InputError("there is no article to inspect: name .jsonl or .parquet files with some")
-    pa.default_memory_pool().release_unused()  # what the parser needed
+    _give_back()
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
     return parts, save_lexicon(tables(medical_words(mesh)), draft)
 
@@ -188,17 +189,38 @@ def _decide(
     """Whether each row is kept, what is removed and why, and the report."""
     measured = workers.each(partial(measure_part, lexicon=lexicon), parts, "measure parts")
     records = pl.concat(measured)
+    _give_back()
     similar = _similar(workers, parts, lexicon, records["words"].to_numpy())
-    clusters = match(records, lambda band: _band(parts, band), similar, limits.threshold)
-    records = records.select("id", "row", "source", "quality", "bucket", "flags")
+    clusters = match(
+        records,
+        lambda number: _column(parts, partial(Part.hashes, number=number), np.uint64),
+        lambda band: _column(parts, partial(Part.band, band=band), np.uint32),
+        similar,
+        limits.threshold,
+    )
+    _give_back()
+    records = records.select("id", "source", "quality", "bucket", "flags")
     removed = removals(records, clusters, limits.minimum, limits.keep_non_english)
     stays = ~records["id"].is_in(removed["id"].implode())
-    selection = Selection(records.select("row").filter(stays), removed)
+    selection = Selection(records.select("quality").filter(stays), removed)
     return stays.to_numpy(), removed, report(records, clusters, selection)
 
 
-def _band(parts: list[Part], band: int) -> Array:
-    return np.concatenate([part.band(band) for part in parts])
+def _column(parts: list[Part], read: Callable[[Part], Array], dtype: type) -> Array:
+    """One value per article of the collection, read part by part."""
+    found: Array = np.empty(parts[-1].first + parts[-1].rows, dtype=dtype)
+    for part in parts:
+        found[part.first : part.first + part.rows] = read(part)
+    return found
+
+
+def _give_back() -> None:
+    """Return memory that is free to the system: a pass needs other pieces than the one before."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    with suppress(AttributeError):  # a system whose allocator has no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _similar(
@@ -208,6 +230,7 @@ def _similar(
     ends = np.array([part.first + part.rows for part in parts])
 
     def sets(rows: Array) -> tuple[Array, Array]:
+        _give_back()
         by_part = zip(parts, np.split(rows, np.searchsorted(rows, ends[:-1])), strict=True)
         work = partial(sets_of, lexicon=lexicon)
         found = list(workers.each(work, by_part, "compare texts"))

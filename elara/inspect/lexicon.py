@@ -11,6 +11,7 @@ from elara.inspect.text import LETTER, Array, characters
 
 # What a word is known as; a word can be both.
 MEDICAL, ENGLISH = 1, 2
+LETTERS = 26
 
 _FUNCTION_WORDS = """
     the of and in to was with were for is that by are from this at be which than we has have
@@ -32,7 +33,7 @@ def tables(vocabulary: Iterable[str]) -> Tables:
         Kinds and lower-case forms of characters; for each byte the lower-case form of a letter or
         digit of ASCII, else 0; a hash table of known words (u64 hashes, 0 for
         a free place) and what each is known as (u8); the medical endings as a tree that is read
-        from the last letter on (i16, a row per node, a column per letter: next node, -1 at the
+        from the last letter on (i16, per node LETTERS numbers: next node, -1 at the
         end of an ending, 0 for none).
     """
     kinds, lower = characters()
@@ -43,32 +44,32 @@ def tables(vocabulary: Iterable[str]) -> Tables:
 
 
 def _known(medical: dict[str, int]) -> tuple[Array, Array]:
-    from elara.inspect.compiled import word_hash
+    from elara.inspect.kernels import hash_words
 
     meaning = medical | {w: ENGLISH | medical.get(w, 0) for w in ENGLISH_WORDS}
     room = 1 << (4 * len(meaning)).bit_length()
     known, known_as = np.zeros(room, dtype=np.uint64), np.zeros(room, dtype=np.uint8)
-    for word, flags in sorted(meaning.items()):
-        hashed = np.uint64(word_hash(np.array([ord(c) for c in word], dtype=np.int64)))
-        slot = int(hashed) & (room - 1)
+    words = sorted(meaning)
+    for word, hashed in zip(words, hash_words(words).tolist(), strict=True):
+        slot = hashed & (room - 1)
         while known[slot] not in (0, hashed):
             slot = (slot + 1) & (room - 1)
-        known[slot], known_as[slot] = hashed, known_as[slot] | flags
+        known[slot], known_as[slot] = hashed, known_as[slot] | meaning[word]
     return known, known_as
 
 
 def _endings() -> Array:
-    nodes = [[0] * 26]
+    nodes = [[0] * LETTERS]
     for ending in SUFFIXES.split("|"):
         node = 0
         for letter in reversed(ending[1:]):
             column = ord(letter) - ord("a")
             if nodes[node][column] == 0:
-                nodes.append([0] * 26)
+                nodes.append([0] * LETTERS)
                 nodes[node][column] = len(nodes) - 1
             node = nodes[node][column]
             if node < 0:  # a shorter ending says it already
                 break
         else:
             nodes[node][ord(ending[0]) - ord("a")] = -1
-    return np.array(nodes, dtype=np.int16)
+    return np.array(nodes, dtype=np.int16).ravel()

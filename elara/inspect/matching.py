@@ -1,8 +1,8 @@
 """Which records stand for one article, and which of them stays.
 
 This works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
-(the notebook's table, the files of a large collection) hands in two functions: one gives a MinHash
-band's keys, one the exact similarity of pairs.
+(the notebook's table, the files of a large collection) hands in three functions: what they give,
+hashes of an identifier, keys of a MinHash band, similarities of pairs, is held one at a time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from elara.inspect.features import MEDIUM
 from elara.inspect.measures import BANDS, SHORTEST, WORDS, Measures
+from elara.inspect.ranking import best_first
 from elara.inspect.text import Array
 
 if TYPE_CHECKING:
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 _NEIGHBOURS = 100
 
 _IDENTIFIERS = ("doi", "pmid", "pmcid")
+# Why records are one article, whatever their texts' similarity: the first reason counts.
+IDENTICAL = (*(f"same_{i}" for i in _IDENTIFIERS), "same_text")
 _PAIRS = {"row": pl.UInt32, "other": pl.UInt32}
 
-# Keys of a band for all rows (u32); similarities (f64) of pairs of rows.
+# For all rows the hashes (u64) by which they are identical, for a number in IDENTICAL; the keys of
+# a band (u32); similarities (f64) of pairs of rows.
+Hashes = Callable[[int], Array]
 Bands = Callable[[int], Array]
 Similar = Callable[[Array, Array], Array]
 
@@ -61,31 +65,44 @@ class Clusters:
 
 
 def narrow(scored: pl.DataFrame, measures: Measures) -> pl.DataFrame:
-    """What matching needs to know of each record, and nothing of its text.
+    """What matching holds of each record, and nothing of its text.
 
     Args:
         scored: what `score` returns.
         measures: of the same rows.
 
     Returns:
-        The same rows: `id`, what decides which copy stays, and 64-bit hashes of the identifiers
-        and of the words, null where there are none to compare.
+        The same rows: `id`, what decides which copy stays, and `words`.
     """
-    words = measures.counts[:, WORDS]
     return scored.select(
         "id",
         "retracted",
         "redistributable",
         "quality",
         (pl.col("abstract") != "").alias("with_abstract"),
-        *(pl.when(pl.col(i) != "").then(pl.col(i).hash(seed=0)).alias(i) for i in _IDENTIFIERS),
-        same_text=pl.Series(measures.digests),
-        words=pl.Series(words, dtype=pl.UInt32),
-    ).with_columns(pl.when(pl.col("words") >= SHORTEST).then("same_text").alias("same_text"))
+        words=pl.Series(measures.counts[:, WORDS], dtype=pl.UInt32),
+    )
+
+
+def identities(articles: pl.DataFrame, measures: Measures) -> Array:
+    """Hashes of what makes records identical: IDENTICAL x articles (u64), 0 for nothing.
+
+    Args:
+        articles: the columns of `Article`.
+        measures: of the same rows.
+    """
+    long = measures.counts[:, WORDS] >= SHORTEST
+    stated = (pl.when(pl.col(i) != "").then(pl.col(i).hash(seed=0)) for i in _IDENTIFIERS)
+    hashes = articles.select(s.fill_null(0).alias(str(n)) for n, s in enumerate(stated))
+    return np.vstack([*hashes, np.where(long, measures.digests, np.uint64(0))])
 
 
 def match(
-    records: pl.DataFrame, bands: Bands | None, similar: Similar, threshold: float
+    records: pl.DataFrame,
+    hashes: Hashes,
+    bands: Bands | None,
+    similar: Similar,
+    threshold: float,
 ) -> Clusters:
     """Find the records that are one article, and the one of each cluster that stays.
 
@@ -96,6 +113,7 @@ def match(
 
     Args:
         records: what `narrow` returns.
+        hashes: gives a row of what `identities` returns.
         bands: gives the keys of a MinHash band, or None to compare identifiers and words only.
         similar: gives the exact Jaccard similarity of pairs of rows.
         threshold: smallest similarity of a near duplicate, in (0, 1].
@@ -106,15 +124,15 @@ def match(
     Source: Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900; Leskovec, Rajaraman and
         Ullman, Mining of Massive Datasets, chapter 3, http://www.mmds.org/
     """
-    order = _best_first(records)  # from here on a row is a place in this order
-    known = _Similarities(lambda a, b: similar(order[a], order[b]))
-    identical = _identical(records, order)
+    order = best_first(records)  # from here on a row is a place in this order
+    known = _Similarities(lambda a, b: similar(*(order[s].astype(np.int64) for s in (a, b))))
+    identical = _identical(hashes, order)
     pairs = pl.DataFrame(schema=_PAIRS)
     if bands is not None:
-        single = np.ones(len(order), dtype=bool)
-        single[identical["other"].to_numpy()] = False
-        compared = np.flatnonzero(single & (records["words"].to_numpy()[order] >= SHORTEST))
-        pairs = _candidates(lambda band: bands(band)[order], compared)
+        alone = (records["words"].to_numpy() >= SHORTEST)[order]
+        alone[identical["other"].to_numpy()] = False
+        compared = np.flatnonzero(alone)
+        pairs = _candidates(bands, order[compared], compared.astype(np.uint32))
     known.learn(pl.concat([pairs, identical.select("row", "other")]))
     pairs = known.of(pairs)
     return _clusters(records, order, identical, pairs, known, threshold)
@@ -145,35 +163,16 @@ class _Similarities:
         return pairs.join(self._known, on=["row", "other"], how="left", maintain_order="left")
 
 
-def _best_first(records: pl.DataFrame) -> Array:
-    """The rows, the best first."""
-    quality = records["quality"].to_numpy()
-    rank = records.select(
-        pl.col("retracted") * 4 + (pl.col("quality") < MEDIUM) * 2 + ~pl.col("redistributable")
-    )
-    keys = (~records["with_abstract"].to_numpy(), -quality, rank.to_series().to_numpy())
-    order = np.lexsort(keys)  # the last key counts first
-    equal = np.ones(max(len(order) - 1, 0), dtype=bool)
-    for key in keys:
-        equal &= key[order[1:]] == key[order[:-1]]
-    # Ids are slow to sort, so only equals are put in the order of their ids.
-    group = np.concatenate([[0], np.cumsum(~equal)])[: len(order)]
-    tied = np.flatnonzero(np.concatenate([equal, [False]]) | np.concatenate([[False], equal]))
-    ids = pl.DataFrame({"group": group[tied], "id": records["id"].gather(order[tied])})
-    order[tied] = order[tied][ids.select(pl.arg_sort_by("group", "id")).to_series().to_numpy()]
-    return order
-
-
-def _identical(records: pl.DataFrame, order: Array) -> pl.DataFrame:
+def _identical(hashes: Hashes, order: Array) -> pl.DataFrame:
     """Records that are one article: `row` (the best of them), `other`, `reason`."""
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order), dtype=order.dtype)
     edges = []
-    for key in (*_IDENTIFIERS, "same_text"):
-        keys = records[key].gather(order)
-        known = keys.is_not_null()
-        shared = pl.DataFrame({"other": known.arg_true(), "key": keys.filter(known)})
-        shared = shared[_repeated(shared["key"].to_numpy())]
+    for number, reason in enumerate(IDENTICAL):
+        keys = hashes(number)
+        rows = _repeated(keys)
+        shared = pl.DataFrame({"other": place[rows], "key": keys[rows]})
         same = shared.select(pl.col("other").min().over("key").alias("row"), "other")
-        reason = key if key == "same_text" else f"same_{key}"
         edges.append(
             same.filter(pl.col("row") < pl.col("other")).with_columns(reason=pl.lit(reason))
         )
@@ -186,18 +185,25 @@ def _identical(records: pl.DataFrame, order: Array) -> pl.DataFrame:
 
 def _repeated(keys: Array) -> Array:
     """Positions of the keys that occur more than once; most do not, so sorting them is enough."""
-    ordered = np.sort(keys)
+    known = np.flatnonzero(keys)
+    ordered = np.sort(keys[known])
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.flatnonzero(np.isin(keys, twice)) if len(twice) else np.empty(0, dtype=np.int64)
+    if not len(twice):
+        return np.empty(0, dtype=np.int64)
+    # Not `np.isin`, which takes five times the memory of the keys.
+    at = np.minimum(np.searchsorted(twice, keys[known]), len(twice) - 1)
+    found: Array = known[twice[at] == keys[known]]
+    return found
 
 
-def _candidates(keys: Bands, compared: Array) -> pl.DataFrame:
-    """Pairs of rows, of those that are compared, that share at least one MinHash band."""
+def _candidates(keys: Bands, rows: Array, places: Array) -> pl.DataFrame:
+    """Pairs of places, of the rows that are compared, that share at least one MinHash band."""
     from elara.inspect.pairs import neighbours
 
     def pairs_of(band: int) -> Array:
-        entries = keys(band)[compared].astype(np.uint64) << np.uint64(32)
-        entries |= compared.astype(np.uint64)
+        entries = np.empty(len(rows), dtype=np.uint64)  # a key in the upper half, a place below
+        halves = entries.astype("<u8", copy=False).view("<u4").reshape(-1, 2)
+        halves[:, 0], halves[:, 1] = places, keys(band)[rows]
         entries.sort()
         return neighbours(entries, _NEIGHBOURS)
 
@@ -218,18 +224,16 @@ def _clusters(
     threshold: float,
 ) -> Clusters:
     near = pairs.filter(pl.col("similarity") >= threshold)
-    replaced = {
-        other: (row, reason) for row, other, reason in identical.iter_rows()
-    } | _replace_near(len(order), near, known, threshold)
-    edges = pl.concat([identical.select("row", "other"), near.select("row", "other")])
-    root = _components(len(order), edges)
-    final = []
-    for row, (kept, reason) in replaced.items():
-        while kept in replaced:  # the copy of a copy
-            kept = replaced[kept][0]
-        final.append((kept, row, reason, root[row]))
-    schema = _PAIRS | {"reason": pl.String, "cluster": pl.Int64}
-    verified = known.of(pl.DataFrame(final, schema=schema, orient="row"))
+    copies = pl.concat([identical, _replace_near(len(order), near, known, threshold)])
+    other, kept = copies["other"].to_numpy(), copies["row"].to_numpy()
+    stands = np.arange(len(order), dtype=np.uint32)
+    stands[other] = kept
+    while (stands[kept] != kept).any():  # the copy of a copy
+        kept = stands[kept]
+    root = _components(
+        len(order), pl.concat([copies.select("row", "other"), near.select("row", "other")])
+    )
+    verified = known.of(copies.with_columns(row=kept, cluster=root[other]))
 
     def ids(rows: pl.Series) -> pl.Series:
         return records["id"].gather(order[rows.to_numpy()])
@@ -251,31 +255,33 @@ def _clusters(
 
 def _replace_near(
     rows: int, near: pl.DataFrame, known: _Similarities, threshold: float
-) -> dict[int, tuple[int, str]]:
+) -> pl.DataFrame:
     """Which row stands for which: cluster by cluster, the best record for all similar to it."""
     root = _components(rows, near)
     among = pl.concat([near["row"], near["other"]]).unique().sort()
     left = pl.DataFrame({"other": among, "cluster": root[among.to_numpy()]})
-    replaced: dict[int, tuple[int, str]] = {}
+    replaced = pl.DataFrame(schema=_PAIRS)
     while left.height:
         best = left.with_columns(row=pl.col("other").min().over("cluster"))
         rest = known.of(best.filter(pl.col("row") < pl.col("other")).select("row", "other"))
-        similar = rest.filter(pl.col("similarity") >= threshold)
-        for row, other in similar.select("row", "other").iter_rows():
-            replaced[other] = (row, "near_duplicate")
+        similar = rest.filter(pl.col("similarity") >= threshold).select("row", "other")
+        replaced = pl.concat([replaced, similar])
         gone = pl.concat([best["row"], similar["other"]]).unique()
         left = left.filter(~pl.col("other").is_in(gone.implode()))
-    return replaced
+    return replaced.with_columns(reason=pl.lit("near_duplicate"))
 
 
 def _copies_of_retracted(
     records: pl.DataFrame, order: Array, identical: pl.DataFrame
 ) -> tuple[str, ...]:
-    retracted = records["retracted"].to_numpy()[order]
-    root = np.arange(len(order))
-    root[identical["other"].to_numpy()] = identical["row"].to_numpy()
-    tainted = np.isin(root, root[retracted]) & ~retracted
-    return tuple(sorted(records["id"].gather(order[tainted]).to_list()))
+    best = identical.select("row", place="row").unique()
+    members = pl.concat([best, identical.select("row", place="other")])
+    rows = order[members["place"].to_numpy()]
+    marked = members.with_columns(
+        id=records["id"].gather(rows), own=records["retracted"].gather(rows)
+    )
+    copies = marked.filter(pl.col("own").any().over("row") & ~pl.col("own"))
+    return tuple(sorted(copies["id"].to_list()))
 
 
 def _components(rows: int, pairs: pl.DataFrame) -> Array:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     ABSTRACT_TOKENS,
     BODY_TOKENS,
 ) = range(10)
+COUNTS = 10
 
 # Fewer words than this are a title at most: equal or similar titles are no equal articles.
 SHORTEST = 20

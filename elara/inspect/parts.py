@@ -16,7 +16,7 @@ import polars as pl
 
 from elara.inspect.features import judge
 from elara.inspect.lexicon import Tables
-from elara.inspect.matching import narrow
+from elara.inspect.matching import identities, narrow
 from elara.inspect.measures import BANDS, TEXT_COLUMNS, measure, texts_of
 from elara.inspect.reading import Piece, read
 from elara.inspect.text import Array
@@ -50,6 +50,11 @@ class Part:
         """The articles' keys of a MinHash band (u32)."""
         keys = self.path.with_suffix(".keys")
         return np.fromfile(keys, np.uint32, self.rows, offset=4 * band * self.rows)
+
+    def hashes(self, number: int) -> Array:
+        """The articles' hashes of what makes them identical, see `identities` (u64)."""
+        hashes = self.path.with_suffix(".hashes")
+        return np.fromfile(hashes, np.uint64, self.rows, offset=8 * number * self.rows)
 
 
 def save_lexicon(lexicon: Tables, folder: Path) -> Path:
@@ -110,13 +115,13 @@ def measure_part(part: Part, lexicon: Path) -> pl.DataFrame:
     assert measures.keys.shape == (BANDS, part.rows)
     measures.keys.tofile(part.path.with_suffix(".keys"))
     articles = _frame(table)
+    identities(articles, measures).tofile(part.path.with_suffix(".hashes"))
     judged = judge(articles, measures.counts)
     judged.write_ipc(part.path.with_suffix(".features"))
     # Copies: columns as they are would hold the whole mapped part in memory.
     copies = (pl.Series(c, articles[c].to_list()) for c in ("id", "retracted", "redistributable"))
     scored = pl.concat([articles.with_columns(copies), judged], how="horizontal")
     return narrow(scored, measures).with_columns(
-        pl.int_range(part.first, part.first + part.rows, dtype=pl.UInt32).alias("row"),
         scored["source"].cast(pl.Categorical),
         scored["bucket"].cast(pl.Enum(["high", "medium", "low"])),
         scored["flags"],

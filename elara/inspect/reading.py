@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elara.inspect.lines import read_lines
 from elara.records import Article, schema
 
 if TYPE_CHECKING:
@@ -132,7 +133,10 @@ def read(piece: Piece) -> Iterator[pa.Table]:
             has no id.
     """
     if isinstance(piece, tuple):
-        table = _conform(_parse(piece))
+        data = _bytes(piece)
+        table = read_lines(data, arrow_schema(), _UNSTATED)
+        if table is None:
+            table = _conform(_parse(piece, data))
         if _without_id(table) >= 0:
             _find_missing_id(piece)
         yield table
@@ -183,9 +187,10 @@ def _conform(table: pa.Table) -> pa.Table:
 
 def _without_id(table: pa.Table) -> int:
     """Position of the first record without an id, or -1."""
-    import pyarrow.compute as pc
+    import polars as pl
 
-    return int(pc.index(table.column("id"), "").as_py())
+    without = pl.Series(table.column("id")).eq("").arg_true()
+    return int(without[0]) if len(without) else -1
 
 
 def _find_missing_id(piece: tuple[Lines, ...]) -> None:
@@ -197,9 +202,8 @@ def _find_missing_id(piece: tuple[Lines, ...]) -> None:
                 )
 
 
-def _parse(piece: tuple[Lines, ...]) -> pa.Table:
-    import pyarrow as pa
-
+def _bytes(piece: tuple[Lines, ...]) -> bytearray:
+    """The lines, each piece of a file with a line break behind it."""
     data = bytearray(b"\n") * sum(lines.stop - lines.start + 1 for lines in piece)
     room = memoryview(data)
     for lines in piece:
@@ -207,6 +211,12 @@ def _parse(piece: tuple[Lines, ...]) -> pa.Table:
             file.seek(lines.start)
             file.readinto(room[: lines.stop - lines.start])
         room = room[lines.stop - lines.start + 1 :]
+    return data
+
+
+def _parse(piece: tuple[Lines, ...], data: bytearray) -> pa.Table:
+    import pyarrow as pa
+
     try:
         return _parse_bytes(data)
     except pa.ArrowInvalid as error:

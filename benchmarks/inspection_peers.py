@@ -1,17 +1,20 @@
-"""What others do with the same files, one function each; benchmarks/inspect.py runs them.
+"""What others do with the same files, one function each; benchmarks/inspection.py runs them.
 
-    <its own python> -P benchmarks/inspect_peers.py NAME INPUT OUTPUT
+    <its own python> -P benchmarks/inspection_peers.py NAME INPUT OUTPUT
 
 The texts that are compared are the abstracts. Each peer runs as its documentation shows it, on
-two processes or all cores, and removes what it finds; none but Elara verifies its candidates.
+two processes or all cores, and removes what it finds; none but Elara verifies its candidates. All
+use 32 bands of 4 hashes of three-word runs, as Elara does. NAME_ids lists the ids that a peer kept.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 PROCESSES = 2
+BANDS, ROWS = 32, 4
 
 
 def orjson_parse(source: Path, into: Path) -> None:
@@ -45,17 +48,17 @@ def plain_python(source: Path, into: Path) -> None:
 
 
 def daft(source: Path, into: Path) -> None:
-    """Daft's built-in normalisation, MinHash and group-by: 32 bands of 4, as Elara has them."""
+    """Daft's built-in normalisation, MinHash and group-by."""
     import daft
     from daft import col
 
     articles = daft.read_json(str(source / "*.jsonl"))
     uint32 = daft.DataType.uint32()
     text = col("abstract").normalize(remove_punct=True, lowercase=True, white_space=True)
-    hashes = text.minhash(num_hashes=128, ngram_size=3).cast(daft.DataType.list(uint32))
+    hashes = text.minhash(num_hashes=BANDS * ROWS, ngram_size=3).cast(daft.DataType.list(uint32))
     bands = (
-        articles.select("id", hashes.chunk(4).alias("band"))
-        .with_column("number", daft.lit(list(range(32))))
+        articles.select("id", hashes.chunk(ROWS).alias("band"))
+        .with_column("number", daft.lit(list(range(BANDS))))
         .explode("band", "number")
         .select("id", "number", col("band").hash().alias("key"))
     )
@@ -84,7 +87,7 @@ def datatrove(source: Path, into: Path) -> None:
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.writers import ParquetWriter
 
-    config = MinhashConfig(n_grams=3, num_buckets=14, hashes_per_bucket=8)
+    config = MinhashConfig(n_grams=3, num_buckets=BANDS, hashes_per_bucket=ROWS)
     reader = JsonlReader(str(source), glob_pattern="*.jsonl", text_key="abstract")
     signatures, buckets, ids = (str(into / name) for name in ("signatures", "buckets", "ids"))
     steps = (
@@ -112,16 +115,87 @@ def text_dedup(source: Path, into: Path) -> None:
         "ngram": "3",
         "min_length": "0",
         "threshold": "0.8",
+        "num_perm": str(BANDS * ROWS),
+        "b": str(BANDS),
+        "r": str(ROWS),
         "num_proc": str(PROCESSES),
     }
     arguments = [part for name, value in flags.items() for part in (f"--{name}", value)]
     os.execv(sys.executable, [sys.executable, "-m", "text_dedup.minhash", *arguments])
 
 
-PEERS = (orjson_parse, plain_python, daft, datatrove, text_dedup)
+def _sketch(row: tuple[str, str]) -> tuple[str, object]:
+    """Id and MinHash of an abstract."""
+    from datasketch import LeanMinHash, MinHash
+
+    words = row[1].lower().split()
+    sketch = MinHash(num_perm=BANDS * ROWS)
+    sketch.update_batch([" ".join(words[i : i + 3]).encode() for i in range(len(words) - 2)])
+    return row[0], LeanMinHash(sketch)
+
+
+def datasketch(source: Path, into: Path) -> None:
+    """Its MinHashLSH: a record that finds another in the index is dropped, others are inserted."""
+    from multiprocessing import Pool
+
+    import orjson
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasketch import MinHashLSH
+
+    rows = [
+        orjson.loads(line)
+        for path in sorted(source.glob("*.jsonl"))
+        for line in path.read_bytes().splitlines()
+    ]
+    index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
+    kept = set()
+    with Pool(PROCESSES) as pool:
+        texts = ((row["id"], row["abstract"]) for row in rows)
+        for name, sketch in pool.imap(_sketch, texts, chunksize=1000):
+            if not index.query(sketch):
+                index.insert(name, sketch)
+                kept.add(name)
+    table = pa.Table.from_pylist([row for row in rows if row["id"] in kept])
+    pq.write_table(table, into / "kept.parquet")
+
+
+def _from_lines(source: Path, into: Path) -> None:
+    import json
+
+    with (source / "kept.jsonl").open(encoding="utf-8") as lines:
+        _list((json.loads(line)["id"] for line in lines), into)
+
+
+def _from_parquet(source: Path, into: Path) -> None:
+    import pyarrow.parquet as pq
+
+    files = (p for p in sorted(source.rglob("*.parquet")))
+    _list((i for p in files for i in pq.read_table(p, columns=["id"])["id"].to_pylist()), into)
+
+
+def _from_dataset(source: Path, into: Path) -> None:
+    from datasets import load_from_disk
+
+    _list(load_from_disk(str(source / "kept"))["id"], into)
+
+
+def _list(ids: Iterable[str], into: Path) -> None:
+    (into / "kept.txt").write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
+
+
+PEERS = {
+    p.__name__: p for p in (orjson_parse, plain_python, daft, datasketch, datatrove, text_dedup)
+}
+LISTS = {
+    "plain_python_ids": _from_lines,
+    "daft_ids": _from_parquet,
+    "datasketch_ids": _from_parquet,
+    "datatrove_ids": _from_parquet,
+    "text_dedup_ids": _from_dataset,
+}
 
 if __name__ == "__main__":
-    chosen = {peer.__name__: peer for peer in PEERS}[sys.argv[1]]
     target = Path(sys.argv[3])
     target.mkdir(parents=True, exist_ok=True)
-    chosen(Path(sys.argv[2]), target)
+    (PEERS | LISTS)[sys.argv[1]](Path(sys.argv[2]), target)

@@ -1,0 +1,80 @@
+"""Pairs of documents, for numba: `elara.inspect.pairs` calls what is made of it.
+
+Importing this module imports numba, so it is imported where machine code is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from elara.inspect.compiled import ONE, S32, ZERO, U, compiled
+from elara.inspect.text import Array
+
+_LOWER = U(0xFFFFFFFF)
+
+
+@compiled
+def jaccard(
+    starts: Array, shingles: Array, left: Array, right: Array, similarity: Array, seen: Array
+) -> Any:
+    """Exact Jaccard similarity of pairs of documents, see `elara.inspect.pairs.jaccard`."""
+    for p in range(left.shape[0]):
+        a = shingles[starts[left[p]] : starts[left[p] + 1]]
+        b = shingles[starts[right[p]] : starts[right[p] + 1]]
+        room = 16
+        while room < 2 * a.shape[0]:
+            room *= 2
+        mask = U(room - 1)
+        seen[:room] = ZERO  # which no shingle is
+        for shingle in a:
+            at = (shingle >> S32) & mask
+            while seen[at] != ZERO:
+                at = (at + ONE) & mask
+            seen[at] = shingle
+        shared = 0
+        for shingle in b:
+            at = (shingle >> S32) & mask
+            while (seen[at] != ZERO) & (seen[at] != shingle):
+                at = (at + ONE) & mask
+            shared += seen[at] == shingle
+        together = a.shape[0] + b.shape[0] - shared
+        similarity[p] = shared / together if together > 0 else 1.0
+    return left.shape[0]
+
+
+@compiled
+def neighbours(entries: Array, furthest: Array, pairs: Array) -> int:
+    """Pairs of documents that lie in one bucket, see `elara.inspect.pairs.neighbours`.
+
+    Returns how many there are; those that find no room in `pairs` are only counted.
+    """
+    n = entries.shape[0]
+    total = 0
+    for a in range(n):
+        b = a + 1
+        while b < n and b - a <= furthest[0] and entries[b] >> S32 == entries[a] >> S32:
+            if total < pairs.shape[0]:
+                pairs[total] = (entries[a] << S32) | (entries[b] & _LOWER)
+            total += 1
+            b += 1
+    return total
+
+
+@compiled
+def components(left: Array, right: Array, parent: Array) -> Any:
+    """Union-find, see `elara.inspect.pairs.components`; `parent` comes as 0, 1, 2 …"""
+    for p in range(left.shape[0]):
+        a, b = left[p], right[p]
+        while parent[a] != a:
+            parent[a] = parent[parent[a]]
+            a = parent[a]
+        while parent[b] != b:
+            parent[b] = parent[parent[b]]
+            b = parent[b]
+        if a < b:
+            parent[b] = a
+        else:
+            parent[a] = b
+    for row in range(parent.shape[0]):  # a parent is smaller than its row, so it is final by now
+        parent[row] = parent[parent[row]]
+    return parent.shape[0]
