@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(TORCH)
 TESTED := _build/test-workspace
 
-.PHONY: help install run test lint nbval lab serve book notebooks lock clean browser
+.PHONY: help install run test lint nbval lab serve book notebooks bench gpu-check lock clean browser
 
 help:  ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 install: $(INSTALLED)  ## create .venv and install (TORCH=cuda for an NVIDIA GPU)
 
@@ -31,7 +31,7 @@ run: $(INSTALLED)  ## run notebooks 01-07 and render the book (ARGS="--profile g
 	@$(BIN)/elara run --book $(ARGS)
 
 test: $(INSTALLED) browser lint  ## lint, types, unit tests, notebooks, book, browser
-	$(BIN)/pytest -m "not browser and not results"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not browser and not results"
 	$(MAKE) nbval
 	$(BIN)/python book/build.py
 	$(BIN)/pytest -m "browser or results"
@@ -58,6 +58,15 @@ book: $(INSTALLED)  ## render the book to _build/html
 
 notebooks: $(INSTALLED)  ## for maintainers: run all and commit-ready outputs into notebooks/
 	$(BIN)/python book/refresh.py
+
+bench: $(INSTALLED)  ## measure collect, harvest, inspect and clean against others (an hour, nothing else running)
+	$(BIN)/python benchmarks/collect.py
+	$(BIN)/python benchmarks/harvest.py
+	$(BIN)/python benchmarks/inspection.py
+	$(BIN)/python benchmarks/clean.py
+
+gpu-check: $(INSTALLED)  ## check an NVIDIA GPU: notebooks 5 and 6, speed and memory of a 7B shape
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 lock: $(INSTALLED)  ## for maintainers: write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable \

@@ -13,7 +13,6 @@ end. Results go to benchmarks/clean.json.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -30,6 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import corpus as made
 import polars as pl
 
 from elara.clean import PHI, RULES, clean_file
@@ -45,11 +45,6 @@ from elara.clean.rules import MOST_ROUNDS, Rule
 from elara.records import Article, schema
 
 PROJECT = Path(__file__).resolve().parents[1]
-# By its path: beside this file stands one that hides the standard library's `inspect`, so this
-# folder is not to be searched for modules.
-_found: Any = importlib.util.spec_from_file_location("corpus", PROJECT / "benchmarks/corpus.py")
-made: Any = importlib.util.module_from_spec(_found)
-_found.loader.exec_module(made)
 CORPORA = PROJECT / "_build" / "clean-corpus"
 SEARCH = {kind.kind: re.compile(kind.pattern).search for kind in PHI}
 SAMPLE = 20_000

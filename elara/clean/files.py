@@ -57,7 +57,8 @@ def read(path: Path) -> Iterator[pa.Table]:
                 stream = pa.ipc.open_stream(file)
                 batches, columns = iter(stream), stream.schema
             else:
-                parquet = pq.ParquetFile(file)
+                # A buffer ahead would keep what was read until the file's end.
+                parquet = pq.ParquetFile(file, pre_buffer=False)
                 if missing := {*_NEEDED} - {*parquet.schema_arrow.names}:
                     raise pa.ArrowInvalid(f"it has no column {', '.join(sorted(missing))}")
                 batches, columns = parquet.iter_batches(batch_size=_ROWS), parquet.schema_arrow
@@ -137,5 +138,5 @@ class Writers:
             name: see `table`.
             source: the file.
         """
-        for batch in pq.ParquetFile(source).iter_batches():
+        for batch in pq.ParquetFile(source, pre_buffer=False).iter_batches():
             self.table(name, pa.Table.from_batches([batch]))
