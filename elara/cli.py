@@ -1,4 +1,4 @@
-"""The command line: `elara run`, `elara status`, `elara verify`, `elara serve`."""
+"""The command line: `elara run`, `status`, `verify`, `export` and `serve`."""
 
 from __future__ import annotations
 
@@ -148,21 +148,95 @@ def status(
 
 
 @app.command()
-def verify(workspace: WorkspaceOption = "") -> None:
-    """Compare every file of every finished stage with the hash in its manifest."""
+def verify(
+    workspace: WorkspaceOption = "",
+    adapter: Annotated[
+        str, typer.Option("--adapter", help="Check this adapter folder alone, without workspace.")
+    ] = "",
+    base: Annotated[
+        str, typer.Option("--base", help="The adapter's base model, where it has moved.")
+    ] = "",
+    expect: Annotated[
+        str, typer.Option("--expect", help="The fingerprint that the adapter should have.")
+    ] = "",
+    rerun: Annotated[
+        bool, typer.Option("--rerun/--no-rerun", help="Measure the recorded losses again.")
+    ] = True,
+) -> None:
+    """Check every file against its recorded hash, and an adapter's losses against its record."""
     from elara.workspace import MANIFEST, STAGES
 
+    if adapter:
+        raise typer.Exit(0 if _sound(Path(adapter).expanduser(), base, expect, rerun) else 1)
     place = Workspace(workspace)
     finished = [s for s in STAGES if (place.folder(s) / MANIFEST).exists()]
     if not finished:
         raise WorkspaceError(f"No finished stage in {place.root}: run `elara run` first.")
     damaged = 0
     for stage in finished:
-        problem = place.damage(stage)
-        damaged += bool(problem)
-        files = len(place.manifest(stage)["files"])
-        out.print(escape(f"{stage}: {problem or f'{files} files as recorded'}"))
+        problems = place.problems(stage)
+        damaged += len(problems)
+        files = len(place.manifest(stage).get("files", ()))
+        for line in problems or [f"{files} files as recorded"]:
+            out.print(escape(f"{stage}: {line}"))
+    payloads = place.folder("collect") / "payloads"
+    if payloads.is_dir():
+        from elara.collect import damaged_payloads
+
+        wrong = damaged_payloads(payloads)
+        damaged += len(wrong)
+        for line in wrong or ["every answer as it came"]:
+            out.print(escape(f"payloads: {line}"))
+    if "train" in finished:
+        damaged += not _sound(place.folder("train") / "adapter", base, expect, rerun)
     raise typer.Exit(1 if damaged else 0)
+
+
+def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
+    """Verify an adapter and print each check."""
+    from elara import train
+
+    try:
+        result = train.verify(folder, base or None, rerun=rerun, expect=expect)
+    except train.TrainingError as error:
+        raise WorkspaceError(str(error)) from error
+    words = {True: "ok", False: "FAILED", None: "not checked"}
+    for check in result.checks:
+        out.print(escape(f"adapter {check.name}: {words[check.passed]}: {check.detail}"))
+    if result.fingerprint:
+        out.print(f"adapter fingerprint: {result.fingerprint}")
+    return result.passed
+
+
+@app.command()
+def export(
+    workspace: WorkspaceOption = "",
+    format: Annotated[
+        list[str], typer.Option("--format", "-f", help="merged, gguf, vllm, vllm-lora; repeatable.")
+    ] = ["merged", "gguf", "vllm"],  # noqa: B006 - typer copies it
+    gguf_type: Annotated[str, typer.Option(help="F32, F16 or Q8_0.")] = "F16",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    into: Annotated[Path | None, typer.Option(help="Default: exports/ in the workspace.")] = None,
+) -> None:
+    """Export the trained adapter for other programs, with a proof that it answers the same."""
+    from elara import train
+    from elara.model import ModelError
+
+    place = Workspace(workspace)
+    folder = into or place.root / "exports"
+    try:
+        done = train.export(
+            place.folder("train") / "adapter", folder, format, dtype=dtype, gguf_type=gguf_type
+        )
+    except (train.TrainingError, ModelError) as error:
+        raise WorkspaceError(str(error)) from error
+    for row in done.table.iter_rows(named=True):
+        line = f"{row['format']} ({row['weights']}, {row['reader']}): KL {row['kl']:.1e}, "
+        line += f"bound {row['kl_bound']:.1e}, same top token {row['top1_agreement']:.1%}"
+        out.print(escape(line))
+    for name, path in done.folders.items():
+        reused = " (already there)" if name in done.reused else ""
+        out.print(escape(f"{name}: {path}{reused}"))
 
 
 @app.command()

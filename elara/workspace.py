@@ -236,7 +236,7 @@ class Stage:
             if path.suffix in (".parquet", ".jsonl"):
                 entry["rows"] = _rows(path)
             entries[path.relative_to(self.draft).as_posix()] = entry
-        manifest = {
+        manifest: dict[str, Any] = {
             "stage": self.name,
             "parameters": {k: v for k, v in self.parameters.items() if k != "workspace"},
             "inputs": self._inputs,
@@ -244,15 +244,16 @@ class Stage:
             "counts": dict(counts),
         }
         # What makes two results the same: not when they were made, nor by which version.
-        text = json.dumps(manifest, sort_keys=True, default=str)
-        return manifest | {
-            "identity": hashlib.sha256(text.encode()).hexdigest(),
+        manifest |= {
+            "identity": content_digest(manifest),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
             "seconds": round(time.time() - self._started, 1),
             "elara": elara.__version__,
             "python": platform.python_version(),
             "libraries": _versions(),
         }
+        # The manifest's own hash, over all the rest.
+        return manifest | {"seal": content_digest(manifest)}
 
     def _move_into_place(self, manifest: dict[str, Any]) -> None:
         seal = self.home / MANIFEST
@@ -264,7 +265,7 @@ class Stage:
             (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             (self.draft / name).replace(self.home / name)
         shutil.rmtree(self.draft)
-        write_atomically(seal, json.dumps(manifest, indent=2, default=str) + "\n")
+        write_atomically(seal, _manifest_text(manifest))
 
 
 class Workspace:
@@ -322,19 +323,41 @@ class Workspace:
             ) from error
         return found
 
-    def damage(self, stage: str) -> str:
-        """Compare a finished stage's files with its manifest.
+    def problems(self, stage: str) -> list[str]:
+        """Compare a finished stage's files with its manifest, and the manifest with its seal.
 
         Returns:
-            What is wrong with the first file that differs, or "".
+            One sentence per file that is missing or changed; none where every byte stands.
         """
-        for name, entry in self.manifest(stage)["files"].items():
+        manifest = self.manifest(stage)
+        rest = {name: value for name, value in manifest.items() if name != "seal"}
+        text = (self.folder(stage) / MANIFEST).read_bytes()
+        if text != _manifest_text(manifest).encode() or manifest.get("seal") != content_digest(
+            rest
+        ):
+            return [f"{MANIFEST} was changed"]
+        wrong = []
+        for name, entry in manifest["files"].items():
             path = self.folder(stage) / name
             if not path.exists():
-                return f"{name} is missing"
-            if path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
-                return f"{name} was changed"
-        return ""
+                wrong.append(f"{name} is missing")
+            elif path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
+                wrong.append(f"{name} was changed")
+        return wrong
+
+    def damage(self, stage: str) -> str:
+        """The first of `problems`, or ""."""
+        return next(iter(self.problems(stage)), "")
+
+
+def _manifest_text(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, indent=2, default=str) + "\n"
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """The SHA-256 of plain values, in hexadecimal, whatever the order of their keys."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def lock(path: Path, what: str) -> filelock.BaseFileLock:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 import polars as pl
 
-from elara.model import LanguageModel, encode
+from elara.model import LanguageModel, answer_loss, encode
 from elara.progress import track
 
 
@@ -40,20 +37,9 @@ def answer_losses(lm: LanguageModel, examples: pl.DataFrame, *, max_length: int)
                 "id": example["id"],
                 "source": example["article_ids"][0],
                 "tokens": sum(label != -100 for label in encoded.labels),
-                "base": _loss(lm, encoded.input_ids, encoded.labels, adapter=False),
-                "adapter": _loss(lm, encoded.input_ids, encoded.labels, adapter=True),
+                "base": answer_loss(lm, encoded.input_ids, encoded.labels, adapter=False),
+                "adapter": answer_loss(lm, encoded.input_ids, encoded.labels, adapter=True),
             }
         )
     schema = {"id": pl.String, "source": pl.String, "tokens": pl.Int64}
     return pl.DataFrame(rows, schema=schema | {"base": pl.Float64, "adapter": pl.Float64})
-
-
-def _loss(lm: LanguageModel, ids: list[int], labels: list[int], *, adapter: bool) -> float:
-    import torch
-
-    tokens = torch.tensor([ids], device=lm.device)
-    context: Any = contextlib.nullcontext() if adapter else lm.model.disable_adapter()
-    with torch.inference_mode(), context:
-        start = labels.count(-100)
-        logits = lm.model(input_ids=tokens).logits[0, start - 1 : -1].float()
-    return float(torch.nn.functional.cross_entropy(logits, tokens[0, start:]))

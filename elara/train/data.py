@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from elara.model import Encoded, ModelError, encode
+from elara.model import Encoded, LanguageModel, ModelError, encode
 from elara.train.config import TrainingConfig, TrainingError
 
 
@@ -20,8 +21,8 @@ class TokenData:
         train: what one epoch goes through.
         validation: what the loss is watched on.
         ids: the ids of the training examples, in the order of `train`.
-        table: columns split, examples, tokens, answer_tokens, too_long, over_budget: what was
-            used and what was left out.
+        table: columns split, examples, tokens, answer_tokens, truncated, too_long, over_budget:
+            what was used, how many questions of it were cut, and what was left out.
     """
 
     train: list[Encoded]
@@ -36,14 +37,15 @@ def tokenise(
     """Tokenise the splits and choose what one epoch goes through.
 
     Curated examples come first and the others follow in a random order fixed by the seed, until
-    the token budget is used up. Nothing is truncated: an answer cut in the middle would teach the
-    model to stop in mid-sentence, so an example that is too long is left out and counted.
+    the token budget is used up. An answer is never cut: that would teach the model to stop in
+    mid-sentence. An example that is too long is left out, or (`cut_question`) its question loses
+    words from the end until it fits; both are counted.
 
     Args:
         tokenizer: the base model's tokenizer.
         train: `Example` rows to learn from.
         validation: `Example` rows to watch the loss on; may be empty.
-        config: gives `max_length`, `max_train_tokens` and `seed`.
+        config: gives `max_length`, `long_examples`, `max_train_tokens` and `seed`.
 
     Raises:
         TrainingError: an example carries no loss, or none is left to train on.
@@ -53,7 +55,8 @@ def tokenise(
     if not kept:
         raise TrainingError(
             f"No training example is left: {train_row['too_long']} are longer than max_length "
-            f"{config.max_length} tokens. Raise it, or lower max_answer_words in 04."
+            f"{config.max_length} tokens{_AND_STILL[config.long_examples]}. Raise it, or lower "
+            "max_answer_words in 04."
         )
     rows = [{"split": "train"} | train_row, {"split": "validation"} | validation_row]
     return TokenData(kept, watched, ids, pl.DataFrame(rows))
@@ -67,17 +70,23 @@ def _select(
     rows.sort(key=lambda row: row["origin"] != "curated")
     kept: list[Encoded] = []
     ids: list[str] = []
-    too_long = tokens = 0
+    truncated = too_long = tokens = 0
     for row in rows:
         if budget and tokens >= budget:
             break
         try:
             encoded = encode(tokenizer, row["messages"])
+            if len(encoded.input_ids) > config.max_length:
+                shorter = None
+                if config.long_examples == "cut_question":
+                    shorter = _cut_question(tokenizer, row["messages"], config.max_length)
+                if shorter is None:
+                    too_long += 1
+                    continue
+                encoded = shorter
+                truncated += 1
         except ModelError as error:
             raise TrainingError(f"Example {row['id']}: {error}") from error
-        if len(encoded.input_ids) > config.max_length:
-            too_long += 1
-            continue
         kept.append(encoded)
         ids.append(row["id"])
         tokens += len(encoded.input_ids)
@@ -88,10 +97,93 @@ def _select(
             "examples": len(kept),
             "tokens": tokens,
             "answer_tokens": sum(t != -100 for e in kept for t in e.labels),
+            "truncated": truncated,
             "too_long": too_long,
             "over_budget": len(rows) - len(kept) - too_long,
         },
     )
+
+
+_AND_STILL = {"leave_out": "", "cut_question": ", even with one word of their question"}
+
+
+def _cut_question(tokenizer: Any, messages: list[dict[str, str]], limit: int) -> Encoded | None:
+    """Keep as many words of the last question as fit, at least one; None where none does."""
+    last = max(i for i, message in enumerate(messages) if message["role"] == "user")
+    question = messages[last]["content"]
+    ends = [word.end() for word in re.finditer(r"\S+", question)]
+    fitting, low, high = None, 1, len(ends) - 1  # all words were too long already
+    while low <= high:
+        words = (low + high) // 2
+        cut = messages[last] | {"content": question[: ends[words - 1]]}
+        encoded = encode(tokenizer, [*messages[:last], cut, *messages[last + 1 :]])
+        if len(encoded.input_ids) <= limit:
+            fitting, low = encoded, words + 1
+        else:
+            high = words - 1
+    return fitting
+
+
+def choose_batching(lm: LanguageModel, config: TrainingConfig) -> tuple[str, str]:
+    """Choose how examples share forward passes.
+
+    Several examples packed into one sequence waste nothing on padding, but only an attention that
+    keeps them apart may read them so. The model itself is asked: does what an example predicts
+    change when the one before it in the sequence does?
+
+    Args:
+        lm: the base model, with or without an adapter.
+        config: gives `batching` and `batch_size`.
+
+    Returns:
+        `packed`, `length_grouped` or `shuffled`, and why, in one sentence.
+
+    Raises:
+        TrainingError: `packed` is asked for, and the model's attention mixes packed examples.
+
+    Source: https://huggingface.co/docs/trl/reducing_memory_usage#packing
+    """
+    wanted = config.batching
+    if wanted == "packed" and not _keeps_apart(lm):
+        raise TrainingError(
+            f"`batching` is packed, but the attention of {lm.name} "
+            f"({_attention_name(lm)}) lets packed examples read each other, so the model would "
+            "learn to answer one question from another's text. Use `by_attention`."
+        )
+    if wanted != "by_attention":
+        return wanted, "asked for by the `batching` parameter"
+    if lm.device == "cuda" and _keeps_apart(lm):
+        return "packed", f"attention ({_attention_name(lm)}) keeps packed examples apart"
+    if config.batch_size > 1:
+        return "length_grouped", "examples of similar length share a batch: little padding"
+    return "shuffled", "one example per forward pass: nothing to pad"
+
+
+def _attention_name(lm: LanguageModel) -> str:
+    return str(getattr(lm.model.config, "_attn_implementation", None) or "of its own kind")
+
+
+def _keeps_apart(lm: LanguageModel) -> bool:
+    import inspect
+
+    import torch
+
+    get_base = getattr(lm.model, "get_base_model", None)  # an adapter hides what forward takes
+    model = get_base() if get_base else lm.model
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return False  # nothing can tell the model where an example begins
+    first, second = list(range(3, 19)), list(range(5, 21))
+    positions = torch.tensor([[*range(16), *range(16)]], device=model.device)
+    seen = []
+    learning = model.training
+    model.eval()  # dropout would make every pass differ
+    with torch.inference_mode():
+        for before in (first, first[::-1]):
+            ids = torch.tensor([before + second], device=model.device)
+            logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
+            seen.append(logits[0, 16:].float())
+    model.train(learning)
+    return bool(torch.allclose(seen[0], seen[1], rtol=0, atol=1e-4))
 
 
 def masked_html(tokenizer: Any, encoded: Encoded) -> str:
@@ -99,18 +191,18 @@ def masked_html(tokenizer: Any, encoded: Encoded) -> str:
 
     Args:
         tokenizer: decodes the ids.
-        encoded: the example.
+        encoded: the example; its loss may be on several stretches.
 
     Returns:
         An HTML paragraph.
     """
     import html
+    import itertools
 
-    start = next(i for i, label in enumerate(encoded.labels) if label != -100)
-    asked = html.escape(tokenizer.decode(encoded.input_ids[:start])).replace("\n", "⏎<br>")
-    answer = html.escape(tokenizer.decode(encoded.input_ids[start:])).replace("\n", "⏎<br>")
-    return (
-        '<p style="font-family:monospace;line-height:1.5">'
-        f'<span style="color:#767676">{asked}</span>'
-        f'<span style="color:#0072B2;font-weight:bold">{answer}</span></p>'
-    )
+    pairs = zip(encoded.input_ids, encoded.labels, strict=True)
+    spans = []
+    for judged, run in itertools.groupby(pairs, key=lambda pair: pair[1] != -100):
+        text = html.escape(tokenizer.decode([token for token, _ in run])).replace("\n", "⏎<br>")
+        style = "color:#0072B2;font-weight:bold" if judged else "color:#767676"
+        spans.append(f'<span style="{style}">{text}</span>')
+    return f'<p style="font-family:monospace;line-height:1.5">{"".join(spans)}</p>'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
-import json
+import math
+import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,17 @@ from typing import Any
 import polars as pl
 
 from elara.model import Encoded, LanguageModel, quiet_libraries
-from elara.progress import progress_line, watched
-from elara.train.config import TARGETS, TrainingConfig, TrainingError
-from elara.train.data import TokenData
+from elara.progress import watched
+from elara.train import callbacks
+from elara.train import checkpoints as kept
+from elara.train.config import TrainingConfig, TrainingError
+from elara.train.data import TokenData, choose_batching
+from elara.train.devices import gpu
+from elara.train.fast import fuse_lora, unfuse_lora
+from elara.train.lora import add_lora, optimiser
+from elara.train.memory import is_out_of_memory, what_to_change
+from elara.train.trackers import Trackers
+from elara.train.trainer import trainer_class
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Training:
         total: parameters of base model and adapter.
         tokens: tokens gone through by this run.
         seconds: wall time of this run, in seconds.
+        best_step: the step whose weights were kept, where early stopping chose; else the last.
     """
 
     model: LanguageModel
@@ -42,117 +53,188 @@ class Training:
     total: int
     tokens: int
     seconds: float
+    best_step: int = -1
 
     @property
     def tokens_per_second(self) -> float:
-        """Question and answer tokens per second; the sequences hold no padding."""
+        """Question and answer tokens per second; padding is not counted."""
         return self.tokens / self.seconds
 
 
-def add_lora(lm: LanguageModel, config: TrainingConfig) -> Any:
-    """Put untrained LoRA matrices on all linear layers of a base model.
-
-    Args:
-        lm: the base model; it is changed.
-        config: rank, alpha and dropout.
-
-    Returns:
-        The PEFT model; only the LoRA matrices are trainable.
-
-    Source: https://huggingface.co/docs/peft/package_reference/lora
-    """
-    import peft
-    import torch
-
-    torch.manual_seed(config.seed)
-    if config.quantisation == "nf4":
-        lm.model = peft.prepare_model_for_kbit_training(lm.model)
-    lora = peft.LoraConfig(
-        r=config.lora_r,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=list(TARGETS),
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-    return peft.get_peft_model(lm.model, lora)
-
-
-def fit(lm: LanguageModel, data: TokenData, config: TrainingConfig, checkpoints: Path) -> Training:
+def fit(
+    lm: LanguageModel,
+    data: TokenData,
+    config: TrainingConfig,
+    checkpoints: Path,
+    *,
+    start_from: Path | None = None,
+    logs: Path | None = None,
+) -> Training:
     """Train an adapter; continue from the last checkpoint of the same run if there is one.
 
-    A checkpoint belongs to a run when configuration and training tokens are the same; others in
-    the folder are removed. So are this run's own, once it has finished.
+    A checkpoint belongs to a run when settings, tokens and starting adapter are the same; others
+    in the folder are removed. So are this run's own, once it has finished. With `patience` above
+    0 the weights of the lowest held-out loss are the result, else those of the last step.
 
     Args:
         lm: the base model; it is changed.
         data: tokenised examples.
         config: settings.
         checkpoints: folder for checkpoints, on the disk that keeps the result.
+        start_from: folder of an earlier adapter to go on from; its rank, alpha, dropout and
+            variant hold, not those of `config`.
+        logs: folder for the trackers' files; None keeps no curves but `Training.losses`.
 
     Raises:
-        TrainingError: the loss is not a finite number.
+        TrainingError: the loss is not a finite number, memory ran out (the message says what to
+            change), early stopping has nothing to watch, or the earlier adapter does not fit.
 
     Source: https://huggingface.co/docs/trl/sft_trainer
     """
+    if config.patience and not data.validation:
+        raise TrainingError("`patience` needs validation examples to watch; set it to 0 without.")
+    folder = checkpoints / kept.run_name(data, config, start_from)
+    if config.patience and {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"} & os.environ.keys():
+        raise TrainingError("`patience` needs a whole model on each device: use data_parallel.")
+    if _main_process():
+        kept.remove_others(checkpoints, folder)
+    _wait_for_everyone()
+    last = kept.last_checkpoint(folder)
+    with quiet_libraries():
+        model = _adapter(lm, config, start_from)
+        plan = None
+        if lm.device == "cuda":
+            plan = gpu.choose(model, config, memory=gpu.device_memory())
+        trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
+    trainable, total = model.get_nb_trainable_parameters()
+    if logs is not None:
+        names = config.trackers if trainer.is_world_process_zero() else ()
+        trackers = Trackers(names, logs, folder.name, dataclasses.asdict(config))
+        trainer.add_callback(callbacks.tracking(trackers))
+    if lm.device == "cpu":
+        fuse_lora(model)
+    history = kept.history(last) if last else []
+    done = bool(config.patience) and kept.best_evaluation(history)[1] >= config.patience
+    started = time.perf_counter()
+    try:
+        shaped = gpu.applied(model, plan) if plan else contextlib.nullcontext()
+        with quiet_libraries(), _explained(lm, data, config, last), shaped:
+            if not done:  # else it was killed between its last checkpoint and the end
+                trainer.train(resume_from_checkpoint=str(last) if last else None)
+                history = trainer.state.log_history
+    finally:
+        unfuse_lora(model)
+        if logs is not None:
+            trackers.close()
+    seconds = time.perf_counter() - started
+    resumed_at = int(last.name.split("-")[1]) if last else 0
+    losses = callbacks.losses_table(history)
+    if not losses["loss"].is_finite().all():
+        raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
+    steps = resumed_at if done else int(trainer.state.global_step)
+    best = steps
+    _wait_for_everyone()
+    if config.patience:
+        best = kept.best_evaluation(history)[0]
+        kept.load_best(model, folder)
+    _wait_for_everyone()
+    if _main_process():
+        shutil.rmtree(folder, ignore_errors=True)
+    model.eval()
+    per_epoch = sum(len(e.input_ids) for e in data.train)
+    share = (steps - resumed_at) / max(trainer.state.max_steps, steps, 1)
+    tokens = round(per_epoch * config.epochs * share)
+    adapted = LanguageModel(model, lm.tokenizer, lm.name, lm.precision)
+    return Training(adapted, losses, steps, resumed_at, trainable, total, tokens, seconds, best)
+
+
+def _main_process() -> bool:
+    import accelerate
+
+    return bool(accelerate.PartialState().is_main_process)
+
+
+def _wait_for_everyone() -> None:
+    import accelerate
+
+    accelerate.PartialState().wait_for_everyone()
+
+
+def _adapter(lm: LanguageModel, config: TrainingConfig, start_from: Path | None) -> Any:
+    if start_from is None:
+        return add_lora(lm, config)
+    if not (start_from / "adapter_config.json").exists():  # or PEFT would ask its hub for it
+        raise TrainingError(f"{start_from} holds no adapter to go on from: train one first.")
+    import peft
+    import torch
+
+    torch.manual_seed(config.seed)
+    try:
+        return peft.PeftModel.from_pretrained(lm.model, start_from, is_trainable=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"The adapter in {start_from} cannot be trained on: {reason}. Name the folder of an "
+            f"adapter that was trained on {lm.name}."
+        ) from error
+
+
+def _trainer(
+    lm: LanguageModel,
+    model: Any,
+    data: TokenData,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    plan: gpu.GpuPlan | None,
+    fresh: bool,
+) -> Any:
     import datasets
     import huggingface_hub.constants
     import transformers
-    import trl
 
     # The trainer would tell its hub that it was used; a run of Elara tells nobody.
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     if not watched():
         datasets.disable_progress_bars()
-    folder = checkpoints / _run_name(data, config)
-    if checkpoints.exists():
-        for other in checkpoints.iterdir():
-            if other != folder:
-                shutil.rmtree(other)
-    with quiet_libraries():
-        model = add_lora(lm, config)
-        trainer = trl.SFTTrainer(
-            model=model,
-            args=_arguments(lm, config, folder, watch=bool(data.validation)),
-            train_dataset=_dataset(data.train),
-            eval_dataset=_dataset(data.validation) if data.validation else None,
-            processing_class=lm.tokenizer,
-            callbacks=[_reporter()],
-        )
-    trainable, total = model.get_nb_trainable_parameters()
+    batching, _ = choose_batching(lm, config)
+    own = [callbacks.reporter()]
+    if config.patience:
+        own.append(callbacks.early_stopping(config.patience, folder))
+    if data.validation:
+        own.append(callbacks.evaluations(config.eval_steps))
+    trainer = trainer_class()(
+        model=model,
+        args=_arguments(
+            lm, data, config, folder, packed=batching == "packed", plan=plan, fresh=fresh
+        ),
+        train_dataset=_dataset(data.train),
+        eval_dataset=_dataset(data.validation) if data.validation else None,
+        processing_class=lm.tokenizer,
+        callbacks=own,
+        optimizers=(optimiser(model, config), None),
+        grouped=batching == "length_grouped",
+    )
     trainer.remove_callback(transformers.PrinterCallback)  # it prints every log entry as a dict
-    last = _last_checkpoint(folder)
-    started = time.perf_counter()
+    return trainer
+
+
+@contextlib.contextmanager
+def _explained(
+    lm: LanguageModel, data: TokenData, config: TrainingConfig, last: Path | None
+) -> Iterator[None]:
+    """Turn what the libraries raise into what can be done about it."""
     try:
-        with quiet_libraries():
-            trainer.train(resume_from_checkpoint=str(last) if last else None)
-    except (OSError, ValueError, RuntimeError) as error:
+        yield
+    except KeyboardInterrupt:
+        print("Interrupted: run again to continue from the last checkpoint.", flush=True)
+        raise
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise TrainingError(what_to_change(lm, data, config)) from error
         if last is None or "checkpoint" not in str(error).lower():
             raise
         raise TrainingError(f"{last} cannot be read ({error}): remove it and rerun.") from error
-    seconds = time.perf_counter() - started
-    resumed_at = int(last.name.split("-")[1]) if last else 0
-    losses = _losses(trainer.state.log_history)
-    if not losses["loss"].is_finite().all():
-        raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
-    steps = int(trainer.state.global_step)
-    per_epoch = sum(len(e.input_ids) for e in data.train)
-    tokens = round(per_epoch * config.epochs * (steps - resumed_at) / max(steps, 1))
-    shutil.rmtree(folder, ignore_errors=True)
-    model.eval()
-    adapted = LanguageModel(model, lm.tokenizer, lm.name, lm.precision)
-    return Training(adapted, losses, steps, resumed_at, trainable, total, tokens, seconds)
-
-
-def _run_name(data: TokenData, config: TrainingConfig) -> str:
-    content = [dataclasses.asdict(config), [e.input_ids for e in data.train]]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    # The trainer's state is the last thing that it writes into a checkpoint.
-    whole = [p.parent for p in folder.glob("checkpoint-*/trainer_state.json")]
-    return max(whole, key=lambda p: int(p.name.split("-")[1]), default=None)
 
 
 def _dataset(examples: list[Encoded]) -> Any:
@@ -161,30 +243,43 @@ def _dataset(examples: list[Encoded]) -> Any:
     return Dataset.from_list([dataclasses.asdict(e) for e in examples])
 
 
-def _arguments(lm: LanguageModel, config: TrainingConfig, folder: Path, *, watch: bool) -> Any:
+def _arguments(
+    lm: LanguageModel,
+    data: TokenData,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    packed: bool,
+    plan: gpu.GpuPlan | None,
+    fresh: bool,
+) -> Any:
     import trl
 
     on_gpu = lm.device == "cuda"
     return trl.SFTConfig(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=plan.batch if plan else config.batch_size,
         per_device_eval_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
+        gradient_accumulation_steps=plan.accumulation if plan else config.gradient_accumulation,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=config.warmup_share,
         max_length=config.max_length,
-        packing=False,  # without FlashAttention packed examples would read each other
+        packing=packed,
+        eval_packing=False,
         loss_type="nll",
         eos_token=lm.tokenizer.eos_token,
         bf16=lm.dtype == "bfloat16",
         fp16=False,  # the adapter's bf16 gradients break the fp16 gradient scaler
         use_cpu=not on_gpu,
-        activation_checkpointing=on_gpu,  # saves memory for a fifth of the speed
-        eval_strategy="epoch" if watch else "no",
-        eval_on_start=watch,
-        logging_steps=5,
+        activation_checkpointing=False,  # the plan recomputes as many layers as memory demands
+        tf32=True if on_gpu else None,
+        eval_strategy="no",  # see `callbacks.evaluations`
+        eval_on_start=bool(data.validation) and fresh,
+        # A logged loss is the mean since the last one: never across a checkpoint, so that a run
+        # that continues logs the same numbers.
+        logging_steps=math.gcd(5, config.save_steps),
         logging_first_step=True,
         save_strategy="steps",
         save_steps=config.save_steps,
@@ -192,50 +287,6 @@ def _arguments(lm: LanguageModel, config: TrainingConfig, folder: Path, *, watch
         seed=config.seed,
         data_seed=config.seed,
         report_to="none",
-        disable_tqdm=not watched(),
+        disable_tqdm=True,
         dataloader_pin_memory=on_gpu,
-    )
-
-
-def _reporter() -> Any:
-    """Headless: one line every half minute. In JupyterLab the trainer's own bar shows."""
-    import transformers
-
-    class Reporter(transformers.TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.begin = self.reported = time.monotonic()
-            self.first = state.global_step
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            now = time.monotonic()
-            if watched() or now - self.reported < 30:
-                return
-            self.reported = now
-            done, total = state.global_step - self.first, state.max_steps - self.first
-            print(progress_line("train: step", done, total, now - self.begin), flush=True)
-
-    return Reporter()
-
-
-def _losses(history: list[dict[str, Any]]) -> pl.DataFrame:
-    rows = [
-        {
-            "step": entry["step"],
-            "epoch": float(entry["epoch"]),
-            "split": "train" if "loss" in entry else "validation",
-            "loss": float(entry["loss"] if "loss" in entry else entry["eval_loss"]),
-            "learning_rate": entry.get("learning_rate"),
-        }
-        for entry in history
-        if "loss" in entry or "eval_loss" in entry
-    ]
-    return pl.DataFrame(
-        rows,
-        schema={
-            "step": pl.Int64,
-            "epoch": pl.Float64,
-            "split": pl.String,
-            "loss": pl.Float64,
-            "learning_rate": pl.Float64,
-        },
     )

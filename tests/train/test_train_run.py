@@ -213,3 +213,20 @@ def test_training_without_validation_tells_nobody(tiny_folder: Path, tmp_path: P
     training = train.fit(lm, data, settings, tmp_path / "checkpoints")
     assert set(training.losses["split"]) == {"train"}
     assert huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY is True
+
+
+def test_training_goes_on_from_an_earlier_adapter(
+    finished: tuple[Path, train.Training], tiny_folder: Path, tmp_path: Path
+) -> None:
+    out, first = finished
+    lm = load_base(str(tiny_folder))
+    settings = tiny_run.config(tiny_folder, lora_dropout=0.0, epochs=1)
+    rows, held = tiny_run.examples(16), tiny_run.examples(4, start=100)
+    data = train.tokenise(lm.tokenizer, rows, held, settings)
+    again = train.fit(lm, data, settings, tmp_path, start_from=out / "adapter")
+    before = first.losses.filter(split="validation")["loss"]
+    after = again.losses.filter(split="validation")["loss"]
+    assert after[0] == pytest.approx(before[-1], abs=1e-5)
+    assert after[-1] < after[0]
+    with pytest.raises(train.TrainingError, match="holds no adapter to go on from"):
+        train.fit(load_base(str(tiny_folder)), data, settings, tmp_path, start_from=tmp_path)

@@ -1,0 +1,1 @@
+"""Prove what an adapter was trained on: certificate, passport, card, verification."""

@@ -1,0 +1,273 @@
+"""The adapter passport: one account of what an adapter was made from, how, and what it is worth.
+
+It is written into the adapter folder before the folder is sealed, when no evaluation exists yet.
+The evaluation completes a copy, which names the passport that it completes by its hash: the
+adapter's own folder never changes after it was sealed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import elara
+from elara.model import TRAINING_FILE, LanguageModel, load_adapter
+from elara.train.audit.card import INTENDED_USE, shown_name
+from elara.train.audit.certificate import Certificate, described
+from elara.train.audit.page import passport_html
+from elara.train.audit.probe import PROBE_FILE, mean_losses, record_probe
+from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, damage, files_of, seal
+from elara.train.config import REFERENCE, TrainingConfig, TrainingError, differences
+from elara.train.fit import Training
+from elara.workspace import file_sha256
+
+MANIFEST_FILE = "data_manifest.jsonl"
+_NOT_YET = {
+    "status": "not evaluated",
+    "text": "Not evaluated yet. Nothing is known about whether the training helped.",
+}
+_LIBRARIES = (
+    *("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "datasets"),
+    *("tokenizers", "safetensors", "polars", "numpy"),
+)
+_HUB = {
+    "pubmed": "https://pubmed.ncbi.nlm.nih.gov/{}/",
+    "pmc": "https://pmc.ncbi.nlm.nih.gov/articles/{}/",
+}
+
+
+def write_passport(
+    folder: Path,
+    training: Training,
+    config: TrainingConfig,
+    examples: Mapping[str, pl.DataFrame],
+    certificate: Certificate,
+    *,
+    articles: pl.DataFrame | None = None,
+    allow_contaminated: bool = False,
+) -> dict[str, Any]:
+    """Complete an adapter folder: data manifest, recorded losses, passport, and the seal.
+
+    Args:
+        folder: what `save_adapter` left.
+        training: the finished run.
+        config: its settings.
+        examples: the `Example` rows of `train` and `validation`; those that the run did not use
+            are left aside.
+        certificate: what `certify` found for exactly the training examples that were used.
+        articles: `Article` rows; they give titles and addresses of the sources.
+        allow_contaminated: write a passport that says `contaminated` instead of refusing.
+
+    Returns:
+        The content of `passport.json`.
+
+    Raises:
+        TrainingError: the certificate is about other examples, or not clean.
+    """
+    record = json.loads((folder / TRAINING_FILE).read_text())
+    train = examples["train"].filter(pl.col("id").is_in(record["examples"]))
+    if certificate.compared["train"]["sha256"] != described(train)["sha256"]:
+        raise TrainingError(
+            "The certificate is about other training examples than the run used: certify "
+            "`train.filter(pl.col('id').is_in(data.ids))`."
+        )
+    if not allow_contaminated:
+        certificate.require_clean()
+    rows = data_manifest(train, articles)
+    rows.write_ndjson(folder / MANIFEST_FILE)
+    probe = record_probe(
+        _as_saved(training.model, config, folder),
+        examples["validation"],
+        train,
+        max_length=config.max_length,
+    )
+    _write_json(folder / PROBE_FILE, probe)
+    passport = {
+        "title": f"LoRA adapter on {shown_name(config.base_model)}",
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "elara": elara.__version__,
+        "intended_use": INTENDED_USE,
+        "base_model": shown_name(config.base_model),
+        "adapter": {
+            "trainable_parameters": training.trainable,
+            "total_parameters": training.total,
+            "bytes": (folder / "adapter_model.safetensors").stat().st_size,
+        },
+        "data": _data(rows, record),
+        "certificate": certificate.record(),
+        "config": settings(config),
+        "environment": _environment(training.model),
+        "losses": _losses(training, probe),
+        "evaluation": _NOT_YET,
+        "files": files_of(folder),
+    }
+    _write_json(folder / PASSPORT_FILE, passport)
+    digest = file_sha256(folder / PASSPORT_FILE)
+    (folder / PAGE_FILE).write_text(passport_html(passport, rows, digest), encoding="utf-8")
+    seal(folder)
+    return passport
+
+
+def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
+    """Complete an adapter's passport by its evaluation, for the evaluation's own folder.
+
+    Args:
+        folder: the sealed adapter folder; it is not changed.
+        verdict: what the evaluation found: a dataclass or mapping with `verdict`, one sentence,
+            and its numbers.
+
+    Returns:
+        The completed passport for a JSON file, and its page. Both name the adapter's own passport
+        and fingerprint by their hashes.
+
+    Raises:
+        TrainingError: the folder is not as it was sealed, so the verdict would not be about it.
+    """
+    if wrong := damage(folder):
+        raise TrainingError(f"The adapter in {folder} is not as it was sealed: {'; '.join(wrong)}.")
+    numbers = dict(verdict) if isinstance(verdict, Mapping) else dataclasses.asdict(verdict)
+    passport = json.loads((folder / PASSPORT_FILE).read_text())
+    passport["evaluation"] = {
+        "status": "evaluated",
+        "text": numbers.pop("verdict"),
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "numbers": numbers,
+    }
+    passport["completes"] = {
+        "passport_sha256": file_sha256(folder / PASSPORT_FILE),
+        "fingerprint": file_sha256(folder / "SHA256SUMS"),
+    }
+    rows = pl.read_ndjson(folder / MANIFEST_FILE, infer_schema_length=None)
+    digest = hashlib.sha256(_json(passport).encode()).hexdigest()
+    return passport, passport_html(passport, rows, digest)
+
+
+def data_manifest(train: pl.DataFrame, articles: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Say for every training example where its text comes from and under which licence.
+
+    Args:
+        train: `Example` rows.
+        articles: `Article` rows, where they are at hand.
+
+    Returns:
+        Columns id, source, article_ids, title, url, licence, redistributable, specialty, origin,
+        by id. An address that is not known is "".
+    """
+    known = {}
+    if articles is not None:
+        known = {a: (t, u) for a, t, u in articles.select("id", "title", "url").iter_rows()}
+    columns = ("id", "article_ids", "licence", "redistributable", "specialty", "origin")
+    rows = []
+    for row in train.sort("id").select(columns).iter_rows(named=True):
+        article = row["article_ids"][0]
+        source, _, native = article.partition(":")
+        title, url = known.get(article, ("", ""))
+        url = url or _HUB.get(source, "").format(native)
+        source = source if native else row["origin"]
+        rows.append(row | {"source": source, "title": title, "url": url})
+    text = pl.String()
+    schema = {"id": text, "source": text, "article_ids": pl.List(pl.String), "title": text}
+    schema |= {"url": text, "licence": text, "redistributable": pl.Boolean()}
+    schema |= {"specialty": text, "origin": text}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def settings(config: TrainingConfig) -> list[dict[str, Any]]:
+    """Every setting beside its value in the reference run.
+
+    Args:
+        config: the run's settings.
+
+    Returns:
+        One entry per setting: `setting`, `value`, `reference`, and the `reason` why they differ.
+    """
+    reasons = dict(differences(config).select("setting", "reason").iter_rows())
+    rows = []
+    for field in dataclasses.fields(config):
+        value, reference = getattr(config, field.name), getattr(REFERENCE, field.name)
+        if field.name == "base_model":
+            value = shown_name(value)
+        told = {"setting": field.name, "value": value, "reference": reference}
+        rows.append(told | {"reason": reasons.get(field.name, "")})
+    return rows
+
+
+def _as_saved(lm: LanguageModel, config: TrainingConfig, folder: Path) -> LanguageModel:
+    """The model whose losses are recorded: the one that everybody gets who loads the folder.
+
+    Preparing a 4-bit base for training puts some of its weights into float32, which changes the
+    losses a little; the 4-bit base is small enough to be loaded again beside it.
+    """
+    return lm if config.quantisation == "none" else load_adapter(folder)
+
+
+def _data(rows: pl.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
+    def counts(column: str) -> dict[str, int]:
+        table = rows.group_by(column).len().sort(["len", column], descending=[True, False])
+        return dict(table.iter_rows())
+
+    return {
+        "manifest": MANIFEST_FILE,
+        "examples": rows.height,
+        "articles": rows["article_ids"].explode().n_unique(),
+        "may_not_be_passed_on": int((~rows["redistributable"]).sum()),
+        "tokens": record["data"],
+        "sources": counts("source"),
+        "licences": counts("licence"),
+        "specialties": counts("specialty"),
+        "origins": counts("origin"),
+    }
+
+
+def _environment(lm: LanguageModel) -> dict[str, Any]:
+    import torch
+
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    on_gpu = lm.device == "cuda"
+    return {
+        "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
+        "precision": dataclasses.asdict(lm.precision),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "libraries": found,
+    }
+
+
+def _losses(training: Training, probe: dict[str, Any]) -> dict[str, Any]:
+    def curve(split: str) -> list[dict[str, float]]:
+        return training.losses.filter(split=split).select("step", "epoch", "loss").to_dicts()
+
+    held = curve("validation")
+    return {
+        "unit": "nats per answer token",
+        "steps": training.steps,
+        "tokens": training.tokens,
+        "seconds": round(training.seconds, 1),
+        "base": held[0]["loss"] if held and held[0]["step"] == 0 else None,
+        "final": held[-1]["loss"] if held else None,
+        "training": curve("train"),
+        "validation": held,
+        "slice": {"file": PROBE_FILE, "examples": len(probe["examples"])} | mean_losses(probe),
+    }
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(_json(content), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Train on from an earlier adapter without forgetting; keep versions."""

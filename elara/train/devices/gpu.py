@@ -1,0 +1,259 @@
+"""Training steps that use a GPU well: what is kept in memory, and layers that touch it less often.
+
+A large model on a GPU waits for memory more than for arithmetic. Three things help, and none of
+them changes what is computed beyond rounding:
+
+- Nothing is recomputed that fits in memory. Recomputing every layer in the backward pass, the
+  usual default, costs half as much again as the whole forward pass.
+- The gradient of several small batches is that of one large batch, and a GPU prefers the latter.
+- Lean layers: the norm in one kernel, the LoRA update added by the matrix product itself, and an
+  MLP that keeps two large tensors instead of four.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elara.train.config import TrainingConfig
+
+# Of the device's memory; the rest is for fragments between tensors and for the driver.
+USABLE = 0.92
+_WORKSPACE = 768 * 2**20  # logits of one chunk, kernels' buffers
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuPlan:
+    """How a training step runs on a GPU.
+
+    Args:
+        batch: examples per forward pass.
+        accumulation: forward passes per optimiser step.
+        recomputed: layers, counted from the first, whose activations are computed again in the
+            backward pass instead of kept.
+        lean: whether norms, MLPs and LoRA layers run in their lean form.
+        compiled: whether each decoder layer is compiled; the first steps take minutes.
+        bytes: predicted peak memory, in bytes.
+        reason: the choice, in one sentence.
+    """
+
+    batch: int
+    accumulation: int
+    recomputed: int = 0
+    lean: bool = True
+    compiled: bool = False
+    bytes: int = 0
+    reason: str = ""
+
+
+def device_memory() -> int:
+    """Memory of the GPU in bytes, what others use of it included; 0 without one."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+
+
+def choose(model: Any, config: TrainingConfig, *, memory: int, compiled: bool = False) -> GpuPlan:
+    """Choose forward batch and recomputation by what fits.
+
+    The product of `batch_size` and `gradient_accumulation` is kept, and with it the gradient: the
+    loss is a mean over the tokens of an optimiser step, however they are grouped.
+
+    Args:
+        model: the PEFT model, on its device.
+        config: gives batch size, accumulation, dropout and longest example.
+        memory: the device's memory in bytes.
+        compiled: passed on.
+
+    Returns:
+        The plan with the least work per token among those that fit; if none fits, the one that
+        needs least memory.
+    """
+    layers: int = model.config.get_text_config().num_hidden_layers
+    together = config.batch_size * config.gradient_accumulation
+    plans = [
+        (batch, recomputed, predicted_bytes(model, config, batch, recomputed))
+        for batch in range(1, together + 1)
+        if together % batch == 0
+        for recomputed in range(layers + 1)
+    ]
+    fitting = [plan for plan in plans if plan[2] <= USABLE * memory]
+
+    def work(plan: tuple[int, int, int]) -> float:
+        # Forward and backward cost 4 units, recomputing everything 2 more. Matrix products over
+        # less than some 4,000 rows leave part of a large GPU idle.
+        batch, recomputed, _ = plan
+        return float(4 + 2 * recomputed / layers) * (1 + 512 / (batch * config.max_length))
+
+    batch, recomputed, needed = (
+        min(fitting, key=work) if fitting else min(plans, key=lambda plan: plan[2])
+    )
+    reason = (
+        f"{batch} examples per forward pass, {recomputed} of {layers} layers recomputed: "
+        f"{needed / 2**30:.1f} of {memory / 2**30:.0f} GiB predicted"
+    )
+    return GpuPlan(
+        batch=batch,
+        accumulation=together // batch,
+        recomputed=recomputed,
+        compiled=compiled,
+        bytes=needed,
+        reason=reason,
+    )
+
+
+def predicted_bytes(model: Any, config: TrainingConfig, batch: int, recomputed: int) -> int:
+    """Predict the peak memory of lean training steps with 16-bit activations.
+
+    Counts the weights as they are stored, 16 bytes per trained parameter (value, gradient, two
+    moments), what each layer keeps for the backward pass, and the working set of one layer.
+
+    Args:
+        model: the PEFT model.
+        config: gives dropout and longest example.
+        batch: examples per forward pass.
+        recomputed: layers that keep their input alone.
+    """
+    shape = model.config.get_text_config()
+    hidden, inner = shape.hidden_size, shape.intermediate_size
+    head = getattr(shape, "head_dim", None) or hidden // shape.num_attention_heads
+    queries, keys = shape.num_attention_heads * head, shape.num_key_value_heads * head
+    tokens = batch * config.max_length
+    # Both norms' in- and outputs, queries and attention's output, keys and values, three of MLP.
+    layer = 2 * (4 * hidden + 2 * queries + 2 * keys + 3 * inner)
+    if config.lora_dropout:
+        layer += 3 * (5 * hidden + queries + inner)  # each LoRA input anew, and its mask
+    kept = layer * (shape.num_hidden_layers - recomputed) + 2 * hidden * recomputed
+    working = (layer if recomputed else 0) + 2 * (4 * hidden + 4 * inner)
+    base = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+    trained = 16 * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return int(base + trained + tokens * (kept + working) + _WORKSPACE)
+
+
+@contextlib.contextmanager
+def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
+    """Train under a plan; afterwards the model is as it was, with its trained weights.
+
+    The trainer's own `gradient_checkpointing` has to be off: recomputation is set per layer here.
+
+    Args:
+        model: the PEFT model.
+        plan: what `choose` returned, or another.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    before: list[tuple[Any, Any]] = []
+    if plan.recomputed:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        for layer in layers[plan.recomputed :]:
+            layer.gradient_checkpointing = False
+    if plan.lean:
+        for module in model.modules():
+            forward = _lean_form(module)
+            if forward:
+                before.append((module, module.__dict__.get("forward")))
+                module.forward = types.MethodType(forward, module)
+    if plan.compiled:
+        for layer in layers:
+            layer.compile()
+    try:
+        yield
+    finally:
+        for module, forward in before:
+            del module.forward
+            if forward is not None:
+                module.forward = forward
+        if plan.compiled:
+            for layer in layers:
+                layer._compiled_call_impl = None
+        if plan.recomputed:
+            model.activation_checkpointing_disable()
+
+
+def _lean_form(module: Any) -> Any:
+    """The lean forward of a module of the Llama family or of its LoRA layers; None for others."""
+    from peft.tuners.lora.layer import LoraLayer
+
+    kind = type(module).__name__
+    # Gemma's norm looks alike and adds one to the weight; its epsilon has another name.
+    if kind.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+        return _norm
+    activation = type(getattr(module, "act_fn", None)).__name__
+    if kind.endswith("MLP") and activation in ("SiLU", "SiLUActivation"):
+        return _mlp() if hasattr(module, "gate_proj") and hasattr(module, "up_proj") else None
+    plain = (
+        isinstance(module, LoraLayer)
+        and not module.lora_variant
+        and list(module.lora_A) == list(module.active_adapters)
+        and len(module.lora_A) == 1
+        and not any(module.lora_bias.values())
+        and kind in ("Linear", "Linear4bit")
+    )
+    return _lora if plain else None
+
+
+def _norm(self: Any, hidden_states: Any) -> Any:
+    import torch
+
+    # Inside, PyTorch computes in 32 bits anyway; autocast would make a 32-bit copy besides.
+    with torch.autocast(hidden_states.device.type, enabled=False):
+        return torch.nn.functional.rms_norm(
+            hidden_states,
+            self.weight.shape,
+            self.weight.to(hidden_states.dtype),
+            self.variance_epsilon,
+        )
+
+
+def _mlp() -> Any:
+    swiglu = _swiglu()  # outside of the forward, which may be compiled
+
+    def forward(self: Any, x: Any) -> Any:
+        return self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x)))
+
+    return forward
+
+
+def _lora(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """`W x + s B A x`, the second product added into the first one's result."""
+    import torch
+
+    result = self.base_layer(x, *args, **kwargs)
+    if self.disable_adapters or self.merged:
+        return result
+    (name,) = self.active_adapters
+    down = self.lora_A[name].weight.to(result.dtype)
+    up = self.lora_B[name].weight.to(result.dtype)
+    inner = torch.nn.functional.linear(self.lora_dropout[name](x).to(result.dtype), down)
+    flat = result.view(-1, result.shape[-1])
+    with torch.autocast(result.device.type, enabled=False):
+        flat = flat.addmm_(inner.view(-1, inner.shape[-1]), up.t(), alpha=self.scaling[name])
+    return flat.view(result.shape)
+
+
+@functools.cache
+def _swiglu() -> Any:
+    """`silu(gate) * up`, whose backward pass computes `silu(gate)` again instead of keeping it."""
+    import torch
+    from torch.nn.functional import silu
+
+    class SwiGLU(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, gate: Any, up: Any) -> Any:
+            ctx.save_for_backward(gate, up)
+            return silu(gate).mul_(up)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            (gradient,) = gradients
+            gate, up = ctx.saved_tensors
+            to_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+            return to_gate, silu(gate).mul_(gradient)
+
+    return SwiGLU.apply

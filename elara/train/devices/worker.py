@@ -1,0 +1,156 @@
+"""One of the processes that train a job.
+
+Started by `accelerate launch … --module elara.train.devices.worker JOB`, or by torchrun.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from elara.model import LanguageModel, ModelError, load_base
+from elara.train.config import TrainingConfig, TrainingError
+from elara.train.data import TokenData, tokenise
+from elara.train.devices.launch import FOLLOW, REASON, Job, per_process, read_job
+from elara.train.fit import Training, fit
+from elara.train.lora import add_lora
+from elara.train.save import save_adapter
+
+
+def work(folder: Path) -> None:
+    """Take part in training the job in a folder; the main process saves the adapter there.
+
+    Args:
+        folder: what `elara.train.write_job` left.
+
+    Raises:
+        TrainingError: the job cannot be trained like this.
+    """
+    import accelerate
+    import torch
+
+    # The others wait while the main process saves, which takes minutes where the model is large.
+    patience = datetime.timedelta(minutes=30)
+    state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=patience)
+    if not state.is_main_process:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - one process tells the progress
+    job = read_job(folder)
+    profile = _profile(job.config, str(state.distributed_type))
+    config = per_process(job.config, state.num_processes)
+    if state.is_main_process:  # a result of an earlier run must not stand for this one
+        (folder / "losses.parquet").unlink(missing_ok=True)
+        shutil.rmtree(folder / "adapter", ignore_errors=True)
+    lm = load_base(config.base_model, quantisation=config.quantisation, precision=config.precision)
+    data = tokenise(lm.tokenizer, job.train, job.validation, config)
+    print(f"{state.num_processes} processes ({profile}): {lm.precision.reason}", flush=True)
+    # Another profile or number of processes writes checkpoints that this one cannot read.
+    checkpoints = folder / "checkpoints" / f"{profile}-{state.num_processes}"
+    training = fit(lm, data, config, checkpoints, logs=folder / "logs")
+    weights = gather(training.model.model)
+    if state.is_main_process:
+        _save(job, training, data, weights if profile != "data_parallel" else None)
+    state.wait_for_everyone()
+
+
+def _profile(config: TrainingConfig, distributed: str) -> str:
+    # `accelerate launch` tells its workers the profile in these two variables.
+    profile = "data_parallel"
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        profile = "fsdp2"
+    elif os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        profile = "deepspeed"
+    if profile == "data_parallel":
+        return profile
+    if distributed.endswith(("CPU", "NO")):
+        raise TrainingError(
+            f"The {profile} profile splits the model over GPUs and this machine offers none: "
+            "use the data_parallel profile."
+        )
+    if profile == "deepspeed" and config.quantisation != "none":
+        raise TrainingError(
+            "DeepSpeed cannot split 4-bit weights: set `quantisation` to none, or use the "
+            "data_parallel or fsdp2 profile."
+        )
+    for name in ("patience", "loraplus_ratio"):
+        if getattr(config, name):
+            raise TrainingError(
+                f"`{name}` needs the whole adapter in each process, which the {profile} profile "
+                "splits: set it to 0, or use data_parallel."
+            )
+    return profile
+
+
+def gather(model: Any) -> dict[str, Any]:
+    """Put the trained parameters together where they are split; every process must take part.
+
+    Args:
+        model: a model after training, whole or split by FSDP2 or DeepSpeed.
+
+    Returns:
+        Trained parameters by name, whole, on the CPU.
+    """
+    weights = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        value = parameter.detach()
+        if hasattr(value, "full_tensor"):  # FSDP2: a DTensor
+            value = value.full_tensor()
+        elif hasattr(parameter, "ds_id"):  # DeepSpeed ZeRO-3
+            import deepspeed
+
+            with deepspeed.zero.GatheredParameters([parameter]):
+                value = parameter.detach().clone()
+        weights[name] = value.cpu()
+    return weights
+
+
+def _save(job: Job, training: Training, data: TokenData, weights: dict[str, Any] | None) -> None:
+    if weights is not None:  # a split model cannot be saved by one process: take a whole one
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # it would split the whole one too, and wait for the others
+        whole = load_base(
+            job.config.base_model,
+            quantisation=job.config.quantisation,
+            precision=job.config.precision,
+        )
+        model = add_lora(whole, job.config)
+        unknown = model.load_state_dict(weights, strict=False).unexpected_keys
+        assert not unknown, unknown
+        model.eval()
+        lm = LanguageModel(model, whole.tokenizer, whole.name, whole.precision)
+        training = dataclasses.replace(training, model=lm)
+    used = job.train.filter(job.train["id"].is_in(data.ids))
+    licences = dict(used.group_by("licence").len().sort("licence").iter_rows())
+    save_adapter(training, job.config, data, licences, job.folder / "adapter")
+    training.losses.write_parquet(job.folder / "losses.parquet")
+    shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+
+
+def _follow() -> None:
+    """End this process when the launcher's does: nobody is left to tell the result to."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def main() -> int:
+    """Train the job named on the command line; say in one line why where that fails."""
+    if os.environ.get(FOLLOW):
+        threading.Thread(target=_follow, daemon=True).start()
+    try:
+        work(Path(sys.argv[1]))
+    except (TrainingError, ModelError) as error:
+        print(f"{REASON}{error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

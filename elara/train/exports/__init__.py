@@ -1,0 +1,1 @@
+"""Take an adapter elsewhere, and prove that it is still the same."""

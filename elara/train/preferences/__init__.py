@@ -1,0 +1,1 @@
+"""Tune on what readers thought of answers: DPO and KTO."""

@@ -1,0 +1,100 @@
+"""Leave a preference-tuned adapter that loads like any other and says what it was tuned on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import elara
+from elara.model import TRAINING_FILE
+from elara.train.audit.card import hub_name
+from elara.train.config import REFERENCE, TrainingConfig
+from elara.train.preferences.preference import PreferenceConfig, Preferred
+
+
+def save_preferred(
+    preferred: Preferred,
+    config: PreferenceConfig,
+    folder: Path,
+    *,
+    earlier: Path | None = None,
+    lora: TrainingConfig = REFERENCE,
+) -> dict[str, Any]:
+    """Save adapter, tokenizer, settings and a short card.
+
+    Args:
+        preferred: the tuned model.
+        config: the settings of `prefer`.
+        folder: where to; made when needed. Not the earlier adapter's folder.
+        earlier: the folder of the adapter that was tuned; its record goes on in the new one.
+        lora: the settings of a new adapter, as given to `prefer`; not used with `earlier`.
+
+    Returns:
+        The content of `training.json`: that of the earlier adapter, if any, with `preference`.
+    """
+    lm = preferred.model
+    if earlier is None:
+        record = {
+            "elara": elara.__version__,
+            "base_model": lm.name,
+            "quantisation": lora.quantisation,
+            "config": dataclasses.asdict(lora),
+            "precision": dataclasses.asdict(lm.precision),
+            "licences": {},
+            "examples": [],
+        }
+    else:
+        record = json.loads((earlier / TRAINING_FILE).read_text(encoding="utf-8"))
+    judged = preferred.rewards.filter(split="train")["id"].unique().sort()
+    record["preference"] = {
+        "method": preferred.method,
+        "config": dataclasses.asdict(config),
+        "feedback": judged.to_list(),
+        "left_out": preferred.left_out,
+        "margins": preferred.margins.to_dicts(),
+    }
+    lm.model.peft_config["default"].base_model_name_or_path = hub_name(lm.name)
+    # The vocabulary is the base model's; without this, PEFT asks the hub whether it is.
+    lm.model.save_pretrained(folder, save_embedding_layers=False)
+    lm.tokenizer.save_pretrained(folder)
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (folder / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(record, lm.name), encoding="utf-8")
+    return record
+
+
+def _card(record: dict[str, Any], base: str) -> str:
+    preference = record["preference"]
+    rows = "\n".join(
+        f"| {row['split']} | {row['questions']} | {row['margin']:.3f} | {row['accuracy']:.2f} |"
+        for row in preference["margins"]
+    )
+    start = f"{len(record['examples'])} examples" if record["examples"] else "no examples"
+    return f"""---
+base_model: {hub_name(base)}
+library_name: peft
+pipeline_tag: text-generation
+tags: [lora, medical, education, {preference["method"]}]
+---
+
+# LoRA adapter tuned on preferences, made with Elara {record["elara"]}
+
+## Intended use
+Research and teaching on how feedback changes a language model. It is **not** a medical device and
+must not be used for diagnosis, treatment or any decision about a person's care. Feedback says what
+people liked to read, not what is true. Read the evaluation that was made with it before any use.
+
+## Training
+`{hub_name(base)}` with an adapter that had seen {start}, tuned with {preference["method"].upper()}
+(beta {preference["config"]["beta"]}, learning rate {preference["config"]["learning_rate"]}) on
+{len(preference["feedback"])} judgements, listed by id in `training.json`.
+
+| split | questions | reward margin | accuracy |
+|---|---:|---:|---:|
+{rows}
+
+Before tuning every margin is 0. A margin on held-out questions above 0 says that the model favours
+the kind of answer that was preferred; it says nothing about whether that answer is correct.
+"""

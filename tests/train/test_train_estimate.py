@@ -1,0 +1,215 @@
+"""The estimate before training, the advice when memory runs out, and the fast way's numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_run
+import torch
+
+from elara import train
+from elara.model import LanguageModel, load_base
+from elara.train import fast
+from elara.train.config import TrainingConfig, TrainingError
+from elara.train.data import TokenData
+from elara.train.estimate import estimate
+from elara.train.memory import count_memory, is_out_of_memory, what_to_change
+from elara.train.trainer import trainer_class
+
+
+def prepared(model: Path, **changes: Any) -> tuple[LanguageModel, TokenData, TrainingConfig]:
+    settings = tiny_run.config(model, **changes)
+    lm = load_base(str(model))
+    data = train.tokenise(
+        lm.tokenizer, tiny_run.examples(16), tiny_run.examples(4, start=100), settings
+    )
+    return lm, data, settings
+
+
+def test_the_estimate_leaves_the_model_as_it_was(tiny_folder: Path) -> None:
+    lm, data, settings = prepared(tiny_folder)
+    own = vars(lm.model).keys() | set()
+    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    found = estimate(lm, data, settings)
+    assert torch.equal(torch.get_rng_state(), state)
+    after = lm.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not lm.model.training
+    assert vars(lm.model).keys() == own
+    assert all(p.requires_grad for p in lm.model.parameters())
+    assert found.steps == 8
+    assert found.tokens == 2 * sum(len(e.input_ids) for e in data.train)
+    assert found.seconds > 0
+    assert re.search(r"8 steps over [\d,]+ tokens: about .* MiB", str(found))
+
+
+def test_memory_grows_with_what_uses_it(tiny_folder: Path) -> None:
+    lm, data, settings = prepared(tiny_folder)
+    one = count_memory(lm, data, settings)
+    longer = count_memory(lm, data, tiny_run.config(tiny_folder, batch_size=4))
+    assert longer.activations > 2 * one.activations
+    wider = count_memory(lm, data, tiny_run.config(tiny_folder, lora_r=64))
+    assert wider.adapter == 4 * one.adapter
+    smaller = count_memory(lm, data, tiny_run.config(tiny_folder, quantisation="nf4"))
+    assert smaller.base < one.base
+
+
+def test_running_out_of_memory_is_told_apart() -> None:
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60)
+    assert is_out_of_memory(raised.value)
+    assert not is_out_of_memory(RuntimeError("size mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_names_three_parameters_with_what_they_would_need(
+    error: Exception, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(trainer_class(), "training_step", failing)
+    lm, data, settings = prepared(tiny_folder, batch_size=4)
+    with pytest.raises(TrainingError) as raised:
+        train.fit(lm, data, settings, tmp_path)
+    said = str(raised.value)
+    assert said.startswith("Memory ran out: these settings need about ")
+    changes = re.findall(r"`(\w+)` (\S+) instead of \S+: [\d,]+ MiB", said)
+    assert len(changes) == 3
+    assert {"batch_size", "max_length"} <= {name for name, _ in changes}
+    assert ("batch_size", "2") in changes
+
+
+def test_the_advice_lowers_the_memory(tiny_folder: Path) -> None:
+    lm, data, settings = prepared(tiny_folder, batch_size=4)
+    said = what_to_change(lm, data, settings)
+    need, *others = (int(n.replace(",", "")) for n in re.findall(r"([\d,]+) MiB", said))
+    assert len(others) == 3
+    assert all(other <= need for other in others)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import tiny_run, torch
+from elara import train
+from elara.model import load_base
+model, out = Path(sys.argv[2]), Path(sys.argv[3])
+tiny_run.run(model, out / "first", epochs=0.25)  # everything is imported now
+settings = tiny_run.config(model, batch_size=16, max_length=2000, gradient_accumulation=1)
+lm = load_base(str(model))
+rows = tiny_run.examples(16)
+messages = rows["messages"].to_list()
+for chat in messages:
+    chat[-1]["content"] *= 100
+import polars as pl
+rows = rows.with_columns(pl.Series("messages", messages, rows.schema["messages"]))
+data = train.tokenise(lm.tokenizer, rows, rows.head(0), settings)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 60 * 2**20,) * 2)
+try:
+    train.fit(lm, data, settings, out / "second")
+except train.TrainingError as error:
+    print("TOLD", error)
+"""
+
+
+def test_memory_that_really_runs_out(tiny_folder: Path, tmp_path: Path, project: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("limits a process the Linux way")
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", LIMITED, here, str(tiny_folder), str(tmp_path)]
+    log = tmp_path / "network.log"
+    offline = {"PYTHONPATH": str(project / "tests" / "offline"), "ELARA_NETWORK_LOG": str(log)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | offline
+    )
+    assert not log.exists(), log.read_text()
+    assert "TOLD Memory ran out" in done.stdout, done.stderr[-2000:]
+    assert "`batch_size` 8 instead of 16" in done.stdout
+
+
+def loss_and_gradients(lm: LanguageModel, data: TokenData, *, quickly: bool) -> tuple[Any, Any]:
+    model = lm.model
+    model.zero_grad()
+    total = torch.zeros(())
+    for example in data.train[:4]:
+        ids, labels = torch.tensor([example.input_ids]), torch.tensor([example.labels])
+        if quickly:
+            found = model(input_ids=ids, labels=labels, answers_only=True)
+            loss = found["loss_sum"] / found["judged"]
+        else:
+            loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+        loss.backward()
+        total += loss.detach()
+    return total, {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("variant", ["lora", "rslora", "dora"])
+def test_the_fast_way_gives_the_same_loss_and_gradients(variant: str, tiny_folder: Path) -> None:
+    lm, data, settings = prepared(tiny_folder, lora_dropout=0.0, lora_variant=variant)
+    lm.model = train.add_lora(lm, settings)
+    for name, parameter in lm.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    lm.model.train()
+    plain_loss, plain = loss_and_gradients(lm, data, quickly=False)
+    assert fast.judge_answers_only(lm.model.get_base_model())
+    assert fast.fuse_lora(lm.model) == (0 if variant == "dora" else 14)
+    quick_loss, quick = loss_and_gradients(lm, data, quickly=True)
+    assert abs(float(plain_loss - quick_loss)) < 1e-4
+    for name, gradient in plain.items():
+        assert float((gradient - quick[name]).abs().max()) < 1e-5, name
+    fast.unfuse_lora(lm.model)
+    assert not any("forward" in vars(m) for m in lm.model.modules() if "lora" in repr(type(m)))
+
+
+def test_dropout_takes_the_libraries_way(tiny_folder: Path) -> None:
+    lm, _, settings = prepared(tiny_folder, lora_dropout=0.1)
+    assert fast.fuse_lora(train.add_lora(lm, settings)) == 0
+
+
+@pytest.mark.model
+def test_the_memory_estimate_is_right_within_a_fifth_on_the_laptop_profile(
+    tmp_path: Path, project: Path
+) -> None:
+    """One run of the benchmark's own measurement, on a tenth of the laptop's tokens."""
+    examples = tmp_path / "examples"
+    examples.mkdir()
+    for split, rows in (("train", tiny_run.examples(60)), ("validation", tiny_run.examples(4, 90))):
+        messages = rows["messages"].to_list()
+        for i, chat in enumerate(messages):
+            chat[-1]["content"] *= 3 + 5 * (i % 5)
+        import polars as pl
+
+        rows = rows.with_columns(pl.Series("messages", messages, rows.schema["messages"]))
+        rows.write_ndjson(examples / f"{split}.jsonl")
+    command = [sys.executable, str(project / "benchmarks" / "train.py"), "--one", "elara"]
+    command += ["--data", str(examples), "--tokens", "5000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    line = next(x for x in done.stdout.splitlines() if x.startswith("RESULT "))
+    found = json.loads(line.removeprefix("RESULT "))
+    assert found["estimate"]["peak_mib"] == pytest.approx(found["peak_mib"], rel=0.2)
+    # How long it took depends on what else the machine does: benchmarks/train.py measures that.
+    assert found["seconds"] / 3 < found["estimate"]["seconds"] < found["seconds"] * 3

@@ -1,0 +1,234 @@
+"""The certificate finds what leaked, and the passport tells the whole story of an adapter."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import tiny_run
+
+from elara.train.audit.certificate import Certificate, certify
+from elara.train.audit.overlap import Words, similar
+from elara.train.audit.passport import data_manifest, with_verdict, write_passport
+from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
+from elara.train.config import TrainingError
+
+LONG = (
+    "Magnesium sulfate is given to prevent seizures in severe pre-eclampsia, the blood pressure "
+    "is lowered slowly, and delivery follows once the mother is stable enough to bear it."
+)
+
+
+def example(name: str, answer: str, *, article: str = "", question: str = "What?") -> pl.DataFrame:
+    row = tiny_run.examples(1).to_dicts()[0]
+    row |= {"id": name, "article_ids": [article or name]}
+    row["messages"][1]["content"], row["messages"][2]["content"] = question, answer
+    return pl.DataFrame([row], schema=tiny_run.examples(0).schema)
+
+
+def found(train: pl.DataFrame, held: pl.DataFrame, **more: Any) -> set[str]:
+    return set(certify(train, {"test": held}, **more).findings["check"])
+
+
+def test_different_texts_are_clean() -> None:
+    certificate = certify(tiny_run.examples(16), {"test": tiny_run.examples(4, start=100)})
+    assert certificate.clean
+    certificate.require_clean()
+    assert certificate.record()["verdict"] == "clean"
+    assert certificate.compared["test"]["items"] == 4
+
+
+def test_each_check_finds_its_leak_and_names_both_sides() -> None:
+    train = example("a:1", LONG, article="pubmed:123")
+    other = "Nothing here resembles the text on the other side of it in any way at all."
+    assert found(train, example("b:1", other, article="pubmed:123")) == {"article", "identifier"}
+    assert found(train, pl.DataFrame({"id": ["q1"], "pmid": ["123"]})) == {"identifier"}
+    upper = LONG.upper().replace(",", " -- ")
+    assert "equal" in found(train, example("b:1", upper, question="Anything else?"))
+    near = LONG.replace("Magnesium", "Intravenous magnesium").replace("bear it", "bear this")
+    assert found(train, example("b:1", near)) == {"similar", "overlap"}
+    copied = f"{LONG} {other}"
+    assert found(train, example("b:1", copied)) == {"overlap"}
+    finding = certify(train, {"test": example("b:1", near)}).findings.row(0, named=True)
+    assert (finding["set"], finding["item"], finding["train_id"]) == ("test", "b:1", "a:1")
+
+
+def test_a_benchmark_matches_by_doi_through_the_articles_table() -> None:
+    articles = pl.DataFrame(
+        {"id": ["cdc:x"], "pmid": [""], "pmcid": [""], "doi": ["10.1000/abc"], "title": ["T"]}
+    )
+    benchmark = pl.DataFrame({"id": ["q7"], "doi": ["https://doi.org/10.1000/ABC"]})
+    train = example("a:1", LONG, article="cdc:x")
+    assert found(train, benchmark, articles=articles) == {"identifier"}
+    assert found(train, benchmark) == set()
+
+
+def test_short_questions_and_phrases_of_the_genre_are_no_leak() -> None:
+    train = pl.concat([example(f"a:{i}", f"{LONG} It is case {i}.") for i in range(12)])
+    held = example("b:1", "The blood pressure is lowered slowly")
+    assert found(train, held) == set()
+    phrase = f"{LONG} {' '.join(f'word{i}' for i in range(9))}"
+    assert "overlap" not in found(train, example("b:1", phrase))
+
+
+def test_a_leak_is_refused_and_can_be_taken_out() -> None:
+    train = pl.concat([tiny_run.examples(3), example("a:1", LONG)])
+    certificate = certify(train, {"test": example("b:1", LONG)})
+    with pytest.raises(TrainingError, match=r"1 held-out items .* b:1 of test in a:1"):
+        certificate.require_clean()
+    rest = certificate.without(train)
+    assert rest["id"].to_list() == tiny_run.examples(3)["id"].to_list()
+    assert certify(rest, {"test": example("b:1", LONG)}).clean
+
+
+def test_a_list_that_cannot_be_compared_is_an_error() -> None:
+    with pytest.raises(TrainingError, match="'exam' cannot be compared"):
+        certify(tiny_run.examples(1), {"exam": pl.DataFrame({"name": ["x"]})})
+
+
+def test_the_similarity_search_misses_no_pair() -> None:
+    import random
+
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices("abcdefgh", k=rng.randint(3, 30))) for _ in range(60)]
+    texts += [t + " z" for t in texts] + [f"y {t} x" for t in texts[:30]]
+    rng.shuffle(texts)
+    seen, held = texts[::2], texts[1::2]
+
+    def shingles(text: str) -> set[tuple[str, ...]]:
+        words = text.split()
+        return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
+
+    wanted = set()
+    for i, a in enumerate(held):
+        for j, b in enumerate(seen):
+            x, y = shingles(a), shingles(b)
+            if len(x & y) >= 0.8 * len(x | y):
+                wanted.add((i, j))
+    pairs = similar(Words.of(pl.Series(seen)).sequences(3), Words.of(pl.Series(held)).sequences(3))
+    assert {(i, j) for i, j in pairs.select("text", "train").iter_rows()} == wanted
+    assert len(wanted) > 20
+
+
+def test_the_manifest_leads_from_each_example_to_its_source() -> None:
+    articles = pl.DataFrame({"id": ["x:1"], "title": ["One"], "url": ["https://example.org/1"]})
+    train = pl.concat([tiny_run.examples(2), example("p", LONG, article="pubmed:5")])
+    rows = {row["id"]: row for row in data_manifest(train, articles).to_dicts()}
+    assert rows["x:1/key_points/0"]["url"] == "https://example.org/1"
+    assert rows["x:0/key_points/0"]["url"] == ""
+    assert rows["p"]["url"] == "https://pubmed.ncbi.nlm.nih.gov/5/"
+    assert {row["licence"] for row in rows.values()} == {"CC0-1.0"}
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of and checks that its elements are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_passport_holds_everything_an_auditor_asks_for(sealed: Path) -> None:
+    passport = json.loads((sealed / PASSPORT_FILE).read_text())
+    assert passport["data"]["licences"] == {"CC0-1.0": 16}
+    assert passport["certificate"]["verdict"] == "clean"
+    assert {"train", "validation", "test"} == passport["certificate"]["compared"].keys()
+    reasons = {row["setting"]: row for row in passport["config"]}
+    assert reasons["learning_rate"]["reference"] == 2e-4
+    assert reasons["learning_rate"]["value"] == 1e-2
+    assert reasons["quantisation"]["reason"]
+    assert passport["losses"]["base"] > passport["losses"]["final"]
+    assert passport["evaluation"]["status"] == "not evaluated"
+    assert passport["environment"]["libraries"]["peft"]
+    assert set(passport["files"]) == {p.name for p in sealed.iterdir()} - {
+        *("SHA256SUMS", PASSPORT_FILE, PAGE_FILE)
+    }
+
+
+def test_neither_passport_nor_page_names_a_path_of_this_machine(sealed: Path) -> None:
+    for name in (PASSPORT_FILE, PAGE_FILE, "README.md"):
+        assert str(sealed.parents[1]) not in (sealed / name).read_text()
+        assert not re.search(r"(^|[\s\"'>])/(tmp|home|root|work)/", (sealed / name).read_text())
+
+
+def test_the_page_stands_alone_and_warns(sealed: Path) -> None:
+    text = (sealed / PAGE_FILE).read_text()
+    page = Page(text)
+    assert page.open == []
+    names = [tag for tag, _ in page.tags]
+    assert not {"script", "img", "link", "iframe"} & set(names)
+    assert "url(" not in text
+    assert names.count("table") == names.count("caption") > 8
+    assert all(a.get("scope") for tag, a in page.tags if tag == "th")
+    assert ("html", {"lang": "en"}) in page.tags
+    assert "must not be used for diagnosis" in text
+    assert "Not evaluated yet" in text
+
+
+def test_text_of_others_cannot_change_the_page(sealed: Path, tmp_path: Path) -> None:
+    from elara.train.audit.page import passport_html
+
+    passport = json.loads((sealed / PASSPORT_FILE).read_text())
+    rows = pl.read_ndjson(sealed / "data_manifest.jsonl")
+    bad = rows.with_columns(title=pl.lit("<script>x</script>"), url=pl.lit("javascript:x()"))
+    page = Page(passport_html(passport, bad, "0" * 64))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert all("javascript" not in str(attributes) for _, attributes in page.tags)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    verdict: str
+    difference: float
+    articles: int
+
+
+def test_a_verdict_completes_a_copy_and_leaves_the_original(sealed: Path) -> None:
+    before = (sealed / PASSPORT_FILE).read_bytes()
+    verdict = Verdict("No difference was shown: the interval contains zero.", -0.0123, 19)
+    passport, page = with_verdict(sealed, verdict)
+    assert passport["evaluation"]["text"] == verdict.verdict
+    assert passport["evaluation"]["numbers"] == {"difference": -0.0123, "articles": 19}
+    assert passport["completes"]["fingerprint"] in page
+    assert "No difference was shown" in page
+    assert "-0.0123" in page
+    assert Page(page).open == []
+    assert (sealed / PASSPORT_FILE).read_bytes() == before
+    assert damage(sealed) == []
+
+
+def test_a_verdict_about_a_changed_adapter_is_refused(copy: Path) -> None:
+    (copy / "README.md").write_text("It is safe.")
+    with pytest.raises(TrainingError, match=r"not as it was sealed: README.md was changed"):
+        with_verdict(copy, {"verdict": "x"})
+
+
+def test_a_certificate_about_other_examples_is_refused(copy: Path) -> None:
+    other = certify(tiny_run.examples(3), {"test": tiny_run.examples(2, start=50)})
+    splits = {"train": tiny_run.examples(16), "validation": tiny_run.examples(4, start=100)}
+    training: Any = None  # refused before it is looked at
+    with pytest.raises(TrainingError, match="about other training examples"):
+        write_passport(copy, training, tiny_run.config(copy), splits, other)
+    known = certify(splits["train"], {})
+    dirty = Certificate(known.compared, certify(splits["train"], {"t": splits["train"]}).findings)
+    with pytest.raises(TrainingError, match="held-out items are in the training data"):
+        write_passport(copy, training, tiny_run.config(copy), splits, dirty)
