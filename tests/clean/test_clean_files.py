@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import clean as benchmark
+
 from elara.clean import Rule, clean_file
 from elara.records import Article, frame
 from elara.workspace import WorkspaceError
-
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "clean.py"
-_found: Any = importlib.util.spec_from_file_location("clean_benchmark", BENCHMARK)
-benchmark: Any = importlib.util.module_from_spec(_found)
-_found.loader.exec_module(benchmark)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from elara import pipeline
 from elara.expand import curated_examples
 from elara.notebooks import NOTEBOOKS, read_notebook
+from elara.records import Article, frame
 from elara.workspace import Workspace
 
 NAMES = [path.name for path in sorted(NOTEBOOKS.glob("0*.ipynb"))]
@@ -67,9 +68,12 @@ def test_an_unknown_parameter_names_the_closest(name: str, tmp_path: Path) -> No
 def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
     cases = curated_examples("You are a medical professional assistant.")
-    files = {"train.jsonl": cases, "validation.jsonl": cases.head(1), "test.jsonl": cases.head(1)}
+    train, validation, test = cases[:-2], cases[-2:-1], cases[-1:]
+    files = {"train.jsonl": train, "validation.jsonl": validation, "test.jsonl": test}
+    workspace.begin("clean", {}).write({"articles.parquet": frame([], Article)})
     workspace.begin("expand", {}).write(files)
     settings = ["-p", "learning_rate", "1e-4", "-p", "max_train_tokens", "500"]
+    settings += ["-y", "{sweep_rates: [], exports: []}"]
     said = subprocess.run(
         [
             sys.executable,
