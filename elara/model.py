@@ -240,30 +240,6 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
     return LanguageModel(model, base.tokenizer, name, base.precision)
 
 
-def answer_loss(
-    lm: LanguageModel, input_ids: Sequence[int], labels: Sequence[int], *, adapter: bool
-) -> float:
-    """The mean loss on an example's answer.
-
-    Args:
-        lm: a model with a trained adapter.
-        input_ids: token ids of the whole conversation.
-        labels: the same ids where loss is taken, -100 elsewhere.
-        adapter: whether the adapter is on; off gives the base model's loss.
-
-    Returns:
-        Nats per answer token.
-    """
-    import torch
-
-    tokens = torch.tensor([list(input_ids)], device=lm.device)
-    wanted = torch.tensor(list(labels[1:]), device=lm.device)
-    context: Any = contextlib.nullcontext() if adapter else lm.model.disable_adapter()
-    with torch.inference_mode(), context:
-        logits = lm.model(input_ids=tokens).logits[0, :-1].float()
-    return float(torch.nn.functional.cross_entropy(logits, wanted, ignore_index=-100))
-
-
 def generate(
     lm: LanguageModel,
     messages: Sequence[dict[str, str]],

@@ -1,8 +1,8 @@
 """Stage 6: say honestly whether tuning helped."""
 
-from elara.evaluate.losses import answer_losses
 from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.verdict import EvaluationError, Verdict, compare, difference_figure, per_source
+from elara.losses import answer_losses
 
 __all__ = [
     "SCENARIOS",

@@ -11,10 +11,11 @@ import pytest
 import tiny_run
 
 from elara import train
+from elara.losses import answer_losses
 from elara.model import load_adapter
 from elara.train.continual import continue_training as continual
 from elara.train.continual.continue_training import change, forgetting_figure, replay, train_on
-from elara.train.continual.measure import answer_losses, interval
+from elara.train.continual.measure import interval
 from elara.train.continual.versions import Versions
 
 
@@ -103,12 +104,12 @@ def test_training_on_learns_the_new_and_keeps_the_old(
     assert (total["source"], total["articles"], total["examples"]) == ("all", 4, 4)
     assert total["change"] <= 0.05
     unseen = new(12).tail(4)
-    now = answer_losses(done.training.model, unseen, max_length=128)["loss"].mean()
+    now = answer_losses(done.training.model, unseen, max_length=128)["adapter"].mean()
     earlier = load_adapter(home / "adapter")
-    assert now < answer_losses(earlier, unseen, max_length=128)["loss"].mean()
+    assert now < answer_losses(earlier, unseen, max_length=128)["adapter"].mean()
     # What is called `before` is the earlier adapter's loss, measured on its own.
     alone = answer_losses(earlier, old_test(), max_length=128)
-    assert done.losses["before"].to_list() == pytest.approx(alone["loss"].to_list(), abs=1e-4)
+    assert done.losses["before"].to_list() == pytest.approx(alone["adapter"].to_list(), abs=1e-4)
     assert list(done.training.model.model.peft_config) == ["default"]
 
 

@@ -232,3 +232,9 @@ def test_a_certificate_about_other_examples_is_refused(copy: Path) -> None:
     dirty = Certificate(known.compared, certify(splits["train"], {"t": splits["train"]}).findings)
     with pytest.raises(TrainingError, match="held-out items are in the training data"):
         write_passport(copy, training, tiny_run.config(copy), splits, dirty)
+
+
+def test_a_pinned_model_is_named_without_its_revision() -> None:
+    from elara.train.audit.card import hub_name, shown_name
+
+    assert hub_name("owner/model@abc123") == shown_name("owner/model@abc123") == "owner/model"

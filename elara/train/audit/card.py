@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from elara.model import PACKAGED
+from elara.model import PACKAGED, split_revision
 
 # The packaged weights are a quantised copy of this model; PEFT records the name in the adapter.
 _HUB_NAME = {PACKAGED: "HuggingFaceTB/SmolLM2-135M-Instruct"}
@@ -22,7 +22,8 @@ def hub_name(base_model: str) -> str:
     Args:
         base_model: as `load_base` takes it.
     """
-    return _HUB_NAME.get(base_model, base_model)
+    name = split_revision(base_model)[0]  # the revision stands apart, in PEFT's own settings
+    return _HUB_NAME.get(name, name)
 
 
 def shown_name(base_model: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from elara.model import LanguageModel, answer_loss, encode
+from elara.losses import answer_loss
+from elara.model import LanguageModel, encode
 
 PROBE_FILE = "probe.json"
 SIZE = 8  # examples: enough to notice another model, few enough for a laptop's patience

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from elara.figures import BLUE, GREY, ORANGE, new_figure, plain
+from elara.losses import answer_losses
 from elara.model import LanguageModel, encode, load_base, quiet_libraries
 from elara.train.config import TrainingConfig, TrainingError
-from elara.train.continual.measure import answer_losses, interval
+from elara.train.continual.measure import interval
 from elara.train.data import TokenData, tokenise
 from elara.train.fit import Training, fit
 
@@ -158,17 +159,24 @@ def _before_and_after(
     lm: LanguageModel, earlier: Path, examples: pl.DataFrame, max_length: int
 ) -> pl.DataFrame:
     """Both adapters on the same base model, one after the other."""
-    after = answer_losses(lm, examples, max_length=max_length)
+    after = answer_losses(lm, examples, max_length=max_length, sides=("adapter",))
     with quiet_libraries():
         lm.model.load_adapter(str(earlier), "earlier")
     try:
         lm.model.set_adapter("earlier")
         lm.model.eval()
-        before = answer_losses(lm, examples, max_length=max_length)
+        before = answer_losses(lm, examples, max_length=max_length, sides=("adapter",))
     finally:
         lm.model.set_adapter("default")
         lm.model.delete_adapter("earlier")
-    return before.rename({"loss": "before"}).with_columns(after=after["loss"])
+    return before.select(
+        "id",
+        article="source",
+        source=pl.col("source").str.split(":").list.first(),
+        tokens="tokens",
+        before="adapter",
+        after=after["adapter"],
+    )
 
 
 def change(losses: pl.DataFrame) -> pl.DataFrame:

@@ -30,6 +30,7 @@ from elara.model import (
     load_adapter,
     load_base,
     packaged_folder,
+    split_revision,
 )
 from elara.train.audit.card import shown_name
 from elara.train.exports.bounds import BOUNDS, Bound
@@ -294,4 +295,6 @@ def _base_folder(name: str) -> Path:
         return Path(name)
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json"]))
+    owner_and_name, revision = split_revision(name)
+    wanted = ["*.safetensors", "*.json"]
+    return Path(snapshot_download(owner_and_name, revision=revision, allow_patterns=wanted))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from elara.figures import BLUE, GREY, ORANGE, new_figure, plain
-from elara.model import LanguageModel, answer_loss, encode
+from elara.losses import answer_loss
+from elara.model import LanguageModel, encode
 from elara.progress import track
 from elara.train.continual.measure import interval
 from elara.train.preferences.feedback import answers
