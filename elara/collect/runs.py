@@ -20,7 +20,7 @@ from elara.collect.licences import permissive
 from elara.collect.listing import RawFile
 from elara.collect.parsed import Parsed
 from elara.collect.topics import load_topics
-from elara.records import Article, frame, schema
+from elara.records import Article, frame
 
 # Where a record stands in the reading order of the whole collection: file, then record.
 ORDER = "order"
@@ -42,7 +42,6 @@ FOUND_SCHEMA: dict[str, Any] = {
     "pmcid": pl.String,
     "doi": pl.String,
 }
-RUN_SCHEMA = {**schema(Article), ORDER: pl.Int64()}
 
 
 @dataclass(frozen=True, slots=True)
