@@ -2,9 +2,10 @@
 
     python benchmarks/inspection.py
 
-Everything is a process of its own on files that were read once before; the median of five runs
-counts, and of one for the peers that take minutes. The corpus is made by benchmarks/corpus.py,
-peers are installed under _build/peers. It prints a table and writes benchmarks/inspect.json.
+Everything is a process of its own on files that were read once before, and takes turns with the
+others; the median of five runs counts, of three for Daft, and of one for what takes minutes. The
+corpus is made by benchmarks/corpus.py, peers are installed under _build/peers. It prints a table
+and writes benchmarks/inspect.json.
 
 The peers that use MinHash have Elara's settings, 32 bands of 4 hashes over runs of three words,
 with which they too reach a recall of 0.995 (the defaults of datatrove, 14 bands of 8, do not). What
@@ -118,14 +119,25 @@ def run(command: list[str], source: Path, into: Path) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / 1024
 
 
-def measure(command: list[str], source: Path, into: Path, runs: int) -> dict[str, Any]:
-    found = [run(command, source, into) for _ in range(runs)]
-    seconds = [round(s, 3) for s, _ in found]
+def measure(
+    commands: dict[str, tuple[list[str], int]], source: Path, results: Path
+) -> dict[str, dict[str, Any]]:
+    """Run each command so many times, in turns: a while in which the machine is slow hits all."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for turn in range(max(runs for _, runs in commands.values())):
+        for name, (command, runs) in commands.items():
+            if turn < runs:
+                found[name].append(run(command, source, results / name))
+    return {name: summary(runs) for name, runs in found.items()}
+
+
+def summary(runs: list[tuple[float, float]]) -> dict[str, Any]:
+    seconds = [round(s, 3) for s, _ in runs]
     return {
         "median_s": round(statistics.median(seconds), 3),
         "spread_s": round(max(seconds) - min(seconds), 3),
         "runs_s": seconds,
-        "peak_rss_mib": round(max(m for _, m in found)),
+        "peak_rss_mib": round(max(m for _, m in runs)),
     }
 
 
@@ -203,6 +215,13 @@ def main() -> None:
     elara = [sys.executable, "-c", ELARA]
     run(elara, source, results / "elara")  # compiles, and brings the files into memory
 
+    commands = {"elara": (elara, asked.runs)}
+    pythons = {peer: environment(peer) for peer in asked.peers}
+    for peer, python in pythons.items():
+        command = [str(python), "-P", str(HERE / "inspection_peers.py"), peer]
+        commands[peer] = command, min(asked.runs, PEERS[peer][1])
+    times = measure(commands, source, results)
+    ours = times.pop("elara")
     found: dict[str, Any] = {
         "command": "python benchmarks/inspection.py " + " ".join(sys.argv[1:]),
         "articles": asked.articles,
@@ -211,18 +230,14 @@ def main() -> None:
         "runs": asked.runs,
         "versions": {"python": platform.python_version()}
         | {n: importlib.metadata.version(n) for n in ("elara", "numba", "polars", "pyarrow")},
-        "elara": measure(elara, source, results / "elara", asked.runs),
+        "elara": ours,
+        "peak_rss_mib": ours["peak_rss_mib"],
+        "peers": times,
+        "ratios": {},
     }
-    found["peak_rss_mib"] = found["elara"]["peak_rss_mib"]
-    found["peers"], found["ratios"] = {}, {}
-    ours = found["elara"]["median_s"]
-    for peer in asked.peers:
-        python = environment(peer)
-        command = [str(python), "-P", str(HERE / "inspection_peers.py"), peer]
-        times = measure(command, source, results / peer, min(asked.runs, PEERS[peer][1]))
-        theirs = times["median_s"]
-        ratio = ours / theirs if peer == "orjson_parse" else theirs / ours
-        found["peers"][peer], found["ratios"][peer] = times, round(ratio, 2)
+    for peer, python in pythons.items():
+        theirs = times[peer]["median_s"] / ours["median_s"]
+        found["ratios"][peer] = round(1 / theirs if peer == "orjson_parse" else theirs, 2)
         if PEERS[peer][0]:
             name = DISTRIBUTIONS.get(peer, peer)
             found["versions"][name] = version(python, name)

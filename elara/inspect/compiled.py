@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar, cast
 import numba
 import numpy as np
 
+from elara.inspect import lexicon
 from elara.inspect import measures as column
 
 P = ParamSpec("P")
@@ -26,6 +27,7 @@ FIRST, SECOND = U(0x9E3779B97F4A7C15), U(0xC2B2AE3D27D4EB4F)
 THIRD = U(0x165667B19E3779F9)
 S29, S32 = U(29), U(32)
 ZERO, ONE, LOWER_A = U(0), U(1), U(97)
+FLAGS = U(lexicon.FLAGS)
 COUNTS = column.COUNTS
 TAIL = 16  # longer than the longest medical ending
 NEWLINE, FULL_STOP, EXCLAMATION, QUESTION = 10, 46, 33, 63

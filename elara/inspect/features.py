@@ -8,6 +8,7 @@ nothing about whether the medicine in it is right.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -109,21 +110,21 @@ def judge(articles: pl.DataFrame, counts: Array) -> pl.DataFrame:
         articles: the columns of `Article`, one row per article.
         counts: i64, one row per article, see `elara.inspect.measures`.
     """
-    measures = _measures(articles, counts)
-    values = measures.select(f.value().alias(f"feature_{f.name}") for f in FEATURES)
-    quality = pl.sum_horizontal(pl.col(f"feature_{f.name}") * f.weight for f in FEATURES)
-    high = pl.when(pl.col("quality") >= HIGH).then(pl.lit("high"))
-    bucket = high.when(pl.col("quality") >= MEDIUM).then(pl.lit("medium"))
-    scored = (
-        values.select(quality.round(6).alias("quality"), pl.all().round(6))
-        .with_columns(bucket.otherwise(pl.lit("low")).alias("bucket"))
-        .select("quality", "bucket", *values.columns)
+    stated, values, quality, judgement = _expressions()
+    return (
+        # One query: each that is run by itself costs more than its work on a part of a collection.
+        articles.lazy()
+        .select(stated)
+        .with_columns(_measures(counts))
+        .with_columns(values)
+        .with_columns(quality)
+        .select(judgement)
+        .collect(optimizations=pl.QueryOptFlags.none())
     )
-    return pl.concat([scored, _flags(articles, measures)], how="horizontal")
 
 
-def _measures(articles: pl.DataFrame, counts: Array) -> pl.DataFrame:
-    """The raw measure of each feature, one row per article, named like the feature."""
+def _measures(counts: Array) -> list[pl.Series]:
+    """The raw measures of the features that the text tells, one row per article."""
     # Elara's texts have no more than 2^53 words, so that counts are exact as floats.
     count = counts.T.astype(np.float64)
     words = count[column.WORDS]
@@ -135,20 +136,16 @@ def _measures(articles: pl.DataFrame, counts: Array) -> pl.DataFrame:
         np.divide(part, whole, out=found, where=where & (whole > 0))
         return found
 
-    shingles = words - 2
-    return (
-        articles.select(_completeness().alias("metadata"))
-        .with_columns(
-            length=words,
-            abstract=np.maximum(count[column.ABSTRACT_TOKENS], count[column.BODY_TOKENS]),
-            medical=share(count[column.MEDICAL_WORDS], words, words > 0),
-            language=share(count[column.ENGLISH_WORDS], words, words > 0),
-            sentences=share(count[column.ORDINARY_SENTENCES], count[column.SENTENCES], shaped),
-            symbols=share(count[column.ODD_SIGNS], count[column.CHARACTERS], shaped),
-            repetition=1.0 - share(count[column.DISTINCT_SHINGLES], shingles, shaped),
-        )
-        .fill_nan(None)
-    )
+    measured = {
+        "length": words,
+        "abstract": np.maximum(count[column.ABSTRACT_TOKENS], count[column.BODY_TOKENS]),
+        "medical": share(count[column.MEDICAL_WORDS], words, words > 0),
+        "language": share(count[column.ENGLISH_WORDS], words, words > 0),
+        "sentences": share(count[column.ORDINARY_SENTENCES], count[column.SENTENCES], shaped),
+        "symbols": share(count[column.ODD_SIGNS], count[column.CHARACTERS], shaped),
+        "repetition": 1.0 - share(count[column.DISTINCT_SHINGLES], words - 2, shaped),
+    }
+    return [pl.Series(name, values, nan_to_null=True) for name, values in measured.items()]
 
 
 def _completeness() -> pl.Expr:
@@ -164,22 +161,43 @@ def _completeness() -> pl.Expr:
     return pl.mean_horizontal(p.cast(pl.Float64) for p in present)
 
 
-def _flags(articles: pl.DataFrame, measures: pl.DataFrame) -> pl.DataFrame:
-    """The `flags` column. Language follows the text; a short text follows what is stated."""
-    stated = ~pl.col("language").is_in(["en", "und"])
-    text_is_foreign = pl.col("share") < _ENGLISH_SHARE
-    no_body = pl.col("body").list.len() == 0
-    articles = articles.with_columns(
-        share=measures["language"].fill_null(0.0), words=measures["length"]
+@cache
+def _expressions() -> tuple[list[pl.Expr], list[pl.Expr], pl.Expr, list[pl.Expr]]:
+    """What is stated, the features, the score and what is said of a record; for all parts alike."""
+    names = [f"feature_{f.name}" for f in FEATURES]
+    quality = pl.sum_horizontal(pl.col(f"feature_{f.name}") * f.weight for f in FEATURES)
+    high = pl.when(pl.col("quality") >= HIGH).then(pl.lit("high"))
+    bucket = high.when(pl.col("quality") >= MEDIUM).then(pl.lit("medium")).otherwise(pl.lit("low"))
+    return (
+        [_completeness().alias("metadata"), *(e.alias(n) for n, e in _stated().items())],
+        [f.value().alias(f"feature_{f.name}") for f in FEATURES],
+        quality.round(6).alias("quality"),
+        [pl.col("quality"), bucket.alias("bucket"), pl.col(names).round(6), _flags()],
     )
+
+
+def _stated() -> dict[str, pl.Expr]:
+    """What the flags need of a record besides its measures."""
+    no_body = pl.col("body").list.len() == 0
+    return {
+        "retracted": pl.col("retracted"),
+        "stated_foreign": ~pl.col("language").is_in(["en", "und"]),
+        "untitled": pl.col("title").str.contains(_NO_TITLE) & (pl.col("abstract") == "") & no_body,
+        "no_abstract": pl.col("abstract") == "",
+    }
+
+
+def _flags() -> pl.Expr:
+    """The `flags` column. Language follows the text; a short text follows what is stated."""
+    stated = pl.col("stated_foreign")
+    share = pl.col("language").fill_null(0.0)
+    foreign = (share < _ENGLISH_SHARE) & (stated | (share < _ENGLISH_SHARE / 2))
+    words = pl.col("length")
     conditions = {
         "retracted": pl.col("retracted"),
-        "non_english": pl.when(pl.col("words") >= TOO_SHORT)
-        .then(text_is_foreign & (stated | (pl.col("share") < _ENGLISH_SHARE / 2)))
-        .otherwise(stated),
-        "empty": (pl.col("words") == 0)
-        | (pl.col("title").str.contains(_NO_TITLE) & (pl.col("abstract") == "") & no_body),
-        "no_abstract": pl.col("abstract") == "",
+        "non_english": pl.when(words >= TOO_SHORT).then(foreign).otherwise(stated),
+        "empty": (words == 0) | pl.col("untitled"),
+        "no_abstract": pl.col("no_abstract"),
     }
     # Four conditions make 16 lists; each row takes the one of its number.
     names = list(conditions)
@@ -187,5 +205,4 @@ def _flags(articles: pl.DataFrame, measures: pl.DataFrame) -> pl.DataFrame:
     number = pl.sum_horizontal(
         c.cast(pl.UInt32) * 2**bit for bit, c in enumerate(conditions.values())
     )
-    numbers = articles.select(number.alias("number")).to_series()
-    return pl.Series("flags", lists, dtype=pl.List(pl.String)).gather(numbers).to_frame()
+    return pl.lit(pl.Series("flags", lists, dtype=pl.List(pl.String))).gather(number)

@@ -11,6 +11,7 @@ from elara.inspect.text import LETTER, Array, characters
 
 # What a word is known as; a word can be both.
 MEDICAL, ENGLISH = 1, 2
+FLAGS = MEDICAL | ENGLISH
 LETTERS = 26
 
 _FUNCTION_WORDS = """
@@ -20,7 +21,7 @@ _FUNCTION_WORDS = """
 
 ENGLISH_WORDS = frozenset(_FUNCTION_WORDS.split())
 
-Tables = tuple[Array, Array, Array, Array, Array, Array]
+Tables = tuple[Array, Array, Array, Array, Array]
 
 
 def tables(vocabulary: Iterable[str]) -> Tables:
@@ -31,31 +32,32 @@ def tables(vocabulary: Iterable[str]) -> Tables:
 
     Returns:
         Kinds and lower-case forms of characters; for each byte the lower-case form of a letter or
-        digit of ASCII, else 0; a hash table of known words (u64 hashes, 0 for
-        a free place) and what each is known as (u8); the medical endings as a tree that is read
-        from the last letter on (i16, per node LETTERS numbers: next node, -1 at the
+        digit of ASCII, else 0; a hash table of known words (u64: the hash, its last two bits
+        replaced by what the word is known as; 0 for a free place); the medical endings as a tree
+        that is read from the last letter on (i16, per node LETTERS numbers: next node, -1 at the
         end of an ending, 0 for none).
     """
     kinds, lower = characters()
     ascii_words = np.where(kinds[:256] >= LETTER, lower[:256], 0)
     ascii_words[128:] = 0
-    known, known_as = _known(dict.fromkeys(vocabulary, MEDICAL))
-    return kinds, lower, ascii_words.astype(np.uint8), known, known_as, _endings()
+    known = _known(dict.fromkeys(vocabulary, MEDICAL))
+    return kinds, lower, ascii_words.astype(np.uint8), known, _endings()
 
 
-def _known(medical: dict[str, int]) -> tuple[Array, Array]:
+def _known(medical: dict[str, int]) -> Array:
     from elara.inspect.kernels import hash_words
 
     meaning = medical | {w: ENGLISH | medical.get(w, 0) for w in ENGLISH_WORDS}
-    room = 1 << (4 * len(meaning)).bit_length()
-    known, known_as = np.zeros(room, dtype=np.uint64), np.zeros(room, dtype=np.uint8)
+    # Small, because it is looked at for every word: it is to stay in the processor's cache.
+    room = 1 << (2 * len(meaning)).bit_length()
+    known = np.zeros(room, dtype=np.uint64)
     words = sorted(meaning)
     for word, hashed in zip(words, hash_words(words).tolist(), strict=True):
         slot = hashed & (room - 1)
-        while known[slot] not in (0, hashed):
+        while known[slot]:
             slot = (slot + 1) & (room - 1)
-        known[slot], known_as[slot] = hashed, known_as[slot] | meaning[word]
-    return known, known_as
+        known[slot] = hashed & ~FLAGS | meaning[word]
+    return known
 
 
 def _endings() -> Array:

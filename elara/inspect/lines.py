@@ -21,7 +21,7 @@ TEXT, BOOLEAN, NUMBER, TEXTS, SECTIONS = range(5)
 UNSTATED, NULL = -1, -2
 
 
-def read_lines(data: bytearray, schema: pa.Schema, unstated: dict[str, str]) -> pa.Table | None:
+def read_lines(data: memoryview, schema: pa.Schema, unstated: dict[str, str]) -> pa.Table | None:
     """Read whole lines of JSON.
 
     Args:
@@ -41,7 +41,7 @@ def read_lines(data: bytearray, schema: pa.Schema, unstated: dict[str, str]) -> 
     names = np.frombuffer(b"".join(quoted), dtype=np.uint8)
     ends = np.cumsum([0, *map(len, quoted)])
     kinds = np.array([_kind(t) for t in schema.types], dtype=np.uint8)
-    spans = np.full((len(kinds), data.count(b"\n"), 2), UNSTATED)
+    spans = np.full((len(kinds), np.count_nonzero(given == ord("\n")), 2), UNSTATED)
     items = np.empty(2 * (len(data) // 3 + 3), dtype=np.int64)
     rows = call("scan", given, names, ends, kinds, spans.reshape(-1), items)
     if rows < 0:

@@ -31,7 +31,7 @@ from elara.inspect.text import Array
 
 # What each kernel is given, array by array. A kernel is the function of this name in its module.
 _TEXTS = "((i64, u8), (i64, u8), (i64, u8), i64)"
-_TABLES = "(u8, i32, u8, u64, u8, i16)"
+_TABLES = "(u8, i32, u8, u64, i16)"
 KERNELS = {
     "native_text": {
         "measure": f"{_TEXTS}, {_TABLES}, u32, u32, i64, u64, u32, u64, u64, u64, u32, u32",

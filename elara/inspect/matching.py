@@ -29,6 +29,10 @@ _NEIGHBOURS = 100
 _IDENTIFIERS = ("doi", "pmid", "pmcid")
 # Why records are one article, whatever their texts' similarity: the first reason counts.
 IDENTICAL = (*(f"same_{i}" for i in _IDENTIFIERS), "same_text")
+_STATED = [
+    pl.when(pl.col(i) != "").then(pl.col(i).hash(seed=0)).fill_null(0).alias(i)
+    for i in _IDENTIFIERS
+]
 _PAIRS = {"row": pl.UInt32, "other": pl.UInt32}
 
 # For all rows the hashes (u64) by which they are identical, for a number in IDENTICAL; the keys of
@@ -92,9 +96,7 @@ def identities(articles: pl.DataFrame, measures: Measures) -> Array:
         measures: of the same rows.
     """
     long = measures.counts[:, WORDS] >= SHORTEST
-    stated = (pl.when(pl.col(i) != "").then(pl.col(i).hash(seed=0)) for i in _IDENTIFIERS)
-    hashes = articles.select(s.fill_null(0).alias(str(n)) for n, s in enumerate(stated))
-    return np.vstack([*hashes, np.where(long, measures.digests, np.uint64(0))])
+    return np.vstack([*articles.select(_STATED), np.where(long, measures.digests, np.uint64(0))])
 
 
 def match(

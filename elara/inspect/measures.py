@@ -91,9 +91,9 @@ def texts_of(table: pa.Table) -> Texts:
     title, abstract, body = (_whole(table.column(name)) for name in TEXT_COLUMNS)
     if len(body.values) == 0:
         nothing = (np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint8))
-        return _strings(title), _strings(abstract), nothing, np.zeros(len(title) + 1, np.int64)
+        return strings(title), strings(abstract), nothing, np.zeros(len(title) + 1, np.int64)
     parts = np.asarray(body.offsets).astype(np.int64)
-    return _strings(title), _strings(abstract), _strings(body.values.field("text")), parts
+    return strings(title), strings(abstract), strings(body.values.field("text")), parts
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -105,7 +105,8 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     )
 
 
-def _strings(array: pa.Array) -> Strings:
+def strings(array: pa.Array) -> Strings:
+    """Offsets (i64, one more than texts) and bytes (u8) of texts; a null is an empty text."""
     import pyarrow as pa
 
     if array.null_count:

@@ -87,7 +87,7 @@ def _segment(
     the end of a word.
     """
     offsets, data = strings
-    kinds, _, quick, known, known_as, endings = tables
+    kinds, _, quick, known, endings = tables
     seen, unique = found
     tail = state[5:]
     before, last, digest = state[0], state[1], state[2]
@@ -151,9 +151,11 @@ def _segment(
 
         slot = h & slots
         # `&` and no `if`: the processor cannot guess which words are known.
-        while (known[slot] != fixed.ZERO) & (known[slot] != h):
+        there = known[slot]
+        while (there != fixed.ZERO) & (there ^ h > fixed.FLAGS):
             slot = (slot + fixed.ONE) & slots
-        flags = np.int64(known_as[slot]) * (known[slot] == h)
+            there = known[slot]
+        flags = np.int64(there & fixed.FLAGS) * (there ^ h <= fixed.FLAGS)
         medical += (flags & MEDICAL) | is_medical
         english += (flags & ENGLISH) >> 1
 
@@ -246,9 +248,13 @@ def measure(
         distinct = own[column.DISTINCT_SHINGLES]
         for s in range(distinct):
             halves[s] = np.uint32(unique[s] >> S32)
+        # Repeats fill the last step of the vectorised loop, so that no rest is left to do singly.
+        filled = (distinct + 63) & ~63
+        for s in range(distinct, filled):
+            halves[s] = halves[0]
         for j in range(fixed.HASHES):
             a, b, least = factor[j], shift[j], np.uint32(0xFFFFFFFF)
-            for s in range(distinct):
+            for s in range(filled):
                 least = min(least, np.uint32(np.uint32(a * halves[s]) + b))
             sketch[j] = least
         for band in range(column.BANDS):

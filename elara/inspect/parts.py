@@ -95,8 +95,8 @@ def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[st
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
         stored.append((path, table.num_rows))
-        found = _frame(table.select(["mesh"]))["mesh"].explode().unique().drop_nulls()
-        headings |= frozenset(found.to_list())
+        found = _frame(table.select(["mesh"])).select(pl.col("mesh").explode().unique())
+        headings |= frozenset(found["mesh"].drop_nulls().to_list())
     return stored, headings
 
 

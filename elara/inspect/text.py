@@ -26,7 +26,7 @@ SPACE, SIGN, ODD, LETTER, DIGIT = range(5)
 _SIGNS = ".,;:()[]/%'’“”\"+=<>≤≥±°×–—-"
 _SPACES = "\t\n\v\f\r\x85"  # the white space that has no category of its own
 _BY_CATEGORY = {"L": LETTER, "M": DIGIT, "N": DIGIT, "Z": SPACE}
-_WITH_LOWER = ("Lu", "Lt", "Nl")
+_WITH_LOWER = np.array([b"Lu", b"Lt", b"Nl"])
 
 # Above the last ideographs there are only private characters and unseen selectors.
 _LAST = 0x34000
@@ -42,10 +42,14 @@ def characters() -> tuple[Array, Array]:
 
     Source: The Unicode Standard, general categories, https://www.unicode.org/reports/tr44/
     """
-    categories = [unicodedata.category(c) for c in map(chr, range(_LAST))]
-    kinds = np.array([_BY_CATEGORY.get(c[0], ODD) for c in categories], dtype=np.uint8)
+    # Each process makes this, so the loop over all characters does no more than it must.
+    letters = "".join(map(unicodedata.category, map(chr, range(_LAST)))).encode()
+    of_group = np.full(128, ODD, dtype=np.uint8)
+    of_group[[ord(c) for c in _BY_CATEGORY]] = list(_BY_CATEGORY.values())
+    kinds = of_group[np.frombuffer(letters, dtype=np.uint8)[::2]]
     lower = np.arange(_LAST, dtype=np.int32)
-    for code in (i for i, c in enumerate(categories) if c in _WITH_LOWER):
+    with_lower = np.isin(np.frombuffer(letters, dtype="S2"), _WITH_LOWER)
+    for code in np.flatnonzero(with_lower).tolist():
         lower[code] = ord(chr(code).lower()[0])
     kinds[[ord(c) for c in _SIGNS]] = SIGN
     kinds[[ord(c) for c in _SPACES]] = SPACE
