@@ -108,6 +108,7 @@ def run(command: list[str], source: Path, into: Path) -> tuple[float, float]:
     """Run a command on a corpus into an empty folder; wall seconds and peak memory in MiB."""
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
+    os.sync()  # or this command would wait for what the one before it has written
     with (into.parent / f"{into.name}.log").open("w") as log:
         started = time.perf_counter()
         process = subprocess.Popen([*command, str(source), str(into)], stdout=log, stderr=log)

@@ -40,6 +40,7 @@ KERNELS = {
     },
     "native_pairs": {
         "jaccard": "i64, u64, i64, i64, f64, u64",
+        "repeated": "u32, u8, i64",
         "neighbours": "u64, i64, u64",
         "components": "i64, i64, i64",
     },

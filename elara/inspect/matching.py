@@ -200,12 +200,14 @@ def _repeated(keys: Array) -> Array:
 
 def _candidates(keys: Bands, rows: Array, places: Array) -> pl.DataFrame:
     """Pairs of places, of the rows that are compared, that share at least one MinHash band."""
-    from elara.inspect.pairs import neighbours
+    from elara.inspect.pairs import neighbours, repeated
 
     def pairs_of(band: int) -> Array:
-        entries = np.empty(len(rows), dtype=np.uint64)  # a key in the upper half, a place below
+        buckets = keys(band)[rows]
+        shared = repeated(buckets)
+        entries = np.empty(len(shared), dtype=np.uint64)  # a key above, a place below
         halves = entries.astype("<u8", copy=False).view("<u4").reshape(-1, 2)
-        halves[:, 0], halves[:, 1] = places, keys(band)[rows]
+        halves[:, 0], halves[:, 1] = places[shared], buckets[shared]
         entries.sort()
         return neighbours(entries, _NEIGHBOURS)
 

@@ -43,6 +43,20 @@ def jaccard(
 
 
 @compiled
+def repeated(keys: Array, seen: Array, places: Array) -> int:
+    """Where keys are that may occur twice, see `elara.inspect.pairs.repeated`; `seen` is 0."""
+    mask = U(seen.shape[0] - 1)
+    for key in keys:
+        at = U(key) & mask
+        seen[at] = min(seen[at] + 1, 2)
+    found = 0
+    for i in range(keys.shape[0]):
+        places[found] = i  # written in any case: whether it counts cannot be guessed
+        found += seen[U(keys[i]) & mask] == 2
+    return found
+
+
+@compiled
 def neighbours(entries: Array, furthest: Array, pairs: Array) -> int:
     """Pairs of documents that lie in one bucket, see `elara.inspect.pairs.neighbours`.
 

@@ -25,6 +25,20 @@ def jaccard(starts: Array, shingles: Array, left: Array, right: Array) -> Array:
     return found
 
 
+def repeated(keys: Array) -> Array:
+    """Where keys are that occur more than once, and a few others: so fewer have to be sorted.
+
+    Args:
+        keys: u32.
+
+    Returns:
+        Places (i64), ascending.
+    """
+    seen = np.zeros(1 << (4 * len(keys)).bit_length(), dtype=np.uint8)
+    places = np.empty(len(keys) + 1, dtype=np.int64)
+    return places[: call("repeated", keys, seen, places)]
+
+
 def neighbours(entries: Array, furthest: int) -> Array:
     """Pairs of documents that lie in one bucket.
 
