@@ -15,7 +15,8 @@ from rich.table import Table
 
 from elara import pipeline
 from elara.notebooks import NOTEBOOKS, PACKAGE
-from elara.workspace import ParameterError, Workspace, WorkspaceError
+from elara.parameters import ParameterError
+from elara.workspace import Workspace, WorkspaceError
 
 app = typer.Typer(
     add_completion=False,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import elara
-from elara.workspace import ParameterError
+from elara.parameters import ParameterError
 
 PACKAGE = Path(elara.__file__).resolve().parent
 NOTEBOOKS = PACKAGE.parent / "notebooks"

@@ -21,14 +21,8 @@ from typing import Any
 import yaml
 
 from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook, sha256
-from elara.workspace import (
-    ParameterError,
-    Workspace,
-    WorkspaceError,
-    lock,
-    unknown_parameters,
-    write_atomically,
-)
+from elara.parameters import ParameterError, unknown_parameters
+from elara.workspace import Workspace, WorkspaceError, lock, write_atomically
 
 _PROGRESS = re.compile(r"^.+: .+ min left$", re.MULTILINE)
 

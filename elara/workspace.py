@@ -7,10 +7,7 @@ does not exist: an interrupted or failed run never leaves half a result that loo
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import dataclasses
-import difflib
 import errno
 import hashlib
 import importlib.metadata
@@ -19,7 +16,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,8 @@ import filelock
 import polars as pl
 
 import elara
+from elara.formats import count_rows, read_table, write_file
+from elara.parameters import parameters_of
 
 # Stage name to its folder in the workspace, in the order in which they run.
 STAGES = {
@@ -48,10 +47,6 @@ class WorkspaceError(RuntimeError):
     """A workspace cannot be used as asked; the message says which file and what to do."""
 
 
-class ParameterError(ValueError):
-    """A notebook was given a parameter that it does not have."""
-
-
 def default_workspace() -> Path:
     """The workspace used when none is named: `ELARA_WORKSPACE`, else `workspace/` in the project.
 
@@ -69,69 +64,6 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def unknown_parameters(given: Iterable[str], known: Iterable[str]) -> str:
-    """Say which parameters are not known, each with its closest match.
-
-    Args:
-        given: names that a caller sets.
-        known: names that the notebook has.
-
-    Returns:
-        One sentence per unknown name, or "" when all are known.
-    """
-    known = sorted(known)
-    lines = []
-    for name in sorted(set(given) - set(known)):
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known are: {', '.join(known)}."
-        lines.append(f"Unknown parameter `{name}`: {hint}")
-    return " ".join(lines)
-
-
-def _assigned(source: str) -> set[str]:
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a cell with IPython magics cannot hold parameters
-        return set()
-    names: set[str] = set()
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        names |= {t.id for t in targets if isinstance(t, ast.Name)}
-    return names
-
-
-def parameters_of(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that a running notebook was started with.
-
-    Papermill puts the values it was given into a cell of their own, which starts with
-    `# Parameters`, and only warns about names that the notebook does not have. Here they are
-    an error.
-
-    Args:
-        namespace: the notebook's `globals()`. Its parameters are the literals assigned so far.
-
-    Returns:
-        Parameter name to value.
-
-    Raises:
-        ParameterError: an injected name was not assigned by an earlier cell.
-    """
-    cells = [str(c) for c in namespace.get("In", [])]
-    injected = [i for i, c in enumerate(cells) if c.lstrip().startswith("# Parameters\n")]
-    for i in injected:
-        known = set().union(*map(_assigned, cells[:i]))
-        if wrong := unknown_parameters(_assigned(cells[i]), known):
-            raise ParameterError(wrong)
-    # A script has no history, nor has a kernel that is told to store none (as nbval does).
-    names = set().union(*map(_assigned, cells)) if any(cells) else {*namespace} - {"In", "Out"}
-    literal = (str, int, float, bool, list, dict, type(None))
-    return {
-        name: namespace[name]
-        for name in sorted(names)
-        if not name.startswith("_") and isinstance(namespace.get(name, ...), literal)
-    }
 
 
 def publish(name: str, value: Any) -> None:
@@ -185,7 +117,13 @@ class Stage:
         Raises:
             WorkspaceError: that stage has not finished, or left no such file.
         """
-        return _read_table(self.path(stage, file))
+        path = self.path(stage, file)
+        try:
+            return read_table(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise WorkspaceError(
+                f"{path} cannot be read ({error}): run the stage that wrote it again."
+            ) from error
 
     def path(self, stage: str, file: str) -> Path:
         """Like `read`, for what is not a table: the path of a file or folder of a stage."""
@@ -208,9 +146,8 @@ class Stage:
         an earlier run that this one did not write again are removed.
 
         Args:
-            files: file name to content. The suffix decides the format: `.parquet` (zstd),
-                `.jsonl` (one record a line) for tables, `.json`, `.md`/`.html`/`.txt` for text,
-                `.png` for a matplotlib figure.
+            files: file name to content; the suffix decides the format, see
+                `elara.formats.write_file`.
             counts: figures worth keeping in the manifest.
 
         Returns:
@@ -222,7 +159,7 @@ class Stage:
         """
         with _clear_errors(self.home):
             for name, content in files.items():
-                _write(self.draft / name, content)
+                write_file(self.draft / name, content)
             manifest = self._manifest(counts or {})
             self._move_into_place(manifest)
         if self._lock:
@@ -234,7 +171,7 @@ class Stage:
         for path in sorted(p for p in self.draft.rglob("*") if p.is_file()):
             entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
             if path.suffix in (".parquet", ".jsonl"):
-                entry["rows"] = _rows(path)
+                entry["rows"] = count_rows(path)
             entries[path.relative_to(self.draft).as_posix()] = entry
         manifest: dict[str, Any] = {
             "stage": self.name,
@@ -409,40 +346,6 @@ def _clear_errors(folder: Path) -> Iterator[None]:
         if code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or "No space" in str(error):
             remedy = "free some space and run again; what earlier runs stored is untouched"
         raise WorkspaceError(f"Cannot write to {folder}: {error}. Remedy: {remedy}.") from error
-
-
-def _read_table(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix == ".jsonl":
-            return pl.read_ndjson(path, infer_schema_length=None)
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise WorkspaceError(
-            f"{path} cannot be read ({error}): run the stage that wrote it again."
-        ) from error
-
-
-def _rows(path: Path) -> int:
-    if path.suffix == ".parquet":
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    with path.open("rb") as handle:
-        return sum(1 for _ in handle)
-
-
-def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, pl.DataFrame) and path.suffix == ".jsonl":
-        content.write_ndjson(path)
-    elif isinstance(content, pl.DataFrame):
-        content.write_parquet(path, compression="zstd")
-    elif path.suffix == ".json":
-        if dataclasses.is_dataclass(content) and not isinstance(content, type):
-            content = dataclasses.asdict(content)
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    elif path.suffix == ".png":
-        content.savefig(path, dpi=120, metadata={"Software": None})
-    else:
-        path.write_text(content, encoding="utf-8")
 
 
 def _versions() -> dict[str, str]:

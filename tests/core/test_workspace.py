@@ -17,14 +17,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elara.workspace import (
-    ParameterError,
-    Workspace,
-    WorkspaceError,
-    default_workspace,
-    parameters_of,
-    write_atomically,
-)
+from elara.parameters import ParameterError, parameters_of
+from elara.workspace import Workspace, WorkspaceError, default_workspace, write_atomically
 
 TABLE = pl.DataFrame({"id": ["a", "b"], "n": [1, 2]})
 

@@ -11,7 +11,8 @@ import pytest
 from tiny_notebooks import write_notebook
 
 from elara import pipeline
-from elara.workspace import ParameterError, Workspace
+from elara.parameters import ParameterError
+from elara.workspace import Workspace
 
 Make = Callable[..., pipeline.Plan]
 

@@ -17,6 +17,7 @@ from tiny_notebooks import BEGIN, WRITE, write_notebook
 
 from elara import notebooks as notebooks_module
 from elara import pipeline
+from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
 
 Make = Callable[..., pipeline.Plan]
@@ -124,7 +125,7 @@ def test_selecting_notebooks(plan: Make) -> None:
     for name in ("2", "02", "02-inspect", "inspect"):
         assert [n.stage for n in pipeline.select(made, only=name)] == ["inspect"]
         assert [n.stage for n in pipeline.select(made, start=name)] == ["inspect", "clean"]
-    with pytest.raises(pipeline.ParameterError, match="`inspekt`: did you mean `inspect`"):
+    with pytest.raises(ParameterError, match="`inspekt`: did you mean `inspect`"):
         pipeline.select(made, only="inspekt")
 
 

@@ -18,7 +18,8 @@ from elara.collect.live.harvest import Source
 from elara.collect.live.stackexchange import StackExchange
 from elara.collect.live.store import LAST_DAY
 from elara.collect.queries import african_batches, load_searches
-from elara.workspace import unknown_parameters, write_atomically
+from elara.parameters import unknown_parameters
+from elara.workspace import write_atomically
 
 _TITLE_OR_ABSTRACT = re.compile(r'("[^"]*"|[^\s"()\[\]]+)\[Title/Abstract\]')
 # What a user may name, and the sources that each stands for.
