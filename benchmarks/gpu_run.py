@@ -188,13 +188,18 @@ def measure(variant: Variant) -> dict[str, Any]:
 
 
 def _plan(gpu: Any, model: Any, config: Any, variant: Variant) -> Any:
-    memory = int(variant.memory_gib * 2**30) or gpu.device_memory()
+    memory = int(variant.memory_gib * 2**30) or gpu.device_memory() or 2**62
+    shape, fixed = model.config.get_text_config(), gpu.fixed_bytes(model)
+    plan = gpu.choose(shape, config, fixed=fixed, memory=memory)
     if variant.recomputed >= 0:
-        plan = gpu.GpuPlan(batch=variant.batch, accumulation=1, recomputed=variant.recomputed)
-        needed = gpu.predicted_bytes(model, config, variant.batch, variant.recomputed)
-        plan = dataclasses.replace(plan, bytes=needed, reason="as asked for")
-    else:
-        plan = gpu.choose(model, config, memory=memory or 2**62)
+        needed = gpu.activation_bytes(shape, config, variant.batch, variant.recomputed)
+        plan = gpu.GpuPlan(
+            batch=variant.batch,
+            accumulation=1,
+            recomputed=variant.recomputed,
+            bytes=fixed + needed,
+            reason="as asked for",
+        )
     return dataclasses.replace(plan, lean=variant.lean, compiled=variant.compiled)
 
 

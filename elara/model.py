@@ -58,6 +58,11 @@ class LanguageModel:
         """The torch dtype's name."""
         return self.precision.dtype
 
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of a number in which it computes."""
+        return 4 if self.dtype == "float32" else 2
+
 
 @dataclass(frozen=True)
 class Generation:

@@ -102,9 +102,7 @@ def fit(
     last = kept.last_checkpoint(folder)
     with quiet_libraries():
         model = _adapter(lm, config, start_from)
-        plan = None
-        if lm.device == "cuda":
-            plan = gpu.choose(model, config, memory=gpu.device_memory())
+        plan = _gpu_plan(lm, model, config) if lm.device == "cuda" else None
         trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
     trainable, total = model.get_nb_trainable_parameters()
     if logs is not None:
@@ -146,6 +144,16 @@ def fit(
     tokens = round(per_epoch * config.epochs * share)
     adapted = LanguageModel(model, lm.tokenizer, lm.name, lm.precision)
     return Training(adapted, losses, steps, resumed_at, trainable, total, tokens, seconds, best)
+
+
+def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig) -> gpu.GpuPlan:
+    return gpu.choose(
+        model.config.get_text_config(),
+        config,
+        fixed=gpu.fixed_bytes(model),
+        memory=gpu.device_memory(),
+        wide=lm.bytes_each,
+    )
 
 
 def _main_process() -> bool:

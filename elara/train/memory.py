@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import gc
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from elara.model import Encoded, LanguageModel, quiet_libraries
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData, choose_batching
+from elara.train.devices import gpu
 from elara.train.fast import ROWS
 from elara.train.lora import summary
 
 _MIB = 2**20
-# Added to what is counted: the allocator's holes and the kernels' working memory. Chosen with
-# room to spare, and checked on a CPU only.
-_SLACK = {"cpu": 1.15, "cuda": 1.08}
+# Times what is counted on a CPU: the allocator's holes and the kernels' working memory.
+_SLACK = 1.15
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,24 @@ class Memory:
         return self.base + self.adapter + self.activations + self.other
 
 
-def count_memory(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Memory:
+def count_memory(
+    lm: LanguageModel, data: TokenData, config: TrainingConfig, *, available: int | None = None
+) -> Memory:
     """Count the memory at a run's peak.
+
+    On a GPU `fit` keeps as many activations as fit into it, so that there the count depends on
+    its memory: it is that of the plan that `fit` will choose.
 
     Args:
         lm: the base model, with or without an adapter.
         data: tokenised examples.
         config: settings.
+        available: bytes of the GPU's memory; None for those of the GPU that is there. 0 counts
+            the least that will do.
     """
     model = _base(lm)
     facts = summary(model, config)
-    wide = 4 if lm.dtype == "float32" else 2
+    wide = lm.bytes_each
     loaded = sum(
         p.numel() * p.element_size() for n, p in model.named_parameters() if "lora_" not in n
     )
@@ -55,19 +63,27 @@ def count_memory(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> 
     if config.quantisation == "none" and quantised:
         base = (facts.linear_bytes + facts.other_bytes) * wide // 2
     adapter = 4 * facts.trainable * 4  # weights, gradients, two AdamW states; all float32
-    activations = _activation_bytes(lm, model, data, config)
-    slack = _SLACK[lm.device]
-    other = _process_bytes(loaded) if lm.device == "cpu" else 0
-    return Memory(base, adapter, round(slack * activations), other)
+    if lm.device == "cpu":
+        activations = round(_SLACK * _activation_bytes(lm, model, data, config))
+        return Memory(base, adapter, activations, _process_bytes(loaded))
+    plan = gpu.choose(
+        model.config.get_text_config(),
+        config,
+        fixed=base + adapter,
+        memory=gpu.device_memory() if available is None else available,
+        wide=wide,
+    )
+    return Memory(base, adapter, plan.bytes - base - adapter, 0)
 
 
 def _activation_bytes(
     lm: LanguageModel, model: Any, data: TokenData, config: TrainingConfig
 ) -> int:
+    """What a pass on a CPU keeps, where nothing is recomputed."""
     shape = model.config.get_text_config()
     width, layers = shape.hidden_size, shape.num_hidden_layers
     inner = getattr(shape, "intermediate_size", None) or 4 * width
-    wide = 4 if lm.dtype == "float32" else 2
+    wide = lm.bytes_each
     packed = choose_batching(lm, config)[0] == "packed"
     tokens, judged = _largest_batch(data.train, config, packed=packed)
     # Per token and layer, kept for the backward pass: the two residual streams and their norms
@@ -79,13 +95,9 @@ def _activation_bytes(
         floats += (6 * width + inner) * 5 // 4
     if config.lora_variant == "dora":
         floats += 2 * (5 * width + 2 * inner)
-    if lm.device == "cuda":  # activation checkpointing: one layer in full, the others' inputs
-        per_token = (layers * width + 2 * floats) * wide
-    else:
-        per_token = layers * floats * wide
     # Scores of the answer tokens, a block at a time, with one working copy.
     scores = 2 * 4 * min(judged, ROWS) * shape.vocab_size + 3 * wide * judged * width
-    return int(per_token * tokens + scores)
+    return int(layers * floats * wide * tokens + scores)
 
 
 def _largest_batch(
@@ -132,14 +144,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def what_to_change(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> str:
-    """Name the three parameters that would lower a run's memory most, and to what.
+    """Name the (at most three) parameters that would lower a run's memory most, and to what.
 
     Args:
         lm: the model, with or without its adapter.
         data: tokenised examples.
         config: the settings that did not fit.
     """
-    now = count_memory(lm, data, config).peak
+    needs = partial(count_memory, lm, data, available=0)
+    now = needs(config).peak
     longest = max(len(e.input_ids) for e in data.train)
     changes: dict[str, tuple[Any, TrainingConfig]] = {}
 
@@ -155,8 +168,9 @@ def what_to_change(lm: LanguageModel, data: TokenData, config: TrainingConfig) -
         offer("lora_dropout", 0.0)
     if config.lora_r > 1:
         offer("lora_r", max(1, config.lora_r // 2))
-    predicted = {n: (v, count_memory(lm, data, c).peak) for n, (v, c) in changes.items()}
-    best = sorted(predicted.items(), key=lambda item: item[1][1])[:3]
+    predicted = {n: (v, needs(c).peak) for n, (v, c) in changes.items()}
+    lower = [item for item in predicted.items() if item[1][1] < now]
+    best = sorted(lower, key=lambda item: item[1][1])[:3]
     told = "; ".join(
         f"`{name}` {value} instead of {getattr(config, name)}: {peak / _MIB:,.0f} MiB"
         for name, (value, peak) in best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -19,7 +20,10 @@ from elara.model import LanguageModel, load_base
 from elara.train import fast
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData
+from elara.train.devices import gpu
 from elara.train.estimate import estimate
+from elara.train.fit import _gpu_plan
+from elara.train.lora import add_lora
 from elara.train.memory import count_memory, is_out_of_memory, what_to_change
 from elara.train.trainer import trainer_class
 
@@ -62,6 +66,21 @@ def test_memory_grows_with_what_uses_it(tiny_folder: Path) -> None:
     assert wider.adapter == 4 * one.adapter
     smaller = count_memory(lm, data, tiny_run.config(tiny_folder, quantisation="nf4"))
     assert smaller.base < one.base
+
+
+@pytest.mark.parametrize("mib", [2**15, 800, 0])
+def test_on_a_gpu_it_counts_the_plan_that_fit_will_choose(
+    mib: int, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm, data, settings = prepared(tiny_folder, max_length=2000)
+    lm = dataclasses.replace(lm, precision=dataclasses.replace(lm.precision, device="cuda"))
+    monkeypatch.setattr(gpu, "device_memory", lambda: mib * 2**20)
+    counted = count_memory(lm, data, settings)
+    least = count_memory(lm, data, settings, available=0)
+    plan = _gpu_plan(lm, add_lora(lm, settings), settings)
+    assert counted.peak == plan.bytes
+    assert (least.peak < counted.peak) == (mib == 2**15)
+    assert counted.other == 0
 
 
 def test_running_out_of_memory_is_told_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -128,13 +129,17 @@ def test_lean_layers_are_really_used_and_recompute_where_they_should() -> None:
 def test_a_plan_keeps_the_effective_batch_and_fits() -> None:
     model = adapted("none")
     config = TrainingConfig(lora_dropout=0.0)
-    roomy = gpu.choose(model, config, memory=2**36)
+    fixed = gpu.fixed_bytes(model)
+    choose = functools.partial(gpu.choose, model.config, config, fixed=fixed)
+    roomy = choose(memory=2**36)
     assert (roomy.batch, roomy.accumulation, roomy.recomputed) == (4, 1, 0)
-    tight = gpu.choose(model, config, memory=int((roomy.bytes - 2**20) / gpu.USABLE))
+    assert roomy.bytes == fixed + gpu.activation_bytes(model.config, config, 4, 0)
+    tight = choose(memory=int((roomy.bytes - 2**20) / gpu.USABLE))
     assert tight.batch * tight.accumulation == 4
     assert tight.bytes < roomy.bytes
     assert (tight.batch, tight.recomputed) != (roomy.batch, roomy.recomputed)
-    least = gpu.choose(model, config, memory=1)
+    assert choose(memory=2**36, wide=4).bytes > roomy.bytes
+    least = choose(memory=1)
     assert least.batch == 1
 
 

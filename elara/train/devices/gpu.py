@@ -58,26 +58,38 @@ def device_memory() -> int:
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 
 
-def choose(model: Any, config: TrainingConfig, *, memory: int, compiled: bool = False) -> GpuPlan:
+def fixed_bytes(model: Any) -> int:
+    """Bytes of a PEFT model's weights as they are stored, and 16 for each trained parameter (its
+    value, its gradient, two moments)."""
+    fixed = 0
+    for p in model.parameters():
+        fixed += 16 * p.numel() if p.requires_grad else p.numel() * p.element_size()
+    return fixed
+
+
+def choose(
+    shape: Any, config: TrainingConfig, *, fixed: int, memory: int, wide: int = 2
+) -> GpuPlan:
     """Choose forward batch and recomputation by what fits.
 
     The product of `batch_size` and `gradient_accumulation` is kept, and with it the gradient: the
     loss is a mean over the tokens of an optimiser step, however they are grouped.
 
     Args:
-        model: the PEFT model, on its device.
+        shape: the model's (text) configuration.
         config: gives batch size, accumulation, dropout and longest example.
+        fixed: bytes of weights and optimiser, see `fixed_bytes`.
         memory: the device's memory in bytes.
-        compiled: passed on.
+        wide: bytes of one activation.
 
     Returns:
         The plan with the least work per token among those that fit; if none fits, the one that
         needs least memory.
     """
-    layers: int = model.config.get_text_config().num_hidden_layers
+    layers: int = shape.num_hidden_layers
     together = config.batch_size * config.gradient_accumulation
     plans = [
-        (batch, recomputed, predicted_bytes(model, config, batch, recomputed))
+        (batch, recomputed, fixed + activation_bytes(shape, config, batch, recomputed, wide=wide))
         for batch in range(1, together + 1)
         if together % batch == 0
         for recomputed in range(layers + 1)
@@ -101,38 +113,40 @@ def choose(model: Any, config: TrainingConfig, *, memory: int, compiled: bool = 
         batch=batch,
         accumulation=together // batch,
         recomputed=recomputed,
-        compiled=compiled,
         bytes=needed,
         reason=reason,
     )
 
 
-def predicted_bytes(model: Any, config: TrainingConfig, batch: int, recomputed: int) -> int:
-    """Predict the peak memory of lean training steps with 16-bit activations.
+def activation_bytes(
+    shape: Any, config: TrainingConfig, batch: int, recomputed: int, *, wide: int = 2
+) -> int:
+    """Predict what lean training steps hold besides weights and optimiser at their peak.
 
-    Counts the weights as they are stored, 16 bytes per trained parameter (value, gradient, two
-    moments), what each layer keeps for the backward pass, and the working set of one layer.
+    Counts what each layer keeps for the backward pass, and the working set of one layer.
 
     Args:
-        model: the PEFT model.
-        config: gives dropout and longest example.
+        shape: the model's (text) configuration.
+        config: gives dropout, variant and longest example.
         batch: examples per forward pass.
         recomputed: layers that keep their input alone.
+        wide: bytes of one activation.
     """
-    shape = model.config.get_text_config()
-    hidden, inner = shape.hidden_size, shape.intermediate_size
-    head = getattr(shape, "head_dim", None) or hidden // shape.num_attention_heads
-    queries, keys = shape.num_attention_heads * head, shape.num_key_value_heads * head
-    tokens = batch * config.max_length
+    hidden: int = shape.hidden_size
+    inner: int = getattr(shape, "intermediate_size", None) or 4 * hidden
+    heads: int = shape.num_attention_heads
+    head = getattr(shape, "head_dim", None) or hidden // heads
+    queries = heads * head
+    keys = (getattr(shape, "num_key_value_heads", None) or heads) * head
     # Both norms' in- and outputs, queries and attention's output, keys and values, three of MLP.
-    layer = 2 * (4 * hidden + 2 * queries + 2 * keys + 3 * inner)
-    if config.lora_dropout:
-        layer += 3 * (5 * hidden + queries + inner)  # each LoRA input anew, and its mask
-    kept = layer * (shape.num_hidden_layers - recomputed) + 2 * hidden * recomputed
-    working = (layer if recomputed else 0) + 2 * (4 * hidden + 4 * inner)
-    base = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
-    trained = 16 * sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return int(base + trained + tokens * (kept + working) + _WORKSPACE)
+    layer = wide * (4 * hidden + 2 * queries + 2 * keys + 3 * inner)
+    if config.lora_dropout:  # each LoRA input anew, and its mask of one byte
+        layer += (wide + 1) * (5 * hidden + queries + inner)
+    if config.lora_variant == "dora":  # what each projection gives, twice
+        layer += 2 * wide * (2 * hidden + queries + 2 * keys + 2 * inner)
+    kept = layer * (shape.num_hidden_layers - recomputed) + wide * hidden * recomputed
+    working = (layer if recomputed else 0) + wide * (4 * hidden + 4 * inner)
+    return int(batch * config.max_length * (kept + working) + _WORKSPACE)
 
 
 @contextlib.contextmanager
