@@ -33,6 +33,7 @@ from elara.train.memory import count_memory, what_to_change
 from elara.train.preferences.feedback import read_preferences, split_by_prompt
 from elara.train.preferences.margins import margin_figure
 from elara.train.preferences.preference import PreferenceConfig, Preferred, prefer
+from elara.train.preferences.preference_passport import write_preference_passport
 from elara.train.preferences.preference_save import save_preferred
 from elara.train.report import loss_figure
 from elara.train.save import save_adapter
@@ -93,4 +94,5 @@ __all__ = [
     "with_verdict",
     "write_job",
     "write_passport",
+    "write_preference_passport",
 ]

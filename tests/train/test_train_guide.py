@@ -13,6 +13,9 @@ import tiny_run
 
 from elara import train
 from elara.model import load_base
+from elara.train.audit.certificate import certify
+from elara.train.audit.passport import write_passport
+from elara.train.audit.verify import damage
 from elara.train.preferences.feedback import read_preferences
 from elara.workspace import Workspace
 
@@ -36,6 +39,9 @@ def test_the_pages_code_runs_from_top_to_bottom(
     )
     training = train.fit(load_base(str(tiny_folder)), data, settings, tmp_path / "checkpoints")
     train.save_adapter(training, settings, data, {"CC0-1.0": 8}, stage.draft / "adapter")
+    splits = {"train": tiny_run.examples(8), "validation": tiny_run.examples(0)}
+    certificate = certify(splits["train"], {"test": tiny_run.examples(4, start=200)})
+    write_passport(stage.draft / "adapter", training, settings, splits, certificate)
     stage.write({"losses.parquet": training.losses})
     home = Workspace().folder("train")
     synthetic_preferences.pairs(10).write_ndjson(home / "feedback.jsonl")
@@ -49,7 +55,7 @@ def test_the_pages_code_runs_from_top_to_bottom(
     for block in blocks(project, "python"):
         exec(compile(block, "book/continual.md", "exec"), names)
     assert not Workspace().damage("train")
-    assert (home / "preferred" / "training.json").exists()
+    assert not damage(home / "preferred")
 
 
 def test_the_pages_feedback_can_be_read(project: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def passport_html(passport: dict[str, Any], manifest: pl.DataFrame, digest: str)
     parts = (
         _head(passport, digest),
         _evaluation(passport["evaluation"]),
+        _preference(passport["preference"]) if "preference" in passport else "",
         _data(passport["data"]),
         _certificate(passport["certificate"]),
         _losses(passport["losses"]),
@@ -90,6 +91,11 @@ def _head(passport: dict[str, Any], digest: str) -> str:
         if losses["base"] is not None and losses["final"] is not None
         else "not measured"
     )
+    if "preference" in passport:
+        held = next(r for r in passport["preference"]["margins"] if r["split"] == "held_out")
+        margin = ("Reward margin", f"0 → {held['margin']:.2f}", "on held-out questions")
+    else:
+        margin = ("Validation loss", watched, "nats per answer token, base → adapter")
     items = (
         ("Training examples", f"{data['examples']:,}", f"from {data['articles']:,} articles"),
         (
@@ -97,7 +103,7 @@ def _head(passport: dict[str, Any], digest: str) -> str:
             "none found" if clean else f"{certificate['contaminated_items']:,} items",
             f"five checks against {len(certificate['compared']) - 1} held-out sets",
         ),
-        ("Validation loss", watched, "nats per answer token, base → adapter"),
+        margin,
         ("Evaluation", passport["evaluation"]["status"], "see the verdict below"),
     )
     glance = "".join(
@@ -132,6 +138,56 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
     return f'{text}<div class="narrow">{numbers}</div>\n'
 
 
+def _preference(told: dict[str, Any]) -> str:
+    method, sources = told["method"].upper(), told["sources"]
+    clean = told["certificate"]["verdict"] == "clean"
+    found = (
+        "No held-out item was found in it."
+        if clean
+        else f"{told['certificate']['contaminated_items']:,} held-out items were found in it."
+    )
+    margins = [
+        (row["split"].replace("_", " "), row["questions"], *(f"{row[c]:.3f}" for c in _MARGIN))
+        for row in told["margins"]
+    ]
+    continues = told["continues"]
+    before = (
+        f"<p>It was tuned further from <strong>{escape(continues['title'])}</strong> with the "
+        f'fingerprint <span class="hash">{escape(continues["fingerprint"])}</span>, whose passport '
+        f'has SHA-256 <span class="hash">{escape(continues["passport_sha256"])}</span>. The '
+        "training data, the certificate about them, the loss curve and the settings below are "
+        "that adapter's.</p>\n"
+        if continues
+        else ""
+    )
+    return (
+        f"<h2>Preference tuning</h2>\n<p>{method} on {told['judgements']:,} judgements "
+        f"({escape(_counts(sources))}; {told['left_out']:,} were too long). They say what readers "
+        "preferred, not what is true. A margin is the reward of the preferred answers minus that "
+        "of the others; before tuning it is 0, and above 0 the model leans towards answers of the "
+        f'preferred kind.</p>\n<p class="{"good" if clean else "bad"}">The feedback was compared '
+        f"with the held-out sets. {found}</p>\n{before}"
+        + _table(
+            "Reward margins after tuning, with their 95 % intervals",
+            ("questions", "number", "margin", "from", "to", "accuracy"),
+            margins,
+            numbers=range(1, 6),
+        )
+        + _table(
+            "Settings of the preference tuning",
+            ("setting", "value"),
+            [(name, _value(value)) for name, value in told["config"].items()],
+        )
+    )
+
+
+_MARGIN = ("margin", "low", "high", "accuracy")
+
+
+def _counts(sources: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} from {name or 'an unnamed source'}" for name, n in sources.items())
+
+
 def _data(data: dict[str, Any]) -> str:
     kept = data["may_not_be_passed_on"]
     text = (
@@ -156,6 +212,8 @@ def _data(data: dict[str, Any]) -> str:
             ("origin", "origins"),
         )
     )
+    if not data["examples"]:
+        return "<h2>What it was trained on</h2>\n<p>No examples: preferences alone.</p>\n"
     columns = list(data["tokens"][0])
     splits = _table(
         "Tokens, and what was left out",
@@ -167,6 +225,8 @@ def _data(data: dict[str, Any]) -> str:
 
 
 def _articles(manifest: pl.DataFrame) -> str:
+    if manifest.is_empty():
+        return ""
     articles = (
         manifest.with_columns(article=pl.col("article_ids").list.first())
         .group_by("article")
@@ -270,6 +330,8 @@ def _losses(losses: dict[str, Any]) -> str:
         held,
         numbers=(0, 1, 2),
     )
+    if not losses["steps"]:
+        return ""
     return (
         f"<h2>Losses</h2>\n<p>{losses['steps']:,} steps over {losses['tokens']:,} tokens. The loss "
         "says how surprised the model is by the reference answers; it does not say whether its "

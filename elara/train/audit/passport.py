@@ -24,16 +24,28 @@ from elara.model import TRAINING_FILE, LanguageModel, load_adapter
 from elara.train.audit.card import INTENDED_USE, shown_name
 from elara.train.audit.certificate import Certificate, described
 from elara.train.audit.page import passport_html
-from elara.train.audit.probe import PROBE_FILE, mean_losses, record_probe
+from elara.train.audit.probe import PROBE_FILE, UNIT, mean_losses, record_probe
 from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, damage, files_of, seal
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError, differences
 from elara.train.fit import Training
 from elara.workspace import file_sha256
 
 MANIFEST_FILE = "data_manifest.jsonl"
-_NOT_YET = {
+NOT_YET = {
     "status": "not evaluated",
     "text": "Not evaluated yet. Nothing is known about whether the training helped.",
+}
+_TEXT = pl.String()
+MANIFEST: dict[str, pl.DataType] = {
+    "id": _TEXT,
+    "source": _TEXT,
+    "article_ids": pl.List(pl.String),
+    "title": _TEXT,
+    "url": _TEXT,
+    "licence": _TEXT,
+    "redistributable": pl.Boolean(),
+    "specialty": _TEXT,
+    "origin": _TEXT,
 }
 _LIBRARIES = (
     *("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "datasets"),
@@ -90,7 +102,7 @@ def write_passport(
         train,
         max_length=config.max_length,
     )
-    _write_json(folder / PROBE_FILE, probe)
+    write_json(folder / PROBE_FILE, probe)
     passport = {
         "title": f"LoRA adapter on {shown_name(config.base_model)}",
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -102,15 +114,29 @@ def write_passport(
             "total_parameters": training.total,
             "bytes": (folder / "adapter_model.safetensors").stat().st_size,
         },
-        "data": _data(rows, record),
+        "data": overview(rows, record["data"]),
         "certificate": certificate.record(),
         "config": settings(config),
-        "environment": _environment(training.model),
+        "environment": environment(training.model),
         "losses": _losses(training, probe),
-        "evaluation": _NOT_YET,
-        "files": files_of(folder),
+        "evaluation": NOT_YET,
     }
-    _write_json(folder / PASSPORT_FILE, passport)
+    return finish(folder, passport, rows)
+
+
+def finish(folder: Path, passport: dict[str, Any], rows: pl.DataFrame) -> dict[str, Any]:
+    """Write the passport and its page, and seal the folder.
+
+    Args:
+        folder: an adapter folder that holds everything else.
+        passport: all but the files' hashes.
+        rows: the data manifest.
+
+    Returns:
+        The content of `passport.json`.
+    """
+    passport = passport | {"files": files_of(folder)}
+    write_json(folder / PASSPORT_FILE, passport)
     digest = file_sha256(folder / PASSPORT_FILE)
     (folder / PAGE_FILE).write_text(passport_html(passport, rows, digest), encoding="utf-8")
     seal(folder)
@@ -146,7 +172,7 @@ def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
         "passport_sha256": file_sha256(folder / PASSPORT_FILE),
         "fingerprint": file_sha256(folder / "SHA256SUMS"),
     }
-    rows = pl.read_ndjson(folder / MANIFEST_FILE, infer_schema_length=None)
+    rows = read_manifest(folder)
     digest = hashlib.sha256(_json(passport).encode()).hexdigest()
     return passport, passport_html(passport, rows, digest)
 
@@ -174,11 +200,14 @@ def data_manifest(train: pl.DataFrame, articles: pl.DataFrame | None = None) -> 
         url = url or _HUB.get(source, "").format(native)
         source = source if native else row["origin"]
         rows.append(row | {"source": source, "title": title, "url": url})
-    text = pl.String()
-    schema = {"id": text, "source": text, "article_ids": pl.List(pl.String), "title": text}
-    schema |= {"url": text, "licence": text, "redistributable": pl.Boolean()}
-    schema |= {"specialty": text, "origin": text}
-    return pl.DataFrame(rows, schema=schema)
+    return pl.DataFrame(rows, schema=MANIFEST)
+
+
+def read_manifest(folder: Path) -> pl.DataFrame:
+    """The data manifest of an adapter folder; empty where no example was trained on."""
+    path = folder / MANIFEST_FILE
+    empty = path.stat().st_size == 0
+    return pl.DataFrame(schema=MANIFEST) if empty else pl.read_ndjson(path, schema=MANIFEST)
 
 
 def settings(config: TrainingConfig) -> list[dict[str, Any]]:
@@ -210,7 +239,14 @@ def _as_saved(lm: LanguageModel, config: TrainingConfig, folder: Path) -> Langua
     return lm if config.quantisation == "none" else load_adapter(folder)
 
 
-def _data(rows: pl.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
+def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    """Count what the training data are.
+
+    Args:
+        rows: the data manifest.
+        tokens: the table of tokens per split.
+    """
+
     def counts(column: str) -> dict[str, int]:
         table = rows.group_by(column).len().sort(["len", column], descending=[True, False])
         return dict(table.iter_rows())
@@ -220,7 +256,7 @@ def _data(rows: pl.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
         "examples": rows.height,
         "articles": rows["article_ids"].explode().n_unique(),
         "may_not_be_passed_on": int((~rows["redistributable"]).sum()),
-        "tokens": record["data"],
+        "tokens": tokens,
         "sources": counts("source"),
         "licences": counts("licence"),
         "specialties": counts("specialty"),
@@ -228,7 +264,12 @@ def _data(rows: pl.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment(lm: LanguageModel) -> dict[str, Any]:
+def environment(lm: LanguageModel) -> dict[str, Any]:
+    """Device, number format, system and library versions.
+
+    Args:
+        lm: the model, for its precision.
+    """
     import torch
 
     found = {}
@@ -253,7 +294,7 @@ def _losses(training: Training, probe: dict[str, Any]) -> dict[str, Any]:
 
     held = curve("validation")
     return {
-        "unit": "nats per answer token",
+        "unit": UNIT,
         "steps": training.steps,
         "tokens": training.tokens,
         "seconds": round(training.seconds, 1),
@@ -269,5 +310,6 @@ def _json(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a value as indented JSON."""
     path.write_text(_json(content), encoding="utf-8")

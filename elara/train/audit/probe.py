@@ -14,6 +14,7 @@ from elara.model import LanguageModel, encode
 PROBE_FILE = "probe.json"
 SIZE = 8  # examples: enough to notice another model, few enough for a laptop's patience
 LONGEST = 512  # tokens of an example in the slice
+UNIT = "nats per answer token"
 BOUND = 1e-3  # nats per answer token: how close a loss measured again must come
 
 
@@ -46,18 +47,28 @@ def record_probe(
             if len(encoded.input_ids) > min(max_length, LONGEST):
                 continue
             both = {"input_ids": list(encoded.input_ids), "labels": list(encoded.labels)}
-            losses = {
-                side: answer_loss(lm, **both, adapter=side == "adapter")
-                for side in ("base", "adapter")
-            }
             named = {"id": row["id"], "split": split, "licence": row["licence"]}
-            chosen.append(named | {"sha256": _digest(both)} | losses | both)
+            chosen.append(measured(lm, named | {"sha256": _digest(both)} | both))
     return {
         "bound": BOUND,
-        "unit": "nats per answer token",
+        "unit": UNIT,
         "precision": dataclasses.asdict(lm.precision),
         "examples": chosen,
     }
+
+
+def measured(lm: LanguageModel, row: dict[str, Any]) -> dict[str, Any]:
+    """An example of the slice with its losses.
+
+    Args:
+        lm: the model with its adapter.
+        row: its `input_ids` and `labels`, and what else is known of it.
+    """
+    losses = {
+        side: answer_loss(lm, row["input_ids"], row["labels"], adapter=side == "adapter")
+        for side in ("base", "adapter")
+    }
+    return row | losses
 
 
 def _digest(tokens: dict[str, list[int]]) -> str:
@@ -91,8 +102,8 @@ def measure_again(lm: LanguageModel, probe: dict[str, Any]) -> pl.DataFrame:
     rows = []
     for row in probe["examples"]:
         for side in ("base", "adapter"):
-            measured = answer_loss(lm, row["input_ids"], row["labels"], adapter=side == "adapter")
-            rows.append((row["id"], side, row[side], measured, abs(measured - row[side])))
+            again = answer_loss(lm, row["input_ids"], row["labels"], adapter=side == "adapter")
+            rows.append((row["id"], side, row[side], again, abs(again - row[side])))
     names = ["id", "side", "recorded", "measured", "difference"]
     types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64]
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")

@@ -17,6 +17,7 @@ from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_l
 from elara.train.checkpoints import last_checkpoint, remove_others
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
 from elara.train.lora import add_lora
+from elara.train.memory import is_out_of_memory
 from elara.train.preferences.feedback import answers, check, split_by_prompt
 from elara.train.preferences.margins import log_probabilities, margins, steps_table
 from elara.train.preferences.preference_trainer import make_trainer
@@ -139,8 +140,8 @@ def prefer(
         lora: rank, alpha, variant and targets of a new adapter; not used for an earlier one.
 
     Raises:
-        TrainingError: the feedback does not fit the method or is too little, or the loss is not
-            a finite number.
+        TrainingError: the feedback does not fit the method or is too little, the loss is not a
+            finite number, or memory ran out (the message says what to change).
 
     Source: https://huggingface.co/docs/trl/dpo_trainer, https://huggingface.co/docs/trl/kto_trainer
     """
@@ -158,8 +159,17 @@ def prefer(
     trainer = make_trainer(lm, method, train, held_out, config, folder)
     last = last_checkpoint(folder)
     started = time.perf_counter()
-    with quiet_libraries():
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    try:
+        with quiet_libraries():
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"Memory ran out. Lower `batch_size` (it is {config.batch_size}; kto needs 2), or "
+            f"`max_length` ({config.max_length}; longer judgements are left out and counted), or "
+            "load the base model with `quantisation` nf4."
+        ) from error
     seconds = time.perf_counter() - started
     steps = steps_table(trainer.state.log_history)
     if not steps["loss"].is_finite().all():

@@ -1,0 +1,197 @@
+"""The passport of an adapter that was tuned on preferences: that of its examples, carried on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import elara
+from elara.model import TRAINING_FILE, LanguageModel, load_adapter
+from elara.records import Example, schema
+from elara.train.audit.card import INTENDED_USE, shown_name
+from elara.train.audit.certificate import Certificate, described
+from elara.train.audit.passport import (
+    MANIFEST_FILE,
+    NOT_YET,
+    data_manifest,
+    environment,
+    finish,
+    overview,
+    read_manifest,
+    settings,
+    write_json,
+)
+from elara.train.audit.probe import BOUND, PROBE_FILE, UNIT, mean_losses, measured
+from elara.train.audit.verify import PASSPORT_FILE, SUMS_FILE, damage
+from elara.train.config import TrainingConfig, TrainingError
+from elara.train.preferences.feedback import answers
+from elara.train.preferences.preference import Preferred
+from elara.workspace import file_sha256
+
+
+def write_preference_passport(
+    folder: Path,
+    preferred: Preferred,
+    feedback: pl.DataFrame,
+    certificate: Certificate,
+    *,
+    earlier: Path | None = None,
+    allow_contaminated: bool = False,
+) -> dict[str, Any]:
+    """Complete an adapter folder that `save_preferred` left: recorded losses, passport and seal.
+
+    What the earlier adapter was trained on is carried over from its passport, which is named by
+    its hash. Its recorded slice of examples is measured again with the tuned adapter. The words
+    of the feedback stay out of the folder: the passport names judgements by their ids.
+
+    Args:
+        folder: what `save_preferred` left.
+        preferred: the tuned model.
+        feedback: the `Preference` rows that were given to `prefer`.
+        certificate: what `certify` found for `answers(feedback)`.
+        earlier: the sealed folder of the adapter that was tuned; None where it was new.
+        allow_contaminated: write a passport that says `contaminated` instead of refusing.
+
+    Returns:
+        The content of `passport.json`.
+
+    Raises:
+        TrainingError: the certificate is about other feedback, or it or the earlier adapter's is
+            not clean; the earlier adapter is not as it was sealed, or has no passport.
+    """
+    record = json.loads((folder / TRAINING_FILE).read_text())
+    if certificate.compared["train"]["sha256"] != described(answers(feedback))["sha256"]:
+        raise TrainingError(
+            "The certificate is about other feedback than was learned from: certify "
+            "`answers(feedback)`."
+        )
+    if not allow_contaminated:
+        certificate.require_clean()
+    lm = preferred.model
+    if record["quantisation"] != "none":  # the one that everybody gets who loads the folder
+        lm = load_adapter(folder)
+    begun = _new(lm, record, certificate) if earlier is None else _carried_on(earlier)
+    if begun.passport["certificate"]["verdict"] != "clean" and not allow_contaminated:
+        raise TrainingError(
+            f"The passport of {earlier} says that held-out items are in its training data: tune "
+            "an adapter whose data are clean, or set `allow_contaminated`."
+        )
+    begun.manifest.write_ndjson(folder / MANIFEST_FILE)
+    probe = begun.probe | {
+        "precision": dataclasses.asdict(lm.precision),
+        "examples": [measured(lm, row) for row in begun.probe["examples"]],
+    }
+    write_json(folder / PROBE_FILE, probe)
+    weights = (folder / "adapter_model.safetensors").stat().st_size
+    again = {"file": PROBE_FILE, "examples": len(probe["examples"])} | mean_losses(probe)
+    old = begun.passport
+    passport = {
+        "title": f"LoRA adapter on {shown_name(record['base_model'])}, tuned on preferences",
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "elara": elara.__version__,
+        "intended_use": INTENDED_USE,
+        "base_model": old["base_model"],
+        "adapter": old["adapter"] | {"bytes": weights},
+        "preference": _preference(record["preference"], feedback, certificate, begun.continues),
+        "data": old["data"],
+        "certificate": old["certificate"],
+        "config": old["config"],
+        "environment": environment(lm),
+        "losses": old["losses"] | {"slice": again},
+        "evaluation": NOT_YET,
+    }
+    return finish(folder, passport, begun.manifest)
+
+
+_OF_ADAPTER = ("base_model", "quantisation", "precision", "lora_")
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What is known of an adapter before it was tuned.
+
+    Args:
+        passport: its passport, or what there would be in it.
+        manifest: its data manifest.
+        probe: its recorded slice.
+        continues: hashes of its passport and its seal; none where the adapter was new.
+    """
+
+    passport: dict[str, Any]
+    manifest: pl.DataFrame
+    probe: dict[str, Any]
+    continues: dict[str, str] | None
+
+
+def _new(lm: LanguageModel, record: dict[str, Any], certificate: Certificate) -> _Begun:
+    """An adapter that has seen no examples."""
+    trainable = sum(p.numel() for n, p in lm.model.named_parameters() if "lora_" in n)
+    manifest = data_manifest(pl.DataFrame(schema=schema(Example)))
+    passport = {
+        "base_model": shown_name(record["base_model"]),
+        "adapter": {
+            "trainable_parameters": trainable,
+            "total_parameters": sum(p.numel() for p in lm.model.parameters()),
+        },
+        "data": overview(manifest, []),
+        "certificate": certificate.record(),
+        "config": [
+            row
+            for row in settings(TrainingConfig(**record["config"]))
+            if row["setting"].startswith(_OF_ADAPTER)  # the others are of training on examples
+        ],
+        "losses": {
+            "unit": UNIT,
+            "steps": 0,
+            "tokens": 0,
+            "base": None,
+            "final": None,
+            "training": [],
+            "validation": [],
+        },
+    }
+    return _Begun(passport, manifest, {"bound": BOUND, "unit": UNIT, "examples": []}, None)
+
+
+def _carried_on(earlier: Path) -> _Begun:
+    """A sealed adapter."""
+    if wrong := damage(earlier):
+        raise TrainingError(
+            f"The adapter in {earlier} cannot vouch for its data: {'; '.join(wrong)}. Tune an "
+            "adapter that `elara verify` passes."
+        )
+    passport = json.loads((earlier / PASSPORT_FILE).read_text())
+    manifest = read_manifest(earlier)
+    probe = json.loads((earlier / PROBE_FILE).read_text())
+    continues = {
+        "title": passport["title"],
+        "passport_sha256": file_sha256(earlier / PASSPORT_FILE),
+        "fingerprint": file_sha256(earlier / SUMS_FILE),
+    }
+    return _Begun(passport, manifest, probe, continues)
+
+
+def _preference(
+    record: dict[str, Any],
+    feedback: pl.DataFrame,
+    certificate: Certificate,
+    continues: dict[str, str] | None,
+) -> dict[str, Any]:
+    learned = feedback.filter(pl.col("id").is_in(record["feedback"]))
+    sources = learned.group_by("source").len().sort("source")
+    return {
+        "method": record["method"],
+        "config": record["config"],
+        "judgements": learned.height,
+        "left_out": record["left_out"],
+        "sources": dict(sources.iter_rows()),
+        "margins": record["margins"],
+        "certificate": certificate.record(),
+        "continues": continues,
+    }
