@@ -27,6 +27,12 @@ def test_a_mirror_and_a_rate_replace_the_service(tmp_path: Path) -> None:
     assert {s.per_second for s in found} == {0}
 
 
+def test_another_stack_exchange_site_can_be_named(tmp_path: Path) -> None:
+    (usual,) = live_sources(["stackexchange"], tmp_path, CONTACT)
+    (other,) = live_sources(["stackexchange"], tmp_path, CONTACT, stackexchange_site="biology")
+    assert (usual.site, other.site) == ("medicalsciences", "biology")  # type: ignore[attr-defined]
+
+
 def test_a_key_comes_from_the_environment_and_raises_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

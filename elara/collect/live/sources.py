@@ -15,7 +15,7 @@ from elara.collect.live.entrez import Entrez, Query
 from elara.collect.live.europepmc import EuropePmc
 from elara.collect.live.government import SITES
 from elara.collect.live.harvest import Source
-from elara.collect.live.stackexchange import StackExchange
+from elara.collect.live.stackexchange import MEDICAL_SCIENCES, StackExchange
 from elara.collect.live.store import LAST_DAY
 from elara.collect.queries import african_batches, load_searches
 from elara.parameters import unknown_parameters
@@ -40,6 +40,7 @@ def live_sources(
     *,
     most: int = 0,
     until: str = "",
+    stackexchange_site: str = MEDICAL_SCIENCES,
     base_urls: Mapping[str, str] | None = None,
     permissive_only: bool = False,
     per_second: int = -1,
@@ -55,6 +56,7 @@ def live_sources(
         contact: e-mail address, which the E-utilities ask for.
         most: records per topic, batch or site, files per folder; 0 means all.
         until: last day that is searched, `YYYY-MM-DD`; "" means the day of the first run.
+        stackexchange_site: the API's name for a Stack Exchange site.
         base_urls: source to the address of a mirror of its service.
         permissive_only: ask PubMed Central only for licences that let others pass a text on.
         per_second: requests per second to each host; -1 means what the service allows, 0 no
@@ -86,7 +88,7 @@ def live_sources(
         Entrez("pmc", texts, contact, day, database="pmc", most=most, api_key=key),
         Entrez("african_pubmed", in_pubmed, contact, day, most=most, api_key=key),
         EuropePmc("african_europepmc", in_europe_pmc, day, most=most),
-        StackExchange("stackexchange", day, most=most, api_key=stack_key),
+        StackExchange("stackexchange", day, stackexchange_site, most=most, api_key=stack_key),
         *(dataclasses.replace(site, until=day, most=most) for site in SITES),
     ]
     chosen = []

@@ -20,6 +20,7 @@ from typing import Any
 from elara.collect.live.client import FetchError, Request
 from elara.collect.live.harvest import Fetch
 
+MEDICAL_SCIENCES = "medicalsciences"  # the site, as the API calls it
 BASE_URL = "https://api.stackexchange.com/2.3"
 _PAGE = 100  # questions per request, the most that the API gives
 # Added to the default fields, so that one request gives questions with their answers.
@@ -57,7 +58,7 @@ class StackExchange:
 
     name: str
     until: str
-    site: str = "medicalsciences"
+    site: str = MEDICAL_SCIENCES
     most: int = 0
     base_url: str = BASE_URL
     api_key: str = field(default="", repr=False)
