@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 pytestmark = [
     pytest.mark.browser,
@@ -103,9 +103,15 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
     page = browser.new_page(base_url=address)
     opened = Visit(page)
     note = opened.problems.append
+
+    def failed(request: Request) -> None:
+        # Whoever leaves a page before its icon is there aborts that request: no fault of the page.
+        if request.failure != "net::ERR_ABORTED":
+            note(f"failed: {request.url} ({request.failure})")
+
     page.on("console", lambda m: note(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda error: note(f"script: {error}"))
-    page.on("requestfailed", lambda r: note(f"failed: {r.url}"))
+    page.on("requestfailed", failed)
     page.on("response", lambda r: note(f"{r.status}: {r.url}") if r.status >= 400 else None)
 
     def outside(url: str) -> None:
