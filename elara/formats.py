@@ -17,6 +17,13 @@ def read_table(path: Path) -> pl.DataFrame:
     return pl.read_parquet(path)
 
 
+def json_text(content: Any) -> str:
+    """Plain values, or a dataclass, as the JSON that stages leave."""
+    if dataclasses.is_dataclass(content) and not isinstance(content, type):
+        content = dataclasses.asdict(content)
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 def count_rows(path: Path) -> int:
     """Rows of a `.parquet` file, lines of another."""
     if path.suffix == ".parquet":
@@ -39,9 +46,7 @@ def write_file(path: Path, content: Any) -> None:
     elif isinstance(content, pl.DataFrame):
         content.write_parquet(path, compression="zstd")
     elif path.suffix == ".json":
-        if dataclasses.is_dataclass(content) and not isinstance(content, type):
-            content = dataclasses.asdict(content)
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(json_text(content), encoding="utf-8")
     elif path.suffix == ".png":
         content.savefig(path, dpi=120, metadata={"Software": None})
     else:

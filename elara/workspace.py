@@ -202,7 +202,7 @@ class Stage:
             (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             (self.draft / name).replace(self.home / name)
         shutil.rmtree(self.draft)
-        write_atomically(seal, _manifest_text(manifest))
+        write_atomically(seal, manifest_text(manifest))
 
 
 class Workspace:
@@ -269,9 +269,7 @@ class Workspace:
         manifest = self.manifest(stage)
         rest = {name: value for name, value in manifest.items() if name != "seal"}
         text = (self.folder(stage) / MANIFEST).read_bytes()
-        if text != _manifest_text(manifest).encode() or manifest.get("seal") != content_digest(
-            rest
-        ):
+        if text != manifest_text(manifest).encode() or manifest.get("seal") != content_digest(rest):
             return [f"{MANIFEST} was changed"]
         wrong = []
         for name, entry in manifest["files"].items():
@@ -287,8 +285,19 @@ class Workspace:
         return next(iter(self.problems(stage)), "")
 
 
-def _manifest_text(manifest: Mapping[str, Any]) -> str:
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """The content of a `manifest.json`, byte for byte: `Workspace.problems` compares it."""
     return json.dumps(manifest, indent=2, default=str) + "\n"
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file below a folder: path inside the folder to hash, sorted.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    paths = sorted(p for p in folder.rglob("*") if not p.is_dir())
+    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in paths}
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
 from collections import deque
@@ -26,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import polars as pl
 
+from elara.formats import write_file
 from elara.inspect.duplicates import check_threshold
 from elara.inspect.features import MEDIUM
 from elara.inspect.lexicon import tables
@@ -152,10 +152,9 @@ def inspect_parts(
         kept, removed, found = _decide(workers, parts, lexicon, limits)
         _give_back()
         articles = workers.write(parts, kept, draft)
-        removed.write_parquet(draft / "removed.parquet", compression="zstd")
-        (draft / "report.html").write_text(report_html(found, {}), encoding="utf-8")
-        text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-        (draft / "report.json").write_text(text, encoding="utf-8")
+        write_file(draft / "removed.parquet", removed)
+        write_file(draft / "report.html", report_html(found, {}))
+        write_file(draft / "report.json", found)
         for name in (articles, "removed.parquet", "report.html", "report.json"):
             if (into / name).is_dir():
                 shutil.rmtree(into / name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import elara
+from elara.formats import write_file
 from elara.model import TRAINING_FILE
 from elara.train.audit.card import hub_name, model_card
 from elara.train.config import TrainingConfig
@@ -56,7 +56,6 @@ def save_adapter(
         "examples": data.ids,
         "data": data.table.to_dicts(),
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (folder / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
+    write_file(folder / TRAINING_FILE, record)
     (folder / "README.md").write_text(model_card(record), encoding="utf-8")
     return record

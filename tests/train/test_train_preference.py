@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import polars as pl
 import pytest
 import synthetic_preferences
 import tiny_preference
+import tiny_run
 from safetensors.numpy import load_file
 
 from elara.model import PACKAGED, generate, load_adapter, load_base
@@ -111,14 +109,7 @@ def test_a_killed_run_continues_to_the_same_weights(
     kind: str, dpo: Done, kto: Done, tiny_folder: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, tiny_preference.__file__, str(tiny_folder), str(tmp_path), kind]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, **quiet) as killed:
-        deadline = time.monotonic() + 180
-        while not list(tmp_path.glob("checkpoints/*/checkpoint-3/trainer_state.json")):
-            assert time.monotonic() < deadline
-            assert killed.poll() is None, "ended before it could be killed"
-            time.sleep(0.01)
-        killed.send_signal(signal.SIGKILL)
+    tiny_run.kill_at_checkpoint(command, tmp_path)
     again = tiny_preference.run(tiny_folder, tmp_path, kind)
     assert again.resumed_at >= 2
     whole = (dpo if kind == "pairs" else kto)[0]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -77,13 +74,7 @@ def test_a_killed_run_continues_to_the_same_weights(
     finished: tuple[Path, train.Training], tiny_folder: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, tiny_run.__file__, str(tiny_folder), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as killed:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("checkpoints/*/checkpoint-3/trainer_state.json")):
-            assert time.monotonic() < deadline
-            assert killed.poll() is None, "ended before it could be killed"
-            time.sleep(0.01)
-        killed.send_signal(signal.SIGKILL)
+    tiny_run.kill_at_checkpoint(command, tmp_path)
     assert not (tmp_path / "adapter").exists()
 
     again = tiny_run.run(tiny_folder, tmp_path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,18 @@ def run(model: Path, out: Path, **changes: Any) -> train.Training:
     training = train.fit(lm, data, settings, out / "checkpoints")
     train.save_adapter(training, settings, data, {"CC0-1.0": 16}, out / "adapter")
     return training
+
+
+def kill_at_checkpoint(command: list[str], folder: Path) -> None:
+    """Start a run and kill it as soon as its third checkpoint is whole."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **quiet) as killed:  # type: ignore[call-overload]
+        deadline = time.monotonic() + 180
+        while not list(folder.glob("checkpoints/*/checkpoint-3/trainer_state.json")):
+            assert time.monotonic() < deadline
+            assert killed.poll() is None, "ended before it could be killed"
+            time.sleep(0.01)
+        killed.send_signal(signal.SIGKILL)
 
 
 if __name__ == "__main__":

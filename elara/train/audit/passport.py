@@ -20,12 +20,13 @@ from typing import Any
 import polars as pl
 
 import elara
+from elara.formats import json_text, write_file
 from elara.model import TRAINING_FILE, LanguageModel, load_adapter
 from elara.train.audit.card import INTENDED_USE, shown_name
 from elara.train.audit.certificate import Certificate, described
 from elara.train.audit.page import passport_html
 from elara.train.audit.probe import PROBE_FILE, UNIT, mean_losses, record_probe
-from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, damage, files_of, seal
+from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError, differences
 from elara.train.fit import Training
 from elara.workspace import file_sha256
@@ -36,7 +37,7 @@ NOT_YET = {
     "text": "Not evaluated yet. Nothing is known about whether the training helped.",
 }
 _TEXT = pl.String()
-MANIFEST: dict[str, pl.DataType] = {
+_MANIFEST: dict[str, pl.DataType] = {
     "id": _TEXT,
     "source": _TEXT,
     "article_ids": pl.List(pl.String),
@@ -102,7 +103,7 @@ def write_passport(
         train,
         max_length=config.max_length,
     )
-    write_json(folder / PROBE_FILE, probe)
+    write_file(folder / PROBE_FILE, probe)
     passport = {
         "title": f"LoRA adapter on {shown_name(config.base_model)}",
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -136,7 +137,7 @@ def finish(folder: Path, passport: dict[str, Any], rows: pl.DataFrame) -> dict[s
         The content of `passport.json`.
     """
     passport = passport | {"files": files_of(folder)}
-    write_json(folder / PASSPORT_FILE, passport)
+    write_file(folder / PASSPORT_FILE, passport)
     digest = file_sha256(folder / PASSPORT_FILE)
     (folder / PAGE_FILE).write_text(passport_html(passport, rows, digest), encoding="utf-8")
     seal(folder)
@@ -170,10 +171,10 @@ def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
     }
     passport["completes"] = {
         "passport_sha256": file_sha256(folder / PASSPORT_FILE),
-        "fingerprint": file_sha256(folder / "SHA256SUMS"),
+        "fingerprint": file_sha256(folder / SUMS_FILE),
     }
     rows = read_manifest(folder)
-    digest = hashlib.sha256(_json(passport).encode()).hexdigest()
+    digest = hashlib.sha256(json_text(passport).encode()).hexdigest()
     return passport, passport_html(passport, rows, digest)
 
 
@@ -200,14 +201,14 @@ def data_manifest(train: pl.DataFrame, articles: pl.DataFrame | None = None) -> 
         url = url or _HUB.get(source, "").format(native)
         source = source if native else row["origin"]
         rows.append(row | {"source": source, "title": title, "url": url})
-    return pl.DataFrame(rows, schema=MANIFEST)
+    return pl.DataFrame(rows, schema=_MANIFEST)
 
 
 def read_manifest(folder: Path) -> pl.DataFrame:
     """The data manifest of an adapter folder; empty where no example was trained on."""
     path = folder / MANIFEST_FILE
     empty = path.stat().st_size == 0
-    return pl.DataFrame(schema=MANIFEST) if empty else pl.read_ndjson(path, schema=MANIFEST)
+    return pl.DataFrame(schema=_MANIFEST) if empty else pl.read_ndjson(path, schema=_MANIFEST)
 
 
 def settings(config: TrainingConfig) -> list[dict[str, Any]]:
@@ -304,12 +305,3 @@ def _losses(training: Training, probe: dict[str, Any]) -> dict[str, Any]:
         "validation": held,
         "slice": {"file": PROBE_FILE, "examples": len(probe["examples"])} | mean_losses(probe),
     }
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a value as indented JSON."""
-    path.write_text(_json(content), encoding="utf-8")

@@ -16,7 +16,7 @@ from typing import Any
 from elara.model import TRAINING_FILE, LanguageModel, ModelError, load_adapter, load_base
 from elara.train.audit.probe import PROBE_FILE, measure_again
 from elara.train.config import TrainingError
-from elara.workspace import file_sha256, write_atomically
+from elara.workspace import file_hashes, file_sha256, write_atomically
 
 SUMS_FILE = "SHA256SUMS"
 PASSPORT_FILE, PAGE_FILE = "passport.json", "passport.html"
@@ -65,9 +65,7 @@ def files_of(folder: Path) -> dict[str, str]:
     Returns:
         Path relative to the folder to hash, sorted by path.
     """
-    paths = sorted(p for p in folder.rglob("*") if not p.is_dir())
-    names = ((p.relative_to(folder).as_posix(), p) for p in paths)
-    return {name: file_sha256(p) for name, p in names if name != SUMS_FILE}
+    return {name: digest for name, digest in file_hashes(folder).items() if name != SUMS_FILE}
 
 
 def seal(folder: Path) -> str:

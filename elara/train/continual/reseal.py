@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from elara.train.exports.drafts import hashes
-from elara.workspace import MANIFEST, content_digest
+from elara.workspace import MANIFEST, content_digest, file_hashes
 
 _IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
 
@@ -30,7 +29,7 @@ def resealed(home: Path, version: str, adapter: Path) -> dict[str, Any] | None:
     others = {n: e for n, e in manifest["files"].items() if not n.startswith("adapter/")}
     restored = {
         f"adapter/{name}": {"bytes": (adapter / name).stat().st_size, "sha256": digest}
-        for name, digest in hashes(adapter).items()
+        for name, digest in file_hashes(adapter).items()
     }
     manifest["files"] = others | restored
     # As the stage computes them: what makes two results the same, and the manifest's own hash.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -15,12 +14,20 @@ from typing import Any
 
 import polars as pl
 
+from elara.formats import json_text
 from elara.model import TRAINING_FILE
 from elara.train.config import TrainingError
 from elara.train.continual.differences import Comparison, compare_adapters, last_losses
 from elara.train.continual.reseal import resealed
-from elara.train.exports.drafts import hashes
-from elara.workspace import MANIFEST, WorkspaceError, lock, write_atomically
+from elara.workspace import (
+    MANIFEST,
+    WorkspaceError,
+    content_digest,
+    file_hashes,
+    lock,
+    manifest_text,
+    write_atomically,
+)
 
 WEIGHTS = "adapter_model.safetensors"
 _RECORD = "version.json"
@@ -97,8 +104,8 @@ class Versions:
         shutil.rmtree(draft, ignore_errors=True)  # what a killed process left
         try:
             _copy(source, draft)
-            files = hashes(draft)
-            content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+            files = file_hashes(draft)
+            content = content_digest(files)
             for record in self._records():
                 if record.get("sha256") == content and not self.damage(record["version"]):
                     return str(record["version"])
@@ -116,7 +123,7 @@ class Versions:
                 "sha256": content,
                 "files": files,
             }
-            write_atomically(draft / _RECORD, json.dumps(record, indent=2) + "\n")
+            write_atomically(draft / _RECORD, json_text(record))
             draft.rename(self.folder / name)
         except OSError as error:
             raise WorkspaceError(
@@ -157,7 +164,7 @@ class Versions:
             recorded = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["files"]
         except (OSError, ValueError, KeyError, TypeError):
             return f"{_RECORD} is missing or cannot be read"
-        found = hashes(folder)
+        found = file_hashes(folder)
         found.pop(_RECORD, None)
         for name in sorted(recorded.keys() | found.keys()):
             if name not in found:
@@ -232,8 +239,7 @@ class Versions:
             draft.rename(current)
         manifest = json.loads(journal.read_text(encoding="utf-8"))["manifest"]
         if manifest:
-            text = json.dumps(manifest, indent=2) + "\n"
-            write_atomically(self.home / MANIFEST, text)
+            write_atomically(self.home / MANIFEST, manifest_text(manifest))
         shutil.rmtree(replaced, ignore_errors=True)
         journal.unlink()
 

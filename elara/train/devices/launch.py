@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from elara.formats import json_text
 from elara.model import TRAINING_FILE, LanguageModel, load_adapter
 from elara.records import Example, schema
 from elara.train.config import TrainingConfig, TrainingError
@@ -65,7 +66,7 @@ def write_job(
         The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {_SETTINGS: json.dumps(dataclasses.asdict(config), indent=2).encode() + b"\n"}
+    files = {_SETTINGS: json_text(config).encode()}
     for split, rows in zip(_SPLITS, (train, validation), strict=True):
         files[f"{split}.jsonl"] = rows.write_ndjson().encode()
     for name, content in files.items():

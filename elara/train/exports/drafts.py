@@ -1,4 +1,4 @@
-"""Make a folder whole or not at all: drafts, one writer at a time, and hashes to know it again."""
+"""Make a folder whole or not at all: drafts, and one writer at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from elara.train.config import TrainingError
-from elara.workspace import file_sha256, lock
+from elara.workspace import lock
 
 
 class ExportError(TrainingError):
@@ -64,19 +64,3 @@ def move(draft: Path, final: Path) -> None:
         final.replace(old)
     draft.replace(final)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def hashes(folder: Path, *, weights_only: bool = False) -> dict[str, str]:
-    """SHA-256 of every file in a folder.
-
-    Args:
-        folder: the folder.
-        weights_only: only the weights and settings of a model, not what lies around them.
-
-    Returns:
-        Path inside the folder to hash, sorted.
-    """
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    if weights_only:
-        files = [p for p in files if p.suffix in (".safetensors", ".json") and p.parent == folder]
-    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}

@@ -23,6 +23,7 @@ import polars as pl
 
 import elara
 from elara.chat import without_markers
+from elara.formats import json_text
 from elara.model import (
     PACKAGED,
     TRAINING_FILE,
@@ -34,12 +35,12 @@ from elara.model import (
 )
 from elara.train.audit.card import shown_name
 from elara.train.exports.bounds import BOUNDS, Bound
-from elara.train.exports.drafts import ExportError, drafts_in, hashes, move
+from elara.train.exports.drafts import ExportError, drafts_in, move
 from elara.train.exports.gguf_file import GGUF_TYPES, check_gguf, write_gguf
 from elara.train.exports.parity import PROMPTS, observe, parity
 from elara.train.exports.shipping import base_licence, side_files
 from elara.train.exports.vllm_folder import check_vllm_adapter, check_vllm_folder
-from elara.workspace import write_atomically
+from elara.workspace import file_hashes, file_sha256, write_atomically
 
 FORMATS = ("merged", "gguf", "vllm", "vllm-lora")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -79,11 +80,11 @@ class _Job:
         """Hashes of the adapter and of its base model."""
         name = self.record["base_model"]
         return {
-            "adapter": hashes(self.adapter),
+            "adapter": file_hashes(self.adapter),
             "base": {
                 "name": shown_name(name),
                 "quantisation": self.record["quantisation"],
-                "files": hashes(_base_folder(name), weights_only=True),
+                "files": _weights(_base_folder(name)),
             },
         }
 
@@ -266,11 +267,10 @@ def _seal(
         "elara": elara.__version__,
         "identity": identity,
         **sources,
-        "files": hashes(folder),
+        "files": file_hashes(folder),
         "parity": rows.to_dicts(),
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    write_atomically(folder / EXPORT_FILE, text + "\n")
+    write_atomically(folder / EXPORT_FILE, json_text(record))
 
 
 def _stands(folder: Path, identity: str) -> bool:
@@ -278,7 +278,7 @@ def _stands(folder: Path, identity: str) -> bool:
     if not (folder / EXPORT_FILE).exists():
         return False
     record = _export_record(folder)
-    files = hashes(folder)
+    files = file_hashes(folder)
     files.pop(EXPORT_FILE)
     return bool(record["identity"] == identity and record["files"] == files)
 
@@ -286,6 +286,12 @@ def _stands(folder: Path, identity: str) -> bool:
 def _export_record(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
     return found
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    """Hashes of a model's weights and settings, not of what lies around them."""
+    files = (p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
+    return {p.name: file_sha256(p) for p in sorted(files)}
 
 
 def _base_folder(name: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 import elara
+from elara.formats import write_file
 from elara.model import TRAINING_FILE, LanguageModel, load_adapter
 from elara.records import Example, schema
 from elara.train.audit.card import INTENDED_USE, shown_name
@@ -25,7 +26,6 @@ from elara.train.audit.passport import (
     overview,
     read_manifest,
     settings,
-    write_json,
 )
 from elara.train.audit.probe import BOUND, PROBE_FILE, UNIT, mean_losses, measured
 from elara.train.audit.verify import PASSPORT_FILE, SUMS_FILE, damage
@@ -87,7 +87,7 @@ def write_preference_passport(
         "precision": dataclasses.asdict(lm.precision),
         "examples": [measured(lm, row) for row in begun.probe["examples"]],
     }
-    write_json(folder / PROBE_FILE, probe)
+    write_file(folder / PROBE_FILE, probe)
     weights = (folder / "adapter_model.safetensors").stat().st_size
     again = {"file": PROBE_FILE, "examples": len(probe["examples"])} | mean_losses(probe)
     old = begun.passport

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import elara
+from elara.formats import write_file
 from elara.model import TRAINING_FILE
 from elara.train.audit.card import hub_name
 from elara.train.config import REFERENCE, TrainingConfig
@@ -59,8 +60,7 @@ def save_preferred(
     # The vocabulary is the base model's; without this, PEFT asks the hub whether it is.
     lm.model.save_pretrained(folder, save_embedding_layers=False)
     lm.tokenizer.save_pretrained(folder)
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (folder / TRAINING_FILE).write_text(text + "\n", encoding="utf-8")
+    write_file(folder / TRAINING_FILE, record)
     (folder / "README.md").write_text(_card(record, lm.name), encoding="utf-8")
     return record
 
