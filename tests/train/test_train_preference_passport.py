@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,21 @@ def test_held_out_questions_in_the_feedback_are_refused(
     with pytest.raises(TrainingError, match="The certificate is about other feedback"):
         write_preference_passport(folder, preferred, FEEDBACK, other, earlier=sealed)
     assert not damage(folder)
+
+
+def test_what_was_allowed_is_said_and_not_passed_on(
+    tuned: tuple[Path, Preferred, dict[str, Any]], sealed: Path, tmp_path: Path
+) -> None:
+    leak = certify(answers(FEEDBACK), {"test": answers(FEEDBACK[:1])})
+    folder = Path(shutil.copytree(tuned[0], tmp_path / "leaked"))
+    write_preference_passport(
+        folder, tuned[1], FEEDBACK, leak, earlier=sealed, allow_contaminated=True
+    )
+    items = leak.record()["contaminated_items"]
+    assert f"<dd>{items} items" in (folder / "passport.html").read_text()
+    with pytest.raises(TrainingError, match="held-out items are in its training data"):
+        write_preference_passport(tuned[0], tuned[1], FEEDBACK, certificate(), earlier=folder)
+    assert not damage(tuned[0])
 
 
 def test_an_earlier_adapter_that_was_changed_cannot_vouch(

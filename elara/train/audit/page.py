@@ -84,7 +84,9 @@ def _hash(digest: str) -> _Html:
 def _head(passport: dict[str, Any], digest: str) -> str:
     data, losses, adapter = passport["data"], passport["losses"], passport["adapter"]
     certificate = passport["certificate"]
-    clean = certificate["verdict"] == "clean"
+    found = certificate["contaminated_items"]
+    if passport.get("preference", {}).get("continues"):  # else that certificate is this one
+        found += passport["preference"]["certificate"]["contaminated_items"]
     share = 100 * adapter["trainable_parameters"] / adapter["total_parameters"]
     watched = (
         f"{losses['base']:.2f} → {losses['final']:.2f}"
@@ -100,7 +102,7 @@ def _head(passport: dict[str, Any], digest: str) -> str:
         ("Training examples", f"{data['examples']:,}", f"from {data['articles']:,} articles"),
         (
             "Held-out text in training",
-            "none found" if clean else f"{certificate['contaminated_items']:,} items",
+            f"{found:,} items" if found else "none found",
             f"five checks against {len(certificate['compared']) - 1} held-out sets",
         ),
         margin,
@@ -155,14 +157,13 @@ def _preference(told: dict[str, Any]) -> str:
         f"<p>It was tuned further from <strong>{escape(continues['title'])}</strong> with the "
         f'fingerprint <span class="hash">{escape(continues["fingerprint"])}</span>, whose passport '
         f'has SHA-256 <span class="hash">{escape(continues["passport_sha256"])}</span>. The '
-        "training data, the certificate about them, the loss curve and the settings below are "
-        "that adapter's.</p>\n"
+        "sections on data, certificate, losses and training below are about that adapter.</p>\n"
         if continues
         else ""
     )
     return (
         f"<h2>Preference tuning</h2>\n<p>{method} on {told['judgements']:,} judgements "
-        f"({escape(_counts(sources))}; {told['left_out']:,} were too long). They say what readers "
+        f"({escape(_counts(sources))}; {told['left_out']:,} were too long). They say what was "
         "preferred, not what is true. A margin is the reward of the preferred answers minus that "
         "of the others; before tuning it is 0, and above 0 the model leans towards answers of the "
         f'preferred kind.</p>\n<p class="{"good" if clean else "bad"}">The feedback was compared '

@@ -77,7 +77,10 @@ def write_preference_passport(
     if record["quantisation"] != "none":  # the one that everybody gets who loads the folder
         lm = load_adapter(folder)
     begun = _new(lm, record, certificate) if earlier is None else _carried_on(earlier)
-    if begun.passport["certificate"]["verdict"] != "clean" and not allow_contaminated:
+    certificates = [begun.passport["certificate"]]
+    if "preference" in begun.passport:
+        certificates.append(begun.passport["preference"]["certificate"])
+    if not allow_contaminated and any(c["verdict"] != "clean" for c in certificates):
         raise TrainingError(
             f"The passport of {earlier} says that held-out items are in its training data: tune "
             "an adapter whose data are clean, or set `allow_contaminated`."
