@@ -25,7 +25,7 @@ class Tracker(Protocol):
 
 
 class _TensorBoard:
-    package, show = "tensorboard", "tensorboard --logdir"
+    package = "tensorboard"
 
     def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
