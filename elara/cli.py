@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -89,6 +90,8 @@ def run(
     try:
         pipeline.run(plan, chosen, force=force, report=lambda line: out.print(escape(line)))
     except KeyboardInterrupt:
+        # The cell that was left behind ends with its kernel, and asyncio would print that too.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
         err.print("Interrupted. Run the same command again: it continues with this notebook.")
         raise typer.Exit(130) from None
     if book:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ from elara.workspace import WorkspaceError
 
 _ROWS = 2048
 _BYTES = 32 << 20
+_PIECE = 16 << 20
 _NEEDED = ("id", "title", "abstract", "body")
 
 SCHEMAS = {
@@ -36,6 +39,16 @@ SCHEMAS = {
         },
     }.items()
 }
+
+
+def free_memory() -> None:
+    """Return free memory to the system, where the C library is glibc.
+
+    Memory that several threads take and free in pieces of all sizes has gaps; left alone, they add
+    up with the number of batches. See malloc_trim(3).
+    """
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def read(path: Path) -> Iterator[pa.Table]:
@@ -84,6 +97,9 @@ def _slices(table: pa.Table) -> Iterator[pa.Table]:
 class Writers:
     """Writes tables piece by piece; a table that got no rows is written empty.
 
+    A Parquet writer keeps an entry for each column of each piece until the file ends, so rows
+    wait until there are 16 MiB in all; then the largest table is written.
+
     Args:
         folder: where they go.
     """
@@ -91,13 +107,17 @@ class Writers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._open: dict[str, Any] = {}
+        self._waiting: dict[str, list[pa.Table]] = {}
+        self._bytes: dict[str, int] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Writers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        with self._stack:
+            for name in [*self._waiting]:
+                self._write(name)
 
     def rows(self, name: str, rows: Sequence[tuple[Any, ...]], schema: str = "") -> None:
         """Append rows to a Parquet table.
@@ -128,8 +148,17 @@ class Writers:
             else:
                 writer = pq.ParquetWriter(path, table.schema, compression="zstd")
             self._open[name] = self._stack.enter_context(writer)
-        if table.num_rows:
+        if name.endswith(".arrow"):
             self._open[name].write_table(table)
+        elif table.num_rows:
+            self._waiting.setdefault(name, []).append(table)
+            self._bytes[name] = self._bytes.get(name, 0) + table.nbytes
+            if sum(self._bytes.values()) > _PIECE:
+                self._write(max(self._bytes, key=lambda name: self._bytes[name]))
+
+    def _write(self, name: str) -> None:
+        self._open[name].write_table(pa.concat_tables(self._waiting.pop(name)))
+        del self._bytes[name]
 
     def copy(self, name: str, source: Path) -> None:
         """Append a Parquet file to a table.

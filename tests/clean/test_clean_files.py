@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import psutil
+import pyarrow.parquet as pq
 import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import clean as benchmark
 
-from elara.clean import Rule, clean_file
+from elara.clean import Rule, clean_file, files
 from elara.records import Article, frame
 from elara.workspace import WorkspaceError
 
@@ -50,6 +53,35 @@ def test_what_was_planted_about_patients_does_not_pass(corpus: Path, tmp_path: P
     assert not done.articles["phi"].any()
     assert not done.articles["abstract"].str.contains("Moyo").any()
     assert set(done.dropped["id"]) <= set(done.phi["id"])
+
+
+def test_rows_wait_until_they_are_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_PIECE", 20_000)
+    with files.Writers(tmp_path) as out:
+        for number in range(1000):
+            out.rows("dropped", [(f"{number:03}", "x" * 90)])  # 125 bytes in memory
+            out.rows("removed/a", [(f"{number:03}", "y", "z")], "removed")  # 53 bytes
+    large, small = (pq.ParquetFile(tmp_path / f) for f in ("dropped.parquet", "removed/a.parquet"))
+    assert 6 <= large.num_row_groups <= 12  # of 1,000 pieces
+    assert 2 <= small.num_row_groups <= 6
+    for table in (large.read(), small.read()):
+        assert table["id"].to_pylist() == [f"{number:03}" for number in range(1000)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has malloc_trim")
+def test_memory_between_batches_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return psutil.Process().memory_info().rss >> 20
+
+    pieces = [
+        np.ones(8000) for _ in range(4000)
+    ]  # 244 MiB, each too small for a mapping of its own
+    kept = pieces[::50]
+    del pieces
+    before = resident()
+    files.free_memory()
+    assert resident() < before - 150
+    assert all(piece.sum() == 8000 for piece in kept)
 
 
 @pytest.mark.parametrize("content", [b"no table", b""], ids=["text", "empty"])

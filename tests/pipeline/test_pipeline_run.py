@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,11 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
+from typer.testing import CliRunner
 
 from elara import notebooks as notebooks_module
 from elara import pipeline
+from elara.cli import app
 from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
 
@@ -173,10 +180,12 @@ def start(notebooks: Path, workspace: Workspace) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path) -> None:
+def wait_for(path: Path, run: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
     while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
+        if run.poll() is not None or time.monotonic() > deadline:
+            run.kill()
+            raise AssertionError(f"{path} did not appear; the run said: {run.communicate()}")
         time.sleep(0.1)
 
 
@@ -204,7 +213,7 @@ def test_an_interrupted_run_continues(
     marker = tmp_path / "marker"
     slow_notebook(notebooks, marker)
     run = start(notebooks, workspace)
-    wait_for(marker)
+    wait_for(marker, run)
 
     # a second run in the same workspace refuses while the first one works
     second = start(notebooks, workspace)
@@ -232,6 +241,40 @@ def test_an_interrupted_run_continues(
     assert "01-collect: fresh" in said
     assert "03-clean: done" in said
     assert {s for s, _ in statuses(plan()).values()} == {"fresh"}
+
+
+def test_what_ctrl_c_leaves_behind_is_not_printed(
+    notebooks: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = []
+
+    def execute(*_: object, **__: object) -> None:
+        """What papermill does when Ctrl-C comes while a kernel dies."""
+        loop = asyncio.new_event_loop()
+        left.append(loop.create_task(die()))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        raise KeyboardInterrupt
+
+    async def die() -> None:
+        raise RuntimeError("Kernel died")
+
+    printed = io.StringIO()
+    logger = logging.getLogger("asyncio")
+    monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(printed)])
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    level = logger.level
+    try:
+        said = CliRunner().invoke(
+            app, ["run", "--notebooks", str(notebooks), "--workspace", str(workspace.root)]
+        )
+        assert said.exit_code == 130
+        assert "Run the same command again" in said.output
+        left.clear()
+        gc.collect()
+        assert printed.getvalue() == ""
+    finally:
+        logger.setLevel(level)
 
 
 def test_a_record_cut_off_by_a_crash_counts_as_never_run(plan: Make) -> None:
