@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from traitlets.config import Config
 
 from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook, sha256
 from elara.parameters import ParameterError, unknown_parameters
@@ -328,19 +330,24 @@ def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str
     started = time.monotonic()
     with _log_to(plan.workspace.root / "logs" / f"{notebook.name}.log", report):
         try:
-            papermill.execute_notebook(
-                notebook.path,
-                draft,
-                parameters=plan.overrides.get(notebook.name) or {},
-                kernel_name="python3",
-                language="python",
-                cwd=notebook.path.parent,
-                progress_bar=False,
-                log_output=True,
-            )
-        except papermill.PapermillExecutionError as error:
+            with tempfile.TemporaryDirectory(prefix="elara-kernel-") as sockets:
+                papermill.execute_notebook(
+                    notebook.path,
+                    draft,
+                    parameters=plan.overrides.get(notebook.name) or {},
+                    kernel_name="python3",
+                    language="python",
+                    cwd=notebook.path.parent,
+                    progress_bar=False,
+                    log_output=True,
+                    config=_sockets_in(sockets),
+                )
+        except (papermill.PapermillExecutionError, RuntimeError) as error:
             draft.replace(failed)
-            what = f"cell In [{error.exec_count}]: {error.ename}: {error.evalue}"
+            if isinstance(error, papermill.PapermillExecutionError):
+                what = f"cell In [{error.exec_count}]: {error.ename}: {error.evalue}"
+            else:  # nbclient lost the kernel
+                what = f"its kernel: {error}; perhaps memory ran out"
             seconds = round(time.monotonic() - started, 1)
             failure = record | {"error": what, "seconds": seconds}
             write_atomically(plan.record_path(notebook), json.dumps(failure, indent=1))
@@ -354,6 +361,16 @@ def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str
     record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
     write_atomically(plan.record_path(notebook), json.dumps(record, indent=1))
     return seconds
+
+
+def _sockets_in(folder: str) -> Config:
+    """Let the kernel talk through files in a folder of its own.
+
+    By default jupyter_client looks for free network ports before the kernel starts, and another
+    program may take one of them in between.
+    """
+    file = str(Path(folder) / "kernel.json")
+    return Config(KernelManager={"transport": "ipc", "connection_file": file})
 
 
 @contextlib.contextmanager

@@ -162,6 +162,37 @@ def test_a_failing_notebook_is_named_kept_and_continued(plan: Make, workspace: W
     assert not kept.exists()
 
 
+def test_a_killed_kernel_is_one_clear_error(
+    plan: Make, notebooks: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    kill = f"import os\nif not os.path.exists({str(marker)!r}):\n    os.kill(os.getpid(), 9)"
+    second_notebook(notebooks, kill)
+    with pytest.raises(pipeline.NotebookError, match=r"02-inspect failed in its kernel: .*memory"):
+        pipeline.run(plan(), plan().notebooks, report=quiet)
+    assert (workspace.root / "notebooks" / "02-inspect.failed.ipynb").exists()
+    assert statuses(plan())["inspect"][0] == "failed"
+    marker.touch()
+    lines: list[str] = []
+    assert pipeline.run(plan(), plan().notebooks, report=lines.append) == 2
+    assert lines[0] == "01-collect: fresh"
+
+
+def test_a_kernel_takes_no_network_port(
+    plan: Make, notebooks: Path, workspace: Workspace, tmp_path: Path
+) -> None:
+    found = tmp_path / "found"
+    look = (
+        "from ipykernel.connect import get_connection_info\n"
+        f"open({str(found)!r}, 'w').write(get_connection_info())"
+    )
+    second_notebook(notebooks, look)
+    pipeline.run(plan(), plan().notebooks[:2], report=quiet)
+    connection = json.loads(found.read_text())
+    assert connection["transport"] == "ipc"
+    assert not Path(connection["ip"]).parent.exists(), "what the kernel left is still there"
+
+
 def test_an_unwritable_workspace_is_one_clear_error(notebooks: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     made = pipeline.make_plan(Workspace(tmp_path / "file"), folder=notebooks)
@@ -190,12 +221,19 @@ def wait_for(path: Path, run: subprocess.Popen[str]) -> None:
 
 
 def slow_notebook(notebooks: Path, marker: Path) -> None:
+    second_notebook(
+        notebooks,
+        f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\n"
+        f"time.sleep(0 if os.path.exists({str(marker)!r} + '.go') else 120)",
+    )
+
+
+def second_notebook(notebooks: Path, cell: str) -> None:
     write_notebook(
         notebooks / "02-inspect.ipynb",
         "",
         BEGIN.format(stage="inspect"),
-        f"import os, time\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\n"
-        f"time.sleep(0 if os.path.exists({str(marker)!r} + '.go') else 120)",
+        cell,
         WRITE.format(stage="inspect", rows="2"),
     )
     write_notebook(
