@@ -2,7 +2,8 @@
 
 TensorBoard and Trackio write local files. Weights & Biases writes local files too unless an
 account is set up, and MLflow unless `MLFLOW_TRACKING_URI` names a server: a run talks to another
-machine only where its user has said so.
+machine only where its user has said so. What W&B and MLflow send home about their own use is
+switched off unless the user has set it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 
 class Tracker(Protocol):
@@ -43,13 +45,18 @@ class _TensorBoard:
         self.writer.close()
 
 
+# Where W&B has its accounts, and where it had them before.
+_WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
+
+
 class _WeightsAndBiases:
     package = "wandb"
 
     def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         wandb: Any = importlib.import_module(self.package)
         folder.mkdir(parents=True, exist_ok=True)
-        account = "WANDB_API_KEY" in os.environ or _in_netrc("api.wandb.ai")
+        account = "WANDB_API_KEY" in os.environ or _in_netrc(_WANDB_HOSTS)
         mode = os.environ.get("WANDB_MODE", "online" if account else "offline")
         if mode == "offline" and not account:
             print("W&B: no account (`wandb login`), so the run is kept in files: `wandb sync`.")
@@ -69,6 +76,9 @@ class _MLflow:
     package = "mlflow"
 
     def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # By default a server that is down is asked for minutes, and training waits.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
         mlflow: Any = importlib.import_module(self.package)
         folder.mkdir(parents=True, exist_ok=True)
         if "MLFLOW_TRACKING_URI" not in os.environ:
@@ -89,7 +99,7 @@ class _Trackio:
     package = "trackio"
 
     def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
-        os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))
+        os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read on import
         self.trackio: Any = importlib.import_module(self.package)
         self.trackio.init(project="elara", name=run, config=dict(settings))
 
@@ -126,7 +136,6 @@ class Trackers:
         for name in names:
             kind = _KINDS[name]
             try:
-                importlib.import_module(kind.package)
                 self.open[name] = kind(folder / name, run, plain)
             except ImportError as error:
                 reason = f"`pip install {kind.package}` to have it"
@@ -156,10 +165,12 @@ class Trackers:
         print(f"{name}: {said[0]}; {remedy}. The run goes on without it.", flush=True)
 
 
-def _in_netrc(host: str) -> bool:
+def _in_netrc(hosts: Sequence[str]) -> bool:
     import netrc
 
     try:
-        return netrc.netrc().authenticators(host) is not None
+        known = netrc.netrc().hosts
+        server = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname
+        return any(host in known for host in (*hosts, server))
     except (OSError, netrc.NetrcParseError):
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 import types
 from collections.abc import Mapping
@@ -26,11 +28,16 @@ def fake(monkeypatch: pytest.MonkeyPatch, name: str, **parts: Any) -> types.Modu
     return module
 
 
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skip without the package; it is not imported, as its settings are read then."""
+    return pytest.mark.skipif(not importlib.util.find_spec(name), reason=f"needs {name}")
+
+
 @pytest.fixture(autouse=True)
 def no_accounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "MLFLOW_TRACKING_URI", "TRACKIO_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [n for n in os.environ if n.startswith(("WANDB_", "MLFLOW_", "TRACKIO_"))]:
+        monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow", "trackio"])
@@ -82,6 +89,47 @@ def test_wandb_without_an_account_stays_offline(
     assert started[1]["mode"] == "online"
 
 
+@pytest.mark.parametrize("host", ["api.wandb.ai", "api.forge.coreweave.com", "wandb.example.org"])
+def test_wandb_finds_an_account_that_was_logged_in(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[str] = []
+    fake(monkeypatch, "wandb", init=lambda **named: modes.append(named["mode"]), Settings=dict)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8080")
+    (tmp_path / ".netrc").write_text("machine other.example.org login user password x\n")
+    Trackers(["wandb"], tmp_path, "run", SETTINGS)
+    (tmp_path / ".netrc").write_text(f"machine {host} login user password x\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    Trackers(["wandb"], tmp_path, "run", SETTINGS)
+    assert modes == ["offline", "online"]
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("wandb", "WANDB_ERROR_REPORTING", "false"),
+        ("mlflow", "MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("trackio", "TRACKIO_DIR", "{folder}/trackio"),
+    ],
+)
+def test_what_a_package_reads_on_import_is_set_by_then(
+    name: str, setting: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{name}.py").write_text(
+        f"import os\nseen = os.environ['{setting}']\n"
+        "def nothing(*_, **__): pass\n"
+        "init = Settings = set_tracking_uri = set_experiment = start_run = log_params = nothing\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop(name, None)
+    assert [*Trackers([name], tmp_path, "run", SETTINGS).open] == [name]
+    seen = [sys.modules.pop(name).seen]  # type: ignore[attr-defined]
+    monkeypatch.setenv(setting, "mine")
+    assert [*Trackers([name], tmp_path, "run", SETTINGS).open] == [name]
+    seen += [sys.modules.pop(name).seen]  # type: ignore[attr-defined]
+    assert seen == [value.format(folder=tmp_path), "mine"]
+
+
 def test_mlflow_writes_into_the_folder_unless_a_server_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +144,33 @@ def test_mlflow_writes_into_the_folder_unless_a_server_is_named(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
     Trackers(["mlflow"], tmp_path, "run", SETTINGS)
     assert len(places) == 1
+
+
+@needs("mlflow")
+def test_mlflow_itself_keeps_the_curve(tmp_path: Path) -> None:
+    trackers = Trackers(["mlflow"], tmp_path, "run", SETTINGS)
+    trackers.log({"train/loss": 2.5}, 1)
+    trackers.log({"train/loss": 1.5}, 2)
+    trackers.close()
+    mlflow: Any = importlib.import_module("mlflow")
+    run = mlflow.search_runs(experiment_names=["elara"]).iloc[0]
+    assert (run["metrics.train/loss"], run["params.learning_rate"]) == (1.5, "0.001")
+
+
+@needs("trackio")
+def test_trackio_itself_keeps_the_curve(tmp_path: Path) -> None:
+    trackers = Trackers(["trackio"], tmp_path, "run", SETTINGS)
+    trackers.log({"train/loss": 2.5}, 1)
+    trackers.close()
+    assert list((tmp_path / "trackio").glob("elara.db"))
+
+
+@needs("wandb")
+def test_wandb_itself_keeps_the_curve(tmp_path: Path) -> None:
+    trackers = Trackers(["wandb"], tmp_path, "run", SETTINGS)
+    trackers.log({"train/loss": 2.5}, 1)
+    trackers.close()
+    assert list((tmp_path / "wandb").rglob("run-*.wandb"))
 
 
 def test_a_tracker_that_fails_later_is_left_out_and_the_others_go_on(
