@@ -367,9 +367,12 @@ def _sockets_in(folder: str) -> Config:
     """Let the kernel talk through files in a folder of its own.
 
     By default jupyter_client looks for free network ports before the kernel starts, and another
-    program may take one of them in between.
+    program may take one of them in between. The path of such a file is short (unix(7): 107
+    bytes, on macOS 103); in a folder whose own path is long, ports have to do.
     """
     file = str(Path(folder) / "kernel.json")
+    if len(os.fsencode(file)) > 96:
+        return Config()
     return Config(KernelManager={"transport": "ipc", "connection_file": file})
 
 

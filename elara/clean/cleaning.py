@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from elara.clean.files import Writers, free_memory, read
+from elara import memory
+from elara.clean.files import Writers, read
 from elara.clean.phi_forms import PHI
 from elara.clean.repeats import Counter, Shared
 from elara.clean.rounds import Done, Round
@@ -205,7 +206,7 @@ def _each(run: Callable[[pa.Table, int], Done], source: Path, first: bool) -> It
                 if len(waiting) > _WORKERS + 1:
                     yield waiting.popleft().result()
                     progress.advance(batch.num_rows)
-                    free_memory()
+                    memory.give_back()
             while waiting:
                 yield waiting.popleft().result()
         finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,16 +37,6 @@ SCHEMAS = {
         },
     }.items()
 }
-
-
-def free_memory() -> None:
-    """Return free memory to the system, where the C library is glibc.
-
-    Memory that several threads take and free in pieces of all sizes has gaps; left alone, they add
-    up with the number of batches. See malloc_trim(3).
-    """
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
 
 
 def read(path: Path) -> Iterator[pa.Table]:

@@ -10,13 +10,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import polars as pl
 
+from elara import memory
 from elara.formats import write_file
 from elara.inspect.duplicates import check_threshold
 from elara.inspect.features import MEDIUM
@@ -218,8 +217,7 @@ def _give_back() -> None:
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
-    with suppress(AttributeError):  # a system whose allocator has no such function
-        ctypes.CDLL(None).malloc_trim(0)
+    memory.give_back()
 
 
 def _similar(

@@ -14,6 +14,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import clean as benchmark
 
+from elara import memory
 from elara.clean import Rule, clean_file, files
 from elara.records import Article, frame
 from elara.workspace import WorkspaceError
@@ -79,7 +80,7 @@ def test_memory_between_batches_goes_back_to_the_system() -> None:
     kept = pieces[::50]
     del pieces
     before = resident()
-    files.free_memory()
+    memory.give_back()
     assert resident() < before - 150
     assert all(piece.sum() == 8000 for piece in kept)
 

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,15 @@ def test_a_kernel_takes_no_network_port(
     connection = json.loads(found.read_text())
     assert connection["transport"] == "ipc"
     assert not Path(connection["ip"]).parent.exists(), "what the kernel left is still there"
+
+
+def test_a_long_path_for_temporary_files_is_no_hindrance(
+    plan: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert pipeline.run(plan(), plan().notebooks[:1], report=quiet) == 1
 
 
 def test_an_unwritable_workspace_is_one_clear_error(notebooks: Path, tmp_path: Path) -> None:

@@ -157,20 +157,18 @@ def test_mlflow_itself_keeps_the_curve(tmp_path: Path) -> None:
     assert (run["metrics.train/loss"], run["params.learning_rate"]) == (1.5, "0.001")
 
 
-@needs("trackio")
-def test_trackio_itself_keeps_the_curve(tmp_path: Path) -> None:
-    trackers = Trackers(["trackio"], tmp_path, "run", SETTINGS)
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        pytest.param("trackio", "elara.db", marks=needs("trackio")),
+        pytest.param("wandb", "run-*.wandb", marks=needs("wandb")),
+    ],
+)
+def test_the_real_package_writes_into_the_folder(name: str, file: str, tmp_path: Path) -> None:
+    trackers = Trackers([name], tmp_path, "run", SETTINGS)
     trackers.log({"train/loss": 2.5}, 1)
     trackers.close()
-    assert list((tmp_path / "trackio").glob("elara.db"))
-
-
-@needs("wandb")
-def test_wandb_itself_keeps_the_curve(tmp_path: Path) -> None:
-    trackers = Trackers(["wandb"], tmp_path, "run", SETTINGS)
-    trackers.log({"train/loss": 2.5}, 1)
-    trackers.close()
-    assert list((tmp_path / "wandb").rglob("run-*.wandb"))
+    assert list((tmp_path / name).rglob(file))
 
 
 def test_a_tracker_that_fails_later_is_left_out_and_the_others_go_on(
