@@ -59,6 +59,11 @@ class LanguageModel:
         return self.precision.dtype
 
     @property
+    def quantisation(self) -> str:
+        """`nf4` where the base weights are stored in 4 bits, else `none`."""
+        return "nf4" if getattr(self.model, "is_loaded_in_4bit", False) else "none"
+
+    @property
     def bytes_each(self) -> int:
         """Bytes of a number in which it computes."""
         return 4 if self.dtype == "float32" else 2
@@ -138,6 +143,8 @@ def load_base(
         raise ModelError(_why_not(name, error)) from error
     if quantisation == "none" and not split:
         model = model.to(chosen.device)
+    if quantisation == "nf4" and chosen.device == "cpu":
+        _one_way_to_multiply(model)
     _use_flash_attention(model, chosen)
     brings_none = tokenizer.chat_template is None
     said = give_template(tokenizer)
@@ -147,6 +154,17 @@ def load_base(
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()
     return LanguageModel(model, tokenizer, name, chosen)
+
+
+def _one_way_to_multiply(model: Any) -> None:
+    """Let 4-bit layers compute the same on every CPU.
+
+    On CPUs with AVX512-BF16 bitsandbytes packs the weights anew at the first answer and from then
+    on multiplies in bfloat16, in training too, where that product has no gradient.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def split_revision(name: str) -> tuple[str, str | None]:

@@ -32,8 +32,9 @@ def choose_precision(wanted: str = "by_hardware") -> Precision:
             answering on a CUDA device; `elara.train` refuses it.
 
     Returns:
-        By hardware: bfloat16 on CUDA devices of compute capability 8 (Ampere) or newer and on
-        CPUs with AMX (matrix units for it), float32 elsewhere.
+        By hardware: bfloat16 on CUDA devices of compute capability 8 (Ampere) or newer, float32
+        elsewhere. Every CPU computes float32, those with bfloat16 units (AMX) included: one
+        adapter and one set of numbers, and a small model gains nothing by fewer digits.
 
     Raises:
         ModelError: the hardware does not compute the wanted format, or there is no such format.
@@ -48,11 +49,7 @@ def choose_precision(wanted: str = "by_hardware") -> Precision:
             return Precision("cuda", "bfloat16", "CUDA device of the Ampere generation or newer")
         if cuda:
             return Precision("cuda", "float32", "CUDA device older than Ampere: no bfloat16 units")
-        if torch.cpu._is_amx_tile_supported():
-            return Precision("cpu", "bfloat16", "no CUDA device; this CPU has AMX units for it")
-        return Precision(
-            "cpu", "float32", "no CUDA device; a CPU without AMX computes bfloat16 slower"
-        )
+        return Precision("cpu", "float32", "no CUDA device; every CPU computes the same float32")
     if wanted not in ("bfloat16", "float32", "float16"):
         raise ModelError(
             f"Unknown precision {wanted!r}: `by_hardware`, `bfloat16`, `float32` or `float16`."

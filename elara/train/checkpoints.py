@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from elara.precision import choose_precision
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
 from elara.workspace import file_sha256
@@ -25,10 +26,10 @@ def run_name(data: TokenData, config: TrainingConfig, start_from: Path | None) -
 
     Args:
         data: tokenised examples.
-        config: settings.
+        config: settings; the precision counts as it was chosen, whoever chose it.
         start_from: the adapter folder that it goes on from, if any.
     """
-    settings = dataclasses.asdict(config)
+    settings = dataclasses.asdict(config) | {"precision": choose_precision(config.precision).dtype}
     for name in _NO_PART_OF_THE_RUN:
         del settings[name]
     content: list[Any] = [settings]

@@ -10,7 +10,8 @@ from typing import Any
 from elara.model import Encoded, LanguageModel, quiet_libraries
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
-from elara.train.fast import fuse_lora, judge_answers_only, unfuse_lora
+from elara.train.fast import fused_lora, judge_answers_only, replaced
+from elara.train.form import check_form, own_form
 from elara.train.lora import add_lora, summary
 from elara.train.memory import count_memory
 
@@ -72,7 +73,11 @@ def estimate(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Esti
         lm: the base model, without an adapter.
         data: tokenised examples.
         config: settings.
+
+    Raises:
+        TrainingError: the model was loaded in another number format than `config` says.
     """
+    check_form(lm, config)
     facts = summary(lm.model, config)
     tokens = round(sum(len(e.input_ids) for e in data.train) * config.epochs)
     batches = math.ceil(len(data.train) / config.batch_size)
@@ -112,12 +117,23 @@ def _timed(
     with quiet_libraries():
         model = add_lora(lm, config)
     try:
+        return _trials(lm, model, data)
+    finally:
+        lm.model = model.unload()
+        lm.model.eval()
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+        torch.set_rng_state(random_state)
+
+
+def _trials(lm: LanguageModel, model: Any, data: TokenData) -> tuple[float, float, float]:
+    """Time a few steps as `fit` makes them."""
+    import torch
+
+    half = torch.autocast(lm.device, torch.bfloat16, enabled=lm.dtype == "bfloat16")
+    with own_form(model), replaced(model, fused_lora):
         model.train()
-        if lm.device == "cpu":
-            fuse_lora(model)
-        causal = model.get_base_model()
-        own_forward = causal.__dict__.get("forward")
-        short = judge_answers_only(causal)
+        short = judge_answers_only(model.get_base_model())
         ordered = sorted(data.train, key=lambda e: len(e.input_ids))
         chosen = [ordered[(2 * i + 1) * len(ordered) // (2 * _TRIALS)] for i in range(_TRIALS)]
         chosen = [chosen[i] for i in _SPREAD]
@@ -125,9 +141,10 @@ def _timed(
         def loss(example: Encoded) -> Any:
             ids = torch.tensor([example.input_ids], device=lm.model.device)
             labels = torch.tensor([example.labels], device=lm.model.device)
-            if short:
-                return model(input_ids=ids, labels=labels, answers_only=True)["loss_sum"]
-            return model(input_ids=ids, labels=labels, use_cache=False).loss
+            with half:
+                if short:
+                    return model(input_ids=ids, labels=labels, answers_only=True)["loss_sum"]
+                return model(input_ids=ids, labels=labels, use_cache=False).loss
 
         def timed(work: Any) -> float:
             started = time.perf_counter()
@@ -149,12 +166,3 @@ def _timed(
         adam = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0)
         timed(adam.step)
         return seconds / tokens, reading, timed(adam.step)
-    finally:
-        if own_forward is None:
-            causal.__dict__.pop("forward", None)
-        unfuse_lora(model)
-        lm.model = model.unload()
-        lm.model.eval()
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-        torch.set_rng_state(random_state)

@@ -22,8 +22,9 @@ from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, choose_batching
 from elara.train.devices import gpu
-from elara.train.fast import fuse_lora, unfuse_lora
-from elara.train.lora import add_lora, optimiser
+from elara.train.fast import fused_lora, replaced
+from elara.train.form import adapter_dtype, check_form, own_form
+from elara.train.lora import add_lora, of_adapter, optimiser
 from elara.train.memory import is_out_of_memory, what_to_change
 from elara.train.trackers import Trackers
 from elara.train.trainer import trainer_class
@@ -34,7 +35,8 @@ class Training:
     """A finished run.
 
     Args:
-        model: the base model with its trained adapter, in evaluation mode.
+        model: the base model with its trained adapter, in evaluation mode; it computes what a
+            reader gets who loads the saved adapter.
         losses: columns step, epoch, split, loss (nats per answer token) and learning_rate.
         steps: optimiser steps in all.
         resumed_at: the step that this run continued from, 0 for a fresh start.
@@ -43,6 +45,8 @@ class Training:
         tokens: tokens gone through by this run.
         seconds: wall time of this run, in seconds.
         best_step: the step whose weights were kept, where early stopping chose; else the last.
+        adapter_dtype: the number format in which the adapter was trained.
+        earlier: the folder of the adapter that the run went on from, if any.
     """
 
     model: LanguageModel
@@ -54,6 +58,8 @@ class Training:
     tokens: int
     seconds: float
     best_step: int = -1
+    adapter_dtype: str = "float32"
+    earlier: Path | None = None
 
     @property
     def tokens_per_second(self) -> float:
@@ -87,12 +93,14 @@ def fit(
 
     Raises:
         TrainingError: the loss is not a finite number, memory ran out (the message says what to
-            change), early stopping has nothing to watch, or the earlier adapter does not fit.
+            change), early stopping has nothing to watch, the model was loaded in another number
+            format than `config` says, or the earlier adapter does not fit.
 
     Source: https://huggingface.co/docs/trl/sft_trainer
     """
     if config.patience and not data.validation:
         raise TrainingError("`patience` needs validation examples to watch; set it to 0 without.")
+    check_form(lm, config)
     folder = checkpoints / kept.run_name(data, config, start_from)
     if config.patience and {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"} & os.environ.keys():
         raise TrainingError("`patience` needs a whole model on each device: use data_parallel.")
@@ -102,29 +110,26 @@ def fit(
     last = kept.last_checkpoint(folder)
     with quiet_libraries():
         model = _adapter(lm, config, start_from)
-        plan = _gpu_plan(lm, model, config) if lm.device == "cuda" else None
-        trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
     trainable, total = model.get_nb_trainable_parameters()
-    if logs is not None:
-        names = config.trackers if trainer.is_world_process_zero() else ()
-        trackers = Trackers(names, logs, folder.name, dataclasses.asdict(config))
-        trainer.add_callback(callbacks.tracking(trackers))
-    if lm.device == "cpu":
-        fuse_lora(model)
     history = kept.history(last) if last else []
     done = bool(config.patience) and kept.best_evaluation(history)[1] >= config.patience
-    started = time.perf_counter()
-    try:
-        shaped = gpu.applied(model, plan) if plan else contextlib.nullcontext()
-        with quiet_libraries(), _explained(lm, data, config, last), shaped:
+    with own_form(model), contextlib.ExitStack() as stack:
+        with quiet_libraries():
+            plan = _gpu_plan(lm, model, of_adapter(config, model)) if lm.device == "cuda" else None
+            trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
+        trained_in = adapter_dtype(model)
+        if logs is not None:
+            names = config.trackers if trainer.is_world_process_zero() else ()
+            trackers = Trackers(names, logs, folder.name, dataclasses.asdict(config))
+            trainer.add_callback(callbacks.tracking(trackers))
+            stack.callback(trackers.close)
+        stack.enter_context(gpu.applied(model, plan) if plan else replaced(model, fused_lora))
+        started = time.perf_counter()
+        with quiet_libraries(), _explained(lm, data, config, last):
             if not done:  # else it was killed between its last checkpoint and the end
                 trainer.train(resume_from_checkpoint=str(last) if last else None)
                 history = trainer.state.log_history
-    finally:
-        unfuse_lora(model)
-        if logs is not None:
-            trackers.close()
-    seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
     resumed_at = int(last.name.split("-")[1]) if last else 0
     losses = callbacks.losses_table(history)
     if not losses["loss"].is_finite().all():
@@ -138,12 +143,22 @@ def fit(
     _wait_for_everyone()
     if _main_process():
         shutil.rmtree(folder, ignore_errors=True)
-    model.eval()
     per_epoch = sum(len(e.input_ids) for e in data.train)
     share = (steps - resumed_at) / max(trainer.state.max_steps, steps, 1)
     tokens = round(per_epoch * config.epochs * share)
-    adapted = LanguageModel(model, lm.tokenizer, lm.name, lm.precision)
-    return Training(adapted, losses, steps, resumed_at, trainable, total, tokens, seconds, best)
+    return Training(
+        model=LanguageModel(model, lm.tokenizer, lm.name, lm.precision),
+        losses=losses,
+        steps=steps,
+        resumed_at=resumed_at,
+        trainable=trainable,
+        total=total,
+        tokens=tokens,
+        seconds=seconds,
+        best_step=best,
+        adapter_dtype=trained_in,
+        earlier=start_from,
+    )
 
 
 def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig) -> gpu.GpuPlan:

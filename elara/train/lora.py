@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # stores one 32-bit scale for every 256 of those. Source: QLoRA, sections 2 and 3.
 _NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 
+# Bytes of an adapter's number: TRL trains the adapter of a 4-bit model in bfloat16, as QLoRA does.
+ADAPTER_BYTES = {"none": 4, "nf4": 2}
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -26,7 +30,7 @@ class Summary:
     Args:
         trainable: parameters that LoRA trains.
         total: parameters of base model and adapter.
-        adapter_bytes: size of the adapter's weights on disk, 4 bytes each.
+        adapter_bytes: size of the adapter's weights on disk.
         linear_bytes: the base model's linear layers in bfloat16, in bytes.
         linear_nf4_bytes: the same layers in NF4, scales included.
         other_bytes: everything that 4-bit loading leaves in bfloat16: embeddings, the output
@@ -115,6 +119,26 @@ def add_lora(lm: LanguageModel, config: TrainingConfig) -> Any:
     return peft.get_peft_model(lm.model, lora, revision=split_revision(config.base_model)[1])
 
 
+def of_adapter(config: TrainingConfig, model: Any) -> TrainingConfig:
+    """The settings of a run with rank, alpha, dropout and variant as its adapter really has them.
+
+    An adapter that is trained on keeps its own, whatever the settings of the new run say.
+
+    Args:
+        config: the run's settings.
+        model: the PEFT model.
+    """
+    lora = model.peft_config["default"]
+    variant = "rslora" if lora.use_rslora else "dora" if lora.use_dora else "lora"
+    return dataclasses.replace(
+        config,
+        lora_r=lora.r,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        lora_variant=variant,
+    )
+
+
 def optimiser(model: Any, config: TrainingConfig) -> torch.optim.Optimizer | None:
     """Make the optimiser that LoRA+ needs; every other run uses the trainer's own AdamW.
 
@@ -162,7 +186,7 @@ def summary(model: Any, config: TrainingConfig) -> Summary:
     return Summary(
         trainable=trainable,
         total=base + trainable,
-        adapter_bytes=4 * trainable,
+        adapter_bytes=ADAPTER_BYTES[config.quantisation] * trainable,
         linear_bytes=2 * linear,
         linear_nf4_bytes=round(_NF4_BYTES * linear),
         other_bytes=2 * (base - linear),

@@ -62,7 +62,7 @@ def count_memory(
         base = facts.linear_nf4_bytes + facts.other_bytes * wide // 2
     if config.quantisation == "none" and quantised:
         base = (facts.linear_bytes + facts.other_bytes) * wide // 2
-    adapter = 4 * facts.trainable * 4  # weights, gradients, two AdamW states; all float32
+    adapter = 4 * facts.adapter_bytes  # weights, gradients, two AdamW states, all of one format
     if lm.device == "cpu":
         activations = round(_SLACK * _activation_bytes(lm, model, data, config))
         return Memory(base, adapter, activations, _process_bytes(loaded))

@@ -42,6 +42,6 @@ if __name__ == "__main__":
     accelerate.PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
     worker.gather = gather_and_tell
     # Nor what is for CPUs alone: it reads a layer's weights past the hooks that put it together.
-    importlib.import_module("elara.train.fit").fuse_lora = lambda _: None
+    importlib.import_module("elara.train.fit").fused_lora = lambda _: None
     trainer.judge_answers_only = lambda _: False
     raise SystemExit(worker.main())

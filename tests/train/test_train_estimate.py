@@ -23,6 +23,7 @@ from elara.train.data import TokenData
 from elara.train.devices import gpu
 from elara.train.estimate import estimate
 from elara.train.fit import _gpu_plan
+from elara.train.form import own_form
 from elara.train.lora import add_lora
 from elara.train.memory import count_memory, is_out_of_memory, what_to_change
 from elara.train.trainer import trainer_class
@@ -194,19 +195,17 @@ def test_the_fast_way_gives_the_same_loss_and_gradients(variant: str, tiny_folde
             torch.nn.init.normal_(parameter, std=0.02)
     lm.model.train()
     plain_loss, plain = loss_and_gradients(lm, data, quickly=False)
-    assert fast.judge_answers_only(lm.model.get_base_model())
-    assert fast.fuse_lora(lm.model) == (0 if variant == "dora" else 14)
-    quick_loss, quick = loss_and_gradients(lm, data, quickly=True)
+    before = [m.__dict__.get("forward") for m in lm.model.modules()]
+    with own_form(lm.model), fast.replaced(lm.model, fast.fused_lora) as changed:
+        lm.model.train()
+        assert changed == (0 if variant == "dora" else 14)
+        assert fast.judge_answers_only(lm.model.get_base_model())
+        quick_loss, quick = loss_and_gradients(lm, data, quickly=True)
     assert abs(float(plain_loss - quick_loss)) < 1e-4
     for name, gradient in plain.items():
         assert float((gradient - quick[name]).abs().max()) < 1e-5, name
-    fast.unfuse_lora(lm.model)
-    assert not any("forward" in vars(m) for m in lm.model.modules() if "lora" in repr(type(m)))
-
-
-def test_dropout_takes_the_libraries_way(tiny_folder: Path) -> None:
-    lm, _, settings = prepared(tiny_folder, lora_dropout=0.1)
-    assert fast.fuse_lora(train.add_lora(lm, settings)) == 0
+    assert [m.__dict__.get("forward") for m in lm.model.modules()] == before
+    assert not lm.model.training
 
 
 @pytest.mark.model

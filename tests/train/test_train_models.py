@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -181,7 +182,9 @@ def test_the_reference_trains_less_than_a_percent_of_mistral_7b() -> None:
     assert model.num_parameters() == 7_248_023_552
     assert found.trainable == 41_943_040
     assert found.trainable_share < 0.01
-    assert found.adapter_bytes == pytest.approx(168e6, rel=0.01)
+    # The adapter of a 4-bit model is trained and stored in bfloat16.
+    assert found.adapter_bytes == pytest.approx(84e6, rel=0.01)
+    assert summary(model, settings(lora_r=16)).adapter_bytes == pytest.approx(168e6, rel=0.01)
     # 4 of 16 bits remain, and the scales: 74 % of the linear layers; the embeddings stay.
     assert found.saved_share == pytest.approx(0.742, abs=0.001)
     assert found.saved_share_of_model == pytest.approx(0.714, abs=0.001)
@@ -194,7 +197,9 @@ def test_the_reference_trains_less_than_a_percent_of_mistral_7b() -> None:
 def test_four_bits_take_what_the_summary_says(tiny_folder: Path) -> None:
     lm = load_base(str(tiny_folder), quantisation="nf4")
     found = summary(lm.model, settings(quantisation="nf4"))
-    assert found == summary(load_base(str(tiny_folder)).model, settings())
+    plain = summary(load_base(str(tiny_folder)).model, settings())
+    assert found.adapter_bytes * 2 == plain.adapter_bytes
+    assert dataclasses.replace(found, adapter_bytes=plain.adapter_bytes) == plain
     stored = blocks = 0
     for name, layer in lm.model.named_modules():
         if name.rsplit(".", 1)[-1] in train.TARGETS:
@@ -317,7 +322,7 @@ def test_models_that_cannot_be_had(
         (True, (8, 0), False, ("cuda", "bfloat16")),
         (True, (9, 0), True, ("cuda", "bfloat16")),
         (True, (7, 5), False, ("cuda", "float32")),
-        (False, (0, 0), True, ("cpu", "bfloat16")),
+        (False, (0, 0), True, ("cpu", "float32")),
         (False, (0, 0), False, ("cpu", "float32")),
     ],
 )

@@ -33,6 +33,7 @@ def passport_html(passport: dict[str, Any], manifest: pl.DataFrame, digest: str)
         _head(passport, digest),
         _evaluation(passport["evaluation"]),
         _preference(passport["preference"]) if "preference" in passport else "",
+        _continues(passport["continues"]) if "continues" in passport else "",
         _data(passport["data"]),
         _certificate(passport["certificate"]),
         _losses(passport["losses"]),
@@ -87,6 +88,8 @@ def _head(passport: dict[str, Any], digest: str) -> str:
     found = certificate["contaminated_items"]
     if passport.get("preference", {}).get("continues"):  # else that certificate is this one
         found += passport["preference"]["certificate"]["contaminated_items"]
+    if "continues" in passport:
+        found += passport["continues"]["certificate"]["contaminated_items"]
     share = 100 * adapter["trainable_parameters"] / adapter["total_parameters"]
     watched = (
         f"{losses['base']:.2f} → {losses['final']:.2f}"
@@ -138,6 +141,20 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
     ]
     numbers = _table("Numbers behind the verdict", ("measure", "value"), rows, numbers=(1,))
     return f'{text}<div class="narrow">{numbers}</div>\n'
+
+
+def _continues(told: dict[str, Any]) -> str:
+    clean = told["certificate"]["verdict"] == "clean"
+    found = f"{told['certificate']['contaminated_items']:,} held-out items were found in them"
+    return (
+        f"<h2>Trained on from an earlier adapter</h2>\n<p>It went on from "
+        f"<strong>{escape(told['title'])}</strong> with the fingerprint "
+        f'<span class="hash">{escape(told["fingerprint"])}</span>, whose passport has SHA-256 '
+        f'<span class="hash">{escape(told["passport_sha256"])}</span>. The data below hold its '
+        f"{told['examples']:,} examples too; certificate, losses and training are about the last "
+        f'run.</p>\n<p class="{"good" if clean else "bad"}">Its own examples were compared with '
+        f"held-out sets before: {'no held-out item was found in them' if clean else found}.</p>\n"
+    )
 
 
 def _preference(told: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ def write_passport(
 ) -> dict[str, Any]:
     """Complete an adapter folder: data manifest, recorded losses, passport, and the seal.
 
+    An adapter that was trained on carries on what the earlier one's passport says of its data.
+    The losses are measured on the adapter as it is loaded from the folder.
+
     Args:
         folder: what `save_adapter` left.
         training: the finished run.
@@ -84,9 +88,11 @@ def write_passport(
         The content of `passport.json`.
 
     Raises:
-        TrainingError: the certificate is about other examples, or not clean.
+        TrainingError: the certificate is about other examples, or it or an earlier adapter's is
+            not clean; an earlier adapter is not as it was sealed, or has no passport.
     """
-    record = json.loads((folder / TRAINING_FILE).read_text())
+    record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
+    config = TrainingConfig(**record["config"])  # the adapter's own rank, alpha, dropout, variant
     train = examples["train"].filter(pl.col("id").is_in(record["examples"]))
     if certificate.compared["train"]["sha256"] != described(train)["sha256"]:
         raise TrainingError(
@@ -96,9 +102,13 @@ def write_passport(
     if not allow_contaminated:
         certificate.require_clean()
     rows = data_manifest(train, articles)
+    begun = carried_on(training.earlier) if training.earlier else None
+    if begun:
+        begun.require_clean(allow_contaminated)
+        rows = pl.concat([rows, begun.manifest.join(rows, on="id", how="anti")]).sort("id")
     rows.write_ndjson(folder / MANIFEST_FILE)
     probe = record_probe(
-        _as_saved(training.model, config, folder),
+        load_adapter(folder),
         examples["validation"],
         train,
         max_length=config.max_length,
@@ -113,6 +123,7 @@ def write_passport(
         "adapter": {
             "trainable_parameters": training.trainable,
             "total_parameters": training.total,
+            "dtype": record["adapter_dtype"],
             "bytes": (folder / "adapter_model.safetensors").stat().st_size,
         },
         "data": overview(rows, record["data"]),
@@ -122,6 +133,11 @@ def write_passport(
         "losses": _losses(training, probe),
         "evaluation": NOT_YET,
     }
+    if begun:
+        passport["continues"] = begun.continues | {
+            "examples": begun.manifest.height,
+            "certificate": begun.passport["certificate"],
+        }
     return finish(folder, passport, rows)
 
 
@@ -231,13 +247,59 @@ def settings(config: TrainingConfig) -> list[dict[str, Any]]:
     return rows
 
 
-def _as_saved(lm: LanguageModel, config: TrainingConfig, folder: Path) -> LanguageModel:
-    """The model whose losses are recorded: the one that everybody gets who loads the folder.
+@dataclass(frozen=True)
+class Begun:
+    """What is known of an adapter before it was trained on or tuned.
 
-    Preparing a 4-bit base for training puts some of its weights into float32, which changes the
-    losses a little; the 4-bit base is small enough to be loaded again beside it.
+    Args:
+        passport: its passport, or what there would be in it.
+        manifest: its data manifest.
+        probe: its recorded slice.
+        continues: title, and hashes of its passport and its seal; none where the adapter was new.
+        folder: where it is.
     """
-    return lm if config.quantisation == "none" else load_adapter(folder)
+
+    passport: dict[str, Any]
+    manifest: pl.DataFrame
+    probe: dict[str, Any]
+    continues: dict[str, Any]
+    folder: Path | None = None
+
+    def require_clean(self, allow_contaminated: bool) -> None:
+        """Refuse to go on from held-out items in its data, unless that is allowed."""
+        told = [self.passport["certificate"]]
+        for part in ("preference", "continues"):
+            if part in self.passport:
+                told.append(self.passport[part]["certificate"])
+        if not allow_contaminated and any(c["verdict"] != "clean" for c in told):
+            raise TrainingError(
+                f"The passport of {self.folder} says that held-out items are in its training "
+                "data: go on from an adapter whose data are clean, or set `allow_contaminated`."
+            )
+
+
+def carried_on(earlier: Path) -> Begun:
+    """Read what a sealed adapter says of itself.
+
+    Args:
+        earlier: its folder.
+
+    Raises:
+        TrainingError: it is not as it was sealed.
+    """
+    if wrong := damage(earlier):
+        raise TrainingError(
+            f"The adapter in {earlier} cannot vouch for its data: {'; '.join(wrong)}. Go on from "
+            "an adapter that `elara verify` passes."
+        )
+    passport = json.loads((earlier / PASSPORT_FILE).read_text(encoding="utf-8"))
+    continues = {
+        "title": passport["title"],
+        "passport_sha256": file_sha256(earlier / PASSPORT_FILE),
+        "fingerprint": file_sha256(earlier / SUMS_FILE),
+    }
+    probe = json.loads((earlier / PROBE_FILE).read_text(encoding="utf-8"))
+    return Begun(passport, read_manifest(earlier), probe, continues, earlier)
 
 
 def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]:

@@ -121,7 +121,9 @@ def train_on(
     """
     if leaked := sorted(set(examples["id"]) & set(old_test["id"])):
         raise TrainingError(f"Test example {leaked[0]} is among the training examples: remove it.")
-    lm = base or load_base(config.base_model, quantisation=config.quantisation)
+    lm = base or load_base(
+        config.base_model, quantisation=config.quantisation, precision=config.precision
+    )
     _check_measurable(lm, old_test, config.max_length)
     data = tokenise(lm.tokenizer, examples, validation, config)
     training = fit(lm, data, config, checkpoints, start_from=earlier)

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from elara.train.fast import fused_lora, replaced
+from elara.train.lora import ADAPTER_BYTES
 
 if TYPE_CHECKING:
     from elara.train.config import TrainingConfig
@@ -59,11 +61,13 @@ def device_memory() -> int:
 
 
 def fixed_bytes(model: Any) -> int:
-    """Bytes of a PEFT model's weights as they are stored, and 16 for each trained parameter (its
-    value, its gradient, two moments)."""
+    """Bytes of a PEFT model's weights as they are stored, and for each trained parameter of its
+    value, its gradient and two moments."""
+    quantised = getattr(model, "is_loaded_in_4bit", False)
+    each = 4 * ADAPTER_BYTES["nf4" if quantised else "none"]
     fixed = 0
     for p in model.parameters():
-        fixed += 16 * p.numel() if p.requires_grad else p.numel() * p.element_size()
+        fixed += each * p.numel() if p.requires_grad else p.numel() * p.element_size()
     return fixed
 
 
@@ -162,27 +166,17 @@ def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-    before: list[tuple[Any, Any]] = []
     if plan.recomputed:
         model.activation_checkpointing_enable({"use_reentrant": False})
         for layer in layers[plan.recomputed :]:
             layer.gradient_checkpointing = False
-    if plan.lean:
-        for module in model.modules():
-            forward = _lean_form(module)
-            if forward:
-                before.append((module, module.__dict__.get("forward")))
-                module.forward = types.MethodType(forward, module)
     if plan.compiled:
         for layer in layers:
             layer.compile()
     try:
-        yield
+        with replaced(model, _lean_form) if plan.lean else contextlib.nullcontext():
+            yield
     finally:
-        for module, forward in before:
-            del module.forward
-            if forward is not None:
-                module.forward = forward
         if plan.compiled:
             for layer in layers:
                 layer._compiled_call_impl = None
@@ -192,8 +186,6 @@ def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
 
 def _lean_form(module: Any) -> Any:
     """The lean forward of a module of the Llama family or of its LoRA layers; None for others."""
-    from peft.tuners.lora.layer import LoraLayer
-
     kind = type(module).__name__
     # Gemma's norm looks alike and adds one to the weight; its epsilon has another name.
     if kind.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
@@ -201,15 +193,7 @@ def _lean_form(module: Any) -> Any:
     activation = type(getattr(module, "act_fn", None)).__name__
     if kind.endswith("MLP") and activation in ("SiLU", "SiLUActivation"):
         return _mlp() if hasattr(module, "gate_proj") and hasattr(module, "up_proj") else None
-    plain = (
-        isinstance(module, LoraLayer)
-        and not module.lora_variant
-        and list(module.lora_A) == list(module.active_adapters)
-        and len(module.lora_A) == 1
-        and not any(module.lora_bias.values())
-        and kind in ("Linear", "Linear4bit")
-    )
-    return _lora if plain else None
+    return fused_lora(module)
 
 
 def _norm(self: Any, hidden_states: Any) -> Any:
@@ -232,23 +216,6 @@ def _mlp() -> Any:
         return self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x)))
 
     return forward
-
-
-def _lora(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """`W x + s B A x`, the second product added into the first one's result."""
-    import torch
-
-    result = self.base_layer(x, *args, **kwargs)
-    if self.disable_adapters or self.merged:
-        return result
-    (name,) = self.active_adapters
-    down = self.lora_A[name].weight.to(result.dtype)
-    up = self.lora_B[name].weight.to(result.dtype)
-    inner = torch.nn.functional.linear(self.lora_dropout[name](x).to(result.dtype), down)
-    flat = result.view(-1, result.shape[-1])
-    with torch.autocast(result.device.type, enabled=False):
-        flat = flat.addmm_(inner.view(-1, inner.shape[-1]), up.t(), alpha=self.scaling[name])
-    return flat.view(result.shape)
 
 
 @functools.cache

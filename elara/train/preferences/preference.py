@@ -16,6 +16,7 @@ import polars as pl
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
 from elara.train.checkpoints import last_checkpoint, remove_others
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
+from elara.train.form import adapter_dtype, check_form, own_form
 from elara.train.lora import add_lora
 from elara.train.memory import is_out_of_memory
 from elara.train.preferences.feedback import answers, check, split_by_prompt
@@ -86,7 +87,8 @@ class Preferred:
     one of its pair; without pairs, the mean of the liked minus the mean of the disliked answers.
 
     Args:
-        model: the model with its tuned adapter, in evaluation mode.
+        model: the model with its tuned adapter, in evaluation mode; it computes what a reader
+            gets who loads the saved adapter.
         method: `dpo` or `kto`.
         steps: columns step, split (train or held_out), loss, margin (the trainer's, without a
             value where a batch of single answers holds only one kind) and learning_rate.
@@ -100,6 +102,7 @@ class Preferred:
         left_out: judgements with an answer longer than `max_length`.
         resumed_at: the step that this run continued from, 0 for a fresh start.
         seconds: wall time of training, in seconds.
+        adapter_dtype: the number format in which the adapter was trained.
     """
 
     model: LanguageModel
@@ -110,6 +113,7 @@ class Preferred:
     left_out: int
     resumed_at: int
     seconds: float
+    adapter_dtype: str = "float32"
 
 
 def prefer(
@@ -141,7 +145,8 @@ def prefer(
 
     Raises:
         TrainingError: the feedback does not fit the method or is too little, the loss is not a
-            finite number, or memory ran out (the message says what to change).
+            finite number, memory ran out (the message says what to change), or the base model was
+            loaded in another number format than `lora` says.
 
     Source: https://huggingface.co/docs/trl/dpo_trainer, https://huggingface.co/docs/trl/kto_trainer
     """
@@ -156,12 +161,15 @@ def prefer(
     folder = checkpoints / _run_name(lm, fitting, config)
     remove_others(checkpoints, folder)
     before = log_probabilities(lm, train, held_out)
-    trainer = make_trainer(lm, method, train, held_out, config, folder)
     last = last_checkpoint(folder)
-    started = time.perf_counter()
     try:
-        with quiet_libraries():
-            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        with own_form(lm.model):
+            trainer = make_trainer(lm, method, train, held_out, config, folder)
+            trained_in = adapter_dtype(lm.model)
+            started = time.perf_counter()
+            with quiet_libraries():
+                trainer.train(resume_from_checkpoint=str(last) if last else None)
+            seconds = time.perf_counter() - started
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -170,11 +178,9 @@ def prefer(
             f"`max_length` ({config.max_length}; longer judgements are left out and counted), or "
             "load the base model with `quantisation` nf4."
         ) from error
-    seconds = time.perf_counter() - started
     steps = steps_table(trainer.state.log_history)
     if not steps["loss"].is_finite().all():
         raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
-    lm.model.eval()
     after = log_probabilities(lm, train, held_out)["log_probability"]
     rewards = before.rename({"log_probability": "before"}).with_columns(
         after=after, reward=config.beta * (after - before["log_probability"])
@@ -189,6 +195,7 @@ def prefer(
         left_out=left_out,
         resumed_at=int(last.name.split("-")[1]) if last else 0,
         seconds=seconds,
+        adapter_dtype=trained_in,
     )
 
 
@@ -246,6 +253,7 @@ def _with_adapter(lm: LanguageModel, lora: TrainingConfig) -> LanguageModel:
 
     if not isinstance(lm.model, peft.PeftModel):
         with quiet_libraries():
+            check_form(lm, lora)
             adapted = add_lora(lm, lora)
         adapted.eval()
         return LanguageModel(adapted, lm.tokenizer, lm.name, lm.precision)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,25 @@ import polars as pl
 
 import elara
 from elara.formats import write_file
-from elara.model import TRAINING_FILE, LanguageModel, load_adapter
+from elara.model import TRAINING_FILE, load_adapter
 from elara.records import Example, schema
 from elara.train.audit.card import INTENDED_USE, shown_name
 from elara.train.audit.certificate import Certificate, described
 from elara.train.audit.passport import (
     MANIFEST_FILE,
     NOT_YET,
+    Begun,
+    carried_on,
     data_manifest,
     environment,
     finish,
     overview,
-    read_manifest,
     settings,
 )
 from elara.train.audit.probe import BOUND, PROBE_FILE, UNIT, mean_losses, measured
-from elara.train.audit.verify import PASSPORT_FILE, SUMS_FILE, damage
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.preferences.feedback import answers
 from elara.train.preferences.preference import Preferred
-from elara.workspace import file_sha256
 
 
 def write_preference_passport(
@@ -73,18 +71,9 @@ def write_preference_passport(
         )
     if not allow_contaminated:
         certificate.require_clean()
-    lm = preferred.model
-    if record["quantisation"] != "none":  # the one that everybody gets who loads the folder
-        lm = load_adapter(folder)
-    begun = _new(lm, record, certificate) if earlier is None else _carried_on(earlier)
-    certificates = [begun.passport["certificate"]]
-    if "preference" in begun.passport:
-        certificates.append(begun.passport["preference"]["certificate"])
-    if not allow_contaminated and any(c["verdict"] != "clean" for c in certificates):
-        raise TrainingError(
-            f"The passport of {earlier} says that held-out items are in its training data: tune "
-            "an adapter whose data are clean, or set `allow_contaminated`."
-        )
+    lm = load_adapter(folder)
+    begun = _new(record, certificate) if earlier is None else carried_on(earlier)
+    begun.require_clean(allow_contaminated)
     begun.manifest.write_ndjson(folder / MANIFEST_FILE)
     probe = begun.probe | {
         "precision": dataclasses.asdict(lm.precision),
@@ -100,7 +89,7 @@ def write_preference_passport(
         "elara": elara.__version__,
         "intended_use": INTENDED_USE,
         "base_model": old["base_model"],
-        "adapter": old["adapter"] | {"bytes": weights},
+        "adapter": old["adapter"] | {"bytes": weights, "dtype": record["adapter_dtype"]},
         "preference": _preference(record["preference"], feedback, certificate, begun.continues),
         "data": old["data"],
         "certificate": old["certificate"],
@@ -109,38 +98,22 @@ def write_preference_passport(
         "losses": old["losses"] | {"slice": again},
         "evaluation": NOT_YET,
     }
+    if "continues" in old:
+        passport["continues"] = old["continues"]
     return finish(folder, passport, begun.manifest)
 
 
 _OF_ADAPTER = ("base_model", "quantisation", "precision", "lora_")
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """What is known of an adapter before it was tuned.
-
-    Args:
-        passport: its passport, or what there would be in it.
-        manifest: its data manifest.
-        probe: its recorded slice.
-        continues: hashes of its passport and its seal; none where the adapter was new.
-    """
-
-    passport: dict[str, Any]
-    manifest: pl.DataFrame
-    probe: dict[str, Any]
-    continues: dict[str, str] | None
-
-
-def _new(lm: LanguageModel, record: dict[str, Any], certificate: Certificate) -> _Begun:
+def _new(record: dict[str, Any], certificate: Certificate) -> Begun:
     """An adapter that has seen no examples."""
-    trainable = sum(p.numel() for n, p in lm.model.named_parameters() if "lora_" in n)
     manifest = data_manifest(pl.DataFrame(schema=schema(Example)))
     passport = {
         "base_model": shown_name(record["base_model"]),
         "adapter": {
-            "trainable_parameters": trainable,
-            "total_parameters": sum(p.numel() for p in lm.model.parameters()),
+            "trainable_parameters": record["trainable_parameters"],
+            "total_parameters": record["total_parameters"],
         },
         "data": overview(manifest, []),
         "certificate": certificate.record(),
@@ -159,32 +132,14 @@ def _new(lm: LanguageModel, record: dict[str, Any], certificate: Certificate) ->
             "validation": [],
         },
     }
-    return _Begun(passport, manifest, {"bound": BOUND, "unit": UNIT, "examples": []}, None)
-
-
-def _carried_on(earlier: Path) -> _Begun:
-    """A sealed adapter."""
-    if wrong := damage(earlier):
-        raise TrainingError(
-            f"The adapter in {earlier} cannot vouch for its data: {'; '.join(wrong)}. Tune an "
-            "adapter that `elara verify` passes."
-        )
-    passport = json.loads((earlier / PASSPORT_FILE).read_text())
-    manifest = read_manifest(earlier)
-    probe = json.loads((earlier / PROBE_FILE).read_text())
-    continues = {
-        "title": passport["title"],
-        "passport_sha256": file_sha256(earlier / PASSPORT_FILE),
-        "fingerprint": file_sha256(earlier / SUMS_FILE),
-    }
-    return _Begun(passport, manifest, probe, continues)
+    return Begun(passport, manifest, {"bound": BOUND, "unit": UNIT, "examples": []}, {})
 
 
 def _preference(
     record: dict[str, Any],
     feedback: pl.DataFrame,
     certificate: Certificate,
-    continues: dict[str, str] | None,
+    continues: dict[str, Any],
 ) -> dict[str, Any]:
     learned = feedback.filter(pl.col("id").is_in(record["feedback"]))
     sources = learned.group_by("source").len().sort("source")
@@ -196,5 +151,5 @@ def _preference(
         "sources": dict(sources.iter_rows()),
         "margins": record["margins"],
         "certificate": certificate.record(),
-        "continues": continues,
+        "continues": continues or None,
     }

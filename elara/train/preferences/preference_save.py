@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import elara
-from elara.formats import write_file
 from elara.model import TRAINING_FILE
 from elara.train.audit.card import hub_name
 from elara.train.config import REFERENCE, TrainingConfig
 from elara.train.preferences.preference import PreferenceConfig, Preferred
+from elara.train.save import adapter_record, save_files
 
 
 def save_preferred(
@@ -36,18 +35,13 @@ def save_preferred(
         The content of `training.json`: that of the earlier adapter, if any, with `preference`.
     """
     lm = preferred.model
-    if earlier is None:
-        record = {
-            "elara": elara.__version__,
-            "base_model": lm.name,
-            "quantisation": lora.quantisation,
-            "config": dataclasses.asdict(lora),
-            "precision": dataclasses.asdict(lm.precision),
-            "licences": {},
-            "examples": [],
-        }
-    else:
-        record = json.loads((earlier / TRAINING_FILE).read_text(encoding="utf-8"))
+    told: dict[str, Any] = {"licences": {}, "examples": []}
+    if earlier is not None:
+        told = json.loads((earlier / TRAINING_FILE).read_text(encoding="utf-8"))
+        # What the earlier run was set to stays, where the adapter does not say it itself.
+        lora = TrainingConfig(**told["config"])
+    own = adapter_record(lm, lora, preferred.adapter_dtype, earlier=earlier)
+    record = told | {name: own[name] for name in own if name != "earlier_examples"}
     judged = preferred.rewards.filter(split="train")["id"].unique().sort()
     record["preference"] = {
         "method": preferred.method,
@@ -56,12 +50,7 @@ def save_preferred(
         "left_out": preferred.left_out,
         "margins": preferred.margins.to_dicts(),
     }
-    lm.model.peft_config["default"].base_model_name_or_path = hub_name(lm.name)
-    # The vocabulary is the base model's; without this, PEFT asks the hub whether it is.
-    lm.model.save_pretrained(folder, save_embedding_layers=False)
-    lm.tokenizer.save_pretrained(folder)
-    write_file(folder / TRAINING_FILE, record)
-    (folder / "README.md").write_text(_card(record, lm.name), encoding="utf-8")
+    save_files(lm, preferred.adapter_dtype, record, _card(record, lm.name), folder)
     return record
 
 
