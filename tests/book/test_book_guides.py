@@ -6,12 +6,14 @@ costs hours, or another program, is not run but checked, and is listed here with
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import gguf
 import guides
 import polars as pl
 import pytest
@@ -114,6 +116,8 @@ def folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ELARA_WORKSPACE", str(tmp_path / "workspace"))
     monkeypatch.setenv("ELARA_CACHE", str(home / "cache"))
+    # transformers parses the vocabulary of an export three times, three seconds each
+    monkeypatch.setattr(gguf, "GGUFReader", functools.cache(gguf.GGUFReader))
     return tmp_path
 
 
