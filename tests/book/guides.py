@@ -24,6 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 WORKER = "elara.train.devices.worker"
 
 _FENCE = re.compile(r"^( *)(`{3,})(.*)\n((?:.*\n)*?)\1\2 *$", re.MULTILINE)
+_MENTIONED = re.compile(r"`((?:elara|make|papermill|python) [^`…]+)`")
 # Every program of the guides that is not to run is this script: it notes what it was called with.
 # srun goes on to what it starts, so that the quotes inside a SLURM script are read as well.
 _NOTE = """\
@@ -73,6 +74,11 @@ def blocks(page: str) -> Iterator[Block]:
             yield from blocks(text)
         else:
             yield Block(language.strip(), text)
+
+
+def mentioned(page: str) -> list[str]:
+    """The commands between the blocks, in sentences and tables."""
+    return _MENTIONED.findall(_FENCE.sub("", page))
 
 
 def prepare_shell(folder: Path, programs: list[str]) -> None:

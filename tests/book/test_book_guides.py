@@ -159,28 +159,29 @@ def not_run(
 def run_page(page: str, text: str, folder: Path, not_run: Counter[str]) -> None:
     """Run the blocks of a page; those in Python share their names."""
     names: dict[str, Any] = {}
-
-    def run(script: str) -> None:
-        for command in guides.shell(script, folder):
-            if command.program != "elara":
-                not_run[command.program] += 1
-            guides.check(command)
-
     for block in guides.blocks(text):
         match block.language:
             case "python":
                 exec(compile(block.text, page, "exec"), names)
             case "bash":
-                run(block.text)
+                run_script(block.text, folder, not_run)
             case "json":
                 guides.preferences(block.text, folder)
             case "yaml":
                 for script in scripts(block.text):
-                    run(script)
+                    run_script(script, folder, not_run)
             case "text" | "ipython3":
                 not_run[block.language] += 1
             case _:
                 pytest.fail(f"{page}: a block that no test runs: {block.language}\n{block.text}")
+
+
+def run_script(script: str, folder: Path, not_run: Counter[str]) -> None:
+    """Run a block of shell."""
+    for command in guides.shell(script, folder):
+        if command.program != "elara":
+            not_run[command.program] += 1
+        guides.check(command)
 
 
 def scripts(manifests: str) -> list[str]:
@@ -207,6 +208,17 @@ def test_every_block_of_a_guide_runs(page: str, folder: Path, not_run: Counter[s
     text = (guides.PROJECT / page).read_text(encoding="utf-8")
     run_page(page, text, folder, not_run)
     assert not_run == NOT_RUN.get(page, {})
+
+
+def test_commands_between_the_blocks_are_right(folder: Path, not_run: Counter[str]) -> None:
+    found = {
+        command
+        for page in PAGES
+        for command in guides.mentioned((guides.PROJECT / page).read_text(encoding="utf-8"))
+    }
+    assert len(found) > 15
+    for command in sorted(found):
+        run_script(command, folder, not_run)
 
 
 def test_whatever_is_not_run_has_a_reason() -> None:
