@@ -22,7 +22,7 @@ import tiny_run
 import typer
 import yaml
 
-from elara import pipeline, serve, train
+from elara import notebooks, pipeline, serve, train
 from elara.model import load_base
 from elara.packaged import PACKAGED, packaged_folder
 from elara.train.devices import launch
@@ -69,6 +69,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
     "book/scaling.md": {"launch": 1, "accelerate": 4, "srun": 1, "scontrol": 1, "torchrun": 1},
 }
 
+MODULES_OF = functools.cache(notebooks.modules_of)
 PAGES = ["README.md", *(f"book/{p.name}" for p in sorted((guides.PROJECT / "book").glob("*.md")))]
 PAGES.append("elara/sample/README.md")
 
@@ -116,7 +117,9 @@ def folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ELARA_WORKSPACE", str(tmp_path / "workspace"))
     monkeypatch.setenv("ELARA_CACHE", str(home / "cache"))
-    # transformers parses the vocabulary of an export three times, three seconds each
+    # What takes seconds and is the same every time: the code that notebooks import, for each plan,
+    # and the vocabulary of an export, which transformers parses three times.
+    monkeypatch.setattr(notebooks, "modules_of", MODULES_OF)
     monkeypatch.setattr(gguf, "GGUFReader", functools.cache(gguf.GGUFReader))
     return tmp_path
 
@@ -129,7 +132,7 @@ def not_run(
     counted: Counter[str] = Counter()
     home, training = after_a_run
 
-    def notebooks(plan: pipeline.Plan, chosen: list[Any], **_: Any) -> None:
+    def executed(plan: pipeline.Plan, chosen: list[Any], **_: Any) -> None:
         """Leave the examples of another workspace; its reader goes on with them."""
         counted["elara run"] += 1
         stages = [notebook.stage for notebook in chosen]
@@ -150,7 +153,7 @@ def not_run(
         training.losses.write_parquet(job / "losses.parquet")
         return 0
 
-    monkeypatch.setattr(pipeline, "run", notebooks)
+    monkeypatch.setattr(pipeline, "run", executed)
     monkeypatch.setattr(serve, "run", server)
     monkeypatch.setattr(launch, "_run", workers)
     return counted
