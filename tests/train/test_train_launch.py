@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 import tiny_run
-import yaml
 from safetensors.torch import load_file
 
 from elara import train
@@ -189,66 +188,3 @@ def test_accelerate_reads_the_profiles(profile: str) -> None:
     kind = {"data_parallel": "MULTI_GPU", "fsdp2": "FSDP", "deepspeed": "DEEPSPEED"}[profile]
     assert config.distributed_type == kind
     assert config.mixed_precision == "no"  # the precision is chosen by elara.model
-
-
-def _blocks(project: Path, language: str) -> list[str]:
-    text = (project / "book" / "scaling.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def test_the_guides_scripts_are_bash(project: Path) -> None:
-    blocks = _blocks(project, "bash")
-    assert any("#SBATCH --nodes" in block for block in blocks)
-    for block in blocks:
-        checked = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
-        assert checked.returncode == 0, checked.stderr
-
-
-def test_the_guides_manifest_starts_a_worker_per_machine(project: Path) -> None:
-    (block,) = _blocks(project, "yaml")
-    service, manifest = list(yaml.safe_load_all(block))
-    spec = manifest["spec"]
-    pod = spec["template"]["spec"]
-    assert spec["completionMode"] == "Indexed"
-    assert spec["completions"] == spec["parallelism"]
-    assert service["spec"]["clusterIP"] == "None"  # YAML's None would be null
-    assert pod["subdomain"] == service["metadata"]["name"]
-    container = pod["containers"][0]
-    script = container["command"][-1]
-    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
-    assert f"--num_machines {spec['completions']} " in script
-    gpus = container["resources"]["limits"]["nvidia.com/gpu"]
-    assert f"--num_processes {spec['completions'] * gpus} " in script
-    volumes = {volume["name"] for volume in pod["volumes"]}
-    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
-
-
-def test_the_guide_names_what_exists(project: Path) -> None:
-    from accelerate.commands.launch import launch_command_parser
-
-    text = (project / "book" / "scaling.md").read_text()
-    for path in re.findall(r"(elara/train/[\w/]+\.\w+)", text):
-        assert (project / path).exists(), path
-    known = {
-        option for action in launch_command_parser()._actions for option in action.option_strings
-    }
-    scripts = "".join(_blocks(project, "bash") + _blocks(project, "yaml"))
-    commands = re.findall(r"accelerate launch((?:.*\\\n)*.*)", scripts)
-    assert len(commands) >= 3
-    for command in commands:
-        options = set(re.findall(r"(?<=\s)--\w+", command))
-        assert options <= known, options - known
-        assert "--module elara.train.devices.worker" in command
-
-
-def test_the_guides_python_writes_a_job(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = tmp_path / "workspace" / "training_data"
-    data.mkdir(parents=True)
-    tiny_run.examples(4).write_ndjson(data / "train.jsonl")
-    tiny_run.examples(2, start=9).write_ndjson(data / "validation.jsonl")
-    monkeypatch.chdir(tmp_path)
-    first, *_ = _blocks(project, "python")
-    exec(first, {})
-    assert len(read_job(tmp_path / "jobs" / "mistral").train) == 4

@@ -1,0 +1,256 @@
+"""The guides do what they say: every block runs as typed, from the top of its page to the end.
+
+A page has a folder of its own, which looks like the project after a run with a tiny model. What
+costs hours, or another program, is not run but checked, and is listed here with the reason.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gguf
+import guides
+import polars as pl
+import pytest
+import synthetic_preferences
+import tiny_run
+import typer
+import yaml
+
+from elara import notebooks, pipeline, serve, train
+from elara.model import load_base
+from elara.packaged import PACKAGED, packaged_folder
+from elara.train.devices import launch
+from elara.workspace import Workspace
+
+# Why not, for each program whose commands are checked and not run, or kind of block.
+WHY_NOT = {
+    "make": "installs, or takes minutes to hours; `make -n` says what it would do: that is checked",
+    "elara run": "up to the first notebook: tests/pipeline and `make nbval` run those",
+    "elara serve": "would wait for questions: tests/serve asks them",
+    "papermill": "notebook and parameters: tests/notebooks runs papermill",
+    "python": "benchmarks take up to an hour, the mirror serves until stopped: file and options",
+    "launch": "four processes: tests/train/test_train_launch.py runs two",
+    "accelerate": "the same: its own parser reads the options, the job is there",
+    "torchrun": "the same",
+    "srun": "needs a cluster; what it starts is checked",
+    "scontrol": "the same",
+    "conda": "another program: the file that it is given is there",
+    "tensorboard": "would wait for a browser: the folder is there",
+    "llama-cli": "another program: the model's file is there",
+    "llama-server": "the same",
+    "ollama": "the same",
+    "vllm": "needs a GPU: the folder is a model or an adapter",
+    "pip": "another program",
+    "ipython3": "a cell for Colab, with an address that is the reader's",
+    "text": "a picture of a folder",
+}
+# How often each is met, page by page.
+NOT_RUN: dict[str, dict[str, int]] = {
+    "README.md": {"make": 4, "elara run": 5, "elara serve": 1, "papermill": 2},
+    "book/benchmarks.md": {"python": 6, "elara run": 1},
+    "book/collecting.md": {"python": 1, "elara run": 3, "text": 1},
+    "book/continual.md": {"elara run": 4},
+    "book/exporting.md": {"llama-cli": 1, "llama-server": 1, "ollama": 2, "vllm": 2},
+    "book/gpu.md": {"make": 2, "elara run": 2, "python": 2, "pip": 1},
+    "book/installation.md": {"make": 5, "elara run": 2, "conda": 2, "ipython3": 1},
+    "book/laptop.md": {
+        "make": 4,
+        "elara run": 5,
+        "elara serve": 1,
+        "papermill": 2,
+        "tensorboard": 1,
+    },
+    "book/scaling.md": {"launch": 1, "accelerate": 4, "srun": 1, "scontrol": 1, "torchrun": 1},
+}
+
+MODULES_OF = functools.cache(notebooks.modules_of)
+PAGES = ["README.md", *(f"book/{p.name}" for p in sorted((guides.PROJECT / "book").glob("*.md")))]
+PAGES.append("elara/sample/README.md")
+
+
+@pytest.fixture(scope="module")
+def after_a_run(
+    tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, train.Training]:
+    """What a run leaves: `cache`, where the packaged model is the tiny one, and `workspace`."""
+    home = tmp_path_factory.mktemp("after-a-run")
+    model = shutil.copytree(tiny_folder, home / "cache" / packaged_folder().name)
+    (model / "source.sha256").touch()
+    place = Workspace(home / "workspace")
+    splits = {
+        name: tiny_run.examples(n, start).with_columns(split=pl.lit(name))
+        for name, n, start in (("train", 8, 0), ("validation", 2, 100), ("test", 4, 200))
+    }
+    place.begin("expand", {}).write({f"{name}.jsonl": rows for name, rows in splits.items()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ELARA_CACHE", str(home / "cache"))
+        stage = place.begin("train", {})
+        config = tiny_run.config(tiny_folder, base_model=PACKAGED, epochs=0.5)
+        lm = load_base()
+        data = train.tokenise(lm.tokenizer, splits["train"], splits["validation"], config)
+        folders = {"checkpoints": stage.home / ".checkpoints", "logs": stage.home / "curves"}
+        training = train.fit(lm, data, config, **folders)
+        train.save_adapter(training, config, data, {"CC0-1.0": 8}, stage.draft / "adapter")
+        held_out = {name: splits[name] for name in ("validation", "test")}
+        certificate = train.certify(splits["train"], held_out)
+        train.write_passport(stage.draft / "adapter", training, config, splits, certificate)
+        stage.write({"losses.parquet": training.losses})
+    synthetic_preferences.pairs(10).write_ndjson(place.folder("train") / "feedback.jsonl")
+    return home, training
+
+
+@pytest.fixture
+def folder(
+    after_a_run: tuple[Path, train.Training], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder in which a page is tried: the project after a run, and a FOLDER to verify."""
+    home, _ = after_a_run
+    shutil.copytree(home / "workspace", tmp_path / "workspace")
+    guides.prepare_shell(tmp_path, ["elara", *WHY_NOT])
+    shutil.copytree(tmp_path / "workspace" / "lora_adapters" / "adapter", tmp_path / "FOLDER")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ELARA_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("ELARA_CACHE", str(home / "cache"))
+    # What takes seconds and is the same every time: the code that notebooks import, for each plan,
+    # and the vocabulary of an export, which transformers parses three times.
+    monkeypatch.setattr(notebooks, "modules_of", MODULES_OF)
+    monkeypatch.setattr(gguf, "GGUFReader", functools.cache(gguf.GGUFReader))
+    return tmp_path
+
+
+@pytest.fixture
+def not_run(
+    after_a_run: tuple[Path, train.Training], monkeypatch: pytest.MonkeyPatch
+) -> Counter[str]:
+    """Counts what is not run. Elara's own long commands end here, where their work would begin."""
+    counted: Counter[str] = Counter()
+    home, training = after_a_run
+
+    def executed(plan: pipeline.Plan, chosen: list[Any], **_: Any) -> None:
+        """Leave the examples of another workspace; its reader goes on with them."""
+        counted["elara run"] += 1
+        stages = [notebook.stage for notebook in chosen]
+        if stages == ["expand"] and plan.workspace.root != Workspace().root:
+            new = tiny_run.examples(8, start=50)
+            plan.workspace.begin("expand", {}).write({"train.jsonl": new})
+        raise typer.Exit(0)
+
+    def server(*_: Any) -> None:
+        counted["elara serve"] += 1
+
+    def workers(command: list[str], log: Path) -> int:
+        """Leave what the processes would."""
+        counted["launch"] += 1
+        guides.check(guides.Command(Path.cwd(), "accelerate", ["launch", *command[3:]]))
+        job = Path(command[-1])
+        shutil.copytree(home / "workspace" / "lora_adapters" / "adapter", job / "adapter")
+        training.losses.write_parquet(job / "losses.parquet")
+        return 0
+
+    monkeypatch.setattr(pipeline, "run", executed)
+    monkeypatch.setattr(serve, "run", server)
+    monkeypatch.setattr(launch, "_run", workers)
+    return counted
+
+
+def run_page(page: str, text: str, folder: Path, not_run: Counter[str]) -> None:
+    """Run the blocks of a page; those in Python share their names."""
+    names: dict[str, Any] = {}
+    for block in guides.blocks(text):
+        match block.language:
+            case "python":
+                exec(compile(block.text, page, "exec"), names)
+            case "bash":
+                run_script(block.text, folder, not_run)
+            case "json":
+                guides.preferences(block.text, folder)
+            case "yaml":
+                for script in scripts(block.text):
+                    run_script(script, folder, not_run)
+            case "text" | "ipython3":
+                not_run[block.language] += 1
+            case _:
+                pytest.fail(f"{page}: a block that no test runs: {block.language}\n{block.text}")
+
+
+def run_script(script: str, folder: Path, not_run: Counter[str]) -> None:
+    """Run a block of shell."""
+    for command in guides.shell(script, folder):
+        if command.program != "elara":
+            not_run[command.program] += 1
+        guides.check(command)
+
+
+def scripts(manifests: str) -> list[str]:
+    """What the containers of a Kubernetes manifest run, once its parts fit together."""
+    service, job = yaml.safe_load_all(manifests)
+    spec = job["spec"]
+    pod = spec["template"]["spec"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["completions"] == spec["parallelism"]
+    assert service["spec"]["clusterIP"] == "None"  # YAML's None would be null
+    assert pod["subdomain"] == service["metadata"]["name"]
+    (container,) = pod["containers"]
+    script: str = container["command"][-1]
+    gpus = container["resources"]["limits"]["nvidia.com/gpu"]
+    assert f"--num_machines {spec['completions']} " in script
+    assert f"--num_processes {spec['completions'] * gpus} " in script
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+    return [f"JOB_COMPLETION_INDEX=1\n{script}"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_guide_runs(page: str, folder: Path, not_run: Counter[str]) -> None:
+    text = (guides.PROJECT / page).read_text(encoding="utf-8")
+    run_page(page, text, folder, not_run)
+    assert not_run == NOT_RUN.get(page, {})
+
+
+def test_commands_between_the_blocks_are_right(folder: Path, not_run: Counter[str]) -> None:
+    found = {
+        command
+        for page in PAGES
+        for command in guides.mentioned((guides.PROJECT / page).read_text(encoding="utf-8"))
+    }
+    assert len(found) > 15
+    for command in sorted(found):
+        run_script(command, folder, not_run)
+
+
+def test_whatever_is_not_run_has_a_reason() -> None:
+    assert {kind for page in NOT_RUN.values() for kind in page} == WHY_NOT.keys()
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "said"),
+    [
+        ("python", "prefer(earlier, feedback)", "name 'prefer' is not defined"),
+        ("python", "from elara.train import no_such_name", "no_such_name"),
+        ("bash", "elara run --no-such-option", "--no-such-option"),
+        ("bash", "elara run -p train.learning_rat=1e-4", "did you mean `train.learning_rate`"),
+        ("bash", "elara verify --adapter nowhere", "nowhere"),
+        ("bash", "make no-such-target", "no-such-target"),
+        ("bash", "make run ARGS=--no-such-option", "--no-such-option"),
+        ("bash", "python benchmarks/train.py --no-such-option", "no option --no-such-option"),
+        ("bash", "papermill notebooks/05-train.ipynb out.ipynb -p rate 1", "no parameter rate"),
+        ("bash", "no-such-program", "no-such-program: command not found"),
+        ("bash", "cd nowhere && make run\nelara status", "nowhere"),
+        ("json", '{"id": "f1"}', "shown.jsonl"),
+        ("ruby", "puts 1", "a block that no test runs"),
+    ],
+)
+def test_a_wrong_block_fails(
+    language: str, text: str, said: str, folder: Path, not_run: Counter[str]
+) -> None:
+    page = f"````{{note}}\n```{language}\n{text}\n```\n````\n"
+    with pytest.raises(
+        BaseException, match=re.escape(said)
+    ):  # pytest's own failure is no Exception
+        run_page("a page", page, folder, not_run)
