@@ -52,6 +52,8 @@ def files_below(root: Path) -> tuple[dict[str, str], list[Finding]]:
     closed: list[Finding] = []
 
     def not_listed(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):  # there is none, or a run has just removed it
+            return
         path = Path(error.filename).relative_to(root).as_posix()
         detail = f"cannot be listed ({error.strerror}): allow reading it"
         closed.append(Finding("folders", path, False, detail))

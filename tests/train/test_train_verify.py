@@ -13,7 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny_run
+from typer.testing import CliRunner
 
+from elara.cli import app
 from elara.model import load_base
 from elara.train.audit.passport import write_passport
 from elara.train.audit.probe import measure_again
@@ -251,3 +253,14 @@ def test_what_was_never_an_adapter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lora_adapters" / "adapter").mkdir(parents=True)
     with pytest.raises(TrainingError, match=r"is no adapter.*Name .*lora_adapters/adapter"):
         verify(tmp_path)
+
+
+def test_the_command_says_what_hashes_alone_cannot_tell(sealed: Path) -> None:
+    command = ["verify", "--no-rerun", "--adapter", str(sealed)]
+    alone = CliRunner().invoke(app, command)
+    assert alone.exit_code == 0
+    assert "whether somebody computed every hash anew" in alone.stdout
+    known = verify(sealed, rerun=False).fingerprint
+    expected = CliRunner().invoke(app, [*command, "--expect", known])
+    assert expected.exit_code == 0
+    assert "computed every hash anew" not in expected.stdout
