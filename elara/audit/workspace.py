@@ -116,11 +116,10 @@ def _unrecorded(path: str, oddity: str) -> Finding:
     if why := why_unchecked(path):
         return Finding(group, path, None, why)
     detail = "was added: no record names it"
-    if match := _EXECUTED.fullmatch(path):
+    match = _EXECUTED.fullmatch(path)
+    if match and match[1] in STAGES:
         record = path.removesuffix(".ipynb").removesuffix(".failed") + ".json"
-        detail = (
-            f"was added, or {record} is missing or names another" * (match[1] in STAGES) or detail
-        )
+        detail = f"was added, or {record} is missing or names another"
     return Finding(group, path, False, f"{oddity}; it {detail}" if oddity else detail)
 
 
