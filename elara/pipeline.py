@@ -24,7 +24,15 @@ from traitlets.config import Config
 
 from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook, sha256
 from elara.parameters import ParameterError, unknown_parameters
-from elara.workspace import Workspace, WorkspaceError, lock, write_atomically
+from elara.workspace import (
+    Workspace,
+    WorkspaceError,
+    file_sha256,
+    lock,
+    manifest_text,
+    sealed,
+    write_atomically,
+)
 
 _PROGRESS = re.compile(r"^.+: .+ min left$", re.MULTILINE)
 
@@ -350,7 +358,7 @@ def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str
                 what = f"its kernel: {error}; perhaps memory ran out"
             seconds = round(time.monotonic() - started, 1)
             failure = record | {"error": what, "seconds": seconds}
-            write_atomically(plan.record_path(notebook), json.dumps(failure, indent=1))
+            _write_record(plan, notebook, failure, failed)
             raise NotebookError(
                 f"{notebook.name} failed in {what}\n"
                 f"The failed copy is {failed}. Mend the cause and run again: it continues there."
@@ -359,8 +367,15 @@ def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str
     draft.replace(kept)
     record["seconds"] = seconds
     record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
-    write_atomically(plan.record_path(notebook), json.dumps(record, indent=1))
+    _write_record(plan, notebook, record, kept)
     return seconds
+
+
+def _write_record(plan: Plan, notebook: Notebook, record: dict[str, Any], copy: Path) -> None:
+    """Write how a run went, so that `elara verify` notices a change in it and in the copy."""
+    ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    whole = sealed(record | {"ended": ended, "executed": file_sha256(copy)})
+    write_atomically(plan.record_path(notebook), manifest_text(whole))
 
 
 def _sockets_in(folder: str) -> Config:

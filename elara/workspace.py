@@ -39,6 +39,8 @@ STAGES = {
     "serve": "logs/serve",
 }
 MANIFEST = "manifest.json"
+# What makes two results the same: not when they were made, nor by which version.
+_IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
 # Libraries whose version can change a stage's result; written into every manifest.
 _LIBRARIES = ("polars", "lxml", "numpy", "torch", "transformers", "peft", "trl")
 
@@ -180,17 +182,15 @@ class Stage:
             "files": entries,
             "counts": dict(counts),
         }
-        # What makes two results the same: not when they were made, nor by which version.
         manifest |= {
-            "identity": content_digest(manifest),
+            "identity": identity_of(manifest),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
             "seconds": round(time.time() - self._started, 1),
             "elara": elara.__version__,
             "python": platform.python_version(),
             "libraries": _versions(),
         }
-        # The manifest's own hash, over all the rest.
-        return manifest | {"seal": content_digest(manifest)}
+        return sealed(manifest)
 
     def _move_into_place(self, manifest: dict[str, Any]) -> None:
         seal = self.home / MANIFEST
@@ -267,9 +267,8 @@ class Workspace:
             One sentence per file that is missing or changed; none where every byte stands.
         """
         manifest = self.manifest(stage)
-        rest = {name: value for name, value in manifest.items() if name != "seal"}
         text = (self.folder(stage) / MANIFEST).read_bytes()
-        if text != manifest_text(manifest).encode() or manifest.get("seal") != content_digest(rest):
+        if text != manifest_text(manifest).encode() or not seal_holds(manifest):
             return [f"{MANIFEST} was changed"]
         wrong = []
         for name, entry in manifest["files"].items():
@@ -288,6 +287,26 @@ class Workspace:
 def manifest_text(manifest: Mapping[str, Any]) -> str:
     """The content of a `manifest.json`, byte for byte: `Workspace.problems` compares it."""
     return json.dumps(manifest, indent=2, default=str) + "\n"
+
+
+def identity_of(manifest: Mapping[str, Any]) -> str:
+    """The identity of a stage's result, computed from its manifest.
+
+    Raises:
+        KeyError: a part is missing.
+    """
+    return content_digest({name: manifest[name] for name in _IDENTITY})
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its own hash, `seal`, over all the rest; an earlier seal is replaced."""
+    rest = {name: value for name, value in record.items() if name != "seal"}
+    return rest | {"seal": content_digest(rest)}
+
+
+def seal_holds(record: Mapping[str, Any]) -> bool:
+    """Whether a record is as it was when it was sealed."""
+    return bool(record.get("seal") == sealed(record)["seal"])
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from elara import notebooks as notebooks_module
 from elara import pipeline
+from elara.audit import audit
 from elara.cli import app
 from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
@@ -341,3 +342,20 @@ def test_the_embedded_sample_counts_as_code_of_the_first_notebook() -> None:
     assert "elara/sample/pubmed/african_health.xml" in modules
     assert "elara/collect/topics.yaml" in modules
     assert not any(name.startswith("elara/train/") for name in modules)
+
+
+def test_verify_accounts_for_every_file_that_a_run_leaves(plan: Make, workspace: Workspace) -> None:
+    pipeline.run(plan(), plan().notebooks, report=quiet)
+    failing = plan(fail="true")
+    with pytest.raises(pipeline.NotebookError):
+        pipeline.run(failing, failing.notebooks, report=quiet)
+    result = audit(workspace)
+    assert result.passed, list(result.lines())
+    files = {p.relative_to(workspace.root).as_posix() for p in workspace.root.rglob("*.*")}
+    assert set(result.files) == {f for f in files if (workspace.root / f).is_file()}
+    assert result.files["notebooks/01-collect.ipynb"].passed
+    assert result.files["notebooks/02-inspect.failed.ipynb"].passed
+    assert result.files["notebooks/02-inspect.json"].passed
+    with (workspace.root / "notebooks" / "01-collect.ipynb").open("a") as handle:
+        handle.write("\n")
+    assert not audit(workspace).passed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny_run
+from typer.testing import CliRunner
 
+from elara.cli import app
 from elara.model import load_base
 from elara.train.audit.passport import write_passport
 from elara.train.audit.probe import measure_again
@@ -224,3 +227,40 @@ def test_the_packaged_model_gives_its_recorded_losses_again(tmp_path: Path) -> N
     assert result.passed, result
     probe = json.loads((folder / "probe.json").read_text())
     assert measure_again(load_adapter(folder), probe)["difference"].max() < 1e-4
+
+
+def test_a_pipe_a_linked_folder_and_a_strange_name_are_named(copy: Path, tmp_path: Path) -> None:
+    pipe = copy / "pipe"
+    os.mkfifo(pipe)
+    assert damage(copy) == ["pipe is no ordinary file"]
+    pipe.unlink()
+    (copy / "more").symlink_to(tmp_path, target_is_directory=True)
+    assert damage(copy) == ["more is no ordinary file"]
+    (copy / "more").unlink()
+    (copy / os.fsdecode(b"caf\xe9")).write_bytes(b"")
+    assert damage(copy) == [f"{os.fsdecode(b'caf' + bytes([0xE9]))} was added"]
+
+
+def test_files_may_be_links_as_the_hubs_client_leaves_them(copy: Path, tmp_path: Path) -> None:
+    moved = (copy / "training.json").rename(tmp_path / "blob")
+    (copy / "training.json").symlink_to(moved)
+    assert damage(copy) == []
+    moved.write_text("{}")
+    assert damage(copy) == ["training.json was changed"]
+
+
+def test_what_was_never_an_adapter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lora_adapters" / "adapter").mkdir(parents=True)
+    with pytest.raises(TrainingError, match=r"is no adapter.*Name .*lora_adapters/adapter"):
+        verify(tmp_path)
+
+
+def test_the_command_says_what_hashes_alone_cannot_tell(sealed: Path) -> None:
+    command = ["verify", "--no-rerun", "--adapter", str(sealed)]
+    alone = CliRunner().invoke(app, command)
+    assert alone.exit_code == 0
+    assert "whether somebody computed every hash anew" in alone.stdout
+    known = verify(sealed, rerun=False).fingerprint
+    expected = CliRunner().invoke(app, [*command, "--expect", known])
+    assert expected.exit_code == 0
+    assert "computed every hash anew" not in expected.stdout

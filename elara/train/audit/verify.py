@@ -99,13 +99,20 @@ def damage(folder: Path) -> list[str]:
     if not sums.is_file():
         return [f"{SUMS_FILE} is missing: this folder was never sealed, or the file was removed"]
     sealed = sums.read_bytes()
+    # A pipe would never end, and a linked folder is not looked into. A link to a file is as good
+    # as the file: the hub's client leaves such.
+    folders = {p for p in folder.rglob("*") if p.is_dir() and not p.is_symlink()}
+    if odd := [p for p in folder.rglob("*") if p not in folders and not p.is_file()]:
+        return [f"{p.relative_to(folder)} is no ordinary file" for p in odd]
     try:
         found = files_of(folder)
     except OSError as error:
         return [f"{error.filename} cannot be read ({error.strerror})"]
-    if sealed == _sums(found).encode():
+    if sealed == _sums(found).encode(errors="surrogateescape"):
         return []
-    lines = (line.partition("  ") for line in sealed.decode(errors="replace").split("\n") if line)
+    lines = (
+        line.partition("  ") for line in sealed.decode(errors="surrogateescape").split("\n") if line
+    )
     listed = {name: digest for digest, _, name in lines}
     wrong = [f"{name} is missing" for name in sorted(listed.keys() - found.keys())]
     wrong += [f"{name} was added" for name in sorted(found.keys() - listed.keys())]
@@ -136,12 +143,11 @@ def verify(
         expect: the fingerprint that the folder should have; "" takes any.
 
     Raises:
-        TrainingError: the folder is not there.
+        TrainingError: the folder is not there, or is no adapter.
 
     Source: https://www.gnu.org/software/coreutils/manual/html_node/sha2-utilities.html
     """
-    if not folder.is_dir():
-        raise TrainingError(f"There is no adapter folder {folder}.")
+    _check_is_adapter(folder)
     sums = folder / SUMS_FILE
     fingerprint = file_sha256(sums) if sums.is_file() else ""
     wrong = damage(folder)
@@ -161,6 +167,18 @@ def verify(
     else:
         checks.append(_losses(folder, base))
     return Verification(checks, fingerprint)
+
+
+def _check_is_adapter(folder: Path) -> None:
+    """Refuse in a moment what was never an adapter; one that lacks a file is damaged instead."""
+    if not folder.is_dir():
+        raise TrainingError(f"There is no adapter folder {folder}.")
+    signs = (SUMS_FILE, PASSPORT_FILE, TRAINING_FILE, "adapter_config.json")
+    if any((folder / name).is_file() for name in signs):
+        return
+    inside = folder / "lora_adapters" / "adapter"
+    where = inside if inside.is_dir() else "the folder that holds adapter_config.json"
+    raise TrainingError(f"{folder} is no adapter: it has none of {', '.join(signs)}. Name {where}.")
 
 
 def _not_made(why: str) -> list[Check]:

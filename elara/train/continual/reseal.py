@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from elara.workspace import MANIFEST, content_digest, file_hashes
-
-_IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
+from elara.workspace import MANIFEST, file_hashes, identity_of, sealed
 
 
 def resealed(home: Path, version: str, adapter: Path) -> dict[str, Any] | None:
@@ -32,8 +30,6 @@ def resealed(home: Path, version: str, adapter: Path) -> dict[str, Any] | None:
         for name, digest in file_hashes(adapter).items()
     }
     manifest["files"] = others | restored
-    # As the stage computes them: what makes two results the same, and the manifest's own hash.
-    manifest["identity"] = content_digest({name: manifest[name] for name in _IDENTITY})
+    manifest["identity"] = identity_of(manifest)
     manifest["restored"] = version
-    manifest.pop("seal", None)
-    return manifest | {"seal": content_digest(manifest)}
+    return sealed(manifest)

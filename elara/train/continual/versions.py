@@ -26,6 +26,7 @@ from elara.workspace import (
     file_hashes,
     lock,
     manifest_text,
+    sealed,
     write_atomically,
 )
 
@@ -123,7 +124,7 @@ class Versions:
                 "sha256": content,
                 "files": files,
             }
-            write_atomically(draft / _RECORD, json_text(record))
+            write_atomically(draft / _RECORD, json_text(sealed(record)))
             draft.rename(self.folder / name)
         except OSError as error:
             raise WorkspaceError(

@@ -40,7 +40,7 @@ from elara.train.exports.gguf_file import GGUF_TYPES, check_gguf, write_gguf
 from elara.train.exports.parity import PROMPTS, observe, parity
 from elara.train.exports.shipping import base_licence, side_files
 from elara.train.exports.vllm_folder import check_vllm_adapter, check_vllm_folder
-from elara.workspace import file_hashes, file_sha256, write_atomically
+from elara.workspace import file_hashes, file_sha256, sealed, write_atomically
 
 FORMATS = ("merged", "gguf", "vllm", "vllm-lora")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -270,7 +270,7 @@ def _seal(
         "files": file_hashes(folder),
         "parity": rows.to_dicts(),
     }
-    write_atomically(folder / EXPORT_FILE, json_text(record))
+    write_atomically(folder / EXPORT_FILE, json_text(sealed(record)))
 
 
 def _stands(folder: Path, identity: str) -> bool:
