@@ -26,6 +26,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_batches_leave_what_text_by_text_leaves(corpus: Path, tmp_path: Path) -> None:
     done = clean_file(corpus, tmp_path / "ours", keep_phi=True)
     benchmark.run_plain(corpus, tmp_path / "plain")

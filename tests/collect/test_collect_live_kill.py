@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import live_run
+import pytest
 
 from elara.collect.live.store import damaged_payloads, payload_table
 from elara.collect.mirror import Faults, Mirror
@@ -41,6 +42,7 @@ def run_and_kill(mirror: Mirror, folder: Path, requests: int | None) -> None:
             assert process.stdout.readline() == "done\n"
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_it_ends_with_the_same_records(
     shared_data: Path, tmp_path: Path
 ) -> None:

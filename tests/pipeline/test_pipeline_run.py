@@ -257,6 +257,7 @@ def second_notebook(notebooks: Path, cell: str) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_continues(
     how: signal.Signals, notebooks: Path, workspace: Workspace, tmp_path: Path, plan: Make

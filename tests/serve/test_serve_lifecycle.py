@@ -112,6 +112,7 @@ def test_the_command_line_server_logs_no_text_and_ends_quietly(tmp_path: Path) -
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_a_real_adapter_answers(tmp_path: Path) -> None:
     """A LoRA adapter that was never trained, on the packaged base model, through the real code."""

@@ -25,6 +25,7 @@ def blocks(project: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.long
 def test_the_pages_code_runs_from_top_to_bottom(
     project: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
