@@ -163,7 +163,7 @@ def test_memory_that_really_runs_out(tiny_folder: Path, tmp_path: Path, project:
     log = tmp_path / "network.log"
     offline = {"PYTHONPATH": str(project / "tests" / "offline"), "ELARA_NETWORK_LOG": str(log)}
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | offline
+        command, capture_output=True, text=True, timeout=300, env=os.environ | offline
     )
     assert not log.exists(), log.read_text()
     assert "TOLD Memory ran out" in done.stdout, done.stderr[-2000:]
