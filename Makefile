@@ -36,10 +36,10 @@ $(INSTALLED): pyproject.toml constraints.txt constraints-cpu.txt
 run: $(INSTALLED)  ## run notebooks 01-07 and render the book (ARGS="--profile gpu --from 4")
 	@$(BIN)/elara run --book $(ARGS)
 
-test-fast: $(INSTALLED) lint  ## lint, types and the quick tests (minutes)
+test-fast: $(INSTALLED) lint  ## lint, types and the quick tests (8 minutes at most)
 	$(call spread,$(FAST))
 
-test: $(INSTALLED) browser test-fast  ## test-fast, longer tests, notebooks, book, browser (half an hour)
+test: $(INSTALLED) browser test-fast  ## test-fast, longer tests, notebooks, book, browser (40 minutes at most)
 	$(call spread,$(LONG))
 	$(MAKE) nbval
 	$(BIN)/python book/build.py
