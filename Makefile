@@ -8,10 +8,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(TORCH)
 TESTED := _build/test-workspace
 
-.PHONY: help install run test lint nbval lab serve book notebooks bench gpu-check lock clean browser
+# Every test belongs to exactly one of these four; tests/test_suite.py shows it.
+FAST := not (long or model or browser or results or slow)
+LONG := (long or model) and not (browser or results or slow)
+AFTER := (browser or results) and not slow
+SLOW := slow
+
+.PHONY: help install run test test-fast test-slow test-hardware lint nbval lab serve book notebooks bench gpu-check lock clean browser
 
 help:  ## list these targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 install: $(INSTALLED)  ## create .venv and install (TORCH=cuda for an NVIDIA GPU)
 
@@ -30,11 +36,32 @@ $(INSTALLED): pyproject.toml constraints.txt constraints-cpu.txt
 run: $(INSTALLED)  ## run notebooks 01-07 and render the book (ARGS="--profile gpu --from 4")
 	@$(BIN)/elara run --book $(ARGS)
 
-test: $(INSTALLED) browser lint  ## lint, types, unit tests, notebooks, book, browser
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not browser and not results"
+test-fast: $(INSTALLED) lint  ## lint, types and the quick tests (8 minutes at most)
+	$(call spread,$(FAST))
+
+test: $(INSTALLED) browser test-fast  ## test-fast, longer tests, notebooks, book, browser (40 minutes at most)
+	$(call spread,$(LONG))
 	$(MAKE) nbval
 	$(BIN)/python book/build.py
-	$(BIN)/pytest -m "browser or results"
+	$(BIN)/pytest -m "$(AFTER)"
+
+test-slow: $(INSTALLED)  ## before work is handed in, after test: the slowest tests and test-hardware (hours)
+	$(BIN)/pytest -m "$(SLOW)"
+	$(MAKE) test-hardware
+
+# Two runs hold both instruction sets and both numbers of threads; `env -u` is a processor as it is.
+test-hardware: $(INSTALLED)  ## tests/train and the notebooks on a lesser processor, with 1 and 4 threads
+	$(call on-hardware,lesser,ONEDNN_MAX_CPU_ISA=AVX2,1)
+	$(call on-hardware,own,-u ONEDNN_MAX_CPU_ISA,4)
+	@echo "tests/train and the notebooks passed with AVX2 and 1 thread, and as it is with 4 threads"
+
+# Two processes of one thread each suit two cores better than one process of two.
+spread = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "$(1)"
+
+define on-hardware
+	env $(2) OMP_NUM_THREADS=$(3) MKL_NUM_THREADS=$(3) $(BIN)/pytest tests/train
+	env $(2) OMP_NUM_THREADS=$(3) MKL_NUM_THREADS=$(3) $(MAKE) nbval TESTED=_build/test-$(1)
+endef
 
 lint: $(INSTALLED)  ## lint, format check and type check
 	$(BIN)/ruff check .
@@ -59,11 +86,12 @@ book: $(INSTALLED)  ## render the book to _build/html
 notebooks: $(INSTALLED)  ## for maintainers: run all and commit-ready outputs into notebooks/
 	$(BIN)/python book/refresh.py
 
-bench: $(INSTALLED)  ## measure collect, harvest, inspect and clean against others (an hour, nothing else running)
+bench: $(INSTALLED)  ## measure speed and memory, against others (two hours, nothing else running)
 	$(BIN)/python benchmarks/collect.py
 	$(BIN)/python benchmarks/harvest.py
 	$(BIN)/python benchmarks/inspection.py
 	$(BIN)/python benchmarks/clean.py
+	$(BIN)/python benchmarks/train.py
 
 gpu-check: $(INSTALLED)  ## check an NVIDIA GPU: notebooks 5 and 6, speed and memory of a 7B shape
 	$(BIN)/python benchmarks/gpu.py $(ARGS)

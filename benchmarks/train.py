@@ -35,6 +35,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 PLACES = ("workspace/training_data", "_build/test-workspace/training_data")
 WAYS = ("elara", "trl", "trl_same_batch")
+AIM_PERCENT = 20  # how far the estimate may be off, on a quiet machine
 LEARNING_RATE = 1e-3
 SECONDS_PER_TOKEN = {"elara": 1 / 160, "trl": 1 / 40, "trl_same_batch": 1 / 60}  # for the forecast
 
@@ -226,6 +227,9 @@ def main() -> None:
     }
     print(json.dumps(result, indent=2))
     options.out.write_text(json.dumps(result, indent=2) + "\n")
+    for what in ("seconds", "peak"):
+        most = max((run[f"{what}_off_percent"] for run in result["estimate"]), key=abs)
+        print(f"estimate of the {what}: off by at most {most:+} %, the aim is {AIM_PERCENT} %")
 
 
 def off(expected: float, actual: float) -> float:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from elara.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+# How long an example takes says more about the machine than about Elara.
+hypothesis.settings.register_profile("elara", deadline=None)
+hypothesis.settings.load_profile("elara")
 
 
 @pytest.fixture(scope="session")

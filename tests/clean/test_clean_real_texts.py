@@ -65,6 +65,7 @@ def test_no_set_is_left_out(shared_data: Path) -> None:
     assert sorted(real_texts.sets(shared_data)) == sorted(SETS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SETS)
 def test_no_term_is_lost_and_twice_is_once(name: str, shared_data: Path) -> None:
     found = [t for path in real_texts.sets(shared_data)[name] for t in real_texts.texts(path)]

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import live_run
+import pytest
 
 from elara.collect.live.store import damaged_payloads, payload_table
 from elara.collect.mirror import Faults, Mirror
@@ -23,33 +24,40 @@ def records(folder: Path) -> set[tuple[str, str]]:
     return set(table.iter_rows())
 
 
-def run_and_kill(url: str, folder: Path, seconds: float | None) -> None:
-    """Start a run and kill it after so many seconds of work; None lets it end."""
-    command = [sys.executable, live_run.__file__, url, str(folder)]
+def run_and_kill(mirror: Mirror, folder: Path, requests: int | None) -> None:
+    """Start a run and kill it after so many requests; None lets it end.
+
+    Requests, not seconds, so that a fast and a slow machine are struck at the same moments.
+    """
+    command = [sys.executable, live_run.__file__, mirror.url, str(folder)]
+    last = len(mirror.log) + (requests or 0)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
-        if seconds is not None:
-            time.sleep(seconds)
+        if requests is not None:
+            while len(mirror.log) < last and process.poll() is None:
+                time.sleep(0.001)
             process.kill()
         else:
             assert process.stdout.readline() == "done\n"
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_it_ends_with_the_same_records(
     shared_data: Path, tmp_path: Path
 ) -> None:
     faults = Faults(seed=3, rate=0.4, retry_after=0.05, slow_seconds=0.3)
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     with Mirror(shared_data, faults, copies=3, per_query=700) as mirror:
-        run_and_kill(mirror.url, undisturbed, None)
+        run_and_kill(mirror, undisturbed, None)
+        all_requests = len(mirror.log)
     moment = random.Random(7)
     unfinished = 0
     with Mirror(shared_data, faults, copies=3, per_query=700) as mirror:
         for _ in range(KILLS):
-            run_and_kill(mirror.url, killed, moment.uniform(0.0, 0.3))
+            run_and_kill(mirror, killed, moment.randint(0, all_requests // KILLS))
             unfinished += len(records(killed)) < len(records(undisturbed))
-        run_and_kill(mirror.url, killed, None)
+        run_and_kill(mirror, killed, None)
         good = Counter(
             request.parameters["db"]
             for request in mirror.log

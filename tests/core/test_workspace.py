@@ -224,9 +224,11 @@ def test_injected_parameters_win() -> None:
     assert parameters_of({"In": cells, "learning_rate": 1e-4}) == {"learning_rate": 1e-4}
 
 
-def test_importing_elara_is_quick() -> None:
-    code = "import time; t = time.perf_counter(); import elara; print(time.perf_counter() - t)"
-    runs = [
-        float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(3)
-    ]
-    assert min(runs) < 0.3
+def test_importing_elara_imports_no_other_package() -> None:
+    """That is what makes it quick on every machine."""
+    code = (
+        "import sys; before = set(sys.modules); import elara\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(new - sys.stdlib_module_names))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["elara"]

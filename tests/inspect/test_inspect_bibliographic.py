@@ -288,6 +288,7 @@ def text(seed: int) -> str:
     return " ".join(random.Random(seed).choices([f"word{i}" for i in range(300)], k=90))
 
 
+@pytest.mark.long
 def test_added_to_near_duplicates_every_removed_record_names_one_that_stays() -> None:
     table = articles(
         {"id": "a:1", "abstract": text(1), "redistributable": True},

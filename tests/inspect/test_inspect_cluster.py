@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("daft", reason="the cluster driver needs daft and ray")
 pytest.importorskip("ray", reason="the cluster driver needs daft and ray")
 
+pytestmark = pytest.mark.slow
+
 # A process of its own: Ray's workers end with it, and Daft's runner is set once per process.
 SCRIPT = """
 import json, sys

@@ -47,6 +47,7 @@ def test_every_parameter_is_explained(name: str, tmp_path: Path) -> None:
         assert len(rest.split()) >= 4, f"{parameter} has no meaning: {lines[line]}"
 
 
+@pytest.mark.long
 def test_a_parameter_set_from_elsewhere_reaches_the_result(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
     articles = ["-p", "workspace", str(workspace.root)]
@@ -64,6 +65,7 @@ def test_an_unknown_parameter_names_the_closest(name: str, tmp_path: Path) -> No
     assert "Unknown parameter `workspac`: did you mean `workspace`?" in said.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
@@ -96,6 +98,7 @@ def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:
     assert 1 <= len(record["examples"]) <= 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", ["pubmed", "jats", "qa/medquad/xml", "public_health"])
 def test_real_files_run_through_to_examples(source: str, shared_data: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
@@ -110,6 +113,7 @@ def test_real_files_run_through_to_examples(source: str, shared_data: Path, tmp_
     assert workspace.manifest("expand")["files"]["test.jsonl"]["rows"] >= 1
 
 
+@pytest.mark.long
 def test_text_of_unknown_licence_is_not_used_unless_asked(
     shared_data: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+import psutil
 import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
 from typer.testing import CliRunner
@@ -40,14 +41,16 @@ def quiet(_: str) -> None:
     pass
 
 
-def test_a_second_run_does_nothing(plan: Make, workspace: Workspace) -> None:
+def test_a_second_run_does_nothing(
+    plan: Make, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert [s.status for s in pipeline.states(plan())] == ["never run"] * 3
     assert pipeline.run(plan(), plan().notebooks, report=quiet) == 3
     assert [(s.status, s.rows) for s in pipeline.states(plan())] == [("fresh", 3)] * 3
     lines: list[str] = []
-    started = time.monotonic()
-    assert pipeline.run(plan(), plan().notebooks, report=lines.append) == 0
-    assert time.monotonic() - started < 5
+    with monkeypatch.context() as patch:
+        patch.delattr(papermill, "execute_notebook")  # to use it would be an error
+        assert pipeline.run(plan(), plan().notebooks, report=lines.append) == 0
     assert lines == ["01-collect: fresh", "02-inspect: fresh", "03-clean: fresh"]
     executed = nbformat.read(workspace.root / "notebooks" / "02-inspect.ipynb", as_version=4)
     assert [c.execution_count for c in executed.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
@@ -223,7 +226,7 @@ def start(notebooks: Path, workspace: Workspace) -> subprocess.Popen[str]:
 
 
 def wait_for(path: Path, run: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # only so that a hanging run ends
     while not path.exists():
         if run.poll() is not None or time.monotonic() > deadline:
             run.kill()
@@ -255,6 +258,7 @@ def second_notebook(notebooks: Path, cell: str) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_continues(
     how: signal.Signals, notebooks: Path, workspace: Workspace, tmp_path: Path, plan: Make
@@ -278,10 +282,10 @@ def test_an_interrupted_run_continues(
         assert "Run the same command again" in said
         assert "Traceback" not in said
     kernel = int(marker.read_text())
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{kernel}").exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(kernel) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not Path(f"/proc/{kernel}").exists(), "the kernel went on by itself"
+    assert not psutil.pid_exists(kernel), "the kernel went on by itself"
 
     Path(f"{marker}.go").touch()
     again = start(notebooks, workspace)

@@ -40,7 +40,7 @@ class FakeModel:
         self.active = self.most_at_once = 0
 
     def load(self, folder: Path) -> LanguageModel:
-        assert self.may_load.wait(10)
+        assert self.may_load.wait(60)
         return LanguageModel(None, None, "fake", Precision("cpu", "float32", "fake"))
 
     def generate(
@@ -49,7 +49,7 @@ class FakeModel:
         self.active += 1
         self.most_at_once = max(self.most_at_once, self.active)
         self.answering.set()
-        assert self.may_answer.wait(10)
+        assert self.may_answer.wait(60)
         self.active -= 1
         text = f"{messages[-1]['content']} limit={limit} temperature={heat} seed={seed}"
         return Generation(text, prompt_tokens=7, new_tokens=3, seconds=0.25, finished=True)

@@ -41,7 +41,7 @@ def test_one_answer_at_a_time(manager: ModelManager, fake: Any) -> None:
     fake.may_answer.clear()
     with ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(ask, manager) for _ in range(4)]
-        assert fake.answering.wait(5)
+        assert fake.answering.wait(60)
         threading.Timer(0.2, fake.may_answer.set).start()
         assert len({answer.result() for answer in answers}) == 1
     assert fake.most_at_once == 1
@@ -52,7 +52,7 @@ def test_unloading_waits_for_the_answer_being_written(manager: ModelManager, fak
     fake.may_answer.clear()
     with ThreadPoolExecutor(2) as pool:
         answer = pool.submit(ask, manager)
-        assert fake.answering.wait(5)
+        assert fake.answering.wait(60)
         unloading = pool.submit(manager.unload)
         assert manager.state == "ready"
         fake.may_answer.set()

@@ -366,6 +366,7 @@ def test_llama_cpp_reads_the_file_the_same_way(
     assert row["kl"] < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_packaged_model_exports_within_the_bounds(tmp_path: Path) -> None:
     folder = make_adapter(PACKAGED, tmp_path / "adapter", init_lora_weights="gaussian")

@@ -165,6 +165,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_run_says_speed_and_settings(finished: Path) -> None:
     found = json.loads((finished / "gpu.json").read_text())
     assert found["environment"]["device"] == "none (CPU)"
@@ -179,6 +180,7 @@ def test_a_run_says_speed_and_settings(finished: Path) -> None:
     assert "| ours | 2 | 0 |" in gpu_report.table(found)
 
 
+@pytest.mark.long
 def test_steps_with_a_result_are_not_run_again(finished: Path) -> None:
     assert json.loads((finished / "gpu.json").read_text())["ours"]["mark"] == "kept"
 

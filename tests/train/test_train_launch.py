@@ -56,6 +56,7 @@ def _workers(folder: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.long
 def test_two_killed_processes_go_on_to_the_loss_of_one(
     tiny_folder: Path, tmp_path: Path, one: train.Training
 ) -> None:

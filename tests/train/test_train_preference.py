@@ -39,6 +39,7 @@ def kto(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     return out, tiny_preference.run(tiny_folder, out, "singles")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_the_margin_rises_on_held_out_questions(
     method: str, request: pytest.FixtureRequest
@@ -104,6 +105,7 @@ def test_an_earlier_adapter_is_tuned_against_itself(
     assert record["config"] == json.loads((earlier / "training.json").read_text())["config"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["pairs", "singles"])
 def test_a_killed_run_continues_to_the_same_weights(
     kind: str, dpo: Done, kto: Done, tiny_folder: Path, tmp_path: Path

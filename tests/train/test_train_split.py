@@ -19,6 +19,7 @@ from elara.train.devices.launch import finished, profile_file, write_job
 WORKER = Path(__file__).with_name("split_on_cpu.py")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "profile",
     [

@@ -52,6 +52,7 @@ def _changed(path: Path, place: int, rng: random.Random) -> None:
         handle.write(bytes([(old + rng.randrange(1, 256)) % 256]))
 
 
+@pytest.mark.long
 def test_every_single_byte_change_is_noticed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules[damage.__module__]  # `elara.train.audit.verify` is the function's name too
     rng = random.Random(0)
@@ -209,6 +210,7 @@ def test_text_that_may_not_be_passed_on_never_travels(
     assert "condition with" not in (folder / "data_manifest.jsonl").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_packaged_model_gives_its_recorded_losses_again(tmp_path: Path) -> None:
     from elara import train
