@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from elara.collect import (
     europepmc,
@@ -19,6 +20,7 @@ from elara.collect import (
 )
 from elara.collect.archives import OfficeFileError, is_archive, open_member, open_members
 from elara.collect.listing import RawFile, list_files, sample_folder
+from elara.collect.names import real_path
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
@@ -74,6 +76,10 @@ def read_listed(file: RawFile) -> Iterator[Parsed]:
     Args:
         file: from `list_files`.
     """
+    if file.no_file:
+        status: Literal["error", "skipped"] = "error" if file.broken else "skipped"
+        yield Parsed(record=-1, file=file.name, status=status, reason=file.no_file)
+        return
     if file.same_as:
         reason = f"byte-identical to {file.same_as}"
         yield Parsed(record=-1, file=file.name, status="skipped", reason=reason)
@@ -205,11 +211,11 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     Raises:
         IndexError: the file has no such record any more.
     """
-    archive, inside, member = file.partition(_INSIDE)
-    if inside and not (folder / file).exists():
-        chunks = list(open_member(folder / archive, member))
+    path = folder / real_path(file)
+    if _INSIDE in file and not path.exists():
+        chunks = list(_packed(folder, file))
     else:
-        chunks = list(open_chunks(folder / file))
+        chunks = list(open_chunks(path))
     name, _ = recognise(b"".join(chunks)[:65_536])
     if name == "posts":
         records = split_rows(chunks, "row")
@@ -223,6 +229,16 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     if found is None:
         raise IndexError(f"{file} has no record {record}: it changed since it was collected.")
     return found
+
+
+def _packed(folder: Path, file: str) -> Iterator[bytes]:
+    """A file in an archive: the name of either may hold the sign that stands between the two."""
+    parts = file.split(_INSIDE)
+    for end in range(1, len(parts)):
+        archive = folder / real_path(_INSIDE.join(parts[:end]))
+        if archive.is_file():
+            return open_member(archive, _INSIDE.join(parts[end:]))
+    raise FileNotFoundError(f"{file}: there is no such archive in {folder} any more.")
 
 
 def _site(path: Path, file: str) -> str:
