@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from elara import pipeline
+from elara.caches import settle_home
 from elara.notebooks import NOTEBOOKS, PACKAGE
 from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
@@ -261,6 +262,7 @@ def serve(
 
 def main() -> None:
     """Entry point: expected errors become one clear message and exit code 1."""
+    settle_home()
     try:
         app()
     except (ParameterError, WorkspaceError, pipeline.NotebookError) as error:

@@ -160,6 +160,7 @@ def test_an_unreadable_file_is_a_named_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> Iterator[bytes]:
+        yield from ()
         raise PermissionError(13, "Permission denied", path.name)
 
     (tmp_path / "locked.xml").write_text("<posts>")
