@@ -121,3 +121,13 @@ def test_a_time_beyond_the_calendar_is_no_time(tmp_path: Path) -> None:
     (tmp_path / "late.xml").write_bytes(page(1))
     os.utime(tmp_path / "late.xml", (400_000_000_000, 400_000_000_000))
     assert outcomes(tmp_path) == {"late.xml": ("article", "")}
+
+
+def test_a_folder_whose_name_a_notebook_cannot_hold_is_a_clear_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "elara.cli", "run", "--dry-run", "--local-files", b"/tmp/\xe9"]
+    done = subprocess.run(
+        [*command, "-w", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert r"`/tmp/\xe9` is no text" in done.stderr
