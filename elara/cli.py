@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from elara import pipeline
+from elara.caches import settle_home
+from elara.collect.names import shown
 from elara.notebooks import NOTEBOOKS, PACKAGE
 from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
@@ -48,6 +50,12 @@ def _plan(
     workspace: str, profile: str, parameters: list[str], local_files: str, notebooks: Path
 ) -> pipeline.Plan:
     values: dict[str, str] = {}
+    for text in (workspace, local_files, *parameters):
+        if any("\ud800" <= sign <= "\udfff" for sign in text):  # bytes that are not UTF-8
+            raise ParameterError(
+                f"`{shown(text)}` is no text (UTF-8, in this locale) that a notebook can hold: "
+                "rename the folder, or give it a second name with `ln -s FOLDER NAME`."
+            )
     for item in parameters:
         name, equals, value = item.partition("=")
         if not equals:
@@ -257,6 +265,7 @@ def serve(
 
 def main() -> None:
     """Entry point: expected errors become one clear message and exit code 1."""
+    settle_home()
     try:
         app()
     except (ParameterError, WorkspaceError, pipeline.NotebookError) as error:

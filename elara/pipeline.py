@@ -192,8 +192,10 @@ def _listing(value: str) -> str:
     if not path.exists():
         return ""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    lines = [f"{p}\t{p.stat().st_size}\t{p.stat().st_mtime_ns}" for p in files]
-    return sha256("\n".join(lines).encode())
+    # Bytes, for a name need not be UTF-8.
+    told = ((os.fsencode(p), p.stat()) for p in files)
+    lines = [b"%s\t%d\t%d" % (name, s.st_size, s.st_mtime_ns) for name, s in told]
+    return sha256(b"\n".join(lines))
 
 
 def states(plan: Plan) -> Iterator[State]:

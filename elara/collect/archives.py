@@ -6,23 +6,26 @@ import contextlib
 import io
 import lzma
 import queue
+import stat
+import struct
 import tarfile
+import tempfile
 import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-from elara.collect.payload import CHUNK, PayloadError, open_chunks
+from elara.collect.names import shown
+from elara.collect.payload import CHUNK, Allowance, PayloadError, peek, raw_chunks, unpacked
 
 Members = Generator[tuple[str, Iterator[bytes]], None, None]
 
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_HEADER = 30  # bytes that stand before the name of a file in a zip archive
+_LISTED = b"PK\x01\x02"  # begins each line of the list at the end of a zip archive
 _OFFICE = "[Content_Types].xml"
-# Text shrinks to a fourth, monotonous XML to a fiftieth. What grows more is made to fill memory.
-_MOST_GROWTH = 250
-_ALWAYS_ALLOWED = 64 << 20  # bytes
 _WAITING = 2  # pieces that may lie between the unpacking thread and the reader
 _DAMAGE = (
     tarfile.TarError,
@@ -34,11 +37,15 @@ _DAMAGE = (
     NotImplementedError,  # a zip method that Python does not have
 )
 _PASSWORD = "the archive needs a password: unpack it first"
-_ENCRYPTED = 1  # bit of the flags of a file in a zip archive
+_ENCRYPTED, _UTF8 = 1, 0x800  # bits of the flags of a file in a zip archive
 
 
 class OfficeFileError(PayloadError):
     """A zip archive that is a text document, a table or slides."""
+
+
+class NotReadError(PayloadError):
+    """One entry of an archive is not read; those after it are."""
 
 
 def is_archive(head: bytes) -> bool:
@@ -50,44 +57,75 @@ def is_archive(head: bytes) -> bool:
     Source: https://py7zr.readthedocs.io/en/latest/archive_format.html and
         https://www.gnu.org/software/tar/manual/html_node/Standard.html
     """
-    return head.startswith((_SEVEN_ZIP, *_ZIP)) or head[257:262] == b"ustar"
+    return bool(kind_of(head))
 
 
-def open_members(path: Path) -> Members:
+def kind_of(head: bytes) -> str:
+    """What kind of archive begins so: `7z`, `zip`, `tar`, or "".
+
+    Args:
+        head: as for `is_archive`.
+    """
+    if head.startswith(_SEVEN_ZIP):
+        return "7z"
+    if head.startswith(_ZIP):
+        return "zip"
+    return "tar" if head[257:262] == b"ustar" else ""
+
+
+def open_members(path: Path, allowance: Allowance | None = None) -> Members:
     """Read the files of an archive one after the other.
 
     Args:
-        path: a 7z, zip or tar archive, the last also packed with gzip, bzip2 or xz.
+        path: a 7z, zip or tar archive, also packed with gzip, bzip2 or xz.
+        allowance: what the unpacking is charged to; None goes by the size of the file.
 
     Yields:
-        The name of a file in the archive and its content in pieces. What is not read of it
-        before the next one is asked for is skipped.
+        The name of a file in the archive, as `elara.collect.names` shows it, and its content in
+        pieces. What is not read of it before the next one is asked for is skipped. The content
+        of an entry that is no file, or that cannot be unpacked, raises `NotReadError`.
 
     Raises:
         OfficeFileError: the archive is a document of an office program.
         PayloadError: the archive is damaged, needs a password, or holds far
             more than its size suggests. Everything before the damage has been yielded.
     """
+    allowance = allowance or Allowance(path.stat().st_size)
     with path.open("rb") as handle:
-        head = handle.read(8)
-    size = path.stat().st_size
-    if head.startswith(_SEVEN_ZIP):
-        members = _seven_zip_members(path)
-    elif head.startswith(_ZIP):
-        members = _zip_members(path)
-    else:
-        members = _tar_members(path)
-    allowance = _Allowance(size)
-    try:
-        for name, chunks in members:
-            reading = allowance.watch(_sound(chunks))
-            yield name, reading
-            for _ in reading:
-                pass
-    except _DAMAGE as error:
-        raise _damaged(error) from error
-    finally:
-        members.close()
+        lies_open = bool(kind_of(handle.read(512)))
+    head, chunks = peek(unpacked(raw_chunks(path), allowance), 512)
+    kind = kind_of(head)
+    with contextlib.ExitStack() as stack:
+        if kind in ("7z", "zip"):  # their list of files comes last
+            if not lies_open:
+                path = stack.enter_context(on_disk(chunks))
+            members = _seven_zip_members(path) if kind == "7z" else _zip_members(path)
+        else:
+            members = _tar_members(chunks)
+        stack.callback(members.close)
+        try:
+            for name, content in members:
+                reading = allowance.watch(_sound(content))
+                yield shown(name), reading
+                with contextlib.suppress(NotReadError):
+                    for _ in reading:
+                        pass
+        except _DAMAGE as error:
+            raise _damaged(error) from error
+
+
+@contextlib.contextmanager
+def on_disk(chunks: Iterator[bytes]) -> Iterator[Path]:
+    """An archive from inside another file, put down for as long as it is read.
+
+    Args:
+        chunks: its bytes.
+    """
+    with tempfile.TemporaryDirectory(prefix="elara-archive-") as folder:
+        path = Path(folder) / "archive"
+        with path.open("wb") as file:
+            file.writelines(chunks)
+        yield path
 
 
 def open_member(path: Path, name: str) -> Iterator[bytes]:
@@ -106,23 +144,6 @@ def open_member(path: Path, name: str) -> Iterator[bytes]:
             yield from chunks
             return
     raise KeyError(f"{path.name} holds no file {name!r}: it changed since it was collected.")
-
-
-class _Allowance:
-    """How many bytes an archive may still give."""
-
-    def __init__(self, size: int) -> None:
-        self._left = _ALWAYS_ALLOWED + _MOST_GROWTH * size
-
-    def watch(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            self._left -= len(chunk)
-            if self._left < 0:
-                raise PayloadError(
-                    f"the archive unpacks to more than {_MOST_GROWTH} times its size, as no text "
-                    f"does: do not trust it, and fetch it from its publisher"
-                )
-            yield chunk
 
 
 def _damaged(error: Exception) -> PayloadError:
@@ -157,28 +178,105 @@ class _Stream(io.BufferedIOBase):
         return whole[:size]
 
 
-def _tar_members(path: Path) -> Members:
+def _tar_members(chunks: Iterator[bytes]) -> Members:
     # tarfile does not compare gzip checksums, so what comes here is unpacked already.
-    chunks = open_chunks(path)
-    with tarfile.open(fileobj=_Stream(chunks), mode="r|*", bufsize=CHUNK) as archive:
+    with tarfile.open(
+        fileobj=_Stream(chunks), mode="r|", bufsize=CHUNK, encoding="utf-8"
+    ) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content:
                 yield member.name, _pieces(content.read)
+            elif not member.isdir():
+                yield member.name, _not_read(_what(member))
     for _ in chunks:  # the checksum comes last
         pass
 
 
+def _what(member: tarfile.TarInfo) -> str:
+    if member.islnk() or member.issym():
+        kind = "hard" if member.islnk() else "symbolic"
+        return f"a {kind} link to {shown(member.linkname)}, which is not followed"
+    return "a named pipe, not a file" if member.isfifo() else "a device, not a file"
+
+
 def _zip_members(path: Path) -> Members:
-    with zipfile.ZipFile(path) as archive:
+    """Each file of a zip archive stands for itself: damage to one does not touch the others."""
+    with _open_zip(path) as archive:
         if _OFFICE in archive.namelist():
             raise OfficeFileError("Office file: save its text in a format that Elara reads")
         for member in archive.infolist():
+            if member.is_dir():
+                continue
             if member.flag_bits & _ENCRYPTED:
-                raise PayloadError(_PASSWORD)
-            if not member.is_dir():
-                with archive.open(member) as content:
-                    yield member.filename, _pieces(content.read)
+                yield member.filename, _not_read(_PASSWORD)
+            elif stat.S_ISLNK(member.external_attr >> 16):
+                yield member.filename, _not_read("a symbolic link, which is not followed")
+            else:
+                try:
+                    content = archive.open(member)
+                except NotImplementedError:
+                    reason = f"packed by the zip method {member.compress_type}: unpack it first"
+                    yield member.filename, _not_read(reason)
+                except _DAMAGE as error:
+                    yield member.filename, _fail(_damaged(error))
+                else:
+                    with content:
+                        yield member.filename, _pieces(content.read)
+
+
+class _ListReader(io.FileIO):
+    """A zip archive whose list of files claims UTF-8 for names that are not: it claims no more.
+
+    zipfile gives up the whole archive for one such name. Without the claim it takes every byte
+    for a sign of code page 437, from which the bytes can be had back.
+
+    Source: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7, 4.3.12
+        and 4.4.4
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.claims: list[bool] = []
+        self.opening = True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = bytearray(super().read(size) or b"")
+        if size == _HEADER and data.startswith(_ZIP[0]):
+            _unclaim(data, 6)
+        at = 0
+        while self.opening and data[at : at + 4] == _LISTED:
+            self.claims.append(_unclaim(data, at + 8))
+            at += 46 + sum(struct.unpack_from("<3H", data, at + 28))
+        return bytes(data)
+
+
+def _unclaim(header: bytearray, at: int) -> bool:
+    (flags,) = struct.unpack_from("<H", header, at)
+    struct.pack_into("<H", header, at, flags & ~_UTF8)
+    return bool(flags & _UTF8)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    with contextlib.suppress(UnicodeDecodeError):
+        return zipfile.ZipFile(path)
+    reader = _ListReader(path)
+    archive = zipfile.ZipFile(reader)
+    reader.opening = False
+    for member, claimed in zip(archive.infolist(), reader.claims, strict=True):
+        if claimed:
+            name = member.orig_filename.encode("cp437")
+            member.filename = name.decode("utf-8", "surrogateescape")
+    return archive
+
+
+def _fail(error: PayloadError) -> Iterator[bytes]:
+    yield from ()
+    raise error
+
+
+def _not_read(reason: str) -> Iterator[bytes]:
+    return _fail(NotReadError(reason))
 
 
 def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:

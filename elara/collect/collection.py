@@ -15,7 +15,8 @@ from elara.collect.gather import write_articles, write_outcomes
 from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.runs import FOUND_SCHEMA, ORDER, read_portion
 from elara.collect.settle import settle
-from elara.collect.workers import spread, usable_cores
+from elara.collect.workers import spread
+from elara.cores import usable_cores
 from elara.progress import track
 
 ARTICLES = "articles.parquet"

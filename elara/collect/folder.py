@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from elara.collect import (
     europepmc,
@@ -17,15 +20,32 @@ from elara.collect import (
     stackexchange,
     webpage,
 )
-from elara.collect.archives import OfficeFileError, is_archive, open_member, open_members
+from elara.collect.archives import (
+    NotReadError,
+    OfficeFileError,
+    kind_of,
+    on_disk,
+    open_member,
+    open_members,
+)
 from elara.collect.listing import RawFile, list_files, sample_folder
+from elara.collect.names import real_path
 from elara.collect.parsed import Parsed
-from elara.collect.payload import PayloadError, open_chunks
+from elara.collect.payload import (
+    DEEPEST,
+    Allowance,
+    PayloadError,
+    open_chunks,
+    peek,
+    raw_chunks,
+    unpacked,
+)
 from elara.collect.recognise import recognise
 from elara.collect.xmlrecords import split_records, split_rows
 
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
 _INSIDE = "!"  # between the name of an archive and that of a file inside it
+_HEAD = 65_536  # bytes by which a format is told
 _RECORDS = {
     "pubmed": pubmed.RECORDS,
     "jats": jats.RECORDS,
@@ -74,6 +94,10 @@ def read_listed(file: RawFile) -> Iterator[Parsed]:
     Args:
         file: from `list_files`.
     """
+    if file.no_file:
+        status: Literal["error", "skipped"] = "error" if file.broken else "skipped"
+        yield Parsed(record=-1, file=file.name, status=status, reason=file.no_file)
+        return
     if file.same_as:
         reason = f"byte-identical to {file.same_as}"
         yield Parsed(record=-1, file=file.name, status="skipped", reason=reason)
@@ -94,27 +118,60 @@ def read_file(path: Path, file: str, retrieved_at: str) -> Iterator[Parsed]:
         was whole, then one error.
     """
     try:
-        head, chunks = _peek(open_chunks(path))
-    except (PayloadError, OSError) as error:
+        allowance = Allowance(path.stat().st_size)
+    except OSError as error:  # it is gone since it was listed
         yield Parsed(record=0, file=file, status="error", reason=f"after 0 whole records, {error}")
         return
-    if not is_archive(head):
-        yield from _read_chunks(head, chunks, _site(path, file), file, retrieved_at)
-        return
-    found = False
-    try:
-        for member, content in open_members(path):
-            found = True
-            inside = f"{file}{_INSIDE}{member}"
-            head, chunks = _peek(content)
-            yield from _read_chunks(head, chunks, _site(path, inside), inside, retrieved_at)
-    except OfficeFileError as error:
-        yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
-    except (PayloadError, OSError) as error:
-        yield Parsed(record=-1, file=file, status="error", reason=str(error))
-    else:
-        if not found:
-            yield Parsed(record=-1, file=file, status="skipped", reason="empty archive")
+    yield from _Reading(path, retrieved_at, allowance).of(raw_chunks(path), file, path, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How one raw file is read, and whatever is packed in it."""
+
+    path: Path
+    retrieved_at: str
+    allowance: Allowance
+
+    def of(
+        self, content: Iterator[bytes], file: str, lies_at: Path | None, depth: int
+    ) -> Iterator[Parsed]:
+        """The records of some content, which may be an archive of more."""
+        try:
+            head, chunks = peek(unpacked(content, self.allowance), _HEAD)
+        except NotReadError as error:
+            yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
+            return
+        except (PayloadError, OSError) as error:
+            reason = f"after 0 whole records, {error}"
+            yield Parsed(record=0, file=file, status="error", reason=reason)
+            return
+        kind = kind_of(head)
+        if not kind:
+            site = _site(self.path, file)
+            yield from _read_chunks(head, chunks, site, file, self.retrieved_at)
+        elif depth >= DEEPEST:
+            reason = f"{kind} archive inside {DEEPEST} others: unpack it first"
+            yield Parsed(record=-1, file=file, status="skipped", reason=reason)
+        else:
+            yield from self._members(chunks, file, lies_at, depth)
+
+    def _members(
+        self, chunks: Iterator[bytes], file: str, lies_at: Path | None, depth: int
+    ) -> Iterator[Parsed]:
+        found = False
+        try:
+            with nullcontext(lies_at) if lies_at else on_disk(chunks) as path:
+                for member, content in open_members(path, self.allowance):
+                    found = True
+                    yield from self.of(content, f"{file}{_INSIDE}{member}", None, depth + 1)
+        except OfficeFileError as error:
+            yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
+        except (PayloadError, OSError) as error:
+            yield Parsed(record=-1, file=file, status="error", reason=str(error))
+        else:
+            if not found:
+                yield Parsed(record=-1, file=file, status="skipped", reason="empty archive")
 
 
 def _read_chunks(
@@ -147,26 +204,6 @@ def _parse(head: bytes, chunks: Iterator[bytes], site: str) -> Iterator[Parsed]:
         return
     yield first
     yield from found
-
-
-def _peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The first 64 KiB, and all pieces again: an early end is reported after what is readable."""
-    head = b""
-    try:
-        for chunk in chunks:
-            head += chunk
-            if len(head) >= 65_536:
-                break
-    except PayloadError as error:
-        if not head:
-            raise
-        broken = error
-
-        def fail() -> bytes:
-            raise broken
-
-        chunks = iter(fail, b"")
-    return head, itertools.chain([head], chunks)
 
 
 def _records(name: str, chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
@@ -205,11 +242,11 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     Raises:
         IndexError: the file has no such record any more.
     """
-    archive, inside, member = file.partition(_INSIDE)
-    if inside and not (folder / file).exists():
-        chunks = list(open_member(folder / archive, member))
+    path = folder / real_path(file)
+    if _INSIDE in file and not path.exists():
+        chunks = list(_packed(folder, file))
     else:
-        chunks = list(open_chunks(folder / file))
+        chunks = list(open_chunks(path))
     name, _ = recognise(b"".join(chunks)[:65_536])
     if name == "posts":
         records = split_rows(chunks, "row")
@@ -223,6 +260,33 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     if found is None:
         raise IndexError(f"{file} has no record {record}: it changed since it was collected.")
     return found
+
+
+def _packed(folder: Path, file: str) -> Iterator[bytes]:
+    """A file in an archive: the name of either may hold the sign that stands between the two."""
+    parts = file.split(_INSIDE)
+    for end in range(1, len(parts)):
+        archive = folder / real_path(_INSIDE.join(parts[:end]))
+        if archive.is_file():
+            return _member(archive, parts[end:])
+    raise FileNotFoundError(f"{file}: there is no such archive in {folder} any more.")
+
+
+def _member(archive: Path, parts: list[str]) -> Iterator[bytes]:
+    """A file in an archive, perhaps in another one that lies in there."""
+    for end in range(len(parts), 0, -1):
+        try:
+            _, chunks = peek(open_member(archive, _INSIDE.join(parts[:end])), _HEAD)
+        except KeyError:
+            continue
+        chunks = unpacked(chunks, Allowance(archive.stat().st_size))
+        if end == len(parts):
+            yield from chunks
+        else:
+            with on_disk(chunks) as inner:
+                yield from _member(inner, parts[end:])
+        return
+    raise KeyError(f"{archive.name} holds no file {parts[-1]!r}: it changed since.")
 
 
 def _site(path: Path, file: str) -> str:

@@ -5,17 +5,29 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib
-from collections.abc import Iterable
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from elara.collect.live.store import BOOKKEEPING, JOURNAL, retrieval_times
+from elara.collect.names import shown_path
 from elara.workspace import file_sha256
 
 # When the embedded sample was written: reading it must give the same bytes everywhere.
 SAMPLE_DATE = "2026-11-22T00:00:00Z"
 _PORTION = 8 << 20  # bytes: small files are read together up to this size
 _PORTION_FILES = 2_000
+# What stands in a folder and is no file. To open a pipe would wait for its other end for ever.
+_NO_FILE = {
+    stat.S_IFIFO: "a named pipe, not a file",
+    stat.S_IFSOCK: "a socket, not a file",
+    stat.S_IFCHR: "a device, not a file",
+    stat.S_IFBLK: "a device, not a file",
+    stat.S_IFDIR: "a link to a folder, which is not followed: name that folder in `local_files`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +36,13 @@ class RawFile:
 
     Args:
         path: where it is.
-        name: the same relative to the folder, with `/`.
+        name: the same relative to the folder, with `/`, as `elara.collect.names` shows it.
         rank: its place in the order in which files are read, which decides ties.
         size: in bytes.
         retrieved_at: when it was fetched, ISO 8601 in UTC.
         same_as: name of an earlier file with the same bytes, else "".
+        no_file: why there is nothing to read (a pipe, a folder without permission), else "".
+        broken: whether something is missing that should be there.
     """
 
     path: Path
@@ -37,6 +51,8 @@ class RawFile:
     size: int
     retrieved_at: str
     same_as: str = ""
+    no_file: str = ""
+    broken: bool = False
 
 
 def sample_folder() -> Path:
@@ -53,32 +69,56 @@ def list_files(folder: Path) -> list[RawFile]:
         folder: where the raw files are.
 
     Returns:
-        The files in reading order. They count as fetched when the journal of a live source says
-        so, or else when they were last changed.
+        The files in reading order, and what is no file or cannot be reached, which its outcome
+        is to name. Files count as fetched when the journal of a live source says so, or else
+        when they were last changed.
     """
-    times = retrieval_times(folder)
-    stores = {journal.parent for journal in folder.rglob(JOURNAL)}
-    found = [
-        (path, path.stat())
-        for path in sorted(p for p in folder.rglob("*") if p.is_file())
-        if path.parent not in stores or path.relative_to(folder).as_posix() in times
-        if path.name not in BOOKKEEPING
-    ]
-    sizes: dict[int, int] = {}
-    for _, stat in found:
-        sizes[stat.st_size] = sizes.get(stat.st_size, 0) + 1
+    fetched = retrieval_times(folder)
+    stores = {journal.parent for journal in folder.rglob(JOURNAL) if journal.is_file()}
+    found = []
+    for path, error in sorted(_walk(folder), key=lambda pair: pair[0]):
+        name = path.relative_to(folder).as_posix()
+        if path.name not in BOOKKEEPING and (path.parent not in stores or name in fetched):
+            found.append((path, name, error or _state(path)))
+    sizes = Counter(s.st_size for _, _, s in found if isinstance(s, os.stat_result))
     seen: dict[str, str] = {}
     sample = folder.resolve() == sample_folder().resolve()
-    fetched = retrieval_times(folder)
     files = []
-    for rank, (path, stat) in enumerate(found):
-        name = path.relative_to(folder).as_posix()
-        twins = stat.st_size and sizes[stat.st_size] > 1
-        earlier = seen.setdefault(_digest(path), name) if twins else name
-        retrieved = SAMPLE_DATE if sample else fetched.get(name) or _moment(stat.st_mtime)
+    for rank, (path, real, state) in enumerate(found):
+        name = shown_path(real)
+        if isinstance(state, OSError):
+            why = f"cannot be reached ({state.strerror}): mend the link or the permissions"
+            files.append(RawFile(path, name, rank, 0, "", no_file=why, broken=True))
+            continue
+        if why := _NO_FILE.get(stat.S_IFMT(state.st_mode), ""):
+            files.append(RawFile(path, name, rank, 0, "", no_file=why))
+            continue
+        size = state.st_size
+        earlier = seen.setdefault(_digest(path), name) if size and sizes[size] > 1 else name
+        retrieved = SAMPLE_DATE if sample else fetched.get(real) or _moment(state.st_mtime)
         same = "" if earlier == name else earlier
-        files.append(RawFile(path, name, rank, stat.st_size, retrieved, same))
+        files.append(RawFile(path, name, rank, size, retrieved, same))
     return files
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, OSError | None]]:
+    """Whatever stands in a folder and below, but for its folders; those that stay shut, too."""
+    shut: list[OSError] = []
+    for root, folders, files in os.walk(folder, onerror=shut.append):
+        links = [name for name in folders if Path(root, name).is_symlink()]
+        yield from ((Path(root, name), None) for name in [*files, *links])
+    for error in shut:
+        path = Path(os.fsdecode(error.filename))
+        if path == folder:
+            raise error
+        yield path, error
+
+
+def _state(path: Path) -> os.stat_result | OSError:
+    try:
+        return path.stat()
+    except OSError as error:  # a link to nothing or to itself, or the file is gone by now
+        return error
 
 
 def portions(files: Iterable[RawFile]) -> list[list[RawFile]]:
@@ -106,9 +146,12 @@ def _digest(path: Path) -> str:
     try:
         return file_sha256(path)
     except OSError:  # named when the file is read
-        return hashlib.sha256(path.as_posix().encode()).hexdigest()
+        return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
 def _moment(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (OverflowError, ValueError, OSError):  # beyond the year 9999: no clock was right
+        return ""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

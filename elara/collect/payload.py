@@ -1,17 +1,25 @@
-"""Raw files as streams of bytes: plain or gzip, whole or cut off."""
+"""Raw files as streams of bytes: plain or packed, whole or cut off."""
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import itertools
+import lzma
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from isal import isal_zlib
+from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor, IsalError
 
 CHUNK = 1 << 16  # bytes read at a time: as much as damage inside a gzip file can cost
 _UNPACKED = 1 << 20  # bytes unpacked at a time: a bomb cannot fill the memory in one step
-_GZIP = b"\x1f\x8b"
+DEEPEST = 4  # layers of packing, or archives in archives
+_LONGEST_MARK = 10  # bytes
+# Text shrinks to a fourth, monotonous XML to a fiftieth. What grows more is made to fill memory.
+_MOST_GROWTH = 250
+_ALWAYS_ALLOWED = 64 << 20  # bytes
 _DECLARED = re.compile(rb"""^<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 
 
@@ -19,8 +27,37 @@ class PayloadError(ValueError):
     """A raw file cannot be read to its end; the message says why and what to do."""
 
 
+class Allowance:
+    """How many bytes a file may still give, over all layers that are unpacked from it.
+
+    Args:
+        size: of the file, in bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = _ALWAYS_ALLOWED + _MOST_GROWTH * size
+
+    def watch(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass pieces on until there are too many.
+
+        Args:
+            chunks: what is unpacked.
+
+        Raises:
+            PayloadError: no text shrinks that far, so that the file was made to fill memory.
+        """
+        for chunk in chunks:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise PayloadError(
+                    f"the archive unpacks to more than {_MOST_GROWTH} times its size, as no text "
+                    f"does: do not trust it, and fetch it from its publisher"
+                )
+            yield chunk
+
+
 def open_chunks(path: Path) -> Iterator[bytes]:
-    """Read a file piece by piece, unpacked where it is gzip by its content.
+    """Read a file piece by piece, unpacked where it is gzip, bzip2 or xz by its content.
 
     Everything that can be unpacked is yielded before a damaged end is reported.
 
@@ -31,41 +68,109 @@ def open_chunks(path: Path) -> Iterator[bytes]:
         Pieces of at most a few MiB.
 
     Raises:
-        PayloadError: the gzip data is cut off or damaged.
+        PayloadError: the packed data is cut off or damaged.
+    """
+    yield from unpacked(raw_chunks(path), Allowance(path.stat().st_size))
 
-    Source: gzip members may follow each other, RFC 1952, section 2.2,
-        https://www.rfc-editor.org/rfc/rfc1952
+
+def raw_chunks(path: Path) -> Iterator[bytes]:
+    """Read a file piece by piece, as it is.
+
+    Args:
+        path: the file.
     """
     with path.open("rb") as handle:
-        first = handle.read(CHUNK)
-        raw = iter(lambda: handle.read(CHUNK), b"")
-        if first.startswith(_GZIP):
-            yield from _unpack(first, raw)
-        elif first:
-            yield first
-            yield from raw
+        yield from iter(lambda: handle.read(CHUNK), b"")
 
 
-def _unpack(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    member = isal_zlib.decompressobj(wbits=31)
-    waiting = first
+def unpacked(chunks: Iterator[bytes], allowance: Allowance) -> Iterator[bytes]:
+    """Take off the layers of gzip, bzip2 and xz that lie around some content.
+
+    Args:
+        chunks: the content in pieces, packed or not.
+        allowance: what the unpacking is charged to.
+
+    Raises:
+        PayloadError: as for `open_chunks`, or there are too many layers.
+    """
+    name = ""
+    for _ in range(DEEPEST):
+        first, chunks = peek(chunks, _LONGEST_MARK)
+        packing = next((p for p in _PACKINGS if p.mark.match(first)), None)
+        if packing is None:
+            yield from chunks
+            return
+        name = packing.name
+        chunks = allowance.watch(_unpack(packing, chunks))
+    raise PayloadError(f"{name} data lies in {DEEPEST - 1} layers of its like: unpack it first")
+
+
+def peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
+    """The first bytes, and all pieces again: an early end is reported after what is readable.
+
+    Args:
+        chunks: pieces of some content.
+        size: how many bytes at least, where there are so many.
+
+    Raises:
+        PayloadError: there is nothing before the damage.
+    """
+    head = b""
+    try:
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= size:
+                break
+    except PayloadError as error:
+        if not head:
+            raise
+        broken = error
+
+        def fail() -> bytes:
+            raise broken
+
+        chunks = iter(fail, b"")
+    return head, itertools.chain([head] if head else [], chunks)
+
+
+class _Packing(NamedTuple):
+    name: str
+    mark: re.Pattern[bytes]
+    new: Callable[[], Any]  # bz2, lzma and isal's igzip offer the same methods
+
+
+# Sources: https://www.rfc-editor.org/rfc/rfc1952, https://sourceware.org/bzip2/manual/manual.html
+# and https://tukaani.org/xz/xz-file-format.txt
+_PACKINGS = (
+    _Packing("gzip", re.compile(rb"\x1f\x8b"), lambda: IgzipDecompressor(flag=DECOMP_GZIP)),
+    _Packing("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor),
+    _Packing("xz", re.compile(rb"\xfd7zXZ\0"), lzma.LZMADecompressor),
+)
+
+
+def _unpack(packing: _Packing, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of all members: they may follow each other in each of the formats."""
+    member = packing.new()
+    waiting = b""
     try:
         while True:
-            if member.eof:  # another member may follow; zero bytes are padding
-                waiting = member.unused_data.lstrip(b"\0")
-                if not waiting and not (waiting := next(rest, b"").lstrip(b"\0")):
-                    return
-                member = isal_zlib.decompressobj(wbits=31)
-            if not waiting and not (waiting := next(rest, b"")):
+            if member.eof:
+                waiting = member.unused_data.lstrip(b"\0")  # zero bytes are padding
+                while not waiting:
+                    if not (piece := next(chunks, b"")):
+                        return
+                    waiting = piece.lstrip(b"\0")
+                member = packing.new()
+            elif member.needs_input and not (waiting := next(chunks, b"")):
                 break
             if piece := member.decompress(waiting, _UNPACKED):
                 yield piece
-            waiting = member.unconsumed_tail
-    except isal_zlib.error as error:  # type: ignore[misc]  # the stub calls it an instance
-        raise PayloadError(f"the gzip data is damaged ({error}): fetch the file again") from error
-    if piece := member.flush():
-        yield piece
-    raise PayloadError("the gzip data is cut off: fetch the file again")
+            waiting = b""
+    except (IsalError, lzma.LZMAError, OSError) as error:  # type: ignore[misc]  # so the stub
+        raise PayloadError(
+            f"the {packing.name} data is damaged ({error}): fetch the file again"
+        ) from error
+    raise PayloadError(f"the {packing.name} data is cut off: fetch the file again")
 
 
 def as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -50,6 +50,10 @@ _MEDLINE = re.compile(rb"^(?:PMID|PMCI|OWN |STAT)- ", re.MULTILINE)
 _SIGNATURES = {
     b"7z\xbc\xaf\x27\x1c": "7z archive: unpack it first",
     b"PK\x03\x04": "ZIP archive or Office file: unpack it first",
+    b"\x28\xb5\x2f\xfd": "zstd data: unpack it first",
+    b"\x04\x22\x4d\x18": "lz4 data: unpack it first",
+    b"\x1f\x9d": "compress data (.Z): unpack it first",
+    b"Rar!\x1a\x07": "RAR archive: unpack it first",
     b"%PDF": "PDF file",
     b"PAR1": "Parquet file",
     b"\x89PNG": "PNG image",

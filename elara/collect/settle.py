@@ -12,6 +12,7 @@ from elara.collect.connect import GROUP
 from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
 from elara.collect.runs import ORDER, Run, text_length, write_run
+from elara.cores import open_files
 from elara.records import Article, Outcome, frame, records
 
 _TOGETHER = 2_000  # records merged in memory at a time
@@ -32,7 +33,8 @@ def settle(
     Returns:
         Runs with the articles that came out, and the outcomes of the records of all groups.
     """
-    parts = min(_MOST_PARTS, groups.height // _TOGETHER + 1)
+    most = max(1, min(_MOST_PARTS, open_files() // 4))
+    parts = min(most, groups.height // _TOGETHER + 1)
     groups = groups.with_columns(part=pl.col(GROUP) % parts)
     paths = _articles_by_part(groups, runs, parts, scratch)
     merged: list[Run] = []

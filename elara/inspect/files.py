@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from elara import memory
+from elara.cores import usable_cores
 from elara.formats import write_file
 from elara.inspect.duplicates import check_threshold
 from elara.inspect.features import MEDIUM
@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _DRAFT = ".inspecting"
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = usable_cores()
 
 
 def inspect_files(

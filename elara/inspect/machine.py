@@ -17,6 +17,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from elara.caches import writable_cache
 from elara.inspect.text import Array
 
 # What each kernel is given, array by array. A kernel is the function of this name in its module.
@@ -100,9 +102,8 @@ def _loaded() -> tuple[dict[str, tuple[Callable[..., int], list[np.dtype[Any]]]]
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_default_triple().create_target_machine(cpu, features, opt=3)
-    path = kept_file(f"{version('numba')} {llvm.llvm_version_info} {cpu} {features}")
-    if not path.exists():
-        _keep(_compile(target), path)
+    name = kept_name(f"{version('numba')} {llvm.llvm_version_info} {cpu} {features}")
+    code = _kept(name) or _keep(_compile(target), name)
     # What the code may call: three functions that a compiler takes for granted, and numba's hook
     # for freeing an array, which is never reached because kernels allocate none.
     symbols = {n: n for n in ("memcpy", "memmove", "memset")} | {"NRT_MemInfo_call_dtor": "abort"}
@@ -110,7 +111,7 @@ def _loaded() -> tuple[dict[str, tuple[Callable[..., int], list[np.dtype[Any]]]]
         address = ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value
         llvm.add_symbol(symbol, address)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(path.read_bytes()))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)
     found: dict[str, tuple[Callable[..., int], list[np.dtype[Any]]]] = {}
@@ -125,22 +126,43 @@ def sources() -> list[Path]:
     return [_HERE / f"{name}.py" for name in (*KERNELS, *_SHARED)]
 
 
-def kept_file(machine: str) -> Path:
-    """Where the machine code is kept: other sources or another machine, another file.
+def kept_name(machine: str) -> str:
+    """The name of the file with the machine code: other sources or another machine, another file.
 
     Args:
         machine: compiler and processor.
-
-    Returns:
-        A path beside the sources, or in the user's cache where that cannot be written.
     """
     digest = hashlib.sha256(machine.encode())
     for source in sources():
         digest.update(source.read_bytes())
-    folder = _HERE / "__pycache__"
-    if not os.access(folder if folder.exists() else _HERE, os.W_OK):
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elara"
-    return folder / f"kernels-{digest.hexdigest()[:24]}.o"
+    return f"kernels-{digest.hexdigest()[:24]}.o"
+
+
+def _kept(name: str) -> bytes:
+    """What an earlier process kept, else nothing."""
+    for folder in _folders():
+        with suppress(OSError):
+            return (folder / name).read_bytes()
+    return b""
+
+
+def _keep(code: bytes, name: str) -> bytes:
+    """Keep machine code where a folder lets us; where none does, the next process compiles it."""
+    for folder in _folders():
+        with suppress(OSError):
+            _write(code, folder / name)
+            break
+    return code
+
+
+def _folders() -> Iterator[Path]:
+    """Beside the sources, and the user's cache where nothing can be written there."""
+    beside = _HERE / "__pycache__"
+    yield beside
+    there = beside if beside.exists() else _HERE
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        with suppress(OSError):
+            yield writable_cache()
 
 
 def _kernels() -> Iterator[tuple[str, str, str]]:
@@ -180,7 +202,7 @@ def _view(number: int, kind: str) -> str:
     return f"carray(p[{number}], n[{number}], np.{_TYPES[kind]})"
 
 
-def _keep(code: bytes, path: Path) -> None:
+def _write(code: bytes, path: Path) -> None:
     """Write a file so that another process sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:

@@ -13,7 +13,7 @@ from pathlib import Path
 import py7zr
 import pytest
 
-from elara.collect import archives, stackexchange
+from elara.collect import payload, stackexchange
 from elara.collect.archives import is_archive, open_member, open_members
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
@@ -106,7 +106,7 @@ def test_damage_inside_a_file_is_noticed(archive: Path) -> None:
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_bomb_is_given_up(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr(payload, "_ALWAYS_ALLOWED", 1 << 20)
     path = tmp_path / "bomb"
     WRITERS[kind](path, {"text.txt": b"whole", "zeros.xml": bytes(12 << 20)})
     members = open_members(path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -169,3 +171,23 @@ def test_tables_and_records_are_inverse() -> None:
     sample, _ = in_memory(sample_folder())
     assert sample["body"].list.len().max() > 1
     assert_frame_equal(frame(records(sample, Article), Article), sample)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_few_files_are_open_at_once(tmp_path: Path) -> None:
+    page = (
+        "<PubmedArticle><MedlineCitation><PMID>{}</PMID><Article><ArticleTitle>T</ArticleTitle>"
+        "</Article></MedlineCitation></PubmedArticle>"
+    )
+    for name, end in {"a.xml": 900, "b.xml": 450}.items():  # half of them have to be merged
+        pages = "".join(page.format(n) for n in range(1, end + 1))
+        (tmp_path / name).write_text(f"<PubmedArticleSet>{pages}</PubmedArticleSet>")
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
+        "from elara.collect import collect_folder, runs, settle\n"
+        "runs._RUN_ARTICLES, settle._TOGETHER = 5, 1\n"
+        "print(collect_folder(Path(sys.argv[1])).counts())"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], text=True)
+    assert "'articles': 900" in said

@@ -20,12 +20,12 @@ def test_a_change_of_any_source_or_of_the_machine_gives_another_file(
     for source in machine.sources():
         (tmp_path / source.name).write_bytes(source.read_bytes())
     monkeypatch.setattr(machine, "_HERE", tmp_path)
-    names = {machine.kept_file("here").name, machine.kept_file("elsewhere").name}
+    names = {machine.kept_name("here"), machine.kept_name("elsewhere")}
     assert len(names) == 2
     for source in machine.sources():
         with source.open("a") as file:
             file.write("# changed\n")
-        names.add(machine.kept_file("here").name)
+        names.add(machine.kept_name("here"))
     assert len(names) == 2 + len(machine.sources())
 
 

@@ -122,7 +122,11 @@ def _last_day(root: Path, until: str) -> str:
     """The day up to which a collection reaches; without a new one it stays what it was."""
     note = root / LAST_DAY
     if not until:
-        until = note.read_text().strip() if note.exists() else f"{datetime.date.today()}"
+        until = (
+            note.read_text(encoding="utf-8").strip()
+            if note.exists()
+            else f"{datetime.date.today()}"
+        )
     try:
         day = f"{datetime.date.fromisoformat(until)}"
     except ValueError:

@@ -137,7 +137,7 @@ def _size(path: Path) -> int:
 
 def _read_journal(path: Path) -> Iterator[Payload]:
     """The lines of a journal; a last line that a kill cut short is cut off."""
-    if not path.exists():
+    if not path.is_file():  # a pipe of this name would never end
         return
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
