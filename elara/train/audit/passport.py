@@ -86,7 +86,7 @@ def write_passport(
     Raises:
         TrainingError: the certificate is about other examples, or not clean.
     """
-    record = json.loads((folder / TRAINING_FILE).read_text())
+    record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
     train = examples["train"].filter(pl.col("id").is_in(record["examples"]))
     if certificate.compared["train"]["sha256"] != described(train)["sha256"]:
         raise TrainingError(
@@ -162,7 +162,7 @@ def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
     if wrong := damage(folder):
         raise TrainingError(f"The adapter in {folder} is not as it was sealed: {'; '.join(wrong)}.")
     numbers = dict(verdict) if isinstance(verdict, Mapping) else dataclasses.asdict(verdict)
-    passport = json.loads((folder / PASSPORT_FILE).read_text())
+    passport = json.loads((folder / PASSPORT_FILE).read_text(encoding="utf-8"))
     passport["evaluation"] = {
         "status": "evaluated",
         "text": numbers.pop("verdict"),

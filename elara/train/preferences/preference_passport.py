@@ -65,7 +65,7 @@ def write_preference_passport(
         TrainingError: the certificate is about other feedback, or it or the earlier adapter's is
             not clean; the earlier adapter is not as it was sealed, or has no passport.
     """
-    record = json.loads((folder / TRAINING_FILE).read_text())
+    record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
     if certificate.compared["train"]["sha256"] != described(answers(feedback))["sha256"]:
         raise TrainingError(
             "The certificate is about other feedback than was learned from: certify "
@@ -169,9 +169,9 @@ def _carried_on(earlier: Path) -> _Begun:
             f"The adapter in {earlier} cannot vouch for its data: {'; '.join(wrong)}. Tune an "
             "adapter that `elara verify` passes."
         )
-    passport = json.loads((earlier / PASSPORT_FILE).read_text())
+    passport = json.loads((earlier / PASSPORT_FILE).read_text(encoding="utf-8"))
     manifest = read_manifest(earlier)
-    probe = json.loads((earlier / PROBE_FILE).read_text())
+    probe = json.loads((earlier / PROBE_FILE).read_text(encoding="utf-8"))
     continues = {
         "title": passport["title"],
         "passport_sha256": file_sha256(earlier / PASSPORT_FILE),
