@@ -42,7 +42,8 @@ MANIFEST = "manifest.json"
 # Libraries whose version can change a stage's result; written into every manifest.
 _LIBRARIES = ("polars", "lxml", "numpy", "torch", "transformers", "peft", "trl")
 
-# What notebooks, results, adapter and exports of the packaged sample take.
+# Advice with a margin, not a measure: the exported gguf of the packaged model is about 145 MB, and
+# tables, adapter and checkpoints come on top.
 _NEEDED_MB = 500
 
 
@@ -342,11 +343,15 @@ def write_atomically(path: Path, text: str) -> None:
         text: the whole new content.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -380,7 +385,7 @@ def cannot_write(folder: Path, error: Exception) -> WorkspaceError:
         limit = " (your quota is used up)" if code == errno.EDQUOT else ""
         return WorkspaceError(
             f"Cannot write to {folder}: no space left on {disk}{limit}: {free / 1e6:,.1f} MB are "
-            f"free, and a whole run on the sample needs about {_NEEDED_MB} MB. Remedy: free some "
+            f"free; a whole run on the sample should have {_NEEDED_MB} MB. Remedy: free some "
             "space and run again, or name a workspace on another disk (--workspace, "
             "ELARA_WORKSPACE); what earlier runs stored is untouched."
         )

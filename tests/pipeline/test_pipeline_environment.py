@@ -197,7 +197,7 @@ def test_a_disk_that_takes_nothing_is_named(
     with pytest.raises(pipeline.NotebookError) as caught:
         pipeline.run(made, made.notebooks, report=quiet)
     message = str(caught.value)
-    assert ("is read-only" if code == errno.EROFS else "MB are free, and a whole run") in message
+    assert ("is read-only" if code == errno.EROFS else "MB are free; a whole run") in message
     assert "Remedy:" in message
     state = next(iter(pipeline.states(made)))
     assert state.status == "failed"
@@ -258,6 +258,7 @@ def test_a_full_disk_is_one_clear_error(notebooks: Path, tiny_disk: Path) -> Non
     assert "Traceback" not in said.stderr
     status = elara("status", "--notebooks", notebooks, "-w", tiny_disk / "ws")
     assert "failed" in status.stdout
+    assert not list(tiny_disk.rglob(".*.json.*")), "the cut-off record is still there"
 
 
 def test_the_disk_of_the_failed_file_is_named(tmp_path: Path) -> None:
@@ -385,6 +386,19 @@ def test_a_run_elsewhere(
     )
     assert said.returncode == 0, said.stderr
     assert not log.exists(), "the network was asked"
+
+
+@needs_root
+def test_a_checkout_that_may_not_be_written(notebooks: Path, workspace: Workspace) -> None:
+    if not shutil.which("setpriv"):
+        pytest.skip("no setpriv, which takes root's right to write anywhere")
+    for path in (notebooks / "profiles", notebooks, *notebooks.glob("*.ipynb")):
+        path.chmod(0o555)
+    rightless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    touch = subprocess.run([*rightless, "touch", str(notebooks / "x")], check=False)
+    assert touch.returncode, "the folder can be written after all"
+    said = elara(*only_collect(notebooks, workspace.root), prefix=rightless, HOME="/nonexistent")
+    assert said.returncode == 0, said.stderr
 
 
 def test_every_text_file_is_opened_as_utf8(project: Path) -> None:
