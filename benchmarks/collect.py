@@ -201,7 +201,9 @@ def main() -> None:
             large, small = (result[f"whole stage, {n}"]["peak_mib_all"] for n in ("large", "small"))
             result["memory of 300,000 against 30,000"] = round(large / small, 2)
     result["machine"] = {
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "python": platform.python_version(),
         "seconds": round(time.time() - started),
         "pubmed_parser": PEER_PACKAGE.partition("==")[2],

@@ -228,7 +228,9 @@ def main() -> None:
         "command": "python benchmarks/inspection.py " + " ".join(sys.argv[1:]),
         "articles": asked.articles,
         "bytes": sum(f.stat().st_size for f in source.glob("*.jsonl")),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "runs": asked.runs,
         "versions": {"python": platform.python_version()}
         | {n: importlib.metadata.version(n) for n in ("elara", "numba", "polars", "pyarrow")},

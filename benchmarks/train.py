@@ -53,9 +53,7 @@ def one_run(way: str, folder: Path, tokens: int, seed: int) -> dict[str, Any]:
         learning_rate=LEARNING_RATE, epochs=1.0, max_length=1024, max_train_tokens=tokens,
         save_steps=10_000, trackers=(), seed=seed,
     )  # fmt: skip
-    lm = load_base(
-        config.base_model, quantisation=config.quantisation, precision=config.precision
-    )
+    lm = load_base(config.base_model, quantisation=config.quantisation, precision=config.precision)
     rows = {s: pl.read_ndjson(folder / f"{s}.jsonl") for s in ("train", "validation")}
     data = train.tokenise(lm.tokenizer, rows["train"], rows["validation"], config)
     held, data.validation[:] = list(data.validation), []

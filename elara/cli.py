@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
@@ -63,9 +64,6 @@ def _plan(
         values[name.strip()] = value.strip()
     if local_files:
         values["local_files"] = local_files
-    if values.get("local_files"):
-        # the notebooks run in their own folder; the path was meant from here
-        values["local_files"] = str(Path(values["local_files"]).expanduser().resolve())
     return pipeline.make_plan(
         Workspace(workspace), profile=profile, parameters=values, folder=notebooks
     )
@@ -128,7 +126,9 @@ def _closing(plan: pipeline.Plan, seconds: float) -> None:
     if verdict.exists():
         import json
 
-        lines.append(f"{'Verdict':<11} {json.loads(verdict.read_text())['verdict']}")
+        lines.append(
+            f"{'Verdict':<11} {json.loads(verdict.read_text(encoding='utf-8'))['verdict']}"
+        )
     lines.append(f"{'Took':<11} {seconds / 60:.1f} minutes")
     lines.append("Next        make lab (explore), make serve (ask the adapter), elara status")
     out.print(escape("\n" + "\n".join(lines)))
@@ -265,6 +265,10 @@ def serve(
 
 def main() -> None:
     """Entry point: expected errors become one clear message and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        # A console that lacks → or é shows a question mark; it does not end the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     settle_home()
     try:
         app()

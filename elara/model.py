@@ -247,7 +247,7 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
     record = folder / TRAINING_FILE
     if not record.exists():
         raise ModelError(f"{folder} holds no adapter ({TRAINING_FILE} is missing): train first.")
-    training = json.loads(record.read_text())
+    training = json.loads(record.read_text(encoding="utf-8"))
     name = training["base_model"]
     if base is None:
         wanted = training.get("config", {}).get("precision", "by_hardware")

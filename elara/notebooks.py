@@ -55,7 +55,8 @@ def read_notebook(path: Path) -> Notebook:
         path: the `.ipynb` file, named `NN-stage.ipynb`.
 
     Raises:
-        ParameterError: a parameter's default is not a Python literal.
+        ParameterError: a parameter's default is not a Python literal, or the `parameters` cell
+            is not Python.
     """
     import nbformat
 
@@ -66,12 +67,36 @@ def read_notebook(path: Path) -> Notebook:
     found = _NUMBERED.fullmatch(path.name)
     stage = found[2] if found else path.stem
     defaults = _literals("\n".join(tagged), path)
-    return Notebook(path, path.stem, stage, defaults, sha256(code.encode()), modules_of(code))
+    python = "\n\n".join(filter(_parses, (_plain_python(c.source) for c in cells)))
+    return Notebook(path, path.stem, stage, defaults, sha256(code.encode()), modules_of(python))
+
+
+def _plain_python(cell: str) -> str:
+    """What IPython makes of a cell: its magics and shell lines become calls, which do parse."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    first, _, rest = cell.lstrip().partition("\n")
+    # These magics run the rest of their cell as Python, so its imports count.
+    if first.startswith(("%%time", "%%capture", "%%prun")):
+        cell = rest
+    return str(TransformerManager().transform_cell(cell))  # type: ignore[no-untyped-call]
+
+
+def _parses(code: str) -> bool:
+    """Whether code is Python; a cell that is not fails when it runs, and is named then."""
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _literals(source: str, path: Path) -> dict[str, Any]:
     values = {}
-    for node in ast.parse(source).body:
+    python = _plain_python(source)
+    if not _parses(python):
+        raise ParameterError(f"{path.name}: the cell tagged `parameters` is not valid Python.")
+    for node in ast.parse(python).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.expr):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+# The parameters that name a file or folder. Every other text is a value, whatever it looks like.
+PATHS = frozenset({"local_files", "base_model"})
 
 
 class ParameterError(ValueError):
@@ -29,6 +33,35 @@ def unknown_parameters(given: Iterable[str], known: Iterable[str]) -> str:
         hint = f"did you mean `{close[0]}`?" if close else f"known are: {', '.join(known)}."
         lines.append(f"Unknown parameter `{name}`: {hint}")
     return " ".join(lines)
+
+
+def from_here(name: str, value: str, default: str = "") -> str:
+    """Give a parameter that names a path the meaning it has where the command was typed.
+
+    Notebooks run in their own folder, so a relative path would be looked up there. `base_model`
+    may also be the packaged model or a hub id: `owner/name` is taken for a folder only where
+    such a folder exists; `./owner/name`, `~/name` and `/name` always are paths.
+
+    Args:
+        name: the parameter.
+        value: what it is set to, on the command line or in a profile.
+        default: the notebook's own value, which stays as it is (the packaged model).
+
+    Returns:
+        An absolute path, or the value as it is: "", a hub id, any parameter not in `PATHS`.
+
+    Raises:
+        ParameterError: the value cannot be a path (`~nobody`, a zero byte, far too long).
+    """
+    if name not in PATHS or value in ("", default):
+        return value
+    try:
+        path = Path(value).expanduser()
+        if name == "base_model" and not value.startswith((".", "~")) and not path.is_dir():
+            return value
+        return str(path.resolve())
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ParameterError(f"`{name}` is {value[:80]!r}, which is no path: {error}.") from error
 
 
 def _assigned(source: str) -> set[str]:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
-import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,21 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from traitlets.config import Config
 
+from elara.execute import CellError, execute
 from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook, sha256
-from elara.parameters import ParameterError, unknown_parameters
+from elara.parameters import PATHS, ParameterError, from_here, unknown_parameters
 from elara.workspace import (
     Workspace,
     WorkspaceError,
+    cannot_write,
+    disk_trouble,
     file_sha256,
     lock,
     manifest_text,
     sealed,
     write_atomically,
 )
-
-_PROGRESS = re.compile(r"^.+: .+ min left$", re.MULTILINE)
 
 
 class NotebookError(RuntimeError):
@@ -93,11 +90,13 @@ def make_plan(
         profile: a file in `profiles/` beside the notebooks: notebook name to parameters that
             differ from the notebook's own defaults, which are the laptop profile.
         parameters: `name` or `stage.name` to value; a bare name is set wherever it exists.
+            Relative paths, here and in a profile, start in the current directory: see
+            `elara.parameters.from_here`.
         folder: where the numbered notebooks are.
 
     Raises:
-        ParameterError: a profile or parameter names something that no notebook has; the message
-            gives the closest name.
+        ParameterError: a profile or parameter names something that no notebook has (the message
+            gives the closest name), sets `workspace`, or gives what cannot be a path.
         WorkspaceError: there are no notebooks in `folder`.
     """
     notebooks = [read_notebook(path) for path in numbered(folder)]
@@ -106,6 +105,7 @@ def make_plan(
     overrides = _profile(folder / "profiles" / f"{profile}.yaml", notebooks)
     for name, value in (parameters or {}).items():
         stage, _, bare = name.rpartition(".")
+        _refuse_workspace(bare, value)
         takers = [n for n in notebooks if bare in n.defaults and stage in ("", n.stage, n.name)]
         if not takers:
             known = {p for n in notebooks for p in n.defaults}
@@ -122,7 +122,7 @@ def _profile(path: Path, notebooks: Sequence[Notebook]) -> dict[str, dict[str, A
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise ParameterError(f"There is no profile {path.stem!r}; known are: {known}.")
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ParameterError(f"{path} is not valid YAML: {error}") from error
     by_name = {n.name: n for n in notebooks}
@@ -133,8 +133,18 @@ def _profile(path: Path, notebooks: Sequence[Notebook]) -> dict[str, dict[str, A
         if wrong := unknown_parameters(values or {}, by_name[name].defaults):
             raise ParameterError(f"{path}, {name}: {wrong}")
         for key, value in (values or {}).items():
+            _refuse_workspace(key, value)
             overrides[name][key] = _like(by_name[name], key, value)
     return overrides
+
+
+def _refuse_workspace(name: str, value: Any) -> None:
+    """The notebooks would work in one folder while the pipeline looks for results in another."""
+    if name == "workspace":
+        raise ParameterError(
+            f"`workspace` cannot be set as a parameter of a run: use --workspace {value} (or -w, "
+            "or ELARA_WORKSPACE), which holds for every notebook."
+        )
 
 
 def _like(notebook: Notebook, name: str, value: Any) -> Any:
@@ -151,8 +161,12 @@ def _like(notebook: Notebook, name: str, value: Any) -> Any:
             read = yaml.safe_load(value) or kind()
             # In a shell, `pubmed,pmc` is easier to write than a list with brackets and quotes.
             value = value.split(",") if kind is list and isinstance(read, str) else read
+        if isinstance(value, str) and kind is str:
+            return from_here(name, value, notebook.defaults[name])
         if isinstance(value, kind):
             return value
+    except ParameterError:
+        raise
     except (ValueError, KeyError, yaml.YAMLError):
         pass
     raise ParameterError(
@@ -169,7 +183,7 @@ def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
 
     Returns:
         code, parameters, inputs (identity of every earlier stage), modules and paths (a digest of
-        each folder or file that a parameter names).
+        each folder or file that a parameter of `elara.parameters.PATHS` names).
     """
     resolved = notebook.defaults | plan.overrides.get(notebook.name, {})
     resolved.pop("workspace", None)
@@ -183,19 +197,22 @@ def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
         "parameters": resolved,
         "inputs": inputs,
         "modules": notebook.modules,
-        "paths": {k: _listing(v) for k, v in resolved.items() if isinstance(v, str) and v},
+        "paths": {k: _listing(v) for k, v in resolved.items() if k in PATHS and v},
     }
 
 
 def _listing(value: str) -> str:
-    path = Path(value).expanduser()
-    if not path.exists():
-        return ""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    # Bytes, for a name need not be UTF-8.
-    told = ((os.fsencode(p), p.stat()) for p in files)
-    lines = [b"%s\t%d\t%d" % (name, s.st_size, s.st_mtime_ns) for name, s in told]
-    return sha256(b"\n".join(lines))
+    try:
+        path = Path(value).expanduser()
+        if not path.exists():
+            return ""
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        # Bytes, for a name need not be UTF-8.
+        told = [(os.fsencode(p), p.stat()) for p in files]
+    except (OSError, RuntimeError, ValueError) as error:
+        # A part that may not be read, or a hub id that no path can be: the notebook will say so.
+        return f"not readable: {error}"
+    return sha256(b"\n".join(b"%s\t%d\t%d" % (n, s.st_size, s.st_mtime_ns) for n, s in told))
 
 
 def states(plan: Plan) -> Iterator[State]:
@@ -239,7 +256,7 @@ def _state(plan: Plan, notebook: Notebook) -> State:
 
 def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none, or cut off by a crash: as if it never ran
         return None
     return record
@@ -309,10 +326,7 @@ def run(
         folder.mkdir(exist_ok=True)
         held = lock(plan.workspace.root / "logs" / "pipeline.lock", "The pipeline")
     except OSError as error:
-        raise WorkspaceError(
-            f"Cannot write to {plan.workspace.root}: {error}. Remedy: name a folder that you may "
-            "write to (--workspace, ELARA_WORKSPACE)."
-        ) from error
+        raise cannot_write(plan.workspace.root, error) from error
     ran = 0
     try:
         for notebook in notebooks:
@@ -330,96 +344,55 @@ def run(
 
 
 def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str], None]) -> float:
-    import papermill
-
     draft, kept = folder / f".{notebook.name}.ipynb", folder / f"{notebook.name}.ipynb"
     failed = folder / f"{notebook.name}.failed.ipynb"
-    failed.unlink(missing_ok=True)
     record: dict[str, Any] = {"fingerprint": fingerprint(plan, notebook)}
     os.environ["ELARA_WORKSPACE"] = str(plan.workspace.root)
     started = time.monotonic()
-    with _log_to(plan.workspace.root / "logs" / f"{notebook.name}.log", report):
-        try:
-            with tempfile.TemporaryDirectory(prefix="elara-kernel-") as sockets:
-                papermill.execute_notebook(
-                    notebook.path,
-                    draft,
-                    parameters=plan.overrides.get(notebook.name) or {},
-                    kernel_name="python3",
-                    language="python",
-                    cwd=notebook.path.parent,
-                    progress_bar=False,
-                    log_output=True,
-                    config=_sockets_in(sockets),
-                )
-        except (papermill.PapermillExecutionError, RuntimeError) as error:
-            draft.replace(failed)
-            if isinstance(error, papermill.PapermillExecutionError):
-                what = f"cell In [{error.exec_count}]: {error.ename}: {error.evalue}"
-            else:  # nbclient lost the kernel
-                what = f"its kernel: {error}; perhaps memory ran out"
-            seconds = round(time.monotonic() - started, 1)
+    # Written first, so that the record stands even when nothing can be written in the end.
+    _write_record(plan, notebook, record | {"error": "the run broke off in this notebook"})
+    try:
+        failed.unlink(missing_ok=True)
+        execute(
+            notebook.path,
+            draft,
+            parameters=plan.overrides.get(notebook.name) or {},
+            log=plan.workspace.root / "logs" / f"{notebook.name}.log",
+            report=report,
+        )
+        draft.replace(kept)
+    except (CellError, OSError) as error:
+        place = plan.workspace.root
+        what = str(error)
+        if isinstance(error, OSError):
+            what = str(cannot_write(place, error))
+        elif (code := disk_trouble(what)) and "Remedy:" not in what:
+            what += f"\n{cannot_write(place, OSError(code, os.strerror(code)))}"
+        seconds = round(time.monotonic() - started, 1)
+        with contextlib.suppress(WorkspaceError):  # then the first record has to do
             failure = record | {"error": what, "seconds": seconds}
-            _write_record(plan, notebook, failure, failed)
-            raise NotebookError(
-                f"{notebook.name} failed in {what}\n"
-                f"The failed copy is {failed}. Mend the cause and run again: it continues there."
-            ) from error
+            _write_record(plan, notebook, failure, draft)
+        ending = "Mend the cause and run again: it continues there."
+        with contextlib.suppress(OSError):
+            draft.replace(failed)
+            ending = f"The failed copy is {failed}. {ending}"
+        joined = "failed in" if isinstance(error, CellError) else "failed:"
+        raise NotebookError(f"{notebook.name} {joined} {what}\n{ending}") from error
     seconds = round(time.monotonic() - started, 1)
-    draft.replace(kept)
     record["seconds"] = seconds
     record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
     _write_record(plan, notebook, record, kept)
     return seconds
 
 
-def _write_record(plan: Plan, notebook: Notebook, record: dict[str, Any], copy: Path) -> None:
+def _write_record(
+    plan: Plan, notebook: Notebook, record: Mapping[str, Any], copy: Path | None = None
+) -> None:
     """Write how a run went, so that `elara verify` notices a change in it and in the copy."""
-    ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    whole = sealed(record | {"ended": ended, "executed": file_sha256(copy)})
-    write_atomically(plan.record_path(notebook), manifest_text(whole))
-
-
-def _sockets_in(folder: str) -> Config:
-    """Let the kernel talk through files in a folder of its own.
-
-    By default jupyter_client looks for free network ports before the kernel starts, and another
-    program may take one of them in between. The path of such a file is short (unix(7): 107
-    bytes, on macOS 103); in a folder whose own path is long, ports have to do.
-    """
-    file = str(Path(folder) / "kernel.json")
-    if len(os.fsencode(file)) > 96:
-        return Config()
-    return Config(KernelManager={"transport": "ipc", "connection_file": file})
-
-
-@contextlib.contextmanager
-def _log_to(path: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Send what the cells print to a log file, and their progress lines to the reader.
-
-    The kernel inherits standard error and chats there; that goes to the log file as well.
-    """
-
-    class Progress(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            for line in _PROGRESS.findall(record.getMessage()):
-                report(f"  {line}")
-
-    logger = logging.getLogger("papermill")
-    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), Progress()]
-    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for handler in handlers:
-        logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    shown = os.dup(2)
-    with path.open("a") as file:
-        os.dup2(file.fileno(), 2)
+    told = dict(record) | {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     try:
-        yield
-    finally:
-        os.dup2(shown, 2)
-        os.close(shown)
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
+        if copy is not None and copy.exists():
+            told["executed"] = file_sha256(copy)
+        write_atomically(plan.record_path(notebook), manifest_text(sealed(told)))
+    except OSError as error:
+        raise cannot_write(plan.workspace.root, error) from error

@@ -44,6 +44,10 @@ _IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
 # Libraries whose version can change a stage's result; written into every manifest.
 _LIBRARIES = ("polars", "lxml", "numpy", "torch", "transformers", "peft", "trl")
 
+# Advice with a margin, not a measure: the exported gguf of the packaged model is about 145 MB, and
+# tables, adapter and checkpoints come on top.
+_NEEDED_MB = 500
+
 
 class WorkspaceError(RuntimeError):
     """A workspace cannot be used as asked; the message says which file and what to do."""
@@ -253,7 +257,7 @@ class Workspace:
                 f"(`elara run --only {stage}`)."
             )
         try:
-            found: dict[str, Any] = json.loads(path.read_text())
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise WorkspaceError(
                 f"{path} is not valid JSON ({error}): run `elara run --only {stage} --force`."
@@ -340,12 +344,13 @@ def lock(path: Path, what: str) -> filelock.BaseFileLock:
     try:
         held.acquire(timeout=0)
     except filelock.Timeout:
-        by = owner.read_text() if owner.exists() else "another process"
+        by = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
         raise WorkspaceError(
             f"{what} is already running in {path.parents[1]} ({by}): wait for it to end, stop "
             f"it, or name another workspace."
         ) from None
-    owner.write_text(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    owner.write_text(f"process {os.getpid()} since {since}", encoding="utf-8")
     return held
 
 
@@ -357,11 +362,57 @@ def write_atomically(path: Path, text: str) -> None:
         text: the whole new content.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+
+
+def disk_trouble(text: str) -> int | None:
+    """The error number of a full, limited or read-only disk that a message speaks of, or None."""
+    for code in (*sorted(_FULL), errno.EROFS):
+        if f"[Errno {code}]" in text or os.strerror(code) in text or f"os error {code})" in text:
+            return code
+    return None
+
+
+def cannot_write(folder: Path, error: Exception) -> WorkspaceError:
+    """Say in one line why a folder cannot be written, and what to do.
+
+    Args:
+        folder: where the result belongs.
+        error: what the system or Polars said. A path of its own is named as well.
+
+    Returns:
+        The error to raise.
+    """
+    code = getattr(error, "errno", None) or disk_trouble(str(error))
+    disk = Path(getattr(error, "filename", None) or folder).absolute()
+    # os.path, not pathlib: what may not be looked at counts as not there.
+    while not os.path.exists(disk) or not (os.path.ismount(disk) or disk == disk.parent):  # noqa: PTH110
+        disk = disk.parent
+    if code in _FULL:
+        free = shutil.disk_usage(disk).free
+        limit = " (your quota is used up)" if code == errno.EDQUOT else ""
+        return WorkspaceError(
+            f"Cannot write to {folder}: no space left on {disk}{limit}: {free / 1e6:,.1f} MB are "
+            f"free; a whole run on the sample should have {_NEEDED_MB} MB. Remedy: free some "
+            "space and run again, or name a workspace on another disk (--workspace, "
+            "ELARA_WORKSPACE); what earlier runs stored is untouched."
+        )
+    why = f"{disk} is read-only" if code == errno.EROFS else str(error)
+    return WorkspaceError(
+        f"Cannot write to {folder}: {why}. Remedy: name a folder that you may write to "
+        "(--workspace, ELARA_WORKSPACE, in a notebook the parameter `workspace`)."
+    )
 
 
 @contextlib.contextmanager
@@ -369,11 +420,7 @@ def _clear_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pl.exceptions.ComputeError) as error:
-        code = getattr(error, "errno", None)
-        remedy = "name a folder that you may write to (parameter `workspace`, ELARA_WORKSPACE)"
-        if code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or "No space" in str(error):
-            remedy = "free some space and run again; what earlier runs stored is untouched"
-        raise WorkspaceError(f"Cannot write to {folder}: {error}. Remedy: {remedy}.") from error
+        raise cannot_write(folder, error) from error
 
 
 def _versions() -> dict[str, str]:

@@ -93,8 +93,9 @@ def wait_until_ready(url: str, seconds: float = 300.0) -> None:
     import httpx
 
     deadline = time.monotonic() + seconds
+    proxied = not _loopback(httpx.URL(url).host)  # a proxy is never asked for this computer
     while True:
-        status = httpx.get(f"{url}/chat/models/status").json()
+        status = httpx.get(f"{url}/chat/models/status", trust_env=proxied).json()
         if status["state"] == "ready":
             return
         if status["mode"] == "simulation":

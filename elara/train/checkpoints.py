@@ -57,7 +57,9 @@ def history(checkpoint: Path) -> list[dict[str, Any]]:
     Args:
         checkpoint: a whole checkpoint.
     """
-    logged: list[dict[str, Any]] = json.loads((checkpoint / _STATE).read_text())["log_history"]
+    logged: list[dict[str, Any]] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))[
+        "log_history"
+    ]
     return logged
 
 
@@ -65,7 +67,9 @@ def _whole(checkpoint: Path) -> bool:
     import safetensors
 
     try:
-        state = json.loads((checkpoint / _STATE).read_text())  # the last file that is written
+        state = json.loads(
+            (checkpoint / _STATE).read_text(encoding="utf-8")
+        )  # the last file that is written
         if state["global_step"] != int(checkpoint.name.split("-")[1]):
             return False
         for path in [*checkpoint.rglob("*.pt"), *checkpoint.rglob("*.pth")]:

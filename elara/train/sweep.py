@@ -91,7 +91,7 @@ def _one(
     name = run_name(data, config, None)
     result = checkpoints / f"{name}.json"
     if result.exists():
-        row: dict[str, float | int | str | None] = json.loads(result.read_text())
+        row: dict[str, float | int | str | None] = json.loads(result.read_text(encoding="utf-8"))
         return row
     row = {"learning_rate": rate, "loss_before": None, "loss": None, "steps": 0, "seconds": 0.0}
     try:

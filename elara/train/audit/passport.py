@@ -178,7 +178,7 @@ def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
     if wrong := damage(folder):
         raise TrainingError(f"The adapter in {folder} is not as it was sealed: {'; '.join(wrong)}.")
     numbers = dict(verdict) if isinstance(verdict, Mapping) else dataclasses.asdict(verdict)
-    passport = json.loads((folder / PASSPORT_FILE).read_text())
+    passport = json.loads((folder / PASSPORT_FILE).read_text(encoding="utf-8"))
     passport["evaluation"] = {
         "status": "evaluated",
         "text": numbers.pop("verdict"),

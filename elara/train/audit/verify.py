@@ -187,8 +187,10 @@ def _not_made(why: str) -> list[Check]:
 
 def _passport(folder: Path) -> Check:
     try:
-        told: dict[str, str] = json.loads((folder / PASSPORT_FILE).read_text())["files"]
-        page = (folder / PAGE_FILE).read_text()
+        told: dict[str, str] = json.loads((folder / PASSPORT_FILE).read_text(encoding="utf-8"))[
+            "files"
+        ]
+        page = (folder / PAGE_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Check("passport", False, f"{PASSPORT_FILE} or {PAGE_FILE} cannot be read: {error}")
     own = {PASSPORT_FILE, PAGE_FILE}
@@ -204,8 +206,8 @@ def _passport(folder: Path) -> Check:
 
 def _losses(folder: Path, base: str | LanguageModel | None) -> Check:
     try:
-        probe = json.loads((folder / PROBE_FILE).read_text())
-        record = json.loads((folder / TRAINING_FILE).read_text())
+        probe = json.loads((folder / PROBE_FILE).read_text(encoding="utf-8"))
+        record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return Check("losses", False, f"{PROBE_FILE} or {TRAINING_FILE} cannot be read: {error}")
     if not probe["examples"]:

@@ -87,7 +87,7 @@ def read_job(folder: Path) -> Job:
         TrainingError: a file is missing or cannot be read.
     """
     try:
-        config = TrainingConfig(**json.loads((folder / _SETTINGS).read_text()))
+        config = TrainingConfig(**json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))
         tables = [_read_examples(folder / f"{split}.jsonl") for split in _SPLITS]
     except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise TrainingError(
@@ -170,8 +170,9 @@ def launch(job: Path, *, profile: str = "data_parallel", processes: int = 2) -> 
     log = job / "log.txt"
     code = _run(command, log)
     if code:
+        why = _why(log.read_text(encoding="utf-8"))
         raise TrainingError(
-            f"Training with {processes} processes ({profile}) failed: {_why(log.read_text())} "
+            f"Training with {processes} processes ({profile}) failed: {why} "
             f"All output is in {log}; checkpoints are kept, so launch again to continue."
         )
     return job / "adapter"
@@ -188,7 +189,7 @@ def finished(job: Path, *, base: LanguageModel | None = None) -> Training:
         TrainingError: the job has not finished.
     """
     try:
-        record = json.loads((job / "adapter" / TRAINING_FILE).read_text())
+        record = json.loads((job / "adapter" / TRAINING_FILE).read_text(encoding="utf-8"))
         losses = pl.read_parquet(job / "losses.parquet")
     except OSError as error:
         raise TrainingError(

@@ -39,7 +39,7 @@ def work(folder: Path) -> None:
     patience = datetime.timedelta(minutes=30)
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=patience)
     if not state.is_main_process:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - one process tells the progress
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - one process tells the progress
     job = read_job(folder)
     profile = _profile(job.config, str(state.distributed_type))
     config = per_process(job.config, state.num_processes)

@@ -157,12 +157,12 @@ def open_export(path: Path) -> list[tuple[Reader, str]]:
 
 def _read_folder(folder: Path) -> tuple[Reader, str]:
     lm = load_base(str(folder), precision="float32")
-    weights = json.loads((folder / "config.json").read_text())["dtype"]
+    weights = json.loads((folder / "config.json").read_text(encoding="utf-8"))["dtype"]
     return TransformersReader(lm.model, lm.tokenizer), weights
 
 
 def _read_adapter(folder: Path) -> tuple[Reader, str]:
-    record = json.loads((folder / "training.json").read_text())
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     base = load_base(record["base_model"], quantisation=record["quantisation"], precision="float32")
     lm = load_adapter(folder, base=base)
     return TransformersReader(lm.model, lm.tokenizer), "float32"

@@ -63,7 +63,7 @@ def write_preference_passport(
         TrainingError: the certificate is about other feedback, or it or the earlier adapter's is
             not clean; the earlier adapter is not as it was sealed, or has no passport.
     """
-    record = json.loads((folder / TRAINING_FILE).read_text())
+    record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
     if certificate.compared["train"]["sha256"] != described(answers(feedback))["sha256"]:
         raise TrainingError(
             "The certificate is about other feedback than was learned from: certify "
