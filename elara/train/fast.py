@@ -143,14 +143,18 @@ def _lora(self: Any, x: Any, *args: Any, **named: Any) -> Any:
     if args or named or not self.training or self.merged or self.disable_adapters:
         return type(self).forward(self, x, *args, **named)
     (name,) = self.active_adapters
-    result = _frozen(self.base_layer, x)
+    # As rows, so that what the base layer gives is no view: autograd copies gradients of those.
+    rows = x.reshape(-1, x.shape[-1])
+    result = _frozen(self.base_layer, rows)
     down = self.lora_A[name].weight.to(result.dtype)
     up = self.lora_B[name].weight.to(result.dtype)
-    narrow = torch.nn.functional.linear(self.lora_dropout[name](x).to(result.dtype), down)
-    rows = result.view(-1, result.shape[-1])
+    narrow = torch.nn.functional.linear(self.lora_dropout[name](rows).to(result.dtype), down)
+    # A 4-bit layer with bias gives one all the same, which nobody may change in place.
+    in_place = self.base_layer.bias is None or type(self.base_layer) is torch.nn.Linear
+    add = torch.Tensor.addmm_ if in_place else torch.addmm
     with torch.autocast(result.device.type, enabled=False):
-        rows = rows.addmm_(narrow.view(-1, narrow.shape[-1]), up.t(), alpha=self.scaling[name])
-    return rows.view(result.shape)
+        result = add(result, narrow, up.t(), alpha=self.scaling[name])
+    return result.view(*x.shape[:-1], -1)
 
 
 def _frozen(layer: Any, x: Any) -> Any:
@@ -166,8 +170,7 @@ def _frozen(layer: Any, x: Any) -> Any:
     )
     if not quick:
         return layer(x)
-    rows = _frozen_function().apply(x.reshape(-1, x.shape[-1]), layer.weight, layer.bias)
-    return rows.view(*x.shape[:-1], -1)
+    return _frozen_function().apply(x, layer.weight, layer.bias)
 
 
 @functools.cache

@@ -47,6 +47,32 @@ class LengthOrder:
 
 
 @functools.cache
+def keeping_formats(trainer: Any) -> Any:
+    """A trainer that goes on from a checkpoint with the parameters that its optimiser holds.
+
+    When PEFT reads the bfloat16 adapter of a 4-bit model from a checkpoint, it puts new parameters
+    in float32 in the place of the old ones. The optimiser goes on with the old ones, so that the
+    rest of an interrupted run would train nothing, without a word.
+
+    Args:
+        trainer: one of TRL's trainers.
+    """
+
+    class Keeping(trainer):  # type: ignore[misc]
+        def _load_from_checkpoint(self, *args: Any, **named: Any) -> None:
+            before = {n: (p, p.dtype) for n, p in self.model.named_parameters() if p.requires_grad}
+            super()._load_from_checkpoint(*args, **named)
+            read = dict(self.model.named_parameters())
+            for name, (parameter, dtype) in before.items():
+                parameter.data = read[name].data.to(dtype)
+                place, _, last = name.rpartition(".")
+                setattr(self.model.get_submodule(place), last, parameter)
+
+    Keeping.__name__ = trainer.__name__  # TRL puts it into its names
+    return Keeping
+
+
+@functools.cache
 def trainer_class() -> Any:
     """The trainer of a run.
 
@@ -55,7 +81,7 @@ def trainer_class() -> Any:
     import torch
     import trl
 
-    class Trainer(trl.SFTTrainer):  # type: ignore[misc]
+    class Trainer(keeping_formats(trl.SFTTrainer)):  # type: ignore[misc]
         def __init__(self, *args: Any, grouped: bool = False, **named: Any) -> None:
             self.grouped = grouped
             super().__init__(*args, **named)

@@ -23,6 +23,7 @@ import synthetic_preferences
 import tiny_preference
 import tiny_run
 import torch
+import transformers
 
 from elara import train
 from elara.evaluate import compare
@@ -30,7 +31,7 @@ from elara.losses import answer_losses
 from elara.model import load_adapter, load_base
 from elara.precision import Precision, choose_precision
 from elara.serve import ModelManager
-from elara.train import fast, fit
+from elara.train import callbacks, fast
 from elara.train.audit.probe import PROBE_FILE
 from elara.train.form import own_form
 from elara.train.lora import add_lora
@@ -95,7 +96,6 @@ def test_every_pair_of_choices_is_made() -> None:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of random models, of two layers each, which read one letter a token."""
-    import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -210,14 +210,15 @@ def test_a_step_is_that_of_plain_peft(choice: Choice, models: dict[str, Path]) -
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
 
-    def step(short: bool) -> tuple[float, dict[str, Any]]:
+    def step(model: Any, *, short: bool = False, exact: bool = False) -> tuple[float, Any]:
         model.train()
         model.zero_grad()
         torch.manual_seed(2)
         total = 0.0
         for example in data.train:
             ids, labels = torch.tensor([example.input_ids]), torch.tensor([example.labels])
-            with torch.autocast("cpu", torch.bfloat16, enabled=lm.dtype == "bfloat16"):
+            half = lm.dtype == "bfloat16" and not exact
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 if short:
                     found = model(input_ids=ids, labels=labels, answers_only=True)
                     loss = found["loss_sum"] / found["judged"]
@@ -225,20 +226,32 @@ def test_a_step_is_that_of_plain_peft(choice: Choice, models: dict[str, Path]) -
                     loss = model(input_ids=ids, labels=labels, use_cache=False).loss
             loss.backward()
             total += float(loss)
-        return total, {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+        learned = [p.grad.float().flatten() for p in model.parameters() if p.requires_grad]
+        return total, torch.cat(learned)
 
-    plain_loss, plain = step(short=False)
+    plain_loss, plain = step(model)
     with own_form(model), fast.replaced(model, fast.fused_lora) as changed:
-        layers = len([n for n in plain if "lora_A" in n])
+        layers = len([n for n, _ in model.named_parameters() if "lora_A" in n])
         assert changed == (0 if choice.variant == "dora" else layers)
         assert fast.judge_answers_only(model.get_base_model())
-        own_loss, own = step(short=True)
-    # float32 keeps 24 bits of a number and bfloat16 keeps 8: only the order of sums differs.
-    tolerance = 1e-4 if choice.precision == "float32" else 3e-2
-    assert own_loss == pytest.approx(plain_loss, rel=tolerance)
-    for name, gradient in plain.items():
-        difference = (gradient - own[name]).norm() / gradient.norm()
-        assert float(difference) < tolerance, name
+        own_loss, own = step(model, short=True)
+    if choice.precision == "float32":  # 24 bits of a number: only the order of sums differs
+        assert own_loss == pytest.approx(plain_loss, rel=1e-5)
+        assert far(own, plain) < 1e-4
+        return
+    # bfloat16 keeps 8 bits, so both are some way off: ours no further than PEFT's.
+    exact = copy.deepcopy(model).float()
+    for module in exact.modules():
+        if hasattr(module, "compute_dtype"):
+            module.compute_dtype = torch.float32
+    exact_loss, truth = step(exact, exact=True)
+    assert own_loss == pytest.approx(exact_loss, rel=1e-2)
+    print(f"{far(own, truth):.3f} {far(plain, truth):.3f}")
+    assert far(own, truth) < 1.25 * far(plain, truth)
+
+
+def far(gradient: Any, other: Any) -> float:
+    return float((gradient - other).norm() / other.norm())
 
 
 @every
@@ -302,14 +315,15 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     class Killed(RuntimeError):
         pass
 
-    def kill(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 2:
-            raise Killed
+    class Kill(transformers.TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 2:
+                raise Killed
 
-    reporter = type(fit.callbacks.reporter())
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(reporter, "on_step_begin", kill, raising=False)
-        train.fit(made.load(), made.data, made.config, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "reporter", Kill)
+        with pytest.raises(Killed):
+            train.fit(made.load(), made.data, made.config, tmp_path)
     again = train.fit(made.load(), made.data, made.config, tmp_path)
     assert again.resumed_at == 2
     assert losses(again.model) == losses(made.training.model)
@@ -370,7 +384,7 @@ def test_an_adapter_that_is_trained_on_records_itself(
     earlier = json.loads((made.folder / "training.json").read_text(encoding="utf-8"))
     for name in ("lora_r", "lora_alpha", "lora_dropout", "lora_variant"):
         assert record["config"][name] == earlier["config"][name]
-    assert record["earlier_examples"] == earlier["examples"]
+    assert record["earlier_examples"] == sorted(earlier["examples"])
     assert record["continues"]["weights_sha256"]
     assert record["precision"]["dtype"] == choice.precision
     certificate = train.certify(new, {"validation": HELD, "test": TEST})
@@ -399,7 +413,8 @@ def test_it_is_served(choice: Choice, make: Any) -> None:
     manager.load()
     assert manager.lm is not None
     assert manager.lm.dtype == choice.precision
-    reply = manager.answer([{"role": "user", "content": "Why?"}], 2, 0.0, 0)
+    turns = [{"role": "user", "content": "Why?"}]
+    reply = manager.generate(turns, max_new_tokens=2, temperature=0.0)
     assert reply.new_tokens > 0
 
 

@@ -15,6 +15,7 @@ from elara.model import LanguageModel, quiet_libraries
 from elara.progress import watched
 from elara.train.callbacks import reporter
 from elara.train.preferences.feedback import answers
+from elara.train.trainer import keeping_formats
 
 if TYPE_CHECKING:
     from elara.train.preferences.preference import PreferenceConfig
@@ -64,7 +65,7 @@ def make_trainer(
         else:
             maker, arguments = trl.KTOTrainer, trl.KTOConfig(**settings, **class_weights(train))
             inner, rows = kto_trainer.DataCollatorForUnpairedPreference(**padding), _singles
-        trainer = maker(
+        trainer = keeping_formats(maker)(
             model=lm.model,
             args=arguments,
             data_collator=_to_the_stop(inner, lm.tokenizer.eos_token_id),
