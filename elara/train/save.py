@@ -70,11 +70,12 @@ def adapter_record(
         `training.json`; `earlier_examples` are all that it had learned from, by id.
     """
     trainable, total = lm.model.get_nb_trainable_parameters()
+    settings = dataclasses.asdict(of_adapter(config, lm.model))
     record: dict[str, Any] = {
         "elara": elara.__version__,
         "base_model": lm.name,
         "quantisation": lm.quantisation,
-        "config": dataclasses.asdict(of_adapter(config, lm.model)),
+        "config": settings | {"trackers": list(config.trackers)},  # as JSON reads it
         "precision": dataclasses.asdict(lm.precision),
         "adapter_dtype": adapter_dtype,
         "trainable_parameters": trainable,

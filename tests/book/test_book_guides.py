@@ -101,7 +101,6 @@ def after_a_run(
         certificate = train.certify(splits["train"], held_out)
         train.write_passport(stage.draft / "adapter", training, config, splits, certificate)
         stage.write({"losses.parquet": training.losses})
-    synthetic_preferences.pairs(10).write_ndjson(place.folder("train") / "feedback.jsonl")
     return home, training
 
 
@@ -112,6 +111,8 @@ def folder(
     """The folder in which a page is tried: the project after a run, and a FOLDER to verify."""
     home, _ = after_a_run
     shutil.copytree(home / "workspace", tmp_path / "workspace")
+    (tmp_path / "continual").mkdir()
+    synthetic_preferences.pairs(10).write_ndjson(tmp_path / "continual" / "feedback.jsonl")
     guides.prepare_shell(tmp_path, ["elara", *WHY_NOT])
     shutil.copytree(tmp_path / "workspace" / "lora_adapters" / "adapter", tmp_path / "FOLDER")
     monkeypatch.chdir(tmp_path)

@@ -25,11 +25,16 @@ from elara.records import Article, Section, frame
 MEDICAL = medical_words(pl.Series([[]], dtype=pl.List(pl.String)))
 
 
+def category(character: str) -> str:
+    """Of what lies above the last ideographs, nothing is part of a word: see `text.characters`."""
+    return unicodedata.category(character) if ord(character) < 0x34000 else "Co"
+
+
 def words(text: str) -> list[str]:
     """Runs of letters, marks and digits, character by character."""
     found, run = [], ""
     for character in text + " ":
-        if unicodedata.category(character)[0] in "LMN":
+        if category(character)[0] in "LMN":
             run += character.lower()[0]
         elif run:
             found.append(run)
@@ -38,7 +43,7 @@ def words(text: str) -> list[str]:
 
 
 def space(character: str) -> bool:
-    return character in "\t\n\v\f\r\x85" or unicodedata.category(character)[0] == "Z"
+    return character in "\t\n\v\f\r\x85" or category(character)[0] == "Z"
 
 
 def tokens(text: str) -> list[str]:
@@ -53,12 +58,12 @@ def sentences(text: str) -> list[str]:
             run = ""
         else:
             run += character
-    return [s for s in [*found, run] if any(unicodedata.category(c)[0] == "L" for c in s)]
+    return [s for s in [*found, run] if any(category(c)[0] == "L" for c in s)]
 
 
 def is_medical(word: str) -> bool:
     ending = any(len(word) >= len(s) + 4 and word.endswith(s) for s in SUFFIXES.split("|"))
-    return word in MEDICAL or (ending and all(unicodedata.category(c)[0] == "L" for c in word))
+    return word in MEDICAL or (ending and all(category(c)[0] == "L" for c in word))
 
 
 def reference(article: Article) -> dict[str, float]:
@@ -71,9 +76,7 @@ def reference(article: Article) -> dict[str, float]:
     odd = [
         c
         for c in characters
-        if unicodedata.category(c)[0] not in "LMN"
-        and not space(c)
-        and c not in ".,;:()[]/%'’“”\"+=<>≤≥±°×–—-"
+        if category(c)[0] not in "LMN" and not space(c) and c not in ".,;:()[]/%'’“”\"+=<>≤≥±°×–—-"
     ]
     body = sum(len([t for t in tokens(s.text) if t]) for s in article.body)
     measures: dict[str, float] = {

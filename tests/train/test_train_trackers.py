@@ -45,6 +45,8 @@ def test_a_missing_package_is_named_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
+    if name == "tensorboard":  # where another test has imported it through torch
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     trackers = Trackers([name], tmp_path, "run", SETTINGS)
     for step in range(3):
         trackers.log({"train/loss": 1.0}, step)
