@@ -12,5 +12,6 @@ def give_back() -> None:
     Memory that several threads take and free in pieces of all sizes has gaps; left alone, they add
     up with the number of batches.
     """
-    with suppress(AttributeError):  # a system whose C library has no such function
+    # Other C libraries have no such function, and Windows has no library without a name.
+    with suppress(AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import elsewhere
 import nbformat
 import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
@@ -111,7 +112,7 @@ wait_until_ready(url)"""
 # Paths and values
 
 
-@pytest.mark.parametrize("name", ["{x}", "a {0} 50% 'b\" ~c", "ü" * 100])
+@pytest.mark.parametrize("name", ["{x}", "a {0} 50% 'b\" ~c", "ü" * 100, "p" * 200])
 def test_a_folder_may_have_any_name(tmp_path: Path, notebooks: Path, name: str) -> None:
     here = tmp_path / name
     notebooks = notebooks.rename(tmp_path / f"nb {name}")
@@ -400,6 +401,22 @@ def test_a_checkout_that_may_not_be_written(notebooks: Path, workspace: Workspac
     assert touch.returncode, "the folder can be written after all"
     said = elara(*only_collect(notebooks, workspace.root), prefix=rightless, HOME="/nonexistent")
     assert said.returncode == 0, said.stderr
+
+
+@needs_root
+@pytest.mark.parametrize("place", elsewhere.PLACES)
+def test_a_run_in_another_place(notebooks: Path, tmp_path: Path, project: Path, place: str) -> None:
+    home = elsewhere.folder_for_anyone(tmp_path)
+    shutil.copytree(notebooks, home / "notebooks")
+    said = elara(
+        *only_collect(home / "notebooks", home / "workspace"),
+        prefix=elsewhere.prefix(place, project),
+        PYTHONPATH=str(project),
+        HOME=str(home / "none"),
+        cwd=home,
+    )
+    assert said.returncode == 0, said.stderr
+    assert (home / "workspace" / "raw" / "manifest.json").is_file()
 
 
 def test_every_text_file_is_opened_as_utf8(project: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from elara.cores import usable_cores
 from elara.formats import json_text
 from elara.model import TRAINING_FILE, LanguageModel, load_adapter
 from elara.records import Example, schema
@@ -164,7 +165,7 @@ def launch(job: Path, *, profile: str = "data_parallel", processes: int = 2) -> 
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings)),
         *("--num_processes", str(processes), "--main_process_port", "0"),
-        *("--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // processes))),
+        *("--num_cpu_threads_per_process", str(max(1, usable_cores() // processes))),
         *("--module", "elara.train.devices.worker", str(job)),
     ]
     log = job / "log.txt"
