@@ -45,7 +45,7 @@ test: $(INSTALLED) browser test-fast  ## test-fast, longer tests, notebooks, boo
 	$(BIN)/python book/build.py
 	$(BIN)/pytest -m "$(AFTER)"
 
-test-slow: $(INSTALLED)  ## before work is handed in, after test: the slowest tests and test-hardware (hours)
+test-slow: $(INSTALLED)  ## before work is handed in, after test: the slowest tests and test-hardware (an hour and a half)
 	$(BIN)/pytest -m "$(SLOW)"
 	$(MAKE) test-hardware
 
