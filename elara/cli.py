@@ -17,7 +17,7 @@ from rich.table import Table
 
 from elara import pipeline
 from elara.caches import settle_home
-from elara.collect.names import shown
+from elara.names import shown
 from elara.notebooks import NOTEBOOKS, PACKAGE
 from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
@@ -197,7 +197,6 @@ def verify(
 def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
     """Verify an adapter and print each check."""
     from elara import train
-    from elara.audit.files import shown
 
     try:
         result = train.verify(folder, base or None, rerun=rerun, expect=expect)

@@ -11,7 +11,8 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from elara.audit.files import Finding, shown
+from elara.audit.files import Finding
+from elara.names import shown
 from elara.workspace import MANIFEST, STAGES
 
 Records = Mapping[str, dict[str, Any]]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elara.names import shown
 from elara.workspace import file_sha256, seal_holds
 
 
@@ -31,11 +32,6 @@ class Finding:
     path: str
     passed: bool | None
     detail: str
-
-
-def shown(path: str) -> str:
-    """A path that can be printed: odd characters and bytes become escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path)
 
 
 def files_below(root: Path) -> tuple[dict[str, str], list[Finding]]:

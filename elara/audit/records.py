@@ -104,30 +104,16 @@ def _journal(
     return lines, finding(True, "as payloads.parquet lists")
 
 
-def of_exports(root: Path, found: Found) -> Iterator[Finding]:
-    """Every export against its `export.json`.
+def of_sealed_folders(root: Path, found: Found) -> Iterator[Finding]:
+    """Every export against its `export.json`, and every kept version against its `version.json`.
 
     Args:
         root: the workspace.
         found: what lies in it.
     """
-    for folder in _folders(found, _EXPORT):
-        yield from _sealed_folder(root, found, folder, "export.json")
-
-
-def of_versions(root: Path, found: Found) -> Iterator[Finding]:
-    """Every kept version against its `version.json`.
-
-    Args:
-        root: the workspace.
-        found: what lies in it.
-    """
-    for folder in _folders(found, _VERSION):
-        yield from _sealed_folder(root, found, folder, "version.json")
-
-
-def _folders(found: Found, form: re.Pattern[str]) -> list[str]:
-    return sorted({match[1] for path in found if (match := form.fullmatch(path))})
+    for form, record in ((_EXPORT, "export.json"), (_VERSION, "version.json")):
+        for folder in sorted({match[1] for path in found if (match := form.fullmatch(path))}):
+            yield from _sealed_folder(root, found, folder, record)
 
 
 def _sealed_folder(root: Path, found: Found, folder: str, name: str) -> Iterator[Finding]:

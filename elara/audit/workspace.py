@@ -14,9 +14,10 @@ from itertools import groupby
 from typing import Any
 
 from elara.audit import chain
-from elara.audit.files import Finding, files_below, shown
-from elara.audit.records import of_exports, of_payloads, of_runs, of_stage, of_versions
+from elara.audit.files import Finding, files_below
+from elara.audit.records import of_payloads, of_runs, of_sealed_folders, of_stage
 from elara.audit.unchecked import why_unchecked
+from elara.names import shown
 from elara.workspace import MANIFEST, STAGES, Workspace
 
 # An executed notebook: the stage, and whether it failed.
@@ -81,7 +82,7 @@ def audit(place: Workspace) -> Audit:
             findings += rows
             if manifest:
                 manifests[stage] = manifest
-    findings += [*of_payloads(root, found), *of_exports(root, found), *of_versions(root, found)]
+    findings += [*of_payloads(root, found), *of_sealed_folders(root, found)]
     records, rows = of_runs(root, found)
     findings += rows
     others += [f for f in findings if f.path not in found]

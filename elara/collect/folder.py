@@ -29,7 +29,6 @@ from elara.collect.archives import (
     open_members,
 )
 from elara.collect.listing import RawFile, list_files, sample_folder
-from elara.collect.names import real_path
 from elara.collect.parsed import Parsed
 from elara.collect.payload import (
     DEEPEST,
@@ -42,6 +41,7 @@ from elara.collect.payload import (
 )
 from elara.collect.recognise import recognise
 from elara.collect.xmlrecords import split_records, split_rows
+from elara.names import real_path
 
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
 _INSIDE = "!"  # between the name of an archive and that of a file inside it

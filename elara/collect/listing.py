@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elara.collect.live.store import BOOKKEEPING, JOURNAL, retrieval_times
-from elara.collect.names import shown_path
+from elara.names import shown_path
 from elara.workspace import file_sha256
 
 # When the embedded sample was written: reading it must give the same bytes everywhere.
@@ -36,7 +36,7 @@ class RawFile:
 
     Args:
         path: where it is.
-        name: the same relative to the folder, with `/`, as `elara.collect.names` shows it.
+        name: the same relative to the folder, with `/`, as `elara.names` shows it.
         rank: its place in the order in which files are read, which decides ties.
         size: in bytes.
         retrieved_at: when it was fetched, ISO 8601 in UTC.

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elara.collect import collect_folder, raw_record
-from elara.collect.names import real_path, shown, shown_path
+from elara.names import real_path, shown, shown_path
 from elara.pipeline import _listing
 
 PAGE = "<PubmedArticle><MedlineCitation><PMID>{}</PMID><Article><ArticleTitle>T</ArticleTitle>\
