@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SYSTEM_PROMPT = "You are a medical professional assistant."
 TRAINING_FILE = "training.json"
+WEIGHTS_FILE = "adapter_model.safetensors"  # the name that PEFT gives an adapter's weights
 
 
 @dataclass

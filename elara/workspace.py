@@ -264,32 +264,27 @@ class Workspace:
             ) from error
         return found
 
-    def problems(self, stage: str) -> list[str]:
+    def damage(self, stage: str) -> str:
         """Compare a finished stage's files with its manifest, and the manifest with its seal.
 
         Returns:
-            One sentence per file that is missing or changed; none where every byte stands.
+            What is wrong with the first file that is missing or changed, or "".
         """
         manifest = self.manifest(stage)
         text = (self.folder(stage) / MANIFEST).read_bytes()
         if text != manifest_text(manifest).encode() or not seal_holds(manifest):
-            return [f"{MANIFEST} was changed"]
-        wrong = []
+            return f"{MANIFEST} was changed"
         for name, entry in manifest["files"].items():
             path = self.folder(stage) / name
             if not path.exists():
-                wrong.append(f"{name} is missing")
-            elif path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
-                wrong.append(f"{name} was changed")
-        return wrong
-
-    def damage(self, stage: str) -> str:
-        """The first of `problems`, or ""."""
-        return next(iter(self.problems(stage)), "")
+                return f"{name} is missing"
+            if path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
+                return f"{name} was changed"
+        return ""
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:
-    """The content of a `manifest.json`, byte for byte: `Workspace.problems` compares it."""
+    """The content of a `manifest.json`, byte for byte: `Workspace.damage` compares it."""
     return json.dumps(manifest, indent=2, default=str) + "\n"
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from elara.model import WEIGHTS_FILE
 from elara.serve.schemas import AdapterIdentity, Evaluation
 from elara.workspace import MANIFEST, Workspace, file_sha256
 
 PREFIX = "ELARA_SERVE_"
-WEIGHTS = "adapter_model.safetensors"  # the name PEFT gives an adapter's weights
 
 
 class SettingsError(ValueError):
@@ -113,9 +113,9 @@ def adapter_identity(adapter: Path) -> AdapterIdentity:
     Raises:
         FileNotFoundError: the folder has no adapter weights.
     """
-    weights = file_sha256(adapter / WEIGHTS)
+    weights = file_sha256(adapter / WEIGHTS_FILE)
     manifest = _manifest_beside(adapter)
-    listed = manifest.get("files", {}).get(f"{adapter.name}/{WEIGHTS}", {}).get("sha256")
+    listed = manifest.get("files", {}).get(f"{adapter.name}/{WEIGHTS_FILE}", {}).get("sha256")
     return AdapterIdentity(
         weights_sha256=weights,
         training_run=manifest["identity"] if listed == weights else None,

@@ -57,7 +57,7 @@ def count_memory(
         p.numel() * p.element_size() for n, p in model.named_parameters() if "lora_" not in n
     )
     base = loaded
-    quantised = getattr(model, "quantization_method", None) is not None
+    quantised = lm.quantisation == "nf4"
     if config.quantisation == "nf4" and not quantised:
         base = facts.linear_nf4_bytes + facts.other_bytes * wide // 2
     if config.quantisation == "none" and quantised:

@@ -9,15 +9,13 @@ from typing import Any
 
 import elara
 from elara.formats import write_file
-from elara.model import TRAINING_FILE, LanguageModel
+from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel
 from elara.train.audit.card import hub_name, model_card
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
 from elara.train.fit import Training
 from elara.train.lora import of_adapter
 from elara.workspace import file_sha256
-
-WEIGHTS_FILE = "adapter_model.safetensors"
 
 
 def save_adapter(

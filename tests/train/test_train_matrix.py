@@ -239,7 +239,7 @@ def test_a_step_is_that_of_plain_peft(choice: Choice, models: dict[str, Path]) -
                 else:
                     loss = model(input_ids=ids, labels=labels, use_cache=False).loss
             loss.backward()
-            total += float(loss)
+            total += loss.item()
         learned = [p.grad.float().flatten() for p in model.parameters() if p.requires_grad]
         return total, torch.cat(learned)
 
@@ -406,6 +406,8 @@ def test_an_adapter_that_is_trained_on_records_itself(
     passport = train.write_passport(folder, done.training, config, splits, certificate)
     assert passport["data"]["examples"] == len(TRAIN) + len(new)
     assert passport["continues"]["examples"] == len(TRAIN)
+    assert passport["continues"]["judgements"] == 0
+    assert passport["continues"]["contaminated_items"] == 0
     assert train.verify(folder).passed
     assert losses(load_adapter(folder)) == losses(done.training.model)
 

@@ -238,3 +238,16 @@ def test_a_pinned_model_is_named_without_its_revision() -> None:
     from elara.train.audit.card import hub_name, shown_name
 
     assert hub_name("owner/model@abc123") == shown_name("owner/model@abc123") == "owner/model"
+
+
+def test_held_out_items_of_every_earlier_run_are_counted() -> None:
+    from elara.train.audit.certificate import contaminated_items
+
+    own = {"certificate": {"contaminated_items": 1}}
+    tuned = {"certificate": {"contaminated_items": 2}, "continues": None}
+    assert contaminated_items(own) == 1
+    assert contaminated_items(own | {"preference": tuned}) == 1  # that certificate is the same one
+    further = tuned | {"continues": {"title": "an earlier adapter"}}
+    assert contaminated_items(own | {"preference": further}) == 3
+    carried = {"continues": {"contaminated_items": 4}}
+    assert contaminated_items(own | {"preference": further} | carried) == 7

@@ -111,6 +111,19 @@ class Certificate:
         }
 
 
+def contaminated_items(passport: dict[str, Any]) -> int:
+    """How many held-out items were found in all that an adapter learned from, earlier runs too.
+
+    Args:
+        passport: the content of `passport.json`.
+    """
+    found = int(passport["certificate"]["contaminated_items"])
+    tuning = passport.get("preference", {})
+    if tuning.get("continues"):  # else that certificate is the first one
+        found += tuning["certificate"]["contaminated_items"]
+    return found + int(passport.get("continues", {}).get("contaminated_items", 0))
+
+
 def certify(
     train: pl.DataFrame,
     held_out: Mapping[str, pl.DataFrame],

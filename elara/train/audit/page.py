@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from elara.train.audit.certificate import contaminated_items
 from elara.train.audit.curve import curve_svg
 
 _STYLE = Path(__file__).with_name("passport.css")
@@ -85,11 +86,7 @@ def _hash(digest: str) -> _Html:
 def _head(passport: dict[str, Any], digest: str) -> str:
     data, losses, adapter = passport["data"], passport["losses"], passport["adapter"]
     certificate = passport["certificate"]
-    found = certificate["contaminated_items"]
-    if passport.get("preference", {}).get("continues"):  # else that certificate is this one
-        found += passport["preference"]["certificate"]["contaminated_items"]
-    if "continues" in passport:
-        found += passport["continues"]["certificate"]["contaminated_items"]
+    found = contaminated_items(passport)
     share = 100 * adapter["trainable_parameters"] / adapter["total_parameters"]
     watched = (
         f"{losses['base']:.2f} → {losses['final']:.2f}"
@@ -144,16 +141,18 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
 
 
 def _continues(told: dict[str, Any]) -> str:
-    clean = told["certificate"]["verdict"] == "clean"
-    found = f"{told['certificate']['contaminated_items']:,} held-out items were found in them"
+    clean = not told["contaminated_items"]
+    found = "no" if clean else f"{told['contaminated_items']:,}"
+    tuned = f" and {told['judgements']:,} judgements" if told["judgements"] else ""
     return (
         f"<h2>Trained on from an earlier adapter</h2>\n<p>It went on from "
         f"<strong>{escape(told['title'])}</strong> with the fingerprint "
         f'<span class="hash">{escape(told["fingerprint"])}</span>, whose passport has SHA-256 '
-        f'<span class="hash">{escape(told["passport_sha256"])}</span>. The data below hold its '
-        f"{told['examples']:,} examples too; certificate, losses and training are about the last "
-        f'run.</p>\n<p class="{"good" if clean else "bad"}">Its own examples were compared with '
-        f"held-out sets before: {'no held-out item was found in them' if clean else found}.</p>\n"
+        f'<span class="hash">{escape(told["passport_sha256"])}</span>. That one had learned from '
+        f"{told['examples']:,} examples{tuned}. The examples are among the data below; "
+        "certificate, losses and training are about the last run.</p>\n"
+        f'<p class="{"good" if clean else "bad"}">What it had learned from was compared with '
+        f"held-out sets then: {found} held-out items were found in it.</p>\n"
     )
 
 

@@ -22,9 +22,9 @@ import polars as pl
 
 import elara
 from elara.formats import json_text, write_file
-from elara.model import TRAINING_FILE, LanguageModel, load_adapter
+from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel, load_adapter
 from elara.train.audit.card import INTENDED_USE, shown_name
-from elara.train.audit.certificate import Certificate, described
+from elara.train.audit.certificate import Certificate, contaminated_items, described
 from elara.train.audit.page import passport_html
 from elara.train.audit.probe import PROBE_FILE, UNIT, mean_losses, record_probe
 from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
@@ -124,7 +124,7 @@ def write_passport(
             "trainable_parameters": training.trainable,
             "total_parameters": training.total,
             "dtype": record["adapter_dtype"],
-            "bytes": (folder / "adapter_model.safetensors").stat().st_size,
+            "bytes": (folder / WEIGHTS_FILE).stat().st_size,
         },
         "data": overview(rows, record["data"]),
         "certificate": certificate.record(),
@@ -136,7 +136,8 @@ def write_passport(
     if begun:
         passport["continues"] = begun.continues | {
             "examples": begun.manifest.height,
-            "certificate": begun.passport["certificate"],
+            "judgements": begun.passport.get("preference", {}).get("judgements", 0),
+            "contaminated_items": contaminated_items(begun.passport),
         }
     return finish(folder, passport, rows)
 
@@ -267,11 +268,7 @@ class Begun:
 
     def require_clean(self, allow_contaminated: bool) -> None:
         """Refuse to go on from held-out items in its data, unless that is allowed."""
-        told = [self.passport["certificate"]]
-        for part in ("preference", "continues"):
-            if part in self.passport:
-                told.append(self.passport[part]["certificate"])
-        if not allow_contaminated and any(c["verdict"] != "clean" for c in told):
+        if not allow_contaminated and contaminated_items(self.passport):
             raise TrainingError(
                 f"The passport of {self.folder} says that held-out items are in its training "
                 "data: go on from an adapter whose data are clean, or set `allow_contaminated`."

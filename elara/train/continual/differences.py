@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from elara.model import TRAINING_FILE
+from elara.model import TRAINING_FILE, WEIGHTS_FILE
 
 _FLOATS = dict.fromkeys(("norm_a", "norm_b", "distance", "relative"), pl.Float64())
 _A, _B, _LENGTH = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -136,7 +136,7 @@ def _updates(folder: Path) -> dict[str, tuple[Any, Any]]:
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     rank, alpha = config["r"], config["lora_alpha"]
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors = load_file(folder / WEIGHTS_FILE)
     found: dict[str, tuple[Any, Any]] = {}
     for name, values in tensors.items():
         short = name.removeprefix("base_model.model.")

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from elara.formats import json_text
-from elara.model import TRAINING_FILE
+from elara.model import TRAINING_FILE, WEIGHTS_FILE
 from elara.train.config import TrainingError
 from elara.train.continual.differences import Comparison, compare_adapters, last_losses
 from elara.train.continual.reseal import resealed
@@ -30,7 +30,6 @@ from elara.workspace import (
     write_atomically,
 )
 
-WEIGHTS = "adapter_model.safetensors"
 _RECORD = "version.json"
 _KEEPING, _RESTORING, _REPLACED = ".keeping", ".restoring", ".replaced"
 _JOURNAL = ".restoring.json"
@@ -91,7 +90,7 @@ class Versions:
             WorkspaceError: the copy cannot be written, or another process is keeping one.
         """
         source = adapter or self.home / "adapter"
-        for name in (TRAINING_FILE, WEIGHTS):
+        for name in (TRAINING_FILE, WEIGHTS_FILE):
             if not (source / name).is_file():
                 raise TrainingError(f"{source} holds no adapter ({name} is missing): train first.")
         if parent:
@@ -212,7 +211,7 @@ class Versions:
         folder = self._sound(version)
         current = self.home / "adapter"
         with self._locked("restoring an adapter"):
-            if all((current / name).is_file() for name in (TRAINING_FILE, WEIGHTS)):
+            if all((current / name).is_file() for name in (TRAINING_FILE, WEIGHTS_FILE)):
                 self._keep(current, f"replaced by {version}", "", last_losses(current, None))
             draft = self.home / _RESTORING
             shutil.rmtree(draft, ignore_errors=True)

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from elara.model import WEIGHTS_FILE
 from elara.train.exports.drafts import ExportError
 
 # Of vLLM's supported text models, those that Elara trains; True where vLLM also serves adapters.
@@ -92,8 +93,8 @@ def check_vllm_adapter(folder: Path, architectures: list[str]) -> int:
         problems.append("vLLM takes one rank and one alpha for all layers")
     if config.get("r", 0) > MAX_LORA_RANKS[-1]:
         problems.append(f"rank {config['r']} is above {MAX_LORA_RANKS[-1]}")
-    if not (folder / "adapter_model.safetensors").exists():
-        problems.append("adapter_model.safetensors is missing")
+    if not (folder / WEIGHTS_FILE).exists():
+        problems.append(f"{WEIGHTS_FILE} is missing")
     if problems:
         raise ExportError(
             f"This adapter cannot be served by vLLM as it is: {'; '.join(problems)}. "

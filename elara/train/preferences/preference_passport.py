@@ -12,7 +12,7 @@ import polars as pl
 
 import elara
 from elara.formats import write_file
-from elara.model import TRAINING_FILE, load_adapter
+from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import Example, schema
 from elara.train.audit.card import INTENDED_USE, shown_name
 from elara.train.audit.certificate import Certificate, described
@@ -80,7 +80,7 @@ def write_preference_passport(
         "examples": [measured(lm, row) for row in begun.probe["examples"]],
     }
     write_file(folder / PROBE_FILE, probe)
-    weights = (folder / "adapter_model.safetensors").stat().st_size
+    weights = (folder / WEIGHTS_FILE).stat().st_size
     again = {"file": PROBE_FILE, "examples": len(probe["examples"])} | mean_losses(probe)
     old = begun.passport
     passport = {
