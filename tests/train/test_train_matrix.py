@@ -407,6 +407,9 @@ def test_an_adapter_that_is_trained_on_records_itself(
     assert passport["data"]["examples"] == len(TRAIN) + len(new)
     assert passport["continues"]["examples"] == len(TRAIN)
     assert passport["continues"]["judgements"] == 0
+    page = (folder / "passport.html").read_text(encoding="utf-8")
+    assert "earlier adapter → adapter" in page
+    assert "step 0 is the earlier adapter" in page
     assert passport["continues"]["contaminated_items"] == 0
     assert train.verify(folder).passed
     assert losses(load_adapter(folder)) == losses(done.training.model)

@@ -97,7 +97,7 @@ def _head(passport: dict[str, Any], digest: str) -> str:
         held = next(r for r in passport["preference"]["margins"] if r["split"] == "held_out")
         margin = ("Reward margin", f"0 → {held['margin']:.2f}", "on held-out questions")
     else:
-        margin = ("Validation loss", watched, "nats per answer token, base → adapter")
+        margin = ("Validation loss", watched, f"nats per answer token, {_start(losses)} → adapter")
     items = (
         ("Training examples", f"{data['examples']:,}", f"from {data['articles']:,} articles"),
         (
@@ -329,6 +329,11 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
+def _start(losses: dict[str, Any]) -> str:
+    """What was trained: a passport of an earlier Elara does not say, and then it was the base."""
+    return str(losses.get("start", "base model"))
+
+
 def _losses(losses: dict[str, Any]) -> str:
     held = [
         (row["step"], f"{row['epoch']:.2f}", f"{row['loss']:.4f}") for row in losses["validation"]
@@ -342,7 +347,7 @@ def _losses(losses: dict[str, Any]) -> str:
         else "No example of this run may be passed on, so none is recorded to be measured again."
     )
     table = _table(
-        f"Loss on validation examples ({losses['unit']}); step 0 is the base model",
+        f"Loss on validation examples ({losses['unit']}); step 0 is the {_start(losses)}",
         ("step", "epoch", "loss"),
         held,
         numbers=(0, 1, 2),

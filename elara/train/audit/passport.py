@@ -355,6 +355,7 @@ def _losses(training: Training, probe: dict[str, Any]) -> dict[str, Any]:
     held = curve("validation")
     return {
         "unit": UNIT,
+        "start": "earlier adapter" if training.earlier else "base model",
         "steps": training.steps,
         "tokens": training.tokens,
         "seconds": round(training.seconds, 1),
