@@ -74,8 +74,8 @@ nbval: $(INSTALLED)  ## run every notebook afresh, without network, and compare 
 	  PYTHONPATH=$(CURDIR)/tests/offline $(BIN)/pytest --nbval-lax --nbval-cell-timeout=2400 \
 	  -p no:cacheprovider notebooks/*.ipynb
 
-lab: $(INSTALLED)  ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=. notebooks/01-collect.ipynb $(ARGS)
+lab: $(INSTALLED)  ## open JupyterLab on working copies of the notebooks
+	@$(BIN)/elara lab $(ARGS)
 
 serve: $(INSTALLED)  ## serve the trained adapter on http://127.0.0.1:8000
 	$(BIN)/elara serve $(ARGS)

@@ -26,6 +26,8 @@ from elara.workspace import Workspace
 _SUFFIXES = (".md", ".ipynb")
 # A page with fewer words than this below its title is empty.
 _LEAST_WORDS = 20
+# What a workspace prints of itself: its path and where that came from.
+_WORKSPACE = re.compile(r"^Workspace: .+ \(.+\)$", re.MULTILINE)
 _NO_ICON = '<link rel="icon" href="data:," />\n'
 
 
@@ -50,7 +52,7 @@ def pages(project: Path) -> list[str]:
 
 
 def without_machine_paths(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Drop the workspace's path from the cell in which papermill puts the values it was given.
+    """Drop the workspace's path, which papermill was given and which a cell prints.
 
     Args:
         notebook: an executed notebook, as JSON. A cell that holds nothing else is dropped.
@@ -63,6 +65,10 @@ def without_machine_paths(notebook: dict[str, Any]) -> dict[str, Any]:
             if not any(line and not line.startswith("#") for line in kept):
                 continue
             cell = cell | {"source": "\n".join(kept)}
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                text = "".join(output["text"])
+                output["text"] = _WORKSPACE.sub("Workspace: workspace", text)
         cells.append(cell)
     return notebook | {"cells": cells}
 

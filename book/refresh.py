@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from build import without_machine_paths
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEPT_CELL_METADATA = ("tags", "mystnb")
@@ -45,7 +46,8 @@ def main() -> int:
         return code
     for target in sorted((PROJECT / "notebooks").glob("0*.ipynb")):
         executed = nbformat.read(workspace / "notebooks" / target.name, as_version=4)
-        nbformat.write(tidy(executed), target)
+        executed = nbformat.from_dict(without_machine_paths(tidy(executed)))
+        nbformat.write(executed, target)
         print(f"refreshed {target.name}")
     return 0
 

@@ -1,12 +1,16 @@
-"""The command line: `elara run`, `status`, `verify`, `export` and `serve`."""
+"""The command line: `elara run`, `status`, `show`, `lab`, `verify`, `export` and `serve`."""
 
 from __future__ import annotations
 
+import difflib
 import io
+import json
 import logging
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +22,7 @@ from rich.table import Table
 from elara import pipeline
 from elara.caches import settle_home
 from elara.names import shown
-from elara.notebooks import NOTEBOOKS, PACKAGE
+from elara.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
 
@@ -34,13 +38,26 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 WorkspaceOption = Annotated[
     str, typer.Option("--workspace", "-w", help="Folder for everything a run reads and leaves.")
 ]
-ProfileOption = Annotated[str, typer.Option("--profile", help="laptop or gpu.")]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", help="laptop or gpu. Remembered for this workspace.")
+]
 ParameterOption = Annotated[
     list[str],
-    typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="name=value or stage.name=value."),
+    typer.Option(
+        "--parameter",
+        "-p",
+        metavar="NAME=VALUE",
+        help="name=value or stage.name=value. Remembered for this workspace.",
+    ),
 ]
 LocalFilesOption = Annotated[
-    str, typer.Option("--local-files", help="Collect from this folder, not from the sample.")
+    str | None,
+    typer.Option(
+        "--local-files", help="Collect from this folder, not from the sample. Remembered, too."
+    ),
+]
+ForgetOption = Annotated[
+    bool, typer.Option("--forget", help="Leave out what earlier runs in this workspace were given.")
 ]
 NotebooksOption = Annotated[
     Path, typer.Option("--notebooks", help="Folder of the numbered notebooks.")
@@ -48,10 +65,15 @@ NotebooksOption = Annotated[
 
 
 def _plan(
-    workspace: str, profile: str, parameters: list[str], local_files: str, notebooks: Path
+    workspace: str,
+    profile: str,
+    parameters: list[str],
+    local_files: str | None,
+    notebooks: Path,
+    forget: bool = False,
 ) -> pipeline.Plan:
     values: dict[str, str] = {}
-    for text in (workspace, local_files, *parameters):
+    for text in (workspace, local_files or "", *parameters):
         if any("\ud800" <= sign <= "\udfff" for sign in text):  # bytes that are not UTF-8
             raise ParameterError(
                 f"`{shown(text)}` is no text (UTF-8, in this locale) that a notebook can hold: "
@@ -62,30 +84,52 @@ def _plan(
         if not equals:
             raise ParameterError(f"`{item}` is not NAME=VALUE.")
         values[name.strip()] = value.strip()
-    if local_files:
+    if local_files is not None:
         values["local_files"] = local_files
     return pipeline.make_plan(
-        Workspace(workspace), profile=profile, parameters=values, folder=notebooks
+        Workspace(workspace),
+        profile=profile,
+        parameters=values,
+        folder=notebooks,
+        forget=forget,
     )
+
+
+def _opening(plan: pipeline.Plan, named: str) -> None:
+    """Say which workspace this is and what it was made with."""
+    place = plan.workspace
+    out.print(escape(f"Workspace: {place.root} (from --workspace)" if named else str(place)))
+    if plan.recalled and (plan.recalled.given() or plan.recalled.profile != "laptop"):
+        profile = plan.recalled.profile
+        values = ({} if profile == "laptop" else {"profile": profile}) | plan.recalled.given()
+        told = ", ".join(f"{name}={value}" for name, value in values.items())
+        out.print(escape(f"As in earlier runs here: {told} (--forget leaves this out)"))
+    for change in plan.changed:
+        out.print(escape(f"Changed: {change}"))
 
 
 @app.command()
 def run(
     workspace: WorkspaceOption = "",
-    profile: ProfileOption = "laptop",
+    profile: ProfileOption = "",
     parameter: ParameterOption = [],  # noqa: B006 - typer copies it
-    local_files: LocalFilesOption = "",
+    local_files: LocalFilesOption = None,
     start: Annotated[str, typer.Option("--from", help="Begin here: 4, 04-expand, expand.")] = "",
     only: Annotated[str, typer.Option("--only", help="Just this notebook.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Run fresh notebooks too.")] = False,
+    forget: ForgetOption = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace what was collected from elsewhere.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
     book: Annotated[bool, typer.Option("--book", help="Render the book afterwards.")] = False,
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Run the numbered notebooks that are not fresh, in order."""
     started = time.monotonic()
-    plan = _plan(workspace, profile, parameter, local_files, notebooks)
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
     chosen = pipeline.select(plan, start=start, only=only)
+    _opening(plan, workspace)
     if dry_run:
         for state in pipeline.states(plan):
             if state.notebook in chosen:
@@ -93,6 +137,7 @@ def run(
                 out.print(f"{state.notebook.name}: {'would run' if runs else 'fresh'}", end="")
                 out.print(escape(f" ({state.why or state.status})" if runs else ""))
         return
+    _ask_to_replace(plan, chosen, replace)
     try:
         pipeline.run(plan, chosen, force=force, report=lambda line: out.print(escape(line)))
     except KeyboardInterrupt:
@@ -100,51 +145,79 @@ def run(
         logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
         err.print("Interrupted. Run the same command again: it continues with this notebook.")
         raise typer.Exit(130) from None
+    page = PACKAGE.parent / "_build" / "html" / "index.html"
     if book:
         builder = PACKAGE.parent / "book" / "build.py"
         command = [sys.executable, str(builder), "--workspace", str(plan.workspace.root)]
         if code := subprocess.run(command, check=False).returncode:
             raise typer.Exit(code)
-    _closing(plan, time.monotonic() - started)
+    _closing(plan, time.monotonic() - started, page if book else None)
 
 
-def _closing(plan: pipeline.Plan, seconds: float) -> None:
+def _ask_to_replace(plan: pipeline.Plan, chosen: Sequence[Notebook], allowed: bool) -> None:
+    """Let the collect notebook replace what came from elsewhere, if that was allowed or is now."""
+    collect = next((n for n in chosen if "replace" in n.defaults), None)
+    if collect is None:
+        return
+    from elara.collect import would_replace
+
+    values = plan.values(collect)
+    lost = would_replace(plan.workspace, values["local_files"], values["sources"])
+    if lost and not allowed:
+        if not _somebody_answers():
+            raise WorkspaceError(
+                f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
+                "to replace them, add --replace."
+            )
+        if not typer.confirm(f"{lost} Replace them?"):
+            raise typer.Exit(1)
+    if lost:
+        plan.overrides[collect.name]["replace"] = True
+
+
+def _somebody_answers() -> bool:
+    """Whether a person sits at this terminal."""
+    return sys.stdin.isatty()
+
+
+def _closing(plan: pipeline.Plan, seconds: float, book: Path | None) -> None:
     """Say where the results are and what to type next."""
-    workspace = plan.workspace
+    place = plan.workspace
+    verdict = place.folder("evaluate") / "verdict.json"
+    adapter = place.folder("train") / "adapter"
     lines = []
-    for stage, file, what in (
-        ("train", "adapter", "Adapter"),
-        ("evaluate", "verdict.json", "Evaluation"),
-    ):
-        path = workspace.folder(stage) / file
-        if path.exists():
+    for what, path in (("Adapter", adapter), ("Evaluation", verdict), ("Book", book)):
+        if path and path.exists():
             lines.append(f"{what:<11} {path}")
-    page = PACKAGE.parent / "_build" / "html" / "index.html"
-    if page.exists():
-        lines.append(f"{'Book':<11} {page}")
-    verdict = workspace.folder("evaluate") / "verdict.json"
     if verdict.exists():
-        import json
-
-        lines.append(
-            f"{'Verdict':<11} {json.loads(verdict.read_text(encoding='utf-8'))['verdict']}"
-        )
+        told = json.loads(verdict.read_text(encoding="utf-8"))["verdict"]
+        lines.append(f"{'Verdict':<11} {told}")
     lines.append(f"{'Took':<11} {seconds / 60:.1f} minutes")
-    lines.append("Next        make lab (explore), make serve (ask the adapter), elara status")
+    steps = {"lab": "explore"}
+    if adapter.exists():
+        steps["serve"] = "ask the adapter"
+    if any(state.status != "fresh" for state in pipeline.states(plan)):
+        steps = {"run": "go on"} | steps
+    steps["status"] = "see what is fresh"
+    next_steps = [f"{pipeline.command(place, name)} ({why})" for name, why in steps.items()]
+    lines.append(f"{'Next':<11} {', '.join(next_steps)}")
     out.print(escape("\n" + "\n".join(lines)))
 
 
 @app.command()
 def status(
     workspace: WorkspaceOption = "",
-    profile: ProfileOption = "laptop",
+    profile: ProfileOption = "",
     parameter: ParameterOption = [],  # noqa: B006 - typer copies it
-    local_files: LocalFilesOption = "",
+    local_files: LocalFilesOption = None,
+    forget: ForgetOption = False,
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Show which notebooks are fresh, which are stale and why."""
-    plan = _plan(workspace, profile, parameter, local_files, notebooks)
-    table = Table(title=f"Workspace {plan.workspace.root}", title_justify="left")
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
+    _must_exist(plan.workspace)
+    _opening(plan, workspace)
+    table = Table()
     for name in ("notebook", "status", "why", "rows", "seconds"):
         table.add_column(name, justify="right" if name in ("rows", "seconds") else "left")
     colours = {"fresh": "green", "stale": "yellow", "failed": "red", "never run": "dim"}
@@ -157,6 +230,84 @@ def status(
             "" if state.seconds is None else f"{state.seconds:,.0f}",
         )
     Console(highlight=False).print(table)
+
+
+def _must_exist(place: Workspace) -> None:
+    """Refuse a workspace in which nothing has run: its name is most likely mistyped.
+
+    Raises:
+        WorkspaceError: the message names the closest one beside it.
+    """
+    if place.exists():
+        return
+    near = [p.name for p in place.root.parent.glob("*") if Workspace(p).exists()]
+    close = difflib.get_close_matches(place.root.name, near, n=1)
+    hint = f" Did you mean {place.root.parent / close[0]}?" if close else ""
+    start = pipeline.command(place, "run")
+    raise WorkspaceError(
+        f"There is no workspace in {place.root}.{hint} To make one there: `{start}`."
+    )
+
+
+@app.command()
+def show(
+    stage: Annotated[str, typer.Argument(help="collect, inspect, clean …")],
+    table: Annotated[str, typer.Argument(help="One of its tables; none: list them.")] = "",
+    where: Annotated[
+        list[str],
+        typer.Option(metavar="COLUMN=VALUE", help="Only such rows; VALUE,VALUE for either."),
+    ] = [],  # noqa: B006 - typer copies it
+    most: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
+    workspace: WorkspaceOption = "",
+) -> None:
+    """List the tables that a stage left, or the rows of one: what was skipped, removed, changed."""
+    import polars as pl
+
+    from elara import show as listing
+
+    place = Workspace(workspace)
+    _must_exist(place)
+    if not table:
+        for name, number in listing.tables(place, stage).items():
+            out.print(escape(f"{pipeline.command(place, 'show', stage, name)}  ({number:,} rows)"))
+        return
+    rows = listing.rows(place, stage, table, where)
+    for row in rows.head(most).collect().iter_rows(named=True):
+        for name, value in row.items():
+            if value not in ("", None, []):
+                out.print(escape(f"{name + ':':<18} {textwrap.shorten(str(value), 400)}"))
+        out.print()
+    total = rows.select(pl.len()).collect().item()
+    out.print(f"{min(most, total):,} of {total:,} rows" + ("" if total <= most else " (--most N)"))
+
+
+@app.command()
+def lab(
+    arguments: Annotated[
+        list[str], typer.Argument(help="Options of JupyterLab, after --, such as --no-browser.")
+    ] = [],  # noqa: B006 - typer copies it
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Copy the notebooks anew; yours stay beside them.")
+    ] = False,
+    workspace: WorkspaceOption = "",
+    notebooks: NotebooksOption = NOTEBOOKS,
+) -> None:
+    """Open working copies of the notebooks in JupyterLab; those in notebooks/ stay as they are."""
+    from elara import lab as room
+
+    plan = _plan(workspace, "", [], None, notebooks)
+    copies = room.working_copies(plan, fresh=fresh)
+    _opening(plan, workspace)
+    out.print(escape(f"Working copies of the notebooks: {copies.folder}"))
+    for path in copies.saved:
+        out.print(escape(f"Your changed copy is now {path}"))
+    for path in copies.outdated:
+        why = "the notebook or its values have changed since; --fresh makes a new one beside it"
+        out.print(escape(f"{path.name}: your changed copy is kept, though {why}"))
+    try:
+        raise typer.Exit(room.start(copies, plan, arguments))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 @app.command()

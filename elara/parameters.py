@@ -10,6 +10,8 @@ from typing import Any
 
 # The parameters that name a file or folder. Every other text is a value, whatever it looks like.
 PATHS = frozenset({"local_files", "base_model"})
+# The parameters that say how one run is to go. They change no result, and no later run uses them.
+ONCE = frozenset({"workspace", "replace"})
 
 
 class ParameterError(ValueError):

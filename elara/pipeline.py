@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import yaml
 
 from elara.execute import CellError, execute
 from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook, sha256
-from elara.parameters import PATHS, ParameterError, from_here, unknown_parameters
+from elara.parameters import ONCE, PATHS, ParameterError, from_here, unknown_parameters
+from elara.remembered import FILE, Settings, changes, recall, remember
 from elara.workspace import (
+    MAIN_TABLES,
     Workspace,
     WorkspaceError,
     cannot_write,
@@ -46,7 +49,7 @@ class State:
         notebook: the notebook.
         status: `fresh`, `stale`, `failed` or `never run`.
         why: what changed, or the error; "" when fresh.
-        rows: rows of the tables that its stage left, or None.
+        rows: rows of the stage's main table, or None.
         seconds: how long it took, or None.
     """
 
@@ -65,44 +68,63 @@ class Plan:
         workspace: where to run.
         notebooks: all numbered notebooks, in order.
         overrides: notebook name to the parameters that differ from its defaults.
+        settings: what a run of this plan leaves for later runs to use again.
+        recalled: what earlier runs left, or None in a new workspace.
+        changed: how the parameters differ from those of earlier runs, `name: old → new`.
     """
 
     workspace: Workspace
     notebooks: list[Notebook]
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    recalled: Settings | None = None
+    changed: list[str] = field(default_factory=list)
 
     def record_path(self, notebook: Notebook) -> Path:
         """The file that says how the notebook's last run went."""
         return self.workspace.root / "notebooks" / f"{notebook.name}.json"
 
+    def values(self, notebook: Notebook) -> dict[str, Any]:
+        """All parameters of a notebook, as this plan would run it."""
+        return notebook.defaults | self.overrides.get(notebook.name, {})
+
 
 def make_plan(
     workspace: Workspace,
     *,
-    profile: str = "laptop",
+    profile: str = "",
     parameters: Mapping[str, Any] | None = None,
     folder: Path = NOTEBOOKS,
+    forget: bool = False,
 ) -> Plan:
     """Read the notebooks and resolve every parameter, before anything runs.
 
     Args:
-        workspace: where to run.
+        workspace: where to run. What its earlier runs were given holds again, where it is not
+            given anew.
         profile: a file in `profiles/` beside the notebooks: notebook name to parameters that
-            differ from the notebook's own defaults, which are the laptop profile.
+            differ from the notebook's own defaults, which are the laptop profile. "" is the
+            profile of earlier runs, or `laptop`.
         parameters: `name` or `stage.name` to value; a bare name is set wherever it exists.
             Relative paths, here and in a profile, start in the current directory: see
             `elara.parameters.from_here`.
         folder: where the numbered notebooks are.
+        forget: leave out what earlier runs were given.
 
     Raises:
         ParameterError: a profile or parameter names something that no notebook has (the message
             gives the closest name), sets `workspace`, or gives what cannot be a path.
-        WorkspaceError: there are no notebooks in `folder`.
+        WorkspaceError: there are no notebooks in `folder`, or what earlier runs were given cannot
+            be read.
     """
     notebooks = [read_notebook(path) for path in numbered(folder)]
     if not notebooks:
         raise WorkspaceError(f"No numbered notebooks in {folder}: run from a checkout of Elara.")
-    overrides = _profile(folder / "profiles" / f"{profile}.yaml", notebooks)
+    recalled = None if forget else recall(workspace.root)
+    profile = profile or (recalled or Settings()).profile
+    usual = _usual(notebooks, folder, profile)
+    earlier = _still_known(recalled, notebooks, workspace.root / FILE) if recalled else {}
+    given: dict[str, dict[str, Any]] = {n.name: dict(earlier.get(n.name, {})) for n in notebooks}
     for name, value in (parameters or {}).items():
         stage, _, bare = name.rpartition(".")
         _refuse_workspace(bare, value)
@@ -113,8 +135,40 @@ def make_plan(
                 known = {f"{n.stage}.{p}" for n in notebooks for p in n.defaults}
             raise ParameterError(unknown_parameters([name], known))
         for notebook in takers:
-            overrides[notebook.name][bare] = _like(notebook, bare, value)
-    return Plan(workspace, notebooks, overrides)
+            given[notebook.name][bare] = _like(notebook, bare, value)
+    plan = Plan(workspace, notebooks, recalled=recalled)
+    for n in notebooks:
+        values = usual[n.name] | given[n.name]
+        plan.overrides[n.name] = {k: v for k, v in values.items() if v != n.defaults[k]}
+        kept = {k: v for k, v in values.items() if v != usual[n.name][k] and k not in ONCE}
+        if kept:
+            plan.settings.parameters[n.name] = kept
+    plan.settings = replace(plan.settings, profile=profile)
+    if recalled:
+        before = _usual(notebooks, folder, recalled.profile)
+        before = {n.name: before[n.name] | earlier.get(n.name, {}) for n in notebooks}
+        plan.changed = changes(before, {n.name: plan.values(n) for n in notebooks})
+    return plan
+
+
+def _usual(notebooks: Sequence[Notebook], folder: Path, profile: str) -> dict[str, dict[str, Any]]:
+    """Every parameter's value where nobody sets it: the notebook's own, or that of the profile."""
+    overrides = _profile(folder / "profiles" / f"{profile}.yaml", notebooks)
+    return {n.name: n.defaults | overrides[n.name] for n in notebooks}
+
+
+def _still_known(
+    recalled: Settings, notebooks: Sequence[Notebook], path: Path
+) -> dict[str, dict[str, Any]]:
+    """What earlier runs were given, unless a notebook no longer has that parameter."""
+    for notebook in notebooks:
+        values = recalled.parameters.get(notebook.name, {})
+        if wrong := unknown_parameters(values, notebook.defaults):
+            raise ParameterError(
+                f"{path} keeps a parameter that {notebook.name} no longer has. {wrong} Correct "
+                "the file, or run once with --forget."
+            )
+    return recalled.parameters
 
 
 def _profile(path: Path, notebooks: Sequence[Notebook]) -> dict[str, dict[str, Any]]:
@@ -185,8 +239,7 @@ def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
         code, parameters, inputs (identity of every earlier stage), modules and paths (a digest of
         each folder or file that a parameter of `elara.parameters.PATHS` names).
     """
-    resolved = notebook.defaults | plan.overrides.get(notebook.name, {})
-    resolved.pop("workspace", None)
+    resolved = {k: v for k, v in plan.values(notebook).items() if k not in ONCE}
     before = [n.stage for n in plan.notebooks[: plan.notebooks.index(notebook)]]
     inputs = {}
     for stage in before:
@@ -246,7 +299,7 @@ def _state(plan: Plan, notebook: Notebook) -> State:
         manifest = plan.workspace.manifest(notebook.stage)
     except WorkspaceError:
         return State(notebook, "stale", "its results are gone", None, seconds)
-    rows = sum(entry.get("rows", 0) for entry in manifest["files"].values())
+    rows = manifest["files"].get(MAIN_TABLES.get(notebook.stage, ""), {}).get("rows")
     why = _difference(record["fingerprint"], fingerprint(plan, notebook))
     if not why and manifest["identity"] != record["identity"]:
         why = "the stage was run by hand since"
@@ -327,39 +380,78 @@ def run(
         held = lock(plan.workspace.root / "logs" / "pipeline.lock", "The pipeline")
     except OSError as error:
         raise cannot_write(plan.workspace.root, error) from error
-    ran = 0
+    ran, warned = 0, set[str]()
     try:
+        remember(plan.workspace.root, plan.settings)
         for notebook in notebooks:
             state = next(s for s in states(plan) if s.notebook == notebook)
             if state.status == "fresh" and not force:
                 report(f"{notebook.name}: fresh")
                 continue
-            report(f"{notebook.name}: running ({'forced' if force else state.why or state.status})")
+            for line in _warnings(plan, notebook, warned):
+                report(line)
+            why = "its last run failed" if state.status == "failed" else state.why or state.status
+            report(f"{notebook.name}: running ({'forced' if force else why})")
             seconds = _execute(plan, notebook, folder, report)
             report(f"{notebook.name}: done in {seconds:.0f} s")
+            for line in _result(plan.workspace, notebook, warned):
+                report(line)
             ran += 1
     finally:
         held.release()
     return ran
 
 
+def _warnings(plan: Plan, notebook: Notebook, warned: set[str]) -> Iterator[str]:
+    """What earlier stages warn of, unless this run has said so already."""
+    for earlier in plan.notebooks[: plan.notebooks.index(notebook)]:
+        with contextlib.suppress(WorkspaceError):
+            for line in plan.workspace.manifest(earlier.stage).get("warnings", ()):
+                if line not in warned:
+                    warned.add(line)
+                    yield f"{earlier.name}: warning: {line}"
+
+
+def _result(workspace: Workspace, notebook: Notebook, warned: set[str]) -> Iterator[str]:
+    """What a stage has just made, how to list it, and what to know before building on it."""
+    manifest = workspace.manifest(notebook.stage)
+    if summary := manifest.get("summary"):
+        yield f"  {summary}"
+    if listed := manifest.get("listed"):
+        yield f"  to list them: {command(workspace, 'show', notebook.stage, listed)}"
+    for line in manifest.get("warnings", ()):
+        warned.add(line)
+        yield f"  warning: {line}"
+
+
+def command(workspace: Workspace, *words: str) -> str:
+    """A command of Elara as one would type it for this workspace.
+
+    Args:
+        workspace: named in the command, unless it is the default.
+        words: the command and what follows it.
+    """
+    place = [] if workspace.is_default else ["-w", shlex.quote(str(workspace.root))]
+    return " ".join(["elara", words[0], *place, *words[1:]])
+
+
 def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str], None]) -> float:
     draft, kept = folder / f".{notebook.name}.ipynb", folder / f"{notebook.name}.ipynb"
     failed = folder / f"{notebook.name}.failed.ipynb"
     record: dict[str, Any] = {"fingerprint": fingerprint(plan, notebook)}
-    os.environ["ELARA_WORKSPACE"] = str(plan.workspace.root)
     started = time.monotonic()
     # Written first, so that the record stands even when nothing can be written in the end.
     _write_record(plan, notebook, record | {"error": "the run broke off in this notebook"})
     try:
         failed.unlink(missing_ok=True)
-        execute(
-            notebook.path,
-            draft,
-            parameters=plan.overrides.get(notebook.name) or {},
-            log=plan.workspace.root / "logs" / f"{notebook.name}.log",
-            report=report,
-        )
+        with _kernels_work_in(plan.workspace):
+            execute(
+                notebook.path,
+                draft,
+                parameters=plan.overrides.get(notebook.name) or {},
+                log=plan.workspace.root / "logs" / f"{notebook.name}.log",
+                report=report,
+            )
         draft.replace(kept)
     except (CellError, OSError) as error:
         place = plan.workspace.root
@@ -372,7 +464,7 @@ def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str
         with contextlib.suppress(WorkspaceError):  # then the first record has to do
             failure = record | {"error": what, "seconds": seconds}
             _write_record(plan, notebook, failure, draft)
-        ending = "Mend the cause and run again: it continues there."
+        ending = "Fix the problem, then run the same command again: it continues there."
         with contextlib.suppress(OSError):
             draft.replace(failed)
             ending = f"The failed copy is {failed}. {ending}"
@@ -383,6 +475,19 @@ def _execute(plan: Plan, notebook: Notebook, folder: Path, report: Callable[[str
     record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
     _write_record(plan, notebook, record, kept)
     return seconds
+
+
+@contextlib.contextmanager
+def _kernels_work_in(workspace: Workspace) -> Iterator[None]:
+    """Name the workspace to the kernels that start meanwhile."""
+    before = os.environ.get("ELARA_WORKSPACE")
+    os.environ["ELARA_WORKSPACE"] = str(workspace.root)
+    try:
+        yield
+    finally:
+        del os.environ["ELARA_WORKSPACE"]
+        if before is not None:
+            os.environ["ELARA_WORKSPACE"] = before
 
 
 def _write_record(

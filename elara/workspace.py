@@ -16,7 +16,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import polars as pl
 
 import elara
 from elara.formats import count_rows, read_table, write_file
-from elara.parameters import parameters_of
+from elara.parameters import ONCE, parameters_of
 
 # Stage name to its folder in the workspace, in the order in which they run.
 STAGES = {
@@ -37,6 +37,15 @@ STAGES = {
     "train": "lora_adapters",
     "evaluate": "evaluation",
     "serve": "logs/serve",
+}
+# Stage name to the table that counts what it made; serve makes none.
+MAIN_TABLES = {
+    "collect": "articles.parquet",
+    "inspect": "articles.parquet",
+    "clean": "articles.parquet",
+    "expand": "train.jsonl",
+    "train": "losses.parquet",
+    "evaluate": "losses.parquet",
 }
 MANIFEST = "manifest.json"
 # What makes two results the same: not when they were made, nor by which version.
@@ -53,17 +62,21 @@ class WorkspaceError(RuntimeError):
     """A workspace cannot be used as asked; the message says which file and what to do."""
 
 
-def default_workspace() -> Path:
+def default_workspace() -> tuple[Path, str]:
     """The workspace used when none is named: `ELARA_WORKSPACE`, else `workspace/` in the project.
 
     The project is the checkout that `elara` is imported from; for an installed package it is
     the current directory.
+
+    Returns:
+        The folder, and words that say where it came from.
     """
     if named := os.environ.get("ELARA_WORKSPACE"):
-        return Path(named).expanduser().resolve()
+        return Path(named).expanduser().resolve(), "from ELARA_WORKSPACE"
     checkout = Path(elara.__file__).resolve().parents[1]
-    home = checkout if (checkout / "pyproject.toml").exists() else Path.cwd()
-    return home / "workspace"
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "workspace", "the default: none was named"
+    return Path.cwd() / "workspace", "the default in the current directory: none was named"
 
 
 def file_sha256(path: Path) -> str:
@@ -144,7 +157,13 @@ class Stage:
         return path
 
     def write(
-        self, files: Mapping[str, Any], *, counts: Mapping[str, int] | None = None
+        self,
+        files: Mapping[str, Any],
+        *,
+        counts: Mapping[str, int] | None = None,
+        summary: str = "",
+        listed: str = "",
+        warnings: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Finish the stage: write these files, move everything into place, seal it.
 
@@ -155,6 +174,10 @@ class Stage:
             files: file name to content; the suffix decides the format, see
                 `elara.formats.write_file`.
             counts: figures worth keeping in the manifest.
+            summary: what came of it, in one line for people, e.g. `109 articles, 3 skipped`.
+            listed: where they find what the line counts: what `elara show STAGE` takes next,
+                e.g. `outcomes --where status=skipped`.
+            warnings: what people should know before they build on it; "" counts for nothing.
 
         Returns:
             The manifest.
@@ -166,13 +189,14 @@ class Stage:
         with _clear_errors(self.home):
             for name, content in files.items():
                 write_file(self.draft / name, content)
-            manifest = self._manifest(counts or {})
+            told = {"summary": summary, "listed": listed, "warnings": [w for w in warnings if w]}
+            manifest = self._manifest(counts or {}, told)
             self._move_into_place(manifest)
         if self._lock:
             self._lock.release()
         return manifest
 
-    def _manifest(self, counts: Mapping[str, int]) -> dict[str, Any]:
+    def _manifest(self, counts: Mapping[str, int], told: Mapping[str, Any]) -> dict[str, Any]:
         entries = {}
         for path in sorted(p for p in self.draft.rglob("*") if p.is_file()):
             entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
@@ -181,13 +205,14 @@ class Stage:
             entries[path.relative_to(self.draft).as_posix()] = entry
         manifest: dict[str, Any] = {
             "stage": self.name,
-            "parameters": {k: v for k, v in self.parameters.items() if k != "workspace"},
+            "parameters": {k: v for k, v in self.parameters.items() if k not in ONCE},
             "inputs": self._inputs,
             "files": entries,
             "counts": dict(counts),
         }
         manifest |= {
             "identity": identity_of(manifest),
+            **told,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._started)),
             "seconds": round(time.time() - self._started, 1),
             "elara": elara.__version__,
@@ -212,12 +237,27 @@ class Stage:
 class Workspace:
     """One folder that holds everything a run of the book reads and leaves.
 
+    Printed, it says where it is and where that came from.
+
     Args:
         folder: where it is; "" means `default_workspace()`. It is made when needed.
     """
 
     def __init__(self, folder: str | Path = "") -> None:
-        self.root = Path(folder).expanduser().resolve() if folder else default_workspace()
+        self.root, self.origin = default_workspace()
+        self.is_default = True
+        if folder:
+            default = self.root
+            self.root = Path(folder).expanduser().resolve()
+            self.origin = "from the parameter `workspace`"
+            self.is_default = self.root == default
+
+    def exists(self) -> bool:
+        """Whether anything has run in it."""
+        return (self.root / "logs").is_dir()
+
+    def __str__(self) -> str:
+        return f"Workspace: {self.root} ({self.origin})"
 
     def folder(self, stage: str) -> Path:
         """The folder of a stage; it need not exist yet."""

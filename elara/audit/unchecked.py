@@ -11,6 +11,8 @@ _TRAINING = "checkpoints and trials of training: what came of them is in the ada
 _CURVES = "a tracker's curves: the losses themselves are in losses.parquet"
 _RESTORING = "an adapter half restored: the next use of the versions finishes it"
 _EDITOR = "a copy that JupyterLab keeps"
+_LAB = "a working copy of a notebook, to be changed in JupyterLab"
+_SETTINGS = "what the next run will use: what each stage did use is in its manifest"
 
 _REASONS = {
     r"logs/[^/]+\.log": _LOG,
@@ -28,6 +30,8 @@ _REASONS = {
     r"lora_adapters/curves/.+": _CURVES,
     r"lora_adapters/(\.(restoring|replaced)/.+|\.restoring\.json)": _RESTORING,
     r"notebooks/\.ipynb_checkpoints/.+": _EDITOR,
+    r"lab/.+": _LAB,
+    r"parameters\.json": _SETTINGS,
 }
 
 

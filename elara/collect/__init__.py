@@ -9,6 +9,7 @@ from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources
 from elara.collect.live.store import damaged_payloads, payload_table
 from elara.collect.queries import african_batches, load_searches
+from elara.collect.replacing import keep_collected, would_replace
 from elara.collect.report import (
     coverage,
     coverage_figure,
@@ -17,6 +18,7 @@ from elara.collect.report import (
     per_source,
     per_specialty,
     specialty_figure,
+    summary,
 )
 from elara.collect.topics import african_health, load_topics
 
@@ -29,6 +31,7 @@ __all__ = [
     "coverage_figure",
     "damaged_payloads",
     "harvest",
+    "keep_collected",
     "licence_of",
     "live_sources",
     "load_searches",
@@ -45,5 +48,7 @@ __all__ = [
     "sample_folder",
     "source_folder",
     "specialty_figure",
+    "summary",
     "topic_hits",
+    "would_replace",
 ]

@@ -104,6 +104,32 @@ def outcome_table(outcomes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     )
 
 
+def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int) -> str:
+    """What came of a collection, in one line: `109 articles, 3 skipped (2 empty file, …), 1 error`.
+
+    Args:
+        outcomes: a table with the columns of `Outcome`.
+        articles: how many articles there are.
+    """
+    parts = [_number(articles, "article")]
+    table = outcome_table(outcomes)
+    for status, one, many in (("skipped", "skipped", "skipped"), ("error", "error", "errors")):
+        reasons = table.filter(status=status)
+        total = int(reasons["count"].sum())
+        told = [
+            f"{row['count']:,} {row['reason']}" for row in reasons.head(3).iter_rows(named=True)
+        ]
+        if reasons.height > len(told):
+            told.append(f"{int(reasons['count'][len(told) :].sum()):,} for other reasons")
+        why = f" ({'; '.join(told)})" if told else ""
+        parts.append(f"{total:,} {one if total == 1 else many}{why}")
+    return ", ".join(parts)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def specialty_figure(articles: pl.DataFrame | pl.LazyFrame) -> Figure:
     """Draw articles per specialty, stacked by source.
 

@@ -22,7 +22,7 @@ import tiny_run
 import typer
 import yaml
 
-from elara import notebooks, pipeline, serve, train
+from elara import lab, notebooks, pipeline, serve, train
 from elara.model import load_base
 from elara.packaged import PACKAGED, packaged_folder
 from elara.train.devices import launch
@@ -32,6 +32,7 @@ from elara.workspace import Workspace
 WHY_NOT = {
     "make": "installs, or takes minutes to hours; `make -n` says what it would do: that is checked",
     "elara run": "up to the first notebook: tests/pipeline and `make nbval` run those",
+    "elara lab": "would wait in JupyterLab: tests/pipeline looks at the copies it opens",
     "elara serve": "would wait for questions: tests/serve asks them",
     "papermill": "notebook and parameters: tests/notebooks runs papermill",
     "python": "benchmarks take up to an hour, the mirror serves until stopped: file and options",
@@ -52,16 +53,17 @@ WHY_NOT = {
 }
 # How often each is met, page by page.
 NOT_RUN: dict[str, dict[str, int]] = {
-    "README.md": {"make": 4, "elara run": 5, "elara serve": 1, "papermill": 2},
+    "README.md": {"make": 4, "elara run": 5, "elara lab": 1, "elara serve": 1, "papermill": 2},
     "book/benchmarks.md": {"python": 6, "elara run": 1},
     "book/collecting.md": {"python": 1, "elara run": 3, "text": 1},
     "book/continual.md": {"elara run": 4},
     "book/exporting.md": {"llama-cli": 1, "llama-server": 1, "ollama": 2, "vllm": 2},
     "book/gpu.md": {"make": 2, "elara run": 2, "python": 2, "pip": 1},
-    "book/installation.md": {"make": 5, "elara run": 2, "conda": 2, "ipython3": 1},
+    "book/installation.md": {"make": 5, "elara run": 2, "elara lab": 1, "conda": 2, "ipython3": 1},
     "book/laptop.md": {
         "make": 4,
-        "elara run": 5,
+        "elara run": 9,
+        "elara lab": 1,
         "elara serve": 1,
         "papermill": 2,
         "tensorboard": 1,
@@ -87,6 +89,9 @@ def after_a_run(
         name: tiny_run.examples(n, start).with_columns(split=pl.lit(name))
         for name, n, start in (("train", 8, 0), ("validation", 2, 100), ("test", 4, 200))
     }
+    outcomes = pl.DataFrame({"file": ["a.txt"], "status": ["skipped"], "reason": ["empty file"]})
+    place.begin("collect", {}).write({"outcomes.parquet": outcomes})
+    place.begin("inspect", {}).write({"removed.parquet": outcomes})
     place.begin("expand", {}).write({f"{name}.jsonl": rows for name, rows in splits.items()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELARA_CACHE", str(home / "cache"))
@@ -154,7 +159,12 @@ def not_run(
         training.losses.write_parquet(job / "losses.parquet")
         return 0
 
+    def opened(*_: Any) -> int:
+        counted["elara lab"] += 1
+        return 0
+
     monkeypatch.setattr(pipeline, "run", executed)
+    monkeypatch.setattr(lab, "start", opened)
     monkeypatch.setattr(serve, "run", server)
     monkeypatch.setattr(launch, "_run", workers)
     return counted

@@ -195,10 +195,10 @@ def test_default_workspace_follows_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     monkeypatch.setenv("ELARA_WORKSPACE", str(tmp_path))
-    assert default_workspace() == tmp_path
+    assert default_workspace() == (tmp_path, "from ELARA_WORKSPACE")
     monkeypatch.delenv("ELARA_WORKSPACE")
     monkeypatch.chdir(tmp_path)
-    assert default_workspace() == project / "workspace"
+    assert default_workspace() == (project / "workspace", "the default: none was named")
 
 
 def test_parameters_are_the_literals_of_the_cells_so_far() -> None:

@@ -47,7 +47,7 @@ def notebooks(tmp_path: Path) -> Path:
 def plan(workspace: Workspace, notebooks: Path) -> Callable[..., pipeline.Plan]:
     """Make a plan over the tiny notebooks, with parameters as keywords."""
 
-    def make(profile: str = "laptop", **parameters: object) -> pipeline.Plan:
+    def make(profile: str = "", **parameters: object) -> pipeline.Plan:
         return pipeline.make_plan(
             workspace, profile=profile, parameters=parameters, folder=notebooks
         )
