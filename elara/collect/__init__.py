@@ -12,6 +12,7 @@ from elara.collect.queries import african_batches, load_searches
 from elara.collect.report import (
     coverage,
     coverage_figure,
+    left_out,
     outcome_table,
     per_licence,
     per_source,
@@ -29,6 +30,7 @@ __all__ = [
     "coverage_figure",
     "damaged_payloads",
     "harvest",
+    "left_out",
     "licence_of",
     "live_sources",
     "load_searches",
