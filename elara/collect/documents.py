@@ -7,13 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
 from elara.collect.htmltext import tree_text
-from elara.collect.own import can_be_title, file_title, own_article, titled
+from elara.collect.own import can_be_title, file_title, own_article, take_title, titled
 from elara.collect.parsed import Parsed
 from elara.collect.xmlrecords import Element, keep_exponents, text_of
 from elara.records import Section
@@ -57,7 +56,8 @@ def parse_docx(path: Path, file: str) -> Iterator[Parsed]:
     if not sections:
         yield Parsed(record=0, status="skipped", reason="Word file without text")
         return
-    found = own_article({"title": take_title(sections, file)}, _filled(sections))
+    called = titled(sections, file_title(file))
+    found = own_article({"title": take_title(sections)}, sections, called)
     lost = Counter(m[1] for message in result.messages if (m := _IGNORED.match(message.message)))
     if lost:
         kinds = ", ".join(f"{n} {name}" for name, n in sorted(lost.items()))
@@ -96,24 +96,8 @@ def html_sections(page: str) -> list[Section]:
         elif paragraph:
             last = sections[-1]
             last.text = f"{last.text}\n\n{paragraph}" if last.text else paragraph
-    return sections if any(s.text for s in sections) else []
-
-
-def take_title(sections: list[Section], file: str) -> str:
-    """The title of a text: its first heading, which the first section then does without.
-
-    Args:
-        sections: in reading order; changed in place.
-        file: the file's name, for a text without a heading or a first line that can be one.
-    """
-    filled = [s for s in sections if s.heading or s.text]
-    heading = next((s.heading for s in filled if s.heading), "")
-    if filled[0].heading == heading:
-        filled[0].heading = ""
-    return heading or titled(filled, file_title(file))
-
-
-def _filled(sections: list[Section]) -> list[Section]:
+    if not any(s.text for s in sections):
+        return []
     return [s for s in sections if s.text or s.heading]
 
 
@@ -166,8 +150,10 @@ def parse_pdf(path: Path, file: str) -> Iterator[Parsed]:
         yield Parsed(record=0, status="skipped", reason=reason)
         return
     text = join_split_words("\n\n".join(page for page in pages if page))
-    values = {"title": _pdf_title(about, text, file), "doi": about.get("/doi", "")}
-    found = own_article(values, [Section("", text)])
+    values = {"title": _pdf_title(about, text), "doi": about.get("/doi", "")}
+    first = text.partition("\n")[0]
+    called = first if can_be_title(first) else file_title(file)
+    found = own_article(values, [Section("", text)], called)
     if empty := [str(n) for n, page in enumerate(pages, start=1) if not page]:
         found.reason = f"{len(empty)} of {len(pages)} pages have no text layer: {', '.join(empty)}"
     yield found
@@ -197,13 +183,10 @@ def join_split_words(text: str) -> str:
     return _SPLIT.sub(joined, text)
 
 
-def _pdf_title(about: dict[str, Any], text: str, file: str) -> str:
+def _pdf_title(about: dict[str, str], text: str) -> str:
     """The title that the file states, if its text has it too: many state a template's."""
     stated = " ".join(about.get("/Title", "").split())
-    if stated and stated.casefold() in " ".join(text[:5000].split()).casefold():
-        return stated
-    first = text.partition("\n")[0]
-    return first if can_be_title(first) else file_title(file)
+    return stated if stated.casefold() in " ".join(text[:5000].split()).casefold() else ""
 
 
 def _said(error: Exception) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from elara.collect import (
@@ -37,6 +37,7 @@ from elara.collect.archives import (
 )
 from elara.collect.licences import licensed
 from elara.collect.listing import LICENCE_FILES, RawFile, list_files, sample_folder
+from elara.collect.own import bare_name
 from elara.collect.parsed import Parsed
 from elara.collect.payload import (
     DEEPEST,
@@ -224,7 +225,7 @@ def _parse(
     head: bytes, chunks: Iterator[bytes], file: str, reading: _Reading, lies_at: Path | None
 ) -> Iterator[Parsed]:
     name, reason = recognise(head, file)
-    if not reason and lies_at is None and PurePosixPath(file).name.lower() in LICENCE_FILES:
+    if bare_name(file).lower() in LICENCE_FILES:
         reason = "a licence inside an archive holds for nothing: put it beside the archive"
     if reason:
         yield Parsed(record=-1, status="skipped", reason=reason)

@@ -206,10 +206,8 @@ def row_article(row: Mapping[str, Any], known: Mapping[str, list[str]], place: s
         return Parsed(
             record=0, native_id=native, status="skipped", reason=f"no text in {_listed(columns)}"
         )
-    if not text_of_value(values.get("title")):
-        values["title"] = question if 0 < len(question) <= LONGEST_TITLE else ""
-        values["title"] = values["title"] or titled(body, place)
-    return own_article(values, body)
+    called = question if question and can_be_title(question) else titled(body, place)
+    return own_article(values, body, called)
 
 
 def titled(body: Sequence[Section], fallback: str) -> str:
@@ -219,12 +217,24 @@ def titled(body: Sequence[Section], fallback: str) -> str:
     return first if several and can_be_title(first) else fallback
 
 
+def take_title(sections: list[Section]) -> str:
+    """The first heading of a text, which the first section then does without; or "".
+
+    Args:
+        sections: in reading order, none of them without heading and text; changed in place.
+    """
+    heading = next((s.heading for s in sections if s.heading), "")
+    if sections[0].heading == heading:
+        sections[0].heading = ""
+    return heading
+
+
 def can_be_title(line: str) -> bool:
     """Whether a line is short enough, and is more than a rule of dashes."""
     return len(line) <= LONGEST_TITLE and any(sign.isalnum() for sign in line)
 
 
-def own_article(values: Mapping[str, Any], body: list[Section]) -> Parsed:
+def own_article(values: Mapping[str, Any], body: list[Section], called: str = "") -> Parsed:
     """An article from what a file or record says about itself.
 
     Its id is taken from its text alone: the same text has the same id in every run, whatever
@@ -233,6 +243,7 @@ def own_article(values: Mapping[str, Any], body: list[Section]) -> Parsed:
     Args:
         values: keys of `FIELDS` to values; those that are not known are left out.
         body: the sections.
+        called: the title of a text that states none; the id does not depend on it.
 
     Returns:
         A record whose position the caller sets.
@@ -247,11 +258,11 @@ def own_article(values: Mapping[str, Any], body: list[Section]) -> Parsed:
     article = Article(
         id=f"{OWN}:{digest}",
         source=OWN,
-        title=title,
+        title=title or called,
         abstract=said["abstract"],
         body=body,
         language=language_code(said["language"]),
-        published=iso_date(said["date"]) or medline_date(said["date"]),
+        published=max(iso_date(said["date"]), medline_date(said["date"]), key=len),
         journal=said["journal"],
         keywords=_several(
             values.get("keywords"), r"[;\n]" if ";" in said["keywords"] else r"[,\n]"

@@ -15,6 +15,7 @@ from elara.collect.own import (
     decoded,
     file_title,
     own_article,
+    take_title,
     titled,
     unused,
 )
@@ -45,7 +46,8 @@ def parse_text(chunks: Iterable[bytes], file: str) -> Iterator[Parsed]:
     # A line of its own, with an empty one after it, is a title; any other belongs to the text.
     alone = rest.startswith("\n") and can_be_title(first) and not first.endswith((".", ":"))
     body = [Section("", rest.strip("\n") if alone else text)]
-    yield own_article({"title": first if alone else titled(body, file_title(file))}, body)
+    values = {"title": first} if alone else {}
+    yield own_article(values, body, titled(body, file_title(file)))
 
 
 def parse_markdown(chunks: Iterable[bytes], file: str) -> Iterator[Parsed]:
@@ -73,12 +75,10 @@ def parse_markdown(chunks: Iterable[bytes], file: str) -> Iterator[Parsed]:
     if not any(section.text for section in sections) and not values.get("abstract"):
         yield Parsed(record=0, status="skipped", reason="Markdown file without text")
         return
+    sections = [s for s in sections if s.text or s.heading]
     if not values.get("title"):
-        heading = next((s.heading for s in sections if s.heading), "")
-        values["title"] = heading or titled(sections, file_title(file))
-        if sections[0].heading == heading:
-            sections[0].heading = ""
-    found = own_article(values, [s for s in sections if s.text or s.heading])
+        values["title"] = take_title(sections)
+    found = own_article(values, sections, titled(sections, file_title(file)))
     found.reason = unused(list(front), known).replace("columns", "front matter", 1).split(" (")[0]
     yield found
 

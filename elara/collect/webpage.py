@@ -15,11 +15,11 @@ from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
 from elara.collect.dates import iso_date, medline_date
-from elara.collect.documents import html_sections, take_title
+from elara.collect.documents import html_sections
 from elara.collect.languages import language_code
 from elara.collect.licences import PUBLIC_DOMAIN, UNKNOWN, licence_of, redistributable
 from elara.collect.maintext import main_text
-from elara.collect.own import own_article
+from elara.collect.own import file_title, own_article, take_title, titled
 from elara.collect.parsed import Parsed
 from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import Element, text_of
@@ -50,6 +50,11 @@ _DATES = (
 _ISSUE = re.compile(r"Volume \d+, (?:Number|Supplement) [\d-]+\s*—\s*([A-Z][a-z]+) (\d{4})")
 # Hosts whose pages are no texts: errors and search forms in place of an answer.
 _ANSWERS = (".nlm.nih.gov",)
+_NO_TEXT = re.compile(
+    r"PmFetch response|(?:error )?[45]\d\d\b.*|(?:page )?not found.*|access denied.*|forbidden"
+    r"|just a moment.*|(?:please )?(?:log|sign) ?in\b.*",
+    re.IGNORECASE,
+)
 # What a page of a site has and a document that was saved as HTML has not.
 _FURNITURE = "//main | //nav | //footer | //aside | //*[@role='main' or @role='navigation']"
 _LINKED = 0.4  # a page with a larger part of its text in links has navigation
@@ -120,6 +125,10 @@ def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
 
 def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) -> Parsed:
     """A page of a site that Elara does not know."""
+    title = _title(tree, metas)
+    if _NO_TEXT.fullmatch(title):
+        reason = f"HTML page that is an answer of a server, not a text: {title[:60]!r}"
+        return Parsed(record=0, status="skipped", reason=reason)
     furnished = cast(list[Element], tree.xpath(_FURNITURE))
     linked = sum(len(text_of(a)) for a in tree.iter("a"))
     if furnished or linked > _LINKED * len(text_of(tree)):
@@ -132,7 +141,7 @@ def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) 
         if not body:
             return Parsed(record=0, status="skipped", reason="HTML page without text")
     values = {
-        "title": _title(tree, metas),
+        "title": title,
         "abstract": _first(metas, "citation_abstract", "dcterms.abstract"),
         "language": tree.get("lang") or _first(metas, "dc.language"),
         "date": _first(metas, *_DATES),
@@ -143,8 +152,8 @@ def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) 
         "doi": _first(metas, "citation_doi"),
         "licence": "\n".join(_rights(tree, metas)),
     }
-    values["title"] = values["title"] or take_title(body, file)
-    return own_article(values, body)
+    values["title"] = title or take_title(body)
+    return own_article(values, body, titled(body, file_title(file)))
 
 
 def decode(page: bytes) -> str:

@@ -48,8 +48,8 @@ def outlook(curated: pl.DataFrame, grounded: Expansion) -> str:
     if count:
         articles = grounded.examples["article_ids"].list.first().n_unique()
         return (
-            f"Training can draw on {count:,} examples from {articles:,} articles and on the "
-            f"{curated.height} curated cases."
+            f"Training can draw on the {curated.height} curated cases and on {count:,} examples "
+            f"built from {articles:,} articles."
         )
     counts = grounded.skipped["reason"].value_counts().sort("count", "reason", descending=True)
     reasons = "".join(f"\n  {n:,} × {reason}" for reason, n in counts.iter_rows())
