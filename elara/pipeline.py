@@ -380,7 +380,7 @@ def run(
         held = lock(plan.workspace.root / "logs" / "pipeline.lock", "The pipeline")
     except OSError as error:
         raise cannot_write(plan.workspace.root, error) from error
-    ran, warned = 0, set[str]()
+    ran, noted = 0, set[str]()
     try:
         remember(plan.workspace.root, plan.settings)
         for notebook in notebooks:
@@ -388,13 +388,13 @@ def run(
             if state.status == "fresh" and not force:
                 report(f"{notebook.name}: fresh")
                 continue
-            for line in _warnings(plan, notebook, warned):
+            for line in _notes(plan, notebook, noted):
                 report(line)
             why = "its last run failed" if state.status == "failed" else state.why or state.status
             report(f"{notebook.name}: running ({'forced' if force else why})")
             seconds = _execute(plan, notebook, folder, report)
             report(f"{notebook.name}: done in {seconds:.0f} s")
-            for line in _result(plan.workspace, notebook, warned):
+            for line in _result(plan.workspace, notebook, noted):
                 report(line)
             ran += 1
     finally:
@@ -402,26 +402,26 @@ def run(
     return ran
 
 
-def _warnings(plan: Plan, notebook: Notebook, warned: set[str]) -> Iterator[str]:
-    """What earlier stages warn of, unless this run has said so already."""
+def _notes(plan: Plan, notebook: Notebook, noted: set[str]) -> Iterator[str]:
+    """What earlier stages want to be known, unless this run has said so already."""
     for earlier in plan.notebooks[: plan.notebooks.index(notebook)]:
         with contextlib.suppress(WorkspaceError):
-            for line in plan.workspace.manifest(earlier.stage).get("warnings", ()):
-                if line not in warned:
-                    warned.add(line)
-                    yield f"{earlier.name}: warning: {line}"
+            for line in plan.workspace.manifest(earlier.stage).get("notes", ()):
+                if line not in noted:
+                    noted.add(line)
+                    yield f"{earlier.name}: note: {line}"
 
 
-def _result(workspace: Workspace, notebook: Notebook, warned: set[str]) -> Iterator[str]:
+def _result(workspace: Workspace, notebook: Notebook, noted: set[str]) -> Iterator[str]:
     """What a stage has just made, how to list it, and what to know before building on it."""
     manifest = workspace.manifest(notebook.stage)
     if summary := manifest.get("summary"):
         yield f"  {summary}"
     if listed := manifest.get("listed"):
         yield f"  to list them: {command(workspace, 'show', notebook.stage, listed)}"
-    for line in manifest.get("warnings", ()):
-        warned.add(line)
-        yield f"  warning: {line}"
+    for line in manifest.get("notes", ()):
+        noted.add(line)
+        yield f"  note: {line}"
 
 
 def command(workspace: Workspace, *words: str) -> str:

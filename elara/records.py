@@ -18,6 +18,8 @@ SectionKind = Literal["text", "question", "answer"]
 Origin = Literal["curated", "grounded", "qa"]
 Split = Literal["train", "validation", "test"]
 Status = Literal["article", "skipped", "error"]
+# The licence of texts that their owner lets nobody pass on, but may train on.
+PRIVATE = "private"
 Opinion = Literal["pair", "desirable", "undesirable"]
 Record = TypeVar("Record")
 
@@ -46,7 +48,8 @@ class Article:
 
     Args:
         id: `source:native_id`, unique in a collection, e.g. `pubmed:31452104`.
-        source: `pubmed`, `pmc`, `stackexchange`, `medquad`, `medlineplus`, `cdc`, `who` …
+        source: `pubmed`, `pmc`, `stackexchange`, `medquad`, `medlineplus`, `cdc`, `who` …, or
+            `own` for a user's own files.
         title: plain text, inline markup removed.
         abstract: plain text; a structured abstract has one line per part, `LABEL: text`
             (see `abstract_parts`).
@@ -65,7 +68,8 @@ class Article:
         doi: lower case, without resolver prefix.
         pmid: PubMed id, digits only.
         pmcid: PubMed Central id, `PMC…`.
-        licence: SPDX identifier (`CC-BY-4.0`), `public-domain`, or `unknown`.
+        licence: SPDX identifier (`CC-BY-4.0`), `public-domain`, `private` (a text of the user's
+            own, for training that stays private), or `unknown`.
         redistributable: whether the licence lets others pass the text on.
         retracted: the source marks the article as retracted.
         topics: the specialties (see `elara/collect/topics.yaml`) that the article belongs to.

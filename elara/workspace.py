@@ -163,7 +163,7 @@ class Stage:
         counts: Mapping[str, int] | None = None,
         summary: str = "",
         listed: str = "",
-        warnings: Iterable[str] = (),
+        notes: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Finish the stage: write these files, move everything into place, seal it.
 
@@ -177,7 +177,7 @@ class Stage:
             summary: what came of it, in one line for people, e.g. `109 articles, 3 skipped`.
             listed: where they find what the line counts: what `elara show STAGE` takes next,
                 e.g. `outcomes --where status=skipped`.
-            warnings: what people should know before they build on it; "" counts for nothing.
+            notes: what people should know before they build on it; "" counts for nothing.
 
         Returns:
             The manifest.
@@ -189,7 +189,7 @@ class Stage:
         with _clear_errors(self.home):
             for name, content in files.items():
                 write_file(self.draft / name, content)
-            told = {"summary": summary, "listed": listed, "warnings": [w for w in warnings if w]}
+            told = {"summary": summary, "listed": listed, "notes": [note for note in notes if note]}
             manifest = self._manifest(counts or {}, told)
             self._move_into_place(manifest)
         if self._lock:

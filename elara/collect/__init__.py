@@ -13,6 +13,7 @@ from elara.collect.replacing import keep_collected, would_replace
 from elara.collect.report import (
     coverage,
     coverage_figure,
+    left_out,
     outcome_table,
     per_licence,
     per_source,
@@ -32,6 +33,7 @@ __all__ = [
     "damaged_payloads",
     "harvest",
     "keep_collected",
+    "left_out",
     "licence_of",
     "live_sources",
     "load_searches",

@@ -26,6 +26,7 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _HEADER = 30  # bytes that stand before the name of a file in a zip archive
 _LISTED = b"PK\x01\x02"  # begins each line of the list at the end of a zip archive
 _OFFICE = "[Content_Types].xml"
+_WORD = "word/document.xml"
 _WAITING = 2  # pieces that may lie between the unpacking thread and the reader
 _DAMAGE = (
     tarfile.TarError,
@@ -41,7 +42,11 @@ _ENCRYPTED, _UTF8 = 1, 0x800  # bits of the flags of a file in a zip archive
 
 
 class OfficeFileError(PayloadError):
-    """A zip archive that is a text document, a table or slides."""
+    """A zip archive that is a document which Elara does not read."""
+
+
+class WordFileError(PayloadError):
+    """A zip archive that is a Word document: `elara.collect.documents` reads it."""
 
 
 class NotReadError(PayloadError):
@@ -87,6 +92,7 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
 
     Raises:
         OfficeFileError: the archive is a document of an office program.
+        WordFileError: it is a Word document.
         PayloadError: the archive is damaged, needs a password, or holds far
             more than its size suggests. Everything before the damage has been yielded.
     """
@@ -203,8 +209,13 @@ def _what(member: tarfile.TarInfo) -> str:
 def _zip_members(path: Path) -> Members:
     """Each file of a zip archive stands for itself: damage to one does not touch the others."""
     with _open_zip(path) as archive:
-        if _OFFICE in archive.namelist():
-            raise OfficeFileError("Office file: save its text in a format that Elara reads")
+        names = archive.namelist()
+        if _WORD in names:
+            raise WordFileError(f"{path.name} is a Word document, not an archive")
+        if _OFFICE in names:
+            raise OfficeFileError("Office file: save slides as .docx, tables as CSV")
+        if {"mimetype", "content.xml"} <= set(names):
+            raise OfficeFileError("OpenDocument file: save it as .docx, tables as CSV")
         for member in archive.infolist():
             if member.is_dir():
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import polars as pl
 
 from elara.collect.connect import connected
 from elara.collect.gather import write_articles, write_outcomes
+from elara.collect.licences import folder_licence
 from elara.collect.listing import RawFile, list_files, portions
-from elara.collect.runs import FOUND_SCHEMA, ORDER, read_portion
+from elara.collect.own import check_columns
+from elara.collect.runs import FOUND_SCHEMA, ORDER, Portion, read_portion
 from elara.collect.settle import settle
 from elara.collect.workers import spread
 from elara.cores import usable_cores
@@ -57,11 +60,21 @@ class Collection:
             first = articles.head(1).collect()
             if first.height:
                 return first.row(0, named=True)
-        told = self.outcomes.select("file", "reason").collect()
-        raise ValueError(
-            f"None of the {told['file'].n_unique()} files holds an article that "
-            f"Elara can read: {', '.join(told['reason'].unique().sort().head(5))}. "
-            f"Name another folder in `local_files`."
+        raise ValueError(self._nothing())
+
+    def _nothing(self) -> str:
+        """Why there is no article, and what to do."""
+        told = self.outcomes.filter(pl.col("reason") != "").select("file", "reason").collect()
+        if told.is_empty():
+            return "There is no file in this folder: name another one in `local_files`."
+        commonest = (
+            told["reason"].value_counts(sort=True).sort("count", "reason", descending=[True, False])
+        )
+        reasons = "".join(f"\n  {n:,} × {reason}" for reason, n in commonest.head(5).iter_rows())
+        more = "" if commonest.height <= 5 else f"\n  and {commonest.height - 5} more reasons"
+        return (
+            f"No article could be read from {told['file'].n_unique():,} files:{reasons}{more}\n"
+            f"Do what these lines advise, or name another folder in `local_files`."
         )
 
 
@@ -70,6 +83,8 @@ def collect_folder(
     into: Path | None = None,
     *,
     permissive_only: bool = False,
+    licence: str = "",
+    columns: Mapping[str, str] | None = None,
     workers: int | None = None,
 ) -> Collection:
     """Read every file in a folder and the folders below it.
@@ -82,6 +97,10 @@ def collect_folder(
         into: folder for `articles.parquet` and `outcomes.parquet`, which `stage.write` can seal.
             None keeps the tables in memory, which suits small folders.
         permissive_only: refuse articles whose licence does not let others pass them on.
+        licence: of texts that state none and for which no `licence.txt` holds: an SPDX id, an
+            address, a sentence, or `private`; "" leaves them `unknown`.
+        columns: what the columns of tables hold where their names do not say it, e.g.
+            `{"Headline": "title", "body_text": "text"}`.
         workers: processes that parse; None takes the usable cores, and one for a small folder.
 
     Returns:
@@ -89,9 +108,12 @@ def collect_folder(
         file and record. The same files give the same bytes, whatever the number of workers.
 
     Raises:
+        ValueError: `licence` names none that Elara knows, or `columns` nothing an article has.
         WorkerError: a process died.
     """
-    files = list_files(folder)
+    columns = dict(columns or {})
+    check_columns(columns)
+    files = list_files(folder, folder_licence(licence))
     if into:
         into.mkdir(parents=True, exist_ok=True)
     if workers is None:
@@ -100,7 +122,13 @@ def collect_folder(
         into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".collect-", dir=into) as temporary:
         target = into or Path(temporary)
-        _collect(files, Path(temporary), target, permissive_only, workers)
+        read = functools.partial(
+            read_portion,
+            scratch=Path(temporary),
+            permissive_only=permissive_only,
+            columns=columns,
+        )
+        _collect(files, read, Path(temporary), target, workers)
         if into is None:
             tables = [pl.read_parquet(target / name).lazy() for name in (ARTICLES, OUTCOMES)]
         else:
@@ -109,10 +137,13 @@ def collect_folder(
 
 
 def _collect(
-    files: list[RawFile], scratch: Path, target: Path, permissive_only: bool, workers: int
+    files: list[RawFile],
+    read: Callable[[tuple[int, list[RawFile]]], Portion],
+    scratch: Path,
+    target: Path,
+    workers: int,
 ) -> None:
     tasks = list(enumerate(portions(files)))
-    read = functools.partial(read_portion, scratch=scratch, permissive_only=permissive_only)
     done = spread(read, tasks, workers, _named)
     read_portions = sorted(
         track(done, total=len(tasks), label="read files"), key=lambda portion: portion.number

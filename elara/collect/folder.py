@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from elara.collect import (
+    documents,
     europepmc,
     jats,
     medline,
     medlineplus,
     medquad,
+    plaintext,
     pubmed,
+    references,
     stackexchange,
+    tables,
     webpage,
 )
 from elara.collect.archives import (
     NotReadError,
     OfficeFileError,
+    WordFileError,
     kind_of,
     on_disk,
     open_member,
     open_members,
 )
-from elara.collect.listing import RawFile, list_files, sample_folder
+from elara.collect.licences import licensed
+from elara.collect.listing import LICENCE_FILES, RawFile, list_files, sample_folder
+from elara.collect.own import bare_name
 from elara.collect.parsed import Parsed
 from elara.collect.payload import (
     DEEPEST,
@@ -52,6 +61,8 @@ _RECORDS = {
     "medquad": medquad.RECORDS,
     "medlineplus": medlineplus.RECORDS,
 }
+_CUT = {"ris": references.ris_records, "bibtex": references.bibtex_records}
+_ROWS = {"csv": tables.csv_rows, "jsonl": tables.jsonl_rows, "json": tables.json_rows}
 
 
 def source_folder(local_files: str) -> Path:
@@ -88,11 +99,12 @@ def read_folder(folder: Path) -> Iterator[Parsed]:
         yield from read_listed(file)
 
 
-def read_listed(file: RawFile) -> Iterator[Parsed]:
+def read_listed(file: RawFile, columns: Mapping[str, str] | None = None) -> Iterator[Parsed]:
     """Parse one file of a listing, unless it is a copy of an earlier one.
 
     Args:
         file: from `list_files`.
+        columns: as for `read_file`.
     """
     if file.no_file:
         status: Literal["error", "skipped"] = "error" if file.broken else "skipped"
@@ -102,16 +114,28 @@ def read_listed(file: RawFile) -> Iterator[Parsed]:
         reason = f"byte-identical to {file.same_as}"
         yield Parsed(record=-1, file=file.name, status="skipped", reason=reason)
         return
-    yield from read_file(file.path, file.name, file.retrieved_at)
+    found = read_file(file.path, file.name, file.retrieved_at, columns, fetched=file.fetched)
+    yield from licensed(found, file.licence)
 
 
-def read_file(path: Path, file: str, retrieved_at: str) -> Iterator[Parsed]:
+def read_file(
+    path: Path,
+    file: str,
+    retrieved_at: str,
+    columns: Mapping[str, str] | None = None,
+    *,
+    fetched: bool = False,
+) -> Iterator[Parsed]:
     """Parse one raw file.
 
     Args:
         path: where it is.
         file: how the records are to name it.
         retrieved_at: when it was fetched, ISO 8601 in UTC.
+        columns: what the columns of tables hold where their names do not say it: name of a
+            column to a key of `elara.collect.own.FIELDS`.
+        fetched: whether it comes from a live source: then a page of an unknown site is an error
+            page, and not a text of the user's own.
 
     Yields:
         One `Parsed` per record, or one for the whole file. A file that breaks off yields what
@@ -122,7 +146,8 @@ def read_file(path: Path, file: str, retrieved_at: str) -> Iterator[Parsed]:
     except OSError as error:  # it is gone since it was listed
         yield Parsed(record=0, file=file, status="error", reason=f"after 0 whole records, {error}")
         return
-    yield from _Reading(path, retrieved_at, allowance).of(raw_chunks(path), file, path, 0)
+    reading = _Reading(path, retrieved_at, allowance, columns or {}, fetched)
+    yield from reading.of(raw_chunks(path), file, path, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +157,8 @@ class _Reading:
     path: Path
     retrieved_at: str
     allowance: Allowance
+    columns: Mapping[str, str]
+    fetched: bool
 
     def of(
         self, content: Iterator[bytes], file: str, lies_at: Path | None, depth: int
@@ -148,13 +175,28 @@ class _Reading:
             return
         kind = kind_of(head)
         if not kind:
-            site = _site(self.path, file)
-            yield from _read_chunks(head, chunks, site, file, self.retrieved_at)
+            yield from self._placed(_parse(head, chunks, file, self, lies_at), file)
         elif depth >= DEEPEST:
             reason = f"{kind} archive inside {DEEPEST} others: unpack it first"
             yield Parsed(record=-1, file=file, status="skipped", reason=reason)
         else:
             yield from self._members(chunks, file, lies_at, depth)
+
+    def _placed(self, found: Iterator[Parsed], file: str) -> Iterator[Parsed]:
+        """What a parser finds, with the place where it was found."""
+        count = 0
+        try:
+            for parsed in found:
+                count = max(count, parsed.record + 1)
+                parsed.file = file
+                if parsed.article:
+                    parsed.article.raw_file = file
+                    parsed.article.raw_record = parsed.record
+                    parsed.article.retrieved_at = self.retrieved_at
+                yield parsed
+        except (PayloadError, OSError) as error:
+            reason = f"after {count} whole records, {error}"
+            yield Parsed(record=count, file=file, status="error", reason=reason)
 
     def _members(
         self, chunks: Iterator[bytes], file: str, lies_at: Path | None, depth: int
@@ -162,9 +204,14 @@ class _Reading:
         found = False
         try:
             with nullcontext(lies_at) if lies_at else on_disk(chunks) as path:
-                for member, content in open_members(path, self.allowance):
+                try:
+                    for member, content in open_members(path, self.allowance):
+                        found = True
+                        yield from self.of(content, f"{file}{_INSIDE}{member}", None, depth + 1)
+                except WordFileError:
                     found = True
-                    yield from self.of(content, f"{file}{_INSIDE}{member}", None, depth + 1)
+                    read = partial(documents.parse_docx, file=file)
+                    yield from self._placed(_from_disk(chunks, path, read), file)
         except OfficeFileError as error:
             yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
         except (PayloadError, OSError) as error:
@@ -174,30 +221,16 @@ class _Reading:
                 yield Parsed(record=-1, file=file, status="skipped", reason="empty archive")
 
 
-def _read_chunks(
-    head: bytes, chunks: Iterator[bytes], site: str, file: str, retrieved_at: str
+def _parse(
+    head: bytes, chunks: Iterator[bytes], file: str, reading: _Reading, lies_at: Path | None
 ) -> Iterator[Parsed]:
-    count = 0
-    try:
-        for parsed in _parse(head, chunks, site):
-            count = max(count, parsed.record + 1)
-            parsed.file = file
-            if parsed.article:
-                parsed.article.raw_file = file
-                parsed.article.raw_record = parsed.record
-                parsed.article.retrieved_at = retrieved_at
-            yield parsed
-    except (PayloadError, OSError) as error:
-        reason = f"after {count} whole records, {error}"
-        yield Parsed(record=count, file=file, status="error", reason=reason)
-
-
-def _parse(head: bytes, chunks: Iterator[bytes], site: str) -> Iterator[Parsed]:
-    name, reason = recognise(head)
+    name, reason = recognise(head, file)
+    if bare_name(file).lower() in LICENCE_FILES:
+        reason = "a licence inside an archive holds for nothing: put it beside the archive"
     if reason:
         yield Parsed(record=-1, status="skipped", reason=reason)
         return
-    found = _records(name, chunks, site)
+    found = _records(name, chunks, file, reading, lies_at)
     first = next(found, None)
     if first is None:
         yield Parsed(record=-1, status="skipped", reason=f"{name} file without records")
@@ -206,14 +239,16 @@ def _parse(head: bytes, chunks: Iterator[bytes], site: str) -> Iterator[Parsed]:
     yield from found
 
 
-def _records(name: str, chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
+def _records(
+    name: str, chunks: Iterator[bytes], file: str, reading: _Reading, lies_at: Path | None
+) -> Iterator[Parsed]:
     match name:
         case "pubmed":
             return pubmed.parse(chunks)
         case "jats":
             return jats.parse(chunks)
         case "posts":
-            return stackexchange.parse_posts(chunks, site)
+            return stackexchange.parse_posts(chunks, _site(reading.path, file))
         case "api":
             return stackexchange.parse_api(chunks)
         case "europepmc":
@@ -224,8 +259,38 @@ def _records(name: str, chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
             return medline.parse(chunks)
         case "medlineplus":
             return medlineplus.parse(chunks)
+        case "webpage":
+            return webpage.parse(chunks, "" if reading.fetched else file)
+        case "text":
+            return plaintext.parse_text(chunks, file)
+        case "markdown":
+            return plaintext.parse_markdown(chunks, file)
+        case "ris":
+            return references.parse_ris(chunks)
+        case "bibtex":
+            return references.parse_bibtex(chunks)
+        case "pdf":
+            return _from_disk(chunks, lies_at, partial(documents.parse_pdf, file=file))
+        case "parquet":
+            return _from_disk(
+                chunks,
+                lies_at,
+                lambda path: tables.parse(tables.parquet_rows(path), reading.columns, file),
+            )
         case _:
-            return webpage.parse(chunks)
+            return tables.parse(_ROWS[name](chunks), reading.columns, file)
+
+
+def _from_disk(
+    chunks: Iterator[bytes], lies_at: Path | None, read: Callable[[Path], Iterator[Parsed]]
+) -> Iterator[Parsed]:
+    """Read a format that is read from its end: where the file lies, or else from a copy."""
+    head, chunks = peek(chunks, 4)
+    if lies_at and next(raw_chunks(lies_at), b"").startswith(head[:4]):
+        yield from read(lies_at)
+        return
+    with on_disk(chunks) as path:
+        yield from read(path)
 
 
 def raw_record(folder: Path, file: str, record: int) -> bytes:
@@ -237,7 +302,8 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
         record: `Article.raw_record`.
 
     Returns:
-        The record in UTF-8; for web pages and API answers, which are read whole, the file.
+        The record in UTF-8; a row of a table as JSON; the file where it is read whole, such as
+        web pages, API answers, texts and documents.
 
     Raises:
         IndexError: the file has no such record any more.
@@ -247,19 +313,35 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
         chunks = list(_packed(folder, file))
     else:
         chunks = list(open_chunks(path))
-    name, _ = recognise(b"".join(chunks)[:65_536])
+    name, _ = recognise(b"".join(chunks)[:_HEAD], file)
+    records: Iterator[bytes]
     if name == "posts":
         records = split_rows(chunks, "row")
     elif name == "medline":
         records = medline.split_records(chunks)
     elif name in _RECORDS:
         records = split_records(chunks, _RECORDS[name])
+    elif name in _CUT:
+        records = (entry.encode() for entry in _CUT[name](chunks))
+    elif name in _ROWS:
+        records = map(_as_json, _ROWS[name](chunks))
+    elif name == "parquet":
+        with on_disk(iter(chunks)) as copy:
+            return _nth(map(_as_json, tables.parquet_rows(copy)), record, file)
     else:
         return b"".join(chunks)
+    return _nth(records, record, file)
+
+
+def _nth(records: Iterator[bytes], record: int, file: str) -> bytes:
     found = next(itertools.islice(records, record, None), None)
     if found is None:
         raise IndexError(f"{file} has no record {record}: it changed since it was collected.")
     return found
+
+
+def _as_json(row: tables.Row) -> bytes:
+    return json.dumps(row, ensure_ascii=False, default=str).encode()
 
 
 def _packed(folder: Path, file: str) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from elara.collect.parsed import Parsed
+from elara.records import PRIVATE
 
 UNKNOWN = "unknown"
 PUBLIC_DOMAIN = "public-domain"
@@ -55,6 +56,64 @@ def licence_of(text: str) -> str:
     if found := _LONG.search(text):
         return _spdx("BY" + _elements(found[1]), found[2], None)
     return PUBLIC_DOMAIN if _PUBLIC.search(text) else UNKNOWN
+
+
+def stated_licence(text: str) -> str:
+    """Name the licence that somebody wrote down to be read: in a column, or for a folder.
+
+    Args:
+        text: an SPDX id, a URL, a sentence, several lines of these, or the word `private`.
+
+    Returns:
+        As `licence_of`, the strictest where several are named; or `private`.
+    """
+    word = text.strip(" \t\r\n.\"'`").casefold()
+    if word == PRIVATE:
+        return PRIVATE
+    if re.fullmatch(r"public[ -]domain", word):
+        return PUBLIC_DOMAIN
+    return strictest([line for line in text.splitlines() if line.strip()])
+
+
+def folder_licence(text: str) -> str:
+    """The licence that a user names for a whole folder.
+
+    Args:
+        text: the parameter `licence`, as for `stated_licence`; "" for none.
+
+    Raises:
+        ValueError: it names none that Elara knows.
+    """
+    licence = stated_licence(text) if text.strip() else ""
+    if licence == UNKNOWN:
+        raise ValueError(
+            f"Parameter `licence` is {text!r}, which names no licence that Elara knows: give an "
+            f"SPDX id such as CC-BY-4.0, the address of a licence, or the word private."
+        )
+    return licence
+
+
+def licensed(found: Iterable[Parsed], licence: str) -> Iterator[Parsed]:
+    """Give the articles that state no licence the one that their folder has.
+
+    Args:
+        found: records as the parsers yield them.
+        licence: of the folder, or "" where it has none.
+
+    Yields:
+        The same records. One that states a licence keeps it; one whose statement Elara cannot
+        read keeps `unknown` and says so, unless the folder is private, which frees nothing.
+    """
+    for parsed in found:
+        article = parsed.article
+        if article and article.licence == UNKNOWN and licence not in ("", UNKNOWN):
+            if parsed.licence_stated and licence != PRIVATE:
+                said = " ".join(parsed.licence_stated.split())[:60]
+                note = f"licence {said!r} is not known, and the folder's does not replace it"
+                parsed.reason = "; ".join(part for part in (parsed.reason, note) if part)
+            else:
+                article.licence, article.redistributable = licence, redistributable(licence)
+        yield parsed
 
 
 def _elements(words: str) -> str:

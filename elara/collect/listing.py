@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import hashlib
 import importlib
@@ -9,9 +10,10 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from elara.collect.licences import UNKNOWN, stated_licence
 from elara.collect.live.store import BOOKKEEPING, JOURNAL, retrieval_times
 from elara.names import shown_path
 from elara.workspace import file_sha256
@@ -21,6 +23,8 @@ SAMPLE_DATE = "2026-11-22T00:00:00Z"
 _PORTION = 8 << 20  # bytes: small files are read together up to this size
 _PORTION_FILES = 2_000
 # What stands in a folder and is no file. To open a pipe would wait for its other end for ever.
+LICENCE_FILES = ("licence.txt", "license.txt")
+_LONGEST_LICENCE = 1 << 20  # bytes
 _NO_FILE = {
     stat.S_IFIFO: "a named pipe, not a file",
     stat.S_IFSOCK: "a socket, not a file",
@@ -43,6 +47,9 @@ class RawFile:
         same_as: name of an earlier file with the same bytes, else "".
         no_file: why there is nothing to read (a pipe, a folder without permission), else "".
         broken: whether something is missing that should be there.
+        licence: of texts in it that state none: what `licence.txt` in its folder or the nearest
+            one above says, `unknown` where that cannot be read, or "" without such a file.
+        fetched: whether a live source keeps it here, so that it is nothing of the user's own.
     """
 
     path: Path
@@ -53,6 +60,8 @@ class RawFile:
     same_as: str = ""
     no_file: str = ""
     broken: bool = False
+    licence: str = ""
+    fetched: bool = False
 
 
 def sample_folder() -> Path:
@@ -60,13 +69,14 @@ def sample_folder() -> Path:
     return Path(importlib.import_module("elara.sample").__path__[0])
 
 
-def list_files(folder: Path) -> list[RawFile]:
+def list_files(folder: Path, licence: str = "") -> list[RawFile]:
     """Find the files in a folder and the folders below it.
 
     Beside a journal of live sources only the payloads that it names are raw files.
 
     Args:
         folder: where the raw files are.
+        licence: of texts that state none, where no `licence.txt` holds for them.
 
     Returns:
         The files in reading order, and what is no file or cannot be reached, which its outcome
@@ -80,8 +90,13 @@ def list_files(folder: Path) -> list[RawFile]:
         name = path.relative_to(folder).as_posix()
         if path.name not in BOOKKEEPING and (path.parent not in stores or name in fetched):
             found.append((path, name, error or _state(path)))
+    licences = {
+        path.parent: _folder_licence(path)
+        for path, _, state in found
+        if path.name.lower() in LICENCE_FILES and isinstance(state, os.stat_result)
+    }
     sizes = Counter(s.st_size for _, _, s in found if isinstance(s, os.stat_result))
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, str], str] = {}
     sample = folder.resolve() == sample_folder().resolve()
     files = []
     for rank, (path, real, state) in enumerate(found):
@@ -93,12 +108,50 @@ def list_files(folder: Path) -> list[RawFile]:
         if why := _NO_FILE.get(stat.S_IFMT(state.st_mode), ""):
             files.append(RawFile(path, name, rank, 0, "", no_file=why))
             continue
+        if path.name.lower() in LICENCE_FILES:
+            held = licences[path.parent]
+            files.append(
+                RawFile(path, name, rank, 0, "", no_file=_told(held), broken=held == UNKNOWN)
+            )
+            continue
         size = state.st_size
-        earlier = seen.setdefault(_digest(path), name) if size and sizes[size] > 1 else name
+        holds = next((licences[p] for p in path.parents if p in licences), licence)
+        # The same text under another licence is another text.
+        key = (_digest(path) if size and sizes[size] > 1 else name, holds)
+        earlier = seen.setdefault(key, name)
         retrieved = SAMPLE_DATE if sample else fetched.get(real) or _moment(state.st_mtime)
         same = "" if earlier == name else earlier
-        files.append(RawFile(path, name, rank, size, retrieved, same))
+        lies_in_store = path.parent in stores
+        file = RawFile(path, name, rank, size, retrieved, same)
+        files.append(replace(file, licence=holds, fetched=lies_in_store))
     return files
+
+
+def _folder_licence(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return stated_licence(_text(file.read(_LONGEST_LICENCE)))
+    except OSError:
+        return UNKNOWN
+
+
+def _text(data: bytes) -> str:
+    """A short text in whatever encoding an editor saved it."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("windows-1252", errors="replace")
+
+
+def _told(licence: str) -> str:
+    if licence != UNKNOWN:
+        return f"read as the licence of this folder: {licence}"
+    return (
+        "names no licence that Elara knows, so that the texts of this folder count as unknown: "
+        "write an SPDX id such as CC-BY-4.0, the address of a licence, or the word private"
+    )
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, OSError | None]]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from elara.collect.parsed import Parsed
-from elara.records import Article, Outcome
+from elara.records import PRIVATE, Article, Outcome
 
+OWN = "own"  # the source of a user's own files
 # What a record of another source may add where the kept one says nothing, or adds to a list.
 _FILL = ("abstract", "published", "journal", "volume", "pages", "doi", "pmid", "pmcid", "url")
 _JOIN = ("keywords", "mesh", "publication_types", "affiliation_countries")
@@ -122,10 +123,14 @@ def _settle(members: list[Parsed], outcomes: list[Outcome]) -> Article:
         source = member.article.source
         if source not in newest or _rank(member) > _rank(newest[source]):
             newest[source] = member
-    # Full text first; max keeps the earlier of equals.
-    kept = max(newest.values(), key=lambda m: bool(m.article and m.article.body))
+    # Full text first, then a record of the source itself; max keeps the earlier of equals.
+    kept = max(newest.values(), key=_fullness)
     article = kept.article
     assert article is not None
+    same_text = [m.article for m in members if m.article and m.article.id == article.id]
+    if article.source == OWN and any(a.licence == PRIVATE for a in same_text):
+        # The same text lies in a private folder, too: the stricter word holds.
+        article.licence, article.redistributable = PRIVATE, False
     keys = set(_keys(article))
     for other in newest.values():
         if other is not kept and other.article:
@@ -141,8 +146,18 @@ def _settle(members: list[Parsed], outcomes: list[Outcome]) -> Article:
     return article
 
 
+def _fullness(member: Parsed) -> tuple[bool, bool]:
+    assert member.article is not None
+    return bool(member.article.body), member.article.source != OWN
+
+
 def _fill(article: Article, other: Article) -> None:
+    if other.licence == PRIVATE != article.licence:
+        return  # nothing of a private text gets into one that may be passed on
+    own = OWN in (article.source, other.source)
     for name in _FILL:
+        if name == "abstract" and own and article.redistributable and not other.redistributable:
+            continue
         setattr(article, name, getattr(article, name) or getattr(other, name))
     for name in _JOIN:
         joined = dict.fromkeys([*getattr(article, name), *getattr(other, name)])
@@ -151,7 +166,8 @@ def _fill(article: Article, other: Article) -> None:
     article.retracted = article.retracted or other.retracted
     if article.language == "und":
         article.language = other.language
-    if article.licence == "unknown":
+    # What a user's own file says about an article need not be the article's text.
+    if article.licence == "unknown" and not own:
         article.licence, article.redistributable = other.licence, other.redistributable
 
 

@@ -22,6 +22,8 @@ class Parsed:
             article has none and names that article in `article_id`.
         article_id: the article this record became or belongs to.
         revision: among records of the same article and source the highest one is the newest.
+        licence_stated: what the record says of its licence where that is none that Elara knows: a
+            licence of its folder does not come in its place.
         file: the raw file, relative to the folder it was read from; set by the caller.
     """
 
@@ -32,4 +34,5 @@ class Parsed:
     article: Article | None = None
     article_id: str = ""
     revision: str = ""
+    licence_stated: str = ""
     file: str = ""

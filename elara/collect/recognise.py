@@ -1,10 +1,14 @@
-"""Tell what a file holds from its first bytes; names and suffixes do not count."""
+"""Tell what a file holds from its first bytes. A name counts only for text without a signature."""
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import PurePosixPath
 
+from elara.collect.own import bare_name, decoded
 from elara.collect.payload import PayloadError, as_utf8
+from elara.collect.tables import table_in
 from elara.collect.xmlrecords import root_name
 
 # Root element to the parser that reads it.
@@ -54,18 +58,35 @@ _SIGNATURES = {
     b"\x04\x22\x4d\x18": "lz4 data: unpack it first",
     b"\x1f\x9d": "compress data (.Z): unpack it first",
     b"Rar!\x1a\x07": "RAR archive: unpack it first",
-    b"%PDF": "PDF file",
-    b"PAR1": "Parquet file",
     b"\x89PNG": "PNG image",
+    b"\xff\xd8\xff": "JPEG image",
+    b"\xd0\xcf\x11\xe0": "Office file of before 2007, or one with a password: save it as .docx, "
+    "tables as CSV",
+    b"{\\rtf": "RTF file: save it as .docx",
 }
+_OPEN = {b"%PDF-": "pdf", b"PAR1": "parquet"}
+_RIS = re.compile(r"\s*TY  -")
+# At the very beginning, but for comments: an article may end with how to cite it.
+_BIBTEX = re.compile(r"(?:\s*%[^\n]*\n)*\s*@\w+[ \t]*\{[^,{}=\n]*,\s*[\w-]+\s*=")
+# What has no signature of its own is told by the suffix of its name.
+_SUFFIXES = {
+    ".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown",
+    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".ris": "ris", ".bib": "bibtex",
+    ".jsonl": "jsonl", ".ndjson": "jsonl",
+}  # fmt: skip
+_README = re.compile(r"(?:.*[-_. ])?read[-_ ]?me(?:[-_. ].*)?", re.IGNORECASE)
+_CONTROLS = re.compile(r"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]")
+_MOST_CONTROLS = 0.005  # share of a text's characters; a third of random bytes are such
+_NOT_READ = "not a format that Elara reads"
 _WINDOW = 65_536  # bytes looked at
 
 
-def recognise(head: bytes) -> tuple[str, str]:
+def recognise(head: bytes, file: str = "") -> tuple[str, str]:
     """Recognise a format.
 
     Args:
         head: the first bytes of a file, unpacked; 64 KiB are enough.
+        file: its name, which tells plain text, Markdown and tables without telling columns.
 
     Returns:
         The name of the parser and "", or "" and the reason why the file is not read.
@@ -75,6 +96,9 @@ def recognise(head: bytes) -> tuple[str, str]:
     for signature, meaning in _SIGNATURES.items():
         if head.startswith(signature):
             return "", meaning
+    for signature, name in _OPEN.items():
+        if head.startswith(signature):
+            return name, ""
     if head[257:262] == b"ustar":
         return "", "tar archive: unpack it first"
     try:
@@ -83,26 +107,66 @@ def recognise(head: bytes) -> tuple[str, str]:
         return "", str(error)
     text = head.lstrip()
     if text.startswith((b"{", b"[")):
-        return _json(text)
+        return _json(text, _suffix(file))
     root = root_name(text)
     if root in _ROOTS:
         return _ROOTS[root], ""
     # Pages may carry a byte order mark that was encoded twice, so `<` need not come first.
     if _HTML.search(text[:1024]):
         return "webpage", ""
-    if text.startswith(b"<"):
+    if text.startswith(b"<") and _SUFFIXES.get(_suffix(file)) not in ("text", "markdown"):
         return _foreign_root(root, text)
     if _MEDLINE.search(text[:400]):
         return "medline", ""
-    return "", "not a format that Elara reads"
+    return _text(head, file)
 
 
-def _json(text: bytes) -> tuple[str, str]:
+def _text(head: bytes, file: str) -> tuple[str, str]:
+    """What a text without a signature is: references, a table, or what its name says."""
+    known = _SUFFIXES.get(_suffix(file), "")
+    try:
+        text = "".join(decoded([head])).removeprefix("\ufeff")
+    except PayloadError as error:
+        return "", f"named like text, but {error}" if known else _NOT_READ
+    if len(_CONTROLS.findall(text)) > _MOST_CONTROLS * len(text):
+        return "", "named like text, but its bytes are none" if known else _NOT_READ
+    if known in ("text", "markdown") and _README.fullmatch(bare_name(file)):
+        return (
+            "",
+            "a README, which speaks about other files: rename it if it is a text to learn from",
+        )
+    if _RIS.match(text):
+        return "ris", ""
+    if _BIBTEX.match(text):
+        return "bibtex", ""
+    if known != "markdown" and table_in(text):
+        return "csv", ""
+    return (known, "") if known else ("", _NOT_READ)
+
+
+def _suffix(file: str) -> str:
+    return PurePosixPath(bare_name(file)).suffix.lower()
+
+
+def _json(text: bytes, suffix: str) -> tuple[str, str]:
     if text.startswith(b"{") and b'"items"' in text[:200]:
         return "api", ""
     if text.startswith(b"{") and b'"hitCount"' in text[:200]:
         return "europepmc", ""
-    return "", "JSON that is neither a Stack Exchange nor a Europe PMC answer"
+    if text.startswith(b"["):
+        return "json", ""
+    if _SUFFIXES.get(suffix) == "jsonl":
+        return "jsonl", ""
+    # One object on each of the first lines, or one object that goes over several.
+    lines = [line for line in text.split(b"\n")[:5] if line.strip()]
+    return ("jsonl" if any(map(_is_object, lines)) else "json"), ""
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _foreign_root(root: str, text: bytes) -> tuple[str, str]:

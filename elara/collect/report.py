@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from elara.collect.licences import UNKNOWN
 from elara.collect.queries import load_searches
 from elara.collect.topics import load_topics
 from elara.figures import BLUE, COLOURS, SKY, new_figure, plain
+from elara.records import PRIVATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +56,44 @@ def per_licence(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         .agg(articles=pl.len())
         .sort(["articles", "licence"], descending=[True, False])
         .collect()
+    )
+
+
+def left_out(articles: pl.DataFrame | pl.LazyFrame) -> str:
+    """Say how many texts training will leave out, why, and how to train on them all the same.
+
+    Args:
+        articles: a table with the columns of `Article`.
+
+    Returns:
+        One or two sentences; "" where nothing is left out.
+    """
+    counts = (
+        articles.lazy()
+        .select(
+            every=pl.len(),
+            unknown=(pl.col("licence") == UNKNOWN).sum(),
+            forbidden=(
+                ~pl.col("redistributable") & ~pl.col("licence").is_in([UNKNOWN, PRIVATE])
+            ).sum(),
+        )
+        .collect()
+        .row(0, named=True)
+    )
+    every, unknown, forbidden = counts["every"], counts["unknown"], counts["forbidden"]
+    if not unknown + forbidden:
+        return ""
+    why = {
+        "no licence that Elara can read": unknown,
+        "a licence that does not let others pass them on": forbidden,
+    }
+    stated = ", and ".join(f"{n:,} state {what}" for what, n in why.items() if n)
+    switch = "run with `-p licences=any`"
+    if unknown:
+        switch = f"put the word `private` into `licence.txt` in their folder, or {switch}"
+    return (
+        f"Of {every:,} texts, {stated}, so training leaves them out. To train on them "
+        f"privately, {switch}."
     )
 
 

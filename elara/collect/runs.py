@@ -7,7 +7,7 @@ in order to see which records belong together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,19 @@ class Portion:
     found: list[Path]
 
 
-def read_portion(task: tuple[int, list[RawFile]], scratch: Path, permissive_only: bool) -> Portion:
+def read_portion(
+    task: tuple[int, list[RawFile]],
+    scratch: Path,
+    permissive_only: bool,
+    columns: Mapping[str, str],
+) -> Portion:
     """Parse files and put what they hold into a scratch folder.
 
     Args:
         task: the portion's number and files.
         scratch: the folder.
         permissive_only: refuse articles whose licence does not let others pass them on.
+        columns: what the columns of tables hold, as for `read_file`.
     """
     number, files = task
     portion = Portion(number, [], [])
@@ -88,7 +94,7 @@ def read_portion(task: tuple[int, list[RawFile]], scratch: Path, permissive_only
     articles: list[tuple[int, Article]] = []
     characters = 0
     for file in files:
-        found: Iterable[Parsed] = read_listed(file)
+        found: Iterable[Parsed] = read_listed(file, columns)
         for place, parsed in enumerate(permissive(found) if permissive_only else found):
             order = (file.rank << _FILE_SHIFT) + place
             rows.append(_row(order, parsed))

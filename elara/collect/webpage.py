@@ -8,15 +8,18 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import cast
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
 from elara.collect.dates import iso_date, medline_date
+from elara.collect.documents import html_sections
 from elara.collect.languages import language_code
 from elara.collect.licences import PUBLIC_DOMAIN, UNKNOWN, licence_of, redistributable
 from elara.collect.maintext import main_text
+from elara.collect.own import file_title, own_article, take_title, titled
 from elara.collect.parsed import Parsed
 from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import Element, text_of
@@ -45,14 +48,26 @@ _DATES = (
 )  # fmt: skip
 # How journal pages without a date in their head name the issue.
 _ISSUE = re.compile(r"Volume \d+, (?:Number|Supplement) [\d-]+\s*—\s*([A-Z][a-z]+) (\d{4})")
+# Hosts whose pages are no texts: errors and search forms in place of an answer.
+_ANSWERS = (".nlm.nih.gov",)
+_NO_TEXT = re.compile(
+    r"PmFetch response|(?:error )?[45]\d\d\b.*|(?:page )?not found.*|access denied.*|forbidden"
+    r"|just a moment.*|(?:please )?(?:log|sign) ?in\b.*",
+    re.IGNORECASE,
+)
+# What a page of a site has and a document that was saved as HTML has not.
+_FURNITURE = "//main | //nav | //footer | //aside | //*[@role='main' or @role='navigation']"
+_LINKED = 0.4  # a page with a larger part of its text in links has navigation
 _RIGHTS = ("dcterms.rights", "dcterms.license", "dc.rights", "license")
 
 
-def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
     """Read one web page.
 
     Args:
         chunks: pieces of one HTML page, in order.
+        own_file: name of the file where it is one of the user's own, of which pages of any site
+            are read; "" refuses those of unknown sites.
 
     Yields:
         One `Parsed`: an article, or the reason why the page is none.
@@ -66,6 +81,9 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     metas = _metas(tree)
     url = _url(tree, metas)
     site = _site(url, tree)
+    if not site and own_file and not f".{_parts(url)[0]}".endswith(_ANSWERS):
+        yield _own_page(page, tree, metas, own_file)
+        return
     if not site:
         reason = "HTML page that is not from the CDC, the WHO or an institute of the NIH"
         yield Parsed(record=0, status="skipped", reason=reason)
@@ -103,6 +121,39 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         article_id=article.id,
         revision=iso_date(_first(metas, "dcterms.modified", "dc.date")),
     )
+
+
+def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) -> Parsed:
+    """A page of a site that Elara does not know."""
+    title = _title(tree, metas)
+    if _NO_TEXT.fullmatch(title):
+        reason = f"HTML page that is an answer of a server, not a text: {title[:60]!r}"
+        return Parsed(record=0, status="skipped", reason=reason)
+    furnished = cast(list[Element], tree.xpath(_FURNITURE))
+    linked = sum(len(text_of(a)) for a in tree.iter("a"))
+    if furnished or linked > _LINKED * len(text_of(tree)):
+        body = main_text(page, tree)
+        if not body:
+            reason = "HTML page without main text (navigation only)"
+            return Parsed(record=0, status="skipped", reason=reason)
+    else:
+        body = html_sections(page)
+        if not body:
+            return Parsed(record=0, status="skipped", reason="HTML page without text")
+    values = {
+        "title": title,
+        "abstract": _first(metas, "citation_abstract", "dcterms.abstract"),
+        "language": tree.get("lang") or _first(metas, "dc.language"),
+        "date": _first(metas, *_DATES),
+        "journal": _first(metas, "citation_journal_title", "og:site_name"),
+        "keywords": _keywords(_first(metas, "keywords", "citation_keywords")),
+        "authors": [t for t in metas.get("citation_author", []) if t],
+        "url": _url(tree, metas),
+        "doi": _first(metas, "citation_doi"),
+        "licence": "\n".join(_rights(tree, metas)),
+    }
+    values["title"] = title or take_title(body)
+    return own_article(values, body, titled(body, file_title(file)))
 
 
 def decode(page: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from elara.expand.curated import CuratedError, curated_examples
 from elara.expand.recipes import RECIPES, Expansion, grounded_examples
-from elara.expand.report import examples_figure, summary
+from elara.expand.report import examples_figure, outlook, summary
 from elara.expand.split import split_by_source, without_repeats
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "curated_examples",
     "examples_figure",
     "grounded_examples",
+    "outlook",
     "split_by_source",
     "summary",
     "without_repeats",

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from elara.records import Article, Example, Message, Origin, Section, abstract_parts, frame, records
+from elara.records import (
+    PRIVATE,
+    Article,
+    Example,
+    Message,
+    Origin,
+    Section,
+    abstract_parts,
+    frame,
+    records,
+)
 
 _CONCLUSION = re.compile(r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9À-Þ])")
@@ -131,8 +141,8 @@ def grounded_examples(
     Args:
         articles: clean `Article` rows.
         system_prompt: the system turn of every example.
-        licences: `redistributable` uses only text that may be passed on; `any` uses all, for
-            training that stays private.
+        licences: `redistributable` uses only text that may be passed on, and text that its
+            owner marked `private`; `any` uses all, for training that stays private.
         max_answer_words: answers are cut after the last whole sentence within this many words.
         max_question_words: a longer question (with its context) gives no example.
 
@@ -144,7 +154,8 @@ def grounded_examples(
     examples: list[Example] = []
     skipped: list[dict[str, str]] = []
     for article in records(articles, Article):
-        if licences == "redistributable" and not article.redistributable:
+        allowed = article.redistributable or article.licence == PRIVATE
+        if licences == "redistributable" and not allowed:
             reason = f"licence {article.licence} does not allow redistribution"
             skipped.append({"article_id": article.id, "reason": reason})
             continue

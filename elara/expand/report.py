@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from elara.expand.recipes import Expansion
 from elara.figures import BLUE, GREEN, ORANGE, new_figure, plain
 
 if TYPE_CHECKING:
@@ -33,6 +34,30 @@ def summary(examples: pl.DataFrame) -> pl.DataFrame:
             answer_words=answer.str.split(" ").list.len().mean().round(0).cast(pl.Int64),
         )
         .sort("split", "origin")
+    )
+
+
+def outlook(curated: pl.DataFrame, grounded: Expansion) -> str:
+    """Say what training will see, and what to do where that is next to nothing.
+
+    Args:
+        curated: from `curated_examples`.
+        grounded: from `grounded_examples`.
+    """
+    count = grounded.examples.height
+    if count:
+        articles = grounded.examples["article_ids"].list.first().n_unique()
+        return (
+            f"Training can draw on the {curated.height} curated cases and on {count:,} examples "
+            f"built from {articles:,} articles."
+        )
+    counts = grounded.skipped["reason"].value_counts().sort("count", "reason", descending=True)
+    reasons = "".join(f"\n  {n:,} × {reason}" for reason, n in counts.iter_rows())
+    return (
+        f"Training will see only the {curated.height} curated cases: none of the "
+        f"{grounded.skipped.height:,} articles gave an example.{reasons}\n"
+        f"To train privately on texts without a licence, put the word `private` into "
+        f"`licence.txt` in their folder and collect again, or run with `-p licences=any`."
     )
 
 

@@ -75,7 +75,8 @@ def split_by_source(
     if len(drawn) < 3:
         raise ValueError(
             f"{len(drawn)} sources are too few to hold any out: collect more, or lower "
-            "`minimum_quality` in 02, or set `licences` to `any` in 04 for private training."
+            "`minimum_quality` in 02; for private training put the word `private` into "
+            "`licence.txt` in the texts' folder, or set `licences` to `any` in 04."
         )
     tests = math.ceil(len(drawn) * test_share)
     validations = math.ceil(len(drawn) * validation_share)

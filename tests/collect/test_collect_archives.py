@@ -14,7 +14,7 @@ import py7zr
 import pytest
 
 from elara.collect import payload, stackexchange
-from elara.collect.archives import is_archive, open_member, open_members
+from elara.collect.archives import WordFileError, is_archive, open_member, open_members
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
 
@@ -138,6 +138,9 @@ def test_passwords_and_office_files_are_named(tmp_path: Path) -> None:
         read_all(locked)
     office = tmp_path / "a.docx"
     zipped(office, {"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<w/>"})
+    with pytest.raises(WordFileError):
+        read_all(office)
+    zipped(office, {"[Content_Types].xml": b"<Types/>", "xl/workbook.xml": b"<w/>"})
     with pytest.raises(PayloadError, match="Office"):
         read_all(office)
 

@@ -48,6 +48,13 @@ def read(tmp_path: Path, content: bytes, name: str = "any.bin") -> list[Parsed]:
         (b"\nPMID- 12230038\nOWN - NLM\n", "medline"),
         (b"  <!doctype HTML PUBLIC 'x'>", "webpage"),
         ("<posts>".encode("utf-16"), "posts"),
+        (b'[{"a": 1}]', "json"),
+        (b'{"a": 1}\n{"a": 2}\n', "jsonl"),
+        (b"%PDF-1.7", "pdf"),
+        (b"PAR1", "parquet"),
+        (b"\xef\xbb\xbfTY  - JOUR\n", "ris"),
+        (b"% mine\n@article{key,\n title = {x}}", "bibtex"),
+        (b"pmid;title;abstract\n1;a;b\n", "csv"),
     ],
 )
 def test_a_format_is_known_by_its_content(head: bytes, parser: str) -> None:
@@ -64,7 +71,6 @@ def test_a_format_is_known_by_its_content(head: bytes, parser: str) -> None:
         (b"<eLinkResult>", "elink"),
         (b"PK\x03\x04abc", "ZIP"),
         (b"id,title\n1,x", "not a format"),
-        (b'[{"a": 1}]', "JSON"),
         (b"<?xml version='1.0' encoding='x-none'?><posts>", "encoding"),
         (b"<unheard-of>", "<unheard-of>"),
     ],

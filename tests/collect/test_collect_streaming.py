@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     (raw / "a" / "copy").write_bytes((raw / "a" / "1.gz").read_bytes())
     whole = (raw / "a" / "1.gz").read_bytes()
     (raw / "cut.gz").write_bytes(whole[: len(whole) // 2])
-    (raw / "notes.txt").write_text("nothing")
+    (raw / "notes.dat").write_text("nothing")
     return raw
 
 

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elara.expand import curated_examples, grounded_examples, split_by_source, without_repeats
+from elara.expand import (
+    curated_examples,
+    grounded_examples,
+    outlook,
+    split_by_source,
+    without_repeats,
+)
 from elara.records import Article, Example, Message, Section, frame, records
 
 WORDS = "The first sentence has quite a few words in it to be long enough. Here is the second one."
@@ -111,6 +117,25 @@ def test_private_training_may_use_any_licence() -> None:
     assert len(pairs(closed, licences="any")) == 1
     with pytest.raises(ValueError, match="use `redistributable` or `any`"):
         pairs(closed, licences="all")
+
+
+def test_text_that_its_owner_marked_private_may_be_trained_on() -> None:
+    own = article(abstract=WORDS, redistributable=False, licence="private")
+    made = grounded_examples(frame([own], Article), "system")
+    assert made.examples.select("licence", "redistributable").rows() == [("private", False)]
+
+
+def test_a_run_says_what_training_will_see() -> None:
+    curated = curated_examples("system")
+    some = grounded_examples(frame([article(abstract=WORDS)], Article), "system")
+    assert outlook(curated, some) == (
+        "Training can draw on the 13 curated cases and on 1 examples built from 1 articles."
+    )
+    closed = [article(n, abstract=WORDS, redistributable=False, licence="unknown") for n in (1, 2)]
+    said = outlook(curated, grounded_examples(frame([*closed, article(3)], Article), "system"))
+    assert said.startswith("Training will see only the 13 curated cases: none of the 3 articles")
+    assert "\n  2 × licence unknown does not allow redistribution\n" in said
+    assert "`-p licences=any`" in said
 
 
 @given(st.lists(st.sampled_from([WORDS, "Short. " * 9, "No end at all"]), min_size=1, max_size=30))

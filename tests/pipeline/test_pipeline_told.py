@@ -22,7 +22,7 @@ TELLS = """stage.write(
     {"articles.parquet": pl.DataFrame({"id": ["a", "b"]})},
     summary="2 articles, 3 removed",
     listed="removed/short",
-    warnings=["only two articles", ""],
+    notes=["only two articles", ""],
 )"""
 
 
@@ -39,12 +39,12 @@ def test_a_stage_ends_with_what_came_of_it(workspace: Workspace, notebooks: Path
     assert lines[2:6] == [
         "  2 articles, 3 removed",
         f"  to list them: elara show -w {workspace.root} collect removed/short",
-        "  warning: only two articles",
+        "  note: only two articles",
         "03-clean: running (never run)",
     ]
-    again: list[str] = []  # a run that does not make that stage again warns as well
+    again: list[str] = []  # a run that does not make that stage again says so as well
     pipeline.run(plan, [third], force=True, report=again.append)
-    assert again[:2] == ["01-collect: warning: only two articles", "03-clean: running (forced)"]
+    assert again[:2] == ["01-collect: note: only two articles", "03-clean: running (forced)"]
 
 
 @pytest.fixture

@@ -13,11 +13,15 @@ import polars as pl
 import pytest
 import tiny_run
 
+from elara import train
+from elara.model import load_base
 from elara.train.audit.certificate import Certificate, certify
 from elara.train.audit.overlap import Words, similar
 from elara.train.audit.passport import data_manifest, with_verdict, write_passport
 from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
 from elara.train.config import TrainingError
+from elara.train.exports.export import export
+from elara.train.exports.parity import PROMPTS
 
 LONG = (
     "Magnesium sulfate is given to prevent seizures in severe pre-eclampsia, the blood pressure "
@@ -251,3 +255,47 @@ def test_held_out_items_of_every_earlier_run_are_counted() -> None:
     assert contaminated_items(own | {"preference": further}) == 3
     carried = {"continues": {"contaminated_items": 4}}
     assert contaminated_items(own | {"preference": further} | carried) == 7
+
+
+def test_private_texts_are_counted_and_none_of_their_words_travels(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    private = tiny_run.examples(4).with_columns(
+        id=pl.format("own:{}/explain/0", pl.int_range(pl.len())),
+        article_ids=pl.concat_list(pl.format("own:{}", pl.int_range(pl.len()))),
+        licence=pl.lit("private"),
+        redistributable=pl.lit(False),
+        messages=pl.col("messages").list.eval(
+            pl.struct(
+                pl.element().struct.field("role"),
+                content=pl.element().struct.field("content") + " Quokkawort.",
+            )
+        ),
+    )
+    articles = pl.DataFrame({
+        "id": ["own:0"], "title": ["Quokkawort"], "url": ["https://quokkawort.example"]
+    })  # fmt: skip
+    settings = tiny_run.config(tiny_folder)
+    lm = load_base(str(tiny_folder))
+    data = train.tokenise(lm.tokenizer, private, private.head(1), settings)
+    training = train.fit(lm, data, settings, tmp_path / "checkpoints")
+    adapter = tmp_path / "adapter"
+    train.save_adapter(training, settings, data, {"private": 4}, adapter)
+    splits = {"train": private, "validation": private.head(0)}
+    certificate = certify(private, {})
+    passport = write_passport(adapter, training, settings, splits, certificate, articles=articles)
+    assert passport["data"]["may_not_be_passed_on"] == 4
+    assert passport["data"]["licences"] == {"private": 4}
+    assert passport["losses"]["slice"]["examples"] == 0
+    assert "The text of 4 of them may not be passed on" in (adapter / PAGE_FILE).read_text()
+    assert "The text of 4 examples is private" in (adapter / "README.md").read_text()
+    export(adapter, tmp_path / "export", ["merged"], prompts=PROMPTS[3:5], answer_tokens=8)
+    assert (
+        "The text of 4 examples is private"
+        in (tmp_path / "export" / "merged" / "README.md").read_text()
+    )
+    written = [p for p in [*adapter.rglob("*"), *(tmp_path / "export").rglob("*")] if p.is_file()]
+    assert len(written) > 10
+    for path in written:
+        content = path.read_bytes().lower()
+        assert b"quokka" not in content, path

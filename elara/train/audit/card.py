@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from elara.model import PACKAGED, split_revision
+from elara.records import PRIVATE
 
 # The packaged weights are a quantised copy of this model; PEFT records the name in the adapter.
 _HUB_NAME = {PACKAGED: "HuggingFaceTB/SmolLM2-135M-Instruct"}
@@ -36,6 +38,21 @@ def shown_name(base_model: str) -> str:
     return path.name if path.is_absolute() or path.is_dir() else hub_name(base_model)
 
 
+def private_note(licences: Mapping[str, int]) -> str:
+    """What a card says about training text that its owner keeps private; "" without such text.
+
+    Args:
+        licences: training examples per licence.
+    """
+    if not (count := licences.get(PRIVATE)):
+        return ""
+    return (
+        f"\nThe text of {count:,} examples is private: its owner let this adapter learn from it, "
+        "and it may\nnot be passed on. It is not in this folder, but a model can repeat what it "
+        "learned.\n"
+    )
+
+
 def model_card(record: dict[str, Any]) -> str:
     """The model card that travels with an adapter.
 
@@ -51,6 +68,7 @@ def model_card(record: dict[str, Any]) -> str:
     base = shown_name(record["base_model"])
     share = 100 * record["trainable_parameters"] / record["total_parameters"]
     licences = "\n".join(f"| {name} | {n} |" for name, n in sorted(record["licences"].items()))
+    private = private_note(record["licences"])
     splits = "\n".join(
         f"| {row['split']} | {row['examples']} | {row['tokens']} | {row['answer_tokens']} |"
         for row in record["data"]
@@ -90,7 +108,7 @@ rate {config["learning_rate"]} (cosine), base weights in {record["precision"]["d
 | licence | examples |
 |---|---:|
 {licences}
-
+{private}
 ## Passport
 Where this folder holds `passport.html`, it states in full what the adapter was made from and how:
 every example with its licence, the comparison with held-out data, the losses, and the hash of

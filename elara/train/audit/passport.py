@@ -23,6 +23,7 @@ import polars as pl
 import elara
 from elara.formats import json_text, write_file
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel, load_adapter
+from elara.records import PRIVATE
 from elara.train.audit.card import INTENDED_USE, shown_name
 from elara.train.audit.certificate import Certificate, contaminated_items, described
 from elara.train.audit.page import passport_html
@@ -198,6 +199,9 @@ def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
 def data_manifest(train: pl.DataFrame, articles: pl.DataFrame | None = None) -> pl.DataFrame:
     """Say for every training example where its text comes from and under which licence.
 
+    Titles and addresses of private texts are left out, since the manifest travels with the
+    adapter and a title is often the first line of a text.
+
     Args:
         train: `Example` rows.
         articles: `Article` rows, where they are at hand.
@@ -214,7 +218,8 @@ def data_manifest(train: pl.DataFrame, articles: pl.DataFrame | None = None) -> 
     for row in train.sort("id").select(columns).iter_rows(named=True):
         article = row["article_ids"][0]
         source, _, native = article.partition(":")
-        title, url = known.get(article, ("", ""))
+        private = row["licence"] == PRIVATE
+        title, url = ("", "") if private else known.get(article, ("", ""))
         url = url or _HUB.get(source, "").format(native)
         source = source if native else row["origin"]
         rows.append(row | {"source": source, "title": title, "url": url})

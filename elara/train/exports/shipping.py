@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from elara.model import PACKAGED, SYSTEM_PROMPT
-from elara.train.audit.card import shown_name
+from elara.train.audit.card import private_note, shown_name
 from elara.train.exports.vllm_folder import MAX_LORA_RANKS
 
 # Licences of the base models that Elara offers by name, as their model cards state them.
@@ -106,7 +106,7 @@ These weights are derived from `{base}` and stay under its licence
 | licence | examples |
 |---|---:|
 {texts}
-"""
+{private_note(record["licences"])}"""
 
 
 def _effect(proof: pl.DataFrame) -> str:

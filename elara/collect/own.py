@@ -1,0 +1,345 @@
+"""A user's own texts as articles: what their formats have in common."""
+
+from __future__ import annotations
+
+import codecs
+import datetime
+import difflib
+import hashlib
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from elara.collect.dates import iso_date, medline_date
+from elara.collect.languages import language_code
+from elara.collect.licences import UNKNOWN, redistributable, stated_licence
+from elara.collect.merge import OWN
+from elara.collect.parsed import Parsed
+from elara.collect.payload import PayloadError
+from elara.collect.pubmed import plain_doi
+from elara.records import Article, Section
+
+LONGEST_TITLE = 150  # characters: a first line that is longer is text
+
+# What a column of a table (or a key of front matter) may hold, and the names by which it is
+# recognised, without case and without anything but letters and digits; the first that is there.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "title": ("title", "articletitle", "documenttitle", "headline", "heading"),
+    "text": (
+        "text", "fulltext", "body", "bodytext", "content", "articletext", "documenttext",
+        "note", "notetext", "passage", "transcription",
+    ),
+    "abstract": ("abstract", "abstracttext", "abstractnote", "summary"),
+    "question": ("question", "questiontext"),
+    "answer": ("answer", "answertext", "longanswer"),
+    "licence": ("licence", "license", "licenceurl", "licenseurl", "rights"),
+    "id": ("id", "uid", "identifier", "key", "recordid", "articleid", "documentid", "docid"),
+    "url": ("url", "link", "uri", "sourceurl"),
+    "date": (
+        "date", "published", "publisheddate", "publishedat", "publicationdate", "datepublished",
+        "pubdate", "year", "publicationyear",
+    ),
+    "language": ("language", "lang"),
+    "doi": ("doi",),
+    "pmid": ("pmid", "pubmedid"),
+    "pmcid": ("pmcid", "pmc"),
+    "journal": ("journal", "journaltitle", "publicationtitle"),
+    "authors": ("authors", "author"),
+    "keywords": ("keywords", "tags", "manualtags"),
+}  # fmt: skip
+TEXTS = ("text", "abstract", "answer")
+_SHOWN = 12  # columns named in a message
+
+
+def _windows(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that are not UTF-8 are taken for windows-1252, which is what old files are in."""
+    assert isinstance(error, UnicodeDecodeError)
+    wrong = error.object[error.start : error.end]
+    return wrong.decode("windows-1252", errors="replace"), error.end
+
+
+codecs.register_error("elara.windows-1252", _windows)
+
+
+def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
+    r"""Decode a text that says nothing about its encoding.
+
+    Args:
+        chunks: pieces of the file.
+
+    Yields:
+        Pieces of its text with `\n` between lines: UTF-16 where it begins with that mark, else
+        UTF-8, in which single bytes that are not are taken for windows-1252.
+
+    Raises:
+        PayloadError: it holds zero bytes, as no text does.
+
+    Source: https://encoding.spec.whatwg.org/#names-and-labels
+    """
+    pieces = iter(chunks)
+    first = next(pieces, b"")
+    wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    name, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "elara.windows-1252")
+    decoder = codecs.getincrementaldecoder(name)(errors=errors)
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    for piece in itertools.chain([first], pieces):
+        text = newlines.decode(decoder.decode(piece))
+        if "\0" in text:
+            raise PayloadError("it holds zero bytes, which no text does: save it as UTF-8")
+        yield text
+    yield newlines.decode(decoder.decode(b"", final=True), final=True)
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Refuse a mapping of columns that names something an article does not have.
+
+    Args:
+        columns: the parameter `columns`: name of a column to what it holds, a key of `FIELDS`.
+
+    Raises:
+        ValueError: a value is not one of these keys.
+    """
+    for column, field in columns.items():
+        if field in FIELDS:
+            continue
+        close = difflib.get_close_matches(str(field), FIELDS, 1)
+        hint = f" Did you mean `{close[0]}`?" if close else ""
+        raise ValueError(
+            f"Parameter `columns` takes column {column!r} for {field!r}, which is nothing that an "
+            f"article has.{hint} Use one of: {', '.join(FIELDS)}."
+        )
+
+
+def columns_of(names: Sequence[str], columns: Mapping[str, str]) -> dict[str, list[str]]:
+    """Tell what the columns of a table hold.
+
+    Args:
+        names: the columns.
+        columns: the parameter `columns`, which comes before what the names suggest.
+
+    Returns:
+        A key of `FIELDS` to the columns that hold it: several only where `columns` says so.
+    """
+    given = {_plain(column): field for column, field in columns.items()}
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if field := given.get(_plain(name)):
+            found.setdefault(field, []).append(name)
+    taken = {name for known in found.values() for name in known}
+    by_name = {_plain(name): name for name in reversed(names) if name not in taken}
+    for field, candidates in FIELDS.items():
+        if field not in found and (hits := [by_name[c] for c in candidates if c in by_name]):
+            found[field] = hits[:1]
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def untold(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Why a table is not read whose columns do not say where the text is, and what to do.
+
+    Args:
+        names: its columns.
+        rows: some of its rows: the column with the longest values is the likely one.
+    """
+    lengths = dict.fromkeys(names, 0)
+    for row in rows:
+        for name, value in row.items():
+            lengths[name] += len(text_of_value(value))
+    likely = max(names, key=lambda name: lengths[name])
+    return (
+        f"table without a column that Elara knows as text; its columns are {_listed(names)}. Say "
+        f"what they hold, e.g. with -p 'columns={{{json.dumps(likely[:40])}: \"text\"}}'; the "
+        f"first line of a file must name its columns"
+    )
+
+
+def unused(names: Sequence[str], known: Mapping[str, list[str]]) -> str:
+    """The columns that become no part of an article, as a note for the first outcome; or "".
+
+    Args:
+        names: the columns.
+        known: from `columns_of`.
+    """
+    used = {name for columns in known.values() for name in columns}
+    rest = [name for name in names if name not in used]
+    return f"columns not used: {_listed(rest)} (`columns` can name them)" if rest else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{' '.join(n.split())[:40]}`" for n in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def row_article(row: Mapping[str, Any], known: Mapping[str, list[str]], place: str) -> Parsed:
+    """An article from a row of a table.
+
+    Args:
+        row: column to value, of any type that JSON or Parquet has.
+        known: from `columns_of`.
+        place: how the row is called where it has no title.
+
+    Returns:
+        A record whose position the caller sets: an article, or skipped for want of text.
+    """
+    values: dict[str, Any] = {
+        field: row.get(names[0]) for field, names in known.items() if field in FIELDS
+    }
+    several = len(known.get("text", ())) > 1
+    body = []
+    for name in known.get("text", ()):
+        for section in _sections(row.get(name)):
+            body.append(Section(name, section.text) if several else section)
+    question, answer = text_of_value(values.get("question")), text_of_value(values.get("answer"))
+    if answer:
+        body += [Section("", question, "question")] if question else []
+        body.append(Section("", answer, "answer"))
+    if not body and not text_of_value(values.get("abstract")):
+        columns = [name for field in TEXTS for name in known.get(field, ())]
+        native = text_of_value(values.get("id"))
+        return Parsed(
+            record=0, native_id=native, status="skipped", reason=f"no text in {_listed(columns)}"
+        )
+    called = question if question and can_be_title(question) else titled(body, place)
+    return own_article(values, body, called)
+
+
+def titled(body: Sequence[Section], fallback: str) -> str:
+    """The first line of a text where it can be a title, else something to call it by."""
+    first = body[0].text.partition("\n")[0].strip() if body else ""
+    several = len(body) > 1 or any("\n" in section.text for section in body[:1])
+    return first if several and can_be_title(first) else fallback
+
+
+def take_title(sections: list[Section]) -> str:
+    """The first heading of a text, which the first section then does without; or "".
+
+    Args:
+        sections: in reading order, none of them without heading and text; changed in place.
+    """
+    heading = next((s.heading for s in sections if s.heading), "")
+    if sections[0].heading == heading:
+        sections[0].heading = ""
+    return heading
+
+
+def can_be_title(line: str) -> bool:
+    """Whether a line is short enough, and is more than a rule of dashes."""
+    return len(line) <= LONGEST_TITLE and any(sign.isalnum() for sign in line)
+
+
+def own_article(values: Mapping[str, Any], body: list[Section], called: str = "") -> Parsed:
+    """An article from what a file or record says about itself.
+
+    Its id is taken from its text alone: the same text has the same id in every run, whatever
+    its file is called, and two texts never share one because a table counts from 1 again.
+
+    Args:
+        values: keys of `FIELDS` to values; those that are not known are left out.
+        body: the sections.
+        called: the title of a text that states none; the id does not depend on it.
+
+    Returns:
+        A record whose position the caller sets.
+    """
+    said = {field: text_of_value(values.get(field)) for field in FIELDS}
+    title = " ".join(said["title"].split())
+    content = [title, said["abstract"], *(part for s in body for part in (s.heading, s.text))]
+    digest = hashlib.sha256("\0".join(content).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    licence = stated_licence(said["licence"])
+    pmid = re.fullmatch(r"(\d{1,8})(?:\.0)?", said["pmid"])
+    pmcid = re.fullmatch(r"(?:PMC)?(\d+)(?:\.0)?", said["pmcid"], re.IGNORECASE)
+    article = Article(
+        id=f"{OWN}:{digest}",
+        source=OWN,
+        title=title or called,
+        abstract=said["abstract"],
+        body=body,
+        language=language_code(said["language"]),
+        published=max(iso_date(said["date"]), medline_date(said["date"]), key=len),
+        journal=said["journal"],
+        keywords=_several(
+            values.get("keywords"), r"[;\n]" if ";" in said["keywords"] else r"[,\n]"
+        ),
+        authors=[_forename_first(a) for a in _several(values.get("authors"), r";|\n| and ")],
+        url=said["url"],
+        doi=plain_doi(said["doi"]),
+        pmid=pmid[1] if pmid else "",
+        pmcid=f"PMC{pmcid[1]}" if pmcid else "",
+        licence=licence,
+        redistributable=redistributable(licence),
+    )
+    return Parsed(
+        record=0,
+        native_id=said["id"] or digest,
+        article=article,
+        article_id=article.id,
+        licence_stated=said["licence"] if licence == UNKNOWN else "",
+    )
+
+
+def bare_name(file: str) -> str:
+    """What a file is called, without folder, archive, and the suffix of its packing.
+
+    Args:
+        file: `Article.raw_file`.
+    """
+    return re.sub(r"\.(?:gz|bz2|xz)$", "", re.split("[/!]", file)[-1], flags=re.IGNORECASE)
+
+
+def file_title(file: str) -> str:
+    """What a file is called, without folder, archive and suffix.
+
+    Args:
+        file: `Article.raw_file`.
+    """
+    return PurePosixPath(bare_name(file)).stem
+
+
+def text_of_value(value: Any) -> str:
+    """The text of a cell, whatever type it has; lists item by item as paragraphs."""
+    if value is None or value != value:  # NaN is what pandas writes for an empty cell
+        return ""
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n").strip()
+    if isinstance(value, list | tuple):
+        return "\n\n".join(text for text in map(text_of_value, value) if text)
+    if isinstance(value, dict):
+        parts = [text_of_value(value.get(key)) for key in ("heading", "text")]
+        if "text" in value:
+            return "\n".join(part for part in parts if part)
+        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return str(value)
+
+
+def _sections(value: Any) -> list[Section]:
+    """Text as sections: a list of headings with their texts, as Elara's own tables hold, stays."""
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(v, dict) and "text" in v for v in value)
+    ):
+        parts = ((text_of_value(v.get("heading")), text_of_value(v["text"])) for v in value)
+        return [Section(heading, text) for heading, text in parts if text]
+    text = text_of_value(value)
+    return [Section("", text)] if text else []
+
+
+def _several(value: Any, between: str) -> list[str]:
+    parts = value if isinstance(value, list | tuple) else re.split(between, text_of_value(value))
+    return [text for text in (text_of_value(part) for part in parts) if text]
+
+
+def _forename_first(name: str) -> str:
+    last, comma, first = name.partition(",")
+    return (
+        f"{first.strip()} {last.strip()}" if comma and "," not in first and first.strip() else name
+    )

@@ -1,0 +1,211 @@
+r"""References as reference managers export them: RIS and BibTeX, with their abstracts."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, cast
+
+from elara.collect.own import decoded, own_article
+from elara.collect.parsed import Parsed
+
+_TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")
+# The tags of RIS that say the same thing, the first that is there. Source:
+# https://en.wikipedia.org/wiki/RIS_(file_format), from the specification of Research Information
+# Systems, which is not online any more.
+_RIS = {
+    "title": ("TI", "T1", "CT"),
+    "abstract": ("AB", "N2"),
+    "journal": ("JO", "JF", "T2", "JA", "J2"),
+    "date": ("PY", "Y1", "DA"),
+    "language": ("LA",),
+    "doi": ("DO",),
+    "url": ("UR",),
+    "id": ("ID", "AN"),
+}
+_PUBMED = re.compile(r"pubmed|medline", re.IGNORECASE)
+_ENTRY = re.compile(r"^[ \t]*@(\w+)[ \t]*[{(]", re.MULTILINE)
+_BIBTEX = {
+    "title": "title", "abstract": "abstract", "journal": "journal", "doi": "doi", "url": "url",
+    "language": "language", "pmid": "pmid", "pmcid": "pmcid", "licence": "copyright",
+}  # fmt: skip
+_SMALL = (
+    (
+        re.compile(r"\\textsuperscript\s*\{([\d+-]+)\}"),
+        str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"),
+    ),
+    (re.compile(r"\\textsubscript\s*\{([\d+-]+)\}"), str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")),
+)
+_DOLLAR = "\ue020"  # holds the place of a dollar sign that is one
+
+
+def ris_records(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Cut a RIS file into its records.
+
+    Args:
+        chunks: pieces of the file.
+
+    Yields:
+        One record at a time, from `TY` to the line before the next one.
+
+    Raises:
+        PayloadError: it is not text.
+    """
+    yield from _cut(chunks, re.compile(r"^TY  -", re.MULTILINE))
+
+
+def bibtex_records(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Cut a BibTeX file into its entries, without what stands before the first.
+
+    Args:
+        chunks: pieces of the file.
+
+    Yields:
+        One entry at a time, from its `@` to the next one at the beginning of a line.
+
+    Raises:
+        PayloadError: it is not text.
+    """
+    yield from _cut(chunks, _ENTRY)
+
+
+def _cut(chunks: Iterable[bytes], start: re.Pattern[str]) -> Iterator[str]:
+    waiting = ""
+    for piece in decoded(chunks):
+        waiting += piece
+        begins = [found.start() for found in start.finditer(waiting)]
+        for begin, end in itertools.pairwise(begins):
+            yield waiting[begin:end].strip()
+        if begins:
+            waiting = waiting[begins[-1] :]
+    if start.match(waiting):
+        yield waiting.strip()
+
+
+def parse_ris(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+    """Read RIS: each record becomes one article with title and abstract.
+
+    Args:
+        chunks: pieces of the file.
+
+    Yields:
+        One `Parsed` per record; one that does not end is an error.
+
+    Raises:
+        PayloadError: it is not text.
+    """
+    for number, record in enumerate(ris_records(chunks)):
+        values = _ris_values(record)
+        if "ER" not in values:
+            reason = "the record breaks off before its line `ER  -`: export it again"
+            yield Parsed(record=number, status="error", reason=reason)
+            continue
+        said: dict[str, str | list[str]] = {}
+        for field, tags in _RIS.items():
+            said[field] = next((values[t][0] for t in tags if values.get(t, [""])[0]), "")
+        if _PUBMED.search(" ".join(values.get("DB", []))):
+            said["pmid"] = values.get("AN", [""])[0]
+        said["authors"] = [name for tag in ("AU", "A1") for name in values.get(tag, [])]
+        said["keywords"] = [k for word in values.get("KW", []) for k in word.split("\n")]
+        abstracts = {text for tag in _RIS["abstract"] for text in values.get(tag, [])}
+        found = _reference(said, number)
+        if found.article and len(abstracts) > 1:
+            found.reason = f"{len(abstracts) - 1} more abstracts are not used"
+        yield found
+
+
+def _ris_values(record: str) -> dict[str, list[str]]:
+    """Tag to its values; a line without a tag goes on with the value before."""
+    values: dict[str, list[str]] = {}
+    last: list[str] = []
+    for line in record.split("\n"):
+        if found := _TAG.fullmatch(line.rstrip()):
+            last = values.setdefault(found[1], [])
+            last.append((found[2] or "").strip())
+        elif last:
+            last[-1] = f"{last[-1]}\n{line.strip()}".strip()
+    return values
+
+
+def parse_bibtex(chunks: Iterable[bytes]) -> Iterator[Parsed]:
+    """Read BibTeX: each entry becomes one article with title and abstract.
+
+    Args:
+        chunks: pieces of the file.
+
+    Yields:
+        One `Parsed` per entry. Damage to one does not touch the others; comments and
+        abbreviations are skipped by name.
+
+    Raises:
+        PayloadError: it is not text.
+
+    Source: https://docs.pybtex.org/api/parsing.html
+    """
+    from pybtex.database import parse_string
+    from pybtex.exceptions import PybtexError
+
+    macros = ""
+    for number, entry in enumerate(bibtex_records(chunks)):
+        found = _ENTRY.match(entry)
+        kind = found[1].lower() if found else ""
+        if kind in ("comment", "preamble", "string"):
+            macros += entry if kind == "string" else ""
+            yield Parsed(record=number, status="skipped", reason=f"BibTeX @{kind}, not an entry")
+            continue
+        try:
+            ((key, read),) = parse_string(f"{macros}\n{entry}", "bibtex").entries.items()
+        except (PybtexError, ValueError) as error:
+            reason = f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): mend it"
+            yield Parsed(record=number, status="error", reason=reason)
+            continue
+        plain = {name.lower(): latex_text(value) for name, value in read.fields.items()}
+        said: dict[str, str | list[str]] = {f: plain.get(name, "") for f, name in _BIBTEX.items()}
+        said["journal"] = plain.get("journal") or plain.get("booktitle", "")
+        date = " ".join(plain[part] for part in ("year", "month", "day") if part in plain)
+        said |= {"id": key, "date": plain.get("date") or date, "url": read.fields.get("url", "")}
+        said["doi"] = read.fields.get("doi", "")
+        people = read.persons.get("author", [])
+        said["authors"] = [latex_text(" ".join(_names(person))) for person in people]
+        said["keywords"] = [k for k in re.split(r"[;,]\s*", plain.get("keywords", "")) if k]
+        yield _reference(said, number)
+
+
+def _names(person: object) -> list[str]:
+    parts = ("first_names", "middle_names", "prelast_names", "last_names", "lineage_names")
+    return [name for part in parts for name in getattr(person, part)]
+
+
+def latex_text(text: str) -> str:
+    r"""A value of BibTeX as plain text: accents as letters, no braces, no `\textit`.
+
+    Args:
+        text: as it stands in the file.
+    """
+    import latexcodec
+
+    text = text.replace("\\$", _DOLLAR)
+    for pattern, signs in _SMALL:
+        text = pattern.sub(partial(_raised, signs), text)
+    assert latexcodec  # importing it registers the codec
+    text = codecs.decode(cast(Any, text), "ulatex")
+    text = re.sub(r"\\(?:bf|it|em|rm|sc|tt|sf|sl)\b\s*", "", text)
+    text = re.sub(r"\\[A-Za-z]+\s*(?=\{)", "", text).replace("}{", "} {")
+    return re.sub(r"[{}$]", "", text).replace(_DOLLAR, "$").strip()
+
+
+def _raised(signs: dict[int, int], found: re.Match[str]) -> str:
+    return found[1].translate(signs)
+
+
+def _reference(said: dict[str, str | list[str]], number: int) -> Parsed:
+    """An article with an abstract or without: what it lacks, a record of PubMed may add."""
+    if not said["title"] and not said["abstract"]:
+        reason = "reference without title and abstract"
+        return Parsed(record=number, native_id=str(said["id"]), status="skipped", reason=reason)
+    found = own_article(said, [])
+    found.record = number
+    return found

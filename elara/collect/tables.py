@@ -1,0 +1,253 @@
+"""Tables of a user's own: CSV, JSON Lines, JSON and Parquet, one article per row."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from elara.collect.own import TEXTS, columns_of, decoded, file_title, row_article, untold, unused
+from elara.collect.parsed import Parsed
+from elara.collect.payload import PayloadError
+
+# A row, or why there is none at this place.
+Row = dict[str, Any] | str
+_DELIMITERS = ",;\t|"
+_LONGEST_CELL = 16 << 20  # characters: what is longer comes from a quote that never ends
+_LOOKED_AT = 100  # rows by which the columns of JSON records are told
+_TOGETHER = 500  # rows of a Parquet file in memory at a time
+_STEP = 1 << 16  # characters
+
+
+def parse(rows: Iterator[Row], columns: Mapping[str, str], file: str) -> Iterator[Parsed]:
+    """Turn the rows of a table into articles.
+
+    Args:
+        rows: from one of the readers below.
+        columns: the parameter `columns`: name of a column to what it holds.
+        file: name of the file.
+
+    Yields:
+        One `Parsed` per row. A table without a column of text gives a single one, which names
+        the columns.
+
+    Raises:
+        PayloadError: the file breaks off.
+    """
+    head = []
+    broken: PayloadError | None = None
+    try:
+        for row in itertools.islice(rows, _LOOKED_AT):
+            head.append(row)
+    except PayloadError as error:
+        broken = error
+    names = list(dict.fromkeys(name for row in head if isinstance(row, dict) for name in row))
+    known = columns_of(names, columns)
+    if names and not any(field in known for field in TEXTS):
+        yield Parsed(record=-1, status="skipped", reason=untold(names, filter(_is_row, head)))
+        return
+    note = unused(names, known)
+    for number, row in enumerate(itertools.chain(head, rows if not broken else ())):
+        if isinstance(row, str):
+            yield Parsed(record=number, status="error", reason=row)
+            continue
+        found = row_article(row, known, f"{file_title(file)}, record {number + 1}")
+        found.record = number
+        if found.article:
+            found.reason, note = note, ""
+        yield found
+    if broken:
+        raise broken
+
+
+def _is_row(row: Row) -> TypeGuard[dict[str, Any]]:
+    return isinstance(row, dict)
+
+
+def csv_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
+    """The rows of a table in text, whatever stands between its cells.
+
+    Args:
+        chunks: pieces of the file.
+
+    Yields:
+        Rows by the names in the first line, or what is wrong with one.
+
+    Raises:
+        PayloadError: it is not text.
+
+    Source: https://www.rfc-editor.org/rfc/rfc4180
+    """
+    csv.field_size_limit(_LONGEST_CELL)
+    pieces = decoded(chunks)
+    head = ""
+    while len(head) < _STEP and (piece := next(pieces, None)) is not None:
+        head += piece
+    reader = csv.reader(
+        _lines(itertools.chain([head], pieces)), delimiter=delimiter_of(head), strict=True
+    )
+    names: list[str] = []
+    while True:
+        begin = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"line {begin}: a quotation mark is not closed or not doubled ({error}): mend it"
+            continue
+        if not any(cell.strip() for cell in cells):
+            continue
+        if not names:
+            names = _distinct(cells)
+        elif len(cells) != len(names):
+            yield (
+                f"line {begin}: {len(cells)} cells where the first line names {len(names)}: put "
+                f"quotation marks around text that holds the separator or line breaks"
+            )
+        else:
+            yield dict(zip(names, cells, strict=True))
+
+
+def delimiter_of(head: str) -> str:
+    """What stands between the cells of a table: the sign that cuts most lines alike.
+
+    Args:
+        head: the beginning of the file.
+    """
+    return max(_DELIMITERS, key=lambda sign: _alike(head, sign))
+
+
+def table_in(head: str) -> bool:
+    """Whether a text without a telling name is a table: by a first line that names columns.
+
+    Args:
+        head: the beginning of the file.
+    """
+    delimiter = delimiter_of(head)
+    names = next(csv.reader(_lines([head]), delimiter=delimiter), [])
+    known = columns_of(names, {})
+    return _alike(head, delimiter)[0] > 1 and len(known) > 1 and any(f in known for f in TEXTS)
+
+
+def _alike(head: str, delimiter: str) -> tuple[int, int]:
+    """How many of the first rows have as many cells as the first, and how many that are."""
+    rows = csv.reader(_lines([head]), delimiter=delimiter)
+    try:
+        first, *others = [r for r in itertools.islice(rows, 20) if r] or [[]]
+    except csv.Error:
+        return 0, 0
+    width = len(first)
+    return (1 + sum(len(row) == width for row in others), width) if width > 1 else (0, 0)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names of columns: none is empty, none is there twice."""
+    found: list[str] = []
+    for number, cell in enumerate(names, start=1):
+        name = cell.strip() or f"column {number}"
+        found.append(f"{name} ({number})" if name in found else name)
+    return found
+
+
+def _lines(pieces: Iterable[str]) -> Iterator[str]:
+    """Lines with their ends; not `splitlines`, which also cuts at signs inside a cell."""
+    rest = ""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split("\n")
+        yield from (f"{line}\n" for line in whole)
+    if rest:
+        yield rest
+
+
+def jsonl_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
+    """The records of a JSON Lines file: a broken line does not touch the others.
+
+    Args:
+        chunks: pieces of the file.
+
+    Source: https://jsonlines.org/
+    """
+    for number, line in enumerate(_lines(decoded(chunks)), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield f"line {number}: not valid JSON ({error}): mend it"
+        else:
+            yield _record(value, f"line {number}")
+
+
+def json_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
+    """The records of a JSON array, one after the other, or a single object as one record.
+
+    Args:
+        chunks: pieces of the file.
+
+    Raises:
+        PayloadError: the JSON is broken; every record before has been yielded.
+    """
+    pieces = decoded(chunks)
+    text = next(pieces, "").lstrip()
+    if not text.startswith("["):
+        try:
+            yield _record(json.loads("".join([text, *pieces])), "the file")
+        except (ValueError, RecursionError) as error:
+            raise _broken(error) from None
+        return
+    text = text.removeprefix("[")
+    decoder = json.JSONDecoder()
+    for number in itertools.count(1):
+        text = text.lstrip(" \t\n,")
+        while not text.startswith("]"):
+            try:
+                value, end = decoder.raw_decode(text)
+                break
+            except (ValueError, RecursionError) as error:
+                if not (more := _more(pieces, max(_STEP, len(text)))):
+                    raise _broken(error) from None
+                text = (text + more).lstrip(" \t\n,")
+        else:
+            return
+        yield _record(value, f"record {number}")
+        text = text[end:]
+
+
+def _more(pieces: Iterator[str], length: int) -> str:
+    """More text, at least so much: doubling it, a long record is not read again and again."""
+    found = ""
+    while len(found) < length and (piece := next(pieces, None)) is not None:
+        found += piece
+    return found
+
+
+def _broken(error: Exception) -> PayloadError:
+    return PayloadError(f"the JSON is broken ({error}): fetch or mend the file")
+
+
+def _record(value: Any, place: str) -> Row:
+    return value if isinstance(value, dict) else f"{place}: not a JSON object with named values"
+
+
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """The rows of a Parquet file, some hundred at a time.
+
+    Args:
+        path: the file.
+
+    Raises:
+        PayloadError: the file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_TOGETHER):
+                yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise PayloadError(f"the Parquet file is damaged ({error}): fetch it again") from error
