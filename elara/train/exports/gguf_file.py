@@ -75,7 +75,7 @@ def write_gguf(
         gguf_type: `F32`; `F16` (half the bytes); `Q8_0` (8 bits and a shared scale for every 32
             numbers, a bit more than a quarter). Norms always stay F32.
         name: what programs show as the model's name.
-        licence: SPDX id of the weights' licence, if known.
+        licence: SPDX expression of the weights' licence, if known.
         base: name of the model that the adapter was trained on.
 
     Raises:
