@@ -161,10 +161,7 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(
-    params=[(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")],
-    ids=lambda given: f"{given[0]}-{given[1]}",
-)
+@pytest.fixture(params=[(390, "light"), (1440, "dark")], ids=["phone-light", "desk-dark"])
 def opened(
     browser: Browser, address: str, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[str], Page]]:
