@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,13 @@ WHY_NOT = {
     "ollama": "the same",
     "vllm": "needs a GPU: the folder is a model or an adapter",
     "pip": "another program",
+    "pre-commit": "would change this checkout: tests/test_project_files.py reads its settings",
     "ipython3": "a cell for Colab, with an address that is the reader's",
     "text": "a picture of a folder",
 }
 # How often each is met, page by page.
 NOT_RUN: dict[str, dict[str, int]] = {
+    "CONTRIBUTING.md": {"make": 1, "pre-commit": 1},
     "README.md": {"make": 4, "elara run": 5, "elara serve": 1, "papermill": 2},
     "book/benchmarks.md": {"python": 6, "elara run": 1},
     "book/collecting.md": {"python": 1, "elara run": 3, "text": 1},
@@ -71,7 +74,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
 
 MODULES_OF = functools.cache(notebooks.modules_of)
 PAGES = ["README.md", *(f"book/{p.name}" for p in sorted((guides.PROJECT / "book").glob("*.md")))]
-PAGES.append("elara/sample/README.md")
+PAGES += ["elara/sample/README.md", "CONTRIBUTING.md", "SECURITY.md"]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +177,8 @@ def run_page(page: str, text: str, folder: Path, not_run: Counter[str]) -> None:
             case "yaml":
                 for script in scripts(block.text):
                     run_script(script, folder, not_run)
+            case "toml":
+                assert tomllib.loads(block.text)
             case "text" | "ipython3":
                 not_run[block.language] += 1
             case _:
