@@ -89,3 +89,12 @@ def test_the_container_is_one_in_which_make_install_works(
 
 def test_the_security_page_tells_where_the_server_listens(project: Path) -> None:
     assert f"`{Settings().host}`" in (project / "SECURITY.md").read_text()
+
+
+def test_readme_and_book_ask_for_the_same_machine(project: Path) -> None:
+    asked = {
+        page: re.findall(r"(\d+) GB of (disk|free memory)", (project / page).read_text())
+        for page in ("README.md", "book/installation.md")
+    }
+    assert len(asked["README.md"]) == 2
+    assert asked["README.md"] == asked["book/installation.md"]

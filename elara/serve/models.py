@@ -174,7 +174,7 @@ class ModelManager:
                 kind = type(error).__name__
                 log.error("generation failed: %s in %s:%s", kind, place.name, place.lineno)
                 raise GenerationFailed(
-                    f"The model broke off with a {kind}. Ask for fewer tokens or send a shorter "
+                    f"The model stopped with a {kind}. Ask for fewer tokens or send a shorter "
                     f"conversation; if it happens again, restart the server."
                 ) from None
         return Reply(

@@ -218,5 +218,5 @@ def test_training_goes_on_from_an_earlier_adapter(
     after = again.losses.filter(split="validation")["loss"]
     assert after[0] == pytest.approx(before[-1], abs=1e-5)
     assert after[-1] < after[0]
-    with pytest.raises(train.TrainingError, match="holds no adapter to go on from"):
+    with pytest.raises(train.TrainingError, match="contains no adapter to continue from"):
         train.fit(load_base(str(tiny_folder)), data, settings, tmp_path, start_from=tmp_path)
