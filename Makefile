@@ -33,7 +33,7 @@ $(INSTALLED): pyproject.toml constraints.txt constraints-cpu.txt
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
-run: $(INSTALLED)  ## run notebooks 01-07 and render the book (ARGS="--profile gpu --from 4")
+run: $(INSTALLED)  ## run notebooks 01-07 and build the book (ARGS="--profile gpu --from 4")
 	@$(BIN)/elara run --book $(ARGS)
 
 test-fast: $(INSTALLED) lint  ## lint, types and the quick tests (8 minutes at most)
@@ -45,12 +45,12 @@ test: $(INSTALLED) browser test-fast  ## test-fast, longer tests, notebooks, boo
 	$(BIN)/python book/build.py
 	$(BIN)/pytest -m "$(AFTER)"
 
-test-slow: $(INSTALLED)  ## before work is handed in, after test: the slowest tests and test-hardware (an hour and a half)
+test-slow: $(INSTALLED)  ## the slowest tests and test-hardware; run it after test (an hour and a half)
 	$(BIN)/pytest -m "$(SLOW)"
 	$(MAKE) test-hardware
 
 # Two runs hold both instruction sets and both numbers of threads; `env -u` is a processor as it is.
-test-hardware: $(INSTALLED)  ## tests/train and the notebooks on a lesser processor, with 1 and 4 threads
+test-hardware: $(INSTALLED)  ## tests/train and the notebooks with fewer processor instructions, and with 1 and 4 threads
 	$(call on-hardware,lesser,ONEDNN_MAX_CPU_ISA=AVX2,1)
 	$(call on-hardware,own,-u ONEDNN_MAX_CPU_ISA,4)
 	@echo "tests/train and the notebooks passed with AVX2 and 1 thread, and as it is with 4 threads"
@@ -68,7 +68,7 @@ lint: $(INSTALLED)  ## lint, format check and type check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-nbval: $(INSTALLED)  ## run every notebook afresh, without network, and compare its deterministic cells
+nbval: $(INSTALLED)  ## run every notebook without a network and compare what must not change
 	@rm -rf $(TESTED) $(TESTED).network && mkdir -p $(TESTED) && touch $(TESTED).network
 	ELARA_WORKSPACE=$(CURDIR)/$(TESTED) ELARA_NETWORK_LOG=$(CURDIR)/$(TESTED).network \
 	  PYTHONPATH=$(CURDIR)/tests/offline $(BIN)/pytest --nbval-lax --nbval-cell-timeout=2400 \
@@ -80,13 +80,13 @@ lab: $(INSTALLED)  ## open JupyterLab on working copies of the notebooks
 serve: $(INSTALLED)  ## serve the trained adapter on http://127.0.0.1:8000
 	$(BIN)/elara serve $(ARGS)
 
-book: $(INSTALLED)  ## render the book to _build/html
+book: $(INSTALLED)  ## build the book in _build/html
 	$(BIN)/python book/build.py $(ARGS)
 
-notebooks: $(INSTALLED)  ## for maintainers: run all and commit-ready outputs into notebooks/
+notebooks: $(INSTALLED)  ## for maintainers: run all and put their outputs into notebooks/
 	$(BIN)/python book/refresh.py
 
-bench: $(INSTALLED)  ## measure speed and memory, against others (two hours, nothing else running)
+bench: $(INSTALLED)  ## measure speed and memory, compared with other tools (two hours, on an idle machine)
 	$(BIN)/python benchmarks/collect.py
 	$(BIN)/python benchmarks/harvest.py
 	$(BIN)/python benchmarks/inspection.py

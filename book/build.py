@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import lxml.html
+import yaml
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 from elara.workspace import Workspace
@@ -28,6 +30,7 @@ _SUFFIXES = (".md", ".ipynb")
 _LEAST_WORDS = 20
 # What a workspace prints of itself: its path and where that came from.
 _WORKSPACE = re.compile(r"^Workspace: .+ \(.+\)$", re.MULTILINE)
+_REPOSITORY = re.compile(r"https://[\w.-]+(/[\w.-]+){2,}")
 _NO_ICON = '<link rel="icon" href="data:," />\n'
 
 
@@ -89,6 +92,49 @@ def notebook_text(committed: Path, executed: Path) -> str:
     return committed.read_text(encoding="utf-8")
 
 
+def repository(project: Path) -> str:
+    """Where the project is published: `Repository` of `[project.urls]` in pyproject.toml, or "".
+
+    Args:
+        project: the checkout.
+
+    Raises:
+        BookError: it is no address of a repository.
+    """
+    content = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    url: str = content["project"].get("urls", {}).get("Repository", "").rstrip("/")
+    if url and not _REPOSITORY.fullmatch(url):
+        raise BookError(
+            f"pyproject.toml, [project.urls]: Repository is {url!r}. Write an address such as "
+            "https://github.com/OWNER/NAME, or leave it out."
+        )
+    return url
+
+
+def configured(config: str, url: str) -> str:
+    """The book's settings, with buttons that lead to a repository.
+
+    Args:
+        config: the text of `_config.yml`.
+        url: as `repository` gives it. Without one there is nothing for a button to lead to.
+
+    Source: https://sphinx-book-theme.readthedocs.io/en/stable/components/launch.html
+    """
+    if not url:
+        return config
+    settings = yaml.safe_load(config)
+    options = settings["sphinx"]["config"]["html_theme_options"]
+    options |= {"repository_url": url, "repository_branch": "main", "path_to_docs": ""}
+    options |= {"use_repository_button": True, "use_issues_button": True}
+    options["launch_buttons"] = {
+        "notebook_interface": "jupyterlab",
+        "binderhub_url": "https://mybinder.org",
+    }
+    if url.startswith("https://github.com/"):  # Colab opens notebooks from nowhere else
+        options["launch_buttons"]["colab_url"] = "https://colab.research.google.com"
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
 def stage(project: Path, workspace: Path, source: Path) -> None:
     """Bring `source` up to date, touching only what changed.
 
@@ -96,8 +142,15 @@ def stage(project: Path, workspace: Path, source: Path) -> None:
         project: the checkout.
         workspace: folder whose `notebooks/` holds the executed copies.
         source: the folder that Sphinx reads.
+
+    Raises:
+        BookError: the project's repository is no address.
     """
-    files = {name: (project / name).read_bytes() for name in ("_config.yml", "_toc.yml")}
+    config = (project / "_config.yml").read_text(encoding="utf-8")
+    files = {
+        "_config.yml": configured(config, repository(project)).encode(),
+        "_toc.yml": (project / "_toc.yml").read_bytes(),
+    }
     for path in sorted(p for p in (project / "book").rglob("*") if p.is_file()):
         if "__pycache__" not in path.parts:
             files[path.relative_to(project).as_posix()] = path.read_bytes()

@@ -42,8 +42,8 @@ def spare_this_computer(environment: MutableMapping[str, str] = os.environ) -> l
     for name in dropped:
         del environment[name]
         print(
-            f"{name}={proxies[name].split('@')[-1]} is left out: it takes `pip install "
-            "'httpx[socks]'` for socks5://, or a proxy that begins with http://.",
+            f"{name}={proxies[name].split('@')[-1]} is ignored: socks5:// needs `pip install "
+            "'httpx[socks]'`; or use a proxy whose address begins with http://.",
             file=sys.stderr,
         )
     return dropped

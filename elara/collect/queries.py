@@ -208,7 +208,7 @@ def _parse(query: str) -> list[_Token]:
     for token in tokens:
         wanted = before.kind in ("operator", "(")  # a term or a group
         if wanted and token.kind not in ("term", "("):
-            raise _SyntaxError(token.at, f"{token.text} where a term should stand")
+            raise _SyntaxError(token.at, f"{token.text} where a term is expected")
         if not wanted and token.kind in ("term", "("):
             raise _SyntaxError(token.at, f"no operator before {token.text}")
         if token.kind == "term":
@@ -232,7 +232,7 @@ def _parse(query: str) -> list[_Token]:
             used.pop()
         before = token
     if before.kind in ("operator", "("):
-        raise _SyntaxError(len(query), "the query ends where a term should stand")
+        raise _SyntaxError(len(query), "the query ends where a term is expected")
     if opened:
         raise _SyntaxError(opened[-1].at, "( without its partner")
     return tokens

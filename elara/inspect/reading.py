@@ -109,7 +109,7 @@ def _row_groups(path: Path) -> Iterator[Rows]:
     try:
         metadata = pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} is no Parquet file ({error}): write it again") from error
+        raise InputError(f"{path} is not a Parquet file ({error}): write it again") from error
     held: list[int] = []
     size = 0
     for group in range(metadata.num_row_groups):

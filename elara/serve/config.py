@@ -139,8 +139,8 @@ def read_evaluation(settings: Settings) -> tuple[str, Evaluation | None]:
         return "No adapter is served, so there is nothing to judge.", None
     if settings.verdict is None:
         return (
-            "This adapter has not been evaluated: nobody knows whether it answers better than its "
-            "base model. Run notebook 06-evaluate.",
+            "This adapter has not been evaluated, so it is not known whether it answers better "
+            "than its base model. Run notebook 06-evaluate.",
             None,
         )
     try:

@@ -17,9 +17,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import elara
+from elara.serve import pages, routes
 from elara.serve.config import Settings, read_evaluation
 from elara.serve.models import ModelManager
-from elara.serve.routes import router
 from elara.serve.schemas import INTENDED_USE, ErrorResponse
 
 log = logging.getLogger("elara.serve")
@@ -46,12 +46,19 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         https://fastapi.tiangolo.com/tutorial/cors/
     """
     app = FastAPI(
-        title="Elara", version=elara.__version__, description=INTENDED_USE, lifespan=_lifespan
+        title="Elara",
+        version=elara.__version__,
+        description=f"{INTENDED_USE}\n\n## Addresses",  # Swagger UI lists them below
+        lifespan=_lifespan,
+        docs_url=None,  # FastAPI's own pages load their scripts from another server
+        redoc_url=None,
     )
     app.state.settings = settings
     app.state.manager = manager or ModelManager(settings.adapter)
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
-    app.include_router(router)
+    app.include_router(routes.router)
+    app.include_router(pages.router)
+    app.mount("/assets", pages.assets())
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.middleware("http")(_identify_and_time)

@@ -26,10 +26,13 @@ Loader = Callable[[Path], "LanguageModel"]
 Generator = Callable[["LanguageModel", Turns, int, float, int], "Generation"]
 
 RETRY_AFTER_SECONDS = 5
+HOW_TO_GET_A_MODEL = (
+    "To train one, run `elara run` (or notebooks 01 to 06) and start the server again; to serve "
+    "an adapter that you have, name its folder in ELARA_SERVE_ADAPTER."
+)
 SIMULATED_ANSWER = (
-    "[simulation] No model is loaded, so this is not an answer to your question. To train one, "
-    "run `elara run` (or notebooks 01 to 06) and start the server again; to serve an adapter "
-    "that you have, name its folder in ELARA_SERVE_ADAPTER."
+    "[simulation] No model is loaded, so this is not an answer to your question. "
+    f"{HOW_TO_GET_A_MODEL}"
 )
 
 
@@ -171,7 +174,7 @@ class ModelManager:
                 kind = type(error).__name__
                 log.error("generation failed: %s in %s:%s", kind, place.name, place.lineno)
                 raise GenerationFailed(
-                    f"The model broke off with a {kind}. Ask for fewer tokens or send a shorter "
+                    f"The model stopped with a {kind}. Ask for fewer tokens or send a shorter "
                     f"conversation; if it happens again, restart the server."
                 ) from None
         return Reply(

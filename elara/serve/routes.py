@@ -1,15 +1,17 @@
-"""The four addresses of the server."""
+"""The four addresses of the server that programs use."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 import elara
 from elara.serve.config import Settings
 from elara.serve.models import GenerationFailed, ModelManager, ModelUnavailable
+from elara.serve.pages import prefers_html, welcome_page
 from elara.serve.schemas import (
     ChatRequest,
     ChatResponse,
@@ -19,15 +21,21 @@ from elara.serve.schemas import (
     WelcomeResponse,
 )
 
-router = APIRouter()
+router = APIRouter(tags=["Questions and status"])
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorResponse} for code in (422, 500, 503)
 }
 
 
-@router.get("/", response_model=WelcomeResponse)
-async def welcome(request: Request) -> WelcomeResponse:
-    """What this server is, what it may be used for, and where to go."""
+@router.get("/", response_model=WelcomeResponse, responses={200: {"content": {"text/html": {}}}})
+async def welcome(request: Request, response: Response) -> WelcomeResponse | HTMLResponse:
+    """What this server is, what it may be used for, and where to go. Browsers get a page."""
+    vary = {"Vary": "Accept"}  # a cache between must not give one client the other's form
+    if prefers_html(request.headers.get("Accept", "")):
+        page = welcome_page(request)
+        page.headers.update(vary)
+        return page
+    response.headers.update(vary)
     return WelcomeResponse(
         version=elara.__version__,
         mode=_manager(request).mode,

@@ -42,7 +42,9 @@ def run(settings: Settings) -> None:
         log.info("Elara listens on http://%s:%d (Ctrl-C stops it)", settings.host, settings.port)
         log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
         if not _loopback(settings.host):
-            log.warning("%s can be reached by others, and nobody has to log in.", settings.host)
+            log.warning(
+                "%s can be reached from other computers, and there is no login.", settings.host
+            )
         # Ctrl-C is the usual way to stop: uvicorn shuts down first and raises it again.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(_config(app)).run(sockets=[listener])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -18,6 +18,12 @@ INTENDED_USE = (
 
 MAX_MESSAGES = 20
 MAX_CHARACTERS = 8000  # of a whole conversation; about 2,000 tokens of English
+
+# What the pages show as a first request.
+EXAMPLE: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "What are the symptoms of iron deficiency?"}],
+    "max_new_tokens": 120,
+}
 
 Mode = Literal["model", "simulation"]
 State = Literal["unloaded", "loading", "ready", "failed"]
@@ -40,19 +46,7 @@ class Message(BaseModel):
 class ChatRequest(BaseModel):
     """A conversation that ends with the question to answer."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "messages": [
-                        {"role": "user", "content": "What are the symptoms of iron deficiency?"}
-                    ],
-                    "max_new_tokens": 120,
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_new_tokens: int | None = Field(

@@ -187,7 +187,7 @@ def _adapter(lm: LanguageModel, config: TrainingConfig, start_from: Path | None)
     if start_from is None:
         return add_lora(lm, config)
     if not (start_from / "adapter_config.json").exists():  # or PEFT would ask its hub for it
-        raise TrainingError(f"{start_from} holds no adapter to go on from: train one first.")
+        raise TrainingError(f"{start_from} contains no adapter to continue from: train one first.")
     import peft
     import torch
 

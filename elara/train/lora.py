@@ -79,7 +79,7 @@ def target_modules(model: Any) -> list[str]:
     names = list(dict.fromkeys(name.rsplit(".", 1)[-1] for name, _ in _linear_layers(model)))
     if not names:
         raise TrainingError(
-            f"{type(model).__name__} has no linear layers that LoRA could go on: name a causal "
+            f"{type(model).__name__} has no linear layers to which LoRA applies: use a causal "
             "language model made of ordinary linear layers."
         )
     return list(TARGETS) if set(names) == set(TARGETS) else names

@@ -10,7 +10,7 @@ from typing import Any
 import elara
 from elara.formats import write_file
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel
-from elara.train.audit.card import hub_name, model_card
+from elara.train.audit.card import LICENCE_FILE, hub_name, licence_text, model_card
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
 from elara.train.fit import Training
@@ -94,7 +94,7 @@ def adapter_record(
 def save_files(
     lm: LanguageModel, adapter_dtype: str, record: dict[str, Any], card: str, folder: Path
 ) -> None:
-    """Write weights, tokenizer, `training.json` and model card.
+    """Write weights, tokenizer, `training.json`, model card and licences.
 
     Args:
         lm: the model with its adapter.
@@ -121,3 +121,4 @@ def save_files(
     lm.tokenizer.save_pretrained(folder)
     write_file(folder / TRAINING_FILE, record)
     (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / LICENCE_FILE).write_text(licence_text(record), encoding="utf-8")

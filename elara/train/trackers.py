@@ -162,7 +162,7 @@ class Trackers:
     def _leave_out(self, name: str, error: Exception, remedy: str) -> None:
         self.open.pop(name, None)
         said = str(error).strip().splitlines() or [type(error).__name__]
-        print(f"{name}: {said[0]}; {remedy}. The run goes on without it.", flush=True)
+        print(f"{name}: {said[0]}; {remedy}. The run continues without it.", flush=True)
 
 
 def _in_netrc(hosts: Sequence[str]) -> bool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,40 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import chromium
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        os.environ.get("ELARA_SKIP_BROWSER") == "1", reason="ELARA_SKIP_BROWSER=1 is set"
-    ),
-]
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-sync",
-    "--no-first-run",
-]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-def find_chromium(own: str) -> str:
-    """A Chromium to test with: the one named, one on the PATH, or playwright's own."""
-    named = os.environ.get("ELARA_CHROMIUM", "")
-    candidates = [named] if named else [*filter(None, map(shutil.which, NAMES)), own]
-    for candidate in candidates:
-        if shutil.which(candidate):
-            return candidate
-    pytest.fail(
-        f"no Chromium at {', '.join(candidates)}: install one (`apt-get install chromium` or "
-        "`playwright install chromium`), name it in ELARA_CHROMIUM, or leave these tests out "
-        "with ELARA_SKIP_BROWSER=1"
-    )
+pytestmark = chromium.MARKS
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +51,8 @@ def address(book: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
-    with sync_playwright() as playwright:
-        path = find_chromium(playwright.chromium.executable_path)
-        started = playwright.chromium.launch(executable_path=path, args=QUIET)
+    with chromium.headless() as started:
         yield started
-        started.close()
 
 
 @dataclass

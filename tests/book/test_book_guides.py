@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,16 @@ WHY_NOT = {
     "ollama": "the same",
     "vllm": "needs a GPU: the folder is a model or an adapter",
     "pip": "another program",
+    "pre-commit": "would change this checkout: tests/test_project_files.py reads its settings",
     "ipython3": "a cell for Colab, with an address that is the reader's",
+    "python3.11": "the interpreter, before anything is installed",
+    "console": "on another system",
+    "powershell": "the same",
     "text": "a picture of a folder",
 }
 # How often each is met, page by page.
 NOT_RUN: dict[str, dict[str, int]] = {
+    "CONTRIBUTING.md": {"make": 1, "pre-commit": 1},
     "README.md": {"make": 4, "elara run": 5, "elara lab": 1, "elara serve": 1, "papermill": 2},
     "book/benchmarks.md": {"python": 6, "elara run": 1},
     "book/collecting.md": {"python": 1, "elara run": 5, "text": 1},
@@ -68,12 +74,13 @@ NOT_RUN: dict[str, dict[str, int]] = {
         "papermill": 2,
         "tensorboard": 1,
     },
+    "book/platforms.md": {"python3.11": 1, "pip": 4, "elara run": 1, "console": 2, "powershell": 1},
     "book/scaling.md": {"launch": 1, "accelerate": 4, "srun": 1, "scontrol": 1, "torchrun": 1},
 }
 
 MODULES_OF = functools.cache(notebooks.modules_of)
 PAGES = ["README.md", *(f"book/{p.name}" for p in sorted((guides.PROJECT / "book").glob("*.md")))]
-PAGES.append("elara/sample/README.md")
+PAGES += ["elara/sample/README.md", "CONTRIBUTING.md", "SECURITY.md"]
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +191,9 @@ def run_page(page: str, text: str, folder: Path, not_run: Counter[str]) -> None:
             case "yaml":
                 for script in scripts(block.text):
                     run_script(script, folder, not_run)
-            case "text" | "ipython3":
+            case "toml":
+                assert tomllib.loads(block.text)
+            case "text" | "ipython3" | "console" | "powershell":
                 not_run[block.language] += 1
             case _:
                 pytest.fail(f"{page}: a block that no test runs: {block.language}\n{block.text}")

@@ -204,7 +204,7 @@ def small(tmp_path: Path) -> Path:
     project = tmp_path / "project"
     shutil.copytree(PROJECT / "book" / "_static", project / "book" / "_static")
     shutil.copytree(PROJECT / "book" / "_ext", project / "book" / "_ext")
-    for name in ("_config.yml", "book/build.py", "book/references.bib"):
+    for name in ("_config.yml", "pyproject.toml", "book/build.py", "book/references.bib"):
         shutil.copy(PROJECT / name, project / name)
     toc = "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/01-collect\n"
     (project / "_toc.yml").write_text(toc)

@@ -168,7 +168,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name, said in {
         "absent.jsonl": "absent.jsonl cannot be read",
         "a.csv": "a.csv is neither",
-        "a.parquet": "a.parquet is no Parquet file",
+        "a.parquet": "a.parquet is not a Parquet file",
         "empty.jsonl": "there is no article",
     }.items():
         with pytest.raises(InputError, match=re.escape(said)):

@@ -303,7 +303,7 @@ def test_the_pretokenizer_is_named_by_what_it_does(tiny_folder: Path) -> None:
     with pytest.raises(ExportError, match="49152 tokens but the model embeds 100"):
         vocabulary(tokenizer, 100)
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    with pytest.raises(ExportError, match="no name known here for this tokenizer"):
+    with pytest.raises(ExportError, match="knows no GGUF name for this tokenizer"):
         vocabulary(tokenizer, 49152)
 
 

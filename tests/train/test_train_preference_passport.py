@@ -148,7 +148,7 @@ def test_an_earlier_adapter_that_was_changed_cannot_vouch(
     tuned: tuple[Path, Preferred, dict[str, Any]], copy: Path
 ) -> None:
     (copy / MANIFEST_FILE).write_text("")
-    with pytest.raises(TrainingError, match=r"cannot vouch for its data: .* was changed"):
+    with pytest.raises(TrainingError, match=r"no longer as it was sealed: .* was changed"):
         write_preference_passport(tuned[0], tuned[1], FEEDBACK, certificate(), earlier=copy)
 
 

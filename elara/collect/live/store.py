@@ -150,7 +150,7 @@ def _read_journal(path: Path) -> Iterator[Payload]:
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{path}, line {number} is damaged ({error}): delete that line and run again; "
-                f"only the page that it names is then fetched anew."
+                f"only the page that it names is then fetched again."
             ) from error
 
 

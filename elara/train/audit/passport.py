@@ -276,7 +276,7 @@ class Begun:
         if not allow_contaminated and contaminated_items(self.passport):
             raise TrainingError(
                 f"The passport of {self.folder} says that held-out items are in its training "
-                "data: go on from an adapter whose data are clean, or set `allow_contaminated`."
+                "data: continue from an adapter with clean data, or set `allow_contaminated`."
             )
 
 
@@ -291,8 +291,8 @@ def carried_on(earlier: Path) -> Begun:
     """
     if wrong := damage(earlier):
         raise TrainingError(
-            f"The adapter in {earlier} cannot vouch for its data: {'; '.join(wrong)}. Go on from "
-            "an adapter that `elara verify` passes."
+            f"The adapter in {earlier} is no longer as it was sealed: {'; '.join(wrong)}. Continue "
+            "from an adapter that passes `elara verify`."
         )
     passport = json.loads((earlier / PASSPORT_FILE).read_text(encoding="utf-8"))
     continues = {

@@ -66,7 +66,7 @@ def replay(
     Source: experience replay, https://arxiv.org/abs/1811.11682
     """
     if not 0 <= share < 1:
-        raise TrainingError(f"`share` is {share}: the replayed part must lie in [0, 1).")
+        raise TrainingError(f"`share` is {share}: the replayed part must be in [0, 1).")
     if new_examples.is_empty():
         raise TrainingError("There is no new example to learn.")
     for name, table in (("old", old_examples), ("new", new_examples)):

@@ -33,12 +33,12 @@ from elara.model import (
     packaged_folder,
     split_revision,
 )
-from elara.train.audit.card import shown_name
+from elara.train.audit.card import licence_expression, shown_name
 from elara.train.exports.bounds import BOUNDS, Bound
 from elara.train.exports.drafts import ExportError, drafts_in, move
 from elara.train.exports.gguf_file import GGUF_TYPES, check_gguf, write_gguf
 from elara.train.exports.parity import PROMPTS, observe, parity
-from elara.train.exports.shipping import base_licence, side_files
+from elara.train.exports.shipping import side_files
 from elara.train.exports.vllm_folder import check_vllm_adapter, check_vllm_folder
 from elara.workspace import file_hashes, file_sha256, sealed, write_atomically
 
@@ -188,7 +188,7 @@ def _write_formats(
             paths["gguf"],
             gguf_type=job.gguf_type,
             name=f"Elara {title}",
-            licence=base_licence(name),
+            licence=licence_expression(job.record),
             base=shown_name(name),
         )
     model.to(getattr(torch, job.dtype))

@@ -41,17 +41,17 @@ def check_gguf(config: Any, gguf_type: str) -> None:
         raise ExportError(f"`gguf_type` is {gguf_type!r}: use {', '.join(GGUF_TYPES)}.")
     if config.model_type not in GGUF_ARCHITECTURES:
         raise ExportError(
-            f"GGUF export knows {' and '.join(GGUF_ARCHITECTURES)} models (SmolLM2, Llama, "
+            f"GGUF export supports {' and '.join(GGUF_ARCHITECTURES)} models (SmolLM2, Llama, "
             f"Mistral), not {config.model_type}. {elsewhere}"
         )
     rope = config.rope_parameters["rope_type"]
     if rope != "default":
         raise ExportError(
-            f"GGUF export does not know rotary scaling {rope!r} (Llama 3.1 and newer use it). "
+            f"GGUF export does not support rotary scaling {rope!r} (Llama 3.1 and newer use it). "
             f"{elsewhere}"
         )
     if config.hidden_act != "silu":
-        raise ExportError(f"GGUF export knows silu, not {config.hidden_act}. {elsewhere}")
+        raise ExportError(f"GGUF export supports silu, not {config.hidden_act}. {elsewhere}")
 
 
 def write_gguf(
@@ -75,7 +75,7 @@ def write_gguf(
         gguf_type: `F32`; `F16` (half the bytes); `Q8_0` (8 bits and a shared scale for every 32
             numbers, a bit more than a quarter). Norms always stay F32.
         name: what programs show as the model's name.
-        licence: SPDX id of the weights' licence, if known.
+        licence: SPDX expression of the weights' licence, if known.
         base: name of the model that the adapter was trained on.
 
     Raises:

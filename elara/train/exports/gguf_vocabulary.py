@@ -48,7 +48,9 @@ def vocabulary(tokenizer: Any, size: int) -> dict[str, Any]:
     content = json.loads(backend.to_str())
     model = content["model"]
     if model["type"] != "BPE":
-        raise ExportError(f"GGUF export knows BPE tokenizers, not {model['type']}: use `merged`.")
+        raise ExportError(
+            f"GGUF export supports BPE tokenizers, not {model['type']}: use `merged`."
+        )
     cut = tuple(_cut(step) for step in _steps(content["pre_tokenizer"], "pretokenizers"))
     pieces = _pieces(model, content["added_tokens"], size)
     if cut in _CUTS and not content["normalizer"]:
@@ -59,7 +61,7 @@ def vocabulary(tokenizer: Any, size: int) -> dict[str, Any]:
         entries["scores"] = _scores(pieces, model)
     else:
         raise ExportError(
-            f"GGUF has no name known here for this tokenizer ({', '.join(cut) or 'no cuts'}). "
+            f"Elara knows no GGUF name for this tokenizer ({', '.join(cut) or 'no cuts'}). "
             "Export `merged` and convert it with llama.cpp's own converter."
         )
     return (

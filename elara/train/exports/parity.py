@@ -189,7 +189,7 @@ def _compare(observed: Observed, reader: Reader, answer_tokens: int) -> dict[str
         found = _logprobs(reader, prompt, answer)
         if found.shape != expected.shape:
             raise ExportError(
-                f"An export read by {reader.name} knows {found.shape[-1]} tokens, the original "
+                f"An export read by {reader.name} has {found.shape[-1]} tokens, the original "
                 f"{expected.shape[-1]}: its vocabulary is damaged. Export again."
             )
         divergences.append(_kl(expected, found).nan_to_num(nan=float("inf")))

@@ -9,23 +9,21 @@ from typing import Any
 import polars as pl
 
 from elara.model import PACKAGED, SYSTEM_PROMPT
-from elara.train.audit.card import private_note, shown_name
+from elara.train.audit.card import (
+    LICENCE_FILE,
+    base_licence,
+    licence_text,
+    metadata,
+    private_note,
+    shown_name,
+)
 from elara.train.exports.vllm_folder import MAX_LORA_RANKS
-
-# Licences of the base models that Elara offers by name, as their model cards state them.
-_LICENCES = {"HuggingFaceTB/": "apache-2.0", "mistralai/Mistral-7B": "apache-2.0"}
-
-
-def base_licence(name: str) -> str:
-    """SPDX id of the base model's licence, or "" where Elara does not know it."""
-    title = shown_name(name)
-    return next((spdx for start, spdx in _LICENCES.items() if title.startswith(start)), "")
 
 
 def side_files(
     folder: Path, format_name: str, record: dict[str, Any], file: str, proof: pl.DataFrame
 ) -> None:
-    """Write the model card (README.md) and, for GGUF, a Modelfile into an export.
+    """Write model card (README.md), licences and, for GGUF, a Modelfile into an export.
 
     `vllm-lora` is the adapter folder itself, whose README.md stays; its card is VLLM.md.
 
@@ -39,6 +37,8 @@ def side_files(
     text = readme(folder, format_name, record, file, proof)
     card = "VLLM.md" if format_name == "vllm-lora" else "README.md"
     (folder / card).write_text(text, encoding="utf-8")
+    if format_name != "vllm-lora":  # the adapter has its own
+        (folder / LICENCE_FILE).write_text(licence_text(record), encoding="utf-8")
     if format_name == "gguf":
         modelfile = f'FROM ./{file}\nSYSTEM "{SYSTEM_PROMPT}"\n'
         (folder / "Modelfile").write_text(modelfile, encoding="utf-8")
@@ -70,14 +70,7 @@ def readme(
         f"{row['answer_agreement']:.0%} |"
         for row in proof.to_dicts()
     )
-    return f"""---
-base_model: {base}
-base_model_relation: {kind}
-pipeline_tag: text-generation
-tags: [medical, education]
-{f"license: {licence}" if licence else "license: other"}
----
-
+    return f"""{metadata(record, kind)}
 # {base}, with a medical LoRA adapter made with Elara ({format_name})
 
 ## Intended use
@@ -101,7 +94,8 @@ file here.
 
 ## Licence
 These weights are derived from `{base}` and stay under its licence
-({licence or "see its model card"}). The adapter was trained on text under these licences:
+({licence or "see its model card"}). `LICENSE.md` says what else follows for whoever passes them on.
+The adapter was trained on text under these licences:
 
 | licence | examples |
 |---|---:|

@@ -46,7 +46,7 @@ def read_preferences(path: Path) -> pl.DataFrame:
                 raise ValueError(f"its id {preference.id!r} is that of line {seen[preference.id]}")
         except ValueError as error:
             raise TrainingError(
-                f"{path}, line {number}: {error}. Correct the line, or remove it to go on without."
+                f"{path}, line {number}: {error}. Correct the line, or remove it."
             ) from error
         seen[preference.id] = number
         found.append(preference)
@@ -165,7 +165,7 @@ def split_by_prompt(
             held.update(members[: min(max(round(share * len(members)), 1), len(members) - 1)])
     if not held:
         raise TrainingError(
-            f"The feedback covers {len(kinds)} question(s), too few to hold one of each kind out: "
+            f"The feedback covers {len(kinds)} question(s), too few to hold out one of each kind: "
             "collect feedback on more questions."
         )
     out = pl.Series([question in held for question in questions])

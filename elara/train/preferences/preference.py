@@ -73,9 +73,9 @@ class PreferenceConfig:
             if not getattr(self, name) > 0:
                 raise TrainingError(f"`{name}` is {getattr(self, name)}: it must be above 0.")
         if not 0 < self.held_out_share < 1:
-            raise TrainingError("`held_out_share` must lie between 0 and 1.")
+            raise TrainingError("`held_out_share` must be between 0 and 1.")
         if not 0 <= self.warmup_share < 1:
-            raise TrainingError("`warmup_share` must lie in [0, 1).")
+            raise TrainingError("`warmup_share` must be in [0, 1).")
 
 
 @dataclass(frozen=True)

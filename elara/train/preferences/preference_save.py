@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from elara.model import TRAINING_FILE
-from elara.train.audit.card import hub_name
+from elara.train.audit.card import hub_name, metadata
 from elara.train.config import REFERENCE, TrainingConfig
 from elara.train.preferences.preference import PreferenceConfig, Preferred
 from elara.train.save import adapter_record, save_files
@@ -61,13 +61,7 @@ def _card(record: dict[str, Any], base: str) -> str:
         for row in preference["margins"]
     )
     start = f"{len(record['examples'])} examples" if record["examples"] else "no examples"
-    return f"""---
-base_model: {hub_name(base)}
-library_name: peft
-pipeline_tag: text-generation
-tags: [lora, medical, education, {preference["method"]}]
----
-
+    return f"""{metadata(record, "adapter", "lora", preference["method"])}
 # LoRA adapter tuned on preferences, made with Elara {record["elara"]}
 
 ## Intended use

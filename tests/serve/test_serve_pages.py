@@ -1,0 +1,217 @@
+"""The start page and the documentation: who gets them, what they say, and in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import chromium
+import pytest
+from playwright.sync_api import Browser, Page
+from starlette.testclient import TestClient
+
+from elara.model import LanguageModel
+from elara.serve import ModelManager, Settings, create_app, running
+from elara.serve.pages import prefers_html
+from elara.serve.schemas import DISCLAIMER, INTENDED_USE
+from elara.workspace import Workspace
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def words(page: str) -> str:
+    """The text of a page on one line, as a reader has it."""
+    plain = re.sub(r"<[^>]+>", " ", page)
+    for entity, sign in (("&#39;", "'"), ("&#34;", '"'), ("&lt;", "<"), ("&gt;", ">")):
+        plain = plain.replace(entity, sign)
+    return " ".join(plain.split())
+
+
+@pytest.fixture
+def simulation() -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(max_new_tokens=50))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        (BROWSER, True),
+        ("text/html", True),
+        ("text/*", True),
+        ("text/html;q=0.9, application/json;q=0.8", True),
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("application/json, text/html", False),
+        ("application/json, text/html;q=0.5", False),
+        ("text/html;q=0", False),
+        ("text/html;q=0, */*", False),
+        ("text/html;q=x", False),
+        ("image/png", False),
+    ],
+)
+def test_who_gets_the_page(accept: str, page: bool) -> None:
+    assert prefers_html(accept) is page
+
+
+def test_one_address_two_forms(simulation: TestClient) -> None:
+    page = simulation.get("/", headers={"Accept": BROWSER})
+    data = simulation.get("/")  # any program: `*/*`
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert data.headers["Content-Type"] == "application/json"
+    for answer in (page, data):
+        assert answer.status_code == 200
+        assert "Accept" in answer.headers["Vary"]
+    assert data.json()["mode"] == "simulation"
+
+
+def test_the_page_says_what_it_is_and_what_it_is_not(simulation: TestClient) -> None:
+    text = words(simulation.get("/", headers={"Accept": BROWSER}).text)
+    for told in (INTENDED_USE, DISCLAIMER, "No model is loaded (simulation).", "elara run"):
+        assert told in text
+
+
+def test_the_command_on_the_page_is_accepted(simulation: TestClient) -> None:
+    page = simulation.get("/", headers={"Accept": BROWSER}).text
+    (block,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
+    curl, url, *options = shlex.split(words(block).replace("\\ ", ""))
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert (curl, url, given["-H"]) == (
+        "curl",
+        "http://testserver/chat",
+        "Content-Type: application/json",
+    )
+    assert json.loads(given["-d"])["max_new_tokens"] == 50  # no more than this server writes
+    kind = dict([given["-H"].split(": ")])
+    assert simulation.post("/chat", content=given["-d"], headers=kind).status_code == 200
+
+
+def settled(manager: ModelManager) -> None:
+    """Wait until the model is loaded, or is not."""
+    for _ in range(500):
+        if manager.state in ("ready", "failed"):
+            return
+        time.sleep(0.02)
+    pytest.fail("the model was not loaded")
+
+
+def test_the_page_follows_the_model(fake: Any, manager: ModelManager, trained: Workspace) -> None:
+    settings = Settings.from_environment({}, workspace=str(trained.root))
+    fake.may_load.clear()
+    with TestClient(create_app(settings, manager=manager), headers={"Accept": BROWSER}) as client:
+        loading = words(client.get("/").text)
+        fake.may_load.set()
+        settled(manager)
+        ready = words(client.get("/").text)
+    assert "Still loading." in loading
+    assert "Ready." in ready
+    assert "fake, on cpu" in ready
+    for page in (loading, ready):
+        assert "Tuning helped on held-out articles." in page
+
+
+def test_whatever_a_model_says_is_text(tmp_path: Path) -> None:
+    def refuses(folder: Path) -> LanguageModel:
+        raise ValueError("<script>alert(1)</script>")
+
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"1234")
+    manager = ModelManager(tmp_path, loader=refuses)
+    with TestClient(create_app(Settings(adapter=tmp_path), manager=manager)) as client:
+        settled(manager)
+        asked = {"Accept": BROWSER, "Host": 'a"><script>alert(1)</script>'}
+        page = client.get("/", headers=asked).text
+    assert "Could not be loaded." in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize("address", ["/", "/docs"])
+def test_a_page_names_no_other_server(address: str, simulation: TestClient) -> None:
+    page = simulation.get(address, headers={"Accept": BROWSER})
+    links = re.findall(r'(?:href|src)="([^"]*)"', page.text)
+    assert len(links) >= 4
+    for link in links:
+        assert link.startswith("data:") or re.fullmatch(r"[\w./-]+", link), link
+        if not link.startswith("data:"):
+            assert simulation.get(f"/{link}").status_code == 200, link
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+
+
+def test_nothing_else_is_served(simulation: TestClient) -> None:
+    for address in ("/redoc", "/assets/", "/assets/../pages.py", "/assets/%2e%2e/welcome.html"):
+        assert simulation.get(address).status_code == 404, address
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running(create_app(Settings())) as url:
+        # As a colleague reaches it: Swagger UI treats 127.0.0.1 and localhost differently.
+        yield url.replace("127.0.0.1", "elara.test")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.headless("--host-resolver-rules=MAP elara.test 127.0.0.1") as started:
+        yield started
+
+
+@pytest.fixture(params=[(390, "light"), (1440, "dark")], ids=["phone-light", "desk-dark"])
+def opened(
+    browser: Browser, address: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], Page]]:
+    """Opens an address of the server; at the end, nothing has gone wrong or to another server."""
+    width, scheme = request.param
+    page = browser.new_page(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        reduced_motion="reduce",  # else a colour might be judged while it fades
+    )
+    problems: list[str] = []
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.on(
+        "request",
+        lambda r: None if r.url.startswith((address, "data:")) else problems.append(r.url),
+    )
+
+    def visit(path: str) -> Page:
+        page.goto(address + path, wait_until="networkidle")
+        return page
+
+    yield visit
+    page.close()
+    assert problems == []
+
+
+def assert_readable(page: Page) -> None:
+    assert chromium.violations(page) == []
+    assert chromium.overflow(page) == 0
+
+
+class TestInABrowser:
+    pytestmark = chromium.MARKS
+
+    def test_the_start_page(self, opened: Callable[[str], Page]) -> None:
+        page = opened("/")
+        assert "Elara" in page.locator("h1").inner_text()
+        assert_readable(page)
+        page.get_by_role("link", name="Documentation").click()
+        page.wait_for_url("**/docs")
+
+    def test_the_documentation_and_its_form(self, opened: Callable[[str], Page]) -> None:
+        page = opened("/docs")
+        page.locator(".opblock-post").wait_for()
+        assert "must not be used to diagnose" in page.locator("main").inner_text()
+        assert_readable(page)
+        page.locator(".opblock-post .opblock-summary-control").click()
+        page.locator(".opblock-post .try-out__btn").click()
+        page.get_by_label("Request body").wait_for()
+        page.locator(".opblock-post .execute").click()
+        page.locator(".live-responses-table").wait_for()
+        assert "[simulation]" in page.locator(".live-responses-table").inner_text()
+        assert_readable(page)
