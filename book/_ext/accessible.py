@@ -61,7 +61,8 @@ def labelled(table: str) -> str:
 
 def _named(contents: Any, *arguments: Any, **named: Any) -> Any:
     """The contents at the side, with a name for each arrow."""
-    return _BRANCH.sub(r'\1\2\3<summary aria-label="Pages of \2">', str(contents(*arguments, **named)))
+    shown = str(contents(*arguments, **named))
+    return _BRANCH.sub(r'\1\2\3<summary aria-label="Pages of \2">', shown)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -31,7 +31,7 @@ class Benchmark(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = {"bars": directives.flag}
+    option_spec: ClassVar[dict[str, Any]] = {"bars": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         """Read the values and build the table."""
@@ -75,7 +75,8 @@ def _table(rows: list[tuple[str, Any]], *, bars: bool) -> nodes.table:
     for label, value in rows:
         shown = nodes.paragraph(text=_shown(value))
         if longest:
-            bar = f'<span class="bar" aria-hidden="true" style="width:{value / longest:.1%}"></span>'
+            style = f"width:{value / longest:.1%}"
+            bar = f'<span class="bar" aria-hidden="true" style="{style}"></span>'
             shown += nodes.raw("", bar, format="html")
         body += _row(nodes.paragraph(text=label), shown)
     group += body
