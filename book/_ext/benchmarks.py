@@ -6,7 +6,8 @@ A page names the file and, line by line, a label and where the value stands in i
     Articles per second = throughput/articles_per_second
     ```
 
-So no figure is typed by hand, and one that is no longer there fails the build.
+So no figure is typed by hand, and one that is no longer there fails the build. With `:bars:` each
+line also gets a bar, as long as its value; that suits lines that share a unit.
 
 Source: https://www.sphinx-doc.org/en/master/extdev/markupapi.html
 """
@@ -15,9 +16,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -29,6 +31,7 @@ class Benchmark(SphinxDirective):
 
     required_arguments = 1
     has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {"bars": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         """Read the values and build the table."""
@@ -42,35 +45,46 @@ class Benchmark(SphinxDirective):
         for line in self.content:
             label, _, place = line.partition(" = ")
             try:
-                value = self._value(found, place.strip())
+                value = _value(found, place.strip())
             except (KeyError, IndexError, TypeError) as error:
                 raise self.error(f"{path.name} has no {place.strip()!r}.") from error
             rows.append((label.strip(), value))
-        return [_table(rows)]
+        return [_table(rows, bars="bars" in self.options)]
 
-    def _value(self, found: Any, place: str) -> str:
-        for key in place.split("/"):
-            found = found[int(key)] if isinstance(found, list) else found[key]
-        if isinstance(found, list):
-            return " to ".join(_shown(v) for v in found)
-        return _shown(found)
+
+def _value(found: Any, place: str) -> Any:
+    for key in place.split("/"):
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " to ".join(_shown(v) for v in value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def _table(rows: list[tuple[str, str]]) -> nodes.table:
+def _table(rows: list[tuple[str, Any]], *, bars: bool) -> nodes.table:
     group = nodes.tgroup(cols=2)
     group += [nodes.colspec(colwidth=3), nodes.colspec(colwidth=1)]
+    group += nodes.thead("", _row(nodes.paragraph(text="Measured"), nodes.paragraph(text="Result")))
     body = nodes.tbody()
-    for row in rows:
-        entries = [nodes.entry("", nodes.paragraph(text=cell)) for cell in row]
-        body += nodes.row("", *entries)
+    longest = max(value for _, value in rows) if bars else None
+    for label, value in rows:
+        shown = nodes.paragraph(text=_shown(value))
+        if longest:
+            style = f"width:{value / longest:.1%}"
+            bar = f'<span class="bar" aria-hidden="true" style="{style}"></span>'
+            shown += nodes.raw("", bar, format="html")
+        body += _row(nodes.paragraph(text=label), shown)
     group += body
     return nodes.table("", group)
+
+
+def _row(*cells: nodes.Node) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", cell) for cell in cells))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,26 +79,16 @@ def checks(answer: Generation) -> dict[str, bool | float]:
     }
 
 
-def side_by_side(answered: Sequence[Answered]) -> str:
+def side_by_side(answered: Sequence[Answered]) -> list[dict[str, str]]:
     """Lay the answers out next to each other.
 
     Args:
         answered: result of `answer_scenarios`.
 
     Returns:
-        An HTML table, one row per scenario.
+        One row per scenario: question, base_model and adapter, to show as a table.
     """
-
-    def cell(answer: Generation) -> str:
-        text = html.escape(answer.text).replace("\n", "<br>")
-        return f'<td style="text-align:left;vertical-align:top;width:40%">{text}</td>'
-
-    rows = "".join(
-        f'<tr><th scope="row" style="text-align:left;vertical-align:top">'
-        f"{html.escape(a.question)}</th>{cell(a.base)}{cell(a.adapter)}</tr>"
+    return [
+        {"question": a.question, "base_model": a.base.text, "adapter": a.adapter.text}
         for a in answered
-    )
-    head = (
-        '<th scope="col">question</th><th scope="col">base model</th><th scope="col">adapter</th>'
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    ]

@@ -1,6 +1,6 @@
 """Stage 5: train a LoRA adapter on the examples, with the loss on the answers alone."""
 
-from elara.train.audit.card import model_card
+from elara.train.audit.card import embedded_card, model_card
 from elara.train.audit.certificate import Certificate, certify
 from elara.train.audit.passport import with_verdict, write_passport
 from elara.train.audit.verify import Verification, verify
@@ -67,6 +67,7 @@ __all__ = [
     "choose_batching",
     "count_memory",
     "differences",
+    "embedded_card",
     "estimate",
     "export",
     "finished",

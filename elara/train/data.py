@@ -187,7 +187,7 @@ def _keeps_apart(lm: LanguageModel) -> bool:
 
 
 def masked_html(tokenizer: Any, encoded: Encoded) -> str:
-    """Show one example as the model sees it: grey tokens are read, blue ones carry loss.
+    """Show one example as the model sees it: plain tokens are read, marked ones carry loss.
 
     Args:
         tokenizer: decodes the ids.
@@ -203,6 +203,8 @@ def masked_html(tokenizer: Any, encoded: Encoded) -> str:
     spans = []
     for judged, run in itertools.groupby(pairs, key=lambda pair: pair[1] != -100):
         text = html.escape(tokenizer.decode([token for token, _ in run])).replace("\n", "⏎<br>")
-        style = "color:#0072B2;font-weight:bold" if judged else "color:#767676"
-        spans.append(f'<span style="{style}">{text}</span>')
+        # White on blue is legible on a light page and on a dark one.
+        spans.append(
+            f'<mark style="background:#0072B2;color:#fff">{text}</mark>' if judged else text
+        )
     return f'<p style="font-family:monospace;line-height:1.5">{"".join(spans)}</p>'

@@ -1,4 +1,4 @@
-"""The built book in a real browser, without a network: titles, figures, numbers, no errors."""
+"""The built book in a real browser, without a network: contents, errors, width, access."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import chromium
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request
 
 pytestmark = chromium.MARKS
@@ -144,14 +145,68 @@ def test_an_api_page(visit: Visit) -> None:
     assert visit.problems == []
 
 
-def test_every_page_loads_without_a_problem(visit: Visit, book: Path) -> None:
+def pages(book: Path) -> list[str]:
+    """The address of every page of the book."""
     html = book / "html"
-    pages = sorted(p for part in ("book", "notebooks") for p in (html / part).rglob("*.html"))
-    assert len(pages) >= 20
-    for path in pages:
-        visit.page.goto(f"/{path.relative_to(html).as_posix()}", wait_until="load")
+    found = sorted(p for part in ("book", "notebooks") for p in (html / part).rglob("*.html"))
+    assert len(found) >= 20
+    return [f"/{path.relative_to(html).as_posix()}" for path in found]
+
+
+def test_every_page_loads_without_a_problem_and_fits_a_phone(visit: Visit, book: Path) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    wide = {}
+    for path in pages(book):
+        visit.page.goto(path, wait_until="load")
         figures(visit.page, "article img")
+        width = visit.page.evaluate("document.documentElement.scrollWidth")
+        if width > 390:
+            wide[path] = width
+    assert wide == {}
     assert visit.problems == []
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_shuts_anybody_out(visit: Visit, book: Path, width: int) -> None:
+    """Every kind of page, in both colour schemes; the pages of a kind share their template."""
+    axe = Axe()
+    visit.page.set_viewport_size({"width": width, "height": 900})
+    found = {}
+    chosen = ["intro", "troubleshooting", "benchmarks", "references", "gpu", "api/audit"]
+    for name in [f"book/{name}" for name in chosen] + [
+        "notebooks/02-inspect",
+        "notebooks/05-train",
+    ]:
+        for dark in (False, True):
+            visit.page.emulate_media(color_scheme="dark" if dark else "light")
+            visit.page.goto(f"/{name}.html", wait_until="load")
+            result = axe.run(visit.page, options={"resultTypes": ["violations"]})
+            for rule in result.response["violations"]:
+                found[name, dark, rule["id"]] = [node["html"][:200] for node in rule["nodes"][:3]]
+    assert found == {}
+
+
+def test_solutions_are_closed_until_they_are_opened(visit: Visit) -> None:
+    visit.page.goto("/notebooks/02-inspect.html", wait_until="load")
+    solution = visit.page.locator("article details li").first
+    assert not solution.is_visible()
+    visit.page.get_by_text("Solutions", exact=True).click()
+    assert solution.is_visible()
+
+
+def test_a_figure_in_the_dark_scheme_is_dark(visit: Visit) -> None:
+    visit.page.emulate_media(color_scheme="dark")
+    visit.page.goto("/notebooks/02-inspect.html", wait_until="load")
+    figure = visit.page.locator("article .cell_output img").first
+    assert "invert" in figure.evaluate("image => getComputedStyle(image).filter")
+
+
+def test_the_model_card_is_rendered(visit: Visit) -> None:
+    visit.page.goto("/notebooks/05-train.html", wait_until="load")
+    assert visit.page.locator("article h1").count() == 1
+    assert "|---" not in visit.page.locator("article").inner_text()
+    headed = visit.page.locator("article .cell_output table", has_text="answer tokens")
+    assert headed.count() >= 1
 
 
 def test_search_finds_a_word(visit: Visit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 import shutil
@@ -193,6 +194,57 @@ def test_every_figure_has_a_text_alternative(notebook: dict[str, Any]) -> None:
         if shown:
             alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt.split()) >= 4, f"cell {cell['id']!r}: its figure has no alt text"
+
+
+def test_prose_is_markdown_that_every_viewer_shows(notebook: dict[str, Any]) -> None:
+    """JupyterLab, GitHub, VS Code and Colab know no directive and no role of MyST."""
+    only_myst = re.compile(r"^\s*(:::|```\{|~~~\{)|\{[\w:-]+\}`|\[\]\(|^\([\w-]+\)=$", re.M)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            prose = re.sub(r"```.*?```|`[^`]*`(?!`)", "``", text(cell), flags=re.S)
+            assert not only_myst.findall(prose), f"cell {cell['id']!r}: {text(cell)[:80]}"
+            assert prose.count("<details>") == prose.count("</details>") == prose.count("<summary>")
+            # Without the empty lines, what is inside is not read as Markdown.
+            assert all(s.startswith("\n\n") for s in prose.split("</summary>")[1:])
+            assert all(s.endswith("\n\n") for s in prose.split("</details>")[:-1])
+
+
+def test_every_link_of_a_notebook_leads_somewhere(notebook: dict[str, Any]) -> None:
+    """To a page of the book, to another notebook, or to a work in the list of references."""
+    works = (PROJECT / "book" / "references.bib").read_text(encoding="utf-8")
+    known = set(re.findall(r"url\s*= \{(\S+)\}", works))
+    known |= {f"https://doi.org/{doi}" for doi in re.findall(r"doi\s*= \{(\S+)\}", works)}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            for target in re.findall(r"\]\(([^)\s]+)\)", text(cell)):
+                if "://" in target:
+                    assert target in known, f"{target} is not in references.bib"
+                else:
+                    assert (PROJECT / "notebooks" / target).is_file(), f"{target} does not exist"
+
+
+def test_the_cell_to_edit_is_marked(notebook: dict[str, Any]) -> None:
+    number = next(i for i, c in enumerate(notebook["cells"]) if "parameters" in tags(c))
+    assert "**Settings.** The next cell is the one to edit" in text(notebook["cells"][number - 1])
+
+
+def test_every_figure_has_a_caption(notebook: dict[str, Any]) -> None:
+    number = re.match(r"# (\d)", text(notebook["cells"][0]))
+    assert number
+    captions = []
+    for cell, following in itertools.pairwise(notebook["cells"]):
+        if cell["metadata"].get("mystnb", {}).get("image"):
+            captions.append(text(following).partition(" ")[2].partition("**")[0])
+            assert text(following).startswith("**Figure "), f"cell {cell['id']!r} has no caption"
+    assert captions == [f"{number[1]}.{i}." for i in range(1, len(captions) + 1)]
+
+
+def test_tables_are_shown_through_the_one_helper(notebook: dict[str, Any]) -> None:
+    for cell in code(notebook):
+        assert "pl.Config" not in text(cell)
+        for out in cell["outputs"]:
+            html = "".join(out.get("data", {}).get("text/html", ""))
+            assert 'class="dataframe"' not in html, f"cell {cell['id']!r}: use elara.tables.show"
 
 
 # --- the build itself, on a book of two pages ---

@@ -101,11 +101,9 @@ def test_checks_see_form_not_truth() -> None:
     assert checks(said("Give aspirin to everyone."))["caution"] is False
 
 
-def test_answers_are_escaped_side_by_side() -> None:
-    table = side_by_side([Answered("Is p<0.05?", said("<b>a</b>"), said("line\nbreak"))])
-    assert "Is p&lt;0.05?" in table
-    assert "&lt;b&gt;a&lt;/b&gt;" in table
-    assert "line<br>break" in table
+def test_answers_are_laid_out_side_by_side() -> None:
+    rows = side_by_side([Answered("Is p<0.05?", said("yes"), said("line\nbreak"))])
+    assert rows == [{"question": "Is p<0.05?", "base_model": "yes", "adapter": "line\nbreak"}]
 
 
 def test_the_three_scenarios_are_the_references() -> None:

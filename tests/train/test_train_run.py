@@ -130,7 +130,7 @@ def test_the_mask_covers_the_answer_and_its_stop_token(tiny_folder: Path) -> Non
     assert tokenizer.decode(judged) == "Because.<|im_end|>"
     assert encoded.input_ids[-len(judged) :] == judged
     shown = train.masked_html(tokenizer, encoded)
-    assert ">Because.&lt;|im_end|&gt;</span>" in shown
+    assert ">Because.&lt;|im_end|&gt;</mark>" in shown
     assert shown.index("Why?") < shown.index("Because.")
 
 

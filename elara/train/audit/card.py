@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,16 @@ every file. `elara verify --adapter .` checks it, and measures recorded losses a
 ## Limits
 English only, few examples per specialty, no check of facts, no safety tuning.
 """
+
+
+def embedded_card(record: dict[str, Any]) -> str:
+    """The model card as a part of a page that has headings of its own.
+
+    Args:
+        record: the content of `training.json`.
+
+    Returns:
+        Markdown without the metadata block, its headings three levels lower.
+    """
+    text = model_card(record).split("---", 2)[2]
+    return re.sub(r"^#", "####", text.strip(), flags=re.MULTILINE)
