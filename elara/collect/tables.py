@@ -129,6 +129,8 @@ def table_in(head: str) -> bool:
     """
     delimiter = delimiter_of(head)
     names = next(csv.reader(_lines([head]), delimiter=delimiter), [])
+    if any(name != name.strip() or not name for name in names):
+        return False  # a sentence with commas
     known = columns_of(names, {})
     return _alike(head, delimiter)[0] > 1 and len(known) > 1 and any(f in known for f in TEXTS)
 

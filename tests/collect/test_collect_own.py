@@ -107,6 +107,22 @@ def test_a_text_may_be_in_any_usual_encoding(tmp_path: Path, encoding: str) -> N
     assert (found.title, found.body[0].text) == ("Fièvre", "½ comprimé – 5 µg")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Title, text, and abstract\nThen, text, more",
+        "[1] First reference\nmore",
+        "{braces} first\nmore",
+        "<5 mg is low.\nmore",
+        'He said: "5 mg, or 10".\nThen, text, more.',
+    ],
+)
+def test_prose_is_not_taken_for_another_format(tmp_path: Path, text: str) -> None:
+    for name in ("a.txt", "a.md"):
+        found = one(read(tmp_path, name, text))
+        assert found.body[0].text == text
+
+
 def test_what_is_no_text_is_refused_with_a_reason(tmp_path: Path) -> None:
     for name, content, word in (
         ("zero.txt", b"abc\0def", "zero bytes"),
@@ -118,6 +134,7 @@ def test_what_is_no_text_is_refused_with_a_reason(tmp_path: Path) -> None:
         ("a.rtf", b"{\\rtf1 text}", "RTF"),
         ("README.md", b"# About this data\n", "README"),
         ("no-suffix", b"Some words.", "not a format"),
+        ("numbers.json", b"[1, 2]", "no list of records"),
     ):
         (found,) = read(tmp_path, name, content)
         assert found.article is None
