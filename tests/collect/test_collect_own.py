@@ -12,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from elara.collect import collect_folder, left_out, raw_record, read_file
 from elara.collect.documents import join_split_words
@@ -121,6 +123,23 @@ def test_prose_is_not_taken_for_another_format(tmp_path: Path, text: str) -> Non
     for name in ("a.txt", "a.md"):
         found = one(read(tmp_path, name, text))
         assert found.body[0].text == text
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.binary(max_size=300) | st.text('{}[]",\n@#-| ab=5\r', max_size=80).map(str.encode))
+def test_no_bytes_crash_a_reader_of_own_files(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("bytes")
+    starts = {
+        "a.pdf": b"%PDF-1.7\n", "b.parquet": b"PAR1", "c.ris": b"TY  - JOUR\n", "d.json": b"[{",
+        "e.bib": b"@misc{a, title={", "f.jsonl": b'{"text": "x"}\n', "g.csv": b"text,title\n",
+        "h.md": b"---\n", "i.txt": b"", "j.html": b"<html><body><p>x",
+    }  # fmt: skip
+    for name, start in starts.items():
+        found = read(folder, name, start + data)
+        assert found
+        assert all(p.reason for p in found if p.status != "article"), name
 
 
 def test_what_is_no_text_is_refused_with_a_reason(tmp_path: Path) -> None:
