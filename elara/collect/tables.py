@@ -249,7 +249,11 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_TOGETHER):
-                yield from batch.to_pylist()
+            # Group by group: asked for all at once, Arrow keeps what it has read.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(
+                    batch_size=_TOGETHER, row_groups=[group], use_threads=False
+                ):
+                    yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise PayloadError(f"the Parquet file is damaged ({error}): fetch it again") from error
