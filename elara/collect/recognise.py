@@ -74,6 +74,7 @@ _SUFFIXES = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".ris": "ris", ".bib": "bibtex",
     ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
+_OBJECTS = re.compile(rb'\[\s*(?:\{|\]\s*\Z)|\{\s*"')
 _README = re.compile(r"(?:.*[-_. ])?read[-_ ]?me(?:[-_. ].*)?", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]")
 _MOST_CONTROLS = 0.005  # share of a text's characters; a third of random bytes are such
@@ -106,7 +107,8 @@ def recognise(head: bytes, file: str = "") -> tuple[str, str]:
     except PayloadError as error:
         return "", str(error)
     text = head.lstrip()
-    if text.startswith((b"{", b"[")):
+    prose = _SUFFIXES.get(_suffix(file)) in ("text", "markdown")
+    if text.startswith((b"{", b"[")) and (_OBJECTS.match(text) or not prose):
         return _json(text, _suffix(file))
     root = root_name(text)
     if root in _ROOTS:
@@ -114,7 +116,7 @@ def recognise(head: bytes, file: str = "") -> tuple[str, str]:
     # Pages may carry a byte order mark that was encoded twice, so `<` need not come first.
     if _HTML.search(text[:1024]):
         return "webpage", ""
-    if text.startswith(b"<") and _SUFFIXES.get(_suffix(file)) not in ("text", "markdown"):
+    if text.startswith(b"<") and not prose:
         return _foreign_root(root, text)
     if _MEDLINE.search(text[:400]):
         return "medline", ""
@@ -154,7 +156,7 @@ def _json(text: bytes, suffix: str) -> tuple[str, str]:
     if text.startswith(b"{") and b'"hitCount"' in text[:200]:
         return "europepmc", ""
     if text.startswith(b"["):
-        return "json", ""
+        return ("json", "") if _OBJECTS.match(text) else ("", "JSON that is no list of records")
     if _SUFFIXES.get(suffix) == "jsonl":
         return "jsonl", ""
     # One object on each of the first lines, or one object that goes over several.

@@ -129,6 +129,8 @@ def table_in(head: str) -> bool:
     """
     delimiter = delimiter_of(head)
     names = next(csv.reader(_lines([head]), delimiter=delimiter), [])
+    if any(name != name.strip() or not name for name in names):
+        return False  # a sentence with commas
     known = columns_of(names, {})
     return _alike(head, delimiter)[0] > 1 and len(known) > 1 and any(f in known for f in TEXTS)
 
@@ -247,7 +249,11 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_TOGETHER):
-                yield from batch.to_pylist()
+            # Group by group: asked for all at once, Arrow keeps what it has read.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(
+                    batch_size=_TOGETHER, row_groups=[group], use_threads=False
+                ):
+                    yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise PayloadError(f"the Parquet file is damaged ({error}): fetch it again") from error

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from elara.collect import collect_folder, left_out, raw_record, read_file
 from elara.collect.documents import join_split_words
@@ -107,6 +109,39 @@ def test_a_text_may_be_in_any_usual_encoding(tmp_path: Path, encoding: str) -> N
     assert (found.title, found.body[0].text) == ("Fièvre", "½ comprimé – 5 µg")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Title, text, and abstract\nThen, text, more",
+        "[1] First reference\nmore",
+        "{braces} first\nmore",
+        "<5 mg is low.\nmore",
+        'He said: "5 mg, or 10".\nThen, text, more.',
+    ],
+)
+def test_prose_is_not_taken_for_another_format(tmp_path: Path, text: str) -> None:
+    for name in ("a.txt", "a.md"):
+        found = one(read(tmp_path, name, text))
+        assert found.body[0].text == text
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.binary(max_size=300) | st.text('{}[]",\n@#-| ab=5\r', max_size=80).map(str.encode))
+def test_no_bytes_crash_a_reader_of_own_files(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("bytes")
+    starts = {
+        "a.pdf": b"%PDF-1.7\n", "b.parquet": b"PAR1", "c.ris": b"TY  - JOUR\n", "d.json": b"[{",
+        "e.bib": b"@misc{a, title={", "f.jsonl": b'{"text": "x"}\n', "g.csv": b"text,title\n",
+        "h.md": b"---\n", "i.txt": b"", "j.html": b"<html><body><p>x",
+    }  # fmt: skip
+    for name, start in starts.items():
+        found = read(folder, name, start + data)
+        assert found
+        assert all(p.reason for p in found if p.status != "article"), name
+
+
 def test_what_is_no_text_is_refused_with_a_reason(tmp_path: Path) -> None:
     for name, content, word in (
         ("zero.txt", b"abc\0def", "zero bytes"),
@@ -118,6 +153,7 @@ def test_what_is_no_text_is_refused_with_a_reason(tmp_path: Path) -> None:
         ("a.rtf", b"{\\rtf1 text}", "RTF"),
         ("README.md", b"# About this data\n", "README"),
         ("no-suffix", b"Some words.", "not a format"),
+        ("numbers.json", b"[1, 2]", "no list of records"),
     ):
         (found,) = read(tmp_path, name, content)
         assert found.article is None
