@@ -87,7 +87,7 @@ def list_files(folder: Path) -> list[RawFile]:
     for rank, (path, real, state) in enumerate(found):
         name = shown_path(real)
         if isinstance(state, OSError):
-            why = f"cannot be reached ({state.strerror}): mend the link or the permissions"
+            why = f"cannot be reached ({state.strerror}): fix the link or the permissions"
             files.append(RawFile(path, name, rank, 0, "", no_file=why, broken=True))
             continue
         if why := _NO_FILE.get(stat.S_IFMT(state.st_mode), ""):
