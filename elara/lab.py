@@ -19,6 +19,8 @@ from elara.notebooks import Notebook, sha256
 from elara.pipeline import Plan
 from elara.workspace import cannot_write, write_atomically
 
+# The first line is the one by which `elara.parameters.parameters_of` tells papermill's cell.
+_COMMENT = "Parameters\n# of this workspace: these win over the cell above, so change them here"
 _MADE = ".made.json"  # file name of a copy to its SHA-256 when it was made
 
 
@@ -110,7 +112,9 @@ def _text(plan: Plan, notebook: Notebook, folder: Path) -> str:
 
     document = load_notebook_node(str(notebook.path))
     if values := plan.overrides.get(notebook.name):
-        document = parameterize_notebook(document, values, kernel_name="python3", language="python")
+        document = parameterize_notebook(
+            document, values, comment=_COMMENT, kernel_name="python3", language="python"
+        )
         for cell in document.cells:  # papermill gives the cell it adds a name by chance
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.id = "parameters-of-this-workspace"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from elara import pipeline
@@ -32,6 +33,15 @@ def papermill(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_there_are_seven() -> None:
     assert len(NAMES) == 7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_says_where_it_works(name: str) -> None:
+    code = [c for c in nbformat.read(NOTEBOOKS / name, 4).cells if c.cell_type == "code"]
+    begins = next(c.source for c in code if ".begin(" in c.source)
+    assert "print(stage.workspace)" in begins
+    printed = next(c for c in code if ".begin(" in c.source).outputs
+    assert any("Workspace: workspace (" in o.get("text", "") for o in printed)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -34,6 +34,7 @@ def test_a_copy_begins_with_the_values_of_its_workspace(plan: Make, workspace: W
     for source in history:
         exec(source, values)
     assert parameters_of({"In": history} | values)["seed"] == 7
+    assert "change them here" in cells[1].source
     assert "# Parameters" not in code(copies.folder / "01-collect.ipynb")
 
 
