@@ -76,7 +76,7 @@ def test_a_proxy_that_no_client_can_use_is_left_out(capsys: pytest.CaptureFixtur
     assert spare_this_computer(environment) == ["ALL_PROXY"]
     assert "ALL_PROXY" not in environment
     said = capsys.readouterr().err
-    assert "ALL_PROXY=127.0.0.1:9 is left out" in said
+    assert "ALL_PROXY=127.0.0.1:9 is ignored" in said
     assert "secret" not in said
 
 
