@@ -1,4 +1,4 @@
-"""The command line: `elara run`, `status`, `verify`, `export` and `serve`."""
+"""The command line: `elara run`, `status`, `parameters`, `verify`, `export` and `serve`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from elara import pipeline
+from elara import __version__, forecast, pipeline
 from elara.caches import settle_home
+from elara.explain import ParameterCommand, parameter_tables
 from elara.names import shown
 from elara.notebooks import NOTEBOOKS, PACKAGE
 from elara.parameters import ParameterError
@@ -48,7 +49,13 @@ NotebooksOption = Annotated[
 
 
 def _plan(
-    workspace: str, profile: str, parameters: list[str], local_files: str, notebooks: Path
+    workspace: str,
+    profile: str,
+    parameters: list[str],
+    local_files: str,
+    notebooks: Path,
+    *,
+    checked: bool = True,
 ) -> pipeline.Plan:
     values: dict[str, str] = {}
     for text in (workspace, local_files, *parameters):
@@ -60,16 +67,35 @@ def _plan(
     for item in parameters:
         name, equals, value = item.partition("=")
         if not equals:
-            raise ParameterError(f"`{item}` is not NAME=VALUE.")
+            raise ParameterError(f"`{item}` is not NAME=VALUE: write -p {item}=VALUE.")
         values[name.strip()] = value.strip()
     if local_files:
         values["local_files"] = local_files
     return pipeline.make_plan(
-        Workspace(workspace), profile=profile, parameters=values, folder=notebooks
+        Workspace(workspace),
+        profile=profile,
+        parameters=values,
+        folder=notebooks,
+        checked=checked,
     )
 
 
-@app.command()
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"elara {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(cls=ParameterCommand)
 def run(
     workspace: WorkspaceOption = "",
     profile: ProfileOption = "laptop",
@@ -87,11 +113,9 @@ def run(
     plan = _plan(workspace, profile, parameter, local_files, notebooks)
     chosen = pipeline.select(plan, start=start, only=only)
     if dry_run:
-        for state in pipeline.states(plan):
-            if state.notebook in chosen:
-                runs = force or state.status != "fresh"
-                out.print(f"{state.notebook.name}: {'would run' if runs else 'fresh'}", end="")
-                out.print(escape(f" ({state.why or state.status})" if runs else ""))
+        table, lines = forecast.report(plan, chosen, force=force)
+        Console(highlight=False).print(table)
+        out.print(escape("\n".join(lines)))
         return
     try:
         pipeline.run(plan, chosen, force=force, report=lambda line: out.print(escape(line)))
@@ -134,7 +158,22 @@ def _closing(plan: pipeline.Plan, seconds: float) -> None:
     out.print(escape("\n" + "\n".join(lines)))
 
 
-@app.command()
+@app.command(cls=ParameterCommand)
+def parameters(
+    stage: Annotated[str, typer.Argument(help="4, 04-expand, expand; none: all.")] = "",
+    workspace: WorkspaceOption = "",
+    profile: ProfileOption = "laptop",
+    parameter: ParameterOption = [],  # noqa: B006 - typer copies it
+    local_files: LocalFilesOption = "",
+    notebooks: NotebooksOption = NOTEBOOKS,
+) -> None:
+    """List the parameters: values that a run would use, types, and what changing them does."""
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, checked=False)
+    for table in parameter_tables(plan, stage):
+        Console(highlight=False).print(table)
+
+
+@app.command(cls=ParameterCommand)
 def status(
     workspace: WorkspaceOption = "",
     profile: ProfileOption = "laptop",
@@ -143,7 +182,8 @@ def status(
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Show which notebooks are fresh, which are stale and why."""
-    plan = _plan(workspace, profile, parameter, local_files, notebooks)
+    # Not checked: what a folder has become is no reason to say nothing of the results.
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, checked=False)
     table = Table(title=f"Workspace {plan.workspace.root}", title_justify="left")
     for name in ("notebook", "status", "why", "rows", "seconds"):
         table.add_column(name, justify="right" if name in ("rows", "seconds") else "left")

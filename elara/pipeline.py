@@ -18,10 +18,12 @@ from typing import Any
 
 import yaml
 
+from elara.checks import check
 from elara.execute import CellError, execute
 from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook, sha256
-from elara.parameters import PATHS, ParameterError, from_here, unknown_parameters
+from elara.parameters import PATHS, ParameterError, from_here, like, unknown_parameters
 from elara.workspace import (
+    STAGES,
     Workspace,
     WorkspaceError,
     cannot_write,
@@ -82,6 +84,7 @@ def make_plan(
     profile: str = "laptop",
     parameters: Mapping[str, Any] | None = None,
     folder: Path = NOTEBOOKS,
+    checked: bool = True,
 ) -> Plan:
     """Read the notebooks and resolve every parameter, before anything runs.
 
@@ -93,10 +96,12 @@ def make_plan(
             Relative paths, here and in a profile, start in the current directory: see
             `elara.parameters.from_here`.
         folder: where the numbered notebooks are.
+        checked: refuse values that a stage cannot use. A notebook that runs as it stands checks
+            its own when it begins.
 
     Raises:
         ParameterError: a profile or parameter names something that no notebook has (the message
-            gives the closest name), sets `workspace`, or gives what cannot be a path.
+            gives the closest name), sets `workspace`, or gives what the stage cannot use.
         WorkspaceError: there are no notebooks in `folder`.
     """
     notebooks = [read_notebook(path) for path in numbered(folder)]
@@ -114,7 +119,19 @@ def make_plan(
             raise ParameterError(unknown_parameters([name], known))
         for notebook in takers:
             overrides[notebook.name][bare] = _like(notebook, bare, value)
+    if checked:
+        for notebook in notebooks:
+            _check(notebook, overrides[notebook.name])
     return Plan(workspace, notebooks, overrides)
+
+
+def _check(notebook: Notebook, values: Mapping[str, Any]) -> None:
+    if not values or notebook.stage not in STAGES:
+        return
+    try:
+        check(notebook.stage, {**notebook.defaults, **values})
+    except ParameterError as error:
+        raise ParameterError(f"{notebook.name}: {error}") from error
 
 
 def _profile(path: Path, notebooks: Sequence[Notebook]) -> dict[str, dict[str, Any]]:
@@ -148,30 +165,13 @@ def _refuse_workspace(name: str, value: Any) -> None:
 
 
 def _like(notebook: Notebook, name: str, value: Any) -> Any:
-    """Give a value the type of the parameter's default; `1e-4` in YAML or a shell is text."""
-    kind = type(notebook.defaults[name])
+    """Give a value the type of the parameter's default, and a path the meaning it has here."""
+    default = notebook.defaults[name]
     try:
-        if kind is bool and isinstance(value, str):
-            return {"true": True, "false": False}[value.lower()]
-        if kind in (int, float) and not isinstance(value, bool):
-            if kind is int and float(value) != int(float(value)):
-                raise ValueError
-            return kind(float(value))
-        if kind in (list, dict) and isinstance(value, str):
-            read = yaml.safe_load(value) or kind()
-            # In a shell, `pubmed,pmc` is easier to write than a list with brackets and quotes.
-            value = value.split(",") if kind is list and isinstance(read, str) else read
-        if isinstance(value, str) and kind is str:
-            return from_here(name, value, notebook.defaults[name])
-        if isinstance(value, kind):
-            return value
-    except ParameterError:
-        raise
-    except (ValueError, KeyError, yaml.YAMLError):
-        pass
-    raise ParameterError(
-        f"{notebook.name}: `{name}` is {value!r}, but it must be of type {kind.__name__}."
-    )
+        value = like(name, value, default)
+    except ParameterError as error:
+        raise ParameterError(f"{notebook.name}: {error}") from None
+    return from_here(name, value, default) if isinstance(value, str) else value
 
 
 def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def states(plan: Plan) -> Iterator[State]:
 
 
 def _state(plan: Plan, notebook: Notebook) -> State:
-    record = _read_record(plan.record_path(notebook))
+    record = read_record(plan.record_path(notebook))
     if record is None:
         return State(notebook, "never run")
     seconds = record.get("seconds")
@@ -254,7 +254,12 @@ def _state(plan: Plan, notebook: Notebook) -> State:
     return State(notebook, "stale" if why else "fresh", why, rows, seconds)
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
+    """How a notebook's last run went, or None where there is no record of one.
+
+    Args:
+        path: see `Plan.record_path`.
+    """
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none, or cut off by a crash: as if it never ran
@@ -285,8 +290,13 @@ def select(plan: Plan, *, start: str = "", only: str = "") -> list[Notebook]:
         only: just this one.
 
     Raises:
-        ParameterError: no notebook is called so.
+        ParameterError: no notebook is called so, or both are given.
     """
+    if start and only:
+        raise ParameterError(
+            f"--from {start} and --only {only} exclude each other: --from runs a notebook and all "
+            "after it, --only just one."
+        )
     wanted = only or start
     if not wanted:
         return plan.notebooks

@@ -114,7 +114,8 @@ def test_the_real_profiles_fit_the_real_notebooks(workspace: Workspace) -> None:
 def test_the_command_line_says_what_would_run(notebooks: Path, workspace: Workspace) -> None:
     place = ["--notebooks", str(notebooks), "--workspace", str(workspace.root)]
     said = elara("run", "--dry-run", "--from", "2", *place)
-    assert said.stdout == "02-inspect: would run (never run)\n03-clean: would run (never run)\n"
+    assert "01-collect" not in said.stdout
+    assert said.stdout.count("never run") == 2
     assert not workspace.root.exists()
     table = elara("status", *place).stdout
     assert "01-collect" in table
@@ -139,6 +140,7 @@ def test_relative_local_files_are_meant_from_here(
     notebooks: Path, workspace: Workspace, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").touch()
     place = ["--notebooks", str(notebooks), "--workspace", str(workspace.root)]
     said = elara("run", "--local-files", "mine", "--only", "1", *place, cwd=tmp_path)
     assert said.returncode == 0, said.stderr
