@@ -1,4 +1,4 @@
-"""The command line: `elara run`, `status`, `show`, `lab`, `verify`, `export` and `serve`."""
+"""The command line: run, list, look at, check, export and serve what the notebooks make."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from elara import pipeline
+from elara import __version__, forecast, pipeline
 from elara.caches import settle_home
+from elara.explain import ParameterCommand, parameter_tables
 from elara.names import shown
 from elara.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.parameters import ParameterError
@@ -71,6 +72,8 @@ def _plan(
     local_files: str | None,
     notebooks: Path,
     forget: bool = False,
+    *,
+    checked: bool = True,
 ) -> pipeline.Plan:
     values: dict[str, str] = {}
     for text in (workspace, local_files or "", *parameters):
@@ -82,7 +85,7 @@ def _plan(
     for item in parameters:
         name, equals, value = item.partition("=")
         if not equals:
-            raise ParameterError(f"`{item}` is not NAME=VALUE.")
+            raise ParameterError(f"`{item}` is not NAME=VALUE: write -p {item}=VALUE.")
         values[name.strip()] = value.strip()
     if local_files is not None:
         values["local_files"] = local_files
@@ -92,6 +95,7 @@ def _plan(
         parameters=values,
         folder=notebooks,
         forget=forget,
+        checked=checked,
     )
 
 
@@ -108,7 +112,22 @@ def _opening(plan: pipeline.Plan, named: str) -> None:
         out.print(escape(f"Changed: {change}"))
 
 
-@app.command()
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"elara {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(cls=ParameterCommand)
 def run(
     workspace: WorkspaceOption = "",
     profile: ProfileOption = "",
@@ -129,13 +148,12 @@ def run(
     started = time.monotonic()
     plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
     chosen = pipeline.select(plan, start=start, only=only)
+    pipeline.check_values(plan, chosen)
     _opening(plan, workspace)
     if dry_run:
-        for state in pipeline.states(plan):
-            if state.notebook in chosen:
-                runs = force or state.status != "fresh"
-                out.print(f"{state.notebook.name}: {'would run' if runs else 'fresh'}", end="")
-                out.print(escape(f" ({state.why or state.status})" if runs else ""))
+        table, lines = forecast.report(plan, chosen, force=force)
+        Console(highlight=False).print(table)
+        out.print(escape("\n".join(lines)))
         return
     _ask_to_replace(plan, chosen, replace)
     try:
@@ -204,7 +222,24 @@ def _closing(plan: pipeline.Plan, seconds: float, book: Path | None) -> None:
     out.print(escape("\n" + "\n".join(lines)))
 
 
-@app.command()
+@app.command(cls=ParameterCommand)
+def parameters(
+    stage: Annotated[str, typer.Argument(help="4, 04-expand, expand; none: all.")] = "",
+    workspace: WorkspaceOption = "",
+    profile: ProfileOption = "",
+    parameter: ParameterOption = [],  # noqa: B006 - typer copies it
+    local_files: LocalFilesOption = None,
+    forget: ForgetOption = False,
+    notebooks: NotebooksOption = NOTEBOOKS,
+) -> None:
+    """List the parameters: values that a run would use, types, and what changing them does."""
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
+    _opening(plan, workspace)
+    for table in parameter_tables(plan, stage):
+        Console(highlight=False).print(table)
+
+
+@app.command(cls=ParameterCommand)
 def status(
     workspace: WorkspaceOption = "",
     profile: ProfileOption = "",
@@ -214,7 +249,8 @@ def status(
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Show which notebooks are fresh, which are stale and why."""
-    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
+    # Not checked: what a folder has become is no reason to say nothing of the results.
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
     _must_exist(plan.workspace)
     _opening(plan, workspace)
     table = Table()
