@@ -149,13 +149,15 @@ def run(
     plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
     chosen = pipeline.select(plan, start=start, only=only)
     pipeline.check_values(plan, chosen)
+    lost = _would_replace(plan, chosen)
     _opening(plan, workspace)
     if dry_run:
         table, lines = forecast.report(plan, chosen, force=force)
         Console(highlight=False).print(table)
-        out.print(escape("\n".join(lines)))
+        out.print(escape("\n".join([*lines, *([f"{lost} That takes --replace."] if lost else [])])))
         return
-    _ask_to_replace(plan, chosen, replace)
+    if lost:
+        _ask_to_replace(plan, lost, replace)
     try:
         pipeline.run(plan, chosen, force=force, report=lambda line: out.print(escape(line)))
     except KeyboardInterrupt:
@@ -172,16 +174,20 @@ def run(
     _closing(plan, time.monotonic() - started, page if book else None)
 
 
-def _ask_to_replace(plan: pipeline.Plan, chosen: Sequence[Notebook], allowed: bool) -> None:
-    """Let the collect notebook replace what came from elsewhere, if that was allowed or is now."""
+def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
+    """What the collect notebook would replace that came from elsewhere, or ""."""
     collect = next((n for n in chosen if "replace" in n.defaults), None)
     if collect is None:
-        return
+        return ""
     from elara.collect import would_replace
 
     values = plan.values(collect)
-    lost = would_replace(plan.workspace, values["local_files"], values["sources"])
-    if lost and not allowed:
+    return would_replace(plan.workspace, values["local_files"], values["sources"])
+
+
+def _ask_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
+    """Let the collect notebook replace it, if that was allowed or is now."""
+    if not allowed:
         if not _somebody_answers():
             raise WorkspaceError(
                 f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
@@ -189,8 +195,9 @@ def _ask_to_replace(plan: pipeline.Plan, chosen: Sequence[Notebook], allowed: bo
             )
         if not typer.confirm(f"{lost} Replace them?"):
             raise typer.Exit(1)
-    if lost:
-        plan.overrides[collect.name]["replace"] = True
+    for notebook in plan.notebooks:
+        if "replace" in notebook.defaults:
+            plan.overrides[notebook.name]["replace"] = True
 
 
 def _somebody_answers() -> bool:

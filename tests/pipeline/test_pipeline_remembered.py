@@ -84,6 +84,9 @@ def test_replacing_them_needs_a_word(
         refused = str(typed(workspace, "run", *collecting, *other).exception)
         assert f"holds {mine} articles collected from the folder {own_files}" in refused
         assert refused.endswith("to replace them, add --replace.")
+        said = typed(workspace, "run", "--dry-run", *collecting, *other).output
+        assert f"holds {mine} articles" in said
+        assert "That takes --replace." in said
         assert articles(workspace) == mine
         kept = {"01-collect": {"local_files": str(own_files)}}
         assert recall(workspace.root) == Settings("laptop", kept)
