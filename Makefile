@@ -92,6 +92,7 @@ bench: $(INSTALLED)  ## measure speed and memory, compared with other tools (two
 	$(BIN)/python benchmarks/inspection.py
 	$(BIN)/python benchmarks/clean.py
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/stages.py
 
 gpu-check: $(INSTALLED)  ## check an NVIDIA GPU: notebooks 5 and 6, speed and memory of a 7B shape
 	$(BIN)/python benchmarks/gpu.py $(ARGS)

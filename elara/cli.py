@@ -1,4 +1,4 @@
-"""The command line: `elara run`, `status`, `show`, `lab`, `verify`, `export` and `serve`."""
+"""The command line: run, list, look at, check, export and serve what the notebooks make."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from elara import pipeline
+from elara import __version__, forecast, pipeline
 from elara.caches import settle_home
+from elara.explain import ParameterCommand, parameter_tables
 from elara.names import shown
 from elara.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.parameters import ParameterError
@@ -71,6 +72,8 @@ def _plan(
     local_files: str | None,
     notebooks: Path,
     forget: bool = False,
+    *,
+    checked: bool = True,
 ) -> pipeline.Plan:
     values: dict[str, str] = {}
     for text in (workspace, local_files or "", *parameters):
@@ -82,7 +85,7 @@ def _plan(
     for item in parameters:
         name, equals, value = item.partition("=")
         if not equals:
-            raise ParameterError(f"`{item}` is not NAME=VALUE.")
+            raise ParameterError(f"`{item}` is not NAME=VALUE: write -p {item}=VALUE.")
         values[name.strip()] = value.strip()
     if local_files is not None:
         values["local_files"] = local_files
@@ -92,6 +95,7 @@ def _plan(
         parameters=values,
         folder=notebooks,
         forget=forget,
+        checked=checked,
     )
 
 
@@ -108,7 +112,22 @@ def _opening(plan: pipeline.Plan, named: str) -> None:
         out.print(escape(f"Changed: {change}"))
 
 
-@app.command()
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"elara {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(cls=ParameterCommand)
 def run(
     workspace: WorkspaceOption = "",
     profile: ProfileOption = "",
@@ -129,15 +148,16 @@ def run(
     started = time.monotonic()
     plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
     chosen = pipeline.select(plan, start=start, only=only)
+    pipeline.check_values(plan, chosen)
+    lost = _would_replace(plan, chosen)
     _opening(plan, workspace)
     if dry_run:
-        for state in pipeline.states(plan):
-            if state.notebook in chosen:
-                runs = force or state.status != "fresh"
-                out.print(f"{state.notebook.name}: {'would run' if runs else 'fresh'}", end="")
-                out.print(escape(f" ({state.why or state.status})" if runs else ""))
+        table, lines = forecast.report(plan, chosen, force=force)
+        Console(highlight=False).print(table)
+        out.print(escape("\n".join([*lines, *([f"{lost} That takes --replace."] if lost else [])])))
         return
-    _ask_to_replace(plan, chosen, replace)
+    if lost:
+        _ask_to_replace(plan, lost, replace)
     try:
         pipeline.run(plan, chosen, force=force, report=lambda line: out.print(escape(line)))
     except KeyboardInterrupt:
@@ -154,16 +174,20 @@ def run(
     _closing(plan, time.monotonic() - started, page if book else None)
 
 
-def _ask_to_replace(plan: pipeline.Plan, chosen: Sequence[Notebook], allowed: bool) -> None:
-    """Let the collect notebook replace what came from elsewhere, if that was allowed or is now."""
+def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
+    """What the collect notebook would replace that came from elsewhere, or ""."""
     collect = next((n for n in chosen if "replace" in n.defaults), None)
     if collect is None:
-        return
+        return ""
     from elara.collect import would_replace
 
     values = plan.values(collect)
-    lost = would_replace(plan.workspace, values["local_files"], values["sources"])
-    if lost and not allowed:
+    return would_replace(plan.workspace, values["local_files"], values["sources"])
+
+
+def _ask_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
+    """Let the collect notebook replace it, if that was allowed or is now."""
+    if not allowed:
         if not _somebody_answers():
             raise WorkspaceError(
                 f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
@@ -171,8 +195,9 @@ def _ask_to_replace(plan: pipeline.Plan, chosen: Sequence[Notebook], allowed: bo
             )
         if not typer.confirm(f"{lost} Replace them?"):
             raise typer.Exit(1)
-    if lost:
-        plan.overrides[collect.name]["replace"] = True
+    for notebook in plan.notebooks:
+        if "replace" in notebook.defaults:
+            plan.overrides[notebook.name]["replace"] = True
 
 
 def _somebody_answers() -> bool:
@@ -204,7 +229,24 @@ def _closing(plan: pipeline.Plan, seconds: float, book: Path | None) -> None:
     out.print(escape("\n" + "\n".join(lines)))
 
 
-@app.command()
+@app.command(cls=ParameterCommand)
+def parameters(
+    stage: Annotated[str, typer.Argument(help="4, 04-expand, expand; none: all.")] = "",
+    workspace: WorkspaceOption = "",
+    profile: ProfileOption = "",
+    parameter: ParameterOption = [],  # noqa: B006 - typer copies it
+    local_files: LocalFilesOption = None,
+    forget: ForgetOption = False,
+    notebooks: NotebooksOption = NOTEBOOKS,
+) -> None:
+    """List the parameters: values that a run would use, types, and what changing them does."""
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
+    _opening(plan, workspace)
+    for table in parameter_tables(plan, stage):
+        Console(highlight=False).print(table)
+
+
+@app.command(cls=ParameterCommand)
 def status(
     workspace: WorkspaceOption = "",
     profile: ProfileOption = "",
@@ -214,7 +256,8 @@ def status(
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Show which notebooks are fresh, which are stale and why."""
-    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
+    # Not checked: what a folder has become is no reason to say nothing of the results.
+    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
     _must_exist(plan.workspace)
     _opening(plan, workspace)
     table = Table()

@@ -71,6 +71,23 @@ def read_notebook(path: Path) -> Notebook:
     return Notebook(path, path.stem, stage, defaults, sha256(code.encode()), modules_of(python))
 
 
+def explanations(path: Path) -> dict[str, str]:
+    """What a notebook says of each of its parameters, in the comment behind it.
+
+    Args:
+        path: the `.ipynb` file.
+
+    Returns:
+        Parameter name to comment, as `papermill --help-notebook` shows it.
+    """
+    import nbformat
+    from papermill.translators import PythonTranslator
+
+    document = nbformat.read(path, as_version=4)
+    tagged = [c for c in document.cells if "parameters" in c.metadata.get("tags", [])]
+    return {p.name: p.help for c in tagged for p in PythonTranslator.inspect(c)}
+
+
 def _plain_python(cell: str) -> str:
     """What IPython makes of a cell: its magics and shell lines become calls, which do parse."""
     from IPython.core.inputtransformer2 import TransformerManager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ ONCE = frozenset({"workspace", "replace"})
 
 
 class ParameterError(ValueError):
-    """A notebook was given a parameter that it does not have."""
+    """A notebook was given a parameter that it does not have, or a value that cannot be used."""
 
 
 def unknown_parameters(given: Iterable[str], known: Iterable[str]) -> str:
@@ -66,33 +67,153 @@ def from_here(name: str, value: str, default: str = "") -> str:
         raise ParameterError(f"`{name}` is {value[:80]!r}, which is no path: {error}.") from error
 
 
-def _assigned(source: str) -> set[str]:
+# What the form to type shows for a parameter that is empty by default.
+_SHOWN = {bool: False, dict: {"A": "B"}, float: 0.5, int: 1, list: ["A", "B"], str: ""}
+_TYPES = {"bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str}
+
+
+def like(name: str, value: Any, default: Any, kind: type | None = None) -> Any:
+    """Give a value the type that the parameter has; `1e-4` in YAML or a shell is text.
+
+    Args:
+        name: the parameter.
+        value: what it is set to.
+        default: what the notebook says. Items of a list become what the default's items are.
+        kind: the type where the notebook declares it; None takes the default's.
+
+    Returns:
+        The value, converted. Text for a list is YAML, or items between commas.
+
+    Raises:
+        ParameterError: the value cannot be of that type, or is a number that is not finite.
+    """
+    kind = kind or type(default)
+    try:
+        return _converted(value, default, kind)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        typical = default[0] if kind is list and isinstance(default, list) and default else None
+        items = "" if typical is None else f" of {type(typical).__name__}"
+        limit = ", and finite" if kind is float or items == " of float" else ""
+        raise ParameterError(
+            f"`{name}` is {value!r}, but it must be of type {kind.__name__}{items}{limit}."
+        ) from None
+
+
+def _converted(value: Any, default: Any, kind: type) -> Any:
+    if kind is bool and isinstance(value, str):
+        return {"true": True, "false": False}[value.lower()]
+    if kind in (int, float) and not isinstance(value, bool):
+        number = float(value)
+        if not math.isfinite(number) or (kind is int and not number.is_integer()):
+            raise ValueError
+        return kind(number)
+    if kind in (list, dict) and isinstance(value, str):
+        value = _from_yaml(value, kind)
+    if kind is list and isinstance(value, int | float):
+        value = [value]
+    if kind is list and isinstance(value, list):
+        kinds = {type(item) for item in default} if isinstance(default, list) else set()
+        return [_converted(v, None, *kinds) for v in value] if len(kinds) == 1 else value
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError
+    return value
+
+
+def _from_yaml(text: str, kind: type) -> Any:
+    import yaml
+
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError from error
+    if read is None:
+        return kind()
+    # In a shell, `pubmed,pmc` is easier to write than a list with brackets and quotes.
+    if kind is list and isinstance(read, str):
+        return [item.strip() for item in text.split(",")]
+    return read
+
+
+def require(values: Mapping[str, Any], rule: str, **bounds: float) -> None:
+    """Refuse a number below a bound.
+
+    Args:
+        values: parameter name to value; names that are not there are not looked at.
+        rule: what the message says of a value that is refused.
+        bounds: parameter name to the smallest value.
+
+    Raises:
+        ParameterError: a value is smaller than its bound.
+    """
+    for name, smallest in bounds.items():
+        if name in values and values[name] < smallest:
+            raise ParameterError(f"`{name}` is {values[name]!r}: {rule}.")
+
+
+def _assignments(source: str) -> Iterator[tuple[str, ast.stmt]]:
     try:
         tree = ast.parse(source)
     except SyntaxError:  # a cell with IPython magics cannot hold parameters
-        return set()
-    names: set[str] = set()
+        return
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        names |= {t.id for t in targets if isinstance(t, ast.Name)}
-    return names
+        yield from ((t.id, node) for t in targets if isinstance(t, ast.Name))
 
 
-def parameters_of(namespace: Mapping[str, Any]) -> dict[str, Any]:
+def _assigned(source: str) -> set[str]:
+    return {name for name, _ in _assignments(source)}
+
+
+def _declared(cells: Iterable[str]) -> dict[str, tuple[type, Any]]:
+    """Type and default of each parameter that some cells declare, as in `seed: int = 0`."""
+    found: dict[str, tuple[type, Any]] = {}
+    for cell in cells:
+        for name, node in _assignments(cell):
+            if not isinstance(node, ast.AnnAssign) or node.value is None:
+                continue
+            kind = _TYPES.get(ast.unparse(node.annotation))
+            if kind:
+                try:
+                    found[name] = (kind, ast.literal_eval(node.value))
+                except ValueError:  # computed, so no parameter
+                    continue
+    return found
+
+
+def _settle(namespace: dict[str, Any], declared: Mapping[str, tuple[type, Any]]) -> None:
+    """Give parameters their declared types, in the notebook itself; `papermill -p` sends text."""
+    import yaml
+
+    for name, (kind, default) in declared.items():
+        if name not in namespace:
+            continue
+        try:
+            namespace[name] = like(name, namespace[name], default, kind)
+        except ParameterError as error:
+            shown = default if isinstance(default, kind) and default else _SHOWN[kind]
+            form = yaml.safe_dump([shown], default_flow_style=True, width=1000).strip()[1:-1]
+            typed = f"-r {name} TEXT" if kind is str else f"-y '{name}: {form}'"
+            raise ParameterError(f"{error} With papermill, write {typed}.") from None
+
+
+def parameters_of(namespace: dict[str, Any]) -> dict[str, Any]:
     """The parameters that a running notebook was started with.
 
     Papermill puts the values it was given into a cell of their own, which starts with
     `# Parameters`, and only warns about names that the notebook does not have. Here they are
-    an error.
+    an error. Nor does it look at types: what it was given as text becomes what the notebook
+    declares (`sources: list`), for the cells to come too.
 
     Args:
         namespace: the notebook's `globals()`. Its parameters are the literals assigned so far.
+            Values of another type than declared are replaced in it.
 
     Returns:
         Parameter name to value.
 
     Raises:
-        ParameterError: an injected name was not assigned by an earlier cell.
+        ParameterError: an injected name was not assigned by an earlier cell, or a value cannot
+            be of the type declared.
     """
     cells = [str(c) for c in namespace.get("In", [])]
     injected = [i for i, c in enumerate(cells) if c.lstrip().startswith("# Parameters\n")]
@@ -100,6 +221,7 @@ def parameters_of(namespace: Mapping[str, Any]) -> dict[str, Any]:
         known = set().union(*map(_assigned, cells[:i]))
         if wrong := unknown_parameters(_assigned(cells[i]), known):
             raise ParameterError(wrong)
+    _settle(namespace, _declared(cells))
     # A script has no history, nor has a kernel that is told to store none (as nbval does).
     names = set().union(*map(_assigned, cells)) if any(cells) else {*namespace} - {"In", "Out"}
     literal = (str, int, float, bool, list, dict, type(None))

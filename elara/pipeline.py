@@ -19,12 +19,14 @@ from typing import Any
 
 import yaml
 
+from elara.checks import check
 from elara.execute import CellError, execute
 from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook, sha256
-from elara.parameters import ONCE, PATHS, ParameterError, from_here, unknown_parameters
+from elara.parameters import ONCE, PATHS, ParameterError, from_here, like, unknown_parameters
 from elara.remembered import FILE, Settings, changes, recall, remember
 from elara.workspace import (
     MAIN_TABLES,
+    STAGES,
     Workspace,
     WorkspaceError,
     cannot_write,
@@ -96,6 +98,7 @@ def make_plan(
     parameters: Mapping[str, Any] | None = None,
     folder: Path = NOTEBOOKS,
     forget: bool = False,
+    checked: bool = True,
 ) -> Plan:
     """Read the notebooks and resolve every parameter, before anything runs.
 
@@ -110,10 +113,11 @@ def make_plan(
             `elara.parameters.from_here`.
         folder: where the numbered notebooks are.
         forget: leave out what earlier runs were given.
+        checked: refuse values, among those that are new here, that a stage cannot use.
 
     Raises:
         ParameterError: a profile or parameter names something that no notebook has (the message
-            gives the closest name), sets `workspace`, or gives what cannot be a path.
+            gives the closest name), sets `workspace`, or gives what the stage cannot use.
         WorkspaceError: there are no notebooks in `folder`, or what earlier runs were given cannot
             be read.
     """
@@ -124,8 +128,33 @@ def make_plan(
     profile = profile or (recalled or Settings()).profile
     usual = _usual(notebooks, folder, profile)
     earlier = _still_known(recalled, notebooks, workspace.root / FILE) if recalled else {}
+    given = _given(notebooks, earlier, parameters or {})
+    plan = Plan(workspace, notebooks, recalled=recalled)
+    for n in notebooks:
+        values = usual[n.name] | given[n.name]
+        plan.overrides[n.name] = {k: v for k, v in values.items() if v != n.defaults[k]}
+        own = {k: v for k, v in values.items() if v != usual[n.name][k] and k not in ONCE}
+        if own:
+            plan.settings.parameters[n.name] = own
+    plan.settings = replace(plan.settings, profile=profile)
+    if recalled:
+        before = _usual(notebooks, folder, recalled.profile)
+        before = {n.name: before[n.name] | earlier.get(n.name, {}) for n in notebooks}
+        plan.changed = changes(before, {n.name: plan.values(n) for n in notebooks})
+    if checked:
+        kept = plan.settings.parameters
+        check_values(plan, [n for n in notebooks if kept.get(n.name) != earlier.get(n.name)])
+    return plan
+
+
+def _given(
+    notebooks: Sequence[Notebook],
+    earlier: Mapping[str, Mapping[str, Any]],
+    parameters: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """What each notebook is given: by earlier runs, or anew."""
     given: dict[str, dict[str, Any]] = {n.name: dict(earlier.get(n.name, {})) for n in notebooks}
-    for name, value in (parameters or {}).items():
+    for name, value in parameters.items():
         stage, _, bare = name.rpartition(".")
         _refuse_workspace(bare, value)
         takers = [n for n in notebooks if bare in n.defaults and stage in ("", n.stage, n.name)]
@@ -136,19 +165,7 @@ def make_plan(
             raise ParameterError(unknown_parameters([name], known))
         for notebook in takers:
             given[notebook.name][bare] = _like(notebook, bare, value)
-    plan = Plan(workspace, notebooks, recalled=recalled)
-    for n in notebooks:
-        values = usual[n.name] | given[n.name]
-        plan.overrides[n.name] = {k: v for k, v in values.items() if v != n.defaults[k]}
-        kept = {k: v for k, v in values.items() if v != usual[n.name][k] and k not in ONCE}
-        if kept:
-            plan.settings.parameters[n.name] = kept
-    plan.settings = replace(plan.settings, profile=profile)
-    if recalled:
-        before = _usual(notebooks, folder, recalled.profile)
-        before = {n.name: before[n.name] | earlier.get(n.name, {}) for n in notebooks}
-        plan.changed = changes(before, {n.name: plan.values(n) for n in notebooks})
-    return plan
+    return given
 
 
 def _usual(notebooks: Sequence[Notebook], folder: Path, profile: str) -> dict[str, dict[str, Any]]:
@@ -169,6 +186,26 @@ def _still_known(
                 "the file, or run once with --forget."
             )
     return recalled.parameters
+
+
+def check_values(plan: Plan, notebooks: Sequence[Notebook]) -> None:
+    """Refuse values that a stage cannot use, before anything runs.
+
+    A notebook checks its own when it begins; one that runs as it stands is left to that.
+
+    Args:
+        plan: gives the values.
+        notebooks: which of the plan's notebooks to look at.
+
+    Raises:
+        ParameterError: the message names notebook, parameter and remedy.
+    """
+    for notebook in notebooks:
+        if plan.overrides[notebook.name] and notebook.stage in STAGES:
+            try:
+                check(notebook.stage, plan.values(notebook))
+            except ParameterError as error:
+                raise ParameterError(f"{notebook.name}: {error}") from error
 
 
 def _profile(path: Path, notebooks: Sequence[Notebook]) -> dict[str, dict[str, Any]]:
@@ -202,30 +239,13 @@ def _refuse_workspace(name: str, value: Any) -> None:
 
 
 def _like(notebook: Notebook, name: str, value: Any) -> Any:
-    """Give a value the type of the parameter's default; `1e-4` in YAML or a shell is text."""
-    kind = type(notebook.defaults[name])
+    """Give a value the type of the parameter's default, and a path the meaning it has here."""
+    default = notebook.defaults[name]
     try:
-        if kind is bool and isinstance(value, str):
-            return {"true": True, "false": False}[value.lower()]
-        if kind in (int, float) and not isinstance(value, bool):
-            if kind is int and float(value) != int(float(value)):
-                raise ValueError
-            return kind(float(value))
-        if kind in (list, dict) and isinstance(value, str):
-            read = yaml.safe_load(value) or kind()
-            # In a shell, `pubmed,pmc` is easier to write than a list with brackets and quotes.
-            value = value.split(",") if kind is list and isinstance(read, str) else read
-        if isinstance(value, str) and kind is str:
-            return from_here(name, value, notebook.defaults[name])
-        if isinstance(value, kind):
-            return value
-    except ParameterError:
-        raise
-    except (ValueError, KeyError, yaml.YAMLError):
-        pass
-    raise ParameterError(
-        f"{notebook.name}: `{name}` is {value!r}, but it must be of type {kind.__name__}."
-    )
+        value = like(name, value, default)
+    except ParameterError as error:
+        raise ParameterError(f"{notebook.name}: {error}") from None
+    return from_here(name, value, default) if isinstance(value, str) else value
 
 
 def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
@@ -289,7 +309,7 @@ def states(plan: Plan) -> Iterator[State]:
 
 
 def _state(plan: Plan, notebook: Notebook) -> State:
-    record = _read_record(plan.record_path(notebook))
+    record = read_record(plan.record_path(notebook))
     if record is None:
         return State(notebook, "never run")
     seconds = record.get("seconds")
@@ -307,7 +327,12 @@ def _state(plan: Plan, notebook: Notebook) -> State:
     return State(notebook, "stale" if why else "fresh", why, rows, seconds)
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
+    """How a notebook's last run went, or None where there is no record of one.
+
+    Args:
+        path: see `Plan.record_path`.
+    """
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none, or cut off by a crash: as if it never ran
@@ -338,8 +363,13 @@ def select(plan: Plan, *, start: str = "", only: str = "") -> list[Notebook]:
         only: just this one.
 
     Raises:
-        ParameterError: no notebook is called so.
+        ParameterError: no notebook is called so, or both are given.
     """
+    if start and only:
+        raise ParameterError(
+            f"--from {start} and --only {only} exclude each other: --from runs a notebook and all "
+            "after it, --only just one."
+        )
     wanted = only or start
     if not wanted:
         return plan.notebooks

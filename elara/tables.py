@@ -1,8 +1,7 @@
 """The one way in which notebooks show a table: for people, in JupyterLab, in the book, as text.
 
 polars writes the shape, the types, quotes and six decimals, which help whoever debugs and nobody
-who reads. `great_tables` was tried instead: it is made for print, writes 10 kB of fixed colours
-into every table, and so stays white on a dark page.
+who reads.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ import filelock
 import polars as pl
 
 import elara
+from elara.checks import check
 from elara.formats import count_rows, read_table, write_file
 from elara.parameters import ONCE, parameters_of
 
@@ -263,19 +264,20 @@ class Workspace:
         """The folder of a stage; it need not exist yet."""
         return self.root / STAGES[stage]
 
-    def begin(self, stage: str, namespace: Mapping[str, Any]) -> Stage:
+    def begin(self, stage: str, namespace: dict[str, Any]) -> Stage:
         """Start a stage: take its lock, check its parameters, clear what a broken run left.
 
         Args:
             stage: a key of `STAGES`.
-            namespace: the notebook's `globals()`, read for its parameters.
+            namespace: the notebook's `globals()`, read for its parameters; see `parameters_of`.
 
         Raises:
-            ParameterError: see `parameters_of`.
+            ParameterError: see `parameters_of` and `elara.checks.check`.
             WorkspaceError: the workspace cannot be written, or another process is running this
                 stage in it.
         """
         work = Stage(stage, self, parameters_of(namespace))
+        check(stage, work.parameters)
         with _clear_errors(self.root):
             (self.root / "logs").mkdir(parents=True, exist_ok=True)
             work._lock = lock(self.root / "logs" / f"{stage}.lock", f"stage {stage!r}")

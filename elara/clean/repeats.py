@@ -99,6 +99,12 @@ def _later(row: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> npt.ND
     return np.sort(order[1:][same])
 
 
+def check_repeats(repeats: int) -> None:
+    """Raise ValueError if even a sentence that stands once would be called repeated."""
+    if repeats < 2:
+        raise ValueError(f"boilerplate_repeats is {repeats}; a sentence repeats from 2 on")
+
+
 class Counter:
     """Counts, on disk, in how many articles each sentence and each long paragraph stands.
 
@@ -111,8 +117,7 @@ class Counter:
     """
 
     def __init__(self, folder: Path, repeats: int) -> None:
-        if repeats < 2:
-            raise ValueError(f"boilerplate_repeats is {repeats}; a sentence repeats from 2 on")
+        check_repeats(repeats)
         self.repeats = repeats
         self.repeated_inside = False
         folder.mkdir()

@@ -74,6 +74,7 @@ def source_folder(local_files: str) -> Path:
 
     Raises:
         NotADirectoryError: there is no such folder.
+        FileNotFoundError: there is no file in it.
     """
     if not local_files:
         return sample_folder()
@@ -82,6 +83,11 @@ def source_folder(local_files: str) -> Path:
         raise NotADirectoryError(
             f"Parameter `local_files` names {local_files!r}, which is not a folder: name one "
             f"that exists, or leave it empty for the embedded sample."
+        )
+    if not any(path.is_file() for path in folder.rglob("*")):
+        raise FileNotFoundError(
+            f"Parameter `local_files` names {local_files!r}, a folder without any file: put the "
+            f"files there, or name the folder that holds them."
         )
     return folder
 

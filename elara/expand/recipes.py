@@ -128,6 +128,12 @@ def _shorten(text: str, max_words: int) -> str:
     return " ".join(kept)
 
 
+def check_licences(licences: str) -> None:
+    """Raise ValueError unless this is a choice of texts."""
+    if licences not in ("redistributable", "any"):
+        raise ValueError(f"`licences` is {licences!r}: use `redistributable` or `any`.")
+
+
 def grounded_examples(
     articles: pl.DataFrame,
     system_prompt: str,
@@ -149,8 +155,7 @@ def grounded_examples(
     Returns:
         The examples, and every article that gave none with its reason.
     """
-    if licences not in ("redistributable", "any"):
-        raise ValueError(f"`licences` is {licences!r}: use `redistributable` or `any`.")
+    check_licences(licences)
     examples: list[Example] = []
     skipped: list[dict[str, str]] = []
     for article in records(articles, Article):

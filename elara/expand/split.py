@@ -33,6 +33,15 @@ def without_repeats(examples: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
     return marked.filter("first").drop("first"), marked.filter(~pl.col("first")).drop("first")
 
 
+def check_shares(test_share: float = 0.15, validation_share: float = 0.05) -> None:
+    """Raise ValueError if no source would be tested on, or none trained on."""
+    if not 0 < test_share < 1 or not 0 <= validation_share < 1 - test_share:
+        raise ValueError(
+            f"test_share {test_share} and validation_share {validation_share} must be positive "
+            "and leave something to train on."
+        )
+
+
 def split_by_source(
     examples: pl.DataFrame,
     titles: dict[str, str],
@@ -59,12 +68,7 @@ def split_by_source(
     Raises:
         ValueError: the shares are out of range, or leave no source to train or test on.
     """
-    if not 0 < test_share < 1 or not 0 <= validation_share < 1 - test_share:
-        raise ValueError(
-            f"test_share {test_share} and validation_share {validation_share} must be positive "
-            "and leave something to train on."
-        )
-
+    check_shares(test_share, validation_share)
     sources = examples["article_ids"].list.first().to_list()
     groups = [titles.get(source, source).casefold().strip(" .[]") for source in sources]
     curated = (examples["origin"] == "curated").to_list()

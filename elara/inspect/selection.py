@@ -65,8 +65,7 @@ def removals(
     scored: pl.DataFrame, clusters: Clusters, minimum: float, keep_non_english: bool
 ) -> pl.DataFrame:
     """The second half of `select`'s result, from the columns `id`, `quality` and `flags` alone."""
-    if not 0 <= minimum <= 1:
-        raise ValueError(f"minimum is {minimum}; quality lies between 0 and 1")
+    check_minimum(minimum)
     _check(scored, clusters)
     flags = pl.col("flags").list
     conditions = {
@@ -95,6 +94,12 @@ def removals(
         similarity=pl.when(is_copy).then("similarity"),
     )
     return removed.sort("id")
+
+
+def check_minimum(minimum: float) -> None:
+    """Raise ValueError unless some quality could be the smallest that is kept."""
+    if not 0 <= minimum <= 1:
+        raise ValueError(f"minimum is {minimum}; quality lies between 0 and 1")
 
 
 def _check(scored: pl.DataFrame, clusters: Clusters) -> None:

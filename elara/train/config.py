@@ -18,7 +18,7 @@ _POSITIVE = (
 _NOT_NEGATIVE = ("loraplus_ratio", "max_train_tokens", "eval_steps", "patience")
 _CHOICES = {
     "quantisation": ("none", "nf4"),
-    "precision": ("by_hardware", "bfloat16", "float32", "float16"),
+    "precision": ("by_hardware", "bfloat16", "float32"),
     "lora_variant": ("lora", "rslora", "dora"),
     "long_examples": ("leave_out", "cut_question"),
     "batching": ("by_attention", "packed", "length_grouped", "shuffled"),
@@ -109,6 +109,12 @@ class TrainingConfig:
                 raise TrainingError(f"`{name}` is {getattr(self, name)}: it must not be negative.")
         if not 0 <= self.lora_dropout < 1 or not 0 <= self.warmup_share < 1:
             raise TrainingError("`lora_dropout` and `warmup_share` must lie in [0, 1).")
+        if not 0 <= self.seed < 2**32:
+            raise TrainingError(
+                f"`seed` is {self.seed}: NumPy's random numbers start from 0 to 4294967295."
+            )
+        if self.precision == "float16":
+            raise TrainingError(_NO_FLOAT16.get(self.quantisation, _NO_FLOAT16["none"]))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise TrainingError(f"`{name}` is {getattr(self, name)!r}: use {_or(choices)}.")
@@ -120,8 +126,6 @@ class TrainingConfig:
                 f"`loraplus_ratio` is {self.loraplus_ratio}: LoRA+ gives the B matrices the larger "
                 "learning rate, so use 1 or more (the paper uses 16), or 0 to switch it off."
             )
-        if self.precision == "float16":
-            raise TrainingError(_NO_FLOAT16[self.quantisation])
 
 
 _NO_FLOAT16 = {

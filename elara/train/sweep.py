@@ -38,6 +38,15 @@ class Sweep:
     best: float
 
 
+def check_rates(rates: Sequence[float]) -> None:
+    """Raise TrainingError unless these are learning rates that can be compared."""
+    if not rates:
+        raise TrainingError("A sweep needs at least one learning rate.")
+    for rate in rates:
+        if not (isinstance(rate, int | float) and math.isfinite(rate) and rate > 0):
+            raise TrainingError(f"`sweep_rates` holds {rate!r}: learning rates are above 0.")
+
+
 def sweep(
     load: Callable[[], LanguageModel],
     data: TokenData,
@@ -62,8 +71,7 @@ def sweep(
     """
     if not data.validation:
         raise TrainingError("A sweep compares held-out losses: give it validation examples.")
-    if not rates:
-        raise TrainingError("A sweep needs at least one learning rate.")
+    check_rates(rates)
     rows = [_one(load, data, config, rate, checkpoints) for rate in sorted(set(rates))]
     schema = {
         "learning_rate": pl.Float64,

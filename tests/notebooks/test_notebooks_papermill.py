@@ -75,6 +75,21 @@ def test_an_unknown_parameter_names_the_closest(name: str, tmp_path: Path) -> No
     assert "Unknown parameter `workspac`: did you mean `workspace`?" in said.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["-p", "sources", "pubmed,pmc"], "live sources ask for an address"),
+        (["-p", "sources", "pubmd"], "Unknown source `pubmd`: did you mean `pubmed`?"),
+    ],
+)
+def test_text_for_a_list_is_the_list(given: list[str], message: str, tmp_path: Path) -> None:
+    place = ["-p", "workspace", str(tmp_path / "workspace")]
+    said = papermill(str(NOTEBOOKS / NAMES[0]), "out.ipynb", *given, *place, cwd=tmp_path)
+    assert said.returncode != 0
+    assert message in said.stderr
+    assert not (tmp_path / "workspace").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.model
 def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:

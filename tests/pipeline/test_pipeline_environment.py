@@ -76,7 +76,7 @@ def test_a_proxy_that_no_client_can_use_is_left_out(capsys: pytest.CaptureFixtur
     assert spare_this_computer(environment) == ["ALL_PROXY"]
     assert "ALL_PROXY" not in environment
     said = capsys.readouterr().err
-    assert "ALL_PROXY=127.0.0.1:9 is left out" in said
+    assert "ALL_PROXY=127.0.0.1:9 is ignored" in said
     assert "secret" not in said
 
 
@@ -117,6 +117,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, notebooks: Path, name: str) 
     here = tmp_path / name
     notebooks = notebooks.rename(tmp_path / f"nb {name}")
     (here / "texts").mkdir(parents=True)
+    (here / "texts" / "a.txt").touch()
     made = pipeline.make_plan(
         Workspace(here), parameters={"local_files": str(here / "texts")}, folder=notebooks
     )
@@ -166,6 +167,8 @@ def test_a_relative_path_in_a_profile_is_meant_from_here_too(
     monkeypatch.chdir(tmp_path)
     profile = notebooks / "profiles" / "mine.yaml"
     profile.write_text("01-collect:\n  local_files: texts\n", encoding="utf-8")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").touch()
     found = plan(profile="mine").overrides["01-collect"]
     assert found == {"local_files": str(tmp_path / "texts")}
 

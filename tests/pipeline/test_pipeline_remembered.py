@@ -48,7 +48,8 @@ def collecting(notebooks: Path) -> list[str]:
     """A notebook that does what the first one does and shows nothing; options that run it."""
     write_notebook(
         notebooks / "01-collect.ipynb",
-        'local_files: str = ""\nsources: list = []\nreplace: bool = False',
+        'local_files: str = ""\nsources: list = []\nreplace: bool = False\n'
+        'email: str = "a@example.org"',
         f"from elara import collect\n{BEGIN.format(stage='collect')}",
         "collect.keep_collected(stage, replace)",
         "found = collect.collect_folder(collect.source_folder(local_files), into=stage.draft)",
@@ -83,6 +84,9 @@ def test_replacing_them_needs_a_word(
         refused = str(typed(workspace, "run", *collecting, *other).exception)
         assert f"holds {mine} articles collected from the folder {own_files}" in refused
         assert refused.endswith("to replace them, add --replace.")
+        said = typed(workspace, "run", "--dry-run", *collecting, *other).output
+        assert f"holds {mine} articles" in said
+        assert "That takes --replace." in said
         assert articles(workspace) == mine
         kept = {"01-collect": {"local_files": str(own_files)}}
         assert recall(workspace.root) == Settings("laptop", kept)
@@ -140,13 +144,18 @@ def test_a_notebook_run_by_hand_keeps_them_too(own_files: Path, workspace: Works
 )
 def test_what_counts_as_replacing(
     workspace: Workspace,
+    tmp_path: Path,
     earlier: tuple[str, list[str]],
     now: tuple[str, list[str]],
     asks: bool,
 ) -> None:
-    values = dict(zip(("local_files", "sources"), earlier, strict=True))
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").touch()
+    before, after = (f"{tmp_path}{folder}" if folder else "" for folder, _ in (earlier, now))
+    values = {"local_files": before, "sources": earlier[1], "email": "a@example.org"}
     workspace.begin("collect", values).write({}, counts={"articles": 3})
-    assert bool(would_replace(workspace, *now)) is asks
+    assert bool(would_replace(workspace, after, now[1])) is asks
 
 
 def test_values_are_used_again_and_changes_are_shown(plan: Make, workspace: Workspace) -> None:

@@ -89,7 +89,7 @@ def test_a_choice_of_ones_own_is_called_so() -> None:
         ({"patience": -1}, "`patience` is -1: it must not be negative"),
         ({"lora_dropout": 1.0}, "must lie in"),
         ({"quantisation": "int3"}, "use `none` or `nf4`"),
-        ({"precision": "half"}, "use `by_hardware`, `bfloat16`, `float32` or `float16`"),
+        ({"precision": "half"}, "use `by_hardware`, `bfloat16` or `float32`"),
         ({"lora_variant": "vera"}, "use `lora`, `rslora` or `dora`"),
         ({"long_examples": "cut"}, "use `leave_out` or `cut_question`"),
         ({"batching": "random"}, "`batching` is 'random'"),

@@ -252,8 +252,8 @@ def test_feedback_that_cannot_be_learned_from(
     [
         ({"method": "ppo"}, "use `by_label`, `dpo` or `kto`"),
         ({"beta": 0}, "`beta` is 0: it must be above 0"),
-        ({"held_out_share": 1.0}, "`held_out_share` must lie between"),
-        ({"warmup_share": 1.0}, "`warmup_share` must lie in"),
+        ({"held_out_share": 1.0}, "`held_out_share` must be between"),
+        ({"warmup_share": 1.0}, "`warmup_share` must be in"),
     ],
 )
 def test_settings_that_make_no_sense(changes: dict[str, Any], message: str) -> None:

@@ -43,6 +43,9 @@ def test_the_folder_holds_what_an_auditor_needs(finished: tuple[Path, train.Trai
     card = (folder / "README.md").read_text()
     assert "must not be used for diagnosis" in card
     assert "| CC0-1.0 | 16 |" in card
+    shown = train.embedded_card(record)
+    assert shown.startswith("### Medical LoRA adapter")
+    assert "\n#### Intended use\n" in shown
     assert (folder / "adapter_model.safetensors").exists()
     assert (folder / "tokenizer.json").exists()
     assert not (out / "checkpoints").exists() or not list((out / "checkpoints").iterdir())

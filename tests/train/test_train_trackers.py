@@ -52,7 +52,7 @@ def test_a_missing_package_is_named_once(
         trackers.log({"train/loss": 1.0}, step)
     trackers.close()
     said = capsys.readouterr().out
-    assert said.count("The run goes on without it") == 1
+    assert said.count("The run continues without it") == 1
     assert f"pip install {name}" in said
 
 

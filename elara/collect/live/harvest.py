@@ -25,6 +25,15 @@ _PASSES = 2  # what failed while a server was down gets another chance at the en
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
+def check_contact(contact: str) -> None:
+    """Raise ValueError unless the contact looks like an e-mail address."""
+    if not _EMAIL.fullmatch(contact):
+        raise ValueError(
+            f"Parameter `email` is {contact!r}: live sources ask for an address that they can "
+            f"write to, such as name@example.org."
+        )
+
+
 class Stopped(Exception):
     """Somebody interrupted the run; a source lets this pass."""
 
@@ -196,11 +205,7 @@ def harvest(
         HarvestIncomplete: some steps failed in spite of all patience.
         WorkspaceError: another run is fetching into the same folder.
     """
-    if not _EMAIL.fullmatch(contact):
-        raise ValueError(
-            f"Parameter `email` is {contact!r}: live sources ask for an address that they can "
-            f"write to, such as name@example.org."
-        )
+    check_contact(contact)
     root.mkdir(parents=True, exist_ok=True)
     held = lock(root / LOCK, "a collection from live sources")
     try:

@@ -6,7 +6,8 @@ import dataclasses
 import datetime
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,8 @@ def live_sources(
     if not named:
         return []
     mirrors = dict(base_urls or {})
-    wanted = [name for group in GROUPS if group in named for name in GROUPS[group]]
-    for given, known in ((named, GROUPS), (mirrors, wanted)):
-        if wrong := unknown_parameters(given, known):
-            raise ValueError(wrong.replace("parameter", "source"))
-    day = _last_day(root, until)
+    wanted = wanted_sources(named, mirrors)
+    day = _remembered_day(root, until)
     topics = [Query(s.id, s.query) for s in load_searches()]
     texts = [Query(s.id, full_text_query(s.query, permissive_only)) for s in load_searches()]
     in_pubmed = [Query(b.id, b.pubmed) for b in african_batches()]
@@ -101,6 +99,38 @@ def live_sources(
     return chosen
 
 
+def wanted_sources(named: Sequence[str], mirrors: Iterable[str] = ()) -> list[str]:
+    """The sources that some groups stand for.
+
+    Args:
+        named: groups of sources, see `GROUPS`.
+        mirrors: sources that have a mirror; each has to be one of those.
+
+    Raises:
+        ValueError: a name is not known; the message gives the closest.
+    """
+    wanted = [name for group in GROUPS if group in named for name in GROUPS[group]]
+    for given, known in ((named, GROUPS), (mirrors, wanted or chain(*GROUPS.values()))):
+        if wrong := unknown_parameters(map(str, given), known):
+            raise ValueError(wrong.replace("parameter", "source"))
+    return wanted
+
+
+def last_day(until: str) -> str:
+    """A day in its one form.
+
+    Args:
+        until: `YYYY-MM-DD`.
+
+    Raises:
+        ValueError: there is no such day.
+    """
+    try:
+        return f"{datetime.date.fromisoformat(until)}"
+    except ValueError:
+        raise ValueError(f"Parameter `until` is {until!r}: write a day as 2026-11-30.") from None
+
+
 def full_text_query(query: str, permissive_only: bool) -> str:
     """A PubMed query as PubMed Central understands it, for the texts that may be downloaded.
 
@@ -118,7 +148,7 @@ def full_text_query(query: str, permissive_only: bool) -> str:
     return f"({text}) AND ({allowed})"
 
 
-def _last_day(root: Path, until: str) -> str:
+def _remembered_day(root: Path, until: str) -> str:
     """The day up to which a collection reaches; without a new one it stays what it was."""
     note = root / LAST_DAY
     if not until:
@@ -127,10 +157,7 @@ def _last_day(root: Path, until: str) -> str:
             if note.exists()
             else f"{datetime.date.today()}"
         )
-    try:
-        day = f"{datetime.date.fromisoformat(until)}"
-    except ValueError:
-        raise ValueError(f"Parameter `until` is {until!r}: write a day as 2026-11-30.") from None
+    day = last_day(until)
     root.mkdir(parents=True, exist_ok=True)
     write_atomically(note, f"{day}\n")
     return day

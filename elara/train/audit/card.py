@@ -236,7 +236,7 @@ def embedded_card(record: dict[str, Any]) -> str:
         record: the content of `training.json`.
 
     Returns:
-        Markdown without the metadata block, its headings three levels lower.
+        Markdown without the metadata block, its headings two levels lower.
     """
     text = model_card(record).split("---", 2)[2]
-    return re.sub(r"^#", "####", text.strip(), flags=re.MULTILINE)
+    return re.sub(r"^#", "###", text.strip(), flags=re.MULTILINE)

@@ -132,7 +132,7 @@ def export(
         ParityError: an export does not answer like the original.
     """
     record = _training_record(adapter)
-    _check_names(formats, dtype, gguf_type)
+    check_names(formats, dtype, gguf_type)
     job = _Job(adapter, record, dtype, gguf_type, tuple(prompts), dict(bounds), answer_tokens)
     with drafts_in(into) as drafts:
         sources = job.sources()
@@ -237,7 +237,8 @@ def _training_record(adapter: Path) -> dict[str, Any]:
     return found
 
 
-def _check_names(formats: Sequence[str], dtype: str, gguf_type: str) -> None:
+def check_names(formats: Sequence[str], dtype: str = "float32", gguf_type: str = "F16") -> None:
+    """Raise ExportError unless all are formats that can be written."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ExportError(f"Unknown format {', '.join(unknown)}: use {', '.join(FORMATS)}.")

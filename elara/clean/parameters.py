@@ -1,0 +1,25 @@
+"""What stage 3 can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from elara.clean.repeats import check_repeats
+from elara.parameters import ParameterError
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Refuse a number of repeats that would make every sentence boilerplate.
+
+    Args:
+        values: see `elara.checks.check`.
+
+    Raises:
+        ParameterError: it is too small.
+    """
+    if "boilerplate_repeats" in values:
+        try:
+            check_repeats(values["boilerplate_repeats"])
+        except ValueError as error:
+            raise ParameterError(str(error)) from error

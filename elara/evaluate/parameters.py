@@ -1,0 +1,21 @@
+"""What stage 6 can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from elara.parameters import require
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Refuse numbers with which nothing would be measured.
+
+    Args:
+        values: see `elara.checks.check`.
+
+    Raises:
+        ParameterError: a number is too small.
+    """
+    require(values, "it must be above 0", max_length=1, max_new_tokens=1, resamples=1)
+    require(values, "NumPy's random numbers start from 0 or a positive number", seed=0)
