@@ -29,7 +29,7 @@ _SUFFIXES = (".md", ".ipynb")
 # A page with fewer words than this below its title is empty.
 _LEAST_WORDS = 20
 # What a workspace prints of itself: its path and where that came from.
-_WORKSPACE = re.compile(r"^Workspace: .+ \(.+\)$", re.MULTILINE)
+_WORKSPACE = re.compile(r"^Workspace: .+( \(.+\))$", re.MULTILINE)
 _REPOSITORY = re.compile(r"https://[\w.-]+(/[\w.-]+){2,}")
 _NO_ICON = '<link rel="icon" href="data:," />\n'
 
@@ -71,7 +71,7 @@ def without_machine_paths(notebook: dict[str, Any]) -> dict[str, Any]:
         for output in cell.get("outputs", []):
             if "text" in output:
                 text = "".join(output["text"])
-                output["text"] = _WORKSPACE.sub("Workspace: workspace", text)
+                output["text"] = _WORKSPACE.sub(r"Workspace: workspace\1", text)
         cells.append(cell)
     return notebook | {"cells": cells}
 

@@ -159,7 +159,9 @@ def parse_bibtex(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         try:
             ((key, read),) = parse_string(f"{macros}\n{entry}", "bibtex").entries.items()
         except (PybtexError, ValueError) as error:
-            reason = f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): correct it"
+            reason = (
+                f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): correct it"
+            )
             yield Parsed(record=number, status="error", reason=reason)
             continue
         plain = {name.lower(): latex_text(value) for name, value in read.fields.items()}

@@ -275,11 +275,13 @@ def write_notebook(path: Path, value: int, *, injected: str = "", error: bool = 
         "data": {f"{prefix}text/plain": str(value)},
         "metadata": {"scrapbook": {"name": "collect.articles", "mime_prefix": prefix}},
     }
+    said = ["Workspace: /somewhere/private (from ELARA_WORKSPACE)\n", "elara 0.1.0\n"]
+    printed = {"output_type": "stream", "name": "stdout", "text": said}
     failure = {"output_type": "error", "ename": "E", "evalue": "", "traceback": []}
     cells: list[dict[str, Any]] = [
         {"id": "a", "cell_type": "markdown", "metadata": {}, "source": "# 1. C\n\n" + "word " * 30},
         {"id": "b", "cell_type": "code", "source": injected, "outputs": []},
-        {"id": "c", "cell_type": "code", "source": "x = 1", "outputs": [glued]},
+        {"id": "c", "cell_type": "code", "source": "x = 1", "outputs": [printed, glued]},
     ]
     cells[1] |= {"execution_count": 1, "metadata": {"tags": ["injected-parameters"]}}
     cells[2] |= {"execution_count": 2, "metadata": {}}
@@ -315,6 +317,7 @@ def test_the_book_follows_the_last_good_run(small: Path) -> None:
     assert "5,678" in intro.read_text(), "a page that quotes a number was not written again"
     assert "/somewhere/private" not in chapter.read_text()
     assert "limit" in chapter.read_text()
+    assert "Workspace: workspace (from ELARA_WORKSPACE)" in chapter.read_text()
 
     write_notebook(executed, 9999, error=True)
     done = build(small)
