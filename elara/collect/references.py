@@ -160,7 +160,7 @@ def parse_bibtex(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             ((key, read),) = parse_string(f"{macros}\n{entry}", "bibtex").entries.items()
         except (PybtexError, ValueError) as error:
             reason = (
-                f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): correct it"
+                f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): fix it"
             )
             yield Parsed(record=number, status="error", reason=reason)
             continue

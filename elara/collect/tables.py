@@ -97,7 +97,7 @@ def csv_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield f"line {begin}: a quotation mark is not closed or not doubled ({error}): correct it"
+            yield f"line {begin}: a quotation mark is not closed or not doubled ({error}): fix it"
             continue
         if not any(cell.strip() for cell in cells):
             continue
@@ -179,7 +179,7 @@ def jsonl_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield f"line {number}: not valid JSON ({error}): correct it"
+            yield f"line {number}: not valid JSON ({error}): fix it"
         else:
             yield _record(value, f"line {number}")
 
