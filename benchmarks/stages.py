@@ -1,6 +1,6 @@
 """Measure what each stage takes, for `elara run --dry-run` to estimate from.
 
-    python benchmarks/stages.py
+    python benchmarks/stages.py [--workspace FOLDER]
 
 The seven notebooks of the laptop run go through the embedded sample, each in its turn, as
 `elara run` runs them. Noted are the seconds, the highest resident memory of the run with all its
@@ -43,17 +43,19 @@ def main() -> None:
     """Run all notebooks on the sample, and notebooks 2 to 4 on made-up articles."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, help="train on fewer tokens than the notebook does")
+    parser.add_argument("--workspace", help="keep the run in this folder, which must be empty")
     given = parser.parse_args()
     settings = {}
     if given.tokens:
         settings = {"max_train_tokens": given.tokens, "sweep_tokens": given.tokens // 4}
+    larger = _with_more_articles()
     with tempfile.TemporaryDirectory(prefix="elara-stages-") as folder:
-        plan = pipeline.make_plan(Workspace(folder), parameters=settings)
+        plan = pipeline.make_plan(Workspace(given.workspace or folder), parameters=settings)
         stages = {notebook.stage: _measure(plan, notebook.stage) for notebook in plan.notebooks}
         articles = plan.workspace.manifest("collect")["counts"]["articles"]
         _note_tokens(plan, stages)
         _note_examples(plan, stages)
-    for name, more in _with_more_articles().items():
+    for name, more in larger.items():
         own = stages[name]
         own["at"] = {"articles": articles}
         own["each"] = {
@@ -77,6 +79,7 @@ def _with_more_articles() -> dict[str, dict[str, Any]]:
         files = Path(folder) / "corpus"
         corpus.generate(files, MORE)
         rows = pl.read_ndjson(sorted(files.glob("*.jsonl")), schema=schema(Article))
+        rows = rows.with_columns(pl.col(pl.List).fill_null([]), pl.col(pl.String).fill_null(""))
         plan = pipeline.make_plan(Workspace(Path(folder) / "workspace"))
         plan.workspace.begin("collect", {}).write({"articles.parquet": rows})
         return {stage: _measure(plan, stage) for stage in ("inspect", "clean", "expand")}

@@ -159,9 +159,7 @@ def parse_bibtex(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         try:
             ((key, read),) = parse_string(f"{macros}\n{entry}", "bibtex").entries.items()
         except (PybtexError, ValueError) as error:
-            reason = (
-                f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): fix it"
-            )
+            reason = f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): fix it"
             yield Parsed(record=number, status="error", reason=reason)
             continue
         plain = {name.lower(): latex_text(value) for name, value in read.fields.items()}
