@@ -38,7 +38,11 @@ def test_citation_says_what_the_package_says(project: Path, package: dict[str, A
 
 def test_every_line_of_help_names_a_target_and_says_what_it_does(project: Path) -> None:
     shown = subprocess.run(
-        ["make", "--no-print-directory", "help"], cwd=project, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     makefile = (project / "Makefile").read_text()
     lines = shown.stdout.splitlines()
