@@ -29,6 +29,25 @@ class Selection:
         counted = self.removed.group_by("reason").agg(records=pl.len())
         return counted.sort(["records", "reason"], descending=[True, False])
 
+    def summary(self) -> str:
+        """What came of it, in one line: `125 of 140 articles kept, 15 removed (8 …)`."""
+        told = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons().iter_rows())
+        every = self.kept.height + self.removed.height
+        why = f" ({told})" if told else ""
+        return (
+            f"{self.kept.height:,} of {every:,} articles kept, {self.removed.height:,} removed{why}"
+        )
+
+    def advice(self) -> str:
+        """What to do where nothing was kept; "" where something was."""
+        if self.kept.height:
+            return ""
+        return (
+            "No article is left, so the next notebook has nothing to clean. Collect more, or keep "
+            "more of what there is: `minimum_quality` below 0.4 keeps short texts, and "
+            "`keep_non_english` other languages."
+        )
+
 
 def select(
     scored: pl.DataFrame,

@@ -97,6 +97,15 @@ def test_selection_removes_for_these_reasons_only(
     }
 
 
+def test_the_outcome_is_told_in_a_line(scored: pl.DataFrame, selection: Selection) -> None:
+    told = selection.summary()
+    assert told.startswith(f"{selection.kept.height} of {scored.height} articles kept, ")
+    assert f"{len(NEAR)} near_duplicate" in told
+    assert selection.advice() == ""
+    nothing = Selection(selection.kept.clear(), selection.removed)
+    assert "`minimum_quality`" in nothing.advice()
+
+
 def test_keeping_other_languages_is_a_choice(
     scored: pl.DataFrame, clusters: Clusters, selection: Selection
 ) -> None:

@@ -147,3 +147,11 @@ def test_text_of_unknown_licence_is_not_used_unless_asked(
     plan = pipeline.make_plan(workspace, parameters=given)
     with pytest.raises(pipeline.NotebookError, match="set `licences` to `any`"):
         pipeline.run(plan, plan.notebooks[:4], report=lambda _: None)
+
+
+def test_nothing_to_clean_is_said_so(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.begin("inspect", {}).write({"articles.parquet": frame([], Article)})
+    plan = pipeline.make_plan(workspace)
+    with pytest.raises(pipeline.NotebookError, match=r"Notebook 2 kept no article.*removed"):
+        pipeline.run(plan, plan.notebooks[2:3], report=lambda _: None)
