@@ -182,6 +182,8 @@ def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
     from elara.collect import would_replace
 
     values = plan.values(collect)
+    if values["replace"]:  # said with -p
+        return ""
     return would_replace(plan.workspace, values["local_files"], values["sources"])
 
 

@@ -60,10 +60,10 @@ def parameter_tables(plan: Plan, stage: str = "") -> list[Table]:
         table = Table(title=notebook.name, title_justify="left")
         for column in ("parameter", "value", "type", "what it does"):
             table.add_column(column, overflow="fold")
-        for name, default in notebook.defaults.items():
+        for name, value in plan.values(notebook).items():
             if name == "workspace":  # --workspace sets it, for all notebooks
                 continue
-            value = plan.overrides.get(notebook.name, {}).get(name, default)
+            default = notebook.defaults[name]
             told = repr(value)
             if value != default:
                 told = f"{told}\ndefault: {default!r}"

@@ -215,8 +215,7 @@ def _defaults(plan: Plan, stage: str) -> dict[str, Any]:
 
 
 def _values(plan: Plan, stage: str) -> dict[str, Any]:
-    own = next((plan.overrides.get(n.name, {}) for n in plan.notebooks if n.stage == stage), {})
-    return {**_defaults(plan, stage), **own}
+    return next((plan.values(n) for n in plan.notebooks if n.stage == stage), {})
 
 
 def _kind(stage: str, own: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,11 +296,15 @@ def _articles(plan: Plan, anew: bool) -> tuple[float | None, str]:
     if values.get("sources"):
         return _most_records(values["sources"], values.get("most", 0))
     if values.get("local_files"):
-        files = [p for p in Path(values["local_files"]).expanduser().rglob("*") if p.is_file()]
-        if any(path.suffix.lower() in _PACKED for path in files):
+        folder = Path(values["local_files"]).expanduser()
+        try:
+            sizes = {p: p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+        except OSError as error:
+            return None, f"files that cannot be looked at ({error})"
+        if any(path.suffix.lower() in _PACKED for path in sizes):
             return None, "packed files: how much is in them shows in stage 1"
         each = _measured()["stages"]["collect"]["bytes_per_article"]
-        return max(1, round(sum(p.stat().st_size for p in files) / each)), ""
+        return max(1, round(sum(sizes.values()) / each)), ""
     return _measured()["stages"]["collect"]["at"]["articles"], ""
 
 

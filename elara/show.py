@@ -39,7 +39,7 @@ def rows(workspace: Workspace, stage: str, table: str, where: Sequence[str] = ()
         where: conditions `column=value` or `column=value,value`, which all have to hold.
 
     Raises:
-        ParameterError: there is no such stage, table or column.
+        ParameterError: there is no such stage, table or column, or a condition is not of that form.
         WorkspaceError: the stage has not finished.
     """
     files = _files(workspace, stage)
@@ -49,11 +49,14 @@ def rows(workspace: Workspace, stage: str, table: str, where: Sequence[str] = ()
         raise ParameterError(wrong.replace("parameter", "table"))
     path = workspace.folder(stage) / found
     frame = pl.scan_ndjson(path) if path.suffix == ".jsonl" else pl.scan_parquet(path)
-    columns = frame.collect_schema().names()
+    columns = frame.collect_schema()
     for condition in where:
-        name, _, values = condition.partition("=")
+        name, equals, values = condition.partition("=")
         if wrong := unknown_parameters([name], columns):
             raise ParameterError(wrong.replace("parameter", "column"))
+        if not equals or columns[name].is_nested():
+            why = f"write {name}=VALUE" if not equals else f"`{name}` holds lists"
+            raise ParameterError(f"`--where {condition}` cannot be compared: {why}.")
         frame = frame.filter(pl.col(name).cast(pl.String).is_in(values.split(",")))
     return frame
 

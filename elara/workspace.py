@@ -255,7 +255,8 @@ class Workspace:
 
     def exists(self) -> bool:
         """Whether anything has run in it."""
-        return (self.root / "logs").is_dir()
+        # os.path, not pathlib: a folder that may not be entered counts as none.
+        return os.path.isdir(self.root / "logs")  # noqa: PTH112
 
     def __str__(self) -> str:
         return f"Workspace: {self.root} ({self.origin})"

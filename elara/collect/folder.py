@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -84,7 +85,7 @@ def source_folder(local_files: str) -> Path:
             f"Parameter `local_files` names {local_files!r}, which is not a folder: name one "
             f"that exists, or leave it empty for the embedded sample."
         )
-    if not any(path.is_file() for path in folder.rglob("*")):
+    if not any(files for _, _, files in os.walk(folder)):
         raise FileNotFoundError(
             f"Parameter `local_files` names {local_files!r}, a folder without any file: put the "
             f"files there, or name the folder that holds them."

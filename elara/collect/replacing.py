@@ -53,11 +53,7 @@ def would_replace(workspace: Workspace, local_files: str, sources: Sequence[str]
     earlier: Mapping[str, Any] = manifest["parameters"]
     folder, live = earlier.get("local_files", ""), earlier.get("sources", [])
     articles = manifest["counts"].get("articles", 0)
-    # Where live sources are named, they are collected, and the folder is not.
-    if live:
-        kept = set(live) <= set(sources)
-    else:
-        kept = not sources and _absolute(folder) == _absolute(local_files)
+    kept = _absolute(folder) == _absolute(local_files) and set(live) <= set(sources)
     if kept or not articles or not (folder or live):
         return ""
     return (

@@ -80,7 +80,8 @@ def test_replacing_them_needs_a_word(
 ) -> None:
     typed(workspace, "run", "--local-files", str(own_files), *collecting)
     mine = articles(workspace)
-    for other in (["--local-files", ""], ["--forget"], ["-p", "sources=pubmed"]):
+    live = ["--local-files", "", "-p", "sources=pubmed"]
+    for other in (["--local-files", ""], ["--forget"], live):
         refused = str(typed(workspace, "run", *collecting, *other).exception)
         assert f"holds {mine} articles collected from the folder {own_files}" in refused
         assert refused.endswith("to replace them, add --replace.")
@@ -135,8 +136,8 @@ def test_a_notebook_run_by_hand_keeps_them_too(own_files: Path, workspace: Works
         (("", []), ("", ["pubmed"]), False),
         (("/own", []), ("/own/", []), False),
         (("/own", []), ("/other", []), True),
-        (("/own", []), ("/own", ["pubmed"]), True),
-        (("/own", ["pubmed"]), ("/other", ["pubmed"]), False),
+        (("/own", []), ("", ["pubmed"]), True),
+        (("", ["pubmed"]), ("/own", []), True),
         (("", ["pubmed"]), ("", ["pmc", "pubmed"]), False),
         (("", ["pubmed", "pmc"]), ("", ["pubmed"]), True),
         (("", ["pubmed"]), ("", []), True),

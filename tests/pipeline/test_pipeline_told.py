@@ -83,6 +83,7 @@ def test_tables_and_their_rows_are_listed(collected: None, workspace: Workspace)
     [
         (["colect"], "Unknown stage `colect`: did you mean `collect`?"),
         (["collect", "articels"], "Unknown table `articels`: did you mean `articles`?"),
+        (["collect", "articles", "--where", "id"], "cannot be compared: write id=VALUE."),
         (["collect", "articles", "--where", "ids=a"], "Unknown column `ids`: did you mean `id`?"),
     ],
 )
