@@ -191,7 +191,8 @@ def json_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
         chunks: pieces of the file.
 
     Raises:
-        PayloadError: the JSON is broken; every record before has been yielded.
+        PayloadError: the JSON is broken, or more follows the array; every record before has been
+            yielded.
     """
     pieces = decoded(chunks)
     text = next(pieces, "").lstrip()
@@ -214,6 +215,11 @@ def json_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
                     raise _broken(error) from None
                 text = (text + more).lstrip(" \t\n,")
         else:
+            if "".join([text[1:], *pieces]).strip():
+                raise PayloadError(
+                    "more follows the end of the JSON array, which is not read: put all records "
+                    "into one array, or one on each line"
+                )
             return
         yield _record(value, f"record {number}")
         text = text[end:]
@@ -228,7 +234,7 @@ def _more(pieces: Iterator[str], length: int) -> str:
 
 
 def _broken(error: Exception) -> PayloadError:
-    return PayloadError(f"the JSON is broken ({error}): fetch or mend the file")
+    return PayloadError(f"the JSON is broken ({error}): fetch or fix the file")
 
 
 def _record(value: Any, place: str) -> Row:

@@ -238,6 +238,14 @@ def test_json_records_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
     assert one(read(tmp_path, "c.json", json.dumps(rows[0], indent=1))).title == "T1"
 
 
+def test_what_follows_a_json_array_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    first, error = read(tmp_path, "a.json", '[{"text": "One"}]\n[{"text": "Two"}]\n')
+    assert first.article
+    assert error.status == "error"
+    assert "more follows the end of the JSON array" in error.reason
+    assert len(read(tmp_path, "b.json", '[{"text": "One"}]\n\n')) == 1
+
+
 def test_a_table_that_does_not_say_where_its_text_is_names_the_way_out(tmp_path: Path) -> None:
     table = "Headline,body_txt,n\nOne,Some long text here,1\nTwo,More,2\n"
     (found,) = read(tmp_path, "a.csv", table)
