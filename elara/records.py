@@ -131,6 +131,27 @@ class Outcome:
 
 
 @dataclass(slots=True, kw_only=True)
+class Removal:
+    """A piece of a raw record that collect left out of the article.
+
+    Args:
+        file: the raw file, relative to the folder it was read from.
+        record: position of the record in the file.
+        article_id: the article that the record became, or "".
+        block: what it was in the source: the element (`nav`, `table`, `p`), or the field.
+        words: its first words.
+        reason: why it is left out.
+    """
+
+    file: str
+    record: int
+    article_id: str
+    block: str
+    words: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
 class Payload:
     """One answer of a live source as it was kept: where it is, whence it came, what it must be.
 

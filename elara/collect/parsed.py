@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from elara.records import Article
+
+
+class Dropped(NamedTuple):
+    """A piece of a record that is not in the article.
+
+    Args:
+        block: what it was in the source: the element (`nav`, `table`, `p`), or the field.
+        words: its first words.
+        reason: why it is left out.
+    """
+
+    block: str
+    words: str
+    reason: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,6 +38,7 @@ class Parsed:
         revision: among records of the same article and source the highest one is the newest.
         licence_stated: what the record says of its licence where that is none that Elara knows: a
             licence of its folder does not come in its place.
+        dropped: the pieces of the record that are not in the article.
         file: the raw file, relative to the folder it was read from; set by the caller.
     """
 
@@ -35,4 +50,5 @@ class Parsed:
     article_id: str = ""
     revision: str = ""
     licence_stated: str = ""
+    dropped: list[Dropped] = field(default_factory=list)
     file: str = ""
