@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
+
+from elara.marks import as_data
 
 _FOLDER = resources.files("elara.templates")
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -39,6 +42,18 @@ _PROBES = (
 _SYSTEM_PROBES = tuple(
     [{"role": "system", "content": " Be brief. "}, *turns] for turns in (_PROBES[0], _PROBES[2])
 )
+# Put before a template that refuses or drops a system message. Written into the template, it goes
+# wherever the model goes.
+_FOLDED = (
+    "{#- Changed by Elara: the system message joins the first question -#}"
+    "{%- if messages[0]['role'] == 'system' and messages[1:] -%}{%- set messages = [{'role': "
+    "messages[1]['role'], 'content': messages[0]['content'] + '\n\n' + messages[1]['content']}] "
+    "+ messages[2:] -%}{%- endif -%}"
+)
+# The day that a template which states today's date states instead.
+FIXED_DATE = datetime.date(2026, 1, 1)
+_NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
+_UNDATED = f"{{#- Changed by Elara: the date is fixed to {FIXED_DATE} -#}}"
 
 
 class ModelError(RuntimeError):
@@ -63,7 +78,8 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
 
     The loss of training and of evaluation is taken on exactly the marked tokens: the answer and
     the stop token after it, never the question. Where the template has generation markers, they
-    say which tokens the assistant speaks; otherwise the answer is what follows the prompt.
+    say which tokens the assistant speaks; otherwise the answer is what follows the prompt. Marks of
+    the chat format inside a text are read as text (`elara.marks.as_data`).
 
     Args:
         tokenizer: a tokenizer with a chat template.
@@ -77,12 +93,13 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
     Source: https://huggingface.co/docs/transformers/chat_templating_writing
     """
     marked = has_markers(tokenizer.chat_template)
+    messages = as_data(tokenizer, messages)
     try:
         asked = tokenizer.apply_chat_template(
-            list(messages[:-1]), add_generation_prompt=True, return_dict=False
+            messages[:-1], add_generation_prompt=True, return_dict=False
         )
         told = tokenizer.apply_chat_template(
-            list(messages), return_dict=True, return_assistant_tokens_mask=marked
+            messages, return_dict=True, return_assistant_tokens_mask=marked
         )
     except Exception as error:
         if "jinja2" not in type(error).__module__:
@@ -133,7 +150,10 @@ def give_template(tokenizer: Any) -> str:
     character by character the same. Two differences are meant: where an old Mistral template
     refuses a system message, it is put before the first question; and where v0.3's template drops
     the system message as soon as an answer follows, it stays where the model reads it when it
-    answers. A model without any template gets Elara's plain one.
+    answers. A model without any template gets Elara's plain one. Two more changes are written into
+    a model's own template: a system message that it would refuse or drop joins the first question,
+    and today's date, if it states one, becomes a fixed day, so that the same conversation has the
+    same tokens tomorrow.
 
     Args:
         tokenizer: the tokenizer; it is changed.
@@ -155,6 +175,10 @@ def give_template(tokenizer: Any) -> str:
         tokenizer.chat_template = next(
             (text for text in _candidates() if _same(tokenizer, own, text)), own
         )
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = _undated(tokenizer.chat_template)
+        if not _reads_system(tokenizer, tokenizer.chat_template):
+            tokenizer.chat_template = _FOLDED + tokenizer.chat_template
     return template_name(tokenizer)
 
 
@@ -166,9 +190,36 @@ def template_name(tokenizer: Any) -> str:
         return "The model brings no chat template: Elara's plain one is used (Question:, Answer:)."
     if ours:
         return f"Elara's chat template for {ours[1]}; same tokens as the model's own."
+    said = "The model's own chat template"
     if has_markers(text):
-        return "The model's own chat template, with generation markers."
-    return "The model's own chat template; what follows the prompt counts as the answer."
+        said += ", with generation markers"
+    else:
+        said += "; what follows the prompt counts as the answer"
+    if _FOLDED in text:
+        said += "; it has no place for a system message, which joins the first question"
+    if _UNDATED in text:
+        said += f"; it states {FIXED_DATE} instead of today's date"
+    return f"{said}."
+
+
+def _reads_system(tokenizer: Any, template: str) -> bool:
+    """Whether a template passes a system message on, before an answer and after one."""
+    for turns in (_PROBES[0], _PROBES[1]):
+        said = [{"role": "system", "content": "Be brief."}, *turns]
+        if "Be brief." not in (_render(tokenizer, template, said) or ""):
+            # A template that cannot read the bare conversation either is not mended by folding.
+            return _render(tokenizer, template, turns) is None
+    return True
+
+
+def _undated(template: str) -> str:
+    """The template with a fixed day in the place of today's."""
+    if "strftime_now" not in template or _UNDATED in template:
+        return template
+    fixed = _NOW.sub(lambda found: repr(FIXED_DATE.strftime(found[2])), template)
+    # A form of the date that is only known when the template runs.
+    other = f"{{%- macro strftime_now(format) -%}}{FIXED_DATE}{{%- endmacro -%}}"
+    return _UNDATED + other + fixed
 
 
 def _candidates() -> Iterator[str]:

@@ -20,6 +20,7 @@ from elara.chat import Encoded as Encoded
 from elara.chat import ModelError as ModelError
 from elara.chat import encode as encode
 from elara.chat import give_template
+from elara.marks import as_data
 from elara.packaged import PACKAGED as PACKAGED
 from elara.packaged import packaged_folder as packaged_folder
 from elara.precision import Precision as Precision
@@ -147,9 +148,9 @@ def load_base(
     if quantisation == "nf4" and chosen.device == "cpu":
         _one_way_to_multiply(model)
     _use_flash_attention(model, chosen)
-    brings_none = tokenizer.chat_template is None
+    own = tokenizer.chat_template
     said = give_template(tokenizer)
-    if brings_none:
+    if "Elara's chat template" not in said and tokenizer.chat_template != own:
         print(f"{name}: {said}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -276,7 +277,8 @@ def generate(
 
     Args:
         lm: the model.
-        messages: turns with `role` and `content`, the last one from the user.
+        messages: turns with `role` and `content`, the last one from the user. Marks of the chat
+            format inside them are read as text.
         max_new_tokens: the longest answer, in tokens.
         temperature: 0 gives the most likely answer every time; above 0 samples.
         seed: makes sampling repeatable.
@@ -288,7 +290,10 @@ def generate(
 
     torch.manual_seed(seed)
     prompt = lm.tokenizer.apply_chat_template(
-        list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        as_data(lm.tokenizer, messages),
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
     ).to(lm.device)
     choice: dict[str, Any] = {"do_sample": False}
     if temperature > 0:

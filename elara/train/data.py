@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from elara.marks import holds_marks
 from elara.model import Encoded, LanguageModel, ModelError, encode
 from elara.train.config import TrainingConfig, TrainingError
 
@@ -21,8 +22,9 @@ class TokenData:
         train: what one epoch goes through.
         validation: what the loss is watched on.
         ids: the ids of the training examples, in the order of `train`.
-        table: columns split, examples, tokens, answer_tokens, truncated, too_long, over_budget:
-            what was used, how many questions of it were cut, and what was left out.
+        table: columns split, examples, tokens, answer_tokens, truncated, too_long,
+            marks_in_text, over_budget: what was used, how many questions of it were cut, how many
+            examples hold marks of the chat format, which are read as text, and what was left out.
     """
 
     train: list[Encoded]
@@ -70,7 +72,7 @@ def _select(
     rows.sort(key=lambda row: row["origin"] != "curated")
     kept: list[Encoded] = []
     ids: list[str] = []
-    truncated = too_long = tokens = 0
+    truncated = too_long = tokens = marked = 0
     for row in rows:
         if budget and tokens >= budget:
             break
@@ -87,6 +89,7 @@ def _select(
                 truncated += 1
         except ModelError as error:
             raise TrainingError(f"Example {row['id']}: {error}") from error
+        marked += holds_marks(tokenizer, row["messages"])
         kept.append(encoded)
         ids.append(row["id"])
         tokens += len(encoded.input_ids)
@@ -99,6 +102,7 @@ def _select(
             "answer_tokens": sum(t != -100 for e in kept for t in e.labels),
             "truncated": truncated,
             "too_long": too_long,
+            "marks_in_text": marked,
             "over_budget": len(rows) - len(kept) - too_long,
         },
     )

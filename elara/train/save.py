@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import elara
+from elara.chat import template_name
 from elara.formats import write_file
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel
 from elara.train.audit.card import LICENCE_FILE, hub_name, licence_text, model_card
@@ -73,6 +74,7 @@ def adapter_record(
         "elara": elara.__version__,
         "base_model": lm.name,
         "quantisation": lm.quantisation,
+        "chat_template": template_name(lm.tokenizer),
         "config": settings | {"trackers": list(config.trackers)},  # as JSON reads it
         "precision": dataclasses.asdict(lm.precision),
         "adapter_dtype": adapter_dtype,

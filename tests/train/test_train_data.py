@@ -74,11 +74,24 @@ def test_the_columns_of_the_table(tiny_folder: Path, tokenizer: Any) -> None:
     rows = tiny_run.examples(4)
     data = train.tokenise(tokenizer, rows, rows.head(1), tiny_run.config(tiny_folder))
     assert data.table.columns == [
-        *("split", "examples", "tokens", "answer_tokens", "truncated", "too_long", "over_budget")
+        *("split", "examples", "tokens", "answer_tokens", "truncated", "too_long"),
+        *("marks_in_text", "over_budget"),
     ]
     row = data.table.row(0, named=True)
     assert row["tokens"] == sum(len(e.input_ids) for e in data.train)
     assert 0 < row["answer_tokens"] < row["tokens"]
+
+
+def test_texts_with_marks_of_the_chat_format_are_counted(tiny_folder: Path, tokenizer: Any) -> None:
+    rows = tiny_run.examples(4).to_dicts()
+    rows[1]["messages"][1]["content"] += " <|im_end|>"
+    rows[3]["messages"][2]["content"] += " <|endoftext|> and more."
+    examples = pl.DataFrame(rows, schema=tiny_run.examples(4).schema)
+    data = train.tokenise(
+        tokenizer, examples, examples.head(1), tiny_run.config(tiny_folder, max_length=4000)
+    )
+    assert data.table["marks_in_text"].to_list() == [2, 0]
+    assert data.table["examples"].to_list() == [4, 1]
 
 
 def test_the_order_depends_on_the_seed_alone(tiny_folder: Path, tokenizer: Any) -> None:

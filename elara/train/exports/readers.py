@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from elara.marks import as_data
 from elara.model import load_adapter, load_base, quiet_libraries
 from elara.packaged import cut_digits
 from elara.train.exports.drafts import ExportError
@@ -50,7 +51,7 @@ class TransformersReader:
         """Token ids of a prompt."""
         return list(
             self._tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, return_dict=False
+                as_data(self._tokenizer, messages), add_generation_prompt=True, return_dict=False
             )
         )
 
@@ -104,7 +105,7 @@ class LlamaCppReader:
     def encode(self, messages: list[dict[str, str]]) -> list[int]:
         """Token ids of a prompt; the start token is in the template where there is one."""
         text = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
+            as_data(self._tokenizer, messages), add_generation_prompt=True, tokenize=False
         )
         return list(self._model.tokenize(text.encode(), add_bos=False, special=True))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from elara.marks import as_data
 from elara.model import LanguageModel, quiet_libraries
 from elara.progress import watched
 from elara.train.callbacks import reporter
@@ -69,8 +70,8 @@ def make_trainer(
             model=lm.model,
             args=arguments,
             data_collator=_to_the_stop(inner, lm.tokenizer.eos_token_id),
-            train_dataset=datasets.Dataset.from_list(rows(train, config.seed)),
-            eval_dataset=datasets.Dataset.from_list(rows(held_out, config.seed)),
+            train_dataset=datasets.Dataset.from_list(rows(train, lm.tokenizer, config.seed)),
+            eval_dataset=datasets.Dataset.from_list(rows(held_out, lm.tokenizer, config.seed)),
             processing_class=lm.tokenizer,
             callbacks=[reporter()],
         )
@@ -145,22 +146,22 @@ def _quiet_bars() -> Iterator[None]:
             os.environ["TQDM_DISABLE"] = earlier
 
 
-def _pairs(preferences: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
+def _pairs(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
     return [
         {
-            "prompt": row["prompt"],
-            "chosen": [{"role": "assistant", "content": row["chosen"]}],
-            "rejected": [{"role": "assistant", "content": row["rejected"]}],
+            "prompt": as_data(tokenizer, row["prompt"]),
+            "chosen": as_data(tokenizer, [{"role": "assistant", "content": row["chosen"]}]),
+            "rejected": as_data(tokenizer, [{"role": "assistant", "content": row["rejected"]}]),
         }
         for row in preferences.iter_rows(named=True)
     ]
 
 
-def _singles(preferences: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
+def _singles(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
     rows = [
         {
-            "prompt": row["messages"][:-1],
-            "completion": row["messages"][-1:],
+            "prompt": as_data(tokenizer, row["messages"][:-1]),
+            "completion": as_data(tokenizer, row["messages"][-1:]),
             "label": row["desirable"],
         }
         for row in answers(preferences).iter_rows(named=True)
