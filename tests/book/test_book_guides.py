@@ -99,7 +99,8 @@ def after_a_run(
         for name, n, start in (("train", 8, 0), ("validation", 2, 100), ("test", 4, 200))
     }
     outcomes = pl.DataFrame({"file": ["a.txt"], "status": ["skipped"], "reason": ["empty file"]})
-    place.begin("collect", {}).write({"outcomes.parquet": outcomes})
+    lists = ("outcomes.parquet", "removed.parquet")
+    place.begin("collect", {}).write(dict.fromkeys(lists, outcomes))
     place.begin("inspect", {}).write({"removed.parquet": outcomes})
     place.begin("expand", {}).write({f"{name}.jsonl": rows for name, rows in splits.items()})
     with pytest.MonkeyPatch.context() as patch:
