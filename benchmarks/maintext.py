@@ -53,15 +53,15 @@ _INLINE = {
     "a", "abbr", "b", "big", "cite", "em", "font", "i", "q", "s", "small", "span", "strong", "u",
 }  # fmt: skip
 _SILENT = {"script", "style", "noscript"}
-_RAISED = re.compile("([⁰¹²³⁴-⁹₀-₉]+)")
+_RAISED = re.compile("([⁰¹²³⁴-⁹]+|[₀-₉]+)")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _CITED = r"[\d\s,–-]*\d[\d\s,–-]*"  # by number
 
 
 def words(text: str) -> list[str]:
-    """The words and numbers of a text, in lower case."""
+    """The words and numbers of a text, in lower case: `B12` is two, as `B<sub>12</sub>` is."""
     plain = unicodedata.normalize("NFKC", _RAISED.sub(r" \1 ", _INVISIBLE.sub("", text)))
-    return re.findall(r"[^\W_]+", plain.lower())
+    return re.findall(r"[^\W\d_]+|\d+", plain.lower())
 
 
 @functools.cache
