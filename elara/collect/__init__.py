@@ -18,6 +18,7 @@ from elara.collect.report import (
     per_licence,
     per_source,
     per_specialty,
+    removed_table,
     specialty_figure,
     summary,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "read_file",
     "read_folder",
     "redistributable",
+    "removed_table",
     "sample_folder",
     "source_folder",
     "specialty_figure",

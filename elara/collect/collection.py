@@ -1,4 +1,4 @@
-"""Collect a folder: parse in parallel, merge, and write two tables, however large it is."""
+"""Collect a folder: parse in parallel, merge, and write three tables, however large it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from elara.collect.connect import connected
-from elara.collect.gather import write_articles, write_outcomes
+from elara.collect.gather import write_articles, write_outcomes, write_removed
 from elara.collect.licences import folder_licence
 from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.own import check_columns
@@ -24,6 +24,8 @@ from elara.progress import track
 
 ARTICLES = "articles.parquet"
 OUTCOMES = "outcomes.parquet"
+REMOVED = "removed.parquet"
+_TABLES = (ARTICLES, OUTCOMES, REMOVED)
 _SMALL = 32 << 20  # bytes of raw files: below, starting processes takes longer than it saves
 
 
@@ -34,13 +36,16 @@ class Collection:
     Args:
         articles: one row per `Article`, sorted by id.
         outcomes: one row per `Outcome`: what became of every file and record.
+        removed: one row per `Removal`: the pieces of records that are not in their article.
     """
 
     articles: pl.LazyFrame
     outcomes: pl.LazyFrame
+    removed: pl.LazyFrame
 
     def counts(self) -> dict[str, int]:
-        """How many articles, sources and files there are, and records skipped or in error."""
+        """How many articles, sources and files there are, records that were skipped or are in
+        error, and pieces of records that no article holds."""
         articles = self.articles.select(articles=pl.len(), sources=pl.col("source").n_unique())
         status = pl.col("status")
         outcomes = self.outcomes.select(
@@ -48,7 +53,9 @@ class Collection:
             skipped=(status == "skipped").sum(),
             errors=(status == "error").sum(),
         )
-        return {**articles.collect().row(0, named=True), **outcomes.collect().row(0, named=True)}
+        removed = self.removed.select(removed=pl.len())
+        tables = pl.collect_all([articles, outcomes, removed])
+        return {name: n for table in tables for name, n in table.row(0, named=True).items()}
 
     def example(self) -> dict[str, Any]:
         """One article as a row to look at: the first from PubMed, or else the first.
@@ -94,8 +101,8 @@ def collect_folder(
 
     Args:
         folder: where the raw files are. Formats are recognised by content.
-        into: folder for `articles.parquet` and `outcomes.parquet`, which `stage.write` can seal.
-            None keeps the tables in memory, which suits small folders.
+        into: folder for `articles.parquet`, `outcomes.parquet` and `removed.parquet`, which
+            `stage.write` can seal. None keeps the tables in memory, which suits small folders.
         permissive_only: refuse articles whose licence does not let others pass them on.
         licence: of texts that state none and for which no `licence.txt` holds: an SPDX id, an
             address, a sentence, or `private`; "" leaves them `unknown`.
@@ -104,8 +111,9 @@ def collect_folder(
         workers: processes that parse; None takes the usable cores, and one for a small folder.
 
     Returns:
-        Articles, merged where several records describe the same one, and the outcome of every
-        file and record. The same files give the same bytes, whatever the number of workers.
+        Articles, merged where several records describe the same one, the outcome of every file
+        and record, and what of a record is not in its article. The same files give the same
+        bytes, whatever the number of workers.
 
     Raises:
         ValueError: `licence` names none that Elara knows, or `columns` nothing an article has.
@@ -130,9 +138,9 @@ def collect_folder(
         )
         _collect(files, read, Path(temporary), target, workers)
         if into is None:
-            tables = [pl.read_parquet(target / name).lazy() for name in (ARTICLES, OUTCOMES)]
+            tables = [pl.read_parquet(target / name).lazy() for name in _TABLES]
         else:
-            tables = [pl.scan_parquet(target / name) for name in (ARTICLES, OUTCOMES)]
+            tables = [pl.scan_parquet(target / name) for name in _TABLES]
     return Collection(*tables)
 
 
@@ -155,6 +163,7 @@ def _collect(
     merged, settled = settle(groups, runs, found, scratch)
     write_articles(runs, groups[ORDER], merged, target / ARTICLES)
     write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES)
+    write_removed(read_portions, settled, groups[ORDER], target / REMOVED)
 
 
 def _named(task: tuple[int, list[RawFile]]) -> str:

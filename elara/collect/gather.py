@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from elara.collect.runs import ORDER, Portion, Run
-from elara.records import Article, Outcome, frame
+from elara.records import Article, Outcome, Removal, frame
 
 _TOGETHER = 24 << 20  # characters of text in memory at a time
 _SAMPLE = 1 << 18  # characters of text between two ids that may become a border
-_ROWS = 100_000  # outcomes written at a time
+_ROWS = 100_000  # of outcomes and removals, written at a time
 _WITHDRAWS = "DeleteCitation: the source withdraws this PMID"
 
 
@@ -78,7 +78,7 @@ def write_outcomes(
         without: `ORDER` of those records.
         path: the Parquet file to write.
     """
-    _write(path, _outcomes(portions, settled, without), frame([], Outcome))
+    _write(path, _together(_outcomes(portions, settled, without)), frame([], Outcome))
 
 
 def _outcomes(
@@ -87,7 +87,6 @@ def _outcomes(
     columns = frame([], Outcome).columns
     status = pl.col("status").replace("deletion", "skipped")
     reason = pl.when(status="deletion").then(pl.lit(_WITHDRAWS)).otherwise("reason")
-    waiting: list[pl.DataFrame] = []
     for portion in sorted(portions, key=lambda p: p.number):
         found = pl.concat([pl.read_ipc(p) for p in portion.found])
         files = found["file"].unique()
@@ -96,7 +95,43 @@ def _outcomes(
             alone.with_columns(status=status, reason=reason).select(columns),
             settled.filter(pl.col("file").is_in(files.implode())),
         ])  # fmt: skip
-        waiting.append(table.sort("file", "record", "native_id", maintain_order=True))
+        yield table.sort("file", "record", "native_id", maintain_order=True)
+
+
+def write_removed(
+    portions: Iterable[Portion], settled: pl.DataFrame, without: pl.Series, path: Path
+) -> None:
+    """Write what no article holds, sorted by file and record, and in the order of the record.
+
+    Args:
+        portions: all portions.
+        settled: outcomes of the records that were merged, which name their article.
+        without: `ORDER` of those records.
+        path: the Parquet file to write.
+    """
+    _write(path, _together(_removed(portions, settled, without)), frame([], Removal))
+
+
+def _removed(
+    portions: Iterable[Portion], settled: pl.DataFrame, without: pl.Series
+) -> Iterator[pl.DataFrame]:
+    columns = frame([], Removal).columns
+    became = settled.group_by("file", "record").agg(became=pl.col("article_id").max())
+    merged = pl.col(ORDER).is_in(without.implode())
+    article = pl.when(merged).then(pl.col("became").fill_null("")).otherwise("article_id")
+    for portion in sorted(portions, key=lambda p: p.number):
+        if portion.removed:
+            table = pl.concat([pl.read_ipc(p) for p in portion.removed])
+            named = table.join(became, on=("file", "record"), how="left", maintain_order="left")
+            named = named.with_columns(article_id=article)
+            yield named.sort("file", "record", maintain_order=True).select(columns)
+
+
+def _together(tables: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows in tables of a size that is worth writing."""
+    waiting: list[pl.DataFrame] = []
+    for table in tables:
+        waiting.append(table)
         if sum(t.height for t in waiting) >= _ROWS:
             yield pl.concat(waiting)
             waiting = []

@@ -144,12 +144,33 @@ def outcome_table(outcomes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     )
 
 
-def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int) -> str:
+def removed_table(removed: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """Count what pages and articles lost, by reason.
+
+    Args:
+        removed: a table with the columns of `Removal`.
+
+    Returns:
+        Columns reason, block, pieces, and example, which holds the first words of the first
+        piece; most pieces first. Numbers inside a reason are replaced by `…`.
+    """
+    return (
+        removed.lazy()
+        .with_columns(pl.col("reason").str.replace_all(r"\b\d+\b", "…"))
+        .group_by("reason", "block", maintain_order=True)
+        .agg(pieces=pl.len(), example=pl.col("words").first())
+        .sort(["pieces", "reason", "block"], descending=[True, False, False])
+        .collect()
+    )
+
+
+def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int, removed: int = 0) -> str:
     """What came of a collection, in one line: `109 articles, 3 skipped (2 empty file, …), 1 error`.
 
     Args:
         outcomes: a table with the columns of `Outcome`.
         articles: how many articles there are.
+        removed: how many pieces of records no article holds.
     """
     parts = [_number(articles, "article")]
     table = outcome_table(outcomes)
@@ -163,6 +184,8 @@ def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int) -> str:
             told.append(f"{int(reasons['count'][len(told) :].sum()):,} for other reasons")
         why = f" ({'; '.join(told)})" if told else ""
         parts.append(f"{total:,} {one if total == 1 else many}{why}")
+    if removed:
+        parts.append(f"{_number(removed, 'piece')} of records left out (listed in `removed`)")
     return ", ".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 A run holds as many articles as fit into little memory, sorted by id. Beside it lies a table with
 one row per record that says what was found and by which names, which is all that merging needs
-in order to see which records belong together.
+in order to see which records belong together, and one of the pieces that no article holds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from elara.collect.licences import permissive
 from elara.collect.listing import RawFile
 from elara.collect.parsed import Parsed
 from elara.collect.topics import load_topics
-from elara.records import Article, frame
+from elara.records import Article, Removal, frame, schema
 
 # Where a record stands in the reading order of the whole collection: file, then record.
 ORDER = "order"
 _FILE_SHIFT = 32  # bits of `ORDER` below the file's rank
 _RUN_ARTICLES = 5_000
 _RUN_CHARACTERS = 16 << 20
+_ROWS = 50_000  # of the tables beside a run
 # What merging and the outcomes need to know about a record.
 FOUND_SCHEMA: dict[str, Any] = {
     ORDER: pl.Int64,
@@ -42,6 +43,8 @@ FOUND_SCHEMA: dict[str, Any] = {
     "pmcid": pl.String,
     "doi": pl.String,
 }
+# A piece that a parser left out: the columns of `Removal`, and its record's place.
+REMOVED_SCHEMA: dict[str, Any] = {ORDER: pl.Int64, **schema(Removal)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,13 @@ class Portion:
         number: its place among the portions.
         runs: its articles.
         found: tables with the columns of `FOUND_SCHEMA`, one row per record.
+        removed: tables with the columns of `REMOVED_SCHEMA`, one row per piece left out.
     """
 
     number: int
     runs: list[Run]
     found: list[Path]
+    removed: list[Path]
 
 
 def read_portion(
@@ -89,8 +94,9 @@ def read_portion(
         columns: what the columns of tables hold, as for `read_file`.
     """
     number, files = task
-    portion = Portion(number, [], [])
+    portion = Portion(number, [], [], [])
     rows: list[tuple[Any, ...]] = []
+    removed: list[tuple[Any, ...]] = []
     articles: list[tuple[int, Article]] = []
     characters = 0
     for file in files:
@@ -98,18 +104,23 @@ def read_portion(
         for place, parsed in enumerate(permissive(found) if permissive_only else found):
             order = (file.rank << _FILE_SHIFT) + place
             rows.append(_row(order, parsed))
+            whose = (order, parsed.file, parsed.record, parsed.article_id)
+            removed += [(*whose, *piece) for piece in parsed.dropped]
             if parsed.article:
                 articles.append((order, parsed.article))
                 characters += text_length(parsed.article)
-            if len(rows) >= 10 * _RUN_ARTICLES:
-                portion.found.append(_write_found(rows, scratch / f"{number}-{len(portion.found)}"))
-                rows = []
+            if len(rows) >= _ROWS:
+                _spill(rows, FOUND_SCHEMA, portion.found, scratch / f"{number}.found")
+            if len(removed) >= _ROWS:
+                _spill(removed, REMOVED_SCHEMA, portion.removed, scratch / f"{number}.removed")
             if len(articles) >= _RUN_ARTICLES or characters >= _RUN_CHARACTERS:
                 target = scratch / f"{number}-{len(portion.runs)}.articles"
                 portion.runs.append(write_run(articles, characters, target))
                 articles, characters = [], 0
     if rows:
-        portion.found.append(_write_found(rows, scratch / f"{number}-{len(portion.found)}"))
+        _spill(rows, FOUND_SCHEMA, portion.found, scratch / f"{number}.found")
+    if removed:
+        _spill(removed, REMOVED_SCHEMA, portion.removed, scratch / f"{number}.removed")
     if articles:
         target = scratch / f"{number}-{len(portion.runs)}.articles"
         portion.runs.append(write_run(articles, characters, target))
@@ -174,9 +185,13 @@ def _row(order: int, parsed: Parsed) -> tuple[Any, ...]:
     )
 
 
-def _write_found(rows: list[tuple[Any, ...]], stem: Path) -> Path:
-    path = stem.with_suffix(".found")
-    columns = zip(*rows, strict=True)
-    table = {n: pl.Series(n, c, t) for (n, t), c in zip(FOUND_SCHEMA.items(), columns, strict=True)}
-    pl.DataFrame(table).write_ipc(path, compression="lz4")
-    return path
+def _spill(
+    rows: list[tuple[Any, ...]], columns: Mapping[str, Any], paths: list[Path], stem: Path
+) -> None:
+    """Move rows out of memory, into one more table."""
+    path = stem.with_suffix(f"{stem.suffix}-{len(paths)}")
+    values = zip(*rows, strict=True)
+    series = [pl.Series(n, v, t) for (n, t), v in zip(columns.items(), values, strict=True)]
+    pl.DataFrame(series).write_ipc(path, compression="lz4")
+    paths.append(path)
+    rows.clear()

@@ -8,19 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from elara.collect import Collection, collect_folder, read_folder, sample_folder
-from elara.collect.listing import list_files, portions
+from elara.collect.folder import read_listed
+from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.merge import merge
-from elara.collect.runs import assign
+from elara.collect.parsed import Dropped, Parsed
+from elara.collect.report import removed_table, summary
+from elara.collect.runs import Portion, assign, read_portion
 from elara.collect.workers import WorkerError, spread
-from elara.records import Article, Outcome, frame, records
+from elara.records import Article, Outcome, Removal, frame, records
 
 RECORD = (
     '<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article>'
@@ -73,7 +78,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every limit so small that a little data passes through all of the machinery."""
     for name, value in {
         "listing._PORTION": 1, "runs._RUN_ARTICLES": 7, "settle._TOGETHER": 11,
-        "gather._TOGETHER": 2_000, "gather._SAMPLE": 500, "gather._ROWS": 13,
+        "gather._TOGETHER": 2_000, "gather._SAMPLE": 500, "gather._ROWS": 13, "runs._ROWS": 9,
     }.items():  # fmt: skip
         monkeypatch.setattr(f"elara.collect.{name}", value)
 
@@ -99,7 +104,7 @@ def test_two_workers_write_the_bytes_of_one(folder: Path, tmp_path: Path) -> Non
         into = tmp_path / str(workers)
         into.mkdir()
         found = collect_folder(folder, into, workers=workers)
-        assert sorted(p.name for p in into.iterdir()) == ["articles.parquet", "outcomes.parquet"]
+        assert sorted(p.stem for p in into.iterdir()) == ["articles", "outcomes", "removed"]
         written.append([p.read_bytes() for p in sorted(into.iterdir())])
     assert written[0] == written[1]
     broken = found.outcomes.filter(status="error").collect()
@@ -108,6 +113,61 @@ def test_two_workers_write_the_bytes_of_one(folder: Path, tmp_path: Path) -> Non
     counts = found.counts()
     assert (counts["articles"], counts["files"], counts["errors"]) == (100, 6, 2)
     assert counts["skipped"] == found.outcomes.filter(status="skipped").collect().height > 30
+
+
+def dropping(file: RawFile, columns: Mapping[str, str]) -> Iterator[Parsed]:
+    """The records of a file, as a parser gives them that leaves up to two pieces out of each."""
+    for parsed in read_listed(file, columns):
+        piece = Dropped("nav", f"menu of {parsed.record}", f"a menu of {abs(parsed.record)} lines")
+        parsed.dropped = [piece, Dropped("p", "a notice", "stands on every page")]
+        del parsed.dropped[parsed.record % 3 :]
+        yield parsed
+
+
+def read_dropping(task: tuple[int, list[RawFile]], **options: Any) -> Portion:
+    with pytest.MonkeyPatch.context() as patch:  # in the process that reads
+        patch.setattr("elara.collect.runs.read_listed", dropping)
+        return read_portion(task, **options)
+
+
+def test_every_piece_left_out_has_a_row(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elara.collect.collection.read_portion", read_dropping)
+    left_out = [
+        (parsed.file, parsed.record, *piece)
+        for file in list_files(folder)
+        for parsed in dropping(file, {})
+        for piece in parsed.dropped
+    ]
+    written = []
+    for workers in (1, 2):
+        into = tmp_path / str(workers)
+        found = collect_folder(folder, into, workers=workers)
+        written.append((into / "removed.parquet").read_bytes())
+    assert written[0] == written[1]
+    for collection in (found, _in_small_steps(folder, monkeypatch)):
+        removed = collection.removed.collect()
+        assert removed.columns == frame([], Removal).columns
+        assert removed.drop("article_id").rows() == sorted(left_out, key=lambda row: row[:2])
+        assert collection.counts()["removed"] == len(left_out) > 100
+        # Records that were merged name the article they became, those that are none name nothing.
+        became = collection.outcomes.group_by("file", "record").agg(pl.col("article_id").max())
+        joined = removed.join(became.collect(), on=("file", "record"))
+        assert (joined["article_id"] == joined["article_id_right"]).all()
+        assert joined.height == len(left_out)
+        assert 0 < (removed["article_id"] == "").sum() < removed.height
+    told = removed_table(removed).rows()
+    menus = sum(row[2] == "nav" for row in left_out)
+    assert told[0] == ("a menu of … lines", "nav", menus, "menu of 1")
+    assert told[1] == ("stands on every page", "p", len(left_out) - menus, "a notice")
+    said = summary(collection.outcomes, 100, len(left_out))
+    assert said.endswith(f", {len(left_out)} pieces of records left out (listed in `removed`)")
+
+
+def _in_small_steps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Collection:
+    small_steps(monkeypatch)
+    return collect_folder(folder)
 
 
 def test_portions_follow_names_and_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
