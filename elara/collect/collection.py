@@ -24,6 +24,8 @@ from elara.progress import track
 
 ARTICLES = "articles.parquet"
 OUTCOMES = "outcomes.parquet"
+PIECES = "pieces.parquet"
+_TABLES = (ARTICLES, OUTCOMES, PIECES)
 _SMALL = 32 << 20  # bytes of raw files: below, starting processes takes longer than it saves
 
 
@@ -34,10 +36,13 @@ class Collection:
     Args:
         articles: one row per `Article`, sorted by id.
         outcomes: one row per `Outcome`: what became of every file and record.
+        pieces: one row per `Piece`: where the text comes from of articles that several records
+            describe, sorted by article.
     """
 
     articles: pl.LazyFrame
     outcomes: pl.LazyFrame
+    pieces: pl.LazyFrame
 
     def counts(self) -> dict[str, int]:
         """How many articles, sources and files there are, and records skipped or in error."""
@@ -94,7 +99,8 @@ def collect_folder(
 
     Args:
         folder: where the raw files are. Formats are recognised by content.
-        into: folder for `articles.parquet` and `outcomes.parquet`, which `stage.write` can seal.
+        into: folder for `articles.parquet`, `outcomes.parquet` and `pieces.parquet`, which
+            `stage.write` can seal.
             None keeps the tables in memory, which suits small folders.
         permissive_only: refuse articles whose licence does not let others pass them on.
         licence: of texts that state none and for which no `licence.txt` holds: an SPDX id, an
@@ -130,9 +136,9 @@ def collect_folder(
         )
         _collect(files, read, Path(temporary), target, workers)
         if into is None:
-            tables = [pl.read_parquet(target / name).lazy() for name in (ARTICLES, OUTCOMES)]
+            tables = [pl.read_parquet(target / name).lazy() for name in _TABLES]
         else:
-            tables = [pl.scan_parquet(target / name) for name in (ARTICLES, OUTCOMES)]
+            tables = [pl.scan_parquet(target / name) for name in _TABLES]
     return Collection(*tables)
 
 
@@ -152,9 +158,10 @@ def _collect(
     paths = [path for portion in read_portions for path in portion.found]
     found = pl.scan_ipc(paths) if paths else pl.LazyFrame(schema=FOUND_SCHEMA)
     groups = connected(found)
-    merged, settled = settle(groups, runs, found, scratch)
+    merged, settled, pieces = settle(groups, runs, found, scratch)
     write_articles(runs, groups[ORDER], merged, target / ARTICLES)
     write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES)
+    pieces.write_parquet(target / PIECES, compression="zstd")
 
 
 def _named(task: tuple[int, list[RawFile]]) -> str:

@@ -41,6 +41,7 @@ FOUND_SCHEMA: dict[str, Any] = {
     "pmid": pl.String,
     "pmcid": pl.String,
     "doi": pl.String,
+    "retracts": pl.String,
 }
 
 
@@ -171,6 +172,7 @@ def _row(order: int, parsed: Parsed) -> tuple[Any, ...]:
         parsed.revision,
         article is not None,
         *names,
+        "\n".join(parsed.retracts),
     )
 
 
