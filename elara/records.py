@@ -152,6 +152,25 @@ class Removal:
 
 
 @dataclass(slots=True, kw_only=True)
+class Piece:
+    """Where a piece of an article's text comes from, where several records describe the article.
+
+    Args:
+        article_id: the article.
+        piece: `title`, `abstract` or `body`.
+        file: the raw file that holds the record.
+        record: position of the record in the file.
+        licence: of the record, and so of the piece: an SPDX id, `private` or `unknown`.
+    """
+
+    article_id: str
+    piece: str
+    file: str
+    record: int
+    licence: str
+
+
+@dataclass(slots=True, kw_only=True)
 class Payload:
     """One answer of a live source as it was kept: where it is, whence it came, what it must be.
 

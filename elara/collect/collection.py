@@ -25,7 +25,8 @@ from elara.progress import track
 ARTICLES = "articles.parquet"
 OUTCOMES = "outcomes.parquet"
 REMOVED = "removed.parquet"
-_TABLES = (ARTICLES, OUTCOMES, REMOVED)
+PIECES = "pieces.parquet"
+_TABLES = (ARTICLES, OUTCOMES, REMOVED, PIECES)
 _SMALL = 32 << 20  # bytes of raw files: below, starting processes takes longer than it saves
 
 
@@ -37,11 +38,14 @@ class Collection:
         articles: one row per `Article`, sorted by id.
         outcomes: one row per `Outcome`: what became of every file and record.
         removed: one row per `Removal`: the pieces of records that are not in their article.
+        pieces: one row per `Piece`: where the text comes from of articles that several records
+            describe, sorted by article.
     """
 
     articles: pl.LazyFrame
     outcomes: pl.LazyFrame
     removed: pl.LazyFrame
+    pieces: pl.LazyFrame
 
     def counts(self) -> dict[str, int]:
         """How many articles, sources and files there are, records that were skipped or are in
@@ -101,8 +105,9 @@ def collect_folder(
 
     Args:
         folder: where the raw files are. Formats are recognised by content.
-        into: folder for `articles.parquet`, `outcomes.parquet` and `removed.parquet`, which
-            `stage.write` can seal. None keeps the tables in memory, which suits small folders.
+        into: folder for `articles.parquet`, `outcomes.parquet`, `removed.parquet` and
+            `pieces.parquet`, which `stage.write` can seal. None keeps the tables in memory, which
+            suits small folders.
         permissive_only: refuse articles whose licence does not let others pass them on.
         licence: of texts that state none and for which no `licence.txt` holds: an SPDX id, an
             address, a sentence, or `private`; "" leaves them `unknown`.
@@ -160,10 +165,11 @@ def _collect(
     paths = [path for portion in read_portions for path in portion.found]
     found = pl.scan_ipc(paths) if paths else pl.LazyFrame(schema=FOUND_SCHEMA)
     groups = connected(found)
-    merged, settled = settle(groups, runs, found, scratch)
+    merged, settled, pieces = settle(groups, runs, found, scratch)
     write_articles(runs, groups[ORDER], merged, target / ARTICLES)
     write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES)
     write_removed(read_portions, settled, groups[ORDER], target / REMOVED)
+    pieces.write_parquet(target / PIECES, compression="zstd")
 
 
 def _named(task: tuple[int, list[RawFile]]) -> str:

@@ -18,8 +18,8 @@ def connected(found: pl.LazyFrame) -> pl.DataFrame:
     Returns:
         Columns order and group, sorted by order: every record that has to be looked at together
         with others. Articles that share no name with anything are not in it; they stay as they
-        are. A notice of deletion belongs to the records of its PMID, and an answer to those of
-        its question.
+        are. A notice of deletion belongs to the records of its PMID, one of retraction to those
+        that it names, and an answer to those of its question.
     """
     keys = _keys(found).collect()
     shared = keys.filter(pl.col("key").is_duplicated())
@@ -54,6 +54,8 @@ def _keys(found: pl.LazyFrame) -> pl.LazyFrame:
     ]
     notices = found.filter(status="deletion")
     parts.append(notices.select(ORDER, key=pl.format("PMID {}", "native_id")))
+    retracting = found.filter(pl.col("retracts") != "")
+    parts.append(retracting.select(ORDER, key=pl.col("retracts").str.split("\n")).explode("key"))
     return pl.concat([p.with_columns(pl.col("key").hash()) for p in parts])
 
 

@@ -14,6 +14,7 @@ from elara.collect.dates import iso_date, medline_date
 from elara.collect.htmltext import html_text
 from elara.collect.languages import language_code
 from elara.collect.licences import licence_of, redistributable
+from elara.collect.notices import names_in
 from elara.collect.parsed import Parsed
 from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records
@@ -28,6 +29,8 @@ _SIGN = re.compile(
     re.IGNORECASE,
 )
 _RETRACTED = ("retracted publication", "retracted article")
+_RETRACTED_IN = ("retraction in", "partial retraction in", "retracted and republished in")
+_RETRACTS = ("retraction of", "partial retraction of", "retracted and republished from")
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
@@ -101,7 +104,19 @@ def _parsed(number: int, result: dict[str, Any]) -> Parsed:
         article=article,
         article_id=article.id,
         revision=iso_date(str(result.get("dateOfRevision", ""))),
+        retracts=_targets(result),
     )
+
+
+def _targets(result: dict[str, Any]) -> list[str]:
+    """The articles whose retraction a result announces."""
+    return [
+        name
+        for notice in _listed(result, "commentCorrectionList", "commentCorrection")
+        if str(notice.get("type", "")).lower() in _RETRACTS
+        for name in names_in(str(notice.get("id", "")), "pmid")
+        + names_in(str(notice.get("reference", "")))
+    ]
 
 
 def _article(result: dict[str, Any], source: str, native: str) -> Article:
@@ -134,7 +149,7 @@ def _article(result: dict[str, Any], source: str, native: str) -> Article:
         licence=licence,
         redistributable=redistributable(licence),
         retracted=any(t.lower() in _RETRACTED for t in types)
-        or any(str(n.get("type", "")).lower() == "retraction in" for n in notices),
+        or any(str(n.get("type", "")).lower() in _RETRACTED_IN for n in notices),
     )
 
 

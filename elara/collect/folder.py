@@ -38,6 +38,7 @@ from elara.collect.archives import (
 )
 from elara.collect.licences import licensed
 from elara.collect.listing import LICENCE_FILES, RawFile, list_files, sample_folder
+from elara.collect.notices import says_retracted
 from elara.collect.own import bare_name
 from elara.collect.parsed import Parsed
 from elara.collect.payload import (
@@ -200,6 +201,7 @@ class _Reading:
                     parsed.article.raw_file = file
                     parsed.article.raw_record = parsed.record
                     parsed.article.retrieved_at = self.retrieved_at
+                    parsed.article.retracted |= says_retracted(parsed.article.title)
                 yield parsed
         except (PayloadError, OSError) as error:
             reason = f"after {count} whole records, {error}"

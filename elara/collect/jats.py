@@ -11,7 +11,8 @@ from elara.collect.africa import affiliation_countries
 from elara.collect.dates import iso_date, partial_date
 from elara.collect.jatstext import inline, readable, sections
 from elara.collect.languages import language_code
-from elara.collect.licences import redistributable, strictest
+from elara.collect.licences import UNKNOWN, redistributable, strictest
+from elara.collect.notices import jats_retracted, jats_targets
 from elara.collect.parsed import Parsed
 from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import (
@@ -27,8 +28,6 @@ RECORDS = ("article", "jats:article")
 
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-# Relations by which an article says that it has itself been retracted.
-_RETRACTED_BY = {"retraction-forward", "retracted-by", "retraction-in"}
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
@@ -57,9 +56,17 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             yield Parsed(record=number, status="error", reason=reason)
             continue
         native = article.id.partition(":")[2]
+        meta = _meta(element)
+        retracts = jats_targets(meta, element.get("article-type", ""))
         if not (article.title or article.abstract or article.body):
             reason = "JATS article without title, abstract and body"
-            yield Parsed(record=number, native_id=native, status="skipped", reason=reason)
+            yield Parsed(
+                record=number,
+                native_id=native,
+                status="skipped",
+                reason=reason,
+                retracts=retracts,
+            )
             continue
         yield Parsed(
             record=number,
@@ -67,6 +74,8 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             article=article,
             article_id=article.id,
             revision=article.published,
+            licence_stated=" ".join(_statements(meta)) if article.licence == UNKNOWN else "",
+            retracts=retracts,
         )
 
 
@@ -77,9 +86,7 @@ def _without_namespace(article: Element) -> Element:
 
 
 def _article(element: Element, record: bytes) -> Article:
-    meta = element.find("front/article-meta")
-    if meta is None:
-        meta = etree.Element("article-meta")
+    meta = _meta(element)
     ids = {str(i.get("pub-id-type")): text_of(i) for i in meta.iterfind("article-id")}
     doi = plain_doi(ids.get("doi", ""))
     pmcid = _pmcid(ids)
@@ -109,11 +116,13 @@ def _article(element: Element, record: bytes) -> Article:
         pmcid=pmcid,
         licence=licence,
         redistributable=redistributable(licence),
-        retracted=kind == "retracted-article"
-        or any(
-            r.get("related-article-type") in _RETRACTED_BY for r in meta.iterfind("related-article")
-        ),
+        retracted=jats_retracted(meta, kind),
     )
+
+
+def _meta(element: Element) -> Element:
+    meta = element.find("front/article-meta")
+    return etree.Element("article-meta") if meta is None else meta
 
 
 def _pages(meta: Element) -> str:

@@ -3,39 +3,69 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from elara.collect.licencewords import (
+    ATTRIBUTION,
+    CONTRARY,
+    DOUBT,
+    ELEMENTS,
+    HARMLESS,
+    NOTICE,
+    PORTED,
+    PUBLIC,
+    WORDS,
+)
 from elara.collect.parsed import Parsed
 from elara.records import PRIVATE
 
 UNKNOWN = "unknown"
 PUBLIC_DOMAIN = "public-domain"
+OWN = "own"  # the source of a user's own files
+_EVERY = frozenset(["BY", "SA", "ND", "NC", "unread", "private"])  # what a text may ask of a reader
 
 _URL = re.compile(
-    r"creativecommons\.org/(?:licen[cs]es|publicdomain)/"
-    r"(by(?:-nc)?(?:-nd|-sa)?|zero|mark|publicdomain)(?:/(\d\.\d))?(?:/(igo))?",
+    r"(?:https?://)?(?:www\.)?creativecommons\.org/(?:licen[cs]es?|publicdomain)/([a-z+-]+)"
+    r"(?:/(\d\.\d))?(?:/(?!deed|legalcode)([a-z-]+))?(?:/(?:deed|legalcode)[.a-z-]*)?/?",
     re.IGNORECASE,
 )
+_ELEMENT = "|".join(ELEMENTS.values())
+_RUN = rf"((?:[\s,/&+_:()\"-]*(?:and |et |y |e |und )?(?:{_ELEMENT}))*)"
 _SHORT = re.compile(
-    r"\bCC[ -]?(BY(?:[ -]NC)?(?:[ -](?:ND|SA))?|0|zero)\b(?:[ ,-]*v?(\d\.\d))?(?:[ -](IGO))?",
+    rf"\bcc[ :_-]?(?:by(?![a-z]){_RUN}|(0|[ -]?zero)\b)"
+    rf"(?:[ ,_-]*v?(?:ersion )?(\d\.\d))?(?:-(igo)\b)?({PORTED})",
     re.IGNORECASE,
 )
 _LONG = re.compile(
-    r"Creative Commons[ :,-]*(?:(?:International|Licen[cs]e) )?\(?Attribution"
-    r"((?:[ /,–-]+(?:and )?(?:Non-?Commercial|No-?Deriv[a-z]*|Share-?Alike))*)"
-    r"[^.\d]{0,60}(\d\.\d)?",
+    r"\b(?:creative[ -]commons|cc)\b(?:[\s:,()\"'/-]|\b(?:international|public|licen[cs]e|licencia"
+    r"|licenca|licenza|lizenz|de|of|type|tipo|unported|\d\.\d|cc)\b)*"
+    rf"{ATTRIBUTION}{_RUN}(?:[ ,(]*v?(?:ersion )?(\d\.\d))?({PORTED})"
+    r"(?=(?:[^.;\d]{0,60}(\d\.\d))?)",
     re.IGNORECASE,
 )
-_PUBLIC = re.compile(
-    r"\b(?:in|to|into) the public domain|public domain (?:dedication|work|mark)"
-    r"|work of the (?:U\.?S\.?|United States) government|free of all copyright",
-    re.IGNORECASE,
-)
+_ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\bdoi:? ?10\.\S+", re.IGNORECASE)
+# No licence is named without one of these words, and most statements have none of them.
+_HINT = re.compile(r"creative|\bcc|domain|dominio|gemeinfrei|government|all copyright", re.I)
+_NAMED = "§"  # stands for the name of a licence
+_SENTENCE = re.compile(r"[;|]|\.(?=\s|$)")
+_WORD = re.compile(r"[\w'-]*[^\W\d_][\w'-]*")
+_ODD = re.compile(r"[^\w\s.,:;()\"'/&|§©-]")  # a star, a question: something is left to say
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−"), "-")
+_QUOTES = dict.fromkeys(map(ord, "’‘`´ʼ"), "'") | dict.fromkeys(map(ord, "“”„«»"), '"')
+# With these words the full text of a licence begins, behind its title.
+_LEGAL_CODE = re.compile(r"^(.{1,200}?)creative commons corporation\b.*is not a law firm", re.I)
 
 
 def licence_of(text: str) -> str:
     """Name the licence that a URL or a sentence states.
+
+    A name alone does not make a text free: the words around it may deny it, restrict it to some
+    use, to a time, or to a part of the text. A licence that forbids something is taken at its
+    word. One that is free counts only if all that is said around its name is what publishers say
+    of free texts, in English or another language of western Europe; doubt is `unknown`. Of several
+    licences the strictest counts.
 
     Args:
         text: a licence URL, an SPDX-like short form (`CC BY-NC 4.0`) or prose.
@@ -46,16 +76,58 @@ def licence_of(text: str) -> str:
 
     Source: https://spdx.org/licenses/ and https://creativecommons.org/licenses/
     """
-    if found := _URL.search(text):
-        kind, version, igo = found.groups()
-        if kind.lower() in ("mark", "publicdomain"):
-            return PUBLIC_DOMAIN
-        return _spdx(kind, version, igo)
-    if found := _SHORT.search(text):
-        return _spdx(*found.groups())
-    if found := _LONG.search(text):
-        return _spdx("BY" + _elements(found[1]), found[2], None)
-    return PUBLIC_DOMAIN if _PUBLIC.search(text) else UNKNOWN
+    if not _HINT.search(text):
+        return UNKNOWN
+    plain = _plain(text)
+    if code := _LEGAL_CODE.match(plain):
+        plain = f"creative commons {code[1]}"
+    rest = HARMLESS.sub(" ", plain)
+    found: list[str] = []
+    for pattern, read in ((_URL, _from_url), (_SHORT, _from_short), (_LONG, _from_long)):
+        found += map(read, pattern.finditer(rest))
+        rest = pattern.sub(f" {_NAMED} ", rest)
+    if PUBLIC.search(rest):
+        found.append(PUBLIC_DOMAIN)
+        rest = PUBLIC.sub(f" {_NAMED} ", rest)
+    forbidding = [name for name in found if name != UNKNOWN and not redistributable(name)]
+    if forbidding:
+        return max(forbidding, key=strictness)
+    if not found or UNKNOWN in found:
+        return UNKNOWN
+    rest = _ADDRESS.sub(" ", rest)
+    odd = _ODD.search(rest) or CONTRARY.search(rest)
+    agreed = not odd and all(map(_agrees, _SENTENCE.split(rest)))
+    return max(found, key=strictness) if agreed else UNKNOWN
+
+
+def _agrees(sentence: str) -> bool:
+    """Whether a sentence beside the name of a free licence leaves the text free."""
+    before, named, after = sentence.rpartition(_NAMED)
+    notice = NOTICE.match(sentence)
+    names, said = (before, after) if notice and named else ("", sentence)
+    words = _WORD.findall(said)
+    strange = [word for word in words if word.strip("-'").lower() not in WORDS]
+    if strange and (named or not (notice or all(word[0].isupper() for word in strange))):
+        return False
+    return not DOUBT.search(names if named else said if strange else "")
+
+
+def restricts(text: str) -> bool:
+    """Whether a text that names no licence says something that a free one would not.
+
+    Args:
+        text: what a record says about rights, e.g. `(c) The Publisher. All rights reserved.`
+    """
+    return bool(DOUBT.search(HARMLESS.sub(" ", _plain(text))))
+
+
+def _plain(text: str) -> str:
+    """Text without accents and invisible signs; with one kind of dash, quote and blank."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text.replace("ß", "ss")).replace("œ", "oe")
+        text = text.translate(_DASHES | _QUOTES)
+        text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
+    return " ".join(text.replace("%2D", "-").replace("%2d", "-").split())
 
 
 def stated_licence(text: str) -> str:
@@ -72,7 +144,7 @@ def stated_licence(text: str) -> str:
         return PRIVATE
     if re.fullmatch(r"public[ -]domain", word):
         return PUBLIC_DOMAIN
-    return strictest([line for line in text.splitlines() if line.strip()])
+    return strictest(text.splitlines())
 
 
 def folder_licence(text: str) -> str:
@@ -102,34 +174,54 @@ def licensed(found: Iterable[Parsed], licence: str) -> Iterator[Parsed]:
 
     Yields:
         The same records. One that states a licence keeps it; one whose statement Elara cannot
-        read keeps `unknown` and says so, unless the folder is private, which frees nothing.
+        read, or that keeps its rights, keeps `unknown` and says so, unless the folder is private,
+        which frees nothing.
     """
     for parsed in found:
-        article = parsed.article
+        article, said = parsed.article, parsed.licence_stated
         if article and article.licence == UNKNOWN and licence not in ("", UNKNOWN):
-            if parsed.licence_stated and licence != PRIVATE:
-                said = " ".join(parsed.licence_stated.split())[:60]
-                note = f"licence {said!r} is not known, and the folder's does not replace it"
+            # A line of copyright that leaves all open is no licence, but one of a column is.
+            if said and licence != PRIVATE and (article.source == OWN or restricts(said)):
+                words = " ".join(said.split())[:60]
+                note = f"licence {words!r} is not known, and the folder's does not replace it"
                 parsed.reason = "; ".join(part for part in (parsed.reason, note) if part)
             else:
                 article.licence, article.redistributable = licence, redistributable(licence)
         yield parsed
 
 
-def _elements(words: str) -> str:
-    plain = re.sub(r"[^a-z]", "", words.lower())
-    return (
-        ("-NC" if "noncommercial" in plain else "")
-        + ("-ND" if "noderiv" in plain else "")
-        + ("-SA" if "sharealike" in plain else "")
-    )
-
-
-def _spdx(kind: str, version: str | None, igo: str | None) -> str:
-    if kind.lower() in ("0", "zero"):
+def _from_url(found: re.Match[str]) -> str:
+    kind, version, last = (part.lower() if part else "" for part in found.groups())
+    if kind in ("mark", "publicdomain"):
+        return PUBLIC_DOMAIN
+    if kind == "zero":
         return "CC0-1.0"
-    name = "CC-" + kind.upper().replace(" ", "-")
-    return name + (f"-{version}" if version else "") + ("-IGO" if igo else "")
+    parts = kind.split("-")
+    if parts[0] != "by" or not {"by", "nc", "nd", "sa"}.issuperset(parts) or last in ("nc", "nd"):
+        return UNKNOWN
+    return _spdx("".join(f"-{e}" for e in ELEMENTS if e.lower() in parts), version, last == "igo")
+
+
+def _from_short(found: re.Match[str]) -> str:
+    run, zero, version, igo, ported = found.groups()
+    return "CC0-1.0" if zero else _spdx(_elements(run), version, bool(igo) or _igo(ported))
+
+
+def _from_long(found: re.Match[str]) -> str:
+    run, version, ported, later = found.groups()
+    return _spdx(_elements(run), version or later, _igo(ported))
+
+
+def _igo(ported: str) -> bool:
+    return "igo" in ported.lower().split()
+
+
+def _elements(run: str) -> str:
+    return "".join(f"-{e}" for e, words in ELEMENTS.items() if re.search(words, run, re.I))
+
+
+def _spdx(elements: str, version: str | None, igo: bool) -> str:
+    return f"CC-BY{elements}" + (f"-{version}" if version else "") + ("-IGO" if igo else "")
 
 
 def redistributable(licence: str) -> bool:
@@ -174,12 +266,33 @@ def strictest(statements: Iterable[str]) -> str:
     Returns:
         The strictest licence found, with version where one is stated, or `unknown`.
     """
-    found = {licence_of(s) for s in statements} - {UNKNOWN}
-    return max(found, key=_strictness, default=UNKNOWN)
+    # A full stop between two statements would end neither: a semicolon is in no name.
+    return licence_of(" ; ".join(s for s in statements if s.strip()))
 
 
-def _strictness(licence: str) -> tuple[bool, bool, int, bool, str]:
+def strictness(licence: str) -> tuple[int, int, bool, str]:
+    """A key that sorts licences: the strictest comes last.
+
+    Args:
+        licence: what `stated_licence` returns. Silence and doubt are stricter than any licence,
+            and a private text is the strictest.
+    """
     parts = licence.split("-")
-    restrictions = len({"BY", "NC", "ND", "SA"} & set(parts))
     versioned = any(part[0].isdigit() for part in parts)
-    return "NC" in parts, "ND" in parts, restrictions, versioned, licence
+    return len(_limits(licence)), len(parts), versioned, licence
+
+
+def no_stricter(licence: str, other: str) -> bool:
+    """Whether all that a licence asks of a reader is asked by another one, too.
+
+    Args:
+        licence: of a text that may be added to an article.
+        other: of the article.
+    """
+    return _limits(licence) <= _limits(other)
+
+
+def _limits(licence: str) -> frozenset[str]:
+    if licence in (UNKNOWN, PRIVATE):
+        return _EVERY - ({"private"} if licence == UNKNOWN else set())
+    return _EVERY & set(licence.split("-"))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from elara.collect.africa import affiliation_countries
 from elara.collect.dates import medline_date, partial_date
 from elara.collect.languages import language_code
-from elara.collect.licences import licence_of, redistributable
+from elara.collect.licences import UNKNOWN, licence_of, redistributable
+from elara.collect.notices import named_by
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError, as_utf8
 from elara.collect.pubmed import plain_doi
@@ -96,6 +97,8 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             article=article,
             article_id=article.id,
             revision="0001" + _digits_date(_first(fields, "LR")),
+            licence_stated=_first(fields, "CI") if article.licence == UNKNOWN else "",
+            retracts=named_by(t for tag in ("ROF", "PROF", "RRF") for t in _all(fields, tag)),
         )
 
 
@@ -170,7 +173,7 @@ def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
         pmcid=_first(fields, "PMC").upper(),
         licence=licence,
         redistributable=redistributable(licence),
-        retracted="Retracted Publication" in types or bool(_first(fields, "RIN")),
+        retracted="Retracted Publication" in types or bool(_first(fields, "RIN", "PRIN", "RRI")),
     )
 
 

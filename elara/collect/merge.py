@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+from elara.collect.licences import OWN, no_stricter, redistributable, strictness
 from elara.collect.parsed import Parsed
-from elara.records import PRIVATE, Article, Outcome
+from elara.records import PRIVATE, Article, Outcome, Piece
 
-OWN = "own"  # the source of a user's own files
+# The text of an article, to which its licence belongs.
+_PIECES = ("title", "abstract", "body")
 # What a record of another source may add where the kept one says nothing, or adds to a list.
-_FILL = ("abstract", "published", "journal", "volume", "pages", "doi", "pmid", "pmcid", "url")
+_FILL = ("published", "journal", "volume", "pages", "doi", "pmid", "pmcid", "url")
 _JOIN = ("keywords", "mesh", "publication_types", "affiliation_countries")
 
 
@@ -20,25 +23,40 @@ class _Group:
     pmid: str = ""
 
 
-def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome]]:
-    """Merge records that share an id, PMID, PMCID or DOI, and carry out deletions.
+def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome], list[Piece]]:
+    """Merge records that share an id, PMID, PMCID or DOI, and carry out deletions and retractions.
 
     Within a source the newest version replaces the others. Across sources the fullest text is
-    kept and what it lacks (MeSH, say) is filled in. Two records with different PMIDs are never
-    the same article, even when a DOI says so (errata share their article's DOI).
+    kept, of equally full ones the freest, and what it lacks (MeSH, say) is filled in. Two records
+    with different PMIDs are never the same article, even when a DOI says so (errata share their
+    article's DOI).
+
+    A licence belongs to the text of the record that states it. So an article has the licence of
+    the record whose text is kept, and another one adds a title or abstract only where its own
+    licence asks for nothing more; silence asks for more than any licence does. What is not taken
+    is named in the outcome. Facts about the article (dates, identifiers, keywords) are nobody's
+    text and come from every record but a private one.
+
+    An article that a notice of retraction among the records names is marked as retracted.
 
     Args:
         found: records in a fixed order, which decides ties.
 
     Returns:
-        Articles sorted by id, and the outcome of every record sorted by file and position.
+        Articles sorted by id; the outcome of every record sorted by file and position; and for
+        articles with several records whose sources or licences differ, where each piece of their
+        text comes from.
     """
     groups: list[_Group] = []
     index: dict[str, _Group] = {}
     outcomes: list[Outcome] = []
     deleted: dict[str, Parsed] = {}
     answers: list[Parsed] = []
+    pieces: list[Piece] = []
+    notices: dict[str, Parsed] = {}
     for parsed in found:
+        for name in parsed.retracts:
+            notices.setdefault(name, parsed)
         if parsed.article:
             _place(parsed, parsed.article, groups, index)
         elif parsed.status == "article":
@@ -53,14 +71,15 @@ def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome]]:
     for group in groups:
         members = [m for m in group.members if not _withdrawn(m, deleted, outcomes)]
         if members:
-            articles.append(_settle(members, outcomes))
+            articles.append(_settle(members, notices, outcomes, pieces))
             kept_ids |= {m.article_id: articles[-1].id for m in members}
     for answer in answers:
         answer.article_id = kept_ids.get(answer.article_id, answer.article_id)
         outcomes.append(_outcome(answer, ""))
     articles.sort(key=lambda a: a.id)
     outcomes.sort(key=lambda o: (o.file, o.record, o.native_id))
-    return articles, outcomes
+    pieces.sort(key=lambda p: p.article_id)
+    return articles, outcomes, pieces
 
 
 def _keys(article: Article) -> list[str]:
@@ -109,14 +128,20 @@ def _withdrawn(member: Parsed, deleted: dict[str, Parsed], outcomes: list[Outcom
     return True
 
 
-def _rank(member: Parsed) -> tuple[str, int]:
+def _rank(member: Parsed) -> tuple[Any, ...]:
     article = member.article
     assert article is not None
     length = len(article.abstract) + sum(len(s.text) for s in article.body)
-    return member.revision, length
+    # Of one text under two licences the stricter word holds, whichever file comes first.
+    return member.revision, length, strictness(article.licence)
 
 
-def _settle(members: list[Parsed], outcomes: list[Outcome]) -> Article:
+def _settle(
+    members: list[Parsed],
+    notices: dict[str, Parsed],
+    outcomes: list[Outcome],
+    pieces: list[Piece],
+) -> Article:
     newest: dict[str, Parsed] = {}
     for member in members:
         assert member.article is not None
@@ -128,36 +153,80 @@ def _settle(members: list[Parsed], outcomes: list[Outcome]) -> Article:
     article = kept.article
     assert article is not None
     same_text = [m.article for m in members if m.article and m.article.id == article.id]
-    if article.source == OWN and any(a.licence == PRIVATE for a in same_text):
-        # The same text lies in a private folder, too: the stricter word holds.
-        article.licence, article.redistributable = PRIVATE, False
+    if article.source == OWN:
+        # An own text is known by its words: where it lies twice, the stricter word holds.
+        article.licence = max((a.licence for a in same_text), key=strictness)
+        article.redistributable = redistributable(article.licence)
     keys = set(_keys(article))
+    given = {name: kept for name in _PIECES if getattr(article, name)}
+    held_back: dict[int, str] = {}
     for other in newest.values():
         if other is not kept and other.article:
-            _fill(article, other.article)
+            held_back[id(other)] = _fill(article, other, given)
+    said = ""
+    if notice := _notice(members, notices):
+        article.retracted = True
+        said = f"retracted, says the notice in record {notice.record} of {notice.file}"
     for member in members:
         if member is kept:
-            outcomes.append(_outcome(member, member.reason))
+            reason = "; ".join(part for part in (member.reason, said) if part)
+            outcomes.append(_outcome(member, reason))
             continue
         assert member.article is not None
         shared = next((k for k in _keys(member.article)[1:] if k in keys), f"id {article.id}")
         reason = f"same {shared} as record {kept.record} of {kept.file}, which is kept"
+        reason += held_back.get(id(member), "")
         outcomes.append(_outcome(member, reason, status="skipped", article_id=article.id))
+    licences = {m.article.licence for m in members if m.article}
+    if len(newest) > 1 or len(licences) > 1:
+        pieces += (_piece(article, name, member) for name, member in given.items())
     return article
 
 
-def _fullness(member: Parsed) -> tuple[bool, bool]:
+def _notice(members: list[Parsed], notices: dict[str, Parsed]) -> Parsed | None:
+    """A notice of retraction that names one of these records; its own record is not meant."""
+    named = (
+        (notices[key], member)
+        for member in members
+        if member.article
+        for key in _keys(member.article)
+        if key in notices
+    )
+    return next((notice for notice, member in named if notice is not member), None)
+
+
+def _piece(article: Article, name: str, member: Parsed) -> Piece:
     assert member.article is not None
-    return bool(member.article.body), member.article.source != OWN
+    return Piece(
+        article_id=article.id,
+        piece=name,
+        file=member.file,
+        record=member.record,
+        licence=member.article.licence,
+    )
 
 
-def _fill(article: Article, other: Article) -> None:
+def _fullness(member: Parsed) -> tuple[Any, ...]:
+    article = member.article
+    assert article is not None
+    # `strictness` compares what a licence asks for first: fewer limits are better.
+    freedom = -strictness(article.licence)[0]
+    return bool(article.body), article.source != OWN, bool(article.abstract), freedom
+
+
+def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
+    """Add what an article lacks from another record; says what of its text is left there."""
+    other = member.article
+    assert other is not None
     if other.licence == PRIVATE != article.licence:
-        return  # nothing of a private text gets into one that may be passed on
-    own = OWN in (article.source, other.source)
+        article.retracted = article.retracted or other.retracted
+        return ""  # nothing of a private text gets into one that may be passed on
+    lacking = [name for name in _PIECES if getattr(other, name) and not getattr(article, name)]
+    allowed = no_stricter(other.licence, article.licence)
+    for name in lacking if allowed else ():
+        setattr(article, name, getattr(other, name))
+        given[name] = member
     for name in _FILL:
-        if name == "abstract" and own and article.redistributable and not other.redistributable:
-            continue
         setattr(article, name, getattr(article, name) or getattr(other, name))
     for name in _JOIN:
         joined = dict.fromkeys([*getattr(article, name), *getattr(other, name)])
@@ -166,9 +235,10 @@ def _fill(article: Article, other: Article) -> None:
     article.retracted = article.retracted or other.retracted
     if article.language == "und":
         article.language = other.language
-    # What a user's own file says about an article need not be the article's text.
-    if article.licence == "unknown" and not own:
-        article.licence, article.redistributable = other.licence, other.redistributable
+    if allowed or not lacking:
+        return ""
+    named = " and ".join(lacking)
+    return f"; its {named} is not added, since its licence ({other.licence}) asks for more"
 
 
 def _outcome(

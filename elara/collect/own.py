@@ -16,8 +16,7 @@ from typing import Any
 
 from elara.collect.dates import iso_date, medline_date
 from elara.collect.languages import language_code
-from elara.collect.licences import UNKNOWN, redistributable, stated_licence
-from elara.collect.merge import OWN
+from elara.collect.licences import OWN, UNKNOWN, redistributable, stated_licence
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.pubmed import plain_doi

@@ -38,6 +38,8 @@ class Parsed:
         revision: among records of the same article and source the highest one is the newest.
         licence_stated: what the record says of its licence where that is none that Elara knows: a
             licence of its folder does not come in its place.
+        retracts: the articles whose retraction this record announces, as `PMID 123`, `DOI 10.…` or
+            `PMCID PMC…`.
         dropped: the pieces of the record that are not in the article.
         file: the raw file, relative to the folder it was read from; set by the caller.
     """
@@ -50,5 +52,6 @@ class Parsed:
     article_id: str = ""
     revision: str = ""
     licence_stated: str = ""
+    retracts: list[str] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     file: str = ""

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
+from elara.collect.licences import UNKNOWN
 from elara.collect.mathml import plain_signs
+from elara.collect.notices import pubmed_targets
 from elara.collect.parsed import Parsed
 from elara.collect.pubmedquick import OddRecordError, quick_article
 from elara.collect.pubmedtree import article_of, book_of, date_of, plain_doi
@@ -18,6 +20,7 @@ from elara.collect.xmlrecords import (
 )
 
 __all__ = ["RECORDS", "parse", "plain_doi"]
+_RIGHTS = b"<CopyrightInformation>"
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
 
 
@@ -47,6 +50,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             article=article,
             article_id=article.id,
             revision=revision,
+            licence_stated=_copyright(record) if article.licence == UNKNOWN else "",
         )
 
 
@@ -78,7 +82,16 @@ def _read(number: int, record: bytes) -> Iterator[Parsed]:
         article=article,
         article_id=article.id,
         revision=pmid_element.get("Version", "1").zfill(4) + date_of(revised),
+        licence_stated=_copyright(record) if article.licence == UNKNOWN else "",
+        retracts=pubmed_targets(citation),
     )
+
+
+def _copyright(record: bytes) -> str:
+    """The line of copyright as it is written; "" for none."""
+    start = record.find(_RIGHTS)
+    end = record.find(b"</", start)
+    return record[start + len(_RIGHTS) : end].decode("utf-8", "replace") if start >= 0 else ""
 
 
 def _without_references(record: bytes) -> bytes:

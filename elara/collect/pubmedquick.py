@@ -75,7 +75,7 @@ def quick_article(record: bytes) -> tuple[Article, str]:
     if not head or end < 0 or cited < 0 or _hides(record[start:cited]):
         raise OddRecordError
     body, tail = record[start:end], record[end:cited]
-    if b'"RetractionIn"' in tail or not record.endswith(b"</PubmedArticle>"):
+    if b"Retract" in tail or not record.endswith(b"</PubmedArticle>"):
         raise OddRecordError
     version, pmid = head[1] or b"1", head[2].decode()
     journal, at = _first(body, b"Journal", 0)

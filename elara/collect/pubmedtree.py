@@ -8,6 +8,7 @@ from elara.collect.africa import affiliation_countries
 from elara.collect.dates import medline_date, partial_date
 from elara.collect.languages import language_code
 from elara.collect.licences import licence_of, redistributable
+from elara.collect.notices import RETRACTED_IN
 from elara.collect.xmlrecords import Element, text_of
 from elara.records import Article
 
@@ -35,9 +36,9 @@ def article_of(element: Element, citation: Element, pmid: str) -> Article:
     article.mesh = [text_of(d) for d in citation.iterfind("MeshHeadingList/*/DescriptorName")]
     article.doi = plain_doi(ids.get("doi", "") or _location_doi(body))
     article.pmcid = ids.get("pmc", "").upper()
-    article.retracted = (
-        "Retracted Publication" in types
-        or citation.find("CommentsCorrectionsList/*[@RefType='RetractionIn']") is not None
+    relations = citation.iterfind("CommentsCorrectionsList/CommentsCorrections")
+    article.retracted = "Retracted Publication" in types or any(
+        relation.get("RefType") in RETRACTED_IN for relation in relations
     )
     return article
 

@@ -42,6 +42,7 @@ FOUND_SCHEMA: dict[str, Any] = {
     "pmid": pl.String,
     "pmcid": pl.String,
     "doi": pl.String,
+    "retracts": pl.String,
 }
 # A piece that a parser left out: the columns of `Removal`, and its record's place.
 REMOVED_SCHEMA: dict[str, Any] = {ORDER: pl.Int64, **schema(Removal)}
@@ -182,6 +183,7 @@ def _row(order: int, parsed: Parsed) -> tuple[Any, ...]:
         parsed.revision,
         article is not None,
         *names,
+        "\n".join(parsed.retracts),
     )
 
 

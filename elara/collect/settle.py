@@ -13,7 +13,7 @@ from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
 from elara.collect.runs import ORDER, Run, text_length, write_run
 from elara.cores import open_files
-from elara.records import Article, Outcome, frame, records
+from elara.records import Article, Outcome, Piece, frame, records
 
 _TOGETHER = 2_000  # records merged in memory at a time
 _MOST_PARTS = 500  # files open at a time
@@ -21,7 +21,7 @@ _MOST_PARTS = 500  # files open at a time
 
 def settle(
     groups: pl.DataFrame, runs: Iterable[Run], found: pl.LazyFrame, scratch: Path
-) -> tuple[list[Run], pl.DataFrame]:
+) -> tuple[list[Run], pl.DataFrame, pl.DataFrame]:
     """Merge the records of each group.
 
     Args:
@@ -31,7 +31,8 @@ def settle(
         scratch: folder for the runs made here.
 
     Returns:
-        Runs with the articles that came out, and the outcomes of the records of all groups.
+        Runs with the articles that came out, the outcomes of the records of all groups, and
+        the pieces of text of the articles whose records differ, sorted by article.
     """
     most = max(1, min(_MOST_PARTS, open_files() // 4))
     parts = min(most, groups.height // _TOGETHER + 1)
@@ -39,18 +40,21 @@ def settle(
     paths = _articles_by_part(groups, runs, parts, scratch)
     merged: list[Run] = []
     outcomes: list[pl.DataFrame] = []
+    pieces = [frame([], Piece)]
     for part, path in enumerate(paths):
         chosen = groups.lazy().filter(part=part).select(ORDER)
         rows = found.join(chosen, on=ORDER, how="semi").sort(ORDER).collect()
-        articles, settled = merge(_revived(rows, path))
+        articles, settled, given = merge(_revived(rows, path))
         outcomes.append(frame(settled, Outcome))
+        pieces.append(frame(given, Piece))
         for start in range(0, len(articles), _TOGETHER):
             few = articles[start : start + _TOGETHER]
             target = scratch / f"merged-{part}-{start}.articles"
             run = write_run([(-1, a) for a in few], sum(map(text_length, few)), target)
             merged.append(run)
         path.unlink()
-    return merged, pl.concat([frame([], Outcome), *outcomes])
+    where = pl.concat(pieces).sort("article_id", maintain_order=True)
+    return merged, pl.concat([frame([], Outcome), *outcomes]), where
 
 
 def _articles_by_part(
@@ -94,6 +98,7 @@ def _revived(rows: pl.DataFrame, path: Path) -> list[Parsed]:
             article=articles.get(row[ORDER]),
             article_id=row["article_id"],
             revision=row["revision"],
+            retracts=row["retracts"].splitlines(),
             file=row["file"],
         )
         for row in rows.iter_rows(named=True)

@@ -15,7 +15,7 @@ from lxml import etree
 from elara.collect.dates import iso_date
 from elara.collect.htmltext import html_text
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.xmlrecords import malformed, read_record, split_rows
 from elara.records import Article, Section
@@ -44,7 +44,10 @@ class _Post:
     owner: str
     accepted: str = ""  # of a question: the number of the accepted answer
     is_accepted: bool = False
+    kind: str = "question"  # or answer
     answers: int = 0  # how many a question has by its own count
+    deleted: bool = False
+    closed: bool = False  # or locked
 
 
 def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
@@ -109,6 +112,9 @@ def _dump_post(record: int, values: dict[str, str], site: str) -> _Post:
         licence=licence_of(values.get("ContentLicense") or _licence_by_date(created)),
         owner=_attribution(site, values.get("OwnerUserId", ""), values.get("OwnerDisplayName", "")),
         accepted=values.get("AcceptedAnswerId", ""),
+        kind="answer" if values.get("PostTypeId") == "2" else "question",
+        deleted=bool(values.get("DeletionDate")),
+        closed=bool(values.get("ClosedDate") or values.get("LockedDate")),
     )
 
 
@@ -181,6 +187,9 @@ def _api_post(record: int, item: dict[str, Any], key: str) -> _Post:
         accepted=str(item.get("accepted_answer_id", "")),
         is_accepted=item.get("is_accepted") is True,
         answers=int(item.get("answer_count") or 0),
+        kind="answer" if key == "answer_id" else "question",
+        deleted=bool(item.get("deleted_date")),
+        closed=bool(item.get("closed_date") or item.get("locked_date")),
     )
 
 
@@ -188,12 +197,19 @@ def _joined(
     questions: dict[str, _Post], answers: dict[str, list[_Post]], site: str
 ) -> Iterator[Parsed]:
     for number, question in questions.items():
-        replies = answers.pop(number, [])
+        given = answers.pop(number, [])
+        replies = [a for a in given if not _rejected(a)]
+        if reason := _refused(question, replies):
+            for post in (question, *(a for a in given if a.record >= 0)):
+                yield Parsed(
+                    record=post.record, native_id=post.number, status="skipped", reason=reason
+                )
+            continue
         # Best first: the one the asker accepted, then by votes.
         best = question.accepted
         replies.sort(key=lambda a: (a.number != best and not a.is_accepted, -a.score, a.number))
         article = _article(question, replies, site)
-        missing = question.answers - len(replies)
+        missing = question.answers - len(given)
         yield Parsed(
             record=question.record,
             native_id=number,
@@ -201,7 +217,21 @@ def _joined(
             article=article,
             article_id=article.id,
             revision=f"{len(replies):06}",
+            dropped=[
+                Dropped("answer", " ".join(html_text(a.body).split()[:12]), _rejected(a))
+                for a in given
+                if _rejected(a)
+            ],
         )
+        for post in given:
+            if post.record >= 0 and (reason := _rejected(post)):
+                yield Parsed(
+                    record=post.record,
+                    native_id=post.number,
+                    status="skipped",
+                    reason=reason,
+                    article_id=article.id,
+                )
         for reply in replies:
             if reply.record >= 0:
                 yield Parsed(record=reply.record, native_id=reply.number, article_id=article.id)
@@ -209,6 +239,27 @@ def _joined(
         reason = f"answer to question {number}, which is not in this file"
         for post in orphans:
             yield Parsed(record=post.record, native_id=post.number, status="skipped", reason=reason)
+
+
+def _rejected(post: _Post) -> str:
+    """Why the community does not want a post to be read; "" for one that it lets stand.
+
+    That the asker accepted an answer does not outweigh it: one reader was satisfied, and those who
+    voted think it wrong.
+    """
+    if post.deleted:
+        return f"{post.kind} that was deleted"
+    return f"{post.kind} with score {post.score}" if post.score < 0 else ""
+
+
+def _refused(question: _Post, replies: list[_Post]) -> str:
+    """Why a question is left out with its answers; "" for one that is kept."""
+    why = _rejected(question)
+    if why and not question.deleted:
+        if question.closed:
+            return f"{why}, which is closed or locked"
+        return "" if replies else f"{why}, which has no answer that may stand"
+    return why
 
 
 def _article(question: _Post, replies: list[_Post], site: str) -> Article:

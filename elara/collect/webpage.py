@@ -17,7 +17,14 @@ from lxml.html import HTMLParser, document_fromstring
 from elara.collect.dates import iso_date, medline_date
 from elara.collect.documents import html_sections
 from elara.collect.languages import language_code
-from elara.collect.licences import PUBLIC_DOMAIN, UNKNOWN, licence_of, redistributable
+from elara.collect.licences import (
+    PUBLIC_DOMAIN,
+    UNKNOWN,
+    licence_of,
+    redistributable,
+    restricts,
+    strictest,
+)
 from elara.collect.maintext import main_text
 from elara.collect.own import file_title, own_article, take_title, titled
 from elara.collect.parsed import Parsed
@@ -95,8 +102,9 @@ def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
         yield Parsed(record=0, native_id=url, status="skipped", reason=reason)
         return
     native = _parts(url)[1] or hashlib.sha256(page.encode()).hexdigest()[:12]
-    stated = next((x for x in _rights(tree, metas) if licence_of(x) != UNKNOWN), "")
-    licence = licence_of(stated) if stated else licence
+    rights = _rights(tree, metas)
+    if any(licence_of(x) != UNKNOWN or restricts(x) for x in rights):
+        licence = strictest(rights)
     article = Article(
         id=f"{source}:{native}",
         source=source,

@@ -30,6 +30,27 @@ TOO_SHORT = 20
 # foreign whatever the source states.
 _ENGLISH_SHARE = 0.12
 
+# Notices about another article, by the names of their kind in PubMed, Europe PMC and JATS. What is
+# "corrected and republished" is an article.
+_NOTICE_TYPES = (
+    r"(?im)^(?:published[ -]erratum|errat(?:um|a)|corrigend(?:um|a)|corrections?|addend(?:um|a)"
+    r"|(?:partial[ -])?retraction(?: of publication|[ -]notice)?|withdrawal|removal"
+    r"|(?:editorial )?expression[ -]of[ -]concern)$"
+)
+# And by their titles: "Correction to: …", but not "Correction of anaemia …".
+_NOTICE_TITLE = (
+    r"(?i)^\W*(?:(?:authors?|publisher|editor(?:ial)?)(?:['’]?s?['’]?)? )?(?:"
+    r"errat(?:um|a)\b|corrigend(?:um|a)\b|addend(?:um|a)(?: to\b|\W*$|\s*[:.\[(–—])"
+    r"|corrections?(?:\W*$| to\b|: | for ?[:“\"‘']| for \w+ et al|\. )"
+    r"|(?:partial )?retraction(?: (?:note|notice|statement)\b|: |\W*$| of ?[:“\"‘']|\. )"
+    r"|(?:notice|statement) of (?:retraction|withdrawal|concern|correction)\b"
+    r"|withdrawal (?:note|notice|statement)\b|(?:editorial )?expression of concern\b)"
+    r"|^\W*publisher['’]?s (?:reply|note|response)\b"
+    r"|[\[(] ?(?:an? )?(?:erratum|corrigendum|correction|retraction|expression of concern) ?"
+    r"[\])]\W*$"
+    r"|[:.–—] (?:erratum|corrigendum)\W*$"
+)
+
 # Placeholders that PubMed prints where an article has no (translated) title.
 _NO_TITLE = r"(?i)^\[?(?:not available|no title available|untitled)\.?\]?\.?$"
 
@@ -97,7 +118,8 @@ def score(articles: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The same rows in the same order with, added: `quality` in [0, 1], `bucket` (`high` from
         0.7, `medium` from 0.4, else `low`), `feature_<name>` in [0, 1] for each of `FEATURES`,
-        and `flags`, a list of any of `retracted`, `non_english`, `empty`, `no_abstract`.
+        and `flags`, a list of any of `retracted`, `notice`, `non_english`, `empty`,
+        `no_abstract`.
     """
     found = measure_frame(articles, tables(medical_words(articles["mesh"])))
     return pl.concat([articles, judge(articles, found.counts)], how="horizontal")
@@ -181,6 +203,8 @@ def _stated() -> dict[str, pl.Expr]:
     no_body = pl.col("body").list.len() == 0
     return {
         "retracted": pl.col("retracted"),
+        "notice": pl.col("publication_types").list.join("\n").str.contains(_NOTICE_TYPES)
+        | pl.col("title").str.contains(_NOTICE_TITLE),
         "stated_foreign": ~pl.col("language").is_in(["en", "und"]),
         "untitled": pl.col("title").str.contains(_NO_TITLE) & (pl.col("abstract") == "") & no_body,
         "no_abstract": pl.col("abstract") == "",
@@ -195,13 +219,14 @@ def _flags() -> pl.Expr:
     words = pl.col("length")
     conditions = {
         "retracted": pl.col("retracted"),
+        "notice": pl.col("notice"),
         "non_english": pl.when(words >= TOO_SHORT).then(foreign).otherwise(stated),
         "empty": (words == 0) | pl.col("untitled"),
         "no_abstract": pl.col("no_abstract"),
     }
-    # Four conditions make 16 lists; each row takes the one of its number.
+    # Five conditions make 32 lists; each row takes the one of its number.
     names = list(conditions)
-    lists = [[name for bit, name in enumerate(names) if n >> bit & 1] for n in range(16)]
+    lists = [[name for bit, name in enumerate(names) if n >> bit & 1] for n in range(32)]
     number = pl.sum_horizontal(
         c.cast(pl.UInt32) * 2**bit for bit, c in enumerate(conditions.values())
     )

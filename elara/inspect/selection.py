@@ -57,9 +57,10 @@ def select(
 ) -> Selection:
     """Select the records to keep.
 
-    A record gets the first reason that applies: `retracted`, `copy_of_retracted`, `empty`,
-    `non_english`, the reason of its duplicate cluster, `low_quality`. A duplicate is removed
-    only when the record that stands for it stays.
+    A record gets the first reason that applies: `retracted`, `copy_of_retracted`, `notice` (an
+    erratum, a retraction or another notice about an article), `empty`, `non_english`, the reason
+    of its duplicate cluster, `low_quality`. A duplicate is removed only when the record that
+    stands for it stays.
 
     Args:
         scored: what `score` returns.
@@ -90,6 +91,7 @@ def removals(
     conditions = {
         "retracted": flags.contains("retracted"),
         "copy_of_retracted": pl.col("id").is_in(clusters.copies_of_retracted),
+        "notice": flags.contains("notice"),
         "empty": flags.contains("empty"),
         "non_english": flags.contains("non_english") & (not keep_non_english),
     }

@@ -42,7 +42,7 @@ def test_the_newest_version_replaces_the_others() -> None:
     old = parsed("pubmed:1", pmid="1", abstract="long " * 50, pmcid="PMC1", revision="0001")
     new = parsed("pubmed:1", pmid="1", abstract="short", record=1, revision="0002")
     for order in ([old, new], [new, old]):
-        (article,), outcomes = merge(order)
+        (article,), outcomes, _ = merge(order)
         assert (article.abstract, article.pmcid) == ("short", "")
         reasons = {o.record: (o.status, o.reason) for o in outcomes}
         assert reasons[1] == ("article", "")
@@ -52,7 +52,7 @@ def test_the_newest_version_replaces_the_others() -> None:
 def test_full_text_is_kept_and_completed_across_sources() -> None:
     abstract = parsed("pubmed:1", pmid="1", doi="10.1/a", mesh=["Humans"], retracted=True)
     full = parsed("pmc:PMC1", doi="10.1/a", body=[Section("", "text")], record=1)
-    (article,), outcomes = merge([abstract, full])
+    (article,), outcomes, _ = merge([abstract, full])
     assert (article.id, article.pmid, article.mesh, article.retracted) == (
         "pmc:PMC1", "1", ["Humans"], True,
     )  # fmt: skip
@@ -61,14 +61,14 @@ def test_full_text_is_kept_and_completed_across_sources() -> None:
 
 
 def test_two_pmids_are_two_articles_even_with_one_doi() -> None:
-    articles, _ = merge([
+    articles, *_ = merge([
         parsed("pubmed:1", pmid="1", doi="10.1/a"), parsed("pubmed:2", pmid="2", doi="10.1/a"),
     ])  # fmt: skip
     assert [a.id for a in articles] == ["pubmed:1", "pubmed:2"]
 
 
 def test_a_record_can_connect_two_others() -> None:
-    articles, outcomes = merge([
+    articles, outcomes, _ = merge([
         parsed("pubmed:1", pmid="1"),
         parsed("cdc:x", doi="10.1/a", body=[Section("", "t")], record=1),
         parsed("pmc:PMC2", pmid="1", doi="10.1/a", record=2),
@@ -79,7 +79,9 @@ def test_a_record_can_connect_two_others() -> None:
 
 def test_deletions_remove_the_article_and_say_so() -> None:
     notice = Parsed(record=5, native_id="1", status="deletion", file="d.xml")
-    articles, outcomes = merge([notice, parsed("pubmed:1", pmid="1"), parsed("pubmed:2", pmid="2")])
+    articles, outcomes, _ = merge(
+        [notice, parsed("pubmed:1", pmid="1"), parsed("pubmed:2", pmid="2")]
+    )
     assert [a.id for a in articles] == ["pubmed:2"]
     reasons = [o.reason for o in outcomes if o.status == "skipped"]
     assert reasons == [
@@ -97,7 +99,7 @@ def test_merging_loses_nothing_and_shares_no_id(rows: list[tuple[str, str, str]]
         parsed(f"{source}:{pmid or n}", record=n, pmid=pmid, doi=doi)
         for n, (source, pmid, doi) in enumerate(rows)
     ]
-    articles, outcomes = merge(records)
+    articles, outcomes, _ = merge(records)
     assert sorted(o.record for o in outcomes) == list(range(len(rows)))
     ids = [a.id for a in articles]
     assert ids == sorted(set(ids))
@@ -211,13 +213,19 @@ def test_tables_count_everything_once() -> None:
 
 
 def test_one_reason_is_one_line() -> None:
-    reasons = ["same PMID 1 as record 2 of a.xml, which is kept", "same PMID 7 as record 1 of b"]
+    held = "; its abstract is not added, since its licence (unknown) asks for more"
+    reasons = [
+        "same PMID 1 as record 2 of a.xml, which is kept",
+        "same PMID 7 as record 1 of b",
+        f"same DOI 10.1/x as record 1 of b, which is kept{held}",
+    ]
     lines = [
         Outcome(file="f", record=n, native_id="", status="skipped", reason=r)
         for n, r in enumerate(reasons)
     ]
     assert outcome_table(frame(lines, Outcome)).rows() == [
-        ("skipped", "same PMID as another record, which is kept", 2)
+        ("skipped", "same PMID as another record, which is kept", 2),
+        ("skipped", f"same DOI as another record, which is kept{held}", 1),
     ]
 
 

@@ -499,11 +499,32 @@ def test_a_licence_of_the_folder_fills_only_what_other_formats_leave_open(tmp_pa
         "<Abstract><AbstractText>A {0}.</AbstractText><CopyrightInformation>{1}"
         "</CopyrightInformation></Abstract></Article></MedlineCitation></PubmedArticle>"
     )
-    free = record.format(2, "http://creativecommons.org/licenses/by-nc/4.0/")
-    both = f"<PubmedArticleSet>{record.format(1, '')}{free}</PubmedArticleSet>"
-    (tmp_path / "a.xml").write_text(both)
-    articles = collect_folder(tmp_path, licence="CC0-1.0").articles.collect()
-    assert articles["licence"].to_list() == ["CC0-1.0", "CC-BY-NC-4.0"]
+    lines = [
+        "",
+        "http://creativecommons.org/licenses/by-nc/4.0/",
+        "© 2020 The Authors.",
+        "© 2020 The Publisher. All rights reserved.",
+    ]
+    both = "".join(record.format(n, line) for n, line in enumerate(lines, start=1))
+    (tmp_path / "a.xml").write_text(f"<PubmedArticleSet>{both}</PubmedArticleSet>")
+    jats = (
+        "<article><front><article-meta><article-id pub-id-type='doi'>10.1/x</article-id>"
+        "<title-group><article-title>T</article-title></title-group><permissions><license>"
+        "<license-p>CC BY 4.0. Commercial use is forbidden.</license-p></license></permissions>"
+        "</article-meta></front><body><p>Text.</p></body></article>"
+    )
+    (tmp_path / "b.xml").write_text(jats)
+    collection = collect_folder(tmp_path, licence="CC0-1.0")
+    articles = collection.articles.collect()
+    assert dict(articles.select("id", "licence").iter_rows()) == {
+        "jats:10.1/x": "unknown",
+        "pubmed:1": "CC0-1.0",
+        "pubmed:2": "CC-BY-NC-4.0",
+        "pubmed:3": "CC0-1.0",
+        "pubmed:4": "unknown",
+    }
+    said = collection.outcomes.filter(pl.col("reason").str.contains("does not replace it"))
+    assert said.collect()["article_id"].to_list() == ["pubmed:4", "jats:10.1/x"]
 
 
 def test_a_private_text_gives_nothing_to_an_article_that_is_passed_on(tmp_path: Path) -> None:

@@ -43,7 +43,10 @@ JATS = """<article {ns} article-type="{kind}" xml:lang="en">
 <fig><permissions><license xlink:href="http://creativecommons.org/licenses/by-nc/4.0/"/></permissions>
 <caption><p>caption</p></caption></fig></sec></body>
 <sub-article><body><p>REVIEW</p></body></sub-article></article>"""
-BY = '<license xlink:href="http://creativecommons.org/licenses/by/4.0/"><license-p>x</license-p></license>'
+BY = (
+    '<license xlink:href="http://creativecommons.org/licenses/by/4.0/">'
+    "<license-p>Open access</license-p></license>"
+)
 
 
 def jats_article(licence: str = BY, kind: str = "research-article", related: str = "") -> Article:
@@ -178,11 +181,11 @@ def test_posts_join_answers_and_name_the_rest() -> None:
     article = found[0].article
     assert article is not None
     assert article.id == "stackexchange:s.example.com/1"
-    assert [(s.kind, s.text) for s in article.body] == [
-        ("question", "Why?"), ("answer", "accepted"), ("answer", "high"),
-    ]  # fmt: skip
-    assert article.body[1].heading == "anonymous user, CC-BY-SA-3.0"
-    assert article.body[2].heading == "user 9 (https://s.example.com/users/9), CC-BY-SA-4.0"
+    # An answer that readers rejected is out, although the asker accepted it.
+    assert [(s.kind, s.text) for s in article.body] == [("question", "Why?"), ("answer", "high")]
+    assert article.body[1].heading == "user 9 (https://s.example.com/users/9), CC-BY-SA-4.0"
+    assert found[0].dropped == [("answer", "accepted", "answer with score -1")]
+    assert (found[3].status, found[3].reason) == ("skipped", "answer with score -1")
     assert (article.title, article.keywords) == ("T < 5", ["a", "b-c"])
     assert article.licence == "CC-BY-SA-4.0"
     assert (found[1].article_id, found[1].native_id) == (article.id, "2")
@@ -193,11 +196,63 @@ def test_posts_join_answers_and_name_the_rest() -> None:
     assert (other.keywords, other.licence) == (["x", "y"], "CC-BY-SA-3.0")
 
 
+@pytest.mark.parametrize(
+    ("question", "answers", "kept", "reason"),
+    [
+        ({"score": 1}, [{"score": -9}], [], ""),
+        (
+            {"score": 1},
+            [{"score": 3}, {"score": -1, "is_accepted": True}, {"score": 0}],
+            [3, 0],
+            "",
+        ),
+        ({"score": -2}, [{"score": 4}], [4], ""),
+        ({"score": -2}, [{"score": -1}], None, "question with score -2, which has no answer"),
+        ({"score": -2}, [], None, "question with score -2, which has no answer"),
+        ({"score": -2, "closed_date": 1}, [{"score": 4}], None, "is closed or locked"),
+        ({"score": 2, "closed_date": 1}, [{"score": 4}], [4], ""),
+        ({"score": 2, "deleted_date": 1}, [{"score": 4}], None, "question that was deleted"),
+        ({"score": 2}, [{"score": 5, "deleted_date": 1}, {"score": None}], [0], ""),
+    ],
+)
+def test_what_a_community_rejects_is_left_out_and_named(
+    question: dict, answers: list[dict], kept: list[int] | None, reason: str
+) -> None:
+    given = [
+        {"answer_id": n, "question_id": 1, "body": f"{a['score'] or 0}", **a}
+        for n, a in enumerate(answers, start=2)
+    ]
+    asked = {"question_id": 1, "title": "T", "body": "Why?", "answers": given, **question}
+    dump = "".join(
+        f'<row Id="{p.get("answer_id", 1)}" PostTypeId="{2 if "answer_id" in p else 1}" '
+        f'ParentId="{1 if "answer_id" in p else ""}" Score="{p["score"] or 0}" Body="{p["body"]}" '
+        + 'DeletionDate="2020-01-01" ' * ("deleted_date" in p)
+        + 'ClosedDate="2020-01-01" ' * ("closed_date" in p)
+        + "/>"
+        for p in [asked, *given]
+    )
+    api = json.dumps({"items": [asked], "has_more": False}).encode()
+    for found in (
+        list(stackexchange.parse_api([api])),
+        list(stackexchange.parse_posts([f"<posts>{dump}</posts>".encode()], "s.example.com")),
+    ):
+        first = found[0]
+        assert len(found) in (1, 1 + len(given))
+        if kept is None:
+            assert {(p.status, reason in p.reason) for p in found} == {("skipped", True)}
+            continue
+        assert first.article is not None
+        assert [int(s.text) for s in first.article.body[1:]] == kept
+        assert len(first.dropped) == len(given) - len(kept)
+        assert sum(p.status == "skipped" for p in found[1:]) in (0, len(first.dropped))
+
+
 def test_cut_off_posts_keep_what_was_whole(tmp_path: Path) -> None:
     path = tmp_path / "Posts.xml"
     path.write_bytes(POSTS[: POSTS.index(b'<row Id="5"')])
     found = list(read_file(path, "Posts.xml", ""))
-    assert [p.status for p in found].count("article") == 3
+    assert [p.status for p in found].count("article") == 2
+    assert [p.reason for p in found if "score" in p.reason] == ["answer with score -1"]
     assert found[-1].status == "error"
     assert "after 4 whole records" in found[-1].reason
 

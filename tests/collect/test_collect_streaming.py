@@ -25,7 +25,7 @@ from elara.collect.parsed import Dropped, Parsed
 from elara.collect.report import removed_table, summary
 from elara.collect.runs import Portion, assign, read_portion
 from elara.collect.workers import WorkerError, spread
-from elara.records import Article, Outcome, Removal, frame, records
+from elara.records import Article, Outcome, Piece, Removal, frame, records
 
 RECORD = (
     '<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article>'
@@ -60,18 +60,19 @@ def folder(tmp_path: Path) -> Path:
     return raw
 
 
-def in_memory(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+def in_memory(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The plain way: everything at once."""
-    articles, outcomes = merge(read_folder(folder))
+    articles, outcomes, pieces = merge(read_folder(folder))
     for article in articles:
         assign([article])
-    return frame(articles, Article), frame(outcomes, Outcome)
+    return frame(articles, Article), frame(outcomes, Outcome), frame(pieces, Piece)
 
 
 def compare(found: Collection, folder: Path) -> None:
-    articles, outcomes = in_memory(folder)
+    articles, outcomes, pieces = in_memory(folder)
     assert_frame_equal(found.articles.collect(), articles)
     assert_frame_equal(found.outcomes.collect(), outcomes)
+    assert_frame_equal(found.pieces.collect(), pieces)
 
 
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,8 @@ def test_two_workers_write_the_bytes_of_one(folder: Path, tmp_path: Path) -> Non
         into = tmp_path / str(workers)
         into.mkdir()
         found = collect_folder(folder, into, workers=workers)
-        assert sorted(p.stem for p in into.iterdir()) == ["articles", "outcomes", "removed"]
+        names = ["articles", "outcomes", "pieces", "removed"]
+        assert sorted(p.stem for p in into.iterdir()) == names
         written.append([p.read_bytes() for p in sorted(into.iterdir())])
     assert written[0] == written[1]
     broken = found.outcomes.filter(status="error").collect()
@@ -228,7 +230,7 @@ def test_only_free_licences_are_kept_on_request(folder: Path) -> None:
 
 
 def test_tables_and_records_are_inverse() -> None:
-    sample, _ = in_memory(sample_folder())
+    sample, *_ = in_memory(sample_folder())
     assert sample["body"].list.len().max() > 1
     assert_frame_equal(frame(records(sample, Article), Article), sample)
 

@@ -9,7 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elara.inspect import FEATURES, feature_table, score
+from elara.inspect import (
+    FEATURES,
+    feature_table,
+    inspect_files,
+    near_duplicates,
+    score,
+    select,
+)
 from elara.records import Article, Section, frame
 
 ABSTRACT = (
@@ -149,3 +156,77 @@ def test_language_flag_on_real_translations(shared_data: Path, language: str) ->
     flagged = pl.col("flags").list.contains("non_english")
     assert scored(*english).filter(flagged).height <= 0.01 * len(long)
     assert scored(*foreign).filter(flagged).height >= 0.98 * len(long)
+
+
+NOTICES = [
+    "Erratum: dose of drug A.", "Erratum.", "Errata", "Corrigendum to \"Zinc and sleep\" [Sleep 5]",
+    "Correction to: Zinc and sleep.", "Correction: Zinc and sleep", "Correction.", "Corrections",
+    "Author Correction: Zinc", "Publisher Correction: Zinc", "Publisher’s Correction to: Zinc",
+    "Author's correction: Zinc", "Correction for Moyo et al., Zinc and sleep", "[Erratum] Zinc",
+    "Correction for: Zinc", "Retraction: Zinc", "RETRACTION NOTE to: Zinc", "Retraction Note: Zinc",
+    "Retraction notice to \"Zinc\"", "Notice of Retraction: Zinc", "Statement of retraction",
+    "Partial retraction: Zinc", "Retraction of “Zinc and sleep”", "Withdrawal notice to Zinc",
+    "Expression of concern: Zinc", "Editorial Expression of Concern: Zinc", "Addendum: Zinc",
+    "Addendum to Zinc", "Zinc and sleep: erratum", "Zinc and sleep (Correction)",
+    "Publisher's note: Zinc", "Editor's note and expression of concern [Expression of Concern]",
+]  # fmt: skip
+ARTICLES = [
+    "Correction of anaemia in renal failure", "Correction for guessing in dental examinations",
+    "Corrections of clubfoot with casts", "Retraction of the gingiva before impressions",
+    "Retraction pockets of the eardrum", "Withdrawal of steroids in ulcerative colitis",
+    "Withdrawal from opioids at home", "Drug errata? How labels are corrected",
+    "Leukodystrophy: remyelination, no cross-correction.", "Zinc and sleep [corrected].",
+    "Correctional health care", "Concerns expressed by mothers",
+    "Addendum-free reporting in pathology", "Reply.", "Errors in prescribing: a review",
+    "Surgical correction: outcomes after ten years", "Notice of privacy and consent",
+]  # fmt: skip
+
+
+def test_notices_about_articles_are_told_from_articles_by_their_title() -> None:
+    titled = scored(*(article(n, title=t) for n, t in enumerate(NOTICES + ARTICLES)))
+    flagged = titled.filter(pl.col("flags").list.contains("notice"))["title"].to_list()
+    assert flagged == [t for t in NOTICES + ARTICLES if t in flagged]
+    assert set(NOTICES) - set(flagged) == set()
+    assert set(flagged) - set(NOTICES) == set()
+
+
+@pytest.mark.parametrize(
+    ("types", "notice"),
+    [
+        (["Published Erratum"], True),
+        (["Journal Article", "Retraction of Publication"], True),
+        (["Expression of Concern"], True),
+        (["published erratum", "Correction"], True),
+        (["correction"], True),
+        (["expression-of-concern"], True),
+        (["partial-retraction"], True),
+        (["Corrected and Republished Article"], False),
+        (["Journal Article", "Review"], False),
+        (["corrected-article"], False),
+        ([], False),
+    ],
+)
+def test_notices_are_told_by_what_their_source_calls_them(types: list[str], notice: bool) -> None:
+    flags = scored(article(1, publication_types=types))["flags"].to_list()
+    assert flags == [["notice"] if notice else []]
+
+
+def test_a_notice_is_removed_by_name_on_both_roads(tmp_path: Path) -> None:
+    table = frame(
+        [
+            article(1),
+            article(2, title="Erratum: early antibiotics", doi="10.1/a"),
+            article(3, title="Retraction: early antibiotics", retracted=True),
+        ],
+        Article,
+    )
+    result = score(table)
+    removed = select(result, near_duplicates(result)).removed
+    assert dict(removed.select("id", "reason").iter_rows()) == {
+        "pubmed:2": "notice",
+        "pubmed:3": "retracted",
+    }
+    table.write_parquet(tmp_path / "a.parquet")
+    inspect_files([tmp_path / "a.parquet"], tmp_path / "out")
+    streamed = pl.read_parquet(tmp_path / "out" / "removed.parquet")
+    assert streamed.select("id", "reason").equals(removed.select("id", "reason"))

@@ -1,0 +1,126 @@
+"""Which articles a notice of retraction names, and which titles say that theirs is retracted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from elara.collect.xmlrecords import Element, text_of
+
+# Relations of PubMed by which a record says that it is itself retracted, and that another one is.
+# Source: https://dtd.nlm.nih.gov/ncbi/pubmed/doc/out/250101/att-RefType.html
+RETRACTED_IN = frozenset(["RetractionIn", "PartialRetractionIn", "RetractedandRepublishedIn"])
+_RETRACTS = frozenset(["RetractionOf", "PartialRetractionOf", "RetractedandRepublishedFrom"])
+# The same in JATS, where publishers write one thing in many ways.
+_RELATED_IN = frozenset([
+    "partial-retraction", "partial-retraction-forward", "removal", "retracted-by", "retraction",
+    "retraction-forward", "retraction-in", "retraction-notice", "withdrawal", "withdrawn-by",
+])  # fmt: skip
+_RELATED_OF = frozenset([
+    "partially-retracted-article", "removed-article", "retracted-article", "retraction-of",
+    "withdrawn-article",
+])  # fmt: skip
+_RELATED_LOOSELY = frozenset(["related-article", "article-reference", "corrected-article"])
+_KINDS = frozenset(
+    ["retraction", "partial-retraction", "retraction-notice", "withdrawal", "removal"]
+)
+
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"<>]*[^\s\"<>.,;)\]]")
+_PMCID = re.compile(r"\bPMC(\d+)", re.IGNORECASE)
+_PMID = re.compile(r"(?:pubmed\.ncbi\.nlm\.nih\.gov/|/pubmed/|\bPMID:? ?)(\d+)", re.IGNORECASE)
+
+_STRUCK = (
+    r"(?:retracted|withdrawn|r[ée]tract[ée]e?|retractad[ao]|retirad[ao]|ritirat[ao]"
+    r"|zur[üu]ckgezogen)"
+)
+_WHAT = r"(?: (?:article|paper|chapter|manuscript|publication|study))?"
+# "RETRACTED: …", "[Withdrawn] …", "… (Retracted article. See vol. 5)", or nothing but the word.
+_RETRACTED_TITLE = re.compile(
+    rf"\W*(?:art[ií]c[uo]lo |article |artigo )?{_STRUCK}{_WHAT}\s*(?:[:.\])|–—]|- |-$|$)"
+    rf"|.*[\[(] ?(?:this )?(?:art[ií]c[uo]lo |article |artigo )?(?:(?:has been|was|is) )?{_STRUCK}"
+    rf"{_WHAT}\s*[\]).:,;]|.*\S\s*[-–—:|] {_STRUCK}{_WHAT}\W*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_MARK = re.compile(r"ract|withdrawn|retirad|ritirat|gezogen|REMOV", re.IGNORECASE)
+_REMOVED_TITLE = re.compile(r"\W*(?:TEMPORARY )?(?:REMOVED|REMOVAL):")
+
+
+def says_retracted(title: str) -> bool:
+    """Whether a title marks its article as retracted or withdrawn.
+
+    Args:
+        title: of an article; that of a notice ("Retraction: …") does not count.
+    """
+    if not _MARK.search(title):  # nearly all titles: a closer look takes ten times as long
+        return False
+    return bool(_RETRACTED_TITLE.match(title) or _REMOVED_TITLE.match(title))
+
+
+def names_in(text: str, kind: str = "") -> list[str]:
+    """The articles that an address or a citation names, as `merge` calls them.
+
+    Args:
+        text: for example `info:doi/10.1000/abc` or `Lancet. 2018. PMID: 12345`.
+        kind: what a bare number is: `pmid` or `pmc`.
+    """
+    plain = text.replace("%2F", "/").replace("%2f", "/")
+    found = [f"DOI {doi.lower()}" for doi in _DOI.findall(plain)]
+    found += [f"PMCID PMC{number}" for number in _PMCID.findall(text)]
+    found += [f"PMID {number}" for number in _PMID.findall(text)]
+    bare = text.strip()
+    if bare.isdecimal() and kind in ("pmid", "pubmed"):
+        found.append(f"PMID {bare}")
+    if bare.isdecimal() and kind in ("pmc", "pmcid"):
+        found.append(f"PMCID PMC{bare}")
+    return list(dict.fromkeys(found))
+
+
+def pubmed_targets(citation: Element) -> list[str]:
+    """The articles whose retraction a PubMed record announces.
+
+    Args:
+        citation: a `MedlineCitation`.
+    """
+    found: list[str] = []
+    for relation in citation.iterfind("CommentsCorrectionsList/CommentsCorrections"):
+        if relation.get("RefType") in _RETRACTS:
+            found += names_in(text_of(relation.find("PMID")), "pmid")
+            found += names_in(text_of(relation.find("RefSource")))
+    return list(dict.fromkeys(found))
+
+
+def jats_targets(meta: Element, kind: str) -> list[str]:
+    """The articles whose retraction a JATS article announces.
+
+    Args:
+        meta: its `article-meta`.
+        kind: its `article-type`.
+    """
+    related = [(str(r.get("related-article-type")), r) for r in meta.iterfind("related-article")]
+    wanted = _RELATED_OF | _RELATED_IN if kind in _KINDS else _RELATED_OF
+    named = [r for relation, r in related if relation in wanted]
+    if not named and kind in _KINDS:
+        named = [r for relation, r in related if relation in _RELATED_LOOSELY]
+    found: list[str] = []
+    for element in named:
+        found += names_in(element.get(_HREF) or "", element.get("ext-link-type") or "")
+        for part in element.iter("pub-id", "article-id"):
+            found += names_in(text_of(part), part.get("pub-id-type") or "")
+    return list(dict.fromkeys(found))
+
+
+def jats_retracted(meta: Element, kind: str) -> bool:
+    """Whether a JATS article says that it has itself been retracted.
+
+    Args:
+        meta: its `article-meta`.
+        kind: its `article-type`.
+    """
+    relations = {r.get("related-article-type") for r in meta.iterfind("related-article")}
+    return kind == "retracted-article" or (kind not in _KINDS and bool(_RELATED_IN & relations))
+
+
+def named_by(texts: Iterable[str]) -> list[str]:
+    """The articles that several citations name, each once."""
+    return list(dict.fromkeys(name for text in texts for name in names_in(text)))
