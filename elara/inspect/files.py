@@ -26,14 +26,15 @@ from elara import memory
 from elara.cores import usable_cores
 from elara.formats import write_file
 from elara.inspect.duplicates import check_threshold
+from elara.inspect.differences import differences
 from elara.inspect.features import MEDIUM
 from elara.inspect.lexicon import tables
 from elara.inspect.matching import match
 from elara.inspect.measures import similarities
-from elara.inspect.parts import Part, measure_part, save_lexicon, selected, sets_of, store
+from elara.inspect.parts import Part, measure_part, save_lexicon, selected, sets_of, store, texts_at
 from elara.inspect.reading import InputError, pieces
 from elara.inspect.report import report, report_html
-from elara.inspect.selection import Selection, removals
+from elara.inspect.selection import Selection, removals, reviewed
 from elara.inspect.terms import medical_words
 from elara.inspect.text import Array
 from elara.progress import track
@@ -42,6 +43,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _DRAFT = ".inspecting"
+_OUTPUTS = ("removed.parquet", "review.parquet", "report.html", "report.json")
 THREADS = usable_cores()
 
 
@@ -148,13 +150,14 @@ def inspect_parts(
     draft.mkdir(parents=True)
     try:
         parts, lexicon = _read(workers, files, draft)
-        kept, removed, found = _decide(workers, parts, lexicon, limits)
+        kept, selection, found = _decide(workers, parts, lexicon, limits)
         _give_back()
         articles = workers.write(parts, kept, draft)
-        write_file(draft / "removed.parquet", removed)
+        write_file(draft / "removed.parquet", selection.removed)
+        write_file(draft / "review.parquet", selection.review)
         write_file(draft / "report.html", report_html(found, {}))
         write_file(draft / "report.json", found)
-        for name in (articles, "removed.parquet", "report.html", "report.json"):
+        for name in (articles, *_OUTPUTS):
             if (into / name).is_dir():
                 shutil.rmtree(into / name)
             (draft / name).replace(into / name)
@@ -183,7 +186,7 @@ def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part],
 
 def _decide(
     workers: Workers, parts: list[Part], lexicon: Path, limits: Limits
-) -> tuple[Array, pl.DataFrame, dict[str, Any]]:
+) -> tuple[Array, Selection, dict[str, Any]]:
     """Whether each row is kept, what is removed and why, and the report."""
     measured = workers.each(partial(measure_part, lexicon=lexicon), parts, "measure parts")
     records = pl.concat(measured)
@@ -194,14 +197,16 @@ def _decide(
         lambda number: _column(parts, partial(Part.hashes, number=number), np.uint64),
         lambda band: _column(parts, partial(Part.band, band=band), np.uint32),
         similar,
+        _differ(workers, parts),
         limits.threshold,
     )
     _give_back()
     records = records.select("id", "source", "quality", "bucket", "flags")
     removed = removals(records, clusters, limits.minimum, limits.keep_non_english)
     stays = ~records["id"].is_in(removed["id"].implode())
-    selection = Selection(records.select("quality").filter(stays), removed)
-    return stays.to_numpy(), removed, report(records, clusters, selection)
+    review = reviewed(clusters, removed)
+    selection = Selection(records.select("quality").filter(stays), removed, review)
+    return stays.to_numpy(), selection, report(records, clusters, selection)
 
 
 def _column(parts: list[Part], read: Callable[[Part], Array], dtype: type) -> Array:
@@ -220,18 +225,32 @@ def _give_back() -> None:
     memory.give_back()
 
 
+def _by_part(parts: list[Part], rows: Array) -> Iterator[tuple[Part, Array]]:
+    """Each part with the rows, of those in ascending order, that lie in it."""
+    ends = np.array([part.first + part.rows for part in parts])
+    return zip(parts, np.split(rows, np.searchsorted(rows, ends[:-1])), strict=True)
+
+
 def _similar(
     workers: Workers, parts: list[Part], lexicon: Path, words: Array
 ) -> Callable[[Array, Array], Array]:
     """The function that compares pairs of rows; it reads their texts from the parts."""
-    ends = np.array([part.first + part.rows for part in parts])
 
     def sets(rows: Array) -> tuple[Array, Array]:
         _give_back()
-        by_part = zip(parts, np.split(rows, np.searchsorted(rows, ends[:-1])), strict=True)
         work = partial(sets_of, lexicon=lexicon)
-        found = list(workers.each(work, by_part, "compare texts"))
+        found = list(workers.each(work, _by_part(parts, rows), "compare texts"))
         lengths = np.concatenate([np.diff(starts) for starts, _ in found])
         return np.concatenate([[0], np.cumsum(lengths)]), np.concatenate([s for _, s in found])
 
     return lambda left, right: similarities(left, right, words, sets)
+
+
+def _differ(workers: Workers, parts: list[Part]) -> Callable[[Array, Array], list[str]]:
+    """The function that says what pairs of rows differ in; it reads their texts likewise."""
+
+    def texts(rows: Array) -> list[str]:
+        jobs = ((part, some) for part, some in _by_part(parts, rows) if len(some))
+        return [text for found in workers.each(texts_at, jobs, "compare words") for text in found]
+
+    return lambda left, right: differences(left, right, texts)

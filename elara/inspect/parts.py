@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from elara.inspect.differences import plain_texts
 from elara.inspect.features import judge
 from elara.inspect.lexicon import Tables
 from elara.inspect.matching import identities, narrow
@@ -143,6 +144,16 @@ def sets_of(job: tuple[Part, Array], lexicon: Path) -> tuple[Array, Array]:
     part, rows = job
     texts = texts_of(part.table().select(TEXT_COLUMNS))
     return shingle_sets(texts, load_lexicon(lexicon), rows - part.first)
+
+
+def texts_at(job: tuple[Part, Array]) -> list[str]:
+    """The texts of some articles of a part.
+
+    Args:
+        job: a part, and rows of the collection that lie in it, ascending (i64).
+    """
+    part, rows = job
+    return plain_texts(_frame(part.table().select(TEXT_COLUMNS))[rows - part.first])
 
 
 def selected(part: Part, kept: Array) -> pl.DataFrame:

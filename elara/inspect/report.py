@@ -162,6 +162,7 @@ def report(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> di
             "candidate_pairs": proposed.height,
             "verified_pairs": proposed.filter(pl.col("similarity") >= clusters.threshold).height,
             "records_with_a_better_copy": clusters.removed.height,
+            "records_for_review": selection.review.height,
         },
         "features": feature_table().to_dicts(),
         "sources": source_table(scored, selection).to_dicts(),
@@ -196,7 +197,9 @@ def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         f"kept. Mean quality {found['mean_quality']}; {found['with_abstract_percent']} % have an "
         f"abstract. {found['duplicates']['candidate_pairs']} pairs were proposed as near "
         f"duplicates, {found['duplicates']['verified_pairs']} reached similarity "
-        f"{found['duplicates']['threshold']}.</p><h2>Removed</h2>"
+        f"{found['duplicates']['threshold']}. {found['duplicates']['records_for_review']} records "
+        f"are nearly the same as another and differ in what counts: they stay, see "
+        f"review.parquet.</p><h2>Removed</h2>"
         f"{_table('Records removed, by reason', removed)}<h2>Sources</h2>"
         f"{_table('What each source gave', found['sources'])}<h2>Score</h2>"
         f"{_table('Features of the score', found['features'])}{images}</main></body></html>\n"
