@@ -40,9 +40,24 @@ _SAME |= {ord(a): f"^{b}" for a, b in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "012345
 _SAME |= {ord(a): b for a, b in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
 _SAME |= {ord(a): "-" for a in "‐‑‒–—―−﹣－"} | dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF], "")
 _SAME |= {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}  # full width
-_SAME |= {ord(a): b for a, b in zip("ﬀﬁﬂﬃﬄ’‘", ("ff", "fi", "fl", "ffi", "ffl", "'", "'"), strict=True)}
+_SAME |= {
+    ord(a): b for a, b in zip("ﬀﬁﬂﬃﬄ’‘", ("ff", "fi", "fl", "ffi", "ffl", "'", "'"), strict=True)
+}
 _NAMES = ("ALPHA", "BETA", "GAMMA", "DELTA", "EPSILON", "ZETA", "ETA", "THETA", "IOTA", "KAPPA")
-_NAMES += ("LAMDA", "NU", "XI", "PI", "RHO", "SIGMA", "TAU", "UPSILON", "PHI", "CHI", "PSI", "OMEGA")
+_NAMES += (
+    "LAMDA",
+    "NU",
+    "XI",
+    "PI",
+    "RHO",
+    "SIGMA",
+    "TAU",
+    "UPSILON",
+    "PHI",
+    "CHI",
+    "PSI",
+    "OMEGA",
+)
 _GREEK = {
     unicodedata.lookup(f"GREEK {case} LETTER {name}"): name.lower().replace("lamda", "lambda")
     for name in _NAMES
@@ -110,9 +125,7 @@ def difference(kept: str, other: str) -> str:
     return "; ".join(found) + (f"; and {more} more" if more else "")
 
 
-def differences(
-    left: Array, right: Array, texts: Callable[[Array], Sequence[str]]
-) -> list[str]:
+def differences(left: Array, right: Array, texts: Callable[[Array], Sequence[str]]) -> list[str]:
     """What keeps texts from standing for others, in bounded memory.
 
     Args:
@@ -127,7 +140,9 @@ def differences(
         a, b = (side[start : start + _PAIRS_AT_ONCE] for side in (left, right))
         rows = np.unique(np.concatenate([a, b]))
         known = dict(zip(rows.tolist(), texts(rows), strict=True))
-        found += [difference(known[x], known[y]) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+        found += [
+            difference(known[x], known[y]) for x, y in zip(a.tolist(), b.tolist(), strict=True)
+        ]
     return found
 
 
@@ -208,7 +223,9 @@ def _tokens(plain: str) -> Iterator[_Word]:
             key = _AS_NUMBER.get(word) or _UNITS.get(word, word)
             if after_number and key in _CASED:
                 key = shown
-            yield _Word(key, shown, number=word in _AS_NUMBER, sign=key == "%", latin=key < "\u0370")
+            yield _Word(
+                key, shown, number=word in _AS_NUMBER, sign=key == "%", latin=key < "\u0370"
+            )
         else:
             yield _Word(shown, shown, sign=kind == "sign", latin=kind == "sign")
         after_number = kind == "number"

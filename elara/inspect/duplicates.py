@@ -71,6 +71,7 @@ def _match(scored: pl.DataFrame, threshold: float, near: bool) -> Clusters:
 
     bands = found.keys.__getitem__ if near else None
     hashes = identities(scored, found).__getitem__
+
     def differ(left: Array, right: Array) -> list[str]:
         return differences(left, right, lambda rows: plain_texts(scored[rows]))
 

@@ -28,6 +28,7 @@ from elara.formats import write_file
 from elara.inspect.duplicates import check_threshold
 from elara.inspect.differences import differences
 from elara.inspect.features import MEDIUM
+from elara.inspect.foreign import Notes
 from elara.inspect.lexicon import tables
 from elara.inspect.matching import match
 from elara.inspect.measures import similarities
@@ -43,7 +44,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _DRAFT = ".inspecting"
-_OUTPUTS = ("removed.parquet", "review.parquet", "report.html", "report.json")
+_TABLES = ("removed.parquet", "review.parquet", "skipped.parquet")
+_OUTPUTS = (*_TABLES, "report.html", "report.json")
+_NAMED = 50  # fields that are not read and are named
 THREADS = usable_cores()
 
 
@@ -62,18 +65,23 @@ def inspect_files(
 
     Args:
         paths: `.jsonl` or `.parquet` files with the fields of `Article`, or a folder of `.jsonl`
-            files. Fields that a record does not have are empty; an id is needed.
-        into: folder for `articles.parquet` (kept), `removed.parquet`, `report.json` and
-            `report.html`. They appear there when all of them are finished.
+            files. Fields that a record does not have are empty. JSON Lines that others wrote are
+            read as they are: a number is taken as text where text is expected, a single author as
+            a list of one; a record without `id` gets one from its place.
+        into: folder for `articles.parquet` (kept), `removed.parquet`, `review.parquet` (nearly
+            the same as another, and kept), `skipped.parquet` (the lines that cannot be records,
+            with `file`, `line` and `reason`), `report.json` and `report.html`. They appear there
+            when all of them are finished.
         minimum: smallest quality that is kept, in [0, 1].
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
         keep_non_english: whether records in other languages stay.
 
     Returns:
-        The report, see `elara.inspect.report.report`.
+        The report, see `elara.inspect.report.report`, and `input`: how many lines were skipped,
+        and of the fields that no `Article` has how many records hold something there.
 
     Raises:
-        InputError: a file, a line of it or a record cannot be read; the message says which.
+        InputError: a file cannot be read, or none holds an article; the message says which.
         ValueError: a limit is out of range, or an id occurs twice.
         OSError: the disk is full or the folder cannot be written. Whatever failed, what an
             earlier run left in `into` is untouched.
@@ -149,12 +157,15 @@ def inspect_parts(
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
     draft.mkdir(parents=True)
     try:
-        parts, lexicon = _read(workers, files, draft)
+        parts, lexicon, notes = _read(workers, files, draft)
         kept, selection, found = _decide(workers, parts, lexicon, limits)
         _give_back()
         articles = workers.write(parts, kept, draft)
         write_file(draft / "removed.parquet", selection.removed)
         write_file(draft / "review.parquet", selection.review)
+        write_file(draft / "skipped.parquet", skipped := notes.table())
+        unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])
+        found["input"] = {"lines_skipped": skipped.height, "fields_not_read": unknown}
         write_file(draft / "report.html", report_html(found, {}))
         write_file(draft / "report.json", found)
         for name in (articles, *_OUTPUTS):
@@ -166,22 +177,27 @@ def inspect_parts(
     return found
 
 
-def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part], Path]:
+def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part], Path, Notes]:
     """Lay down the parts, and beside them the lexicon."""
     jobs = ((p, draft / f"{number:06d}") for number, p in enumerate(pieces(files)))
     parts: list[Part] = []
     headings: set[str] = set()
+    notes = Notes()
     rows = 0
-    for stored, found in workers.each(store, jobs, "read parts"):
+    for stored, found, left_out in workers.each(store, jobs, "read parts"):
         for path, count in stored:
             parts.append(Part(path, rows, count))
             rows += count
         headings |= found
+        notes.add(left_out)
     if not rows:
-        raise InputError("there is no article to inspect: name .jsonl or .parquet files with some")
+        first = "".join(f"; {r[0]}, line {r[1]}: {r[2]}" for r in notes.table().head(1).rows())
+        raise InputError(
+            f"there is no article to inspect: name .jsonl or .parquet files with some{first}"
+        )
     _give_back()
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
-    return parts, save_lexicon(tables(medical_words(mesh)), draft)
+    return parts, save_lexicon(tables(medical_words(mesh)), draft), notes
 
 
 def _decide(

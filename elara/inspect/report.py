@@ -175,6 +175,15 @@ def with_abstract_percent(scored: pl.DataFrame) -> float:
     return round(100 * have / max(scored.height, 1), 1)
 
 
+def _input(found: Mapping[str, Any]) -> str:
+    """What files held beside articles, as HTML; nothing where a table was inspected."""
+    given = found.get("input", {})
+    skipped = given.get("lines_skipped", 0)
+    lines = f"<p>{skipped} lines are no records: see skipped.parquet.</p>" if skipped else ""
+    fields = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
+    return lines + (_table("Fields that were not read", fields) if fields else "")
+
+
 def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """The report as one HTML page.
 
@@ -199,7 +208,7 @@ def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         f"duplicates, {found['duplicates']['verified_pairs']} reached similarity "
         f"{found['duplicates']['threshold']}. {found['duplicates']['records_for_review']} records "
         f"are nearly the same as another and differ in what counts: they stay, see "
-        f"review.parquet.</p><h2>Removed</h2>"
+        f"review.parquet.</p>{_input(found)}<h2>Removed</h2>"
         f"{_table('Records removed, by reason', removed)}<h2>Sources</h2>"
         f"{_table('What each source gave', found['sources'])}<h2>Score</h2>"
         f"{_table('Features of the score', found['features'])}{images}</main></body></html>\n"

@@ -244,7 +244,14 @@ _ENDINGS += (("ing", "e"), ("ly", ""), ("ly", "le"), ("ally", ""))
 # compared.
 _SPELLINGS = (
     *(("ae", "e"), ("oe", "e"), ("our", "or"), ("isa", "iza"), ("ise", "ize"), ("isi", "izi")),
-    *(("yse", "yze"), ("ysi", "yzi"), ("ll", "l"), ("tre", "ter"), ("ogue", "og"), ("sulph", "sulf")),
+    *(
+        ("yse", "yze"),
+        ("ysi", "yzi"),
+        ("ll", "l"),
+        ("tre", "ter"),
+        ("ogue", "og"),
+        ("sulph", "sulf"),
+    ),
 )
 
 
