@@ -11,7 +11,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +44,7 @@ _SAME |= {
     ord(a): b for a, b in zip("ﬀﬁﬂﬃﬄ’‘", ("ff", "fi", "fl", "ffi", "ffl", "'", "'"), strict=True)
 }
 _NAMES = ("ALPHA", "BETA", "GAMMA", "DELTA", "EPSILON", "ZETA", "ETA", "THETA", "IOTA", "KAPPA")
-_NAMES += (
+_MORE = (
     "LAMDA",
     "NU",
     "XI",
@@ -60,13 +60,13 @@ _NAMES += (
 )
 _GREEK = {
     unicodedata.lookup(f"GREEK {case} LETTER {name}"): name.lower().replace("lamda", "lambda")
-    for name in _NAMES
+    for name in (*_NAMES, *_MORE)
     for case in ("SMALL", "CAPITAL")
 }
 _SAME |= {ord(letter): name for letter, name in _GREEK.items()}
 
-_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
-_AS_NUMBER = {word: str(number) for number, word in enumerate(_NUMBERS)}
+_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
+_AS_NUMBER = {word: str(number) for number, word in enumerate(_NUMBERS.split())}
 _UNITS = {
     **dict.fromkeys(("mcg", "ug", "microgram", "micrograms", "microgramme"), "μg"),
     **dict.fromkeys(("milligram", "milligrams", "milligramme", "mgs"), "mg"),
@@ -76,22 +76,25 @@ _UNITS = {
     **dict.fromkeys(("litre", "litres", "liter", "liters"), "l"),
     **dict.fromkeys(("percent", "pct"), "%"),
 }
-_KNOWN_UNITS = frozenset(
-    "kg g mg μg ng pg l dl ml μl nl mol mmol μmol nmol pmol iu miu u meq eq mosm cm mm nm μm km "
-    "mmhg kpa pa kcal cal kj j gy mgy sv msv hz bpm da kda min h hr hrs sec s ppm mci bq".split()
-)
-_CASED = frozenset("m mm μm nm pm fm".split())  # "mM" is an amount, "mm" a length
+_UNIT_NAMES = """
+    kg g mg μg ng pg l dl ml μl nl mol mmol μmol nmol pmol iu miu u meq eq mosm cm mm nm μm km
+    mmhg kpa pa kcal cal kj j gy mgy sv msv hz bpm da kda min h hr hrs sec s ppm mci bq
+"""
+_CASED = frozenset({"m", "mm", "μm", "nm", "pm", "fm"})  # "mM" is an amount, "mm" a length
 
-_STAMP = frozenset(
-    "updated revised reviewed modified accessed retrieved printed downloaded published posted "
-    "checked created update revision review publication date".split()
-)
-_AROUND = frozenset(
-    "last next this page content document leaflet information was is on the and of in by first "
-    "online medically date version epub".split()
-)
+_STAMPING = """
+    updated revised reviewed modified accessed retrieved printed downloaded published posted
+    checked created update revision review publication date
+"""
+_BESIDE = """
+    last next this page content document leaflet information was is on the and of in by first
+    online medically date version epub
+"""
 _MONTHS = "january february march april may june july august september october november december"
 _MONTH = frozenset(m[:n] for m in _MONTHS.split() for n in (3, 4, len(m)))
+_KNOWN_UNITS, _STAMP, _AROUND = (
+    frozenset(words.split()) for words in (_UNIT_NAMES, _STAMPING, _BESIDE)
+)
 _LEGAL = re.compile(r"©|\(c\)\s*(?:19|20)\d\d|\bcopyright\b|\ball rights reserved\b", re.IGNORECASE)
 
 
@@ -166,8 +169,9 @@ def _blocks(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[int, in
     from rapidfuzz.distance import Levenshtein
 
     block: tuple[int, int, int, int] | None = None
-    for tag, a, b, c, d in Levenshtein.opcodes(left, right):
-        if tag == "equal":
+    for step in Levenshtein.opcodes(left, right):
+        a, b, c, d = step.src_start, step.src_end, step.dest_start, step.dest_end
+        if step.tag == "equal":
             if block:
                 yield block
             block = None
@@ -200,16 +204,19 @@ def _ranges(codes: list[int]) -> Iterator[str]:
         last = code
 
 
-def _words(sentences: list[str]) -> list[_Word]:
-    """The words of sentences, each with its end; legal lines and date stamps are left out."""
-    found: list[_Word] = []
-    for sentence in sentences:
-        plain = unicodedata.normalize("NFC", sentence).translate(_SAME)
-        plain = re.sub(r">=|=>", "≥", re.sub(r"<=|=<", "≤", plain)).replace("+/-", "±")
-        words = list(_tokens(plain))
-        if words and not _is_stamp(words) and not (_LEGAL.search(sentence) and _is_bare(words)):
-            found += [*words, _Word(_END, "")]
-    return found
+def _words(sentences: Sequence[str]) -> list[_Word]:
+    return [word for sentence in sentences for word in _sentence(sentence)]
+
+
+@lru_cache(maxsize=4096)  # texts of one template share most of their sentences
+def _sentence(sentence: str) -> tuple[_Word, ...]:
+    """The words of a sentence and its end; none of a legal line or a date stamp."""
+    plain = unicodedata.normalize("NFC", sentence).translate(_SAME)
+    plain = re.sub(r">=|=>", "≥", re.sub(r"<=|=<", "≤", plain)).replace("+/-", "±")
+    words = list(_tokens(plain))
+    if not words or _is_stamp(words) or (_LEGAL.search(sentence) and _is_bare(words)):
+        return ()
+    return (*words, _Word(_END, ""))
 
 
 def _tokens(plain: str) -> Iterator[_Word]:

@@ -34,7 +34,8 @@ def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
 
     Candidates come from MinHash with banding; each is verified by the exact Jaccard similarity
     of its 3-word shingles. A record that differs from the one that would stand for it in a drug, a
-    number, a unit, a negation or the like stays, and is listed in `review`. `elara.inspect.matching.match` says which record of a cluster stays.
+    number, a unit, a negation or the like stays, and is listed in `review`.
+    `elara.inspect.matching.match` says which record of a cluster stays.
 
     Args:
         scored: what `score` returns.

@@ -25,8 +25,8 @@ import polars as pl
 from elara import memory
 from elara.cores import usable_cores
 from elara.formats import write_file
-from elara.inspect.duplicates import check_threshold
 from elara.inspect.differences import differences
+from elara.inspect.duplicates import check_threshold
 from elara.inspect.features import MEDIUM
 from elara.inspect.foreign import Notes
 from elara.inspect.lexicon import tables

@@ -247,7 +247,7 @@ def _readers() -> dict[str, Callable[[Any], Any]]:
         if isinstance(dtype, pl.List):
             found[name] = _sections if isinstance(dtype.inner, pl.Struct) else _texts
         else:
-            found[name] = plain[dtype]  # type: ignore[index]
+            found[name] = plain[dtype]
     return found
 
 

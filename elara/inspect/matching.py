@@ -38,7 +38,10 @@ _NEIGHBOURS = 100
 _PARTNERS = 10
 
 # What stands in place of an abstract where there is none.
-_NO_ABSTRACT = r"(?i)^\W*(?:(?:no |the )?abstract )?(?:is |was )?(?:no(?:t|ne)? )?(?:available|n/?a|none|unavailable)\W*$"
+_NO_ABSTRACT = (
+    r"(?i)^\W*(?:(?:no |the )?abstract )?(?:is |was )?(?:no(?:t|ne)? )?"
+    r"(?:available|n/?a|none|unavailable)\W*$"
+)
 
 _IDENTIFIERS = ("doi", "pmid", "pmcid")
 # Why records are one article, whatever their texts' similarity: the first reason counts.

@@ -47,19 +47,20 @@ def _word(data: Array, i: int, end: int, tables: Tables, tail: Array) -> Any:
         kind = kinds[code] if code < kinds.shape[0] else ODD
         if kind < LETTER or (kind == ALONE and length > 0):
             break
-        letters += kind == LETTER or kind == ALONE
+        letters += kind == LETTER
         small = lower[code]
         h = (h ^ U(small)) * fixed.PRIME
         tail[length & (fixed.TAIL - 1)] = small if small < 128 else 0
         length += 1
         i += step
         if kind == ALONE:
+            letters += 1
             break
     return h, length, letters, i
 
 
 @compiled
-def _said(sign: int, in_token: bool, after: int) -> Any:
+def _said(sign: Any, in_token: bool, after: Any) -> Any:
     """What a sign says between two words, 0 for nothing; `after` is the byte behind it."""
     if sign >= 0:
         return sign

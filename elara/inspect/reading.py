@@ -199,7 +199,7 @@ def _row_tables(piece: Rows, notes: Notes) -> Iterator[pa.Table]:
             )
         rows += table.num_rows
         yield table
-    notes.unknown.update({name: rows for name in _columns(piece.path) - {*arrow_schema().names}})
+    notes.unknown.update(dict.fromkeys(_columns(piece.path) - {*arrow_schema().names}, rows))
 
 
 def _columns(path: Path) -> set[str]:

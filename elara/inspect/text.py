@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from elara.sentences import UNSPACED
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 WORD = r"[\p{L}\p{M}\p{N}]+"
@@ -31,13 +33,6 @@ _SIGNS = ".,;:()[]/%'’“”\"+=<>≤≥±°×–—-"
 _SPACES = "\t\n\v\f\r\x85"  # the white space that has no category of its own
 _BY_CATEGORY = {"L": LETTER, "M": DIGIT, "N": DIGIT, "Z": SPACE}
 _WITH_LOWER = np.array([b"Lu", b"Lt", b"Nl"])
-
-# Blocks of the scripts that write no blanks between words.
-_ALONE = (
-    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF)),
-    *((0x1B00, 0x1B7F), (0x2E80, 0x2FDF), (0x3003, 0x31FF), (0x3400, 0x9FFF), (0xA980, 0xA9FF)),
-    *((0xAA60, 0xAA7F), (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x20000, 0x33FFF)),
-)
 
 # Punctuation that says something, and symbols that do not.
 _SAYING, _SILENT = "%‰/†‡", "©®™|`´¨¸"
@@ -73,7 +68,7 @@ def characters() -> tuple[Array, Array]:
     kinds[[ord(c) for c in _SPACES]] = SPACE
     general, exact = of_category[0::2], of_category.view("S2")
     _signs(lower, general, exact)
-    for first, last in _ALONE:
+    for first, last in UNSPACED:
         block = kinds[first : last + 1]
         block[np.isin(general[first : last + 1], [ord("L"), ord("M")])] = ALONE
     kinds[0x3007] = ALONE  # the ideograph for zero counts as a number

@@ -16,7 +16,8 @@ from elara.inspect.terms import common_medical_words
 # with "!" be added to a sentence or left out of one.
 _MEANINGS = """
 ! no not non nor none never neither without cannot nt absent absence lack lacks lacking negative
-! ne pas jamais sans aucun aucune nunca sin ningún ninguna não nem sem nunca nicht kein keine nie ohne
+! ne pas jamais sans aucun aucune nunca sin ningún ninguna não nem sem nunca nicht kein keine nie \
+ohne
 ! deny denies denied
 ! fail fails failed failing failure
 ! only solely exclusively
@@ -32,8 +33,10 @@ _MEANINGS = """
 ! less fewer
 ! most
 ! least
-! increase increases increased increasing rise rises rose raise raised raising elevated elevates gain
-! decrease decreases decreased decreasing reduce reduces reduced reducing reduction fall falls fell drop decline declined declines lower lowers lowered
+! increase increases increased increasing rise rises rose raise raised raising elevated elevates \
+gain
+! decrease decreases decreased decreasing reduce reduces reduced reducing reduction fall falls \
+fell drop decline declined declines lower lowers lowered
 ! improve improves improved improving improvement better
 ! worsen worsens worsened worsening deteriorate deteriorated worse
 ! high higher
@@ -191,54 +194,64 @@ against
 # Ordinary words, without -s, -ed, -ing and -ly.
 _ORDINARY = """
 a about access accompany accomplish accord account achieve act action actual add addition
-additional address adequate advice affect again aid aim alert along already also although
-among an analyse analyze announce another answer apparent appear apply approach appropriate approximate
-are area arise arrange article as ask aspect assess assist associate assume attempt attend
-author aware background bag based basic basis be became because become been behave being believe belong
-beside besides between body book bottle box bracelet bring brief broad build call came card
-careful carry case category certain chair chance change chapter character check choice choose circumstance
-claim clarify clear collect column combine come comment common community company compare
-comparable complete comprehensive concept concern conclude conclusion condition conduct confirm
-consequent consider consist constant construct contact contain content context contribute contrast
-convenient cost couple course cover create criterion current data date deal decide decision deem define
-demonstrate department depend describe description design despite detail detect determine develop
-development direct discover discuss discussion distinct distribute divide do
-document does done draw due each editor education effort element else embark emerge emergency
-emphasise emphasize employ enable encourage enough ensure enter entire environment especial
-essential establish estimate evaluate even event evidence evident evolve exact examine example excellent
-exist expect experience expert explain explore express extend extensive extent fact factor family far
-feature field figure file find finding fit focus form former forward found frame framework
-frequent friend full function further furthermore gather general get glass go goal good
-group grow guide guideline had hand handle happen has have he heading hear help hence her here herein
-him his hold home house household how identify illustrate image imply important improve indeed indicate
-individual inform information instance instead institution intend interest interpret introduce
-introduction investigate investigation involve is issue it item its itself join journal just keep key
-kind kit know knowledge known label large latter lead learn leave leaflet letter level life light like
-line link list literature little local look main maintain make manage management manner
-mark material matter mean means measure meet member mention message method moreover motivate
-move much name namely nature necessary network new next note notable novel now number object
-objective obtain obvious occur offer office one opinion order organise organize other
-our outline overall own page paper paragraph part particular pass pattern perform perhaps period
-person phase phrase piece place plan play point poor population possible practice prefer preferable
-preferably prepare present previous principal probable problem procedure proceed process produce
-professional program programme project proper property propose prove provide public publish purpose put
-question quite range rather reach read ready real reason receive recent recognise recognize record
-refer reflect regard region register regular relate relation relative relevant rely remain remark
-remember remind report represent request research resource respect respective responsible result reveal
+additional address adequate advice affect again aid aim alert along already also although among an
+analyse analyze announce another answer apparent appear apply approach appropriate approximate are
+area arise arrange article as ask aspect assess assist associate assume attempt attend author
+aware background bag based basic basis be became because become been behave being believe belong
+beside besides between body book bottle box bracelet brief bring broad build call came card
+careful carry case category certain chair chance change chapter character check choice choose
+circumstance claim clarify clear collect column combine come comment common community company
+compare complete comprehensive concept concern conclude conclusion condition conduct confirm
+consequent consider consist constant construct contact contain content context contrast contribute
+convenient cost couple course cover create criterion current data date deal decide decision deem
+define demonstrate department depend describe description design despite detail detect determine
+develop development direct discover discuss discussion distinct distribute divide do document does
+done draw due editor education effort element else embark emerge emergency emphasise emphasize
+employ enable encourage enough ensure enter entire environment especial essential establish
+estimate evaluate even event evidence evident evolve exact examine example excellent exist expect
+experience expert explain explore express extend extensive extent fact factor family feature field
+figure file find finding fit focus form former forward found frame framework frequent friend full
+function further furthermore gather general get glass go goal good group grow guide guideline had
+hand handle happen has have he heading hear help hence her here herein him his hold home house
+household how ideal identify illustrate image imply important indeed indicate individual inform
+information instance instead institution intend interest interpret introduce introduction
+investigate investigation involve is issue it item its itself join journal just keep key kind kit
+know knowledge known label large latter lead leaflet learn leave letter level life light like line
+link list literature little local look main maintain make manage management manner mark material
+matter mean means measure meet member mention message method moreover motivate move much name
+namely nature necessary network new next notable note novel now number object objective obtain
+obvious occur offer office opinion order organise organize other our outline overall own page
+paper paragraph part particular pass pattern perform perhaps period person phase phrase piece
+place plan play point poor population possible practice prefer preferable preferably prepare
+present previous principal probable problem procedure proceed process produce professional program
+programme project proper property propose prove provide public publish purpose put question quite
+range rather reach read ready real reason receive recent recognise recognize record refer reflect
+regard region register regular relate relation relative relevant rely remain remark remember
+remind report represent request research resource respect respective responsible result reveal
 review role room route routine row run said sample say scale school scope search section see seem
-seen select send sense separate sequence serve service set setting shape share she sheet short show
-shown side since single site situation size so social society solution source
-space speak special specialist specific stand standard state statement step still store strategy strong
-structure subsequent submit substantial such suggest suitable summarise summarize summary supply support
-sure survey system table tell term text than that the their them then there thereby therefore
-these they thing think this those though thought through thus time title together tool top topic
-total toward trace training try turn type typical under understand undertake undergo unique
-unit update upon us use useful user usual valuable value various vary version very via view
-visit wait want was water way we well went were what when where whereas whether which while who whole
-whom whose why wide word work world write written yield you your ideal
+seen select send sense separate sequence serve service set setting shape share she sheet short
+show shown side since single site situation size so social society solution source space speak
+special specialist specific stand standard state statement step still store strategy strong
+structure submit subsequent substantial such suggest suitable summarise summarize summary supply
+support sure survey system table tell term text than that the their them then there thereby
+therefore these they thing think this those though thought through thus time title together tool
+top topic total toward trace training try turn type typical undergo understand undertake unique
+unit update upon us use useful user usual valuable value various vary version very via view visit
+wait want was water way we well went were what when where whereas whether which while who whole
+whom whose why wide word work world write written yield you your
 """
-_ENDINGS = (("ies", "y"), ("es", ""), ("s", ""), ("ed", ""), ("ed", "e"), ("ing", ""))
-_ENDINGS += (("ing", "e"), ("ly", ""), ("ly", "le"), ("ally", ""))
+_ENDINGS = (
+    ("ies", "y"),
+    ("es", ""),
+    ("s", ""),
+    ("ed", ""),
+    ("ed", "e"),
+    ("ing", ""),
+    ("ing", "e"),
+    ("ly", ""),
+    ("ly", "le"),
+    ("ally", ""),
+)
 
 # British and American spelling, and the like: what is rewritten in both words before they are
 # compared.
