@@ -24,7 +24,7 @@ from elara.inspect.measures import (
     WORDS,
     Measures,
 )
-from elara.inspect.ranking import best_first
+from elara.inspect.ranking import best_first, standing
 from elara.inspect.text import Array
 
 if TYPE_CHECKING:
@@ -155,7 +155,9 @@ def match(
     Connected records form a cluster. Of a cluster the best record is kept: not retracted, then
     not low in quality, redistributable, of the highest quality, with an abstract, with the
     smallest id. A record of the cluster that is less similar to it than `threshold`, or differs
-    from it in what counts, is kept too, and stands for those that are similar to it.
+    from it in what counts, is kept too, and stands for those that are similar to it. A record
+    that says all that the best one says, and more, takes its place, unless it is worse in one of
+    the first three points.
 
     Args:
         records: what `narrow` returns.
@@ -174,7 +176,11 @@ def match(
     """
     order = best_first(records)  # from here on a row is a place in this order
     known = _Similarities(lambda a, b: similar(*(order[s].astype(np.int64) for s in (a, b))))
-    told = _Differences(lambda a, b: differ(*(order[s].astype(np.int64) for s in (a, b))))
+    told = _Differences(
+        lambda a, b: differ(*(order[s].astype(np.int64) for s in (a, b))),
+        records["words"].to_numpy()[order],
+        standing(records)[order],
+    )
     identical = _identical(hashes, order)
     pairs = pl.DataFrame(schema=_PAIRS)
     if bands is not None:
@@ -215,17 +221,25 @@ class _Similarities:
 class _Differences:
     """What the pairs that were asked for so far differ in: no two texts are compared twice."""
 
-    def __init__(self, differ: Differ) -> None:
-        self._differ = differ
-        self.known = pl.DataFrame(schema=_PAIRS | {"difference": pl.String})
+    def __init__(self, differ: Differ, words: Array, standing: Array) -> None:
+        self._differ, self._words, self._standing = differ, words, standing
+        self.known = pl.DataFrame(schema={**_PAIRS, "difference": pl.String, "turned": pl.Boolean})
 
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """The pairs, in their order, with their `difference`."""
+        """The pairs, in their order, with their `difference`, and whether it is `turned`: the
+        other record says all that this one says, and more, so that it is the one to stay."""
         new = pairs.select("row", "other").join(self.known, on=["row", "other"], how="anti")
         if new.height:
             left, right = (new[side].to_numpy().astype(np.int64) for side in ("row", "other"))
-            said = pl.Series("difference", self._differ(left, right), dtype=pl.String)
-            self.known = pl.concat([self.known, new.with_columns(said)])
+            said = np.array(self._differ(left, right), dtype=object)
+            turned = (said != "") & (self._words[right] > self._words[left])
+            turned &= self._standing[right] <= self._standing[left]
+            places = np.flatnonzero(turned)
+            back = self._differ(right[places], left[places])
+            turned[places] = [not text for text in back]
+            said[turned] = ""
+            columns = {"difference": pl.Series(said.tolist(), dtype=pl.String), "turned": turned}
+            self.known = pl.concat([self.known, new.with_columns(**columns)])
         return pairs.join(self.known, on=["row", "other"], how="left", maintain_order="left")
 
 
@@ -349,8 +363,12 @@ def _replace_near(
         best = left.with_columns(row=pl.col("other").min().over("cluster"))
         rest = known.of(best.filter(pl.col("row") < pl.col("other")).select("row", "other"))
         similar = told.of(rest.filter(pl.col("similarity") >= threshold).select("row", "other"))
-        similar = similar.filter(pl.col("difference") == "").select("row", "other")
-        replaced = pl.concat([replaced, similar])
+        similar = similar.filter(pl.col("difference") == "")
+        # Where another record says more than the best, it takes its place in the next round.
+        turned = similar.filter("turned").unique("row", keep="first", maintain_order=True)
+        similar = similar.filter(~pl.col("row").is_in(turned["row"].implode()))
+        turned = turned.select(row="other", other="row")
+        replaced = pl.concat([replaced, turned, similar.select("row", "other")])
         gone = pl.concat([best["row"], similar["other"]]).unique()
         left = left.filter(~pl.col("other").is_in(gone.implode()))
     return replaced.with_columns(reason=pl.lit("near_duplicate"))

@@ -33,7 +33,8 @@ ohne
 ! less fewer
 ! most
 ! least
-! increase increases increased increasing rise rises rose raise raised raising elevated elevates \
+! increase increases increased increasing rise rises rose raise raises raised raising elevated \
+elevates \
 gain
 ! decrease decreases decreased decreasing reduce reduces reduced reducing reduction fall falls \
 fell drop decline declined declines lower lowers lowered
