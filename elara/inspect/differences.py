@@ -191,7 +191,7 @@ def _token() -> re.Pattern[str]:
         rf"(?P<number>(?:{_MINUS})?(?:\d+(?:[.,]\d+)*|\.\d+))"
         rf"|(?P<alone>[{alone}])"
         rf"|(?P<word>(?:(?![{alone}])[^\W\d_]|[{marks}])+(?:'(?:t|s|re|ve|ll|d|m)\b)?)"
-        rf"|(?P<sign>[{re.escape(_SIGNS)}]|{_TRAILING})"
+        rf"|(?P<sign>[{re.escape(_SIGNS)}]|{_TRAILING}|(?<=\d):(?=\d))"
     )
 
 

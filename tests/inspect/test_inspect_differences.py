@@ -82,6 +82,7 @@ def test_typography_and_ordinary_words_make_no_other_text(old: str, new: str) ->
         ("{}", "{} It was seen in 5 of 12.", False),
         ("{} It is not for infants under 5 kg.", "{} It is not for inf", True),
         ("{} It took 125 days", "{} It took 12", False),
+        ("{} Mix it 1:2.", "{} Mix it 1-2.", False),
     ],
 )
 def test_what_only_one_of_two_texts_has(kept: str, other: str, copy: bool) -> None:
