@@ -157,7 +157,11 @@ def accuracy(source: Path, into: Path) -> dict[str, Any]:
         made.jaccard(texts[a], texts[b]) >= THRESHOLD
         for a, b in copies.select("id", "kept_id").iter_rows()
     )
-    return recall(truth, set(removed["id"])) | {
+    # What differs in a word that counts is no copy: it stays, and is listed to be reviewed.
+    review = pl.read_parquet(into / "review.parquet")
+    listed = {*review["id"], *review["kept_id"]}
+    return recall(truth, {*removed["id"], *listed}) | {
+        "listed_for_review": review.height,
         "precision": round(right / copies.height, 5),
         "copies_removed": copies.height,
         "copies_planted": truth.filter(pl.col("jaccard") >= THRESHOLD).height,
@@ -171,7 +175,7 @@ def rows(source: Path) -> Iterator[dict[str, Any]]:
 
 
 def recall(truth: pl.DataFrame, gone: set[str]) -> dict[str, float]:
-    """Of the planted pairs those of which a record was removed."""
+    """Of the planted pairs those of which a record was found."""
     import polars as pl
 
     found = {}
@@ -195,7 +199,9 @@ def quality(source: Path, kept: Path, elara: Path) -> dict[str, float]:
     gone = {row["id"] for row in rows(source) if row["abstract"] and row["id"] not in stayed}
     truth = pl.read_parquet(sorted(source.glob("*.truth.parquet")))
     alike = truth.filter(pl.col("jaccard") >= THRESHOLD).select("id", "other_id")
-    confirmed = pl.read_parquet(elara / "removed.parquet").filter(pl.col("kept_id") != "")
+    names = ("removed.parquet", "review.parquet")
+    found = [pl.read_parquet(elara / n).select("id", "kept_id") for n in names]
+    confirmed = pl.concat(found).filter(pl.col("kept_id") != "")
     pairs = [*alike.get_columns(), confirmed["id"], confirmed["kept_id"]]
     return recall(truth, gone) | {
         "precision": round(len(gone & set(pl.concat(pairs))) / max(len(gone), 1), 5),

@@ -23,9 +23,10 @@ from elara.records import (
     frame,
     records,
 )
+from elara.sentences import count_words
+from elara.sentences import shorten as _shorten
 
 _CONCLUSION = re.compile(r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9À-Þ])")
 _MIN_WORDS = 12
 
 Pair = tuple[str, str]
@@ -116,18 +117,6 @@ RECIPES: list[Recipe] = [
 ]
 
 
-def _shorten(text: str, max_words: int) -> str:
-    """Cut after the last whole sentence within the limit; "" if not even one fits."""
-    words = 0
-    kept = []
-    for sentence in _SENTENCE_END.split(text.strip()):
-        words += len(sentence.split())
-        if words > max_words:
-            break
-        kept.append(sentence)
-    return " ".join(kept)
-
-
 def check_licences(licences: str) -> None:
     """Raise ValueError unless this is a choice of texts."""
     if licences not in ("redistributable", "any"):
@@ -149,7 +138,8 @@ def grounded_examples(
         system_prompt: the system turn of every example.
         licences: `redistributable` uses only text that may be passed on, and text that its
             owner marked `private`; `any` uses all, for training that stays private.
-        max_answer_words: answers are cut after the last whole sentence within this many words.
+        max_answer_words: answers are cut after the last whole sentence, list or table within
+            this many words.
         max_question_words: a longer question (with its context) gives no example.
 
     Returns:
@@ -178,7 +168,7 @@ def _examples(
     for recipe in RECIPES:
         for number, (question, answer) in enumerate(recipe.pairs(article)):
             short = _shorten(answer, max_answer)
-            if len(short.split()) < _MIN_WORDS or len(question.split()) > max_question:
+            if count_words(short) < _MIN_WORDS or count_words(question) > max_question:
                 continue
             yield Example(
                 id=f"{article.id}/{recipe.name}/{number}",

@@ -85,8 +85,15 @@ def add_bibliographic(scored: pl.DataFrame, clusters: Clusters) -> Clusters:
     member = pl.concat(groups).unique().with_columns(bad=pl.col("id").is_in(bad.implode()))
     tainted = member.filter(pl.col("bad").any().over("kept_id"))["id"].to_list()
     copies = {*clusters.copies_of_retracted, *tainted} - retracted
+    review = clusters.review.with_columns(pl.col("kept_id").replace(found["id"], found["kept_id"]))
+    review = review.filter(
+        ~pl.col("id").is_in(found["id"].implode()) & (pl.col("id") != pl.col("kept_id"))
+    )
     return dataclasses.replace(
-        clusters, removed=removed.sort("id"), copies_of_retracted=tuple(sorted(copies))
+        clusters,
+        removed=removed.sort("id"),
+        copies_of_retracted=tuple(sorted(copies)),
+        review=review,
     )
 
 

@@ -1,13 +1,15 @@
 """Find records that are the same article or nearly the same text, and choose which one to keep.
 
 MinHash and LSH only propose pairs. No record is removed on their word: its exact Jaccard
-similarity with the very record that is kept in its place is computed first.
+similarity with the very record that is kept in its place is computed first, and then the two are
+compared word by word. Leaflets of one template are alike in all but the drug and its dose.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
+from elara.inspect.differences import differences, plain_texts
 from elara.inspect.lexicon import tables
 from elara.inspect.matching import Clusters, identities, match, narrow
 from elara.inspect.measures import TEXT_COLUMNS, WORDS, measure_frame, similarities, texts_of
@@ -21,7 +23,8 @@ def exact_duplicates(scored: pl.DataFrame) -> Clusters:
         scored: what `score` returns.
 
     Returns:
-        The clusters. Texts of fewer than 20 words are compared by identifier only.
+        The clusters. A text of fewer than 20 words has a copy only where journal and authors are
+        the same too, and a title of so few words without a text has none.
     """
     return _match(scored, 1.0, near=False)
 
@@ -30,7 +33,9 @@ def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
     """Find exact duplicates, then records whose texts are nearly the same.
 
     Candidates come from MinHash with banding; each is verified by the exact Jaccard similarity
-    of its 3-word shingles. `elara.inspect.matching.match` says which record of a cluster stays.
+    of its 3-word shingles. A record that differs from the one that would stand for it in a drug, a
+    number, a unit, a negation or the like stays, and is listed in `review`.
+    `elara.inspect.matching.match` says which record of a cluster stays.
 
     Args:
         scored: what `score` returns.
@@ -67,4 +72,8 @@ def _match(scored: pl.DataFrame, threshold: float, near: bool) -> Clusters:
 
     bands = found.keys.__getitem__ if near else None
     hashes = identities(scored, found).__getitem__
-    return match(narrow(scored, found), hashes, bands, similar, threshold)
+
+    def differ(left: Array, right: Array) -> list[str]:
+        return differences(left, right, lambda rows: plain_texts(scored[rows]))
+
+    return match(narrow(scored, found), hashes, bands, similar, differ, threshold)

@@ -25,15 +25,17 @@ import polars as pl
 from elara import memory
 from elara.cores import usable_cores
 from elara.formats import write_file
+from elara.inspect.differences import differences
 from elara.inspect.duplicates import check_threshold
 from elara.inspect.features import MEDIUM
+from elara.inspect.foreign import Notes
 from elara.inspect.lexicon import tables
 from elara.inspect.matching import match
 from elara.inspect.measures import similarities
-from elara.inspect.parts import Part, measure_part, save_lexicon, selected, sets_of, store
+from elara.inspect.parts import Part, measure_part, save_lexicon, selected, sets_of, store, texts_at
 from elara.inspect.reading import InputError, pieces
 from elara.inspect.report import report, report_html
-from elara.inspect.selection import Selection, removals
+from elara.inspect.selection import Selection, removals, reviewed
 from elara.inspect.terms import medical_words
 from elara.inspect.text import Array
 from elara.progress import track
@@ -42,6 +44,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _DRAFT = ".inspecting"
+_TABLES = ("removed.parquet", "review.parquet", "skipped.parquet")
+_OUTPUTS = (*_TABLES, "report.html", "report.json")
+_NAMED = 50  # fields that are not read and are named
 THREADS = usable_cores()
 
 
@@ -60,18 +65,23 @@ def inspect_files(
 
     Args:
         paths: `.jsonl` or `.parquet` files with the fields of `Article`, or a folder of `.jsonl`
-            files. Fields that a record does not have are empty; an id is needed.
-        into: folder for `articles.parquet` (kept), `removed.parquet`, `report.json` and
-            `report.html`. They appear there when all of them are finished.
+            files. Fields that a record does not have are empty. JSON Lines that others wrote are
+            read as they are: a number is taken as text where text is expected, a single author as
+            a list of one; a record without `id` gets one from its place.
+        into: folder for `articles.parquet` (kept), `removed.parquet`, `review.parquet` (nearly
+            the same as another, and kept), `skipped.parquet` (the lines that cannot be records,
+            with `file`, `line` and `reason`), `report.json` and `report.html`. They appear there
+            when all of them are finished.
         minimum: smallest quality that is kept, in [0, 1].
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
         keep_non_english: whether records in other languages stay.
 
     Returns:
-        The report, see `elara.inspect.report.report`.
+        The report, see `elara.inspect.report.report`, and `input`: how many lines were skipped,
+        and of the fields that no `Article` has how many records hold something there.
 
     Raises:
-        InputError: a file, a line of it or a record cannot be read; the message says which.
+        InputError: a file cannot be read, or none holds an article; the message says which.
         ValueError: a limit is out of range, or an id occurs twice.
         OSError: the disk is full or the folder cannot be written. Whatever failed, what an
             earlier run left in `into` is untouched.
@@ -147,14 +157,18 @@ def inspect_parts(
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
     draft.mkdir(parents=True)
     try:
-        parts, lexicon = _read(workers, files, draft)
-        kept, removed, found = _decide(workers, parts, lexicon, limits)
+        parts, lexicon, notes = _read(workers, files, draft)
+        kept, selection, found = _decide(workers, parts, lexicon, limits)
         _give_back()
         articles = workers.write(parts, kept, draft)
-        write_file(draft / "removed.parquet", removed)
+        write_file(draft / "removed.parquet", selection.removed)
+        write_file(draft / "review.parquet", selection.review)
+        write_file(draft / "skipped.parquet", skipped := notes.table())
+        unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])
+        found["input"] = {"lines_skipped": skipped.height, "fields_not_read": unknown}
         write_file(draft / "report.html", report_html(found, {}))
         write_file(draft / "report.json", found)
-        for name in (articles, "removed.parquet", "report.html", "report.json"):
+        for name in (articles, *_OUTPUTS):
             if (into / name).is_dir():
                 shutil.rmtree(into / name)
             (draft / name).replace(into / name)
@@ -163,27 +177,32 @@ def inspect_parts(
     return found
 
 
-def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part], Path]:
+def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part], Path, Notes]:
     """Lay down the parts, and beside them the lexicon."""
     jobs = ((p, draft / f"{number:06d}") for number, p in enumerate(pieces(files)))
     parts: list[Part] = []
     headings: set[str] = set()
+    notes = Notes()
     rows = 0
-    for stored, found in workers.each(store, jobs, "read parts"):
+    for stored, found, left_out in workers.each(store, jobs, "read parts"):
         for path, count in stored:
             parts.append(Part(path, rows, count))
             rows += count
         headings |= found
+        notes.add(left_out)
     if not rows:
-        raise InputError("there is no article to inspect: name .jsonl or .parquet files with some")
+        first = "".join(f"; {r[0]}, line {r[1]}: {r[2]}" for r in notes.table().head(1).rows())
+        raise InputError(
+            f"there is no article to inspect: name .jsonl or .parquet files with some{first}"
+        )
     _give_back()
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
-    return parts, save_lexicon(tables(medical_words(mesh)), draft)
+    return parts, save_lexicon(tables(medical_words(mesh)), draft), notes
 
 
 def _decide(
     workers: Workers, parts: list[Part], lexicon: Path, limits: Limits
-) -> tuple[Array, pl.DataFrame, dict[str, Any]]:
+) -> tuple[Array, Selection, dict[str, Any]]:
     """Whether each row is kept, what is removed and why, and the report."""
     measured = workers.each(partial(measure_part, lexicon=lexicon), parts, "measure parts")
     records = pl.concat(measured)
@@ -194,14 +213,16 @@ def _decide(
         lambda number: _column(parts, partial(Part.hashes, number=number), np.uint64),
         lambda band: _column(parts, partial(Part.band, band=band), np.uint32),
         similar,
+        _differ(workers, parts),
         limits.threshold,
     )
     _give_back()
     records = records.select("id", "source", "quality", "bucket", "flags")
     removed = removals(records, clusters, limits.minimum, limits.keep_non_english)
     stays = ~records["id"].is_in(removed["id"].implode())
-    selection = Selection(records.select("quality").filter(stays), removed)
-    return stays.to_numpy(), removed, report(records, clusters, selection)
+    review = reviewed(clusters, removed)
+    selection = Selection(records.select("quality").filter(stays), removed, review)
+    return stays.to_numpy(), selection, report(records, clusters, selection)
 
 
 def _column(parts: list[Part], read: Callable[[Part], Array], dtype: type) -> Array:
@@ -220,18 +241,32 @@ def _give_back() -> None:
     memory.give_back()
 
 
+def _by_part(parts: list[Part], rows: Array) -> Iterator[tuple[Part, Array]]:
+    """Each part with the rows, of those in ascending order, that lie in it."""
+    ends = np.array([part.first + part.rows for part in parts])
+    return zip(parts, np.split(rows, np.searchsorted(rows, ends[:-1])), strict=True)
+
+
 def _similar(
     workers: Workers, parts: list[Part], lexicon: Path, words: Array
 ) -> Callable[[Array, Array], Array]:
     """The function that compares pairs of rows; it reads their texts from the parts."""
-    ends = np.array([part.first + part.rows for part in parts])
 
     def sets(rows: Array) -> tuple[Array, Array]:
         _give_back()
-        by_part = zip(parts, np.split(rows, np.searchsorted(rows, ends[:-1])), strict=True)
         work = partial(sets_of, lexicon=lexicon)
-        found = list(workers.each(work, by_part, "compare texts"))
+        found = list(workers.each(work, _by_part(parts, rows), "compare texts"))
         lengths = np.concatenate([np.diff(starts) for starts, _ in found])
         return np.concatenate([[0], np.cumsum(lengths)]), np.concatenate([s for _, s in found])
 
     return lambda left, right: similarities(left, right, words, sets)
+
+
+def _differ(workers: Workers, parts: list[Part]) -> Callable[[Array, Array], list[str]]:
+    """The function that says what pairs of rows differ in; it reads their texts likewise."""
+
+    def texts(rows: Array) -> list[str]:
+        jobs = ((part, some) for part, some in _by_part(parts, rows) if len(some))
+        return [text for found in workers.each(texts_at, jobs, "compare words") for text in found]
+
+    return lambda left, right: differences(left, right, texts)

@@ -14,7 +14,7 @@ from elara.inspect import measures as column
 from elara.inspect.compiled import S29, S32, U, compiled
 from elara.inspect.kernels import Strings, Texts
 from elara.inspect.lexicon import ENGLISH, LETTERS, MEDICAL, Tables
-from elara.inspect.text import LETTER, ODD, SPACE, Array
+from elara.inspect.text import ALONE, DASH, LETTER, ODD, SPACE, Array
 
 
 @compiled
@@ -45,7 +45,7 @@ def _word(data: Array, i: int, end: int, tables: Tables, tail: Array) -> Any:
     while i < end:
         code, step = _character(data, i)
         kind = kinds[code] if code < kinds.shape[0] else ODD
-        if kind < LETTER:
+        if kind < LETTER or (kind == ALONE and length > 0):
             break
         letters += kind == LETTER
         small = lower[code]
@@ -53,7 +53,22 @@ def _word(data: Array, i: int, end: int, tables: Tables, tail: Array) -> Any:
         tail[length & (fixed.TAIL - 1)] = small if small < 128 else 0
         length += 1
         i += step
+        if kind == ALONE:
+            letters += 1
+            break
     return h, length, letters, i
+
+
+@compiled
+def _said(sign: Any, in_token: bool, after: Any) -> Any:
+    """What a sign says between two words, 0 for nothing; `after` is the byte behind it."""
+    if sign >= 0:
+        return sign
+    if 48 <= after <= 57:
+        return -sign
+    # The minus behind a name, as in "HER2-": a hyphen has a letter behind it.
+    letter = after >= 128 or 65 <= after <= 90 or 97 <= after <= 122
+    return DASH if sign == -DASH and in_token and not letter else 0
 
 
 @compiled
@@ -87,7 +102,7 @@ def _segment(
     the end of a word.
     """
     offsets, data = strings
-    kinds, _, quick, known, endings = tables
+    kinds, lower, quick, known, endings = tables
     seen, unique = found
     tail = state[5:]
     before, last, digest = state[0], state[1], state[2]
@@ -115,6 +130,11 @@ def _segment(
                         tokens_before = tokens
                     stopped = False
                 else:
+                    sign = np.int64(lower[code]) if code < kinds.shape[0] else code
+                    sign = _said(sign, in_token, np.int64(data[i]) if i < end else 0)
+                    if sign:
+                        digest = (digest ^ U(sign)) * fixed.SPREAD
+                        digest ^= digest >> S32
                     tokens += not in_token
                     in_token = True
                     stopped = code in (fixed.FULL_STOP, fixed.QUESTION, fixed.EXCLAMATION)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from elara.inspect.differences import plain_texts
 from elara.inspect.features import judge
+from elara.inspect.foreign import Notes
 from elara.inspect.lexicon import Tables
 from elara.inspect.matching import identities, narrow
 from elara.inspect.measures import BANDS, TEXT_COLUMNS, measure, texts_of
@@ -75,7 +77,7 @@ def load_lexicon(path: Path) -> Tables:
     return _lexicon(path, path.stat().st_mtime_ns)
 
 
-def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[str]]:
+def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[str], Notes]:
     """Parse a piece of the input and lay it down as one part or more.
 
     Args:
@@ -83,21 +85,25 @@ def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[st
             path with a number appended.
 
     Returns:
-        Path and number of rows of each part, and the subject headings that occur.
+        Path and number of rows of each part, the subject headings that occur, and what is left
+        out.
     """
     import pyarrow as pa
 
     piece, base = job
     stored: list[tuple[Path, int]] = []
     headings: frozenset[str] = frozenset()
-    for number, table in enumerate(read(piece)):
+    notes = Notes()
+    for number, table in enumerate(read(piece, notes)):
+        if not table.num_rows:
+            continue
         path = base.with_name(f"{base.name}-{number:04d}.arrow")
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
         stored.append((path, table.num_rows))
         found = _frame(table.select(["mesh"])).select(pl.col("mesh").explode().unique())
         headings |= frozenset(found["mesh"].drop_nulls().to_list())
-    return stored, headings
+    return stored, headings, notes
 
 
 def measure_part(part: Part, lexicon: Path) -> pl.DataFrame:
@@ -143,6 +149,16 @@ def sets_of(job: tuple[Part, Array], lexicon: Path) -> tuple[Array, Array]:
     part, rows = job
     texts = texts_of(part.table().select(TEXT_COLUMNS))
     return shingle_sets(texts, load_lexicon(lexicon), rows - part.first)
+
+
+def texts_at(job: tuple[Part, Array]) -> list[str]:
+    """The texts of some articles of a part.
+
+    Args:
+        job: a part, and rows of the collection that lie in it, ascending (i64).
+    """
+    part, rows = job
+    return plain_texts(_frame(part.table().select(TEXT_COLUMNS))[rows - part.first])
 
 
 def selected(part: Part, kept: Array) -> pl.DataFrame:

@@ -12,6 +12,16 @@ from elara.inspect.text import Array
 _IDS_AT_ONCE = 100_000
 
 
+def standing(records: pl.DataFrame) -> Array:
+    """What comes before quality (u8), the smaller the better: retracted, low, redistributable."""
+    rank = records.select(
+        pl.col("retracted").cast(pl.UInt8) * 4
+        + (pl.col("quality") < MEDIUM).cast(pl.UInt8) * 2
+        + (~pl.col("redistributable")).cast(pl.UInt8)
+    )
+    return rank.to_series().to_numpy()
+
+
 def best_first(records: pl.DataFrame) -> Array:
     """The rows (u32), the best first; `elara.inspect.matching.match` says which is better.
 
@@ -19,12 +29,7 @@ def best_first(records: pl.DataFrame) -> Array:
         records: what `elara.inspect.matching.narrow` returns.
     """
     quality = records["quality"].to_numpy()
-    rank = records.select(
-        pl.col("retracted").cast(pl.UInt8) * 4
-        + (pl.col("quality") < MEDIUM).cast(pl.UInt8) * 2
-        + (~pl.col("redistributable")).cast(pl.UInt8)
-    )
-    keys = (~records["with_abstract"].to_numpy(), -quality, rank.to_series().to_numpy())
+    keys = (~records["with_abstract"].to_numpy(), -quality, standing(records))
     order = np.lexsort(keys).astype(np.uint32)  # the last key counts first
     first = np.arange(len(order)) == 0  # of those that are equal
     for key in keys:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from elara.inspect.foreign import Lines, Notes, records
 from elara.inspect.lines import read_lines
 from elara.inspect.measures import strings
 from elara.records import Article, schema
@@ -20,31 +23,13 @@ if TYPE_CHECKING:
 
 # Bytes of input that are worked on at once by each thread.
 PART_BYTES = 12 << 20
-_LINES_AT_ONCE = 1000
+_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 # What a field holds that a record does not state. Lists are empty, texts "" and flags false.
 _UNSTATED = {"language": "und", "licence": "unknown"}
 
 
 class InputError(ValueError):
     """A file cannot be read; the message names it, the line, and what to do."""
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Whole lines of JSON in one file: the bytes from `start` up to `stop`."""
-
-    path: Path
-    start: int
-    stop: int
-
-    def read(self) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(self.start)
-            return file.read(self.stop - self.start)
-
-    def number(self) -> int:
-        """Number of the first of these lines in the file, counted from 1."""
-        return Lines(self.path, 0, self.start).read().count(b"\n") + 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,15 @@ class Rows:
     groups: tuple[int, ...]
 
 
-Piece = tuple[Lines, ...] | Rows
+@dataclass(frozen=True)
+class Refused:
+    """A file that holds no lines of text."""
+
+    path: Path
+    reason: str
+
+
+Piece = tuple[Lines, ...] | Rows | Refused
 
 
 def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
@@ -69,13 +62,19 @@ def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
     """
     held: list[Lines] = []
     size = 0
-    for path in paths:
+    paths = list(paths)
+    stems = Counter(path.stem for path in paths)
+    for number, path in enumerate(paths, 1):
         if path.suffix == ".parquet":
             yield from _row_groups(path)
             continue
         if path.suffix not in (".jsonl", ".ndjson"):
             raise InputError(f"{path} is neither .jsonl nor .parquet: convert it first")
-        for lines in _lines(path):
+        name = path.stem if stems[path.stem] == 1 else f"{path.stem}-{number}"
+        for lines in _lines(path, name):
+            if isinstance(lines, Refused):
+                yield lines
+                break
             held.append(lines)
             size += lines.stop - lines.start
             if size >= PART_BYTES:
@@ -85,21 +84,35 @@ def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
         yield tuple(held)
 
 
-def _lines(path: Path) -> Iterator[Lines]:
+def _lines(path: Path, name: str) -> Iterator[Lines | Refused]:
     try:
         size = path.stat().st_size
         start = 0
+        with path.open("rb") as file:
+            head = file.read(64)
+        if reason := _no_text(head):
+            yield Refused(path, reason)
+            return
         while size - start > PART_BYTES:
             with path.open("rb") as file:
                 file.seek(start + PART_BYTES)
                 file.readline()
                 stop = file.tell()
-            yield Lines(path, start, stop)
+            yield Lines(path, start, stop, name)
             start = stop
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}): name files that exist") from error
     if size > start:
-        yield Lines(path, start, size)
+        yield Lines(path, start, size, name)
+
+
+def _no_text(head: bytes) -> str:
+    """Why a file that begins like this holds no lines of text, or ""."""
+    if head.startswith(_PACKED):
+        return "a packed file: unpack it first"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
+        return "UTF-16, or no text at all: save the file as UTF-8"
+    return ""
 
 
 def _row_groups(path: Path) -> Iterator[Rows]:
@@ -122,32 +135,63 @@ def _row_groups(path: Path) -> Iterator[Rows]:
         yield Rows(path, tuple(held))
 
 
-def read(piece: Piece) -> Iterator[pa.Table]:
+def read(piece: Piece, notes: Notes) -> Iterator[pa.Table]:
     """Read a piece.
 
     Args:
         piece: from `pieces`.
+        notes: filled with the lines that cannot be records and the fields that are not read.
 
     Yields:
         Tables with exactly the columns of `Article`, one chunk each, and no nulls: one from JSON
         Lines, and from Parquet as many as it takes, since its row groups can be large.
 
     Raises:
-        InputError: a line is no JSON, a field has another type than in `Article`, or a record
-            has no id.
+        InputError: a column of a Parquet file has another type than in `Article`, or a record in
+            it has no id.
     """
-    if isinstance(piece, tuple):
-        data = _bytes(piece)
-        table = read_lines(data, arrow_schema(), _UNSTATED)
-        if table is None:
-            table = _conform(_parse(piece, data))
-        if _without_id(table) >= 0:
-            _find_missing_id(piece)
+    if isinstance(piece, Refused):
+        notes.skipped.append((piece.path, -1, piece.reason))
+    elif isinstance(piece, tuple):
+        table = read_lines(_bytes(piece), arrow_schema(), _UNSTATED)
+        if table is None or not _is_sound(table):
+            table = _foreign(piece, notes)
         yield table
-        return
+    else:
+        yield from _row_tables(piece, notes)
+
+
+def _is_sound(table: pa.Table) -> bool:
+    """Whether every record has an id and every text is UTF-8."""
+    import pyarrow as pa
+
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return _without_id(table) < 0
+
+
+def _foreign(piece: tuple[Lines, ...], notes: Notes) -> pa.Table:
+    """The records of lines that are unusual, by the reader that coerces."""
+    import pyarrow as pa
+
+    found = [r for lines in piece for r in records(lines, notes)]
+    return _conform(pa.Table.from_pylist(found, schema=arrow_schema()))
+
+
+def _row_tables(piece: Rows, notes: Notes) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
     rows = 0
     for found in _batches(piece):
-        table = _conform(found)
+        try:
+            table = _conform(found)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(
+                f"{piece.path}: a column has another type than an article's ({error}): convert it, "
+                f"or write the records as JSON Lines, whose values are taken as they are"
+            ) from error
         if (missing := _without_id(table)) >= 0:
             raise InputError(
                 f"{piece.path}: a record without `id`, at row {rows + missing + 1} of row groups "
@@ -155,6 +199,13 @@ def read(piece: Piece) -> Iterator[pa.Table]:
             )
         rows += table.num_rows
         yield table
+    notes.unknown.update(dict.fromkeys(_columns(piece.path) - {*arrow_schema().names}, rows))
+
+
+def _columns(path: Path) -> set[str]:
+    import pyarrow.parquet as pq
+
+    return {*pq.read_schema(path).names}
 
 
 def _batches(piece: Rows) -> Iterator[pa.Table]:
@@ -196,15 +247,6 @@ def _without_id(table: pa.Table) -> int:
     return int(without[0]) if len(without) else -1
 
 
-def _find_missing_id(piece: tuple[Lines, ...]) -> None:
-    for lines in piece:
-        for number, line in enumerate(lines.read().split(b"\n"), lines.number()):
-            if line.strip() and not _parse_bytes(line).column("id")[0].as_py():
-                raise InputError(
-                    f"{lines.path}, line {number}: the record has no `id`: give each a unique one"
-                )
-
-
 class _Room(threading.local):
     """Memory that a thread reads into again and again: new memory costs the system's time."""
 
@@ -231,52 +273,6 @@ def _bytes(piece: tuple[Lines, ...]) -> memoryview:
         room[read : size + 1] = b"\n" * (size + 1 - read)  # a file may have become shorter
         room = room[size + 1 :]
     return data
-
-
-def _parse(piece: tuple[Lines, ...], data: memoryview) -> pa.Table:
-    import pyarrow as pa
-
-    try:
-        return _parse_bytes(data)
-    except pa.ArrowInvalid as error:
-        if not bytes(data).strip():
-            return arrow_schema().empty_table()
-        for lines in piece:
-            _find_bad_line(lines)
-        raise InputError(f"{piece[0].path}: {error}") from error
-
-
-def _parse_bytes(data: bytes | memoryview) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.json as pj
-
-    parse = pj.ParseOptions(explicit_schema=arrow_schema(), unexpected_field_behavior="ignore")
-    whole = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    return pj.read_json(
-        pa.BufferReader(pa.py_buffer(data)), read_options=whole, parse_options=parse
-    )
-
-
-def _find_bad_line(lines: Lines) -> None:
-    """Raise for the first line that cannot be parsed by itself."""
-    import pyarrow as pa
-
-    every = lines.read().split(b"\n")
-    for start in range(0, len(every), _LINES_AT_ONCE):
-        some = every[start : start + _LINES_AT_ONCE]
-        for count in (len(some), 1):  # all of them at once, and only if that fails one by one
-            try:
-                for at in range(0, len(some), count):
-                    if (text := b"\n".join(some[at : at + count])).strip():
-                        _parse_bytes(text)
-                break
-            except pa.ArrowInvalid as error:
-                if count == 1:
-                    reason = str(error).removesuffix(" in row 0")
-                    raise InputError(
-                        f"{lines.path}, line {lines.number() + start + at}: {reason}. "
-                        f"Repair or delete the line and run again; nothing was stored."
-                    ) from error
 
 
 def _without_nulls(column: pa.Array, name: str) -> pa.Array:

@@ -162,6 +162,7 @@ def report(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> di
             "candidate_pairs": proposed.height,
             "verified_pairs": proposed.filter(pl.col("similarity") >= clusters.threshold).height,
             "records_with_a_better_copy": clusters.removed.height,
+            "records_for_review": selection.review.height,
         },
         "features": feature_table().to_dicts(),
         "sources": source_table(scored, selection).to_dicts(),
@@ -172,6 +173,15 @@ def with_abstract_percent(scored: pl.DataFrame) -> float:
     """Share of records with an abstract, in percent with one decimal."""
     have = int((~scored["flags"].list.contains("no_abstract")).sum())
     return round(100 * have / max(scored.height, 1), 1)
+
+
+def _input(found: Mapping[str, Any]) -> str:
+    """What files held beside articles, as HTML; nothing where a table was inspected."""
+    given = found.get("input", {})
+    skipped = given.get("lines_skipped", 0)
+    lines = f"<p>{skipped} lines are no records: see skipped.parquet.</p>" if skipped else ""
+    fields = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
+    return lines + (_table("Fields that were not read", fields) if fields else "")
 
 
 def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
@@ -196,7 +206,9 @@ def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         f"kept. Mean quality {found['mean_quality']}; {found['with_abstract_percent']} % have an "
         f"abstract. {found['duplicates']['candidate_pairs']} pairs were proposed as near "
         f"duplicates, {found['duplicates']['verified_pairs']} reached similarity "
-        f"{found['duplicates']['threshold']}.</p><h2>Removed</h2>"
+        f"{found['duplicates']['threshold']}. {found['duplicates']['records_for_review']} records "
+        f"are nearly the same as another and differ in what counts: they stay, see "
+        f"review.parquet.</p>{_input(found)}<h2>Removed</h2>"
         f"{_table('Records removed, by reason', removed)}<h2>Sources</h2>"
         f"{_table('What each source gave', found['sources'])}<h2>Score</h2>"
         f"{_table('Features of the score', found['features'])}{images}</main></body></html>\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from elara.inspect.features import MEDIUM
-from elara.inspect.matching import Clusters
+from elara.inspect.matching import REVIEW, Clusters
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,13 @@ class Selection:
         kept: the scored rows that stay, in their order.
         removed: `id`, `reason`, and for duplicates `kept_id` and `similarity` (else "" and
             null), sorted by id.
+        review: of `Clusters.review` the rows whose two records are kept: nearly the same texts
+            that differ in what counts, for a person to look at.
     """
 
     kept: pl.DataFrame
     removed: pl.DataFrame
+    review: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REVIEW))
 
     def reasons(self) -> pl.DataFrame:
         """How many records each reason removed: `reason`, `records`, most frequent first."""
@@ -34,8 +37,11 @@ class Selection:
         told = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons().iter_rows())
         every = self.kept.height + self.removed.height
         why = f" ({told})" if told else ""
+        pairs = "pair" if self.review.height == 1 else "pairs"
+        look = f"; {self.review.height:,} {pairs} to review" if self.review.height else ""
         return (
             f"{self.kept.height:,} of {every:,} articles kept, {self.removed.height:,} removed{why}"
+            f"{look}"
         )
 
     def advice(self) -> str:
@@ -78,7 +84,13 @@ def select(
     removed = removals(scored, clusters, minimum, keep_non_english)
     kept = scored.filter(~pl.col("id").is_in(removed["id"].implode()))
     assert kept.height + removed.height == scored.height, "a record was lost in the selection"
-    return Selection(kept, removed)
+    return Selection(kept, removed, reviewed(clusters, removed))
+
+
+def reviewed(clusters: Clusters, removed: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `Clusters.review` of which both records stay."""
+    gone = removed["id"].implode()
+    return clusters.review.filter(~pl.col("id").is_in(gone) & ~pl.col("kept_id").is_in(gone))
 
 
 def removals(

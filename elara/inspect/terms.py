@@ -6,6 +6,8 @@ complete: the score asks how densely a text speaks medicine, not which terms it 
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from elara.inspect.text import WORD
@@ -68,6 +70,12 @@ _GENERAL = """
 _SHORTEST_HEADING_WORD = 6
 
 
+@cache
+def common_medical_words() -> frozenset[str]:
+    """Elara's own list, in lower case."""
+    return frozenset(_WORDS.split())
+
+
 def medical_words(mesh: pl.Series) -> frozenset[str]:
     """The words that count as medical in a collection.
 
@@ -83,4 +91,4 @@ def medical_words(mesh: pl.Series) -> frozenset[str]:
     headings = mesh.explode().drop_nulls().unique().str.to_lowercase()
     found = headings.str.extract_all(WORD).explode().drop_nulls().unique()
     found = found.filter(found.str.len_chars() >= _SHORTEST_HEADING_WORD)
-    return frozenset(_WORDS.split()) | (frozenset(found.to_list()) - frozenset(_GENERAL.split()))
+    return common_medical_words() | (frozenset(found.to_list()) - frozenset(_GENERAL.split()))

@@ -101,7 +101,7 @@ def after_a_run(
     outcomes = pl.DataFrame({"file": ["a.txt"], "status": ["skipped"], "reason": ["empty file"]})
     lists = ("outcomes.parquet", "removed.parquet")
     place.begin("collect", {}).write(dict.fromkeys(lists, outcomes))
-    place.begin("inspect", {}).write({"removed.parquet": outcomes})
+    place.begin("inspect", {}).write({"removed.parquet": outcomes, "review.parquet": outcomes})
     place.begin("expand", {}).write({f"{name}.jsonl": rows for name, rows in splits.items()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELARA_CACHE", str(home / "cache"))

@@ -9,9 +9,11 @@ import pytest
 
 from elara.inspect import Clusters, exact_duplicates, near_duplicates, score, select
 from elara.inspect.measures import SHORTEST
+from elara.inspect.wording import _ORDINARY
 from elara.records import Article, frame
 
-WORDS = [f"w{i}" for i in range(400)]
+# Words that may replace each other in a copy: what may not is in test_inspect_differences.py.
+WORDS, OTHERS = _ORDINARY.split()[:400], _ORDINARY.split()[400:]
 
 
 def text(seed: int, words: int = 120) -> str:
@@ -21,7 +23,7 @@ def text(seed: int, words: int = 120) -> str:
 def edited(original: str, seed: int, changes: int) -> str:
     words = original.split()
     for at in random.Random(seed).sample(range(len(words)), changes):
-        words[at] = f"x{at}"
+        words[at] = OTHERS[at % len(OTHERS)]
     return " ".join(words)
 
 

@@ -21,6 +21,7 @@ from elara.inspect.pairs import components, jaccard
 from elara.inspect.terms import SUFFIXES, medical_words
 from elara.inspect.text import LETTER, characters
 from elara.records import Article, Section, frame
+from elara.sentences import UNSPACED
 
 MEDICAL = medical_words(pl.Series([[]], dtype=pl.List(pl.String)))
 
@@ -31,10 +32,19 @@ def category(character: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters, marks and digits, character by character."""
+    """Runs of letters, marks and digits; without blanks between words, single characters."""
     found, run = [], ""
     for character in text + " ":
-        if category(character)[0] in "LMN":
+        alone = category(character)[0] in "LM" and any(
+            a <= ord(character) <= b for a, b in UNSPACED
+        )
+        if run and alone:
+            found.append(run)
+            run = ""
+        if alone or character == "〇":
+            found += [run, character.lower()[0]] if run else [character.lower()[0]]
+            run = ""
+        elif category(character)[0] in "LMN":
             run += character.lower()[0]
         elif run:
             found.append(run)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elara.inspect import reading
+from elara.inspect.foreign import Lines, Notes
 from elara.inspect.lines import read_lines
 from elara.records import Article, schema
 
@@ -60,9 +61,10 @@ def test_any_records_are_read_as_they_were_written(
 
 def test_made_up_articles_are_read_as_the_general_reader_reads_them(corpus: Any) -> None:
     for path in sorted(corpus.glob("*.jsonl"))[:3]:
-        lines = path.read_text(encoding="utf-8")
-        general = reading._conform(reading._parse_bytes(lines.encode()))
-        assert quick(lines).equals(general)
+        data = path.read_bytes()
+        general = reading._foreign((Lines(path, 0, len(data), "a"),), notes := Notes())
+        assert quick(data.decode()).equals(general)
+        assert notes == Notes()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,254 @@
+"""JSON Lines that others wrote, read as they are.
+
+Fields of `Article` may have other types than Elara gives them: a PMID is a number, a single author
+a text. What can be read as the type that is wanted is; other fields are counted and left; and a
+line that cannot be a record is named with its reason, so that no line ends a run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from elara.records import Article, Section, schema
+
+SKIPPED = {"file": pl.String, "line": pl.Int64, "reason": pl.String}
+_BOM = "\ufeff".encode()
+# Where the text of an object lies, in the forms that XML takes in JSON and that sites use.
+_INSIDE = ("text", "#text", "_", "value", "content", "name")
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+_UNPAIRED = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Whole lines of JSON in one file: the bytes from `start` up to `stop`.
+
+    Args:
+        name: what records without an id are called by, different for each file.
+    """
+
+    path: Path
+    start: int
+    stop: int
+    name: str
+
+    def read(self) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.stop - self.start)
+
+
+@dataclass
+class Notes:
+    """What reading left out.
+
+    Args:
+        skipped: file, byte at which the line begins, and reason; byte -1 for a whole file.
+        unknown: fields that no `Article` has, and how many records hold something there.
+    """
+
+    skipped: list[tuple[Path, int, str]] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Notes) -> None:
+        """Add what another piece left out."""
+        self.skipped += other.skipped
+        self.unknown += other.unknown
+
+    def table(self) -> pl.DataFrame:
+        """The lines that are no records: `file`, `line` (0 for the whole file), `reason`."""
+        rows = []
+        for path in dict.fromkeys(path for path, _, _ in self.skipped):
+            mine = sorted((at, reason) for where, at, reason in self.skipped if where == path)
+            line, counted = 1, 0
+            with path.open("rb") as file:
+                for at, reason in mine:
+                    while counted < at and (some := file.read(min(at - counted, 1 << 20))):
+                        line += some.count(b"\n")
+                        counted += len(some)
+                    rows.append((str(path), line if at >= 0 else 0, reason))
+        return pl.DataFrame(rows, SKIPPED, orient="row")
+
+
+class _RefusedError(Exception):
+    """A line cannot be a record; the message says why."""
+
+
+class _Literal(str):
+    """A number as it is written, so that it stays exact."""
+
+    __slots__ = ()
+
+
+class _Object(dict[str, Any]):
+    """An object, and the names that stand in it twice with two values."""
+
+    twice: frozenset[str] = frozenset()
+
+
+def records(lines: Lines, notes: Notes) -> Iterator[dict[str, Any]]:
+    """Read lines of JSON, whatever types their fields have.
+
+    Args:
+        lines: where they are.
+        notes: filled with what is left out.
+
+    Yields:
+        Records with the fields of `Article` that they state, each of the right type.
+    """
+    at = lines.start
+    for line in lines.read().split(b"\n"):
+        if stripped := line.strip().removeprefix(_BOM):
+            try:
+                yield _record(_parsed(stripped), f"{lines.name}:byte-{at}", notes.unknown)
+            except _RefusedError as error:
+                notes.skipped.append((lines.path, at, str(error)))
+        at += len(line) + 1
+
+
+def _parsed(line: bytes) -> _Object:
+    try:
+        value = _decoder().decode(line.decode())
+    except UnicodeDecodeError:
+        raise _RefusedError("not UTF-8: save the file as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise _RefusedError(f"not valid JSON ({error}): fix or delete the line") from None
+    if not isinstance(value, _Object):
+        raise _RefusedError("not a JSON object with named values: fix or delete the line")
+    return value
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    def nothing(_: str) -> None:  # NaN is what pandas writes for an empty cell
+        return None
+
+    numbers = {"parse_int": _Literal, "parse_float": _Literal, "parse_constant": nothing}
+    return json.JSONDecoder(object_pairs_hook=_object, **numbers)  # type: ignore[arg-type]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> _Object:
+    found = _Object(pairs)
+    if len(found) < len(pairs):
+        first: dict[str, Any] = {}
+        found.twice = frozenset(k for k, v in pairs if first.setdefault(k, v) != v)
+    return found
+
+
+def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]:
+    readers = _readers()
+    found: dict[str, Any] = {}
+    others = []
+    for name, held in value.items():
+        if (read := readers.get(name)) is None:
+            others += [name] if held is not None else []
+            continue
+        if name in value.twice:
+            raise _RefusedError(f"`{name}` stands there twice with two values: keep one of them")
+        if held is None:
+            continue
+        try:
+            found[name] = held if type(held) is str and read is _text else read(held)
+        except _RefusedError as error:
+            raise _RefusedError(f"`{name}` {error}") from None
+    for name in _TEXTS:
+        if _UNPAIRED.search(found.get(name, "")):
+            found[name] = _UNPAIRED.sub("\ufffd", found[name])
+    if not found.get("id"):
+        found["id"] = _made_id(found, place)
+    sections = value.get("body")
+    for section in sections if isinstance(sections, list) else [sections]:
+        if isinstance(section, dict):
+            others += [f"body.{n}" for n, v in section.items() if n not in _SECTION and v]
+    unknown.update(others)
+    return found
+
+
+def _made_id(found: dict[str, Any], place: str) -> str:
+    """An id for a record that has none: its place."""
+    texts = [found.get("title"), found.get("abstract"), *(s["text"] for s in found.get("body", ()))]
+    if not any(texts):
+        raise _RefusedError("it has neither an `id` nor a text: give it one")
+    return place
+
+
+_SECTION = tuple(schema(Section))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, _Literal):
+        return re.sub(r"^(-?\d+)\.0+$", r"\1", value)
+    if isinstance(value, str):
+        return _UNPAIRED.sub("\ufffd", value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "\n".join(text for text in map(_text, value) if text)
+    for name in _INSIDE:
+        if value.get(name) is not None:
+            return _text(value[name])
+    raise _RefusedError("holds an object where a text is expected: give the text alone")
+
+
+def _texts(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        value = [value]
+    return [text for text in map(_item, value) if text]
+
+
+def _item(value: Any) -> str:
+    """A text of a list; of an object, such as a name in parts, all of its texts."""
+    if isinstance(value, dict) and not any(value.get(name) is not None for name in _INSIDE):
+        return " ".join(v for v in value.values() if isinstance(v, str))
+    return _text(value)
+
+
+def _sections(value: Any) -> list[dict[str, str]]:
+    found = []
+    for section in value if isinstance(value, list) else [value]:
+        if isinstance(section, dict) and any(name in section for name in _SECTION):
+            found.append({name: _text(section.get(name)) for name in _SECTION})
+        elif text := _text(section):
+            found.append({"heading": "", "text": text, "kind": "text"})
+    return found
+
+
+def _flag(value: Any) -> bool:
+    known = _FLAGS.get(_text(value).strip().lower())
+    if known is None:
+        raise _RefusedError(f"holds {value!r} where true or false is expected")
+    return known
+
+
+def _number(value: Any) -> int:
+    text = _text(value).strip() or "0"
+    if not re.fullmatch(r"-?\d{1,19}", text) or not -(2**63) <= int(text) < 2**63:
+        raise _RefusedError(f"holds {str(value)[:40]!r} where a whole number is expected")
+    return int(text)
+
+
+@cache
+def _readers() -> dict[str, Callable[[Any], Any]]:
+    """What reads each field of an `Article`."""
+    plain = {pl.String(): _text, pl.Boolean(): _flag, pl.Int64(): _number}
+    found: dict[str, Callable[[Any], Any]] = {}
+    for name, dtype in schema(Article).items():
+        if isinstance(dtype, pl.List):
+            found[name] = _sections if isinstance(dtype.inner, pl.Struct) else _texts
+        else:
+            found[name] = plain[dtype]
+    return found
+
+
+_TEXTS = tuple(name for name, dtype in schema(Article).items() if dtype == pl.String())

@@ -1,0 +1,112 @@
+"""JSON Lines of others: what can be read is, and every other line is a row that says why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from elara.inspect import inspect_files
+from elara.inspect.foreign import Notes
+from elara.inspect.reading import pieces, read
+
+# A line, and what some fields of the record are.
+READ = [
+    ('{"pmid": 99900001, "year": 2021}', {"pmid": "99900001"}),
+    ('{"published": 2021}', {"published": "2021"}),
+    ('{"pmid": 99900001.0}', {"pmid": "99900001"}),
+    ('{"id": 1e5}', {"id": "1e5"}),
+    ('{"id": 12345678901234567890123}', {"id": "12345678901234567890123"}),
+    ('{"id": true, "doi": false}', {"id": "true", "doi": "false"}),
+    ('{"title": ["a", null, 5]}', {"title": "a\n5"}),
+    ('{"title": {"#text": "inner"}}', {"title": "inner"}),
+    ('{"title": NaN, "abstract": -Infinity, "language": null}', {"title": "", "language": "und"}),
+    ('{"authors": "A Moyo", "mesh": null}', {"authors": ["A Moyo"], "mesh": []}),
+    ('{"authors": [{"given": "A", "family": "M"}, {"name": "B"}]}', {"authors": ["A M", "B"]}),
+    ('{"body": "plain"}', {"body": [("", "plain", "text")]}),
+    ('{"body": [null, "p"]}', {"body": [("", "p", "text")]}),
+    ('{"body": {"text": 5, "heading": "H"}}', {"body": [("H", "5", "")]}),
+    ('{"retracted": "no", "redistributable": 1}', {"retracted": False, "redistributable": True}),
+    ('{"raw_record": "7"}', {"raw_record": 7}),
+    ('{"title": "T", "title": "T"}', {"title": "T"}),
+    ('{"title": "T", "extra": {"a": 1, "a": 2}}', {"title": "T"}),
+    ('{"title": "\\ud83d half"}', {"title": "\ufffd half"}),
+    ('\ufeff{"title": "T"}\r', {"title": "T"}),
+]  # fmt: skip
+# A line, and why there is no record.
+SKIPPED = [
+    (b"[1, 2]", "not a JSON object"),
+    (b"null", "not a JSON object"),
+    (b'"text"', "not a JSON object"),
+    (b'{"id": "cut', "not valid JSON"),
+    (b'{"id": "a:1"} {"id": "a:2"}', "not valid JSON"),
+    (b"[" * 100_000, "not valid JSON"),
+    (b'{"title": "caf\xe9"}', "not UTF-8"),
+    (b"{}", "neither an `id` nor a text"),
+    (b'{"id": null, "abstract": "", "pmid": 7}', "neither an `id` nor a text"),
+    (b'{"title": {"en": "x"}}', "`title` holds an object"),
+    (b'{"abstract": "5 mg", "abstract": "50 mg"}', "`abstract` stands there twice"),
+    (b'{"id": "a", "retracted": "maybe"}', "`retracted` holds 'maybe'"),
+    (b'{"id": "a", "raw_record": 1.5}', "`raw_record` holds '1.5'"),
+    (b'{"id": "a", "raw_record": 99999999999999999999}', "`raw_record` holds"),
+]
+
+
+def test_values_are_taken_as_they_are_meant(tmp_path: Path) -> None:
+    for number, (line, expected) in enumerate(READ):
+        path = tmp_path / f"{number}.jsonl"
+        stated = line.replace("{", '{"id": "x:1", ', 1)
+        path.write_text((line if '"id"' in line else stated) + "\n\n", encoding="utf-8")
+        (piece,) = pieces([path])
+        (table,) = read(piece, notes := Notes())
+        assert notes.skipped == [], line
+        (row,) = table.to_pylist()
+        row["body"] = [tuple(section.values()) for section in row["body"]]
+        assert {name: row[name] for name in expected} == expected, line
+
+
+def test_a_line_that_is_no_record_is_a_row_and_ends_no_run(tmp_path: Path) -> None:
+    good = b'{"id": "g:1", "title": "T"}'
+    lines = [good, b"", *(line for line, _ in SKIPPED)]
+    (tmp_path / "a.jsonl").write_bytes(b"\r\n".join(lines))
+    (tmp_path / "b.jsonl").write_text('{"id": "w:1"}', encoding="utf-16")
+    (tmp_path / "c.ndjson").write_bytes(b"\x1f\x8b\x08\x00")
+    names = ("a.jsonl", "b.jsonl", "c.ndjson")
+    report = inspect_files([tmp_path / n for n in names], tmp_path / "out", minimum=0)
+    skipped = pl.read_parquet(tmp_path / "out" / "skipped.parquet")
+    assert report["input"]["lines_skipped"] == skipped.height == len(SKIPPED) + 2
+    told = {(Path(file).name, line): reason for file, line, reason in skipped.iter_rows()}
+    for number, (line, why) in enumerate(SKIPPED, 3):
+        assert why in told["a.jsonl", number], line[:60]
+    assert "UTF-16" in told["b.jsonl", 0]
+    assert "packed" in told["c.ndjson", 0]
+    assert pl.read_parquet(tmp_path / "out" / "articles.parquet")["id"].to_list() == ["g:1"]
+    assert f"{skipped.height} lines are no records" in (tmp_path / "out/report.html").read_text()
+
+
+def test_fields_that_no_article_has_are_named_once_with_their_number(tmp_path: Path) -> None:
+    rows = [{"id": f"x:{i}", "year": 2020 + i, "extra": {"a": i} if i else None} for i in range(4)]
+    rows[0]["body"] = [{"text": "t", "note": "n"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = inspect_files([tmp_path / "a.jsonl"], tmp_path / "out", minimum=0)
+    assert report["input"]["fields_not_read"] == {"year": 4, "extra": 3, "body.note": 1}
+    pl.DataFrame(rows).select("id", "year", title=pl.lit("T")).write_parquet(tmp_path / "a.parquet")
+    report = inspect_files([tmp_path / "a.parquet"], tmp_path / "out", minimum=0)
+    assert report["input"]["fields_not_read"] == {"year": 4}
+
+
+def test_records_without_ids_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for path in (tmp_path / "a.jsonl", tmp_path / "b" / "a.jsonl"):
+        path.write_text('{"title": "T"}\n{"title": "U"}\n')
+    files = [tmp_path / "a.jsonl", tmp_path / "b" / "a.jsonl"]
+    inspect_files(files, tmp_path / "out", minimum=0)
+    assert pl.read_parquet(tmp_path / "out" / "articles.parquet")["id"].n_unique() == 4
+
+
+def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
+    pl.DataFrame({"id": ["a"], "title": [["x"]]}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: a column has another type"):
+        inspect_files([tmp_path / "a.parquet"], tmp_path / "out")
