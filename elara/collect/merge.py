@@ -148,7 +148,8 @@ def _settle(members: list[Parsed], outcomes: list[Outcome]) -> Article:
 
 def _fullness(member: Parsed) -> tuple[bool, bool]:
     assert member.article is not None
-    return bool(member.article.body), member.article.source != OWN
+    full = any(section.kind != "translation" for section in member.article.body)
+    return full, member.article.source != OWN
 
 
 def _fill(article: Article, other: Article) -> None:
@@ -162,6 +163,8 @@ def _fill(article: Article, other: Article) -> None:
     for name in _JOIN:
         joined = dict.fromkeys([*getattr(article, name), *getattr(other, name)])
         setattr(article, name, list(joined))
+    present = {section.heading for section in article.body}
+    article.body += [s for s in other.body if s.kind == "translation" and s.heading not in present]
     article.authors = article.authors or other.authors
     article.retracted = article.retracted or other.retracted
     if article.language == "und":

@@ -15,19 +15,24 @@ from elara.collect.africa import affiliation_countries, spellings
 from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.mathml import plain_signs
+from elara.collect.parsed import Dropped
+from elara.collect.placeholders import is_placeholder
 from elara.collect.pubmedtree import (
     abstract_of,
     author_names,
     date_of,
     ids_of,
+    own_title,
     plain_doi,
+    value_of,
 )
-from elara.collect.xmlrecords import Element, read_record, squeeze, text_of
+from elara.collect.raised import escaped_runs
+from elara.collect.xmlrecords import Element, hiding, read_record, squeeze, text_of
 from elara.records import Article
 
 _HEAD = re.compile(
     rb"<PubmedArticle>\s*<MedlineCitation[^<>]*>\s*"
-    rb'<PMID(?: Version="(\d+)")?>(\d+)</PMID>\s*'
+    rb'<PMID(?: Version="(\d+)")?>([1-9]\d{0,7})</PMID>\s*'
     rb"(?:<DateCreated>(?:\s*<\w+>\w+</\w+>)+\s*</DateCreated>\s*)?"
     rb"(?:<DateCompleted>(?:\s*<\w+>\w+</\w+>)+\s*</DateCompleted>\s*)?"
     rb"(?:<DateRevised>((?:\s*<\w+>\w+</\w+>)+)\s*</DateRevised>\s*)?"
@@ -72,10 +77,14 @@ def quick_article(record: bytes) -> tuple[Article, str]:
     start, end = record.find(b"<Article "), record.find(b"</Article>")
     cited = record.find(b"</MedlineCitation>", end)
     head = _HEAD.fullmatch(record, 0, max(start, 0))
-    if not head or end < 0 or cited < 0 or _hides(record[start:cited]):
+    if not head or end < 0 or cited < 0 or hiding(record, 0, len(record)) >= 0:
         raise OddRecordError
     body, tail = record[start:end], record[end:cited]
-    if b'"RetractionIn"' in tail or not record.endswith(b"</PubmedArticle>"):
+    if (
+        b'"RetractionIn"' in tail
+        or b"<OtherAbstract" in tail
+        or not record.endswith(b"</PubmedArticle>")
+    ):
         raise OddRecordError
     version, pmid = head[1] or b"1", head[2].decode()
     journal, at = _first(body, b"Journal", 0)
@@ -110,12 +119,18 @@ def quick_article(record: bytes) -> tuple[Article, str]:
         redistributable=redistributable(licence),
         retracted="Retracted Publication" in types,
     )
+    if b"<VernacularTitle" in body:
+        own_title(article, _text(_first(body, b"VernacularTitle", 0)[0]))
+    if _has_placeholder(article):
+        raise OddRecordError
     return article, version.decode().zfill(4) + (_date(head[3]) if head[3] else "")
 
 
-def _hides(data: bytes) -> bool:
-    """Whether comments or literal sections may hide or show what looks like an element."""
-    return b"!" in data and (b"<!--" in data or b"<![" in data)
+def _has_placeholder(article: Article) -> bool:
+    """Whether a value says that there is none, which is a line of its own in the outcome."""
+    values = [article.title, article.abstract, article.journal]
+    values += article.authors + article.keywords + [section.text for section in article.body]
+    return any(map(is_placeholder, values))
 
 
 def _needs_more(body: bytes, title: bytes, published: str) -> bool:
@@ -159,13 +174,15 @@ def _forbidden(content: bytes) -> bool:
 
 def _text(content: bytes) -> str:
     if b"<" in content or _forbidden(content):
-        return text_of(_tree(content))
+        return value_of(_tree(content))
     text = squeeze(content.decode())
     if "&" in text:
         if text.count("&") != sum(map(text.count, _REFERENCES)):
-            return text_of(_tree(content))
+            return value_of(_tree(content))
         for reference, character in _REFERENCES.items():
             text = text.replace(reference, character)
+        if "<su" in text:
+            return escaped_runs(text)
     return text
 
 
@@ -221,8 +238,16 @@ def _authors(body: bytes, at: int) -> tuple[list[str], list[str]]:
         raise OddRecordError  # editors, say
     found = _AUTHOR.findall(content)
     if not _all(found, content, b"Author"):
-        return author_names(_tree(content)), _working_in(content)
+        return _names(_tree(content)), _working_in(content)
     return _each([b"%b %b" % (fore, last) for last, fore in found]), _working_in(content)
+
+
+def _names(authors: Element) -> list[str]:
+    dropped: list[Dropped] = []
+    names = author_names(authors, dropped)
+    if dropped:
+        raise OddRecordError
+    return names
 
 
 def _working_in(authors: bytes) -> list[str]:
@@ -251,7 +276,7 @@ def _keywords(tail: bytes) -> list[str]:
         raise OddRecordError
     found = _KEYWORD.findall(content)
     if not _all(found, content, b"Keyword"):
-        return [k for k in map(text_of, _tree(content).iterfind("Keyword")) if k]
+        return [k for k in map(value_of, _tree(content).iterfind("Keyword")) if k]
     return [k for k in map(_text, found) if k]
 
 
