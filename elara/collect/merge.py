@@ -163,8 +163,10 @@ def _fill(article: Article, other: Article) -> None:
     for name in _JOIN:
         joined = dict.fromkeys([*getattr(article, name), *getattr(other, name)])
         setattr(article, name, list(joined))
-    present = {section.heading for section in article.body}
-    article.body += [s for s in other.body if s.kind == "translation" and s.heading not in present]
+    if other.redistributable or not article.redistributable:
+        present = {s.heading for s in article.body if s.kind == "translation"}
+        added = (s for s in other.body if s.kind == "translation")
+        article.body += [s for s in added if s.heading not in present]
     article.authors = article.authors or other.authors
     article.retracted = article.retracted or other.retracted
     if article.language == "und":

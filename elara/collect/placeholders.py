@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(
     r"[\W_]*"
     # Around the words there may be brackets and stops.
     r"|[\W_]*(?:"
-    r"n/a|n\.\s?a|null|nil|nan|none|untitled|unknown"
+    r"n/a(?: n/a)?|n\.\s?a|null|nil|nan|none|untitled|unknown"
     rf"|{_WHAT}\s*[:-]?\s*(?:is |are |was |were )?(?:currently )?(?:not |un|n/a){_MISSING}?"
     rf"|(?:not |un)(?:yet )?{_MISSING}(?: {_WHAT})?"
     rf"|unknown {_WHAT}"
