@@ -14,7 +14,7 @@ from elara.collect.payload import PayloadError, as_utf8
 from elara.collect.placeholders import REASON, is_placeholder
 from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.collect.pubmedtree import add_abstract, no_pmid, own_title
-from elara.collect.raised import escaped_runs
+from elara.collect.raised import flat_runs
 from elara.records import Article
 
 # A field starts at the margin and the text of a long one goes on indented, so `PMID- ` at the
@@ -130,7 +130,8 @@ def _fields(record: bytes) -> list[tuple[str, str]]:
                 f"line {number} of the record is neither a field nor the rest of one: "
                 f"fetch the file again"
             )
-    return [(tag, escaped_runs(" ".join(text.split()))) for tag, text in fields]
+    plain = [(tag, " ".join(text.split())) for tag, text in fields]
+    return [(tag, flat_runs(text) if "<su" in text else text) for tag, text in plain]
 
 
 def _incomplete(fields: list[tuple[str, str]], pmid: str) -> str:

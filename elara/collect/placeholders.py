@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 REASON = "stands for a value that the source does not have"
-_LONGEST = 60  # characters
+LONGEST = 60  # characters
 _WHAT = (
     "(?:(?:english |article |original |author |full )?"
     "(?:abstract|title|authors?|author names?|journal|keywords?|text|data|summary))"
@@ -36,9 +36,13 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 # What begins with none of these is told at once; so are nearly all values.
-_BEGINNING = re.compile(
-    r"[\W_]|ab|ar|au|da|en|fu|jo|ke|n[./aãiou]|or|pa|r[eéi]|s[eiu]|te|t[hií]|un", re.IGNORECASE
+_BEGINNING = (
+    r"(?:[\W_]|abstract|article|author|data |english |full |journal(?! [ota])|kein|keyword|n[./]"
+    r"|nan|não|nich|nil|no[ntp .]|nul|original |pas |r[eé]sum|riass|sem |sin |summary|text |there |this "
+    r"|titel|title|titol|titre|título|un[adfgiklprst])"
 )
+_BEGINS = re.compile(_BEGINNING, re.IGNORECASE)
+_ONE_BEGINS = re.compile(r"\n" + _BEGINNING, re.IGNORECASE)
 
 
 def is_placeholder(text: str) -> bool:
@@ -47,6 +51,15 @@ def is_placeholder(text: str) -> bool:
     Args:
         text: a title, an abstract, the name of a journal or author, a keyword.
     """
-    if len(text) > _LONGEST or not _BEGINNING.match(text):
+    if len(text) > LONGEST or not _BEGINS.match(text):
         return False
     return _PLACEHOLDER.fullmatch(text) is not None
+
+
+def any_placeholder(values: list[str]) -> bool:
+    """Whether one of some values is a placeholder, in a fraction of the time.
+
+    Args:
+        values: titles, names, keywords; not "".
+    """
+    return bool(_ONE_BEGINS.search("\n" + "\n".join(values))) and any(map(is_placeholder, values))

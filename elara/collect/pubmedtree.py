@@ -12,7 +12,7 @@ from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.parsed import Dropped
 from elara.collect.placeholders import REASON, is_placeholder
-from elara.collect.raised import escaped_runs
+from elara.collect.raised import flat_runs
 from elara.collect.xmlrecords import Element, text_of
 from elara.records import Article, Section
 
@@ -112,7 +112,7 @@ def value_of(element: Element | None) -> str:
         element: any element, or None.
     """
     text = text_of(element)
-    return escaped_runs(text) if "<su" in text else text
+    return flat_runs(text) if "<su" in text else text
 
 
 def _stated(element: Element | None, dropped: list[Dropped]) -> str:

@@ -16,8 +16,10 @@ _SIMPLE = re.compile(r"[-−–+]?[0-9]+(?:[.·][0-9]+)?|[^\W\d_]+|[-−–+][^\
 _ORDINAL = re.compile(r"st|nd|rd|th|er|re|ère|ème|[ºª]", re.IGNORECASE)
 _DEGREE = re.compile(r"[o○∘˚]([CF]?)")
 # A number would swallow what is raised behind one of these: 5.<sup>3</sup> is not 5.3.
-_GOES_ON = ".,·-−–"
-_ESCAPED = re.compile(r"<(su[bp])>([^<>]{1,40})</\1>")
+GOES_ON = ".,·-−–"
+_RUN = re.compile(r"<(su[bp])>([^<>]*)</\1>")
+_ADJACENT = re.compile(r"</sup><sup>|</sub><sub>")
+_NEAR = 100  # characters before a run that are looked at
 
 
 def one_line(kind: str, text: str, before: str, after: str = "") -> str:
@@ -36,7 +38,7 @@ def one_line(kind: str, text: str, before: str, after: str = "") -> str:
     close = before.rstrip()
     touches = close == before
     worded = text[:1].isalpha()
-    number = (close.rstrip(_GOES_ON) if touches and not worded else close)[-1:].isdigit()
+    number = (close.rstrip(GOES_ON) if touches and not worded else close)[-1:].isdigit()
     goes_on = after[:1].isdigit()
     if not any(map(str.isalnum, text)):
         return text.translate(_SMALL[kind]) if touches and number and goes_on else text
@@ -52,13 +54,22 @@ def one_line(kind: str, text: str, before: str, after: str = "") -> str:
     return _MARK[kind] + (text if _SIMPLE.fullmatch(text) and not swallowed else f"({text})")
 
 
-def escaped_runs(text: str) -> str:
-    """Raised and lowered runs whose tags a source has written out, `10<sup>5</sup>`, on one line.
+def flat_runs(text: str) -> str:
+    """Raised and lowered runs on one line, in a text that still has their tags: `10<sup>5</sup>`.
 
     Args:
-        text: plain text, in which the tags can be read.
+        text: plain text but for the tags; a source may have written them out by mistake.
     """
-    while found := _ESCAPED.search(text):
-        before, after = text[: found.start()], text[found.end() :]
-        text = before + one_line(found[1], " ".join(found[2].split()), before, after) + after
-    return text
+    text = _ADJACENT.sub("", text)
+    pieces: list[str] = []  # from the end, as `elara.collect.xmlrecords.keep_exponents` goes
+    end = len(text)
+    for run in reversed([*_RUN.finditer(text)]):
+        after = text[run.end() : end] or (pieces[-1] if pieces else "")
+        before = text[max(0, run.start() - _NEAR) : run.start()]
+        if "<" in before:
+            before = _RUN.sub(r"\2", before)
+        within = " ".join(run[2].split())
+        written = one_line(run[1], within, before, after)
+        pieces += [text[run.end() : end], run[2] if written == within else written]
+        end = run.start()
+    return "".join([*pieces, text[:end]][::-1])

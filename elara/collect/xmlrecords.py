@@ -15,7 +15,7 @@ from html.entities import html5
 from lxml import etree
 
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.raised import one_line
+from elara.collect.raised import GOES_ON, one_line
 
 Element = etree._Element
 
@@ -27,6 +27,7 @@ _DOCTYPE = rb"<!DOCTYPE(?>[^\[<>\"']|%b)*(?:\[%b\]\s*)?>" % (_QUOTED, _DECLARED)
 _PROLOG = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->|" + _DOCTYPE, re.DOTALL)
 _DECLARATIONS = re.compile(_DOCTYPE, re.DOTALL)
 _NAME = re.compile(rb"<([A-Za-z_][\w.:-]*)(?=[\s/>])")
+_BLANK_END = re.compile(rb"\s*>")
 _REST_OF_TAG = re.compile(rb"(?>[^<>\"']|%b)*>" % _QUOTED)
 # What hides tags from the eye of a search, and how it ends.
 _HIDING = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
@@ -140,31 +141,39 @@ def _record_end(
     last: bool,
 ) -> int:
     """Where a record ends, or -1 where that is not in the buffer yet."""
-    ending = b"</" + found[1] + b">"
     at = found.end()
     tag = _REST_OF_TAG.match(buffer, at)
     if tag and buffer[tag.end() - 2] == 47:  # a slash: the record is empty
         return tag.end()
     while True:
-        end = buffer.find(ending, at)
-        limit = len(buffer) if end < 0 else end
-        if buffer.find(ending[:-1], at, limit) >= 0:  # fast check before the exact one
-            spaced = re.compile(re.escape(ending[:-1]) + rb"\s+>").search(buffer, at, limit)
-            if spaced:
-                limit, end, ending = spaced.start(), spaced.start(), spaced[0]
+        limit, end = _end_tag(buffer, found[1], at)
         hidden = hiding(buffer, at, limit)
         visible = limit if hidden < 0 else hidden
-        # The same: a record without end tag ends where the next one starts.
-        if any(buffer.find(opening, at, visible) >= 0 for opening in openings):
-            following = starts.search(buffer, at, visible)
-            if following:
+        # A record without end tag ends where the next one starts; a fast check before the exact.
+        for opening in openings:
+            if buffer.find(opening, at, visible) < 0:
+                continue
+            if following := starts.search(buffer, at, visible):
                 return following.start()
         if hidden < 0:
-            return end if end < 0 else end + len(ending)
+            return end
         if (at := hidden_end(buffer, hidden)) < 0:
             if not last:
                 return -1
             at = hidden + 2  # only this record is malformed
+
+
+def _end_tag(buffer: bytes, name: bytes, at: int) -> tuple[int, int]:
+    """Where the next end tag with this name begins and ends: -1 where that is not in the buffer."""
+    start = buffer.find(b"</" + name, at)
+    while start >= 0:
+        close = start + len(name) + 2
+        if buffer[close : close + 1] == b">":
+            return start, close + 1
+        if spaced := _BLANK_END.match(buffer, close):
+            return start, spaced.end()
+        start = buffer.find(b"</" + name, close)
+    return len(buffer), -1
 
 
 def hiding(data: bytes, at: int, stop: int) -> int:
@@ -363,30 +372,35 @@ def _replace(element: Element, text: str, tail: str | None) -> None:
 
 
 def _preceding(element: Element) -> str:
-    """The text before an element on its line, as far back as its last word."""
+    """The text before an element on its line, as far back as its last letter or digit."""
     text = ""
     node: Element | None = element
-    while node is not None and not text.strip():
+    while node is not None and not text.strip().rstrip(GOES_ON):
         sibling, parent = node.getprevious(), node.getparent()
-        if sibling is not None:
-            text = (sibling.tail or "") + text
-            if not text.strip():
-                if sibling.tag not in _INLINE:
-                    break
-                text = _inner(sibling) + text
-            node = sibling
-        else:
+        if sibling is None:
             text = ("" if parent is None else parent.text or "") + text
             node = parent if parent is not None and parent.tag in _INLINE else None
+            continue
+        text = (sibling.tail or "") + text
+        if not text.strip().rstrip(GOES_ON):
+            if sibling.tag not in _INLINE:
+                break
+            text = _inner(sibling) + text
+        node = sibling
     return text
 
 
 def _following(element: Element) -> str:
-    """The text right after an element, as far as its first character."""
+    """The text right after an element on its line."""
     node: Element | None = element
     while node is not None and not node.tail:
         following, parent = node.getnext(), node.getparent()
-        if following is not None:
-            return _inner(following) if following.tag in _INLINE else ""
-        node = parent if parent is not None and parent.tag in _INLINE else None
+        if following is None:
+            node = parent if parent is not None and parent.tag in _INLINE else None
+        elif following.tag not in _INLINE:
+            return ""
+        elif text := _inner(following):
+            return text
+        else:
+            node = following
     return "" if node is None else node.tail or ""

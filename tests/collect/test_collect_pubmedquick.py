@@ -75,7 +75,9 @@ pieces = st.sampled_from([
     "&ensp;", "<i>E. coli</i>", "10<sup>9</sup>", "10<sub>2</sub>", "<!-- no -->", "]]", ">", "!",
     '<mml:math xmlns:mml="m"><mml:mi>x</mml:mi></mml:math>', "<![CDATA[<b>]]>",
     "Retracted Publication", "N/A", "[Not Available].", "-", "10<sup>5.3</sup>", "<sup>", "</sup>",
-    "10&lt;sup&gt;5.3&lt;/sup&gt;", "9<b><sup>-</sup></b><sup>6</sup>", "<?x </Abstract> ?>",
+    "10&lt;sup&gt;5.3&lt;/sup&gt;", "9<b><sup>-</sup></b><sup>6</sup>", "10", ".", "<sup>-</sup>",
+    "<sup> 6\n</sup>", "<sub>2</sub>", "<sup>&lt;5</sup>",
+    "<i>4</i>", "<b></b>", "<u>", "</u>","<?x </Abstract> ?>",
 ])  # fmt: skip
 texts = st.lists(pieces, max_size=5).map("".join)
 
