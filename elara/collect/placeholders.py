@@ -38,8 +38,8 @@ _PLACEHOLDER = re.compile(
 # What begins with none of these is told at once; so are nearly all values.
 _BEGINNING = (
     r"(?:[\W_]|abstract|article|author|data |english |full |journal(?! [ota])|kein|keyword|n[./]"
-    r"|nan|não|nich|nil|no[ntp .]|nul|original |pas |r[eé]sum|riass|sem |sin |summary|text |there |this "
-    r"|titel|title|titol|titre|título|un[adfgiklprst])"
+    r"|nan|não|nich|nil|no[ntp .]|nul|original |pas |r[eé]sum|riass|sem |sin |summary|text "
+    r"|there |this |titel|title|titol|titre|título|un[adfgiklprst])"
 )
 _BEGINS = re.compile(_BEGINNING, re.IGNORECASE)
 _ONE_BEGINS = re.compile(r"\n" + _BEGINNING, re.IGNORECASE)

@@ -149,17 +149,27 @@ def _needs_more(body: bytes, title: bytes, published: str) -> bool:
 
 def _first(data: bytes, name: bytes, at: int) -> tuple[bytes, int]:
     """The content of the first element with this name, and where it ends; b"" without one."""
-    start = data.find(b"<" + name, at)
+    opening, closing = _tags(name)
+    start = data.find(opening, at)
     if start < 0:
-        if data.find(b"</" + name + b">", at) >= 0:
+        if data.find(closing, at) >= 0:
             raise OddRecordError
         return b"", at
-    opened = data.find(b">", start)
-    end = data.find(b"</" + name + b">", opened)
-    plain = data[start + len(name) + 1 : opened]
-    if end < 0 or (plain and (plain[0] != 32 or plain.count(b'"') % 2 or plain[-1] == 47)):
+    opened = start + len(opening)
+    if data[opened : opened + 1] != b">":  # attributes come first
+        inside, opened = opened, data.find(b">", opened)
+        plain = data[inside:opened]
+        if plain[:1] != b" " or plain.count(b'"') % 2 or plain[-1] == 47:
+            raise OddRecordError
+    end = data.find(closing, opened)
+    if end < 0:
         raise OddRecordError
     return data[opened + 1 : end], end
+
+
+@cache
+def _tags(name: bytes) -> tuple[bytes, bytes]:
+    return b"<" + name, b"</" + name + b">"
 
 
 def _tree(content: bytes) -> Element:
@@ -206,7 +216,7 @@ def _marked(content: bytes) -> str:
         return value_of(_tree(content))
     bare = _STYLE.sub(b"", content)
     if b"<" in bare:
-        if _forbidden(bare):
+        if _forbidden(bare) or bare.count(b"&") != bare.count(b"&lt;") + bare.count(b"&gt;"):
             return value_of(_tree(content))
         # Signs that stand for themselves while there are tags.
         text = flat_runs(bare.decode().replace("&lt;", _LESS).replace("&gt;", _MORE))

@@ -93,9 +93,7 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
         PayloadError: the document ends before its root element does; all whole records have
             been yielded then.
     """
-    encoded = [name.encode("ascii") for name in names]
-    starts = re.compile(rb"<(" + b"|".join(map(re.escape, encoded)) + rb")(?=[\s/>])")
-    openings = [b"<" + name for name in encoded]
+    starts = re.compile(rb"<(" + "|".join(names).encode("ascii") + rb")(?=[\s/>])")
     buffer = b""
     root = ""
     between = b""  # the end of what has been passed that is in no record, or ends one
@@ -113,7 +111,7 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
             if hidden >= 0:
                 end = _visible_again(buffer, hidden, chunk is None)
             elif found:
-                end = _record_end(buffer, found, starts, openings, chunk is None)
+                end = _record_end(buffer, found, starts, chunk is None)
             else:
                 break  # a start tag may be split between two pieces
             if end < 0:
@@ -137,23 +135,22 @@ def _record_end(
     buffer: bytes,
     found: re.Match[bytes],
     starts: re.Pattern[bytes],
-    openings: list[bytes],
     last: bool,
 ) -> int:
     """Where a record ends, or -1 where that is not in the buffer yet."""
     at = found.end()
-    tag = _REST_OF_TAG.match(buffer, at)
-    if tag and buffer[tag.end() - 2] == 47:  # a slash: the record is empty
-        return tag.end()
+    if not buffer.startswith(b">", at):
+        tag = _REST_OF_TAG.match(buffer, at)
+        if tag and buffer[tag.end() - 2] == 47:  # a slash: the record is empty
+            return tag.end()
     while True:
         limit, end = _end_tag(buffer, found[1], at)
         hidden = hiding(buffer, at, limit)
         visible = limit if hidden < 0 else hidden
         # A record without end tag ends where the next one starts; a fast check before the exact.
-        for opening in openings:
-            if buffer.find(opening, at, visible) < 0:
-                continue
-            if following := starts.search(buffer, at, visible):
+        if buffer.find(b"<" + found[1], at, visible) >= 0:
+            following = starts.search(buffer, at, visible)
+            if following:
                 return following.start()
         if hidden < 0:
             return end
