@@ -1,11 +1,14 @@
 """How fast collect reads PubMed files, against pubmed_parser, and how much memory it takes.
 
-    python benchmarks/collect.py
+    python benchmarks/collect.py                  # some four minutes on an idle machine
+    python benchmarks/collect.py --small-only     # without the 300,000 articles: half of that
 
 The corpus is made of the real records in ../shared/data/pubmed/baseline_gz (or ELARA_SHARED_DATA),
 repeated with PMIDs and DOIs of their own: 30,000 and 300,000 articles in files of 15,000, so that
 two processes have work in both. Every figure comes from fresh processes; those of Elara read the
-files several times over, so that their start counts little. Results go to benchmarks/collect.json.
+files several times over, so that their start counts little. The two programs take turns, each with
+one process and each with two: a ratio is never between different numbers of processes. Results go
+to benchmarks/collect.json.
 """
 
 from __future__ import annotations
@@ -145,16 +148,24 @@ def run(python: Path | str, program: str, *arguments: object) -> list[float]:
     return [float(number) for number in done.stdout.splitlines()[-1].split()]
 
 
-def rate(
-    python: Path | str, program: str, processes: int, files: list[Path], times: int
-) -> dict[str, Any]:
-    """Articles per second, the median of several runs."""
-    rates = []
+def compare(processes: int, files: list[Path], times: int) -> dict[str, Any]:
+    """Articles per second of both programs with as many processes, the median of several runs."""
+    rates: dict[str, list[float]] = {"elara": [], "pubmed_parser": []}
+    theirs = peer()
     for _ in range(times):
-        seconds, articles = run(python, program, processes, *files)
-        rates.append(articles / seconds)
-    spread = [round(min(rates)), round(max(rates))]
-    return {"articles_per_second": round(statistics.median(rates)), "from_to": spread}
+        seconds, articles = run(sys.executable, OURS, processes, *files * OVER)
+        rates["elara"].append(articles / seconds)
+        seconds, articles = run(theirs, THEIRS, processes, *files)
+        rates["pubmed_parser"].append(articles / seconds)
+    found: dict[str, Any] = {
+        name: {
+            "articles_per_second": round(statistics.median(values)),
+            "from_to": [round(min(values)), round(max(values))],
+        }
+        for name, values in rates.items()
+    }
+    mine, other = (statistics.median(values) for values in rates.values())
+    return {**found, "ratio": round(mine / other, 2)}
 
 
 def whole(folder: Path, processes: int) -> dict[str, Any]:
@@ -176,7 +187,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3, help="runs of each rate")
     parser.add_argument("--small-only", action="store_true", help="leave the 300,000 articles out")
     chosen = parser.parse_args()
-    theirs, ours = peer(), sys.executable
+    peer()
     started = time.time()
     with tempfile.TemporaryDirectory(prefix="elara-collect-") as temporary:
         folder = Path(temporary)
@@ -184,14 +195,8 @@ def main() -> None:
         result: dict[str, Any] = {"corpus": _described(files)}
         for processes in (1, 2):
             key = f"{processes} process" + "es" * (processes > 1)
-            mine = rate(ours, OURS, processes, files * OVER, chosen.times)
-            other = rate(theirs, THEIRS, processes, files, chosen.times)
-            ratio = mine["articles_per_second"] / other["articles_per_second"]
-            result[key] = {"elara": mine, "pubmed_parser": other, "ratio": round(ratio, 2)}
+            result[key] = compare(processes, files, chosen.times)
             print(key, result[key], flush=True)
-        two = result["2 processes"]["elara"]["articles_per_second"]
-        one = result["1 process"]["pubmed_parser"]["articles_per_second"]
-        result["ratio of 2 processes to pubmed_parser as it is used (1)"] = round(two / one, 2)
         result["whole stage, small"] = whole(folder / "small", 2)
         print(result["whole stage, small"], flush=True)
         if not chosen.small_only:

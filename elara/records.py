@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import polars as pl
 
-SectionKind = Literal["text", "question", "answer"]
+SectionKind = Literal["text", "question", "answer", "translation"]
 Origin = Literal["curated", "grounded", "qa"]
 Split = Literal["train", "validation", "test"]
 Status = Literal["article", "skipped", "error"]
@@ -29,12 +29,15 @@ class Section:
     """A piece of an article's body.
 
     Running text has kind `text`. In question-and-answer sources each `question` section is
-    followed by its `answer` sections, best answer first.
+    followed by its `answer` sections, best answer first. A `translation` is the title or abstract
+    in another language: it is kept with the article, and is no part of the text that is judged,
+    compared and trained on.
 
     Args:
-        heading: title of the section; for an answer, who gave it (attribution), or "".
+        heading: title of the section; for an answer, who gave it (attribution); for a
+            translation, what it is with its language: `Title (fr)`, `Abstract (es)`; or "".
         text: plain text, paragraphs separated by a blank line.
-        kind: `text`, `question` or `answer`.
+        kind: `text`, `question`, `answer` or `translation`.
     """
 
     heading: str

@@ -21,7 +21,7 @@ def partial_date(year: str, month: str = "", day: str = "") -> str:
         `2021`, `2021-11` or `2021-11-05`. A month or day that cannot be is left out.
     """
     year = year.strip()
-    if not (len(year) == 4 and year.isdigit()):
+    if not (re.fullmatch("[0-9]{4}", year)):
         return ""
     number = _month(month.strip())
     if not number:
@@ -33,7 +33,7 @@ def partial_date(year: str, month: str = "", day: str = "") -> str:
 
 
 def _month(name: str) -> int:
-    if name.isdigit():
+    if re.fullmatch("[0-9]{1,2}", name):
         return int(name) if 1 <= int(name) <= 12 else 0
     short = name[:3].lower()
     return _MONTHS.index(short) + 1 if short in _MONTHS else 0

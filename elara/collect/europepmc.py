@@ -16,7 +16,7 @@ from elara.collect.languages import language_code
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.notices import names_in
 from elara.collect.parsed import Parsed
-from elara.collect.pubmed import plain_doi
+from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records
 from elara.records import Article
 
@@ -144,7 +144,7 @@ def _article(result: dict[str, Any], source: str, native: str) -> Article:
         publication_types=types,
         url=f"https://europepmc.org/article/{source}/{native}",
         doi=plain_doi(str(result.get("doi", ""))),
-        pmid=str(result.get("pmid", "")),
+        pmid=plain_pmid(str(result.get("pmid", ""))),
         pmcid=str(result.get("pmcid", "")).upper(),
         licence=licence,
         redistributable=redistributable(licence),

@@ -13,8 +13,8 @@ from elara.collect.jatstext import inline, readable, sections
 from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, redistributable, strictest
 from elara.collect.notices import jats_retracted, jats_targets
-from elara.collect.parsed import Parsed
-from elara.collect.pubmed import plain_doi
+from elara.collect.parsed import Dropped, Parsed
+from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.collect.xmlrecords import (
     Element,
     malformed,
@@ -76,6 +76,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             revision=article.published,
             licence_stated=" ".join(_statements(meta)) if article.licence == UNKNOWN else "",
             retracts=retracts,
+            dropped=[] if article.pmid else list(_no_pmids(element)),
         )
 
 
@@ -112,7 +113,7 @@ def _article(element: Element, record: bytes) -> Article:
         publication_types=list(dict.fromkeys(t for t in [kind, *types] if t)),
         url=_url(pmcid, doi),
         doi=doi,
-        pmid=ids.get("pmid", ""),
+        pmid=plain_pmid(ids.get("pmid", "")),
         pmcid=pmcid,
         licence=licence,
         redistributable=redistributable(licence),
@@ -140,6 +141,12 @@ def _categories(meta: Element) -> tuple[list[str], list[str]]:
         chosen = types if kind in ("heading", "display-channel", "article-type") else subjects
         chosen += [text for s in group.iter("subject") if (text := text_of(s))]
     return types, list(dict.fromkeys(subjects))
+
+
+def _no_pmids(element: Element) -> Iterator[Dropped]:
+    """What stands in the place of a PMID and is none."""
+    for stated in element.iterfind("front/article-meta/article-id[@pub-id-type='pmid']"):
+        yield Dropped("article-id", text_of(stated)[:80], "not a PMID")
 
 
 def _pmcid(ids: dict[str, str]) -> str:

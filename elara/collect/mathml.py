@@ -40,7 +40,7 @@ def plain_signs(tree: Element, source: bytes) -> Element:
     Returns:
         The same tree.
     """
-    if b":math" in source:
+    if b"math" in source:
         linear_formulas(tree)
     return keep_exponents(tree) if b"<su" in source else tree
 

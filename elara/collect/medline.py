@@ -10,15 +10,20 @@ from elara.collect.dates import medline_date, partial_date
 from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.notices import named_by
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.pubmed import plain_doi
+from elara.collect.placeholders import REASON, is_placeholder
+from elara.collect.pubmed import plain_doi, plain_pmid
+from elara.collect.pubmedtree import add_abstract, no_pmid, own_title
+from elara.collect.raised import flat_runs
 from elara.records import Article
 
 # A field starts at the margin and the text of a long one goes on indented, so `PMID- ` at the
 # margin begins a record whatever stands before it.
 _START = re.compile(rb"^PMID- ", re.MULTILINE)
 _FIELD = re.compile(r"([A-Z][A-Z0-9 ]{3})-(?:$| (.*))")
+# Fields in which a source may print that it has nothing.
+_STATED = {"TI", "BTI", "TT", "AB", "JT", "TA", "OT", "FAU", "AU", "CN"}
 _LARGEST = 16 << 20  # bytes: no record is that long, so this is no MEDLINE text
 _SUFFIX = re.compile(r" (?:Jr|Sr|[1-9](?:st|nd|rd|th)|II|III|IV)\.?$")
 # Words by which a part of a structured abstract is told from other text in capitals.
@@ -88,9 +93,14 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             continue
         pmid = _first(fields, "PMID")
         if reason := _incomplete(fields, pmid):
-            yield Parsed(record=number, native_id=pmid, status="error", reason=reason)
+            native = plain_pmid(pmid)
+            yield Parsed(record=number, native_id=native, status="error", reason=reason)
             continue
-        article = _article(fields, pmid)
+        nothing = [tag in _STATED and is_placeholder(text) for tag, text in fields]
+        dropped = [Dropped(*f, REASON) for f, no in zip(fields, nothing, strict=True) if no]
+        kept = [f for f, no in zip(fields, nothing, strict=True) if not no]
+        article = _article(kept, pmid)
+        dropped += _other_abstracts(article, kept)
         yield Parsed(
             record=number,
             native_id=pmid,
@@ -99,6 +109,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             revision="0001" + _digits_date(_first(fields, "LR")),
             licence_stated=_first(fields, "CI") if article.licence == UNKNOWN else "",
             retracts=named_by(t for tag in ("ROF", "PROF", "RRF") for t in _all(fields, tag)),
+            dropped=dropped,
         )
 
 
@@ -122,7 +133,8 @@ def _fields(record: bytes) -> list[tuple[str, str]]:
                 f"line {number} of the record is neither a field nor the rest of one: "
                 f"fetch the file again"
             )
-    return [(tag, " ".join(text.split())) for tag, text in fields]
+    plain = [(tag, " ".join(text.split())) for tag, text in fields]
+    return [(tag, flat_runs(text) if "<su" in text else text) for tag, text in plain]
 
 
 def _incomplete(fields: list[tuple[str, str]], pmid: str) -> str:
@@ -130,8 +142,8 @@ def _incomplete(fields: list[tuple[str, str]], pmid: str) -> str:
 
     The citation (SO) is always last. Book records have none; their identifiers (AID) are last.
     """
-    if not pmid.isdigit():
-        return "no PMID: the record cannot be named; fetch it again"
+    if not plain_pmid(pmid):
+        return no_pmid(pmid)
     last = "AID" if _first(fields, "BTI") else "SO"
     return "" if _first(fields, last) else f"cut off before its {last} field: fetch it again"
 
@@ -151,10 +163,10 @@ def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
     book = _first(fields, "BTI")
     if book:
         types.append("Book chapter" if _first(fields, "TI") else "Book")
-    return Article(
+    article = Article(
         id=f"pubmed:{pmid}",
         source="pubmed",
-        title=_first(fields, "TI", "BTI", "TT"),
+        title=_first(fields, "TI", "BTI"),
         abstract=_parts(_first(fields, "AB")),
         language=language_code(_first(fields, "LA")),
         published=_published(fields),
@@ -175,6 +187,19 @@ def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
         redistributable=redistributable(licence),
         retracted="Retracted Publication" in types or bool(_first(fields, "RIN", "PRIN", "RRI")),
     )
+    own_title(article, _first(fields, "TT"))
+    return article
+
+
+def _other_abstracts(article: Article, fields: list[tuple[str, str]]) -> list[Dropped]:
+    """Add what follows `OAB`, `PIP: The text …`, whose language (`OABL`) stands behind it."""
+    dropped = []
+    languages = iter(text for tag, text in fields if tag == "OABL")
+    for text in _all(fields, "OAB"):
+        kind, _, said = text.partition(": ")
+        if reason := add_abstract(article, _parts(said or text), next(languages, "eng"), kind):
+            dropped.append(Dropped("OAB", text[:80], reason))
+    return dropped
 
 
 def _parts(abstract: str) -> str:

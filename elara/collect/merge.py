@@ -211,7 +211,8 @@ def _fullness(member: Parsed) -> tuple[Any, ...]:
     assert article is not None
     # `strictness` compares what a licence asks for first: fewer limits are better.
     freedom = -strictness(article.licence)[0]
-    return bool(article.body), article.source != OWN, bool(article.abstract), freedom
+    full = any(section.kind != "translation" for section in article.body)
+    return full, article.source != OWN, bool(article.abstract), freedom
 
 
 def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
@@ -222,10 +223,16 @@ def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
         article.retracted = article.retracted or other.retracted
         return ""  # nothing of a private text gets into one that may be passed on
     lacking = [name for name in _PIECES if getattr(other, name) and not getattr(article, name)]
+    present = {s.heading for s in article.body if s.kind == "translation"}
+    translated = [s for s in other.body if s.kind == "translation" and s.heading not in present]
+    translated = translated if "body" not in lacking else []
     allowed = no_stricter(other.licence, article.licence)
-    for name in lacking if allowed else ():
-        setattr(article, name, getattr(other, name))
-        given[name] = member
+    if allowed:
+        for name in lacking:
+            setattr(article, name, getattr(other, name))
+            given[name] = member
+        article.body += translated
+    lacking += ["translation"] * bool(translated)
     for name in _FILL:
         setattr(article, name, getattr(article, name) or getattr(other, name))
     for name in _JOIN:

@@ -17,9 +17,10 @@ from typing import Any
 from elara.collect.dates import iso_date, medline_date
 from elara.collect.languages import language_code
 from elara.collect.licences import OWN, UNKNOWN, redistributable, stated_licence
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
-from elara.collect.pubmed import plain_doi
+from elara.collect.placeholders import REASON, is_placeholder
+from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.records import Article, Section
 
 LONGEST_TITLE = 150  # characters: a first line that is longer is text
@@ -51,6 +52,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "keywords": ("keywords", "tags", "manualtags"),
 }  # fmt: skip
 TEXTS = ("text", "abstract", "answer")
+_NAMED = ("title", "abstract", "journal")  # fields in which a source may print that it has none
 _SHOWN = 12  # columns named in a message
 
 
@@ -199,7 +201,8 @@ def row_article(row: Mapping[str, Any], known: Mapping[str, list[str]], place: s
     if answer:
         body += [Section("", question, "question")] if question else []
         body.append(Section("", answer, "answer"))
-    if not body and not text_of_value(values.get("abstract")):
+    abstract = text_of_value(values.get("abstract"))
+    if not body and (not abstract or is_placeholder(abstract)):
         columns = [name for field in TEXTS for name in known.get(field, ())]
         native = text_of_value(values.get("id"))
         return Parsed(
@@ -248,11 +251,18 @@ def own_article(values: Mapping[str, Any], body: list[Section], called: str = ""
         A record whose position the caller sets.
     """
     said = {field: text_of_value(values.get(field)) for field in FIELDS}
+    dropped = [Dropped(f, said[f], REASON) for f in _NAMED if is_placeholder(said[f])]
+    said |= dict.fromkeys((d.block for d in dropped), "")
     title = " ".join(said["title"].split())
     content = [title, said["abstract"], *(part for s in body for part in (s.heading, s.text))]
     digest = hashlib.sha256("\0".join(content).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     licence = stated_licence(said["licence"])
-    pmid = re.fullmatch(r"(\d{1,8})(?:\.0)?", said["pmid"])
+    pmid = plain_pmid(said["pmid"].removesuffix(".0"))
+    if said["pmid"] and not pmid:
+        dropped.append(Dropped("pmid", said["pmid"][:80], "not a PMID"))
+    between = r"[;\n]" if ";" in said["keywords"] else r"[,\n]"
+    keywords = _stated(_several(values.get("keywords"), between), "keywords", dropped)
+    authors = _stated(_several(values.get("authors"), r";|\n| and "), "authors", dropped)
     pmcid = re.fullmatch(r"(?:PMC)?(\d+)(?:\.0)?", said["pmcid"], re.IGNORECASE)
     article = Article(
         id=f"{OWN}:{digest}",
@@ -263,13 +273,11 @@ def own_article(values: Mapping[str, Any], body: list[Section], called: str = ""
         language=language_code(said["language"]),
         published=max(iso_date(said["date"]), medline_date(said["date"]), key=len),
         journal=said["journal"],
-        keywords=_several(
-            values.get("keywords"), r"[;\n]" if ";" in said["keywords"] else r"[,\n]"
-        ),
-        authors=[_forename_first(a) for a in _several(values.get("authors"), r";|\n| and ")],
+        keywords=keywords,
+        authors=[_forename_first(a) for a in authors],
         url=said["url"],
         doi=plain_doi(said["doi"]),
-        pmid=pmid[1] if pmid else "",
+        pmid=pmid,
         pmcid=f"PMC{pmcid[1]}" if pmcid else "",
         licence=licence,
         redistributable=redistributable(licence),
@@ -280,6 +288,7 @@ def own_article(values: Mapping[str, Any], body: list[Section], called: str = ""
         article=article,
         article_id=article.id,
         licence_stated=said["licence"] if licence == UNKNOWN else "",
+        dropped=dropped,
     )
 
 
@@ -335,6 +344,12 @@ def _sections(value: Any) -> list[Section]:
 def _several(value: Any, between: str) -> list[str]:
     parts = value if isinstance(value, list | tuple) else re.split(between, text_of_value(value))
     return [text for text in (text_of_value(part) for part in parts) if text]
+
+
+def _stated(values: list[str], field: str, dropped: list[Dropped]) -> list[str]:
+    """The values without those that say only that there is none."""
+    dropped += [Dropped(field, value, REASON) for value in values if is_placeholder(value)]
+    return [value for value in values if not is_placeholder(value)]
 
 
 def _forename_first(name: str) -> str:

@@ -9,17 +9,25 @@ from lxml import etree
 from elara.collect.licences import UNKNOWN
 from elara.collect.mathml import plain_signs
 from elara.collect.notices import pubmed_targets
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.pubmedquick import OddRecordError, quick_article
-from elara.collect.pubmedtree import article_of, book_of, date_of, plain_doi
+from elara.collect.pubmedtree import (
+    article_of,
+    book_of,
+    date_of,
+    no_pmid,
+    plain_doi,
+    plain_pmid,
+)
 from elara.collect.xmlrecords import (
+    hiding,
     malformed,
     read_record,
     split_records,
     text_of,
 )
 
-__all__ = ["RECORDS", "parse", "plain_doi"]
+__all__ = ["RECORDS", "parse", "plain_doi", "plain_pmid"]
 _RIGHTS = b"<CopyrightInformation>"
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
 
@@ -64,17 +72,25 @@ def _read(number: int, record: bytes) -> Iterator[Parsed]:
     plain_signs(element, record)
     if element.tag == "DeleteCitation":
         for withdrawn in element.iterfind("PMID"):
-            yield Parsed(record=number, native_id=text_of(withdrawn), status="deletion")
+            if pmid := plain_pmid(text_of(withdrawn)):
+                yield Parsed(record=number, native_id=pmid, status="deletion")
+            else:
+                reason = no_pmid(text_of(withdrawn))
+                yield Parsed(record=number, status="error", reason=f"DeleteCitation: {reason}")
         return
     book = element.tag == "PubmedBookArticle"
     citation = element.find("BookDocument" if book else "MedlineCitation")
     pmid_element = None if citation is None else citation.find("PMID")
-    if citation is None or pmid_element is None or not text_of(pmid_element):
-        reason = "no PMID: the record cannot be named; fetch it again"
-        yield Parsed(record=number, status="error", reason=reason)
+    stated = text_of(pmid_element)
+    pmid = plain_pmid(stated)
+    if citation is None or pmid_element is None or not pmid:
+        yield Parsed(record=number, status="error", reason=no_pmid(stated))
         return
-    pmid = text_of(pmid_element)
-    article = book_of(citation, pmid) if book else article_of(element, citation, pmid)
+    dropped: list[Dropped] = []
+    if book:
+        article = book_of(citation, pmid, dropped)
+    else:
+        article = article_of(element, citation, pmid, dropped)
     revised = citation.find("DateRevised")
     yield Parsed(
         record=number,
@@ -84,6 +100,7 @@ def _read(number: int, record: bytes) -> Iterator[Parsed]:
         revision=pmid_element.get("Version", "1").zfill(4) + date_of(revised),
         licence_stated=_copyright(record) if article.licence == UNKNOWN else "",
         retracts=pubmed_targets(citation),
+        dropped=dropped,
     )
 
 
@@ -98,4 +115,6 @@ def _without_references(record: bytes) -> bytes:
     """Leave out the reference lists, which no field needs and which can be most of a record."""
     start = record.find(b"<ReferenceList")
     end = record.rfind(b"</ReferenceList>")
-    return record[:start] + record[end + 16 :] if 0 <= start < end else record
+    if not 0 <= start < end or hiding(record, 0, len(record)) >= 0:
+        return record  # nothing to leave out, or a tag that may be none
+    return record[:start] + record[end + 16 :]

@@ -6,11 +6,12 @@ import codecs
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any, cast
 
 from elara.collect.own import decoded, own_article
 from elara.collect.parsed import Parsed
+from elara.collect.placeholders import is_placeholder
+from elara.collect.raised import one_line
 
 _TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")
 # The tags of RIS that say the same thing, the first that is there. Source:
@@ -32,13 +33,7 @@ _BIBTEX = {
     "title": "title", "abstract": "abstract", "journal": "journal", "doi": "doi", "url": "url",
     "language": "language", "pmid": "pmid", "pmcid": "pmcid", "licence": "copyright",
 }  # fmt: skip
-_SMALL = (
-    (
-        re.compile(r"\\textsuperscript\s*\{([\d+-]+)\}"),
-        str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"),
-    ),
-    (re.compile(r"\\textsubscript\s*\{([\d+-]+)\}"), str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")),
-)
+_RAISED = re.compile(r"\\text(super|sub)script\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _DOLLAR = "\ue020"  # holds the place of a dollar sign that is one
 
 
@@ -188,22 +183,24 @@ def latex_text(text: str) -> str:
     import latexcodec
 
     text = text.replace("\\$", _DOLLAR)
-    for pattern, signs in _SMALL:
-        text = pattern.sub(partial(_raised, signs), text)
+    while found := _RAISED.search(text):
+        before, after = text[: found.start()], text[found.end() :]
+        kind = "sup" if found[1] == "super" else "sub"
+        plain = re.sub(r"[{}]", "", before)
+        text = before + one_line(kind, latex_text(found[2]), plain, after) + after
     assert latexcodec  # importing it registers the codec
     text = codecs.decode(cast(Any, text), "ulatex")
     text = re.sub(r"\\(?:bf|it|em|rm|sc|tt|sf|sl)\b\s*", "", text)
     text = re.sub(r"\\[A-Za-z]+\s*(?=\{)", "", text).replace("}{", "} {")
+    text = re.sub(r"([\^_])\{([^{}]+[-–−,/+ ][^{}]*)\}", r"\1(\2)", text)  # 10^{6-8}
     return re.sub(r"[{}$]", "", text).replace(_DOLLAR, "$").strip()
-
-
-def _raised(signs: dict[int, int], found: re.Match[str]) -> str:
-    return found[1].translate(signs)
 
 
 def _reference(said: dict[str, str | list[str]], number: int) -> Parsed:
     """An article with an abstract or without: what it lacks, a record of PubMed may add."""
-    if not said["title"] and not said["abstract"]:
+    if not any(
+        text and not is_placeholder(str(text)) for text in (said["title"], said["abstract"])
+    ):
         reason = "reference without title and abstract"
         return Parsed(record=number, native_id=str(said["id"]), status="skipped", reason=reason)
     found = own_article(said, [])

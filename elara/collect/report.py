@@ -32,7 +32,10 @@ def per_source(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         .agg(
             articles=pl.len(),
             with_abstract=(pl.col("abstract") != "").sum(),
-            with_body=(pl.col("body").list.len() > 0).sum(),
+            with_body=pl.col("body")
+            .list.eval(pl.element().struct.field("kind") != "translation")
+            .list.any()
+            .sum(),
             redistributable=pl.col("redistributable").sum(),
             retracted=pl.col("retracted").sum(),
         )

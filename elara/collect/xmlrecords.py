@@ -7,6 +7,7 @@ parser, so there is no DTD to load and no entity to expand.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from html.entities import html5
@@ -14,12 +15,22 @@ from html.entities import html5
 from lxml import etree
 
 from elara.collect.payload import PayloadError, as_utf8
+from elara.collect.raised import GOES_ON, one_line
 
 Element = etree._Element
 
 _LARGEST = 64 << 20  # bytes: no record is that long, so its end tag is missing
-_PROLOG = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.DOTALL)
-_NAME = re.compile(rb"<([A-Za-z_][\w.:-]*)")
+_QUOTED = rb"\"[^\"]*\"|'[^']*'"
+# With declarations of its own, in which comments and quotes may hold any character.
+_DECLARED = rb"(?><!--.*?-->|<\?.*?\?>|%b|(?!<!--|<\?)[^\]\"'])*" % _QUOTED
+_DOCTYPE = rb"<!DOCTYPE(?>[^\[<>\"']|%b)*(?:\[%b\]\s*)?>" % (_QUOTED, _DECLARED)
+_PROLOG = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->|" + _DOCTYPE, re.DOTALL)
+_DECLARATIONS = re.compile(_DOCTYPE, re.DOTALL)
+_NAME = re.compile(rb"<([A-Za-z_][\w.:-]*)(?=[\s/>])")
+_BLANK_END = re.compile(rb"\s*>")
+_REST_OF_TAG = re.compile(rb"(?>[^<>\"']|%b)*>" % _QUOTED)
+# What hides tags from the eye of a search, and how it ends.
+_HIDING = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
 _NAMED_ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
 _KEPT_ENTITIES = (b"amp", b"lt", b"gt", b"quot", b"apos")
 # Prefixes that JATS and PubMed use; a wrapper around many records may have declared them.
@@ -30,11 +41,11 @@ _WRAPPER = (
     b' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
     b' xmlns:jats="https://jats.nlm.nih.gov">'
 )
-_EXPONENT = re.compile(r"[-−–+]?[0-9]+")
-_SMALL = {
-    "sup": str.maketrans("0123456789-−–+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁻⁺"),
-    "sub": str.maketrans("0123456789-−–+", "₀₁₂₃₄₅₆₇₈₉₋₋₋₊"),
-}
+# Elements that stand inside a line: text goes on from what precedes them.
+_INLINE = {
+    "a", "abbr", "b", "bold", "em", "ext-link", "font", "i", "italic", "named-content", "roman",
+    "sc", "small", "span", "strong", "styled-content", "sub", "sup", "u", "underline", "xref",
+}  # fmt: skip
 # All that `str.split` splits at, but the blank.
 _ASCII_SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f"
 _SPACES = (
@@ -75,7 +86,8 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
         names: element names (ASCII, with prefix if any). They never contain each other.
 
     Yields:
-        The bytes of one record at a time, in UTF-8.
+        The bytes of one record at a time, in UTF-8. Tags inside comments, literal sections,
+        processing instructions and declarations begin no record and end none.
 
     Raises:
         PayloadError: the document ends before its root element does; all whole records have
@@ -84,36 +96,130 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
     starts = re.compile(rb"<(" + "|".join(names).encode("ascii") + rb")(?=[\s/>])")
     buffer = b""
     root = ""
-    tail = b""
-    for chunk in as_utf8(chunks):
-        buffer += chunk
+    between = b""  # the end of what has been passed that is in no record, or ends one
+    for chunk in itertools.chain(as_utf8(chunks), [None]):
+        buffer += chunk or b""
         root = root or root_name(buffer)
-        tail = (tail + chunk)[-4096:]
         at = 0
-        while found := starts.search(buffer, at):
-            at = found.start()
-            end = _record_end(buffer, found, starts)
+        while True:
+            found = starts.search(buffer, at)
+            stop = found.start() if found else max(at, len(buffer) - 64)
+            hidden = hiding(buffer, at, stop if found else len(buffer))
+            passed = stop if hidden < 0 else hidden
+            between = (between + buffer[max(at, passed - 4096) : passed])[-4096:]
+            at = passed
+            if hidden >= 0:
+                end = _visible_again(buffer, hidden, chunk is None)
+            elif found:
+                end = _record_end(buffer, found, starts, chunk is None)
+            else:
+                break  # a start tag may be split between two pieces
             if end < 0:
                 break
-            yield buffer[at:end]
+            if hidden < 0:
+                yield buffer[at:end]
+                between = buffer[max(at, end - 64) : end]
             at = end
-        # A start tag may be split between two pieces.
-        buffer = buffer[at:] if found else buffer[max(at, len(buffer) - 64) :]
+        buffer = buffer[at:]
         if len(buffer) > _LARGEST:
-            raise PayloadError("a record has no end tag: fetch the file again")
-    if root and f"</{root}".encode() not in tail and b"/>" not in tail[-8:]:
+            raise PayloadError("a record or comment has no end: fetch the file again")
+    name = re.escape(root.encode())
+    closed = re.compile(rb"</" + name + rb"\s*>|<" + name + rb"(?:\s[^<>]*)?/>")
+    if starts.match(buffer) and (end_of_root := closed.search(buffer)):
+        yield buffer[: end_of_root.start()]  # it has no end tag itself
+    elif root and not closed.search(between + buffer):
         raise PayloadError(f"the file breaks off before </{root}>: fetch it again")
 
 
-def _record_end(buffer: bytes, found: re.Match[bytes], starts: re.Pattern[bytes]) -> int:
-    name = found[1]
-    end = buffer.find(b"</" + name + b">", found.end())
-    limit = len(buffer) if end < 0 else end
-    if buffer.find(b"<" + name, found.end(), limit) >= 0:  # fast check before the exact one
-        following = starts.search(buffer, found.end(), limit)
-        if following:
-            return following.start()
-    return end if end < 0 else end + len(name) + 3
+def _record_end(
+    buffer: bytes,
+    found: re.Match[bytes],
+    starts: re.Pattern[bytes],
+    last: bool,
+) -> int:
+    """Where a record ends, or -1 where that is not in the buffer yet."""
+    at = found.end()
+    if not buffer.startswith(b">", at):
+        tag = _REST_OF_TAG.match(buffer, at)
+        if tag and buffer[tag.end() - 2] == 47:  # a slash: the record is empty
+            return tag.end()
+    while True:
+        limit, end = _end_tag(buffer, found[1], at)
+        hidden = hiding(buffer, at, limit)
+        visible = limit if hidden < 0 else hidden
+        # A record without end tag ends where the next one starts; a fast check before the exact.
+        if buffer.find(b"<" + found[1], at, visible) >= 0:
+            following = starts.search(buffer, at, visible)
+            if following:
+                return following.start()
+        if hidden < 0:
+            return end
+        if (at := hidden_end(buffer, hidden)) < 0:
+            if not last:
+                return -1
+            at = hidden + 2  # only this record is malformed
+
+
+def _end_tag(buffer: bytes, name: bytes, at: int) -> tuple[int, int]:
+    """Where the next end tag with this name begins and ends: -1 where that is not in the buffer."""
+    start = buffer.find(b"</" + name, at)
+    while start >= 0:
+        close = start + len(name) + 2
+        if buffer[close : close + 1] == b">":
+            return start, close + 1
+        if spaced := _BLANK_END.match(buffer, close):
+            return start, spaced.end()
+        start = buffer.find(b"</" + name, close)
+    return len(buffer), -1
+
+
+def hiding(data: bytes, at: int, stop: int) -> int:
+    """Where the next comment, literal section, instruction or declaration begins, or -1.
+
+    Args:
+        data: XML.
+        at: where to begin.
+        stop: where to end.
+    """
+    found = stop
+    for sign in (b"!", b"?"):  # single bytes are found much faster than several
+        place = data.find(sign, at + 1, found)
+        while place >= 0:
+            if data[place - 1] == 60:  # <
+                found = place - 1
+                break
+            place = data.find(sign, place + 1, found)
+    return found if found < stop else -1
+
+
+def hidden_end(data: bytes, at: int) -> int:
+    """Where a comment, literal section, instruction or declaration ends.
+
+    Args:
+        data: XML.
+        at: where it begins.
+
+    Returns:
+        The position after it, or -1 where the data ends before.
+    """
+    for mark, ending in _HIDING:
+        if data.startswith(mark, at):
+            end = data.find(ending, at + len(mark))
+            return end + len(ending) if end >= 0 else -1
+    if found := _DECLARATIONS.match(data, at):
+        return found.end()
+    known = data.startswith(b"<!DOCTYPE", at) or len(data) - at < len("<!DOCTYPE")
+    return -1 if known else at + 2
+
+
+def _visible_again(data: bytes, at: int, last: bool) -> int:
+    """Like `hidden_end`; at the end of a file, what hides the rest is an error."""
+    end = hidden_end(data, at)
+    if end < 0 and last:
+        if data.startswith(b"<!DOCTYPE", at):
+            return at + 2  # malformed, but nothing is hidden in it
+        raise PayloadError("the file breaks off inside a comment or the like: fetch it again")
+    return end
 
 
 def split_rows(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
@@ -131,7 +237,7 @@ def split_rows(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
     """
     start = f"<{name} ".encode("ascii")
     buffer = b""
-    for chunk in as_utf8(chunks):
+    for chunk in _without_hidden(as_utf8(chunks)):
         parts = (buffer + chunk).split(b"<")
         for part in parts[1:-1]:
             if (row := b"<" + part.rstrip()).startswith(start):
@@ -142,6 +248,27 @@ def split_rows(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
         yield last
     if not buffer.startswith(b"</"):
         raise PayloadError("the file breaks off before its end tag: fetch it again")
+
+
+def _without_hidden(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The text without comments, literal sections, instructions and declarations."""
+    buffer = b""
+    for chunk in itertools.chain(chunks, [None]):
+        buffer += chunk or b""
+        at = 0
+        while (hidden := hiding(buffer, at, len(buffer))) >= 0:
+            if hidden > at:
+                yield buffer[at:hidden]
+            at = hidden
+            if (end := _visible_again(buffer, hidden, chunk is None)) < 0:
+                break
+            at = end
+        # What hides may begin with the last character.
+        if hidden < 0:
+            kept = len(buffer) - (chunk is not None and buffer.endswith(b"<"))
+            yield buffer[at:kept]
+            at = max(at, kept)
+        buffer = buffer[at:]
 
 
 def read_record(record: bytes) -> Element:
@@ -205,9 +332,9 @@ def squeeze(text: str) -> str:
 
 
 def keep_exponents(tree: Element) -> Element:
-    """Keep small digits apart from the digit before them.
+    """Keep raised and lowered text apart from the digits beside it, see `elara.collect.raised`.
 
-    10<sup>9</sup> becomes 10⁹ and not 109, MSP-1<sub>42</sub> becomes MSP-1₄₂ and not MSP-142.
+    10<sup>9</sup> becomes 10⁹ and not 109, 10<sup>5.3</sup> becomes 10^5.3 and not 105.3.
 
     Args:
         tree: HTML, JATS or PubMed XML; changed in place.
@@ -215,11 +342,62 @@ def keep_exponents(tree: Element) -> Element:
     Returns:
         The same tree.
     """
-    for small in tree.iter("sup", "sub"):
-        before = small.getprevious()
-        parent = small.getparent()
-        text = (small.text or "").strip()
-        preceding = before.tail if before is not None else None if parent is None else parent.text
-        if not len(small) and (preceding or "")[-1:].isdigit() and _EXPONENT.fullmatch(text):
-            small.text = text.translate(_SMALL[str(small.tag)])
+    for small in list(tree.iter("sup", "sub")):
+        # A source may raise a sign and its number one by one: they are one run.
+        while (following := small.getnext()) is not None and following.tag == small.tag:
+            if small.tail:
+                break
+            _replace(small, _inner(small) + _inner(following), following.tail)
+            following.tail = None
+            small.getparent().remove(following)  # type: ignore[union-attr]  # it has a sibling
+    # The innermost first, and from the end: what precedes a run is still as the source has it.
+    for small in reversed(list(tree.iter("sup", "sub"))):
+        text = squeeze(_inner(small))
+        written = one_line(str(small.tag), text, _preceding(small), _following(small))
+        if written != text:
+            _replace(small, written, small.tail)
     return tree
+
+
+def _inner(element: Element) -> str:
+    return "".join(map(str, element.itertext(None)))
+
+
+def _replace(element: Element, text: str, tail: str | None) -> None:
+    element.clear()
+    element.text, element.tail = text, tail
+
+
+def _preceding(element: Element) -> str:
+    """The text before an element on its line, as far back as its last letter or digit."""
+    text = ""
+    node: Element | None = element
+    while node is not None and not text.strip().rstrip(GOES_ON):
+        sibling, parent = node.getprevious(), node.getparent()
+        if sibling is None:
+            text = ("" if parent is None else parent.text or "") + text
+            node = parent if parent is not None and parent.tag in _INLINE else None
+            continue
+        text = (sibling.tail or "") + text
+        if not text.strip().rstrip(GOES_ON):
+            if sibling.tag not in _INLINE:
+                break
+            text = _inner(sibling) + text
+        node = sibling
+    return text
+
+
+def _following(element: Element) -> str:
+    """The text right after an element on its line."""
+    node: Element | None = element
+    while node is not None and not node.tail:
+        following, parent = node.getnext(), node.getparent()
+        if following is None:
+            node = parent if parent is not None and parent.tag in _INLINE else None
+        elif following.tag not in _INLINE:
+            return ""
+        elif text := _inner(following):
+            return text
+        else:
+            node = following
+    return "" if node is None else node.tail or ""

@@ -87,13 +87,22 @@ def measure_frame(articles: pl.DataFrame, tables: Tables) -> Measures:
 
 
 def texts_of(table: pa.Table) -> Texts:
-    """The buffers of the texts, without a copy of the bytes."""
+    """The buffers of the texts, without a copy of the bytes.
+
+    A translation is no part of an article's text: it neither counts nor resembles another.
+    """
+    import pyarrow.compute as pc
+
     title, abstract, body = (_whole(table.column(name)) for name in TEXT_COLUMNS)
     if len(body.values) == 0:
         nothing = (np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint8))
         return strings(title), strings(abstract), nothing, np.zeros(len(title) + 1, np.int64)
     parts = np.asarray(body.offsets).astype(np.int64)
-    return strings(title), strings(abstract), strings(body.values.field("text")), parts
+    sections = body.values.field("text")
+    foreign = pc.equal(body.values.field("kind"), "translation").fill_null(False)
+    if pc.any(foreign).as_py():
+        sections = pc.if_else(foreign, "", sections)
+    return strings(title), strings(abstract), strings(sections), parts
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -218,3 +218,61 @@ def test_the_root_is_found_behind_any_prolog() -> None:
     head += b"<x:root a='1'>"
     assert root_name(head) == "x:root"
     assert root_name(b"no xml") == ""
+    odd = b"""<!DOCTYPE x PUBLIC "a>b" 'c' [<!-- it's ]> --><!ENTITY e "]><y>">]><x>"""
+    assert root_name(odd) == "x"
+    assert root_name(b"<cut") == ""
+
+
+HIDDEN = b"""<?xml version="1.0"?>
+<!DOCTYPE set [<!ENTITY x "<rec>0</rec>]>"> <!-- it's ]> <rec>0</rec> -->]>
+<!-- <set> --><set><!-- <rec>0</rec> --><record>0</record><rec a="x>y" b='</r'>1</rec>
+<?x <rec>0</rec> ?><rec>2<![CDATA[</rec><rec>]]></rec ><![CDATA[<rec>0</rec>]]>
+<rec>3<!-- </rec> --><?x </rec>?></rec
+><rec/><rec>5<rec>6</rec><rec>7</set><!-- </set> and much more: %b -->""" % (b"." * 5000)
+SHOWN = [
+    b"""<rec a="x>y" b='</r'>1</rec>""",
+    b"<rec>2<![CDATA[</rec><rec>]]></rec >",
+    b"<rec>3<!-- </rec> --><?x </rec>?></rec\n>",
+    b"<rec/>",
+    b"<rec>5",
+    b"<rec>6</rec>",
+    b"<rec>7",
+]
+ROWS = (
+    b'<!-- <row Id="0"/> --><set><row Id="1" B="a > b --> ?&lt;!--"/><!--<row Id="0"/>-->'
+    b'<row Id="2"/><![CDATA[<row Id="0"/>]]><?x <row Id="0"/>?></set>'
+)
+
+
+@pytest.mark.parametrize("size", [*range(1, 40), 100, 1000, 10_000])
+def test_tags_in_comments_and_the_like_cut_nothing(size: int) -> None:
+    pieces = [HIDDEN[i : i + size] for i in range(0, len(HIDDEN), size)]
+    assert list(split_records(pieces, ("rec", "other"))) == SHOWN
+    pieces = [ROWS[i : i + size] for i in range(0, len(ROWS), size)]
+    assert [row[9:10] for row in split_rows(pieces, "row")] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize(
+    ("damaged", "whole", "reason"),
+    [
+        (b"<set><rec>1</rec><!-- <rec>0</rec></set>", [b"<rec>1</rec>"], "inside a comment"),
+        (b"<set><rec>1</rec><rec>2<!-- </rec>", [b"<rec>1</rec>"], "before </set>"),
+        (b"<set><rec>1</rec><!-- </set> -->", [b"<rec>1</rec>"], "before </set>"),
+        (b"<set><rec>1<!-- </rec><rec>2</rec></set>", [b"<rec>1<!-- </rec>", b"<rec>2</rec>"], ""),
+    ],
+)
+def test_a_comment_without_end_is_an_error(
+    damaged: bytes, whole: list[bytes], reason: str, size: int
+) -> None:
+    found = []
+    told = ""
+    try:
+        pieces = [damaged[i : i + size] for i in range(0, len(damaged), size)]
+        for record in split_records(pieces, ("rec",)):
+            found.append(record)
+    except PayloadError as error:
+        told = str(error)
+    assert found[: len(whole)] == whole
+    assert reason in told
+    assert bool(reason) == bool(told)

@@ -111,6 +111,7 @@ def test_a_book_chapter_ends_with_its_identifiers() -> None:
         (lambda r: r.split("LA  -")[0], "cut off before its SO field"),
         (lambda r: r.replace("MH  - Humans", "Humans and more"), "line 24 of the record"),
         (lambda r: r.replace("PMID- 7", "PMID- x"), "no PMID"),
+        (lambda r: r.replace("PMID- 7", "PMID- 007"), "no PMID"),
         (lambda r: r.replace("Awa", "Aw\udcff"), "utf-8"),
     ],
 )

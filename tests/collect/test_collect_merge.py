@@ -212,3 +212,18 @@ def test_names_are_found_in_addresses_and_citations() -> None:
     assert names_in("https://pmc.ncbi.nlm.nih.gov/articles/PMC77/") == ["PMCID PMC77"]
     assert names_in("77", "pmc") == ["PMCID PMC77"]
     assert names_in("77") == []
+
+
+def test_a_translation_under_a_stricter_licence_is_named_and_left_where_it_is() -> None:
+    found = [
+        Parsed(record=0, article_id=source, file=source, article=Article(
+            id=source, source=source, title="T", doi="10.1/x", body=[Section("H", kind, kind)],
+            licence=licence,
+        ))
+        for source, kind, licence in [
+            ("pubmed", "translation", "CC-BY-NC-4.0"), ("pmc", "text", "CC-BY-4.0")
+        ]
+    ]  # fmt: skip
+    (article,), outcomes, _ = merge(found)
+    assert [s.kind for s in article.body] == ["text"]
+    assert "its translation is not added" in outcomes[-1].reason + outcomes[0].reason

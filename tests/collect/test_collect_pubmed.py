@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from test_collect_pubmedquick import USUAL
 
 from elara.collect import collect_folder, pubmed
 from elara.collect.dates import iso_date, medline_date, partial_date
 from elara.collect.languages import language_code
-from elara.records import Article, abstract_parts
+from elara.collect.merge import merge
+from elara.collect.parsed import Parsed
+from elara.records import Article, Section, abstract_parts
 
 FULL = """<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID Version="2">7</PMID>
 <DateRevised><Year>2021</Year><Month>06</Month><Day>10</Day></DateRevised>
@@ -27,7 +30,7 @@ at <mml:math xmlns:mml="m"><mml:mi>x</mml:mi></mml:math></ArticleTitle>
 <Author><CollectiveName>The Group</CollectiveName></Author></AuthorList><Language>fre</Language>
 <PublicationTypeList><PublicationType>Review</PublicationType></PublicationTypeList></Article>
 <MeshHeadingList><MeshHeading><DescriptorName>Humans</DescriptorName></MeshHeading></MeshHeadingList>
-<OtherAbstract Language="eng"><AbstractText>not this</AbstractText></OtherAbstract>
+<OtherAbstract Language="eng"><AbstractText>A second one.</AbstractText></OtherAbstract>
 <KeywordList><Keyword>Cardiology</Keyword></KeywordList>
 {extra}</MedlineCitation><PubmedData><ArticleIdList>
 <ArticleId IdType="doi">https://doi.org/10.1000/ABC</ArticleId>
@@ -57,6 +60,9 @@ def test_every_field_is_read() -> None:
     assert (article.mesh, article.keywords) == (["Humans"], ["Cardiology"])
     assert article.publication_types == ["Review"]
     assert article.retracted is False
+    assert [(s.heading, s.text, s.kind) for s in article.body] == [
+        ("Other abstract", "A second one.", "text")
+    ]
 
 
 def test_a_retraction_shows_in_either_place() -> None:
@@ -113,6 +119,106 @@ def test_a_record_without_pmid_is_an_error() -> None:
     (found,) = pubmed.parse([b"<PubmedArticle><MedlineCitation/></PubmedArticle>"])
     assert (found.status, found.record) == ("error", 0)
     assert "no PMID" in found.reason
+
+
+OTHER = "<OtherAbstract {}><AbstractText>{}</AbstractText></OtherAbstract>"
+
+
+def usual(number: object, *changes: tuple[str, str]) -> str:
+    """A record of the usual layout with some changes."""
+    record = USUAL.format("A title", "one", "two", *"defghi").replace(">7<", f">{number}<", 2)
+    for old, new in changes:
+        assert old in record, old
+        record = record.replace(old, new, 1)
+    return record
+
+
+def test_both_titles_and_all_abstracts_are_kept() -> None:
+    own = ("</PublicationTypeList>", "</PublicationTypeList><VernacularTitle>Un titre"
+           "</VernacularTitle>")  # fmt: skip
+    others = "".join([
+        OTHER.format('Type="Publisher" Language="spa"', "Uno"),
+        OTHER.format('Type="plain-language-summary" Language="eng"', "Easily said"),
+        OTHER.format('Language="xxq"', "Q"),
+        OTHER.format('Language="fre"', "Abstract available from the publisher."),
+        OTHER.format('Language="eng"', "[Not available]"),
+    ])  # fmt: skip
+    records = [
+        usual(1, ("A title", "[Not Available]."), own),
+        usual(2, ("A title", "[A title]."), own),
+        usual(3, ("</MedlineCitation>", f"{others}</MedlineCitation>")),
+        usual(4, (">one<", "><"), (">two\n<", "><"),
+              ("</MedlineCitation>", OTHER.format("", "Only here") + "</MedlineCitation>")),
+    ]  # fmt: skip
+    found = list(pubmed.parse(["".join(records).encode()]))
+    articles = [p.article for p in found]
+    assert [a.title for a in articles] == ["Un titre", "[A title].", "A title", "A title"]
+    assert [[(s.heading, s.text, s.kind) for s in a.body] for a in articles] == [
+        [],
+        [("Title (fr)", "Un titre", "translation")],
+        [
+            ("Abstract (es)", "Uno", "translation"),
+            ("Plain language summary", "Easily said", "text"),
+            ("Abstract (xxq)", "Q", "translation"),
+        ],
+        [],
+    ]
+    assert articles[3].abstract == "Only here"
+    assert [[d.block for d in p.dropped] for p in found] == [
+        ["ArticleTitle"], [], ["OtherAbstract", "OtherAbstract"], [],
+    ]  # fmt: skip
+
+
+def test_a_licence_does_not_reach_to_a_text_with_another_one() -> None:
+    other = "<CopyrightInformation>© A publisher.</CopyrightInformation></OtherAbstract>"
+    text = OTHER.format('Language="spa"', "Uno").replace("</OtherAbstract>", other)
+    record = usual(1, ("</MedlineCitation>", f"{text}</MedlineCitation>"))
+    (found,) = pubmed.parse([record.encode()])
+    assert (found.article.licence, found.article.redistributable) == ("unknown", False)
+
+
+def test_full_text_takes_the_place_of_a_translation_and_keeps_it() -> None:
+    found = [
+        Parsed(record=0, article_id=source, file=source, article=Article(
+            id=source, source=source, title="T", doi="10.1/x", body=[Section("H", kind, kind)]
+        ))
+        for source, kind in [("pubmed", "translation"), ("pmc", "text")]
+    ]  # fmt: skip
+    ((article,), _, _) = merge(found)
+    assert (article.id, [s.kind for s in article.body]) == ("pmc", ["text", "translation"])
+
+
+HIDING = [
+    ("one", "<![CDATA[one</AbstractText></PubmedArticle><PubmedArticle>&nbsp;<ReferenceList>]]>"),
+    ("one", "o<!-- <PubmedArticle></AbstractText> -->ne"),
+    (
+        "<PubmedData>",
+        '<PubmedData><?x <ArticleIdList><ArticleId IdType="doi">10.1/no</ArticleId>?>',
+    ),
+    ("<PubmedData>", "<PubmedData><!-- <ArticleIdList></ArticleIdList> -->"),
+    ('PubModel="Print"', 'PubModel="a>b"'),
+    ("</PubmedArticle>", "</PubmedArticle\n>"),
+    ("<ReferenceList>", "<!-- </ReferenceList> --><ReferenceList>"),
+]
+NO_PMID = ["abc", "-5", "9" * 400, "0", "007", "1234567890123", "", "٣", "1.0"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000, 100_000])
+def test_records_are_understood_before_they_are_cut(size: int) -> None:
+    records = [usual(n, change) for n, change in enumerate(HIDING, start=1)]
+    document = (
+        '<!DOCTYPE a [<!ENTITY x "<PubmedArticle>]>">]><PubmedArticleSet>'
+        f"<!-- {usual(9)} -->{''.join(records)}{''.join(map(usual, NO_PMID))}"
+        "<DeleteCitation><PMID>12</PMID><PMID>x1</PMID></DeleteCitation></PubmedArticleSet>"
+    ).encode()
+    found = list(pubmed.parse([document[i : i + size] for i in range(0, len(document), size)]))
+    good, bad = found[: len(HIDING)], found[len(HIDING) : -2]
+    assert [p.native_id for p in good] == [str(n) for n in range(1, len(HIDING) + 1)]
+    assert {p.article.doi for p in good} == {"10.1/i"}
+    assert {p.article.title for p in good} == {"A title"}
+    assert [p.status for p in bad] == ["error"] * len(NO_PMID)
+    assert all("no PMID" in p.reason and len(p.reason) < 200 for p in bad)
+    assert [(p.status, p.native_id) for p in found[-2:]] == [("deletion", "12"), ("error", "")]
 
 
 def test_every_pmid_of_the_real_data_is_accounted_for(shared_data: Path) -> None:

@@ -74,15 +74,19 @@ pieces = st.sampled_from([
     "Asthma", " ", "\n", "\u2009", "\xa0", "β", "a | b", "&lt;", "&amp;lt;", "&amp;", "&#233;",
     "&ensp;", "<i>E. coli</i>", "10<sup>9</sup>", "10<sub>2</sub>", "<!-- no -->", "]]", ">", "!",
     '<mml:math xmlns:mml="m"><mml:mi>x</mml:mi></mml:math>', "<![CDATA[<b>]]>",
-    "Retracted Publication",
+    "Retracted Publication", "N/A", "[Not Available].", "-", "10<sup>5.3</sup>", "<sup>", "</sup>",
+    "10&lt;sup&gt;5.3&lt;/sup&gt;", "9<b><sup>-</sup></b><sup>6</sup>", "10", ".", "<sup>-</sup>",
+    "<sup> 6\n</sup>", "<sub>2</sub>", "<sup>&lt;5</sup>",
+    "<i>4</i>", "<b></b>", "<u>", "</u>","<?x </Abstract> ?>",
 ])  # fmt: skip
 texts = st.lists(pieces, max_size=5).map("".join)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(texts, min_size=9, max_size=9))
-def test_any_text_reads_the_same_or_not_at_all(fields: list[str]) -> None:
-    record = USUAL.format(*fields).encode()
+@given(st.lists(texts, min_size=9, max_size=9), texts)
+def test_any_text_reads_the_same_or_not_at_all(fields: list[str], vernacular: str) -> None:
+    own = f"</PublicationTypeList><VernacularTitle>{vernacular}</VernacularTitle>"
+    record = USUAL.replace("</PublicationTypeList>", own).format(*fields).encode()
     expected = tree_reading(record)
     found = quick_reading(record)
     assert found is None or found == (expected.article, expected.revision)

@@ -90,6 +90,10 @@ def test_sections_are_explained_under_their_heading() -> None:
     ]
 
 
+def test_nothing_is_made_of_a_translation() -> None:
+    assert pairs(article(body=[Section("Abstract (fr)", WORDS, "translation")])) == []
+
+
 def test_long_answers_end_with_a_whole_sentence() -> None:
     (found,) = pairs(article(abstract=" ".join([WORDS] * 40)), max_answer_words=50)
     assert found[2].endswith("second one.")

@@ -118,6 +118,15 @@ def test_words_of_the_collections_headings_count_as_medical() -> None:
     assert alone < scored(without, with_heading)["feature_medical"][0]
 
 
+def test_a_translation_is_not_judged() -> None:
+    body = [Section("", ABSTRACT), Section("Abstract (fr)", FRENCH, "translation")]
+    with_it, without = scored(article(1, body=body), article(2)), scored(
+        article(1, body=body[:1]), article(2, body=body[1:])
+    )  # fmt: skip
+    added = pl.selectors.by_name("quality", "flags") | pl.selectors.starts_with("feature_")
+    assert with_it.select(added).equals(without.select(added))
+
+
 def test_flags() -> None:
     result = scored(
         article(1),
