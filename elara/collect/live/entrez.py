@@ -4,6 +4,9 @@ A search gives ids, sliced by date where it has more than one answer may hold. I
 here yet are posted to the History server, and their records fetched from it page by page. A record
 that belongs to several searches is fetched once.
 
+A search says how many records it has found, so that an answer with too few ids is a bad one, and
+records that a page leaves out are asked for by id until all have come or can be named.
+
 Source: https://www.ncbi.nlm.nih.gov/books/NBK25499/
 """
 
@@ -21,7 +24,7 @@ import polars as pl
 from lxml import etree
 
 from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import Fetch
+from elara.collect.live.harvest import ASKS, Fetch, Incomplete
 from elara.collect.live.store import payload_table, read_payload
 
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
@@ -90,50 +93,42 @@ class Entrez:
 
     def run(self, fetch: Fetch) -> None:
         """Search and fetch, search by search."""
-        known = {i for payload in fetch.store.steps.values() for i in payload.ids}
+        known = self._known(fetch)
         for step in [s for s in fetch.store.steps if s.startswith("records/")]:
             fetch.seen(step)
+        answers: dict[tuple[str, ...], str] = {}
         for query in self.queries:
+            what = f"search {query.name}"
+            search = _Search(self, fetch, query, answers)
             try:
-                found = self._search(fetch, query)
+                found = search.ids()
             except FetchError as error:
-                fetch.fail(f"search {query.name}", error)
+                fetch.fail(what, error)
+                fetch.account(what, search.count, 0, search.said)
                 continue
             new = [i for i in found if i not in known]
             fetch.expect(query.name, len(new))
             known |= set(new)
-            self._records(fetch, query.name, new)
+            expected = min(search.count, self.most or search.count)
+            if len(found) < expected and not search.too_many:
+                fetch.fail(what, FetchError(f"{len(found)} of {expected} ids came: run again."))
+            missing = self._records(fetch, query.name, new)
+            fetch.account(what, expected, len(found) - len(missing), search.said)
 
-    def _search(self, fetch: Fetch, query: Query) -> list[str]:
-        """The ids of a query, without repetition, the most relevant or the newest first."""
-        last = datetime.date.fromisoformat(self.until)
-        ids = itertools.chain.from_iterable(self._slices(fetch, query, _FIRST_DAY, last))
-        most = self.most or None
-        return list(itertools.islice(dict.fromkeys(ids), most))
+    def _known(self, fetch: Fetch) -> set[str]:
+        """The records that are here. Earlier versions took it on trust that they had come."""
+        known = fetch.store.ids()
+        for step in [s for s in fetch.store.steps if s.startswith("records/again/")]:
+            promised = set(fetch.store.steps[step].ids)
+            known -= promised - self._found(fetch.store.read(step))
+        return known
 
-    def _slices(
-        self, fetch: Fetch, query: Query, first: datetime.date, last: datetime.date
-    ) -> Iterator[list[str]]:
-        """Search a range of days; halve it while it has more than one answer can hold."""
-        wanted = min(self.most or LARGEST, LARGEST)
-        step = f"search/{query.name}/{_short(query.term)}/{first}/{last}/{wanted}"
-        body = fetch.get(step, self._search_request(query.term, first, last, wanted))
-        count, ids = _search_answer(body)
-        if count <= len(ids) or 0 < self.most <= len(ids):
-            yield ids
-        elif first == last:
-            yield ids
-            reason = (
-                f"{count} records were entered on {first} alone, of which the service gives "
-                f"{len(ids)}: make the query narrower, or use the bulk files."
-            )
-            fetch.fail(query.name, FetchError(reason))
-        else:
-            middle = first + (last - first) // 2
-            yield from self._slices(fetch, query, middle + datetime.timedelta(days=1), last)
-            yield from self._slices(fetch, query, first, middle)
+    def _found(self, body: bytes) -> set[str]:
+        return {i.decode() for i in _ID[self.database].findall(body)}
 
-    def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> None:
+    def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> set[str]:
+        """Fetch records that are not here yet; the ids of those that did not come."""
+        missing: set[str] = set()
         for start in range(0, len(ids), LARGEST):
             batch = ids[start : start + LARGEST]
             history = _History(self, fetch, batch)
@@ -142,21 +137,41 @@ class Entrez:
                 try:
                     history.page(first)
                 except FetchError as error:
-                    fetch.fail(f"{name}: a page of {self.page} records", error)
+                    # What a refused or empty page should hold can still be asked for by id.
+                    if not error.status and not isinstance(error, Incomplete):
+                        fetch.fail(f"{name}: a page of {self.page} records", error)
+            left = set(batch) - history.received
             if len(fetch.failures) == failures:
-                self._again(fetch, sorted(set(batch) - history.received))
+                left = self._again(fetch, name, left)
+            missing |= left
+        return missing
 
-    def _again(self, fetch: Fetch, ids: Sequence[str]) -> None:
-        """Ask by id for what long answers left out; what is not there now does not exist."""
-        for start in range(0, len(ids), self.page):
-            page = ids[start : start + self.page]
-            form = self._form({"id": ",".join(page), "retmode": "xml"})
-            request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=self._wrong_records)
-            step = f"records/again/{_short(','.join(page))}"
-            try:
-                fetch.get(step, request, ids=lambda _, page=page: page)  # type: ignore[misc]
-            except FetchError as error:
-                fetch.fail(f"{len(page)} records that were left out", error)
+    def _again(self, fetch: Fetch, name: str, left: set[str]) -> set[str]:
+        """Ask by id for what pages left out; the ids of what does not come this way either."""
+        reason = FetchError("the service lists them, but does not give them: run again.")
+        try:
+            for _ in fetch.attempts():
+                ids = sorted(left)
+                for start in range(0, len(ids), self.page):
+                    left = left - self._by_id(fetch, ids[start : start + self.page])
+                if not left:
+                    return left
+        except FetchError as error:
+            reason = error
+        fetch.fail(f"{name}: {len(left)} records", reason, sorted(left))
+        return left
+
+    def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
+        form = self._form({"id": ",".join(ids), "retmode": "xml"})
+        request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=self._wrong_records)
+        body = fetch.ask(request)
+        found = self._found(body) & set(ids)
+        if found:
+            step = f"records/again/{_short(','.join(ids))}"
+            fetch.store.add(step, request.url, body, "xml", sorted(found))
+            fetch.downloaded += 1
+            fetch.seen(step)
+        return found
 
     def _search_request(
         self, term: str, first: datetime.date, last: datetime.date, wanted: int
@@ -184,6 +199,81 @@ class Entrez:
 
 
 @dataclass(slots=True)
+class _Search:
+    """One query, sliced by date where it has more records than one answer holds."""
+
+    source: Entrez
+    fetch: Fetch
+    query: Query
+    answers: dict[tuple[str, ...], str]  # answers of this run to the queries that they came for
+    count: int = 0
+    said: str = ""
+    too_many: bool = False  # on a single day
+
+    def ids(self) -> list[str]:
+        """The ids, without repetition, the most relevant or the newest first."""
+        last = datetime.date.fromisoformat(self.source.until)
+        found = itertools.chain.from_iterable(self._slices(_FIRST_DAY, last))
+        return list(itertools.islice(dict.fromkeys(found), self.source.most or None))
+
+    def _slices(self, first: datetime.date, last: datetime.date) -> Iterator[list[str]]:
+        """Search a range of days; halve it while it has more than one answer can hold."""
+        count, ids = self._answer(first, last)
+        if first == _FIRST_DAY and f"{last}" == self.source.until:
+            self.count = count
+        if count <= len(ids) or 0 < self.source.most <= len(ids):
+            yield ids
+        elif first == last:
+            yield ids
+            reason = (
+                f"{count} records were entered on {first} alone, of which the service gives "
+                f"{len(ids)}: make the query narrower, or use the bulk files."
+            )
+            self.too_many = True
+            self.fetch.fail(self.query.name, FetchError(reason))
+        else:
+            middle = first + (last - first) // 2
+            halves = ((middle + datetime.timedelta(days=1), last), (first, middle))
+            self._agree(count, halves)
+            for half in halves:
+                yield from self._slices(*half)
+
+    def _agree(self, count: int, halves: Sequence[tuple[datetime.date, datetime.date]]) -> None:
+        """Ask for both halves of a range until they have as many records as the whole."""
+        known = all(self._step(*half) in self.fetch.store.steps for half in halves)
+        for attempt in self.fetch.attempts():
+            parts = sum(self._answer(*half)[0] for half in halves)
+            # Records that came in since the whole was asked for make no bad answer in the end.
+            if parts == count or (parts > count and (known or attempt == ASKS)):
+                return
+            for half in halves:
+                self.fetch.store.forget(self._step(*half))
+        raise FetchError(f"{count} records, but only {parts} when asked for by date: run again.")
+
+    def _step(self, first: datetime.date, last: datetime.date) -> str:
+        wanted = min(self.source.most or LARGEST, LARGEST)
+        return f"search/{self.query.name}/{_short(self.query.term)}/{first}/{last}/{wanted}"
+
+    def _answer(self, first: datetime.date, last: datetime.date) -> tuple[int, list[str]]:
+        wanted = min(self.source.most or LARGEST, LARGEST)
+
+        def lacks(body: bytes) -> str:
+            count, ids = _search_answer(body)
+            self.said = _remarks(body) or self.said
+            if len(set(ids)) != min(count, wanted):
+                self.count = max(self.count, count)
+                heard = f" ({self.said})" if self.said else ""
+                return f"a search answer counts {count} records and lists {len(set(ids))}{heard}"
+            told = _translation(body)
+            other = self.answers.setdefault((told, *ids), self.query.term)
+            repeated = told and ids and other != self.query.term
+            return f"the answer to another search, {other!r}" if repeated else ""
+
+        request = self.source._search_request(self.query.term, first, last, wanted)
+        return _search_answer(self.fetch.get(self._step(first, last), request, lacks=lacks))
+
+
+@dataclass(slots=True)
 class _History:
     """Ids on the History server, posted when the first page is asked for, and again if forgotten.
 
@@ -202,8 +292,12 @@ class _History:
         for last_try in (False, False, True):
             self.place = self.place or self._post()
             try:
-                self.fetch.get(step, self._request(start), ids=self._received)
+                body = self.fetch.get(step, self._request(start), ids=self._new, lacks=self._lacks)
+                self.received.update(self._new(body))
                 return
+            except Incomplete:
+                if last_try:
+                    raise
             except FetchError as error:
                 if last_try or not (error.status == 400 and _forgotten(error.body)):
                     raise
@@ -218,11 +312,13 @@ class _History:
         url = f"{self.source.base_url}/efetch.fcgi"
         return Request(url, form=self.source._form(form), check=self._wrong)
 
-    def _received(self, body: bytes) -> list[str]:
-        found = {i.decode() for i in _ID[self.source.database].findall(body)}
-        received = [i for i in self.ids if i in found]
-        self.received.update(received)
-        return received
+    def _new(self, body: bytes) -> list[str]:
+        """Which of the ids a page holds that no other page has brought."""
+        found = self.source._found(body) - self.received
+        return [i for i in self.ids if i in found]
+
+    def _lacks(self, body: bytes) -> str:
+        return "" if self._new(body) else "a page without any record that was asked for"
 
     def _wrong(self, body: bytes) -> str:
         wrong = self.source._wrong_records(body)
@@ -263,7 +359,7 @@ def _wrong_search(body: bytes) -> str:
         return f"no search result but {_beginning(body)}"
     if error := tree.findtext("ERROR"):
         return f"the search failed: {error}"
-    return "" if tree.findtext("Count") else "a search result without a count"
+    return "" if (tree.findtext("Count") or "").isdecimal() else "a search result without a count"
 
 
 def _wrong_post(body: bytes) -> str:
@@ -277,6 +373,24 @@ def _search_answer(body: bytes) -> tuple[int, list[str]]:
     assert tree is not None  # checked when it came
     ids = [i.text or "" for i in tree.iterfind("IdList/Id")]
     return int(tree.findtext("Count") or 0), ids
+
+
+def _translation(body: bytes) -> str:
+    """How the service understood a query: two queries that differ have two of them."""
+    tree = _tree(body)
+    assert tree is not None  # checked when it came
+    return tree.findtext("QueryTranslation") or ""
+
+
+def _remarks(body: bytes) -> str:
+    """What the service could not use of a query, and searched without.
+
+    Source: https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd
+    """
+    tree = _tree(body)
+    assert tree is not None  # checked when it came
+    remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
+    return "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks)
 
 
 def _beginning(body: bytes) -> str:
