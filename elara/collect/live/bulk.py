@@ -121,8 +121,9 @@ def _gaps(body: bytes, folder: str, here: Sequence[str], before: Listed) -> str:
     if before and max(before.values())[0] == year:
         first = max(before.values())[1] + 1
     gone = {name for name in here if name.startswith(year)} - listed.keys()
-    lacking = len(set(range(first, last + 1)) - numbers) + len(gone)
-    return f"a list without {lacking} of its files" if lacking else ""
+    expected = set(range(first, max(first, last) + 1))
+    lacking = len(expected ^ numbers) + len(gone)
+    return f"a list with {lacking} files too few or of another folder" if lacking else ""
 
 
 def _wrong_listing(body: bytes) -> str:

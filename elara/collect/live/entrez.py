@@ -40,6 +40,7 @@ _ID = {
         rb"<article-id\s[^>]*pub-id-type=\"(?:pmc|pmcid|pmcaid)\"[^>]*>\s*(?:PMC)?(\d+)"
     ),
 }
+_NOT_GIVEN = "the service lists them, but does not give them: run again."
 _FORGOTTEN = ("unable to obtain query", "webenv", "query_key", "history")
 
 
@@ -96,24 +97,31 @@ class Entrez:
         known = self._known(fetch)
         for step in [s for s in fetch.store.steps if s.startswith("records/")]:
             fetch.seen(step)
-        answers: dict[tuple[str, ...], str] = {}
         for query in self.queries:
-            what = f"search {query.name}"
-            search = _Search(self, fetch, query, answers)
-            try:
-                found = search.ids()
-            except FetchError as error:
-                fetch.fail(what, error)
-                fetch.account(what, search.count, 0, search.said)
-                continue
-            new = [i for i in found if i not in known]
-            fetch.expect(query.name, len(new))
-            known |= set(new)
-            expected = min(search.count, self.most or search.count)
-            if len(found) < expected and not search.too_many:
-                fetch.fail(what, FetchError(f"{len(found)} of {expected} ids came: run again."))
-            missing = self._records(fetch, query.name, new)
-            fetch.account(what, expected, len(found) - len(missing), search.said)
+            search = _Search(self, fetch, query)
+            self._query(fetch, query.name, search, known)
+            if fetch.failures and fetch.failures[-1].reason == _NOT_GIVEN:
+                # The ids may be those of another search, though they came as the answer to this.
+                search.forget()
+                self._query(fetch, query.name, search, known)
+
+    def _query(self, fetch: Fetch, name: str, search: _Search, known: set[str]) -> None:
+        """Search, fetch what is not known yet, and close the account."""
+        what = f"search {name}"
+        try:
+            found = search.ids()
+        except FetchError as error:
+            fetch.fail(what, error)
+            fetch.account(what, search.count, 0, search.said)
+            return
+        expected = min(search.count, self.most or search.count)
+        if len(found) < expected and not search.too_many:
+            fetch.fail(what, FetchError(f"{len(found)} of {expected} ids came: run again."))
+        new = [i for i in found if i not in known]
+        fetch.expect(name, len(new))
+        missing = self._records(fetch, name, new)
+        known |= set(new) - missing
+        fetch.account(what, expected, len(set(found) & known), search.said)
 
     def _known(self, fetch: Fetch) -> set[str]:
         """The records that are here. Earlier versions took it on trust that they had come."""
@@ -148,7 +156,7 @@ class Entrez:
 
     def _again(self, fetch: Fetch, name: str, left: set[str]) -> set[str]:
         """Ask by id for what pages left out; the ids of what does not come this way either."""
-        reason = FetchError("the service lists them, but does not give them: run again.")
+        reason = FetchError(_NOT_GIVEN)
         try:
             for _ in fetch.attempts():
                 ids = sorted(left)
@@ -205,7 +213,6 @@ class _Search:
     source: Entrez
     fetch: Fetch
     query: Query
-    answers: dict[tuple[str, ...], str]  # answers of this run to the queries that they came for
     count: int = 0
     said: str = ""
     too_many: bool = False  # on a single day
@@ -238,6 +245,17 @@ class _Search:
             for half in halves:
                 yield from self._slices(*half)
 
+    def forget(self) -> None:
+        """Have the next call of `ids` ask again."""
+        begin = f"search/{self.query.name}/{_short(self.query.term)}/"
+        for step in [s for s in self.fetch.store.steps if s.startswith(begin)]:
+            self.fetch.store.forget(step)
+        self.fetch.unlearn(self._asked)
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        return self.source.database, self.query.term
+
     def _agree(self, count: int, halves: Sequence[tuple[datetime.date, datetime.date]]) -> None:
         """Ask for both halves of a range until they have as many records as the whole."""
         known = all(self._step(*half) in self.fetch.store.steps for half in halves)
@@ -264,10 +282,10 @@ class _Search:
                 self.count = max(self.count, count)
                 heard = f" ({self.said})" if self.said else ""
                 return f"a search answer counts {count} records and lists {len(set(ids))}{heard}"
-            told = _translation(body)
-            other = self.answers.setdefault((told, *ids), self.query.term)
-            repeated = told and ids and other != self.query.term
-            return f"the answer to another search, {other!r}" if repeated else ""
+            understood = _translation(body)
+            if understood and ids and self.fetch.confused((understood, *ids), self._asked):
+                return "the answer to another search"
+            return ""
 
         request = self.source._search_request(self.query.term, first, last, wanted)
         return _search_answer(self.fetch.get(self._step(first, last), request, lacks=lacks))

@@ -51,11 +51,8 @@ class EuropePmc:
     def run(self, fetch: Fetch) -> None:
         """Search and fetch, search by search."""
         for query in self.queries:
-            try:
-                for first, last in self._ranges(fetch, query):
-                    self._search(fetch, query, first, last)
-            except FetchError as error:
-                fetch.fail(f"search {query.name}", error)
+            for first, last in self._ranges(fetch, query):
+                self._search(fetch, query, first, last)
 
     def _ranges(self, fetch: Fetch, query: Query) -> list[tuple[str, str]]:
         """Ranges of days that earlier runs searched, and what is left up to `until`."""
@@ -82,16 +79,23 @@ class EuropePmc:
         """Follow the marks that each page gives for the next one, until all hits are here."""
         what = f"{self._step(query)}/{first}/{last}"
         seen: set[str] = set()
-        mark, position, hits = "*", 0, 0
-        lacking = ""
+        mark, position, hits, wanted = "*", 0, 0, 0
+        refusal: FetchError | None = None
         while mark:
             size = min(self.page, self.most - len(seen) if self.most else 1_000)
-            lacks = partial(self._lacks, seen=seen, position=position, size=size, hits=hits)
+            step = f"{what}/{mark}"
+            asked = (self.base_url, step)
+            lacks = partial(
+                _lacks, fetch=fetch, asked=asked, seen=seen, position=position, size=size, hits=hits
+            )
             request = self._request(query, first, last, mark, size)
             try:
-                body = fetch.get(f"{what}/{mark}", request, suffix="json", ids=_ids, lacks=lacks)
+                body = fetch.get(step, request, suffix="json", ids=_ids, lacks=lacks)
             except Incomplete as error:
-                body, lacking = error.answer, f" ({error})"
+                body, refusal = error.answer, error
+            except FetchError as error:
+                refusal = error
+                break
             found = json.loads(body)
             hits = max(hits, int(found["hitCount"]))
             wanted = min(hits, self.most or hits)
@@ -103,11 +107,12 @@ class EuropePmc:
             # When all have come, asking on would only give an empty page.
             ended = len(seen) >= wanted or (len(seen) == before and position >= hits)
             mark = "" if ended or following == mark else following
-        name = f"search {query.name}, entered from {first} to {last}"
-        fetch.account(name, wanted, len(seen))
-        if len(seen) < wanted:
-            reason = f"{len(seen)} of {wanted} records came{lacking}: run again."
-            fetch.fail(f"search {query.name}", FetchError(reason))
+        fetch.account(f"search {query.name}, entered {first} to {last}", wanted, len(seen))
+        if refusal or len(seen) < wanted:
+            count = f"{len(seen)} of {wanted} records came" if wanted else "no answer"
+            reason = f"{count}: {refusal or 'run again.'}"
+            status = refusal.status if refusal else 0
+            fetch.fail(f"search {query.name}", FetchError(reason, status))
 
     def _request(self, query: Query, first: str, last: str, mark: str, size: int) -> Request:
         asked = {
@@ -119,14 +124,38 @@ class EuropePmc:
         }
         return Request(f"{self.base_url}/search", asked, check=_wrong)
 
-    def _lacks(self, body: bytes, seen: set[str], position: int, size: int, hits: int) -> str:
-        """What a page lacks, given the records of the pages before it and their count of hits."""
-        hits = max(hits, int(json.loads(body)["hitCount"]))
-        expected = max(0, min(size, hits - position))
-        new = len(set(_ids(body)) - seen)
-        if new >= expected:
-            return ""
-        return f"a page brings {new} new records, where {expected} of {hits} should follow"
+
+def _lacks(
+    body: bytes,
+    fetch: Fetch,
+    asked: tuple[str, str],
+    seen: set[str],
+    position: int,
+    size: int,
+    hits: int,
+) -> str:
+    """What a page lacks.
+
+    Args:
+        body: the page.
+        fetch: knows the answers to other requests.
+        asked: service and step.
+        seen: records of the pages before it.
+        position: how many there should have been on those.
+        size: how many were asked for.
+        hits: of the search, as the pages before it counted them.
+    """
+    found = json.loads(body)
+    echo = found.get("request")
+    if isinstance(echo, dict) and echo.get("queryString"):
+        words = (asked[0], *(str(echo.get(k)) for k in ("queryString", "cursorMark", "pageSize")))
+        if fetch.confused(words, asked):
+            return "the answer to another request"
+    expected = max(0, min(size, max(hits, int(found["hitCount"])) - position))
+    new = len(set(_ids(body)) - seen)
+    if new >= expected:
+        return ""
+    return f"a page brings {new} new records, where {expected} should follow"
 
 
 def _wrong(body: bytes) -> str:

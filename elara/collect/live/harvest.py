@@ -113,10 +113,17 @@ class Fetch:
         client: the client that all sources share.
         progress: told how many records there are and have come.
         stop: set when the run is to end.
+        told: what answers of this run say of themselves, and the request that each came for; a
+            server that confuses requests gives the same answer to another one.
     """
 
     def __init__(
-        self, store: Store, client: Client, progress: Progress, stop: threading.Event
+        self,
+        store: Store,
+        client: Client,
+        progress: Progress,
+        stop: threading.Event,
+        told: dict[tuple[str, ...], tuple[str, ...]],
     ) -> None:
         self.store = store
         self.client = client
@@ -125,6 +132,7 @@ class Fetch:
         self.downloaded = 0
         self._progress = progress
         self._stop = stop
+        self._told = told
         self._counted: set[str] = set()
 
     def get(
@@ -201,6 +209,20 @@ class Fetch:
             pause = min(self.client.longest_pause, 0.5 * 2 ** (attempt - 1))
             if attempt < ASKS and time.monotonic() + pause - started <= self.client.patience:
                 self.wait(pause)
+
+    def confused(self, words: tuple[str, ...], request: tuple[str, ...]) -> bool:
+        """Whether an answer with these words has come for another request, of any source.
+
+        Args:
+            words: by which the answer says what it is an answer to.
+            request: what was asked.
+        """
+        return self._told.setdefault(words, request) != request
+
+    def unlearn(self, request: tuple[str, ...]) -> None:
+        """Forget what answers have said to a request: they were not meant for it."""
+        for words in [w for w, asked in list(self._told.items()) if asked == request]:
+            self._told.pop(words, None)
 
     def seen(self, step: str) -> None:
         """Count the records of a stored step as done, once."""
@@ -394,7 +416,8 @@ def harvest(
             Client(contact, patience=patience, longest_pause=longest_pause) as client,
             Progress("collect") as progress,
         ):
-            runs = [_Run(source, root, client, progress) for source in sources]
+            told: dict[tuple[str, ...], tuple[str, ...]] = {}
+            runs = [_Run(source, root, client, progress, told) for source in sources]
             _run_all(runs)
         done = Harvest(
             root,
@@ -424,11 +447,18 @@ def _outcome(source: str, what: str, reason: str, native_id: str = "") -> Outcom
 class _Run(threading.Thread):
     """One source at work."""
 
-    def __init__(self, source: Source, root: Path, client: Client, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: Source,
+        root: Path,
+        client: Client,
+        progress: Progress,
+        told: dict[tuple[str, ...], tuple[str, ...]],
+    ) -> None:
         super().__init__(name=source.name, daemon=True)
         self.source = source
         self.stop = threading.Event()
-        self.fetch = Fetch(Store(root, source.name), client, progress, self.stop)
+        self.fetch = Fetch(Store(root, source.name), client, progress, self.stop, told)
         self.error: BaseException | None = None
         client.limit(source.base_url, source.per_second)
 

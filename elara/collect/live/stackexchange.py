@@ -59,9 +59,8 @@ class StackExchange:
     def run(self, fetch: Fetch) -> None:
         """Fetch page after page until the site has no more.
 
-        Raises:
-            FetchError: the API refuses for longer than a run should wait, e.g. since the quota
-                of the day is used up; the message says when to go on.
+        Where the API refuses for longer than a run should wait, e.g. since the quota of the day
+        is used up, the failure says when to go on.
         """
         last = datetime.date.fromisoformat(self.until) + datetime.timedelta(days=1)
         until = int(datetime.datetime.combine(last, datetime.time(), datetime.UTC).timestamp()) - 1
@@ -80,9 +79,9 @@ class StackExchange:
             try:
                 found = self._page(fetch, query | place, seen)
                 more = bool(found.get("has_more"))
-            except Incomplete as error:
+            except FetchError as error:
                 fetch.fail(f"questions since {_day(start)}", error)
-                found = json.loads(error.answer)
+                found = _kept(error)
                 new = set(_questions(found["items"])) - seen
                 more = bool(new and found.get("has_more") and not _misplaced(found["items"], start))
             seen.update(_questions(found["items"]))
@@ -188,11 +187,19 @@ class StackExchange:
 
 
 def _questions(items: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [str(item["question_id"]) for item in items]
+    return [str(item["question_id"]) for item in items if "question_id" in item]
 
 
 def _day(seconds: int) -> str:
     return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d}"
+
+
+def _kept(error: FetchError) -> dict[str, Any]:
+    """What of a page can be used although it lacks something."""
+    found: dict[str, Any] = json.loads(error.answer) if isinstance(error, Incomplete) else {}
+    items = found.get("items", [])
+    whole = [i for i in items if isinstance(i.get("creation_date"), int) and "question_id" in i]
+    return found | {"items": whole}
 
 
 def _newest(items: Iterable[Mapping[str, Any]], start: int = 0) -> int:
@@ -209,6 +216,8 @@ def _lacks(body: bytes, start: int, page: int, seen: set[str]) -> str:
     """What a page lacks, given where it begins and the questions of the pages before it."""
     found = json.loads(body)
     items = found["items"]
+    if not all(isinstance(i.get("creation_date"), int) and "question_id" in i for i in items):
+        return "a page holds something else than questions"
     if _misplaced(items, start):
         return "a page holds questions of another one"
     if found.get("has_more") and len(set(_questions(items))) < _PAGE:
