@@ -129,6 +129,7 @@ def outcome_table(outcomes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """
     reason = (
         pl.col("reason")
+        .str.replace(r"^(not received): .*", "$1 from a live source")
         .str.replace(r"^(same \w+) .*", "$1 as another record, which is kept")
         .str.replace(r"(byte-identical to) .*", "$1 …")
         .str.replace(r" in \S+ lists PMID \d+", "")

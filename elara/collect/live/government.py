@@ -68,10 +68,13 @@ class Site:
         try:
             found = allowed(fetch.get(step, request, suffix="html", lacks=lacks))
         except Incomplete as error:
-            raise FetchError(
+            changed = FetchError(
                 f"{index} lists {error}: the site has changed; "
                 f"collect from other sources until Elara knows its new form."
-            ) from error
+            )
+            return fetch.fail(index, changed)
+        except FetchError as error:
+            return fetch.fail(index, error)
         found = found[-1:] if self.newest else found[: self.most or None]
         fetch.expect(step, len(found))
         pause = float(rules.crawl_delay(_AGENT) or 0)

@@ -469,6 +469,8 @@ class _Run(threading.Thread):
                 self._once()
                 if all(failure.gone for failure in self.fetch.failures):
                     break
+            if not self.fetch.failures:
+                self.fetch.store.tidy()
         except Stopped:
             pass
         except BaseException as error:  # handed over to the main thread

@@ -89,6 +89,13 @@ class Store:
         self.steps = kept | {payload.step: payload}
         write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
 
+    def tidy(self) -> None:
+        """Remove incomplete answers of which whole ones hold every record."""
+        known = self.ids()
+        for step in [s for s, p in self.steps.items() if s.startswith(INCOMPLETE)]:
+            if known.issuperset(self.steps[step].ids):
+                self.forget(step)
+
     def read(self, step: str) -> bytes:
         """The body that answered a step, unpacked."""
         return read_payload(self.root / self.steps[step].file)
