@@ -54,11 +54,11 @@ class PubmedFiles:
             lacks = partial(_gaps, folder=folder, here=here, before=before)
             try:
                 # The list grows every day, so that it is asked for in every run and not kept.
-                body = fetch.ask(Request(f"{url}/", check=_wrong_listing), lacks)
+                body, wrong = fetch.ask_for(Request(f"{url}/", check=_wrong_listing), lacks)
             except FetchError as error:
                 fetch.fail(f"{url}/", error)
                 continue
-            if wrong := lacks(body):
+            if wrong:
                 fetch.fail(f"{url}/", FetchError(f"{wrong}, {ASKS} times in a row: run again."))
             before = _listed(body)
             names = sorted(before)[-self.most :]

@@ -13,12 +13,14 @@ Source: https://www.ncbi.nlm.nih.gov/books/NBK25499/
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 from lxml import etree
@@ -225,7 +227,7 @@ class _Search:
 
     def _slices(self, first: datetime.date, last: datetime.date) -> Iterator[list[str]]:
         """Search a range of days; halve it while it has more than one answer can hold."""
-        count, ids = self._answer(first, last)
+        count, ids = self._answer(first, last)[:2]
         if first == _FIRST_DAY and f"{last}" == self.source.until:
             self.count = count
         if count <= len(ids) or 0 < self.source.most <= len(ids):
@@ -260,7 +262,7 @@ class _Search:
         """Ask for both halves of a range until they have as many records as the whole."""
         known = all(self._step(*half) in self.fetch.store.steps for half in halves)
         for attempt in self.fetch.attempts():
-            parts = sum(self._answer(*half)[0] for half in halves)
+            parts = sum(self._answer(*half).total for half in halves)
             # Records that came in since the whole was asked for make no bad answer in the end.
             if parts == count or (parts > count and (known or attempt == ASKS)):
                 return
@@ -272,18 +274,22 @@ class _Search:
         wanted = min(self.source.most or LARGEST, LARGEST)
         return f"search/{self.query.name}/{_short(self.query.term)}/{first}/{last}/{wanted}"
 
-    def _answer(self, first: datetime.date, last: datetime.date) -> tuple[int, list[str]]:
+    def _answer(self, first: datetime.date, last: datetime.date) -> _Answer:
         wanted = min(self.source.most or LARGEST, LARGEST)
+        whole = first == _FIRST_DAY and f"{last}" == self.source.until
 
         def lacks(body: bytes) -> str:
-            count, ids = _search_answer(body)
-            self.said = _remarks(body) or self.said
-            if len(set(ids)) != min(count, wanted):
-                self.count = max(self.count, count)
+            answer = _search_answer(body)
+            if whole:
+                self.said = answer.said
+            if len(set(answer.ids)) != min(answer.total, wanted):
+                self.count = max(self.count, answer.total)
                 heard = f" ({self.said})" if self.said else ""
-                return f"a search answer counts {count} records and lists {len(set(ids))}{heard}"
-            understood = _translation(body)
-            if understood and ids and self.fetch.confused((understood, *ids), self._asked):
+                listed = len(set(answer.ids))
+                return f"a search answer counts {answer.total} records and lists {listed}{heard}"
+            words = (answer.translation, *answer.ids)
+            told = answer.translation and answer.ids
+            if told and self.fetch.confused(words, self._asked):
                 return "the answer to another search"
             return ""
 
@@ -310,8 +316,8 @@ class _History:
         for last_try in (False, False, True):
             self.place = self.place or self._post()
             try:
-                body = self.fetch.get(step, self._request(start), ids=self._new, lacks=self._lacks)
-                self.received.update(self._new(body))
+                self.fetch.get(step, self._request(start), ids=self._new, lacks=self._lacks)
+                self.received.update(self.fetch.store.steps[step].ids)
                 return
             except Incomplete:
                 if last_try:
@@ -386,29 +392,35 @@ def _wrong_post(body: bytes) -> str:
     return "" if whole else f"no history key but {_beginning(body)}"
 
 
-def _search_answer(body: bytes) -> tuple[int, list[str]]:
-    tree = _tree(body)
-    assert tree is not None  # checked when it came
-    ids = [i.text or "" for i in tree.iterfind("IdList/Id")]
-    return int(tree.findtext("Count") or 0), ids
+class _Answer(NamedTuple):
+    """What a search answer says.
 
-
-def _translation(body: bytes) -> str:
-    """How the service understood a query: two queries that differ have two of them."""
-    tree = _tree(body)
-    assert tree is not None  # checked when it came
-    return tree.findtext("QueryTranslation") or ""
-
-
-def _remarks(body: bytes) -> str:
-    """What the service could not use of a query, and searched without.
+    Args:
+        total: how many records there are.
+        ids: those that it lists.
+        translation: how the service understood the query: two that differ have two of them.
+        said: what of the query it could not use, and searched without.
 
     Source: https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd
     """
+
+    total: int
+    ids: list[str]
+    translation: str
+    said: str
+
+
+@functools.lru_cache(maxsize=4)  # it is looked at several times, but not kept for long
+def _search_answer(body: bytes) -> _Answer:
     tree = _tree(body)
     assert tree is not None  # checked when it came
     remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
-    return "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks)
+    return _Answer(
+        int(tree.findtext("Count") or 0),
+        [i.text or "" for i in tree.iterfind("IdList/Id")],
+        tree.findtext("QueryTranslation") or "",
+        "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks),
+    )
 
 
 def _beginning(body: bytes) -> str:
@@ -434,7 +446,7 @@ def topic_hits(root: Path, source: str = "pubmed") -> pl.DataFrame:
         (step.split("/")[1], native_id)
         for step, file in kept.iter_rows()
         if step.startswith("search/")
-        for native_id in _search_answer(read_payload(root / file))[1]
+        for native_id in _search_answer(read_payload(root / file)).ids
     )
     columns = {"topic": pl.String, "native_id": pl.String}
     return pl.DataFrame(list(pairs), schema=columns, orient="row")

@@ -23,13 +23,14 @@ import polars as pl
 from elara.collect.live.client import Client, FetchError, Request
 from elara.collect.live.store import INCOMPLETE, LOCK, Store, payload_table
 from elara.progress import Progress
-from elara.records import Outcome, frame
+from elara.records import Outcome, Status, frame
 from elara.workspace import lock
 
 _PASSES = 2  # what failed while a server was down gets another chance at the end
 NOT_RECEIVED = "not received: "  # how the reason of an outcome begins that belongs to no file
 ASKS = 5  # times that a request is sent whose answers contradict themselves
 _GONE = (404, 410)
+_LEFT_OUT = re.compile("NotFound|Ignored")  # of PubMed's remarks, those on words without effect
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -167,10 +168,12 @@ class Fetch:
             if not lacks(body):
                 self.seen(step)
                 return body
-            self.store.reopen(step)
-        body = self.ask(request, lacks)
+            if self.store.steps[step].ids:
+                self.store.reopen(step)
+            else:
+                self.store.forget(step)
+        body, wrong = self.ask_for(request, lacks)
         found = ids(body) if ids else ()
-        wrong = lacks(body)
         if found or not wrong:
             self.store.forget(INCOMPLETE + step)
             self.store.add(INCOMPLETE * bool(wrong) + step, request.url, body, suffix, found)
@@ -180,8 +183,12 @@ class Fetch:
         self.seen(step)
         return body
 
-    def ask(self, request: Request, lacks: Callable[[bytes], str] = complete) -> bytes:
-        """The answer to a request, which is not kept.
+    def ask(self, request: Request) -> bytes:
+        """The answer to a request, which is not kept."""
+        return self.ask_for(request, complete)[0]
+
+    def ask_for(self, request: Request, lacks: Callable[[bytes], str]) -> tuple[bytes, str]:
+        """The answer to a request, which is not kept, and what it lacks.
 
         Args:
             request: what to ask.
@@ -195,11 +202,12 @@ class Fetch:
             self.check_stopped()
             body = self.client.fetch(request)
             self.check_stopped()  # nothing is stored after an interruption: a new run may go on
-            if not lacks(body):
+            wrong = lacks(body)
+            if not wrong:
                 break
             if attempt < ASKS:
                 self.client.repeated()
-        return body
+        return body, wrong
 
     def attempts(self) -> Iterator[int]:
         """Numbers from 1, after each of which but the last a growing pause is made."""
@@ -322,9 +330,10 @@ class Harvest:
         ]
 
     def remarks(self) -> list[str]:
-        """What services said of searches, such as words that they left out, a line for each."""
-        said = self.accounts.filter(pl.col("said") != "").select("source", "what", "said")
-        return [f"{source}: {what}: {words}" for source, what, words in said.iter_rows()]
+        """A line for each search of which the service left words out."""
+        said = self.accounts.filter(pl.col("said").str.contains(_LEFT_OUT.pattern))
+        rows = said.select("source", "what", "said").iter_rows()
+        return [f"{source}: {what} left out a part: {words}" for source, what, words in rows]
 
     def open_accounts(self) -> pl.DataFrame:
         """The accounts that do not close, and those of searches on which the service remarks."""
@@ -334,21 +343,26 @@ class Harvest:
     def outcomes(self) -> list[Outcome]:
         """Rows for the table of outcomes: what did not come, and what services said of searches.
 
-        The file is the address of what did not come, or source and search. Where the ids of
+        The file is the address of what did not come, or source and search. That words of a
+        search had no effect is an error, other remarks are not. Where the ids of
         missing records are known, each has a row of its own.
         """
         missing = [
-            _outcome(source, failure.what, NOT_RECEIVED + failure.reason, native_id)
+            _outcome(source, failure.what, NOT_RECEIVED + failure.reason, "error", native_id)
             for source, failures in self.failures.items()
             for failure in failures
             for native_id in failure.ids or ("",)
         ]
         said = self.accounts.filter(pl.col("said") != "").select("source", "what", "said")
-        remarks = [
-            _outcome(source, what, f"the service left out a part of the search: {words}")
+        return missing + [
+            _outcome(
+                source,
+                what,
+                f"the service says of this search: {words}",
+                "error" if _LEFT_OUT.search(words) else "skipped",
+            )
             for source, what, words in said.iter_rows()
         ]
-        return missing + remarks
 
     def per_source(self) -> pl.DataFrame:
         """One row per source: answers kept, of which fetched in this run, records and bytes.
@@ -439,9 +453,9 @@ def harvest(
     return done
 
 
-def _outcome(source: str, what: str, reason: str, native_id: str = "") -> Outcome:
+def _outcome(source: str, what: str, reason: str, status: Status, native_id: str = "") -> Outcome:
     file = what if "://" in what else f"{source}/{what}"
-    return Outcome(file=file, record=-1, native_id=native_id, status="error", reason=reason)
+    return Outcome(file=file, record=-1, native_id=native_id, status=status, reason=reason)
 
 
 class _Run(threading.Thread):
