@@ -36,6 +36,8 @@ app = typer.Typer(
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+_INCOMPLETE = 3  # exit status of a run that ended well, but in which something did not come
+
 WorkspaceOption = Annotated[
     str, typer.Option("--workspace", "-w", help="Folder for everything a run reads and leaves.")
 ]
@@ -144,7 +146,7 @@ def run(
     book: Annotated[bool, typer.Option("--book", help="Render the book afterwards.")] = False,
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
-    """Run the numbered notebooks that are not fresh, in order."""
+    """Run the numbered notebooks that are not fresh, in order. Exit status 3: one is incomplete."""
     started = time.monotonic()
     plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
     chosen = pipeline.select(plan, start=start, only=only)
@@ -172,6 +174,10 @@ def run(
         if code := subprocess.run(command, check=False).returncode:
             raise typer.Exit(code)
     _closing(plan, time.monotonic() - started, page if book else None)
+    for state in pipeline.states(plan):
+        if state.status == "incomplete" and state.notebook in chosen:
+            err.print(escape(f"Incomplete: {state.notebook.name}: {state.why}"), style="yellow")
+            raise typer.Exit(_INCOMPLETE)
 
 
 def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
@@ -265,11 +271,11 @@ def status(
     table = Table()
     for name in ("notebook", "status", "why", "rows", "seconds"):
         table.add_column(name, justify="right" if name in ("rows", "seconds") else "left")
-    colours = {"fresh": "green", "stale": "yellow", "failed": "red", "never run": "dim"}
+    colours = {"fresh": "green", "failed": "red", "never run": "dim"}
     for state in pipeline.states(plan):
         table.add_row(
             state.notebook.name,
-            f"[{colours[state.status]}]{state.status}[/]",
+            f"[{colours.get(state.status, 'yellow')}]{state.status}[/]",
             escape(state.why),
             "" if state.rows is None else f"{state.rows:,}",
             "" if state.seconds is None else f"{state.seconds:,.0f}",

@@ -38,6 +38,10 @@ from elara.workspace import (
     write_atomically,
 )
 
+# What later stages can build on. An incomplete stage runs again all the same.
+_STANDING = ("fresh", "incomplete")
+_SHOWN = 5  # lines of what is missing
+
 
 class NotebookError(RuntimeError):
     """A notebook failed; the message names notebook, cell, error and the kept copy."""
@@ -49,8 +53,9 @@ class State:
 
     Args:
         notebook: the notebook.
-        status: `fresh`, `stale`, `failed` or `never run`.
-        why: what changed, or the error; "" when fresh.
+        status: `fresh`, `incomplete` (as `fresh`, but a source did not give everything), `stale`,
+            `failed` or `never run`.
+        why: what changed, what is missing, or the error; "" when fresh.
         rows: rows of the stage's main table, or None.
         seconds: how long it took, or None.
     """
@@ -295,15 +300,16 @@ def states(plan: Plan) -> Iterator[State]:
         plan: what would run.
 
     Yields:
-        One state per notebook, in order. After a notebook that is not fresh, all are stale.
+        One state per notebook, in order. After a notebook that is neither fresh nor incomplete,
+        all are stale.
     """
     broken: Notebook | None = None
     for notebook in plan.notebooks:
         state = _state(plan, notebook)
-        if broken and state.status == "fresh":
+        if broken and state.status in _STANDING:
             why = f"{broken.name} will run again"
             state = State(notebook, "stale", why, state.rows, state.seconds)
-        if state.status != "fresh":
+        if state.status not in _STANDING:
             broken = broken or notebook
         yield state
 
@@ -324,7 +330,12 @@ def _state(plan: Plan, notebook: Notebook) -> State:
     if not why and manifest["identity"] != record["identity"]:
         why = "the stage was run by hand since"
     why = why or plan.workspace.damage(notebook.stage)
-    return State(notebook, "stale" if why else "fresh", why, rows, seconds)
+    if why:
+        return State(notebook, "stale", why, rows, seconds)
+    if missing := manifest.get("incomplete"):
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        return State(notebook, "incomplete", f"missing: {missing[0]}{more}", rows, seconds)
+    return State(notebook, "fresh", "", rows, seconds)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -449,6 +460,11 @@ def _result(workspace: Workspace, notebook: Notebook, noted: set[str]) -> Iterat
         yield f"  {summary}"
     if listed := manifest.get("listed"):
         yield f"  to list them: {command(workspace, 'show', notebook.stage, listed)}"
+    missing = manifest.get("incomplete", ())
+    for line in missing[:_SHOWN]:
+        yield f"  incomplete: {line}"
+    if len(missing) > _SHOWN:
+        yield f"  incomplete: and {len(missing) - _SHOWN:,} more"
     for line in manifest.get("notes", ()):
         noted.add(line)
         yield f"  note: {line}"

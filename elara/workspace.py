@@ -165,6 +165,7 @@ class Stage:
         summary: str = "",
         listed: str = "",
         notes: Iterable[str] = (),
+        incomplete: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Finish the stage: write these files, move everything into place, seal it.
 
@@ -179,6 +180,8 @@ class Stage:
             listed: where they find what the line counts: what `elara show STAGE` takes next,
                 e.g. `outcomes --where status=skipped`.
             notes: what people should know before they build on it; "" counts for nothing.
+            incomplete: what is missing and may come in another run, a line each. The next
+                `elara run` runs the stage again; those that follow build on what is there.
 
         Returns:
             The manifest.
@@ -191,6 +194,8 @@ class Stage:
             for name, content in files.items():
                 write_file(self.draft / name, content)
             told = {"summary": summary, "listed": listed, "notes": [note for note in notes if note]}
+            if missing := list(incomplete):
+                told["incomplete"] = missing
             manifest = self._manifest(counts or {}, told)
             self._move_into_place(manifest)
         if self._lock:

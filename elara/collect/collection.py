@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from elara.collect.connect import connected
 from elara.collect.gather import write_articles, write_outcomes, write_removed
 from elara.collect.licences import folder_licence
 from elara.collect.listing import RawFile, list_files, portions
+from elara.collect.live.harvest import NOT_RECEIVED
 from elara.collect.own import check_columns
 from elara.collect.runs import FOUND_SCHEMA, ORDER, Portion, read_portion
 from elara.collect.settle import settle
 from elara.collect.workers import spread
 from elara.cores import usable_cores
 from elara.progress import track
+from elara.records import Outcome
 
 ARTICLES = "articles.parquet"
 OUTCOMES = "outcomes.parquet"
@@ -53,7 +55,7 @@ class Collection:
         articles = self.articles.select(articles=pl.len(), sources=pl.col("source").n_unique())
         status = pl.col("status")
         outcomes = self.outcomes.select(
-            files=pl.col("file").n_unique(),
+            files=pl.col("file").filter(~pl.col("reason").str.starts_with(NOT_RECEIVED)).n_unique(),
             skipped=(status == "skipped").sum(),
             errors=(status == "error").sum(),
         )
@@ -97,6 +99,7 @@ def collect_folder(
     licence: str = "",
     columns: Mapping[str, str] | None = None,
     workers: int | None = None,
+    more: Sequence[Outcome] = (),
 ) -> Collection:
     """Read every file in a folder and the folders below it.
 
@@ -114,6 +117,7 @@ def collect_folder(
         columns: what the columns of tables hold where their names do not say it, e.g.
             `{"Headline": "title", "body_text": "text"}`.
         workers: processes that parse; None takes the usable cores, and one for a small folder.
+        more: outcomes of what is in no file: `Harvest.outcomes`.
 
     Returns:
         Articles, merged where several records describe the same one, the outcome of every file
@@ -141,7 +145,7 @@ def collect_folder(
             permissive_only=permissive_only,
             columns=columns,
         )
-        _collect(files, read, Path(temporary), target, workers)
+        _collect(files, read, Path(temporary), target, workers, more)
         if into is None:
             tables = [pl.read_parquet(target / name).lazy() for name in _TABLES]
         else:
@@ -155,6 +159,7 @@ def _collect(
     scratch: Path,
     target: Path,
     workers: int,
+    more: Sequence[Outcome],
 ) -> None:
     tasks = list(enumerate(portions(files)))
     done = spread(read, tasks, workers, _named)
@@ -167,7 +172,7 @@ def _collect(
     groups = connected(found)
     merged, settled, pieces = settle(groups, runs, found, scratch)
     write_articles(runs, groups[ORDER], merged, target / ARTICLES)
-    write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES)
+    write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES, more)
     write_removed(read_portions, settled, groups[ORDER], target / REMOVED)
     pieces.write_parquet(target / PIECES, compression="zstd")
 

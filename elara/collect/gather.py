@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import polars as pl
@@ -68,7 +68,11 @@ def _rows(path: Path, start: int, end: int) -> pl.DataFrame:
 
 
 def write_outcomes(
-    portions: Iterable[Portion], settled: pl.DataFrame, without: pl.Series, path: Path
+    portions: Iterable[Portion],
+    settled: pl.DataFrame,
+    without: pl.Series,
+    path: Path,
+    more: Sequence[Outcome] = (),
 ) -> None:
     """Write what became of every file and record, sorted by file and record.
 
@@ -77,8 +81,10 @@ def write_outcomes(
         settled: outcomes of the records that were merged.
         without: `ORDER` of those records.
         path: the Parquet file to write.
+        more: outcomes that belong to no portion; they come last.
     """
-    _write(path, _together(_outcomes(portions, settled, without)), frame([], Outcome))
+    tables = chain(_outcomes(portions, settled, without), [frame(more, Outcome)] * bool(more))
+    _write(path, _together(tables), frame([], Outcome))
 
 
 def _outcomes(

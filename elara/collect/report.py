@@ -132,6 +132,7 @@ def outcome_table(outcomes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """
     reason = (
         pl.col("reason")
+        .str.replace(r"^(not received): .*", "$1 from a live source")
         .str.replace(
             r"^(same \w+) .*?(; its [a-z ]+ is not added.*)?$",
             "$1 as another record, which is kept$2",

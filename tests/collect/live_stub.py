@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -24,21 +24,33 @@ class Stub:
     """A server; use it in a `with` statement.
 
     Args:
-        answer: given path and parameters, returns status and body.
+        answer: given path and parameters (of the address, and of a posted form), returns status
+            and body.
+        headers: sent with every answer whose status is not 200.
     """
 
-    def __init__(self, answer: Callable[[str, Query], tuple[int, bytes]]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[str, Query], tuple[int, bytes]],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.log: list[Asked] = []
         log = self.log
 
         class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.do_GET()
+
             def do_GET(self) -> None:
                 address = urlsplit(self.path)
-                query = dict(parse_qsl(address.query))
+                form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+                query = dict(parse_qsl(address.query) + parse_qsl(form))
                 log.append(Asked(time.monotonic(), address.path.strip("/"), query))
                 status, body = answer(address.path.strip("/"), query)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                for name, value in (headers or {}).items() if status != 200 else ():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 

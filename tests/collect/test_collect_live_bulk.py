@@ -80,5 +80,5 @@ def test_a_wrong_checksum_is_never_accepted(
 ) -> None:
     monkeypatch.setattr("elara.collect.live.bulk._md5", lambda path: "0" * 32)
     with Mirror(sample) as mirror, pytest.raises(HarvestIncomplete, match="MD5 sum"):
-        harvest([files(mirror)], tmp_path, CONTACT)
+        harvest([files(mirror)], tmp_path, CONTACT, longest_pause=0.01)
     assert not Store(tmp_path, "pubmed_files").steps

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+from live_stub import Stub
 
-from elara.collect.live.client import Client, FetchError, Limit, Request
+from elara.collect.live.client import Client, FetchError, Limit, Request, _retry_after
 from elara.collect.mirror import Faults, Mirror
 
 CONTACT = "name@example.org"
@@ -84,6 +87,88 @@ def test_it_waits_as_long_as_the_server_asks(sample: Path) -> None:
     first, second, third = [request.time for request in mirror.log]
     # Retry-After may be a date, which has whole seconds: up to one second may be lost.
     assert second - first + third - second > 0.9
+
+
+def test_a_pause_holds_for_everybody_who_asks_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock of its own, on which only waiting takes time."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0 + sum(waits))
+    for limit in (Limit(0), Limit(3)):
+        waits.clear()
+        monkeypatch.setattr(limit._change, "wait", waits.append)
+        limit.pause(600)
+        limit.pause(20)  # no shorter pause ends a longer one
+        with limit.slot():
+            assert waits == [600]
+        with limit.slot():
+            assert waits == [600]
+        limit.pause(30, refusal="closed until noon")
+        with pytest.raises(FetchError, match="closed until noon"), limit.slot():
+            pass
+        assert waits == [600]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_binds_the_host_and_not_the_request(status: int) -> None:
+    answers = [(status, b"")]
+    with (
+        Stub(lambda *_: answers.pop() if answers else (200, b"ok"), {"Retry-After": "0.5"}) as stub,
+        Client(CONTACT, longest_pause=0.01) as client,
+    ):
+        client.limit(stub.url, 50)
+        first = threading.Thread(target=client.fetch, args=(Request(f"{stub.url}/a"),))
+        first.start()
+        while not stub.log or answers:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        client.fetch(Request(f"{stub.url}/b"))
+        first.join()
+    refused, *later = [asked.time for asked in stub.log]
+    assert len(later) == 2
+    assert min(later) - refused >= 0.5
+
+
+def http_date(seconds: float, zone: str = "GMT") -> str:
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+    return moment.strftime(f"%a, %d %b %Y %H:%M:%S {zone}")
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("120", 120),
+        (" 2.5 ", 2.5),
+        ("0", 0),
+        ("-5", 0),
+        ("nan", 0),
+        ("inf", 0),
+        ("soon", 0),
+        ("", 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 99 Oct 2015", 0),
+        ("1e300", 365 * 86_400),
+    ],
+)
+def test_the_pause_that_a_server_asks_for(header: str, seconds: float) -> None:
+    assert _retry_after(httpx.Response(429, headers={"Retry-After": header})) == seconds
+
+
+@pytest.mark.parametrize(("later", "zone"), [(3600, "GMT"), (3600, "-0000"), (-3600, "GMT")])
+def test_the_pause_until_the_moment_that_a_server_names(later: int, zone: str) -> None:
+    response = httpx.Response(429, headers={"Retry-After": http_date(later, zone)})
+    # A date has whole seconds, and the test takes a moment.
+    assert _retry_after(response) == pytest.approx(max(later, 0), abs=30)
+
+
+def test_a_host_that_wants_to_rest_for_hours_is_not_waited_for() -> None:
+    with (
+        Stub(lambda *_: (503, b""), {"Retry-After": "90000"}) as stub,
+        Client(CONTACT, longest_pause=0.01) as client,
+    ):
+        for _ in range(2):
+            with pytest.raises(FetchError, match=r"no requests before 20.* UTC: run again after"):
+                client.fetch(Request(f"{stub.url}/a"))
+        assert len(stub.log) == 1
 
 
 def test_when_patience_ends_the_error_says_what_was_wrong(sample: Path) -> None:

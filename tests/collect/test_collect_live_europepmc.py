@@ -120,7 +120,7 @@ def test_the_record_of_pubmed_and_of_europe_pmc_become_one() -> None:
     <ArticleTitle>Fever</ArticleTitle></Article></MedlineCitation></PubmedArticle>
     </PubmedArticleSet>"""
     parsed = [*pubmed.parse([record]), *europepmc.parse([answer([RESULT])])]
-    (article,), outcomes = merge(parsed)
+    (article,), outcomes, _ = merge(parsed)
     assert article.id == "pubmed:31452104"
     assert (article.mesh, article.doi, article.licence) == (
         ["Malaria"], "10.1000/abc", "CC-BY-NC-ND",

@@ -11,7 +11,7 @@ import pytest
 from elara import collect
 from elara.collect.live.government import SITES, Site
 from elara.collect.live.harvest import HarvestIncomplete, harvest
-from elara.collect.live.store import payload_table
+from elara.collect.live.store import Store, payload_table
 from elara.collect.mirror import Faults, Mirror
 
 CONTACT = live_run.CONTACT
@@ -57,27 +57,38 @@ def test_what_robots_txt_forbids_is_not_asked_for(sample: Path, tmp_path: Path) 
     assert not any("private" in path for path in asked)
 
 
-def test_a_link_to_nowhere_is_kept_as_such_and_not_asked_for_again(
-    sample: Path, tmp_path: Path
-) -> None:
+def test_a_link_to_nowhere_is_named_and_leaves_the_rest(sample: Path, tmp_path: Path) -> None:
+    """Kept as an empty file, as it once was, it would pass for done, here and in old folders."""
     with Mirror(sample) as mirror:
         site = mirrored(mirror)[1]
+        nowhere = f"{mirror.url}/cdc/nowhere.html"
+        links = [nowhere, f"{mirror.url}/cdc/hand-hygiene.html"]
+        old = Store(tmp_path, "cdc")
+        old.add("page//nowhere.html", nowhere, b"", "html")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Site, "_links", lambda *_: [f"{mirror.url}/cdc/nowhere.html"])
-            harvest([site], tmp_path, CONTACT)
+            patch.setattr(Site, "_links", lambda *_: links)
+            done = harvest([site], tmp_path, CONTACT, strict=False)
             before = len(mirror.log)
-            harvest([site], tmp_path, CONTACT)
-        later = [request.service for request in mirror.log[before:]]
-    assert later == ["robots.txt"]
-    outcomes = collect.collect_folder(tmp_path, into=tmp_path / "t").outcomes.collect()
-    assert "empty file" in outcomes["reason"].to_list()
+            harvest([site], tmp_path, CONTACT, strict=False)
+        later = [request.path for request in mirror.log[before:]]
+        assert later == ["", "nowhere.html"]  # the rules at the root, and what is missing
+    (line,) = done.missing()
+    assert line.startswith(f"cdc: {nowhere} answered with status 404")
+    assert done.accounts.select("expected", "received").rows() == [(2, 1)]
+    collection = collect.collect_folder(tmp_path, tmp_path / "t", more=done.outcomes())
+    outcomes = collection.outcomes.collect()
+    reason = outcomes.filter(file=nowhere, status="error")["reason"].item()
+    assert reason.startswith("not received: ")
+    assert collection.counts()["articles"] == 1
+    assert collection.counts()["files"] == outcomes["file"].n_unique() - 1
 
 
 def test_a_site_that_has_changed_is_named(sample: Path, tmp_path: Path) -> None:
     with Mirror(sample) as mirror:
         site = dataclasses.replace(mirrored(mirror)[2], pages="fact-sheets/[A-Z]+")
         with pytest.raises(HarvestIncomplete, match="the site has changed"):
-            harvest([site], tmp_path, CONTACT)
+            harvest([site], tmp_path, CONTACT, longest_pause=0.01)
+    assert not Store(tmp_path, "who").steps  # or it would be changed for ever
 
 
 def test_a_later_day_reads_the_list_anew_and_known_pages_stay(sample: Path, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def outcome(client: httpx.Client, address: str) -> tuple[str, bytes]:
 
 
 def test_faults_hit_the_share_asked_for_and_then_stop(shared_data: Path) -> None:
-    folder = shared_data / "public_health"
+    folder = shared_data / "pubmed/reciter"
     faults = Faults(seed=1, rate=0.3, slow_seconds=0.02)
     addresses = [f"/eutils/esearch.fcgi?db=pubmed&term={n}&retmode=json" for n in range(200)]
     logs = []

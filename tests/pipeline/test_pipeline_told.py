@@ -47,6 +47,35 @@ def test_a_stage_ends_with_what_came_of_it(workspace: Workspace, notebooks: Path
     assert again[:2] == ["01-collect: note: only two articles", "03-clean: running (forced)"]
 
 
+INCOMPLETE = """stage.write(
+    {"collect.parquet": pl.DataFrame({"row": range(rows)})},
+    incomplete=["who: a page is gone", *(["cdc: another"] if two else [])],
+)"""
+
+
+def test_an_incomplete_stage_is_built_on_and_runs_again(
+    workspace: Workspace, notebooks: Path
+) -> None:
+    begin = BEGIN.format(stage="collect")
+    cell = "rows: int = 3\ntwo: bool = True"
+    write_notebook(notebooks / "01-collect.ipynb", cell, begin, INCOMPLETE)
+    common = ["-w", str(workspace.root), "--notebooks", str(notebooks)]
+    result = CliRunner().invoke(app, ["run", *common])
+    assert result.exit_code == 3
+    assert "incomplete: who: a page is gone" in result.output
+    assert "Incomplete: 01-collect: missing: who: a page is gone and 1 more" in result.output
+    plan = pipeline.make_plan(workspace, folder=notebooks)
+    found = [s.status for s in pipeline.states(plan)]
+    assert found == ["incomplete", "fresh", "fresh"]
+    shown = CliRunner().invoke(app, ["status", *common])
+    assert "incomplete" in shown.output
+    lines: list[str] = []  # again for the missing, and no more where nothing has changed by it
+    assert pipeline.run(plan, plan.notebooks, report=lines.append) == 1
+    assert lines[0] == "01-collect: running (missing: who: a page is gone and 1 more)"
+    assert lines[-2:] == ["02-inspect: fresh", "03-clean: fresh"]
+    assert CliRunner().invoke(app, ["run", *common, "--only", "clean"]).exit_code == 0
+
+
 @pytest.fixture
 def collected(workspace: Workspace) -> None:
     """A workspace in which one stage has finished."""

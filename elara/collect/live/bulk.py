@@ -1,7 +1,8 @@
 """PubMed as files: the yearly baseline and the daily updates, with checksums.
 
 Updates hold new and revised records and lists of deleted ones; reading all files and merging them
-gives PubMed as of the last update.
+gives PubMed as of the last update. Files are numbered without gaps, and updates go on where the
+baseline ends, so that a list with files missing shows.
 
 Source: https://pubmed.ncbi.nlm.nih.gov/download/
 """
@@ -10,16 +11,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import Fetch
+from elara.collect.live.harvest import ASKS, Fetch
 
 BASE_URL = "https://ftp.ncbi.nlm.nih.gov/pubmed"
-_FILE = re.compile(rb'href="(pubmed\d\dn\d{4,}\.xml\.gz)"')
-_MD5 = re.compile(rb"\b[0-9a-f]{32}\b")
-_TRIES = 3  # downloads of a file whose checksum is wrong
+_FILE = re.compile(r'href="((pubmed\d\dn)(\d{4,})\.xml\.gz)"')  # year and number
+_MD5 = re.compile(r"\b[0-9a-f]{32}\b")
+_NAMED = re.compile(r"\((.*?)\)")
+
+Listed = dict[str, tuple[str, int]]  # file name to year and number
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +47,38 @@ class PubmedFiles:
 
     def run(self, fetch: Fetch) -> None:
         """List each folder and fetch the files that are not here yet."""
+        before: Listed = {}
         for folder in self.folders:
             url = f"{self.base_url}/{folder}"
-            # The list grows every day, so that it is asked for in every run and not kept.
-            listing = fetch.ask(Request(f"{url}/", check=_wrong_listing))
-            names = sorted({name.decode() for name in _FILE.findall(listing)})[-self.most :]
+            here = [Path(step).name for step in fetch.store.steps if step.startswith(f"{folder}/")]
+            lacks = partial(_gaps, folder=folder, here=here, before=before)
+            try:
+                # The list grows every day, so that it is asked for in every run and not kept.
+                body, wrong = fetch.ask_for(Request(f"{url}/", check=_wrong_listing), lacks)
+            except FetchError as error:
+                fetch.fail(f"{url}/", error)
+                continue
+            if wrong:
+                fetch.fail(f"{url}/", FetchError(f"{wrong}, {ASKS} times in a row: run again."))
+            before = _listed(body)
+            names = sorted(before)[-self.most :]
             fetch.expect(folder, len(names))
+            received = 0
             for name in names:
                 try:
                     self._file(fetch, f"{folder}/{name}", f"{url}/{name}")
+                    received += 1
                 except FetchError as error:
-                    fetch.fail(name, error)
+                    fetch.fail(f"{url}/{name}", error)
+            fetch.account(f"files in {folder}", len(names), received)
 
     def _file(self, fetch: Fetch, step: str, url: str) -> None:
         if step not in fetch.store.steps:
-            expected = _MD5.findall(fetch.ask(Request(f"{url}.md5", check=_wrong_md5)))[0].decode()
+            check = partial(_wrong_md5, name=Path(step).name)
+            body = fetch.ask(Request(f"{url}.md5", check=check))
+            expected = _MD5.findall(body.decode("ascii", "replace"))[0]
             part = fetch.store.part(Path(step).name)
-            for _ in range(_TRIES):
+            for _ in fetch.attempts():
                 fetch.check_stopped()
                 fetch.client.download(Request(url), part)
                 if _md5(part) == expected:
@@ -67,7 +87,7 @@ class PubmedFiles:
             else:
                 raise FetchError(
                     f"{url} does not have the MD5 sum {expected} that the server states, "
-                    f"{_TRIES} times in a row: try another mirror (`base_url`)."
+                    f"{ASKS} times in a row: try another mirror (`base_url`)."
                 )
             fetch.check_stopped()
             fetch.store.adopt(step, url, part, "xml.gz", ids=[step])
@@ -80,9 +100,40 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(handle, "md5").hexdigest()
 
 
+def _listed(body: bytes) -> Listed:
+    found = _FILE.findall(body.decode("utf-8", "replace"))
+    return {name: (year, int(number)) for name, year, number in found}
+
+
+def _gaps(body: bytes, folder: str, here: Sequence[str], before: Listed) -> str:
+    """What a list lacks: numbers in the row, or files that came earlier this year.
+
+    Args:
+        body: the list.
+        folder: what it lists.
+        here: names of the files of this folder that came earlier.
+        before: the list of the folder before.
+    """
+    listed = _listed(body)
+    year, last = max(listed.values())
+    numbers = {number for of, number in listed.values() if of == year}
+    first = 1 if folder == "baseline" else min(numbers)
+    if before and max(before.values())[0] == year:
+        first = max(before.values())[1] + 1
+    gone = {name for name in here if name.startswith(year)} - listed.keys()
+    expected = set(range(first, max(first, last) + 1))
+    lacking = len(expected ^ numbers) + len(gone)
+    return f"a list with {lacking} files too few or of another folder" if lacking else ""
+
+
 def _wrong_listing(body: bytes) -> str:
-    return "" if _FILE.search(body) else "no list of PubMed files"
+    whole = b"</html>" in body[-4096:].lower()
+    return "" if whole and _listed(body) else "no list of PubMed files"
 
 
-def _wrong_md5(body: bytes) -> str:
-    return "" if len(_MD5.findall(body)) == 1 else "no MD5 sum"
+def _wrong_md5(body: bytes, name: str) -> str:
+    text = body.decode("ascii", "replace")
+    if len(_MD5.findall(text)) != 1:
+        return "no MD5 sum"
+    named = _NAMED.search(text)
+    return "" if not named or Path(named[1]).name == name else f"the MD5 sum of {named[1]}"

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import email.utils
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -27,7 +28,8 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 _CONNECT_SECONDS = 15.0
 _SILENCE_SECONDS = 60.0  # without a byte: the connection is dead
 _BODY_SECONDS = 900.0  # for a whole body: a server that trickles must not hold a run for days
-_LONGEST_RETRY_AFTER = 6 * 3600.0
+_LONGEST_WAIT = 6 * 3600.0  # for a host that asks for a pause; for longer ones, run again later
+_A_YEAR = 365 * 86_400.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -51,10 +53,6 @@ class FetchError(RuntimeError):
 
 class _Trouble(Exception):
     """What may be gone at the next attempt."""
-
-    def __init__(self, reason: str, delay: float | None = None) -> None:
-        super().__init__(reason)
-        self.delay = delay
 
 
 def accept(body: bytes) -> str:
@@ -80,7 +78,7 @@ class Request:
 
 
 class Limit:
-    """At most so many requests in any second, as the server sees them.
+    """At most so many requests in any second, as the server sees them, and none while it rests.
 
     A slot is taken when a request is sent and freed one second after its answer began. The server
     received the request in between, so that no two clocks and no network delay can bring more
@@ -95,14 +93,30 @@ class Limit:
         self.per_second = per_second
         self._answered: deque[float] = deque()
         self._open = 0
+        self._rests_until = 0.0
+        self._refusal = ""
         self._change = threading.Condition()
+
+    def pause(self, seconds: float, refusal: str = "") -> None:
+        """Send nothing for so long, whoever wants to; a longer pause that is under way stays.
+
+        Args:
+            seconds: counted from now.
+            refusal: what to tell those who come before it is over; "" lets them wait.
+        """
+        with self._change:
+            until = time.monotonic() + seconds
+            if until > self._rests_until:
+                self._rests_until, self._refusal = until, refusal
+            self._change.notify_all()
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait until a request may be sent; leave when its answer begins or fails."""
-        if not self.per_second:
-            yield
-            return
+        """Wait until a request may be sent; leave when its answer begins or fails.
+
+        Raises:
+            FetchError: the host rests for longer than a run should wait.
+        """
         with self._change:
             while (wait := self._seconds_to_wait()) is not None:
                 self._change.wait(wait)
@@ -117,9 +131,13 @@ class Limit:
 
     def _seconds_to_wait(self) -> float | None:
         now = time.monotonic()
+        if now < self._rests_until:
+            if self._refusal:
+                raise FetchError(self._refusal)
+            return self._rests_until - now
         while self._answered and now - self._answered[0] > 1.0:
             self._answered.popleft()
-        if self._open + len(self._answered) < self.per_second:
+        if not self.per_second or self._open + len(self._answered) < self.per_second:
             return None
         return 1.001 - (now - self._answered[0]) if self._answered else 1.0
 
@@ -137,8 +155,8 @@ class Client:
         self, contact: str, *, patience: float = 900.0, longest_pause: float = 60.0
     ) -> None:
         self.retries = 0
-        self._patience = patience
-        self._longest_pause = longest_pause
+        self.patience = patience
+        self.longest_pause = longest_pause
         self._limits: dict[str, Limit] = {}
         self._lock = threading.Lock()
         self._http = httpx.Client(
@@ -166,6 +184,32 @@ class Client:
             if known is None or (per_second and not 0 < known.per_second <= per_second):
                 self._limits[host] = Limit(per_second)
 
+    def pause(self, url: str, seconds: float, refusal: str = "") -> None:
+        """Let the host of a URL rest, for every source that asks it.
+
+        Args:
+            url: any address on that host.
+            seconds: counted from now.
+            refusal: what a request in that time fails with, instead of waiting. Pauses of more
+                than six hours get one in any case.
+        """
+        if seconds > _LONGEST_WAIT and not refusal:
+            moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+            refusal = (
+                f"{httpx.URL(url).host} wants no requests before {moment:%Y-%m-%d %H:%M} UTC: run "
+                f"again after that; what was fetched is kept."
+            )
+        self._limit(url).pause(seconds, refusal)
+
+    def _limit(self, url: str) -> Limit:
+        with self._lock:
+            return self._limits.setdefault(httpx.URL(url).netloc.decode(), Limit(1))
+
+    def repeated(self) -> None:
+        """Count one more request that has to be sent again."""
+        with self._lock:
+            self.retries += 1
+
     def fetch(self, request: Request) -> bytes:
         """Ask until a good answer comes.
 
@@ -185,7 +229,7 @@ class Client:
         def attempt() -> bytes:
             with self._answer(request) as response:
                 body = b"".join(_pieces(response))
-                _raise_for_status(response, body)
+                self._refuse(response, body)
             if wrong := request.check(body):
                 raise _Trouble(wrong)
             return body
@@ -212,7 +256,7 @@ class Client:
                 if got.status_code == 416:  # nothing is left to fetch
                     return
                 if got.status_code >= 400:
-                    _raise_for_status(got, got.read())
+                    self._refuse(got, got.read())
                 with path.open("ab" if got.status_code == 206 else "wb") as handle:
                     for piece in _pieces(got):
                         handle.write(piece)
@@ -220,24 +264,22 @@ class Client:
         self._persist(attempt, request.url)
 
     def _persist(self, attempt: Callable[[], Result], url: str) -> Result:
-        def delay(error: Exception) -> bool | float:
-            if not isinstance(error, _Trouble):
-                return False
-            with self._lock:
-                self.retries += 1
-            return True if error.delay is None else error.delay
+        def passing(error: Exception) -> bool:
+            if isinstance(error, _Trouble):
+                self.repeated()
+            return isinstance(error, _Trouble)
 
         try:
             return stamina.RetryingCaller(
                 attempts=None,
-                timeout=self._patience,
-                wait_initial=min(0.5, self._longest_pause),
-                wait_max=self._longest_pause,
-                wait_jitter=min(1.0, self._longest_pause),
-            )(delay, attempt)
+                timeout=self.patience,
+                wait_initial=min(0.5, self.longest_pause),
+                wait_max=self.longest_pause,
+                wait_jitter=min(1.0, self.longest_pause),
+            )(passing, attempt)
         except _Trouble as error:
             raise FetchError(
-                f"{url} gave no usable answer within {self._patience:.0f} s (last: {error}): "
+                f"{url} gave no usable answer within {self.patience:.0f} s (last: {error}): "
                 f"check the connection and run again; what was fetched is kept."
             ) from error
 
@@ -245,9 +287,6 @@ class Client:
     def _answer(
         self, request: Request, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        with self._lock:
-            host = httpx.URL(request.url).netloc.decode()
-            limit = self._limits.setdefault(host, Limit(1))
         built = self._http.build_request(
             "GET" if request.form is None else "POST",
             request.url,
@@ -256,12 +295,27 @@ class Client:
             headers=dict(headers or {}),
         )
         try:
-            with limit.slot():
+            with self._limit(request.url).slot():
                 response = self._http.send(built, stream=True)
             with contextlib.closing(response):
                 yield response
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise _Trouble(f"{type(error).__name__}: {error}") from error
+
+    def _refuse(self, response: httpx.Response, body: bytes) -> None:
+        """Raise unless all went well, and keep to the pause that the host asks for."""
+        status = response.status_code
+        if status in _TRANSIENT:
+            if seconds := _retry_after(response):
+                # The host that refused may be another one than was asked, after a redirection.
+                for asked in {response.url, *(earlier.url for earlier in response.history)}:
+                    self.pause(str(asked), seconds)
+            raise _Trouble(f"status {status}")
+        if status >= 300:
+            text = body[:500].decode("utf-8", "replace")
+            url = response.url.copy_with(query=None)  # the query may hold an API key
+            message = f"{url} answered with status {status}: check the address and the parameters."
+            raise FetchError(message, status, text)
 
 
 def _pieces(response: httpx.Response) -> Iterator[bytes]:
@@ -272,28 +326,17 @@ def _pieces(response: httpx.Response) -> Iterator[bytes]:
             raise _Trouble(f"the answer was not complete after {_BODY_SECONDS:.0f} s")
 
 
-def _raise_for_status(response: httpx.Response, body: bytes) -> None:
-    status = response.status_code
-    if status in _TRANSIENT:
-        raise _Trouble(f"status {status}", _retry_after(response))
-    if status >= 300:
-        text = body[:500].decode("utf-8", "replace")
-        url = response.url.copy_with(query=None)  # the query may hold an API key
-        message = f"{url} answered with status {status}: check the address and the parameters."
-        raise FetchError(message, status, text)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """The pause that the server asks for in seconds, given as a number or as a date."""
-    value = response.headers.get("Retry-After", "")
-    if not value:
-        return None
+def _retry_after(response: httpx.Response) -> float:
+    """The pause that the server asks for in seconds, given as a number or as a date; 0 for none."""
+    value = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(value)
     except ValueError:
         try:
             moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
-            return None
+        except (ValueError, OverflowError):
+            return 0.0
+        if moment.tzinfo is None:  # `-0000` says that nobody knows, and HTTP that it is UTC
+            moment = moment.replace(tzinfo=datetime.UTC)
         seconds = (moment - datetime.datetime.now(datetime.UTC)).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), _A_YEAR) if math.isfinite(seconds) else 0.0

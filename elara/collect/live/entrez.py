@@ -4,24 +4,29 @@ A search gives ids, sliced by date where it has more than one answer may hold. I
 here yet are posted to the History server, and their records fetched from it page by page. A record
 that belongs to several searches is fetched once.
 
+A search says how many records it has found, so that an answer with too few ids is a bad one, and
+records that a page leaves out are asked for by id until all have come or can be named.
+
 Source: https://www.ncbi.nlm.nih.gov/books/NBK25499/
 """
 
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 from lxml import etree
 
 from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import Fetch
+from elara.collect.live.harvest import ASKS, Fetch, Incomplete
 from elara.collect.live.store import payload_table, read_payload
 
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
@@ -37,6 +42,7 @@ _ID = {
         rb"<article-id\s[^>]*pub-id-type=\"(?:pmc|pmcid|pmcaid)\"[^>]*>\s*(?:PMC)?(\d+)"
     ),
 }
+_NOT_GIVEN = "the service lists them, but does not give them: run again."
 _FORGOTTEN = ("unable to obtain query", "webenv", "query_key", "history")
 
 
@@ -90,50 +96,49 @@ class Entrez:
 
     def run(self, fetch: Fetch) -> None:
         """Search and fetch, search by search."""
-        known = {i for payload in fetch.store.steps.values() for i in payload.ids}
+        known = self._known(fetch)
         for step in [s for s in fetch.store.steps if s.startswith("records/")]:
             fetch.seen(step)
         for query in self.queries:
-            try:
-                found = self._search(fetch, query)
-            except FetchError as error:
-                fetch.fail(f"search {query.name}", error)
-                continue
-            new = [i for i in found if i not in known]
-            fetch.expect(query.name, len(new))
-            known |= set(new)
-            self._records(fetch, query.name, new)
+            search = _Search(self, fetch, query)
+            self._query(fetch, query.name, search, known)
+            if fetch.failures and fetch.failures[-1].reason == _NOT_GIVEN:
+                # The ids may be those of another search, though they came as the answer to this.
+                search.forget()
+                self._query(fetch, query.name, search, known)
 
-    def _search(self, fetch: Fetch, query: Query) -> list[str]:
-        """The ids of a query, without repetition, the most relevant or the newest first."""
-        last = datetime.date.fromisoformat(self.until)
-        ids = itertools.chain.from_iterable(self._slices(fetch, query, _FIRST_DAY, last))
-        most = self.most or None
-        return list(itertools.islice(dict.fromkeys(ids), most))
+    def _query(self, fetch: Fetch, name: str, search: _Search, known: set[str]) -> None:
+        """Search, fetch what is not known yet, and close the account."""
+        what = f"search {name}"
+        try:
+            found = search.ids()
+        except FetchError as error:
+            fetch.fail(what, error)
+            fetch.account(what, search.count, 0, search.said)
+            return
+        expected = min(search.count, self.most or search.count)
+        if len(found) < expected and not search.too_many:
+            fetch.fail(what, FetchError(f"{len(found)} of {expected} ids came: run again."))
+        new = [i for i in found if i not in known]
+        fetch.expect(name, len(new))
+        missing = self._records(fetch, name, new)
+        known |= set(new) - missing
+        fetch.account(what, expected, len(set(found) & known), search.said)
 
-    def _slices(
-        self, fetch: Fetch, query: Query, first: datetime.date, last: datetime.date
-    ) -> Iterator[list[str]]:
-        """Search a range of days; halve it while it has more than one answer can hold."""
-        wanted = min(self.most or LARGEST, LARGEST)
-        step = f"search/{query.name}/{_short(query.term)}/{first}/{last}/{wanted}"
-        body = fetch.get(step, self._search_request(query.term, first, last, wanted))
-        count, ids = _search_answer(body)
-        if count <= len(ids) or 0 < self.most <= len(ids):
-            yield ids
-        elif first == last:
-            yield ids
-            reason = (
-                f"{count} records were entered on {first} alone, of which the service gives "
-                f"{len(ids)}: make the query narrower, or use the bulk files."
-            )
-            fetch.fail(query.name, FetchError(reason))
-        else:
-            middle = first + (last - first) // 2
-            yield from self._slices(fetch, query, middle + datetime.timedelta(days=1), last)
-            yield from self._slices(fetch, query, first, middle)
+    def _known(self, fetch: Fetch) -> set[str]:
+        """The records that are here. Earlier versions took it on trust that they had come."""
+        known = fetch.store.ids()
+        for step in [s for s in fetch.store.steps if s.startswith("records/again/")]:
+            promised = set(fetch.store.steps[step].ids)
+            known -= promised - self._found(fetch.store.read(step))
+        return known
 
-    def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> None:
+    def _found(self, body: bytes) -> set[str]:
+        return {i.decode() for i in _ID[self.database].findall(body)}
+
+    def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> set[str]:
+        """Fetch records that are not here yet; the ids of those that did not come."""
+        missing: set[str] = set()
         for start in range(0, len(ids), LARGEST):
             batch = ids[start : start + LARGEST]
             history = _History(self, fetch, batch)
@@ -142,21 +147,41 @@ class Entrez:
                 try:
                     history.page(first)
                 except FetchError as error:
-                    fetch.fail(f"{name}: a page of {self.page} records", error)
+                    # What a refused or empty page should hold can still be asked for by id.
+                    if not error.status and not isinstance(error, Incomplete):
+                        fetch.fail(f"{name}: a page of {self.page} records", error)
+            left = set(batch) - history.received
             if len(fetch.failures) == failures:
-                self._again(fetch, sorted(set(batch) - history.received))
+                left = self._again(fetch, name, left)
+            missing |= left
+        return missing
 
-    def _again(self, fetch: Fetch, ids: Sequence[str]) -> None:
-        """Ask by id for what long answers left out; what is not there now does not exist."""
-        for start in range(0, len(ids), self.page):
-            page = ids[start : start + self.page]
-            form = self._form({"id": ",".join(page), "retmode": "xml"})
-            request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=self._wrong_records)
-            step = f"records/again/{_short(','.join(page))}"
-            try:
-                fetch.get(step, request, ids=lambda _, page=page: page)  # type: ignore[misc]
-            except FetchError as error:
-                fetch.fail(f"{len(page)} records that were left out", error)
+    def _again(self, fetch: Fetch, name: str, left: set[str]) -> set[str]:
+        """Ask by id for what pages left out; the ids of what does not come this way either."""
+        reason = FetchError(_NOT_GIVEN)
+        try:
+            for _ in fetch.attempts():
+                ids = sorted(left)
+                for start in range(0, len(ids), self.page):
+                    left = left - self._by_id(fetch, ids[start : start + self.page])
+                if not left:
+                    return left
+        except FetchError as error:
+            reason = error
+        fetch.fail(f"{name}: {len(left)} records", reason, sorted(left))
+        return left
+
+    def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
+        form = self._form({"id": ",".join(ids), "retmode": "xml"})
+        request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=self._wrong_records)
+        body = fetch.ask(request)
+        found = self._found(body) & set(ids)
+        if found:
+            step = f"records/again/{_short(','.join(ids))}"
+            fetch.store.add(step, request.url, body, "xml", sorted(found))
+            fetch.downloaded += 1
+            fetch.seen(step)
+        return found
 
     def _search_request(
         self, term: str, first: datetime.date, last: datetime.date, wanted: int
@@ -184,6 +209,95 @@ class Entrez:
 
 
 @dataclass(slots=True)
+class _Search:
+    """One query, sliced by date where it has more records than one answer holds."""
+
+    source: Entrez
+    fetch: Fetch
+    query: Query
+    count: int = 0
+    said: str = ""
+    too_many: bool = False  # on a single day
+
+    def ids(self) -> list[str]:
+        """The ids, without repetition, the most relevant or the newest first."""
+        last = datetime.date.fromisoformat(self.source.until)
+        found = itertools.chain.from_iterable(self._slices(_FIRST_DAY, last))
+        return list(itertools.islice(dict.fromkeys(found), self.source.most or None))
+
+    def _slices(self, first: datetime.date, last: datetime.date) -> Iterator[list[str]]:
+        """Search a range of days; halve it while it has more than one answer can hold."""
+        count, ids = self._answer(first, last)[:2]
+        if first == _FIRST_DAY and f"{last}" == self.source.until:
+            self.count = count
+        if count <= len(ids) or 0 < self.source.most <= len(ids):
+            yield ids
+        elif first == last:
+            yield ids
+            reason = (
+                f"{count} records were entered on {first} alone, of which the service gives "
+                f"{len(ids)}: make the query narrower, or use the bulk files."
+            )
+            self.too_many = True
+            self.fetch.fail(self.query.name, FetchError(reason))
+        else:
+            middle = first + (last - first) // 2
+            halves = ((middle + datetime.timedelta(days=1), last), (first, middle))
+            self._agree(count, halves)
+            for half in halves:
+                yield from self._slices(*half)
+
+    def forget(self) -> None:
+        """Have the next call of `ids` ask again."""
+        begin = f"search/{self.query.name}/{_short(self.query.term)}/"
+        for step in [s for s in self.fetch.store.steps if s.startswith(begin)]:
+            self.fetch.store.forget(step)
+        self.fetch.unlearn(self._asked)
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        return self.source.database, self.query.term
+
+    def _agree(self, count: int, halves: Sequence[tuple[datetime.date, datetime.date]]) -> None:
+        """Ask for both halves of a range until they have as many records as the whole."""
+        known = all(self._step(*half) in self.fetch.store.steps for half in halves)
+        for attempt in self.fetch.attempts():
+            parts = sum(self._answer(*half).total for half in halves)
+            # Records that came in since the whole was asked for make no bad answer in the end.
+            if parts == count or (parts > count and (known or attempt == ASKS)):
+                return
+            for half in halves:
+                self.fetch.store.forget(self._step(*half))
+        raise FetchError(f"{count} records, but only {parts} when asked for by date: run again.")
+
+    def _step(self, first: datetime.date, last: datetime.date) -> str:
+        wanted = min(self.source.most or LARGEST, LARGEST)
+        return f"search/{self.query.name}/{_short(self.query.term)}/{first}/{last}/{wanted}"
+
+    def _answer(self, first: datetime.date, last: datetime.date) -> _Answer:
+        wanted = min(self.source.most or LARGEST, LARGEST)
+        whole = first == _FIRST_DAY and f"{last}" == self.source.until
+
+        def lacks(body: bytes) -> str:
+            answer = _search_answer(body)
+            if whole:
+                self.said = answer.said
+            if len(set(answer.ids)) != min(answer.total, wanted):
+                self.count = max(self.count, answer.total)
+                heard = f" ({self.said})" if self.said else ""
+                listed = len(set(answer.ids))
+                return f"a search answer counts {answer.total} records and lists {listed}{heard}"
+            words = (answer.translation, *answer.ids)
+            told = answer.translation and answer.ids
+            if told and self.fetch.confused(words, self._asked):
+                return "the answer to another search"
+            return ""
+
+        request = self.source._search_request(self.query.term, first, last, wanted)
+        return _search_answer(self.fetch.get(self._step(first, last), request, lacks=lacks))
+
+
+@dataclass(slots=True)
 class _History:
     """Ids on the History server, posted when the first page is asked for, and again if forgotten.
 
@@ -202,8 +316,12 @@ class _History:
         for last_try in (False, False, True):
             self.place = self.place or self._post()
             try:
-                self.fetch.get(step, self._request(start), ids=self._received)
+                self.fetch.get(step, self._request(start), ids=self._new, lacks=self._lacks)
+                self.received.update(self.fetch.store.steps[step].ids)
                 return
+            except Incomplete:
+                if last_try:
+                    raise
             except FetchError as error:
                 if last_try or not (error.status == 400 and _forgotten(error.body)):
                     raise
@@ -218,11 +336,13 @@ class _History:
         url = f"{self.source.base_url}/efetch.fcgi"
         return Request(url, form=self.source._form(form), check=self._wrong)
 
-    def _received(self, body: bytes) -> list[str]:
-        found = {i.decode() for i in _ID[self.source.database].findall(body)}
-        received = [i for i in self.ids if i in found]
-        self.received.update(received)
-        return received
+    def _new(self, body: bytes) -> list[str]:
+        """Which of the ids a page holds that no other page has brought."""
+        found = self.source._found(body) - self.received
+        return [i for i in self.ids if i in found]
+
+    def _lacks(self, body: bytes) -> str:
+        return "" if self._new(body) else "a page without any record that was asked for"
 
     def _wrong(self, body: bytes) -> str:
         wrong = self.source._wrong_records(body)
@@ -263,7 +383,7 @@ def _wrong_search(body: bytes) -> str:
         return f"no search result but {_beginning(body)}"
     if error := tree.findtext("ERROR"):
         return f"the search failed: {error}"
-    return "" if tree.findtext("Count") else "a search result without a count"
+    return "" if (tree.findtext("Count") or "").isdecimal() else "a search result without a count"
 
 
 def _wrong_post(body: bytes) -> str:
@@ -272,11 +392,35 @@ def _wrong_post(body: bytes) -> str:
     return "" if whole else f"no history key but {_beginning(body)}"
 
 
-def _search_answer(body: bytes) -> tuple[int, list[str]]:
+class _Answer(NamedTuple):
+    """What a search answer says.
+
+    Args:
+        total: how many records there are.
+        ids: those that it lists.
+        translation: how the service understood the query: two that differ have two of them.
+        said: what of the query it could not use, and searched without.
+
+    Source: https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd
+    """
+
+    total: int
+    ids: list[str]
+    translation: str
+    said: str
+
+
+@functools.lru_cache(maxsize=4)  # it is looked at several times, but not kept for long
+def _search_answer(body: bytes) -> _Answer:
     tree = _tree(body)
     assert tree is not None  # checked when it came
-    ids = [i.text or "" for i in tree.iterfind("IdList/Id")]
-    return int(tree.findtext("Count") or 0), ids
+    remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
+    return _Answer(
+        int(tree.findtext("Count") or 0),
+        [i.text or "" for i in tree.iterfind("IdList/Id")],
+        tree.findtext("QueryTranslation") or "",
+        "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks),
+    )
 
 
 def _beginning(body: bytes) -> str:
@@ -302,7 +446,7 @@ def topic_hits(root: Path, source: str = "pubmed") -> pl.DataFrame:
         (step.split("/")[1], native_id)
         for step, file in kept.iter_rows()
         if step.startswith("search/")
-        for native_id in _search_answer(read_payload(root / file))[1]
+        for native_id in _search_answer(read_payload(root / file)).ids
     )
     columns = {"topic": pl.String, "native_id": pl.String}
     return pl.DataFrame(list(pairs), schema=columns, orient="row")

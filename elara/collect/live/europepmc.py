@@ -1,5 +1,8 @@
 """Europe PMC's search, which answers with the records themselves.
 
+Each answer says how many hits the search has, so that a page which is too short, empty or the same
+as one before shows, and a search ends when all hits are here or those that are not are counted.
+
 Source: https://europepmc.org/RestfulWebService
 """
 
@@ -11,10 +14,11 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from elara.collect.live.client import FetchError, Request
 from elara.collect.live.entrez import Query
-from elara.collect.live.harvest import Fetch
+from elara.collect.live.harvest import Fetch, Incomplete
 
 BASE_URL = "https://www.ebi.ac.uk/europepmc/webservices/rest"
 _FIRST_DAY = datetime.date(1800, 1, 1)
@@ -47,11 +51,8 @@ class EuropePmc:
     def run(self, fetch: Fetch) -> None:
         """Search and fetch, search by search."""
         for query in self.queries:
-            try:
-                for first, last in self._ranges(fetch, query):
-                    self._search(fetch, query, first, last)
-            except FetchError as error:
-                fetch.fail(f"search {query.name}", error)
+            for first, last in self._ranges(fetch, query):
+                self._search(fetch, query, first, last)
 
     def _ranges(self, fetch: Fetch, query: Query) -> list[tuple[str, str]]:
         """Ranges of days that earlier runs searched, and what is left up to `until`."""
@@ -75,30 +76,86 @@ class EuropePmc:
         return f"search/{query.name}/{short}/{self.most}/{self.page}"
 
     def _search(self, fetch: Fetch, query: Query, first: str, last: str) -> None:
-        """Follow the marks that each page gives for the next one, to the page without results."""
+        """Follow the marks that each page gives for the next one, until all hits are here."""
         what = f"{self._step(query)}/{first}/{last}"
-        mark, received = "*", 0
-        while mark and not 0 < self.most <= received:
-            request = Request(
-                f"{self.base_url}/search",
-                {
-                    "query": f"({query.term}) AND (CREATION_DATE:[{first} TO {last}])",
-                    "resultType": "core",
-                    "format": "json",
-                    "cursorMark": mark,
-                    "pageSize": str(min(self.page, self.most - received if self.most else 1_000)),
-                },
-                check=_wrong,
-            )
+        seen: set[str] = set()
+        mark, position, hits, wanted = "*", 0, 0, 0
+        refusal: FetchError | None = None
+        while mark:
+            size = min(self.page, self.most - len(seen) if self.most else 1_000)
             step = f"{what}/{mark}"
-            found = json.loads(fetch.get(step, request, suffix="json", ids=_ids))
-            hits = int(found.get("hitCount") or 0)
-            fetch.expect(what, min(hits, self.most) if self.most else hits)
-            records = len(fetch.store.steps[step].ids)
-            received += records
+            asked = (self.base_url, step)
+            lacks = partial(
+                _lacks, fetch=fetch, asked=asked, seen=seen, position=position, size=size, hits=hits
+            )
+            request = self._request(query, first, last, mark, size)
+            try:
+                body = fetch.get(step, request, suffix="json", ids=_ids, lacks=lacks)
+            except Incomplete as error:
+                body, refusal = error.answer, error
+            except FetchError as error:
+                refusal = error
+                break
+            found = json.loads(body)
+            hits = max(hits, int(found["hitCount"]))
+            wanted = min(hits, self.most or hits)
+            fetch.expect(what, wanted)
+            before = len(seen)
+            seen.update(_ids(body))
+            position += size
             following = str(found.get("nextCursorMark") or "")
             # When all have come, asking on would only give an empty page.
-            mark = following if records and received < hits and following != mark else ""
+            ended = len(seen) >= wanted or (len(seen) == before and position >= hits)
+            mark = "" if ended or following == mark else following
+        fetch.account(f"search {query.name}, entered {first} to {last}", wanted, len(seen))
+        if refusal or len(seen) < wanted:
+            count = f"{len(seen)} of {wanted} records came" if wanted else "no answer"
+            reason = f"{count}: {refusal or 'run again.'}"
+            status = refusal.status if refusal else 0
+            fetch.fail(f"search {query.name}", FetchError(reason, status))
+
+    def _request(self, query: Query, first: str, last: str, mark: str, size: int) -> Request:
+        asked = {
+            "query": f"({query.term}) AND (CREATION_DATE:[{first} TO {last}])",
+            "resultType": "core",
+            "format": "json",
+            "cursorMark": mark,
+            "pageSize": str(size),
+        }
+        return Request(f"{self.base_url}/search", asked, check=_wrong)
+
+
+def _lacks(
+    body: bytes,
+    fetch: Fetch,
+    asked: tuple[str, str],
+    seen: set[str],
+    position: int,
+    size: int,
+    hits: int,
+) -> str:
+    """What a page lacks.
+
+    Args:
+        body: the page.
+        fetch: knows the answers to other requests.
+        asked: service and step.
+        seen: records of the pages before it.
+        position: how many there should have been on those.
+        size: how many were asked for.
+        hits: of the search, as the pages before it counted them.
+    """
+    found = json.loads(body)
+    echo = found.get("request")
+    if isinstance(echo, dict) and echo.get("queryString"):
+        words = (asked[0], *(str(echo.get(k)) for k in ("queryString", "cursorMark", "pageSize")))
+        if fetch.confused(words, asked):
+            return "the answer to another request"
+    expected = max(0, min(size, max(hits, int(found["hitCount"])) - position))
+    new = len(set(_ids(body)) - seen)
+    if new >= expected:
+        return ""
+    return f"a page brings {new} new records, where {expected} should follow"
 
 
 def _wrong(body: bytes) -> str:
@@ -119,7 +176,10 @@ def _wrong(body: bytes) -> str:
             raise FetchError(f"{message}: check the query.", code)
         return message
     results = (found.get("resultList") or {}).get("result")
-    return "" if isinstance(results, list) else "a search answer without results"
+    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+        return "a search answer without results"
+    counted = str(found.get("hitCount", "")).isdecimal()
+    return "" if counted else "a search answer without a count of its hits"
 
 
 def _ids(body: bytes) -> list[str]:

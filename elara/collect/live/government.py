@@ -1,22 +1,28 @@
 """Health agencies: the topics of MedlinePlus as one file, and pages of the CDC, the WHO and NIH.
 
-An agency's site is read from a page that lists others, as far as its `robots.txt` allows.
+An agency's site is read from a page that lists others, as far as its `robots.txt` allows. The list
+says what has to come; a list without links, a page that is the same as another one, and a file with
+fewer topics than it counts are asked for again.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lxml.html import document_fromstring
 from protego import Protego
 
 from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import Fetch
+from elara.collect.live.harvest import Fetch, Incomplete
 
 _AGENT = "elara"
-_GONE = (404, 410)
+_TOPICS = re.compile(rb"<health-topics\b[^>]*?\btotal=\"(\d+)\"")
+_TEXT = "//body//text()[not(ancestor::script or ancestor::style)]"
+_TOPIC = re.compile(rb"<health-topic\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +56,51 @@ class Site:
         """Read the list, then every page on it that is not here yet."""
         rules = self._rules(fetch)
         index = urljoin(f"{self.base_url}/", self.index)
-        listing = fetch.get(f"list/{self.until}", Request(index, check=_wrong_page), suffix="html")
-        found = [url for url in self._links(listing, index) if rules.can_fetch(url, _AGENT)]
-        found = found[-1:] if self.newest else found[: self.most or None]
-        if not found:
-            raise FetchError(
-                f"{index} lists no page that looks like {self.pages!r}: the site has changed; "
+
+        def allowed(body: bytes) -> list[str]:
+            return [url for url in self._links(body, index) if rules.can_fetch(url, _AGENT)]
+
+        def lacks(body: bytes) -> str:
+            return "" if allowed(body) else f"no page that looks like {self.pages!r}"
+
+        step = f"list/{self.until}"
+        request = Request(index, check=_wrong_page)
+        try:
+            found = allowed(fetch.get(step, request, suffix="html", lacks=lacks))
+        except Incomplete as error:
+            changed = FetchError(
+                f"{index} lists {error}: the site has changed; "
                 f"collect from other sources until Elara knows its new form."
             )
-        fetch.expect(f"list/{self.until}", len(found))
+            return fetch.fail(index, changed)
+        except FetchError as error:
+            return fetch.fail(index, error)
+        found = found[-1:] if self.newest else found[: self.most or None]
+        fetch.expect(step, len(found))
         pause = float(rules.crawl_delay(_AGENT) or 0)
-        for url in found:
-            self._page(fetch, url, pause)
+        received = sum([self._page(fetch, url, pause) for url in found])
+        fetch.account("pages of the list", len(found), received)
 
-    def _page(self, fetch: Fetch, url: str, pause: float) -> None:
+    def _page(self, fetch: Fetch, url: str, pause: float) -> bool:
+        """Fetch a page that is not here yet; whether it is here now."""
         step = f"page/{url.removeprefix(self.base_url)}"
         check = _wrong_xml if self.suffix == "xml" else _wrong_page
+        lacks = _too_few_topics if self.suffix == "xml" else partial(_same, fetch, step)
         fresh = step not in fetch.store.steps
         try:
-            fetch.get(step, Request(url, check=check), suffix=self.suffix, ids=lambda _: [url])
+            fetch.get(
+                step,
+                Request(url, check=check),
+                suffix=self.suffix,
+                ids=lambda _: [url],
+                lacks=lambda body: check(body) or lacks(body),
+            )
         except FetchError as error:
-            if error.status not in _GONE:
-                fetch.fail(url, error)
-                return
-            # A link to nowhere is kept as an empty file, which the outcomes will list as such.
-            fetch.store.add(step, url, b"", self.suffix)
+            fetch.fail(url, error)
+            return False
         if fresh:
             fetch.wait(pause)
+        return True
 
     def _rules(self, fetch: Fetch) -> Protego:
         """What the site allows.
@@ -134,3 +158,18 @@ def _wrong_page(body: bytes) -> str:
 
 def _wrong_xml(body: bytes) -> str:
     return "" if body.rstrip().endswith(b"</health-topics>") else "no complete file of topics"
+
+
+def _too_few_topics(body: bytes) -> str:
+    stated = _TOPICS.search(body)
+    expected, found = int(stated[1]) if stated else 1, len(_TOPIC.findall(body))
+    return "" if found >= expected else f"{found} of {expected} topics"
+
+
+def _same(fetch: Fetch, step: str, body: bytes) -> str:
+    """A page for each address: a server that is troubled sends the same one for several."""
+    texts: Any = document_fromstring(body).xpath(_TEXT)
+    if not "".join(map(str, texts)).strip():
+        return "a page without text"
+    other = fetch.store.twin(step, body).removeprefix("page")
+    return f"the same page as {other}" if other else ""

@@ -3,12 +3,16 @@
 A source is written as if it were run in one go: it asks for a step and gets the answer, from the
 store when an earlier run has fetched it and from the network otherwise. To continue after an
 interruption is therefore nothing special: the source runs again and finds its steps answered.
+
+An answer is held against what it says of itself, and every source ends with an account of what it
+was promised and what came. What is missing after all that is named, and asked for by the next run.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +21,16 @@ from typing import Protocol
 import polars as pl
 
 from elara.collect.live.client import Client, FetchError, Request
-from elara.collect.live.store import LOCK, Store, payload_table
+from elara.collect.live.store import INCOMPLETE, LOCK, Store, payload_table
 from elara.progress import Progress
+from elara.records import Outcome, Status, frame
 from elara.workspace import lock
 
 _PASSES = 2  # what failed while a server was down gets another chance at the end
+NOT_RECEIVED = "not received: "  # how the reason of an outcome begins that belongs to no file
+ASKS = 5  # times that a request is sent whose answers contradict themselves
+_GONE = (404, 410)
+_LEFT_OUT = re.compile("NotFound|Ignored")  # of PubMed's remarks, those on words without effect
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -38,6 +47,65 @@ class Stopped(Exception):
     """Somebody interrupted the run; a source lets this pass."""
 
 
+class Incomplete(FetchError):
+    """However often it is asked for, an answer lacks what it should hold.
+
+    Args:
+        message: what it lacks.
+        answer: the last one.
+    """
+
+    def __init__(self, message: str, answer: bytes) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that a source did not get.
+
+    Args:
+        what: the address of a page, or words for the search or the records.
+        reason: why not.
+        gone: the server has no such page any more, so that another pass would change nothing.
+        ids: the source's ids of the records, where they are known.
+    """
+
+    what: str
+    reason: str
+    gone: bool = False
+    ids: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """What is missing, and why."""
+        named = self.reason.startswith(self.what)
+        return self.reason if named else f"{self.what}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a source promised of one search, list or folder, and what came.
+
+    Args:
+        source: name of the source.
+        what: the search, list or folder.
+        expected: how many records, pages or files there should be.
+        received: how many of them are here.
+        said: what the service remarks on the search, such as words that it left out.
+    """
+
+    source: str
+    what: str
+    expected: int
+    received: int
+    said: str = ""
+
+
+def complete(body: bytes) -> str:
+    """What an answer lacks whose words cannot be held against it: nothing."""
+    return ""
+
+
 class Fetch:
     """A source's way to the network and to what it fetched before.
 
@@ -46,17 +114,26 @@ class Fetch:
         client: the client that all sources share.
         progress: told how many records there are and have come.
         stop: set when the run is to end.
+        told: what answers of this run say of themselves, and the request that each came for; a
+            server that confuses requests gives the same answer to another one.
     """
 
     def __init__(
-        self, store: Store, client: Client, progress: Progress, stop: threading.Event
+        self,
+        store: Store,
+        client: Client,
+        progress: Progress,
+        stop: threading.Event,
+        told: dict[tuple[str, ...], tuple[str, ...]],
     ) -> None:
         self.store = store
         self.client = client
-        self.failures: list[str] = []
+        self.failures: list[Failure] = []
+        self.accounts: dict[str, Account] = {}
         self.downloaded = 0
         self._progress = progress
         self._stop = stop
+        self._told = told
         self._counted: set[str] = set()
 
     def get(
@@ -66,34 +143,94 @@ class Fetch:
         *,
         suffix: str = "xml",
         ids: Callable[[bytes], Sequence[str]] | None = None,
+        lacks: Callable[[bytes], str] = complete,
     ) -> bytes:
         """The answer to a step, from the store or from the network.
+
+        One that lacks something is asked for again a few times. If it stays so, it is kept for
+        the records that it holds, but the step stays open, so that the next run asks again. What
+        an earlier version of Elara stored in spite of it is treated alike.
 
         Args:
             step: its name, unique within the source and the same in every run.
             request: what to ask where the store has no answer.
             suffix: what the body is: `xml`, `json`, `html`.
             ids: given the body, names the records that it holds; default none.
+            lacks: given the body, says what is missing in it by its own words, or "".
+
+        Raises:
+            Incomplete: the answer still lacks something.
+            FetchError: see `Client.fetch`.
+            Stopped: the run is to end.
+        """
+        if step in self.store.steps:
+            body = self.store.read(step)
+            if not lacks(body):
+                self.seen(step)
+                return body
+            if self.store.steps[step].ids:
+                self.store.reopen(step)
+            else:
+                self.store.forget(step)
+        body, wrong = self.ask_for(request, lacks)
+        found = ids(body) if ids else ()
+        if found or not wrong:
+            self.store.forget(INCOMPLETE + step)
+            self.store.add(INCOMPLETE * bool(wrong) + step, request.url, body, suffix, found)
+            self.downloaded += 1
+        if wrong:
+            raise Incomplete(f"{wrong}, {ASKS} times in a row", body)
+        self.seen(step)
+        return body
+
+    def ask(self, request: Request) -> bytes:
+        """The answer to a request, which is not kept."""
+        return self.ask_for(request, complete)[0]
+
+    def ask_for(self, request: Request, lacks: Callable[[bytes], str]) -> tuple[bytes, str]:
+        """The answer to a request, which is not kept, and what it lacks.
+
+        Args:
+            request: what to ask.
+            lacks: as for `get`; after some attempts the last answer is returned as it is.
 
         Raises:
             FetchError: see `Client.fetch`.
             Stopped: the run is to end.
         """
-        if step in self.store.steps:
-            self.seen(step)
-            return self.store.read(step)
-        body = self.ask(request)
-        self.store.add(step, request.url, body, suffix, ids(body) if ids else ())
-        self.downloaded += 1
-        self.seen(step)
-        return body
+        for attempt in self.attempts():
+            self.check_stopped()
+            body = self.client.fetch(request)
+            self.check_stopped()  # nothing is stored after an interruption: a new run may go on
+            wrong = lacks(body)
+            if not wrong:
+                break
+            if attempt < ASKS:
+                self.client.repeated()
+        return body, wrong
 
-    def ask(self, request: Request) -> bytes:
-        """The answer to a request that is of no use later, and so is not kept."""
-        self.check_stopped()
-        body = self.client.fetch(request)
-        self.check_stopped()  # nothing is stored after an interruption: a new run may have begun
-        return body
+    def attempts(self) -> Iterator[int]:
+        """Numbers from 1, after each of which but the last a growing pause is made."""
+        started = time.monotonic()
+        for attempt in range(1, ASKS + 1):
+            yield attempt
+            pause = min(self.client.longest_pause, 0.5 * 2 ** (attempt - 1))
+            if attempt < ASKS and time.monotonic() + pause - started <= self.client.patience:
+                self.wait(pause)
+
+    def confused(self, words: tuple[str, ...], request: tuple[str, ...]) -> bool:
+        """Whether an answer with these words has come for another request, of any source.
+
+        Args:
+            words: by which the answer says what it is an answer to.
+            request: what was asked.
+        """
+        return self._told.setdefault(words, request) != request
+
+    def unlearn(self, request: tuple[str, ...]) -> None:
+        """Forget what answers have said to a request: they were not meant for it."""
+        for words in [w for w, asked in list(self._told.items()) if asked == request]:
+            self._told.pop(words, None)
 
     def seen(self, step: str) -> None:
         """Count the records of a stored step as done, once."""
@@ -117,9 +254,24 @@ class Fetch:
             self._counted.add(what)
             self._progress.expect(records)
 
-    def fail(self, what: str, error: FetchError) -> None:
-        """Note that a step could not be had; the source goes on with the next one."""
-        self.failures.append(f"{what}: {error}")
+    def fail(self, what: str, error: FetchError, ids: Sequence[str] = ()) -> None:
+        """Note that something could not be had; the source goes on with the next step.
+
+        Args:
+            what: see `Failure`.
+            error: why not.
+            ids: of the records that are missing, where they are known.
+        """
+        self.failures.append(Failure(what, str(error), error.status in _GONE, tuple(ids)))
+
+    def account(self, what: str, expected: int, received: int, said: str = "") -> None:
+        """Close the account of a search, list or folder; see `Account`.
+
+        It notes no failure: where something is missing, the source has said what.
+        """
+        self.accounts[what] = Account(
+            source=self.store.source, what=what, expected=expected, received=received, said=said
+        )
 
 
 class Source(Protocol):
@@ -146,7 +298,7 @@ class Source(Protocol):
 
 
 class HarvestIncomplete(RuntimeError):
-    """Some steps could not be fetched; the message lists them. Run again to continue."""
+    """Something could not be fetched; the message lists it. Run again to continue."""
 
 
 @dataclass(slots=True)
@@ -158,23 +310,82 @@ class Harvest:
         payloads: one row per `Payload`, of this run and all before it.
         downloaded: source to how many answers this run fetched from the network.
         retries: how many requests had to be repeated.
+        accounts: one row per `Account`.
+        failures: source to what is missing.
     """
 
     root: Path
     payloads: pl.DataFrame
     downloaded: dict[str, int] = field(default_factory=dict)
     retries: int = 0
+    accounts: pl.DataFrame = field(default_factory=lambda: frame([], Account))
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
+
+    def missing(self) -> list[str]:
+        """A line for each thing that did not come; none where every account closes."""
+        return [
+            f"{source}: {failure.line()}"
+            for source, failures in self.failures.items()
+            for failure in failures
+        ]
+
+    def remarks(self) -> list[str]:
+        """A line for each search of which the service left words out."""
+        said = self.accounts.filter(pl.col("said").str.contains(_LEFT_OUT.pattern))
+        rows = said.select("source", "what", "said").iter_rows()
+        return [f"{source}: {what} left out a part: {words}" for source, what, words in rows]
+
+    def open_accounts(self) -> pl.DataFrame:
+        """The accounts that do not close, and those of searches on which the service remarks."""
+        short = pl.col("received") < pl.col("expected")
+        return self.accounts.filter(short | (pl.col("said") != ""))
+
+    def outcomes(self) -> list[Outcome]:
+        """Rows for the table of outcomes: what did not come, and what services said of searches.
+
+        The file is the address of what did not come, or source and search. That words of a
+        search had no effect is an error, other remarks are not. Where the ids of
+        missing records are known, each has a row of its own.
+        """
+        missing = [
+            _outcome(source, failure.what, NOT_RECEIVED + failure.reason, "error", native_id)
+            for source, failures in self.failures.items()
+            for failure in failures
+            for native_id in failure.ids or ("",)
+        ]
+        said = self.accounts.filter(pl.col("said") != "").select("source", "what", "said")
+        return missing + [
+            _outcome(
+                source,
+                what,
+                f"the service says of this search: {words}",
+                "error" if _LEFT_OUT.search(words) else "skipped",
+            )
+            for source, what, words in said.iter_rows()
+        ]
 
     def per_source(self) -> pl.DataFrame:
-        """One row per source: answers kept, of which fetched in this run, records and bytes."""
+        """One row per source: answers kept, of which fetched in this run, records and bytes.
+
+        `expected` and `received` add up its accounts (a record counts in each search that finds
+        it), and `missing` is how many lines `missing` has for it.
+        """
         new = pl.DataFrame(
             {"source": list(self.downloaded), "fetched_now": list(self.downloaded.values())},
             schema={"source": pl.String, "fetched_now": pl.Int64},
+        )
+        closed = self.accounts.group_by("source").agg(pl.sum("expected", "received"))
+        missing = pl.DataFrame(
+            [(source, len(failures)) for source, failures in self.failures.items()],
+            schema={"source": pl.String, "missing": pl.Int64},
+            orient="row",
         )
         return (
             self.payloads.group_by("source")
             .agg(answers=pl.len(), records=pl.col("ids").list.len().sum(), bytes=pl.sum("bytes"))
             .join(new, on="source", how="full", coalesce=True)
+            .join(closed, on="source", how="full", coalesce=True)
+            .join(missing, on="source", how="full", coalesce=True)
             .fill_null(0)
             .sort("source")
         )
@@ -187,24 +398,30 @@ def harvest(
     *,
     patience: float = 900.0,
     longest_pause: float = 60.0,
+    strict: bool = True,
 ) -> Harvest:
     """Fetch everything that the sources name and the store does not have.
 
     Args:
-        sources: each runs in a thread of its own and has at most one request under way.
+        sources: each runs in a thread of its own and has at most one request under way. Without
+            any, nothing is asked.
         root: the folder of all payloads, kept from run to run.
         contact: e-mail address for the operators of the servers.
         patience: seconds for which a failing request is repeated.
         longest_pause: upper bound in seconds of the pauses between attempts.
+        strict: whether it is an error when something is missing in spite of all patience. If not,
+            `Harvest.missing` names it; that nothing at all came is an error in any case.
 
     Returns:
         What was done.
 
     Raises:
         ValueError: `contact` is no e-mail address.
-        HarvestIncomplete: some steps failed in spite of all patience.
+        HarvestIncomplete: see `strict`.
         WorkspaceError: another run is fetching into the same folder.
     """
+    if not sources:
+        return Harvest(root, payload_table(root))
     check_contact(contact)
     root.mkdir(parents=True, exist_ok=True)
     held = lock(root / LOCK, "a collection from live sources")
@@ -213,33 +430,49 @@ def harvest(
             Client(contact, patience=patience, longest_pause=longest_pause) as client,
             Progress("collect") as progress,
         ):
-            runs = [_Run(source, root, client, progress) for source in sources]
+            told: dict[tuple[str, ...], tuple[str, ...]] = {}
+            runs = [_Run(source, root, client, progress, told) for source in sources]
             _run_all(runs)
         done = Harvest(
             root,
             payload_table(root),
             {run.source.name: run.fetch.downloaded for run in runs},
             client.retries,
+            frame((a for run in runs for a in run.fetch.accounts.values()), Account),
+            {run.source.name: run.fetch.failures for run in runs if run.fetch.failures},
         )
     finally:
         held.release()
-    if failures := [line for run in runs for line in run.fetch.failures]:
-        lines = "\n".join(failures[:20])
+    lines = done.missing()
+    if lines and (strict or not done.payloads["ids"].list.len().sum()):
+        shown = "\n".join(lines[:20])
         raise HarvestIncomplete(
-            f"{len(failures)} steps could not be fetched; everything else is kept in "
-            f"{root}, and running again asks for these alone:\n{lines}"
+            f"{len(lines)} things could not be fetched; everything else is kept in "
+            f"{root}, and running again asks for these alone:\n{shown}"
         )
     return done
+
+
+def _outcome(source: str, what: str, reason: str, status: Status, native_id: str = "") -> Outcome:
+    file = what if "://" in what else f"{source}/{what}"
+    return Outcome(file=file, record=-1, native_id=native_id, status=status, reason=reason)
 
 
 class _Run(threading.Thread):
     """One source at work."""
 
-    def __init__(self, source: Source, root: Path, client: Client, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: Source,
+        root: Path,
+        client: Client,
+        progress: Progress,
+        told: dict[tuple[str, ...], tuple[str, ...]],
+    ) -> None:
         super().__init__(name=source.name, daemon=True)
         self.source = source
         self.stop = threading.Event()
-        self.fetch = Fetch(Store(root, source.name), client, progress, self.stop)
+        self.fetch = Fetch(Store(root, source.name), client, progress, self.stop, told)
         self.error: BaseException | None = None
         client.limit(source.base_url, source.per_second)
 
@@ -248,8 +481,10 @@ class _Run(threading.Thread):
             for _ in range(_PASSES):
                 self.fetch.failures.clear()
                 self._once()
-                if not self.fetch.failures:
+                if all(failure.gone for failure in self.fetch.failures):
                     break
+            if not self.fetch.failures:
+                self.fetch.store.tidy()
         except Stopped:
             pass
         except BaseException as error:  # handed over to the main thread
@@ -259,7 +494,7 @@ class _Run(threading.Thread):
         try:
             self.source.run(self.fetch)
         except FetchError as error:
-            self.fetch.fail(self.source.name, error)
+            self.fetch.fail(self.source.base_url, error)
 
 
 def _run_all(runs: Sequence[_Run]) -> None:

@@ -2,7 +2,8 @@
 
 Questions come in the order in which they were asked, up to a fixed moment, and each page begins at
 the last question of the page before it. So neither new questions nor deleted ones shift what a
-page holds, and no page lies so deep that the API asks for a key.
+page holds, and no page lies so deep that the API asks for a key. Each page says whether there are
+more, and the last one how many there should be: what contradicts this is asked for again.
 
 Source: https://api.stackexchange.com/docs
 """
@@ -12,33 +13,24 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import Fetch
+from elara.collect.live.harvest import Fetch, Incomplete, complete
 
 MEDICAL_SCIENCES = "medicalsciences"  # the site, as the API calls it
 BASE_URL = "https://api.stackexchange.com/2.3"
 _PAGE = 100  # questions per request, the most that the API gives
 # Added to the default fields, so that one request gives questions with their answers.
-_FIELDS = "question.body;question.answers;answer.body"
+_FIELDS = "question.body;question.answers;answer.body;.total"
 _LONGEST_WAIT = 900.0  # seconds; who is refused for longer goes on another day
 _ATTEMPTS = 5  # at a request that is refused for a short time
 _SHORT_REFUSAL = 30.0  # seconds to wait where a refusal does not say how long it lasts
 _TRANSIENT = ("throttle_violation", "temporarily_unavailable", "internal_error")
 _SECONDS = re.compile(r"available in (\d+) second")
-
-
-@dataclass(slots=True)
-class _Pace:
-    """What the API asked this client to wait for; it outlives a second pass over the steps."""
-
-    ready: dict[str, float] = field(default_factory=dict)  # method to monotonic seconds
-    closed_until: float = 0.0  # seconds since 1970
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +55,12 @@ class StackExchange:
     base_url: str = BASE_URL
     api_key: str = field(default="", repr=False)
     per_second: int = 5
-    _pace: _Pace = field(default_factory=_Pace, init=False, repr=False, compare=False)
 
     def run(self, fetch: Fetch) -> None:
         """Fetch page after page until the site has no more.
 
-        Raises:
-            FetchError: the API refuses for longer than a run should wait, e.g. since the quota
-                of the day is used up; the message says when to go on.
+        Where the API refuses for longer than a run should wait, e.g. since the quota of the day
+        is used up, the failure says when to go on.
         """
         last = datetime.date.fromisoformat(self.until) + datetime.timedelta(days=1)
         until = int(datetime.datetime.combine(last, datetime.time(), datetime.UTC).timestamp()) - 1
@@ -83,32 +73,38 @@ class StackExchange:
             "filter": self._filter(fetch),
         }
         seen: set[str] = set()
-        start, page = 0, 1
-        while not 0 < self.most <= len(seen):
+        start, page, more = 0, 1, True
+        while more and not 0 < self.most <= len(seen):
             place = {"fromdate": str(start), "page": str(page)}
-            found = self._page(fetch, query | place)
-            items = found["items"]
-            seen.update(str(i["question_id"]) for i in items)
-            if not found.get("has_more") or not items:
-                break
-            newest = int(items[-1]["creation_date"])
+            try:
+                found = self._page(fetch, query | place, seen)
+                more = bool(found.get("has_more"))
+            except FetchError as error:
+                fetch.fail(f"questions since {_day(start)}", error)
+                found = _kept(error)
+                new = set(_questions(found["items"])) - seen
+                more = bool(new and found.get("has_more") and not _misplaced(found["items"], start))
+            seen.update(_questions(found["items"]))
+            newest = _newest(found["items"], start)
             # Where all questions of a page are of one second, the rest of that second follows.
             start, page = (newest, 1) if newest > start else (start, page + 1)
+        unknown = max(1, int(found.get("total") or 0) - len(found["items"]))
+        fetch.account("questions", len(seen) + unknown * bool(fetch.failures), len(seen))
 
-    def _page(self, fetch: Fetch, query: dict[str, str]) -> dict[str, Any]:
+    def _page(self, fetch: Fetch, query: dict[str, str], seen: set[str]) -> dict[str, Any]:
         """One page. The last one of a run up to an earlier day may have been filled up since."""
-        begin = f"questions/{self.site}/{query['fromdate']}/{query['page']}/"
-        for step in [s for s in fetch.store.steps if s.startswith(begin)]:
-            if json.loads(fetch.store.read(step)).get("has_more"):
-                return self._get(fetch, step, "questions", query)
+        lacks = partial(_lacks, start=int(query["fromdate"]), page=int(query["page"]), seen=seen)
 
         def new(body: bytes) -> list[str]:
             # The first question of a page is mostly the last one of the page before.
-            known = {i for payload in fetch.store.steps.values() for i in payload.ids}
-            ids = (str(i["question_id"]) for i in json.loads(body)["items"])
-            return [i for i in ids if i not in known]
+            known = fetch.store.ids()
+            return [i for i in _questions(json.loads(body)["items"]) if i not in known]
 
-        return self._get(fetch, begin + self.until, "questions", query, new)
+        begin = f"questions/{self.site}/{query['fromdate']}/{query['page']}/"
+        for step in [s for s in fetch.store.steps if s.startswith(begin)]:
+            if json.loads(fetch.store.read(step)).get("has_more"):
+                return self._get(fetch, step, "questions", query, new, lacks)
+        return self._get(fetch, begin + self.until, "questions", query, new, lacks)
 
     def _filter(self, fetch: Fetch) -> str:
         """The name of a filter with bodies and answers. It never expires, so one is enough.
@@ -116,7 +112,7 @@ class StackExchange:
         Source: https://api.stackexchange.com/docs/create-filter
         """
         query = {"include": _FIELDS, "unsafe": "false"}
-        found = self._get(fetch, f"filter/{_FIELDS}", "filters/create", query)
+        found = self._get(fetch, f"filter/{_FIELDS}", "filters/create", query, lacks=_no_filter)
         return str(found["items"][0]["filter"])
 
     def _get(
@@ -126,45 +122,42 @@ class StackExchange:
         method: str,
         query: Mapping[str, str],
         ids: Callable[[bytes], list[str]] | None = None,
+        lacks: Callable[[bytes], str] = complete,
     ) -> dict[str, Any]:
         """The answer to a step; the network is used no sooner than the API allows."""
-        known = step in fetch.store.steps
         key = {"key": self.api_key} if self.api_key else {}
-        request = Request(f"{self.base_url}/{method}", {**query, **key}, check=_wrong)
+        check = partial(self._check, fetch)
+        request = Request(f"{self.base_url}/{method}", {**query, **key}, check=check)
         for attempt in range(1, _ATTEMPTS + 1):
-            if not known:
-                self._wait(fetch, method)
             try:
-                body = fetch.get(step, request, suffix="json", ids=ids)
+                body = fetch.get(step, request, suffix="json", ids=ids, lacks=lacks)
                 break
+            except Incomplete:
+                raise
             except FetchError as error:
-                self._refused(method, error, last_try=attempt == _ATTEMPTS)
+                self._refused(fetch, method, error, last_try=attempt == _ATTEMPTS)
         fetch.expect(step, len(fetch.store.steps[step].ids))
         found: dict[str, Any] = json.loads(body)
-        if not known:
-            self._take_note(method, found)
         return found
 
-    def _wait(self, fetch: Fetch, method: str) -> None:
-        if self._pace.closed_until > time.time():
-            raise FetchError(self._pace.reason)
-        pause = self._pace.ready.get(method, 0.0) - time.monotonic()
-        if pause > 0:
-            fetch.wait(pause)
-
-    def _take_note(self, method: str, found: Mapping[str, Any]) -> None:
-        """Keep to what an answer asks for.
+    def _check(self, fetch: Fetch, body: bytes) -> str:
+        """What is wrong with a new answer of status 200; what it asks for is kept to.
 
         Source: https://api.stackexchange.com/docs/throttle
         """
+        if wrong := _wrong(body):
+            return wrong
+        found = json.loads(body)
         if backoff := float(found.get("backoff") or 0):
-            self._pace.ready[method] = time.monotonic() + backoff
+            fetch.client.pause(self.base_url, backoff)
         if found.get("quota_remaining") == 0:
             now = datetime.datetime.now(datetime.UTC)
             midnight = now.replace(hour=0, minute=0, second=0) + datetime.timedelta(days=1)
-            self._close(midnight, f"all {found.get('quota_max', '')} requests of the day are used")
+            reason = f"all {found.get('quota_max', '')} requests of the day are used"
+            self._close(fetch, (midnight - now).total_seconds(), reason)
+        return ""
 
-    def _refused(self, method: str, error: FetchError, last_try: bool) -> None:
+    def _refused(self, fetch: Fetch, method: str, error: FetchError, last_try: bool) -> None:
         """Wait where a refusal will pass, and say what is wrong where it will not."""
         refusal = _refusal(error.body)
         name, message = refusal.get("error_name", ""), refusal.get("error_message", "")
@@ -180,16 +173,68 @@ class StackExchange:
         stated = _SECONDS.search(message)
         seconds = float(stated[1]) if stated else _SHORT_REFUSAL
         if seconds > _LONGEST_WAIT or last_try:
-            moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
-            self._close(moment, message)
-            raise FetchError(self._pace.reason, error.status, error.body) from error
-        self._pace.ready[method] = time.monotonic() + seconds
+            raise FetchError(self._close(fetch, seconds, message)) from error
+        fetch.client.pause(self.base_url, seconds)
 
-    def _close(self, until: datetime.datetime, reason: str) -> None:
-        self._pace.closed_until = until.timestamp()
+    def _close(self, fetch: Fetch, seconds: float, reason: str) -> str:
+        """Ask nothing more for so long; what a request in that time fails with."""
+        until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
         remedy = "" if self.api_key else ", or give an API key, which allows 10,000 requests a day"
         moment = f"{until:%Y-%m-%d %H:%M} UTC"
-        self._pace.reason = f"{reason}. Run again after {moment}{remedy}; what was fetched is kept."
+        refusal = f"{reason}. Run again after {moment}{remedy}; what was fetched is kept."
+        fetch.client.pause(self.base_url, seconds, refusal)
+        return refusal
+
+
+def _questions(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [str(item["question_id"]) for item in items if "question_id" in item]
+
+
+def _day(seconds: int) -> str:
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d}"
+
+
+def _kept(error: FetchError) -> dict[str, Any]:
+    """What of a page can be used although it lacks something."""
+    found: dict[str, Any] = json.loads(error.answer) if isinstance(error, Incomplete) else {}
+    items = found.get("items", [])
+    whole = [i for i in items if isinstance(i.get("creation_date"), int) and "question_id" in i]
+    return found | {"items": whole}
+
+
+def _newest(items: Iterable[Mapping[str, Any]], start: int = 0) -> int:
+    return max((int(item["creation_date"]) for item in items), default=start)
+
+
+def _misplaced(items: Iterable[Mapping[str, Any]], start: int) -> bool:
+    """Whether questions are older than was asked for, or not in their order."""
+    moments = [start, *(int(item["creation_date"]) for item in items)]
+    return moments != sorted(moments)
+
+
+def _lacks(body: bytes, start: int, page: int, seen: set[str]) -> str:
+    """What a page lacks, given where it begins and the questions of the pages before it."""
+    found = json.loads(body)
+    items = found["items"]
+    if not all(isinstance(i.get("creation_date"), int) and "question_id" in i for i in items):
+        return "a page holds something else than questions"
+    if _misplaced(items, start):
+        return "a page holds questions of another one"
+    if found.get("has_more") and len(set(_questions(items))) < _PAGE:
+        return f"a page holds {len(items)} questions and says that there are more"
+    # The page before has said that there are more, which only a second that fills it may put off.
+    filled = found.get("has_more") and page == 1 and items[0]["creation_date"] == _newest(items)
+    if seen and not filled and not set(_questions(items)) - seen:
+        return "a page brings no new question, though there are more"
+    total, here = found.get("total"), (page - 1) * _PAGE + len(set(_questions(items)))
+    if not found.get("has_more") and isinstance(total, int) and here < total:
+        return f"the last page ends with question {here} of {total}"
+    return ""
+
+
+def _no_filter(body: bytes) -> str:
+    items = json.loads(body)["items"]
+    return "" if items and items[0].get("filter") else "no filter"
 
 
 def _wrong(body: bytes) -> str:
@@ -200,7 +245,9 @@ def _wrong(body: bytes) -> str:
         return f"no JSON but {body[:60]!r}"
     if not isinstance(found, dict) or not isinstance(found.get("items"), list):
         return f"an answer without items: {body[:60]!r}"
-    return ""
+    items = found["items"]
+    known = all(isinstance(item, dict) for item in items)
+    return "" if known else f"items of another kind: {body[:60]!r}"
 
 
 def _refusal(body: str) -> dict[str, str]:

@@ -26,6 +26,9 @@ LAST_DAY = ".until"
 LOCK = ".harvest.lock"
 # What lies beside the payloads in the folder of all of them.
 BOOKKEEPING = frozenset({LAST_DAY, LOCK, ".harvest.owner"})
+# Before the step of an answer that lacks something: it is kept for what it holds, but the step
+# counts as open, and the next run asks again.
+INCOMPLETE = "incomplete/"
 _LEVEL = 1  # of 0 to 3; higher ones gain little on markup
 _GZIP = 31  # the `wbits` that stands for a gzip header and trailer
 
@@ -58,6 +61,41 @@ class Store:
             if path.name not in kept and path.name != JOURNAL and path.suffix != ".part":
                 path.unlink()
 
+    def ids(self) -> set[str]:
+        """The ids of all records that answered steps hold."""
+        whole = (p for step, p in self.steps.items() if not step.startswith(INCOMPLETE))
+        return {native_id for payload in whole for native_id in payload.ids}
+
+    def twin(self, step: str, body: bytes) -> str:
+        """Another step that an earlier answer of the very same bytes is kept for, or ""."""
+        digest = hashlib.sha256(_packed(body)).hexdigest()
+        for other, payload in self.steps.items():
+            if other == step:
+                return ""
+            if payload.sha256 == digest and not other.startswith(INCOMPLETE):
+                return other
+        return ""
+
+    def forget(self, step: str) -> None:
+        """Remove a step and its answer, if there is one."""
+        if payload := self.steps.pop(step, None):
+            write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
+            (self.root / payload.file).unlink(missing_ok=True)
+
+    def reopen(self, step: str) -> None:
+        """Let an answered step count as open, and keep what its answer holds."""
+        payload = dataclasses.replace(self.steps[step], step=INCOMPLETE + step)
+        kept = {INCOMPLETE + step if s == step else s: p for s, p in self.steps.items()}
+        self.steps = kept | {payload.step: payload}
+        write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
+
+    def tidy(self) -> None:
+        """Remove incomplete answers of which whole ones hold every record."""
+        known = self.ids()
+        for step in [s for s, p in self.steps.items() if s.startswith(INCOMPLETE)]:
+            if known.issuperset(self.steps[step].ids):
+                self.forget(step)
+
     def read(self, step: str) -> bytes:
         """The body that answered a step, unpacked."""
         return read_payload(self.root / self.steps[step].file)
@@ -83,7 +121,7 @@ class Store:
         """
         draft = self.part("answer")
         with draft.open("wb") as handle:
-            handle.write(isal_zlib.compress(body, _LEVEL, _GZIP))
+            handle.write(_packed(body))
         return self.adopt(step, url, draft, f"{suffix}.gz", ids)
 
     def adopt(
@@ -98,6 +136,7 @@ class Store:
             suffix: the end of its new name, e.g. `xml.gz`.
             ids: the ids of the records that it holds, where they are needed later.
         """
+        self.forget(step)
         self._number += 1
         path = self.home / f"{self._number:06}.{suffix}"
         with draft.open("rb") as handle:
@@ -125,6 +164,11 @@ class Store:
 def read_payload(path: Path) -> bytes:
     """The body of a stored answer, unpacked."""
     return isal_zlib.decompress(path.read_bytes(), _GZIP)
+
+
+def _packed(body: bytes) -> bytes:
+    packed: bytes = isal_zlib.compress(body, _LEVEL, _GZIP)
+    return packed
 
 
 def _line(payload: Payload) -> str:

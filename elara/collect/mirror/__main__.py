@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="raw files to serve")
     parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
     parser.add_argument("--fault-rate", type=float, default=0.0, help="share of requests, 0 to 1")
+    parser.add_argument("--gone", type=float, default=0.0, help="share answered with 404 for good")
     parser.add_argument("--seed", type=int, default=0, help="which requests the faults hit")
     parser.add_argument("--copies", type=int, default=1, help="virtual records for each real one")
     parser.add_argument("--per-query", type=int, default=400, help="hits of a search")
@@ -25,7 +26,7 @@ def main() -> None:
         parser.error(f"{given.folder} is not a folder: name the one that holds the raw files")
     with Mirror(
         given.folder,
-        Faults(seed=given.seed, rate=given.fault_rate),
+        Faults(seed=given.seed, rate=given.fault_rate, gone=given.gone),
         given.copies,
         port=given.port,
         per_query=given.per_query,

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from elara.collect.mirror.messages import HTML, JSON, Answer
 
-KINDS = ("429", "500", "truncated", "slow", "html", "reset")
+# The last four come with status 200 and in the right form: see `elara.collect.mirror.spoil`;
+# `stale` is the answer to an earlier request.
+KINDS = ("429", "500", "truncated", "slow", "html", "reset", "empty", "short", "repeated", "stale")
+GONE = "gone"  # a page that does not come back, whoever asks for it
 MOST = 2  # faults for the same request: who asks again gets through
 # What tells one client or session from another, but not what is asked for.
 _NOT_IDENTITY = ("api_key", "email", "key", "tool")
@@ -24,7 +27,7 @@ class Fault:
     """One thing that goes wrong.
 
     Args:
-        kind: one of `KINDS`, or "" where all goes well.
+        kind: one of `KINDS` or `GONE`, or "" where all goes well.
         variant: from 0 to 255; which of its forms the fault takes.
         share: from 0 to 1; how much of a truncated body is sent.
     """
@@ -43,6 +46,7 @@ class Faults:
         rate: from 0 to 1, share of the requests that go wrong; at most two attempts at the same
             request do.
         kinds: which of `KINDS` occur, all equally often.
+        gone: from 0 to 1, share of what can be asked for that is answered with 404 every time.
         retry_after: seconds to wait after a 429.
         slow_seconds: how much longer a slow answer takes.
     """
@@ -52,6 +56,7 @@ class Faults:
     kinds: tuple[str, ...] = KINDS
     retry_after: float = 0.3
     slow_seconds: float = 0.5
+    gone: float = 0.0
 
     def __post_init__(self) -> None:
         if unknown := set(self.kinds) - set(KINDS):
@@ -64,12 +69,18 @@ class Faults:
             identity: of `identity`.
             attempt: counted from 0.
         """
+        if self._digest(GONE, identity) < self.gone:
+            return Fault(GONE)
         seed = f"{self.seed}|{attempt}|{identity}".encode()
         digest = hashlib.blake2b(seed, digest_size=16).digest()
         if not self.kinds or int.from_bytes(digest[:6]) >= self.rate * 2**48:
             return Fault()
         kind = self.kinds[int.from_bytes(digest[6:8]) % len(self.kinds)]
         return Fault(kind, digest[8], 0.05 + 0.9 * digest[9] / 255)
+
+    def _digest(self, what: str, identity: str) -> float:
+        digest = hashlib.blake2b(f"{self.seed}|{what}|{identity}".encode(), digest_size=6).digest()
+        return int.from_bytes(digest) / 2**48
 
 
 class Attempts:
@@ -90,7 +101,9 @@ class Attempts:
             identity: of the request.
         """
         attempts, struck = self._seen.get(identity, (0, 0))
-        fault = self._faults.draw(identity, attempts) if struck < MOST else Fault()
+        fault = self._faults.draw(identity, attempts)
+        if struck >= MOST and fault.kind != GONE:
+            fault = Fault()
         self._seen[identity] = attempts + 1, struck + bool(fault.kind)
         return fault
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import http.client
 import json
 import socket
@@ -34,6 +35,7 @@ from elara.collect.mirror.packing import gzip_bytes
 from elara.collect.mirror.pages import SITES, MedlinePlus, Site, robots
 from elara.collect.mirror.ranges import part_of
 from elara.collect.mirror.rawrecords import read_raw
+from elara.collect.mirror.spoil import spoil
 from elara.collect.mirror.stackexchange import StackExchange
 
 _IDLE = 60  # seconds after which a connection without requests is closed
@@ -84,6 +86,7 @@ class Mirror:
             **{name: Site(folder, name) for name in SITES},
         }
         self._attempts = Attempts(self.faults)
+        self._earlier: dict[str, tuple[str, Answer]] = {}  # kind of request to identity and answer
         self._lock = threading.Lock()
         self._log_file: TextIO | None = log_file.open("a", encoding="utf-8") if log_file else None
         self._server = _Server(("127.0.0.1", port), _Handler)
@@ -135,6 +138,39 @@ class Mirror:
             return robots("")
         return self._services[service](call)
 
+    def spoilt(self, service: str, call: Call, kind: str) -> Answer | None:
+        """An answer of status 200 in the right form, which is not the one that was asked for.
+
+        Args:
+            service: first part of the path.
+            call: the request.
+            kind: `stale`, or one that `elara.collect.mirror.spoil` knows.
+
+        Returns:
+            None where there is no such answer to this request.
+        """
+        if kind == "stale":
+            asked, answer = self._earlier.get(_kind(service, call.path), ("", Answer(b"")))
+            other = asked not in ("", identity(service, call.path, call.parameters))
+            return answer if other else None
+        answer = self.answer(service, dataclasses.replace(call, gzip=False))
+        body = gzip.decompress(answer.body) if answer.encoding else answer.body
+        changed = spoil(kind, body) if answer.status == 200 else None
+        return None if changed is None else Answer(changed, answer.content_type)
+
+    def keep(self, service: str, call: Call, answer: Answer) -> None:
+        """Remember an answer, which later requests may be given in place of theirs.
+
+        Args:
+            service: first part of the path.
+            call: the request.
+            answer: what it is answered.
+        """
+        if "stale" in self.faults.kinds and self.faults.rate and answer.status == 200:
+            asked = identity(service, call.path, call.parameters)
+            kept = dataclasses.replace(answer, stored=False)
+            self._earlier[_kind(service, call.path)] = asked, kept
+
     def note(self, request: Request) -> None:
         """Add a request to the log.
 
@@ -146,6 +182,13 @@ class Mirror:
             if self._log_file and not self._log_file.closed:
                 self._log_file.write(json.dumps(dataclasses.asdict(request)) + "\n")
                 self._log_file.flush()
+
+
+def _kind(service: str, path: str) -> str:
+    """What requests have in common that a confused server could take for one another."""
+    if service in SITES:
+        return service
+    return f"{service}/{Path(path).suffix if service == 'pubmed' else Path(path).name}"
 
 
 class _Server(ThreadingHTTPServer):
@@ -186,13 +229,16 @@ class _Handler(BaseHTTPRequestHandler):
         if length := int(self.headers.get("Content-Length") or 0):
             query += parse_qsl(self.rfile.read(length).decode("utf-8", "replace"))
         service, _, path = target.path.strip("/").partition("/")
-        gzip = "gzip" in self.headers.get("Accept-Encoding", "")
-        call = Call(path, dict(query), gzip, self.command, len(self.path))
+        packed = "gzip" in self.headers.get("Accept-Encoding", "")
+        call = Call(path, dict(query), packed, self.command, len(self.path))
         mirror = self.server.mirror
         fault = mirror.next_fault(service, call)
         if fault.kind == "html" and service in SITES:
             fault = dataclasses.replace(fault, kind="500")  # a page for a page would be no fault
         answer = self._faulty(service, call, fault)
+        if answer is None:  # nothing could be left out or confused
+            fault = dataclasses.replace(fault, kind="500")
+            answer = breakdown(fault.variant)
         before = fault.kind == "reset" and fault.variant % 2 == 0
         status = 0 if before else answer.status
         mirror.note(Request(self.arrived, service, path, dict(query), status, fault.kind))
@@ -201,8 +247,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(answer, fault)
 
-    def _faulty(self, service: str, call: Call, fault: Fault) -> Answer:
+    def _faulty(self, service: str, call: Call, fault: Fault) -> Answer | None:
         mirror = self.server.mirror
+        answer: Answer | None
         match fault.kind:
             case "429":
                 answer = refusal(service, mirror.faults.retry_after, fault.variant)
@@ -211,8 +258,13 @@ class _Handler(BaseHTTPRequestHandler):
             case "html":
                 expected = mirror.answer(service, call).content_type
                 answer = wrong_page(expected, fault.variant)
+            case "gone":
+                answer = not_found(call.path)
+            case "empty" | "short" | "repeated" | "stale":
+                answer = mirror.spoilt(service, call, fault.kind)
             case _:
                 answer = mirror.answer(service, call)
+                mirror.keep(service, call, answer)
                 if answer.stored and answer.status == 200:
                     answer = part_of(answer, self.headers)
                 if call.gzip and not answer.encoding and not answer.stored:

@@ -92,6 +92,7 @@ class StackExchange:
         content: Item = {
             "items": [_filtered(item, asked.get("filter", "default")) for item in shown],
             "has_more": page * size < len(items),
+            "total": len(items),
             "quota_max": quota,
             "quota_remaining": quota - used,
         }
