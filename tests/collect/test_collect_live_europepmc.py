@@ -121,7 +121,8 @@ def test_the_record_of_pubmed_and_of_europe_pmc_become_one() -> None:
     </PubmedArticleSet>"""
     parsed = [*pubmed.parse([record]), *europepmc.parse([answer([RESULT])])]
     (article,), outcomes, _ = merge(parsed)
-    assert article.id == "pubmed:31452104"
+    # The abstract is Europe PMC's, and with it the article's id and licence.
+    assert article.id == "europepmc:MED:31452104"
     assert (article.mesh, article.doi, article.licence) == (
         ["Malaria"], "10.1000/abc", "CC-BY-NC-ND",
     )  # fmt: skip
