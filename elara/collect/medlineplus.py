@@ -10,7 +10,7 @@ from elara.collect.dates import partial_date
 from elara.collect.htmltext import html_text
 from elara.collect.languages import language_code
 from elara.collect.licences import PUBLIC_DOMAIN
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of
 from elara.records import Article, Section
 
@@ -40,13 +40,20 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             continue
         native = topic.get("id", "")
         # The summary is HTML, escaped once more for XML.
-        summary = html_text("".join(topic.findtext("full-summary") or ""))
+        dropped: list[Dropped] = []
+        summary = html_text(topic.findtext("full-summary") or "", dropped)
         if not summary:
             reason = "topic without a summary"
             yield Parsed(record=number, native_id=native, status="skipped", reason=reason)
             continue
         article = _article(topic, native, summary)
-        yield Parsed(record=number, native_id=native, article=article, article_id=article.id)
+        yield Parsed(
+            record=number,
+            native_id=native,
+            article=article,
+            article_id=article.id,
+            dropped=dropped,
+        )
 
 
 def _article(topic: Element, native: str, summary: str) -> Article:

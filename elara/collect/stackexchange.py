@@ -15,7 +15,7 @@ from lxml import etree
 from elara.collect.dates import iso_date
 from elara.collect.htmltext import html_text
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.xmlrecords import malformed, read_record, split_rows
 from elara.records import Article, Section
@@ -192,7 +192,8 @@ def _joined(
         # Best first: the one the asker accepted, then by votes.
         best = question.accepted
         replies.sort(key=lambda a: (a.number != best and not a.is_accepted, -a.score, a.number))
-        article = _article(question, replies, site)
+        dropped: list[Dropped] = []
+        article = _article(question, replies, site, dropped)
         missing = question.answers - len(replies)
         yield Parsed(
             record=question.record,
@@ -201,6 +202,7 @@ def _joined(
             article=article,
             article_id=article.id,
             revision=f"{len(replies):06}",
+            dropped=dropped,
         )
         for reply in replies:
             if reply.record >= 0:
@@ -211,11 +213,13 @@ def _joined(
             yield Parsed(record=post.record, native_id=post.number, status="skipped", reason=reason)
 
 
-def _article(question: _Post, replies: list[_Post], site: str) -> Article:
-    body = [Section(question.title, html_text(question.body), "question")]
+def _article(
+    question: _Post, replies: list[_Post], site: str, dropped: list[Dropped]
+) -> Article:
+    body = [Section(question.title, html_text(question.body, dropped), "question")]
     for reply in replies:
         heading = f"{reply.owner}, {reply.licence}"
-        body.append(Section(heading, html_text(reply.body), "answer"))
+        body.append(Section(heading, html_text(reply.body, dropped), "answer"))
     # Every version of CC BY-SA lets adaptations be passed on under a later one, so the latest
     # among the posts covers them all; each answer keeps its own in its heading.
     licences = {post.licence for post in [question, *replies]}

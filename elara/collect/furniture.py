@@ -1,0 +1,376 @@
+"""What stands on a web page around its article: navigation, controls, notices, references."""
+
+from __future__ import annotations
+
+import re
+
+from elara.collect.blocks import first_words
+from elara.collect.htmltext import HEADINGS, tokens
+from elara.collect.parsed import Dropped
+from elara.collect.xmlrecords import Element, text_of
+
+# Classes and ids of furniture, compared as whole names.
+_FURNITURE = {
+    "no-syndicate", "modal", "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text",
+    "element-invisible", "breadcrumb", "breadcrumbs", "usa-breadcrumb", "breadcrumb-nav",
+    "breadcrumb-wrapper", "skip-link", "skip-nav", "skipnav", "skip-to-content", "skip-main",
+    "usa-skipnav", "share", "share-nav", "social", "social-share", "social-media", "share-buttons",
+    "share-links", "sharing", "addthis", "addtoany", "a2a_kit", "page-share", "sf-social-share",
+    "related", "related-content", "related-links", "related-pages", "related-articles",
+    "related-posts", "related-items", "sf-related", "promo", "promotion", "teaser-list",
+    "advertisement", "ad", "ads", "sponsor", "sidebar", "side-bar", "left-nav", "leftnav",
+    "rightnav", "right-nav", "side-nav", "sidenav", "usa-sidenav", "local-nav", "nav", "navbar",
+    "navigation", "main-nav", "global-nav", "topnav", "usa-nav", "menu", "main-menu",
+    "footer", "site-footer", "page-footer", "usa-footer", "global-footer", "site-header",
+    "global-header", "usa-header", "usa-banner", "usa-identifier", "gov-banner", "masthead",
+    "cookie", "cookies", "cookie-banner", "cookie-notice", "cookie-consent", "gdpr", "pager",
+    "pagination", "toc", "table-of-contents", "on-this-page", "onthispage", "page-toc", "in-page",
+    "usa-in-page-nav", "language-switcher", "language-selector", "languages", "newsletter",
+    "subscribe", "email-signup", "search-form", "searchform", "comments", "reader-comments",
+    "comment-form", "feedback", "page-feedback", "print-only", "back-to-top", "backtotop",
+    "page-tools", "tblsearchoptions", "metric-details", "altmetric-embed", "headerlink",
+}  # fmt: skip
+_UNSEEN_NAMES = {
+    "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text", "element-invisible",
+}  # fmt: skip
+_ROLES = {
+    "navigation", "search", "contentinfo", "banner", "menu", "menubar", "toolbar", "dialog",
+    "alertdialog", "complementary",
+}  # fmt: skip
+_CALL_OUTS = {
+    "callout", "call-out", "warning", "alert", "caution", "important", "note", "notice", "danger",
+    "box", "boxed", "key-points", "keypoints", "highlight", "tip", "admonition", "info", "panel",
+    "usa-alert", "well", "summary-box", "usa-summary-box",
+}  # fmt: skip
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+# A class of this kind says that something opens what it hides.
+_OPENS = re.compile(r"(?:^|[-_ ])(?:accordion|collapse|collapsible|panel|tab|toggle|expand|faq)")
+_TOP = re.compile(
+    r"(?:(?:(?:return|back|go) to )?(?:the )?top(?: of (?:the )?page)?|skip to .*)\.?", re.IGNORECASE
+)
+_TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
+_FIELDS = ("input", "select", "textarea", "label", "button", "option", "legend")
+
+
+def prune(part: Element, dropped: list[Dropped], whole: bool) -> None:
+    """Take the furniture out of a part of a page, and unwrap what merely looks like it.
+
+    Args:
+        part: the part; changed in place.
+        dropped: takes a row for each piece that is taken out.
+        whole: whether the part is all of the page, so that its header and asides are furniture.
+    """
+    _Pruner(part, dropped, whole).visit(part)
+
+
+class _Pruner:
+    def __init__(self, part: Element, dropped: list[Dropped], whole: bool) -> None:
+        self._dropped = dropped
+        self._whole = whole
+        self._length = len(text_of(part))
+        self._opened = {  # ids of what a control of the page opens
+            str(value).lstrip("#")
+            for element in part.iter("a", "button", "div", "h2", "h3", "h4", "summary", "span")
+            for name in ("aria-controls", "data-target", "data-bs-target", "href")
+            if (value := element.get(name)) and (name != "href" or value.startswith("#"))
+        }
+
+    def visit(self, element: Element) -> None:
+        for child in list(element):
+            if not isinstance(child.tag, str):
+                continue
+            if reason := self._reason(child):
+                if words := first_words(text_of(child)):
+                    if child.tag not in ("script", "style", "noscript"):
+                        self._dropped.append(Dropped(str(child.tag), words, reason))
+                _remove(child)
+                continue
+            if _opens_a_section(child):
+                child.tag = "h6"
+            elif child.get("role") == "heading" and child.tag not in HEADINGS:
+                level = child.get("aria-level") or "3"
+                child.tag = f"h{level}" if level in "123456" else "h3"
+            elif child.tag in ("form", "button", "label", "fieldset") or _is_layout_quote(
+                child, self._length
+            ):
+                child.tag = "span" if child.tag in ("button", "label") else "div"
+            self.visit(child)
+
+    def _reason(self, element: Element) -> str:
+        """Why an element is no part of the article; "" if it may be."""
+        tag = str(element.tag)
+        if tag in ("script", "style", "noscript", "template"):
+            return "not text"
+        if tag in _TAGS:
+            return _TAGS[tag]
+        if tag in ("b", "i", "em", "strong", "p", "sup", "sub", "br") and not element.attrib:
+            return ""
+        if tag == "footer" and next(element.iterancestors("blockquote"), None) is None:
+            return "" if self._is_most(element) else "footer"
+        if tag == "header" and self._whole and not self._is_most(element):
+            inside = next(element.iterancestors("article", "main", "section"), None) is not None
+            return "" if inside else "header of the site"
+        if tag == "aside" and self._is_beside(element):
+            return "beside the article"
+        if tag == "form":
+            return "" if self._is_page(element) else "form"
+        if tag == "button":
+            return "" if _is_kept_button(element) else "button"
+        if tag == "a" and _is_link_to_top(element):
+            return "link to the top"
+        if "line-through" in (element.get("style") or ""):
+            return "struck out"
+        role = (element.get("role") or "").lower()
+        if role in _ROLES and not (role == "complementary" and not self._is_beside(element)):
+            return "" if self._is_most(element) else f"role {role}"
+        names = tokens(element) | {(element.get("id") or "").lower()}
+        if (found := names & _FURNITURE) and tag not in ("body", "html", "main", "article"):
+            # Words for screen readers may be a table's caption or the head of a column.
+            unseen = found <= _UNSEEN_NAMES and tag in ("caption", "th", "td", "table", "thead")
+            if not unseen and not self._is_most(element):
+                return f"furniture: {min(found)}"
+        if self._is_hidden(element) and not self._is_opened(element, names):
+            return "hidden on the page"
+        return ""
+
+    def _is_most(self, element: Element) -> bool:
+        """Whether an element is what the page is about, whatever its name."""
+        return 2 * len(text_of(element)) > self._length
+
+    def _is_page(self, form: Element) -> bool:
+        """Whether a form holds the page, not only fields."""
+        if next(form.iter("main", "article", "h1"), None) is not None:
+            return True
+        fields = sum(len(text_of(field)) for field in form.iter(*_FIELDS))
+        return 2 * (len(text_of(form)) - fields) > self._length - fields
+
+    def _is_beside(self, aside: Element) -> bool:
+        """Whether an aside stands outside the article."""
+        if tokens(aside) & _CALL_OUTS or aside.get("role") in ("note", "doc-tip", "alert"):
+            return False
+        if not self._whole or next(aside.iterancestors("article", "main"), None) is not None:
+            return False
+        parent = aside.getparent()
+        return parent is None or parent.find("p") is None
+
+    def _is_hidden(self, element: Element) -> bool:
+        return (
+            element.get("hidden") is not None
+            or element.get("aria-hidden") == "true"
+            or bool(_HIDDEN.search(element.get("style") or ""))
+        )
+
+    def _is_opened(self, element: Element, names: set[str]) -> bool:
+        """Whether something on the page shows what is hidden at first."""
+        if (element.get("id") or "-") in self._opened or element.get("role") in (
+            "tabpanel",
+            "region",
+        ):
+            return True
+        if _OPENS.search(" ".join(names)):
+            return True
+        before = element.getprevious()
+        return before is not None and (
+            before.tag in (*HEADINGS, "button", "summary", "dt")
+            or next(before.iter("button", *HEADINGS), None) is not None
+        )
+
+
+def _remove(element: Element) -> None:
+    """Remove an element; the text that follows it stays, apart from what was before."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    before = element.getprevious()
+    if before is None:
+        parent.text = f"{parent.text or ''} {element.tail or ''}"
+    else:
+        before.tail = f"{before.tail or ''} {element.tail or ''}"
+    parent.remove(element)
+
+
+def _is_control(element: Element) -> bool:
+    """Whether a click on an element opens and closes a part of the article."""
+    if element.get("aria-haspopup") or "dropdown" in (
+        element.get("data-toggle") or element.get("data-bs-toggle") or ""
+    ):
+        return False
+    return (
+        element.get("aria-expanded") is not None
+        or "collapse" in (element.get("data-toggle"), element.get("data-bs-toggle"))
+        or bool(_OPENS.search(" ".join(tokens(element))))
+    )
+
+
+def _is_kept_button(button: Element) -> bool:
+    if next(button.iter(*HEADINGS), None) is not None:
+        return True
+    return next(button.iterancestors(*HEADINGS, "summary"), None) is not None or _is_control(button)
+
+
+def _opens_a_section(element: Element) -> bool:
+    """Whether an element is the heading of a panel, though it is not marked as a heading."""
+    if element.tag not in ("button", "a", "div", "span") or not text_of(element):
+        return False
+    if element.tag != "button" and element.get("aria-expanded") is None:
+        if element.get("role") != "tab":
+            return False
+    if element.tag != "button" and element.get("role") not in ("button", "tab"):
+        if element.tag != "a":
+            return False
+    if not (_is_control(element) or element.get("role") == "tab"):
+        return False
+    inside = next(element.iterancestors(*HEADINGS, "summary"), None) is not None
+    return not inside and next(element.iter(*HEADINGS), None) is None
+
+
+def _is_layout_quote(element: Element, length: int) -> bool:
+    """Whether a blockquote only indents a part of the page, as old pages have it."""
+    if element.tag != "blockquote":
+        return False
+    return (
+        next(element.iter("h1", "h2", "h3", "table"), None) is not None
+        or 2 * len(text_of(element)) > length
+    )
+
+
+def _is_link_to_top(link: Element) -> bool:
+    return bool(_TOP.fullmatch(text_of(link)))
+
+
+_DATE = (
+    r"(?:\w+ \d{1,2},? \d{4}|\d{1,2}[ /.-]\w+[ /.-]\d{2,4}|\d{4}-\d\d-\d\d|\d{1,2} \w+ \d{4})"
+    r"(?:,? \d{1,2}:\d\d.*)?\.?"
+)
+# Sentences and lines that stand on every page of a series, each as a whole.
+_NOTICES = [re.compile(pattern, re.IGNORECASE) for pattern in (
+    rf"(?:date |page |content |this page was )?(?:last )?(?:reviewed|updated|created|modified|posted)"
+    rf"(?: on)?:? {_DATE}",
+    r"persons using assistive technology might not be able to fully access .*",
+    r"for assistance, please send e-mail to: .*",
+    r"type 508 accommodation and the title of the report .*",
+    r"use of trade names and commercial sources is for identification only and does not imply .*",
+    r"references to non-cdc sites on the internet are provided as a service .*",
+    r"(?:the )?cdc is not responsible for the content of (?:web )?pages found at these sites\.",
+    r"url addresses listed in mmwr were current as of the date of publication\.",
+    r"(?:disclaimer:? )?all (?:html versions of mmwr|mmwr html versions).*",
+    r"(?:this|the) conversion (?:may have|might|may) result(?:ed)? in character translation .*",
+    r"users (?:should not rely on this html document, but )?are referred to the electronic pdf .*",
+    r"an original paper copy of this issue can be obtained from .*",
+    r"(?:contact gpo|telephone: .*|superintendent of documents.*) for current prices\.?",
+    r"\**questions or messages regarding errors in formatting should be addressed to .*",
+    r"mmwr and morbidity and mortality weekly report are service marks .*",
+    r"morbidity and mortality weekly report centers for disease control.*",
+    r"(?:u\.s\. )?department of health and human services",
+    r"please note:?\.? (?:an )?(?:errat(?:um|a) (?:has|have) been published|this report has been "
+    r"corrected).*",
+    r"to view the errat(?:um|a), please click here.*",
+    r"peer[- ]reviewed",
+    r"view suggested citation",
+    r"view page in:.*",
+    r"was this page helpful\??",
+    r"error processing ssi file",
+    r"cite this article",
+    r"(?:the )?(?:conclusions, findings, and )?opinions expressed by (?:the )?authors contributing "
+    r"to this journal do not necessarily reflect .*",
+    r"use of trade names is for identification only and does not imply endorsement .*",
+    r"please use the form below to submit correspondence to the authors .*",
+    r"(?:figure|table)s? \d+[a-z]?\.?",
+    r"doi: 10\.\S+",
+    r"table of contents – volume .*",
+    r"(?:an official website of the united states government|here’s how you know|here's how you "
+    r"know|official websites use \.gov|secure \.gov websites use https).*",
+    r"follow us(?: on .*)?|share (?:this|on)\b.{0,40}|print(?: this page)?|subscribe|minus|plus",
+)]  # fmt: skip
+# Long lines that are known by how they begin and by what they hold.
+_CITE_THIS = re.compile(r"(?:view )?suggested citation\b.*(?:19|20)\d\d.*", re.IGNORECASE | re.DOTALL)
+_AFFILIATIONS = re.compile(r"[Aa]uthor [Aa]ffiliations?:.*", re.DOTALL)
+_SENTENCE = re.compile(r"(?<=[a-z0-9)][.?!])\s+(?=[A-Z*])|\n")
+_ADVICE = re.compile(r"\b(?:never|do not|don't|should|must|give|take|avoid)\b|\d\s?m[gl]\b", re.I)
+
+
+def is_notice(text: str) -> bool:
+    """Whether a whole block is one of the notices that stand on every page of a series.
+
+    Args:
+        text: of the block. One sentence that is no notice makes it part of the article.
+    """
+    if _CITE_THIS.fullmatch(text) or _AFFILIATIONS.fullmatch(text):
+        return not _ADVICE.search(text.partition(":")[2])
+    if text.endswith("(View author affiliations)"):
+        return True
+    return all(
+        any(notice.fullmatch(sentence) for notice in _NOTICES)
+        for part in _SENTENCE.split(text)
+        if (sentence := " ".join(part.split()))
+    )
+
+
+_CITATION = re.compile(
+    r"\b(?:1[89]|20)\d\d[a-z]?\b.*?(?:[;:(]|\bdoi\b|https?:|\bpp?\.)|https?://|\bdoi:|\bPubMed\b"
+    r"|\b(?:1[89]|20)\d\d[.)]?$|\bAccessed\b|\bAvailable (?:at|from)\b|\bet al\b",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"^\s*(?:- |\d+\.\s|\[\d+\]\s*)+")
+
+
+def is_citation(text: str, kind: str) -> bool:
+    """Whether a block below the heading of a list of references is one of its entries.
+
+    Args:
+        text: of the block.
+        kind: of the block. A table never is one.
+    """
+    if kind == "table":
+        return False
+    lines = [line for line in text.split("\n") if line.strip()]
+    cited = sum(bool(_CITATION.search(line)) for line in lines)
+    if kind == "list":
+        return 2 * cited >= len(lines) or not any(_ADVICE.search(line) for line in lines)
+    return len(text.split()) < 5 or (cited > 0 and not _ADVICE.search(_NUMBER.sub("", text)))
+
+
+_MENU = re.compile(
+    r"(?:related|similar|recommended) ?(?:links?|pages?|articles?|topics?|content|information|items"
+    r"|materials?|resources?|stories|news|posts|sites|publications?)?|see also|on this page"
+    r"|in this (?:section|article|issue|topic)|(?:table of )?contents|quick links|useful links"
+    r"|external links|further (?:reading|information)|more (?:information|on|about|from|in)\b.*"
+    r"|(?:for more|additional) (?:information|resources)|learn more.*|resources?|links?|navigation"
+    r"|navigate this article|share.*|follow us.*|connect with us|popular.*|latest.*|trending.*"
+    r"|featured.*|top stories|news|languages?|(?:article )?tools|downloads?|figures?|tables?|topics?"
+    r"|article metrics|about (?:us|mmwr)|contact us|explore.*|browse.*|eid search options",
+    re.IGNORECASE,
+)
+
+
+def is_menu(heading: str) -> bool:
+    """Whether links below this heading lead to other pages, and are no text of this one.
+
+    Args:
+        heading: of a section, or a line that announces a list.
+    """
+    return bool(_MENU.fullmatch(heading.rsplit(": ", 1)[-1].strip(" :.")))
+
+
+_DOWNLOAD = re.compile(
+    r"(?:.*\b)?(?:pdf|ris|epub|xml|print)\b.{0,24}|.*\[.*\d+ ?[kmg]?b\]|(?:view|see) larger.*",
+    re.IGNORECASE,
+)
+
+
+def is_download(text: str) -> bool:
+    """Whether all lines of a block are links to files.
+
+    Args:
+        text: of a block of links.
+    """
+    return all(_DOWNLOAD.fullmatch(line) for line in text.split("\n"))
+
+
+def is_introduction(text: str) -> bool:
+    """Whether a paragraph announces what follows.
+
+    Args:
+        text: of the paragraph.
+    """
+    return text.endswith(":") and not is_menu(text)
