@@ -193,24 +193,29 @@ class Walker:
         if self.is_note(element, text, flow):
             self.note(element, flow)
         elif text.strip(" ,;–-") or not self._is_between_links(element):
-            self._add_small(raised(text, flow.before(), self._after(element)), element, flow)
+            self._add_small(raised, text, element, flow)
 
     def lower_text(self, element: Element, flow: Flow) -> None:
         """Lowered text."""
-        text = lowered(self.line(element), flow.before(), self._after(element))
-        self._add_small(text, element, flow)
+        self._add_small(lowered, self.line(element), element, flow)
 
     def _is_between_links(self, element: Element) -> bool:
         """Whether a raised comma or dash stands between two links to notes."""
         beside = (element.getprevious(), element.getnext())
         return any(other is not None and other.tag in ("xref", "a") for other in beside)
 
-    def _add_small(self, text: str, element: Element, flow: Flow) -> None:
-        """Add a raised or lowered run with the spaces at its ends."""
+    def _add_small(
+        self, written: Callable[[str, str, str], str], text: str, element: Element, flow: Flow
+    ) -> None:
+        """Add a raised or lowered run; spaces at its ends stay between words."""
+        before, after = flow.before(), self._after(element)
+        small = written(text, before, after)
         if not len(element) and element.text:
-            start, end = element.text[:1].isspace(), element.text[-1:].isspace()
-            text = f"{' ' if start and text[:1].isalnum() else ''}{text}{' ' if end else ''}"
-        flow.run.append(text)
+            if element.text[0].isspace() and small[:1].isalnum() and before[-1:].isalpha():
+                small = f" {small}"
+            if element.text[-1].isspace() and after[:1].isalnum():
+                small = f"{small} "
+        flow.run.append(small)
 
     def strike(self, element: Element, flow: Flow) -> None:
         """Text that was withdrawn."""
@@ -251,15 +256,13 @@ class Walker:
                 text = "\n".join(block.text for block in inner)
                 if text:
                     lines.append(marker + text.replace("\n", "\n" + " " * len(marker)))
-            elif isinstance(child.tag, str):  # a list straight inside a list, or a heading
+            else:  # a list straight inside a list, or a heading
                 whole = Flow(self.break_in_line)
                 self.child(child, whole)
                 whole.end()
                 inner = whole.blocks
                 indent = "  " if lines and any(b.kind == "list" for b in inner) else ""
                 lines += [indent + row for b in inner for row in b.text.split("\n")]
-            else:
-                inner = []
             linked += sum(block.linked for block in inner)
             if child.tail and child.tail.strip():
                 lines.append(" ".join(child.tail.split()))
@@ -297,8 +300,9 @@ class Walker:
                 apart = " " if term.endswith(_CLOSED) else ": "
                 apart = "\n" if any(b.kind in ("list", "table") for b in inner[:1]) else apart
                 lines.append(term + apart + text if text else term)
-            elif text:
-                lines.append(text)
+            elif text:  # a second meaning, or a heading of the list
+                indent = "  " if part.tag in self.definitions else ""
+                lines += [indent + line for line in text.split("\n")]
         lines += open_terms
         if lines:
             flow.blocks.append(Block("definitions", "\n".join(lines), linked, element))
@@ -307,7 +311,7 @@ class Walker:
         for child in element:
             if child.tag in ("div", "def-item"):
                 yield from self._definition_parts(child)
-            elif isinstance(child.tag, str) and self.roles.get(child.tag) is not Walker.skip:
+            elif self.roles.get(child.tag) is not Walker.skip:
                 yield child
 
     def table(self, element: Element, flow: Flow) -> None:
@@ -347,7 +351,7 @@ class Walker:
                 captions += filter(None, [self._cell_text(child)[0]])
             elif child.tag in ("form", "tgroup"):
                 linked += self._rows(child, groups, captions, feet)
-            elif isinstance(child.tag, str) and self.roles.get(child.tag) is not Walker.skip:
+            elif self.roles.get(child.tag) is not Walker.skip:
                 text, share = self._cell_text(child)
                 groups[-1].append([Cell(text)])
                 linked += share
@@ -358,7 +362,7 @@ class Walker:
         linked = 0
         head = all(cell.tag == "th" for cell in row)
         for cell in row:
-            if isinstance(cell.tag, str) and self.roles.get(cell.tag) is not Walker.skip:
+            if self.roles.get(cell.tag) is not Walker.skip:
                 text, share = self._cell_text(cell, " " if head else "; ")
                 cells.append(Cell(text, *self.spans(cell)))
                 linked += share

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from elara.collect.blocks import first_words
+from elara.collect.blocks import opening
 from elara.collect.htmltext import HEADINGS, tokens
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
@@ -30,6 +30,13 @@ _FURNITURE = {
     "comment-form", "feedback", "page-feedback", "print-only", "back-to-top", "backtotop",
     "page-tools", "tblsearchoptions", "metric-details", "altmetric-embed", "headerlink",
 }  # fmt: skip
+# Names that parts of an article may have as well: furniture only if they hold no sentence.
+_WEAK = {
+    "ad", "ads", "menu", "navigation", "languages", "feedback", "comments", "social", "toc",
+    "subscribe", "pager",
+}  # fmt: skip
+# As an id these name a place in the article.
+_PLACES = _WEAK | {"related", "share", "sharing", "promo", "sponsor", "modal", "nav"}
 _UNSEEN_NAMES = {
     "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text", "element-invisible",
 }  # fmt: skip
@@ -46,9 +53,16 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 # A class of this kind says that something opens what it hides.
 _OPENS = re.compile(r"(?:^|[-_ ])(?:accordion|collapse|collapsible|panel|tab|toggle|expand|faq)")
 _TOP = re.compile(
-    r"(?:(?:(?:return|back|go) to )?(?:the )?top(?: of (?:the )?page)?|skip to .*)\.?", re.IGNORECASE
+    r"(?:(?:(?:return|back|go) to )?(?:the )?top(?: of (?:the )?page)?|skip to .*)\.?",
+    re.IGNORECASE,
+)
+_WARNS = re.compile(r"warning|caution|danger|important|attention", re.IGNORECASE)
+_SIGN_UP = re.compile(
+    r"e-?mail|subscri|sign (?:up|in)|log ?in|password|search|newsletter|submit|captcha|comment",
+    re.IGNORECASE,
 )
 _TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
+_CODE = ("script", "style", "noscript", "template")
 _FIELDS = ("input", "select", "textarea", "label", "button", "option", "legend")
 
 
@@ -77,12 +91,11 @@ class _Pruner:
 
     def visit(self, element: Element) -> None:
         for child in list(element):
-            if not isinstance(child.tag, str):
-                continue
-            if reason := self._reason(child):
-                if words := first_words(text_of(child)):
-                    if child.tag not in ("script", "style", "noscript"):
-                        self._dropped.append(Dropped(str(child.tag), words, reason))
+            reason = self._reason(child) if isinstance(child.tag, str) else ""
+            if reason:
+                words = "" if child.tag in _CODE else opening(child)
+                if words:
+                    self._dropped.append(Dropped(child.tag, words, reason))
                 _remove(child)
                 continue
             if _opens_a_section(child):
@@ -99,7 +112,7 @@ class _Pruner:
     def _reason(self, element: Element) -> str:
         """Why an element is no part of the article; "" if it may be."""
         tag = str(element.tag)
-        if tag in ("script", "style", "noscript", "template"):
+        if tag in _CODE:
             return "not text"
         if tag in _TAGS:
             return _TAGS[tag]
@@ -123,8 +136,11 @@ class _Pruner:
         role = (element.get("role") or "").lower()
         if role in _ROLES and not (role == "complementary" and not self._is_beside(element)):
             return "" if self._is_most(element) else f"role {role}"
-        names = tokens(element) | {(element.get("id") or "").lower()}
-        if (found := names & _FURNITURE) and tag not in ("body", "html", "main", "article"):
+        names = tokens(element)
+        found = names & _FURNITURE | {(element.get("id") or "").lower()} & (_FURNITURE - _PLACES)
+        if found and found <= _WEAK and _has_sentences(element):
+            found = set()
+        if found and tag not in ("body", "html", "main", "article"):
             # Words for screen readers may be a table's caption or the head of a column.
             unseen = found <= _UNSEEN_NAMES and tag in ("caption", "th", "td", "table", "thead")
             if not unseen and not self._is_most(element):
@@ -142,7 +158,9 @@ class _Pruner:
         if next(form.iter("main", "article", "h1"), None) is not None:
             return True
         fields = sum(len(text_of(field)) for field in form.iter(*_FIELDS))
-        return 2 * (len(text_of(form)) - fields) > self._length - fields
+        if 2 * (len(text_of(form)) - fields) > self._length - fields:
+            return True
+        return _has_sentences(form)
 
     def _is_beside(self, aside: Element) -> bool:
         """Whether an aside stands outside the article."""
@@ -150,8 +168,7 @@ class _Pruner:
             return False
         if not self._whole or next(aside.iterancestors("article", "main"), None) is not None:
             return False
-        parent = aside.getparent()
-        return parent is None or parent.find("p") is None
+        return not (_WARNS.match(text_of(aside)) or _ADVICE.search(text_of(aside)))
 
     def _is_hidden(self, element: Element) -> bool:
         return (
@@ -174,6 +191,14 @@ class _Pruner:
             before.tag in (*HEADINGS, "button", "summary", "dt")
             or next(before.iter("button", *HEADINGS), None) is not None
         )
+
+
+def _has_sentences(element: Element) -> bool:
+    """Whether a paragraph or item in an element is a sentence that asks for nothing to be sent."""
+    return any(
+        text.endswith(".") and len(text.split()) > 5 and not _SIGN_UP.search(text)
+        for text in map(text_of, element.iter("p", "li"))
+    )
 
 
 def _remove(element: Element) -> None:
@@ -210,15 +235,12 @@ def _is_kept_button(button: Element) -> bool:
 
 def _opens_a_section(element: Element) -> bool:
     """Whether an element is the heading of a panel, though it is not marked as a heading."""
-    if element.tag not in ("button", "a", "div", "span") or not text_of(element):
-        return False
-    if element.tag != "button" and element.get("aria-expanded") is None:
-        if element.get("role") != "tab":
-            return False
-    if element.tag != "button" and element.get("role") not in ("button", "tab"):
-        if element.tag != "a":
-            return False
-    if not (_is_control(element) or element.get("role") == "tab"):
+    tag, role = element.tag, element.get("role")
+    if tag == "a" or (tag in ("div", "span") and role == "button"):
+        control = element.get("aria-expanded") is not None and _is_control(element)
+    else:
+        control = tag == "button" and _is_control(element)
+    if not (control or role == "tab") or not text_of(element):
         return False
     inside = next(element.iterancestors(*HEADINGS, "summary"), None) is not None
     return not inside and next(element.iter(*HEADINGS), None) is None
@@ -244,8 +266,8 @@ _DATE = (
 )
 # Sentences and lines that stand on every page of a series, each as a whole.
 _NOTICES = [re.compile(pattern, re.IGNORECASE) for pattern in (
-    rf"(?:date |page |content |this page was )?(?:last )?(?:reviewed|updated|created|modified|posted)"
-    rf"(?: on)?:? {_DATE}",
+    r"(?:date |page |content |this page was )?(?:last )?"
+    rf"(?:reviewed|updated|created|modified|posted)(?: on)?:? {_DATE}",
     r"persons using assistive technology might not be able to fully access .*",
     r"for assistance, please send e-mail to: .*",
     r"type 508 accommodation and the title of the report .*",
@@ -280,10 +302,13 @@ _NOTICES = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"table of contents – volume .*",
     r"(?:an official website of the united states government|here’s how you know|here's how you "
     r"know|official websites use \.gov|secure \.gov websites use https).*",
-    r"follow us(?: on .*)?|share (?:this|on)\b.{0,40}|print(?: this page)?|subscribe|minus|plus",
+    r"follow us(?: on .*)?|share (?:this page|this article|on \w+)|print(?: this page)?"
+    r"|subscribe|minus|plus",
 )]  # fmt: skip
 # Long lines that are known by how they begin and by what they hold.
-_CITE_THIS = re.compile(r"(?:view )?suggested citation\b.*(?:19|20)\d\d.*", re.IGNORECASE | re.DOTALL)
+_CITE_THIS = re.compile(
+    r"(?:view )?suggested citation\b.*(?:19|20)\d\d.*", re.IGNORECASE | re.DOTALL
+)
 _AFFILIATIONS = re.compile(r"[Aa]uthor [Aa]ffiliations?:.*", re.DOTALL)
 _SENTENCE = re.compile(r"(?<=[a-z0-9)][.?!])\s+(?=[A-Z*])|\n")
 _ADVICE = re.compile(r"\b(?:never|do not|don't|should|must|give|take|avoid)\b|\d\s?m[gl]\b", re.I)
@@ -296,7 +321,7 @@ def is_notice(text: str) -> bool:
         text: of the block. One sentence that is no notice makes it part of the article.
     """
     if _CITE_THIS.fullmatch(text) or _AFFILIATIONS.fullmatch(text):
-        return not _ADVICE.search(text.partition(":")[2])
+        return not _ADVICE.search(text)
     if text.endswith("(View author affiliations)"):
         return True
     return all(
@@ -336,9 +361,9 @@ _MENU = re.compile(
     r"|in this (?:section|article|issue|topic)|(?:table of )?contents|quick links|useful links"
     r"|external links|further (?:reading|information)|more (?:information|on|about|from|in)\b.*"
     r"|(?:for more|additional) (?:information|resources)|learn more.*|resources?|links?|navigation"
-    r"|navigate this article|share.*|follow us.*|connect with us|popular.*|latest.*|trending.*"
-    r"|featured.*|top stories|news|languages?|(?:article )?tools|downloads?|figures?|tables?|topics?"
-    r"|article metrics|about (?:us|mmwr)|contact us|explore.*|browse.*|eid search options",
+    r"|navigate this article|share\b.*|follow us.*|connect with us|popular.*|latest.*|trending.*"
+    r"|featured.*|top stories|news|languages?|(?:article )?tools|downloads?|figures?|tables?"
+    r"|topics?|article metrics|about (?:us|mmwr)|contact us|explore.*|browse.*|eid search options",
     re.IGNORECASE,
 )
 

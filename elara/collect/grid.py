@@ -30,7 +30,9 @@ def span(value: str | None) -> int:
     Args:
         value: the attribute.
     """
-    found = _NUMBER.match(value or "")
+    if value is None or value == "1":
+        return 1
+    found = _NUMBER.match(value)
     return int(found[1]) if found else 1
 
 
@@ -59,7 +61,9 @@ def _alone(row: dict[int, str], cells: list[str]) -> list[str]:
 def _filled(group: Sequence[Sequence[Cell]]) -> list[dict[int, str]]:
     """Text by column for each row that has text of its own."""
     rows: list[dict[int, str]] = []
-    width = max((sum(c.columns if c.columns <= _WIDEST else 1 for c in r) for r in group), default=0)
+    width = max(
+        (sum(c.columns if c.columns <= _WIDEST else 1 for c in r) for r in group), default=0
+    )
     reaching: dict[int, tuple[str, int]] = {}  # by column: text, and how many rows are left
     for number, cells in enumerate(group):
         row = {column: text for column, (text, _) in reaching.items()}

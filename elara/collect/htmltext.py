@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from lxml import etree, html
 
-from elara.collect.blocks import MARK, Block, Flow, Walker, first_words, numbered
+from elara.collect.blocks import MARK, Block, Flow, Role, Walker, first_words, numbered
 from elara.collect.mathml import linear
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
@@ -119,9 +120,9 @@ class HtmlWalker(Walker):
         style, names = element.get("style") or "", tokens(element)
         if "line-through" in style:
             self.strike(element, flow)
-        elif "vertical-align" in style and "super" in style or names & {"sup", "superscript"}:
+        elif ("vertical-align" in style and "super" in style) or names & {"sup", "superscript"}:
             self.raise_text(element, flow)
-        elif "vertical-align" in style and "sub" in style or names & {"sub", "subscript"}:
+        elif ("vertical-align" in style and "sub" in style) or names & {"sub", "subscript"}:
             self.lower_text(element, flow)
         elif names and _declared(element) and MARK.fullmatch(text_of(element)):
             self.note(element, flow)
@@ -170,7 +171,7 @@ class HtmlWalker(Walker):
     roles_of_blocks = frozenset({
         *_BLOCKS, *HEADINGS, "ul", "ol", "li", "dl", "table", "pre", "blockquote", "br", "hr",
     })  # fmt: skip
-    roles = {
+    roles: ClassVar[Mapping[Any, Role]] = {
         **dict.fromkeys(_BLOCKS, Walker.block),
         **dict.fromkeys((*HEADINGS, "summary"), Walker.heading),
         **dict.fromkeys(_UNREAD, Walker.skip),
@@ -249,6 +250,16 @@ def html_text(fragment: str, dropped: list[Dropped] | None = None) -> str:
         root = html.fragment_fromstring(fragment, create_parent="div")
     except (etree.ParserError, ValueError):  # control characters, or nothing but comments
         return " ".join(fragment.split())
+    return plain_blocks(root, dropped)
+
+
+def plain_blocks(root: Element, dropped: list[Dropped] | None = None) -> str:
+    """Like `html_text`, for HTML that is parsed already.
+
+    Args:
+        root: the element whose content is wanted.
+        dropped: takes a row for each piece that is not in the text.
+    """
     walker = HtmlWalker()
     text = "\n\n".join(block.text for block in walker.blocks(root))
     if dropped is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.blocks import MARK, Block, Flow, Walker, joined, numbered
+from elara.collect.blocks import MARK, Block, Flow, Role, Walker, numbered
 from elara.collect.grid import span
-from elara.collect.mathml import linear_formulas, replace_content
+from elara.collect.mathml import linear_formulas
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
 from elara.records import Section
@@ -29,7 +30,7 @@ _UNREAD = (
 _NAMED = {
     "supplementary-material": "supplementary file", "media": "file", "fn": "note",
     "fn-group": "notes", "permissions": "rights", "alt-text": "description of a picture",
-    "long-desc": "description of a picture", "graphic": "picture", "inline-graphic": "picture",
+    "long-desc": "description of a picture",
     "ref-list": "references",
 }  # fmt: skip
 _LISTS = {
@@ -38,7 +39,7 @@ _LISTS = {
 }  # fmt: skip
 _NOTES = {"bibr", "fn", "table-fn", "corresp", "aff", "author-notes", "ref", "footnote"}
 _FORMULA = "[formula]"  # stands for a formula that the source has as a picture only
-_NUMBER = re.compile(r"\d+")
+_HREF = "{http://www.w3.org/1999/xlink}href"
 
 
 def readable(article: Element) -> Element:
@@ -71,6 +72,10 @@ class JatsWalker(Walker):
 
     def _name_it(self, element: Element, flow: Flow) -> None:
         self.drop(element, _NAMED[element.tag])
+
+    def _picture(self, element: Element, flow: Flow) -> None:
+        name = element.get(_HREF) or element.get("id") or "picture"
+        self.dropped.append(Dropped(element.tag, name, "picture without text"))
 
     def _title(self, element: Element, flow: Flow) -> None:
         """The heading of a box or of a section within one."""
@@ -109,8 +114,6 @@ class JatsWalker(Walker):
     def _foot(self, foot: Element) -> Iterator[str]:
         """The notes below a table, each behind its mark."""
         for note in foot:
-            if not isinstance(note.tag, str):
-                continue
             mark = text_of(note.find("label"))
             inner = [block.text.replace("\n", " ") for block in self.blocks(note)]
             if note.tag == "fn-group":
@@ -176,19 +179,23 @@ class JatsWalker(Walker):
 
     def _alternatives(self, element: Element, flow: Flow) -> None:
         """The same thing in several forms; the first that has text is read."""
+        lost = len(self.dropped)
         for child in element:
             known = len(flow.blocks), len(flow.run)
             self.child(child, flow)
             if known != (len(flow.blocks), len(flow.run)):
+                del self.dropped[lost:]
                 return
 
     def _link(self, element: Element, flow: Flow) -> None:
         """A link inside the article: those to notes and references go where they are raised."""
-        text = text_of(element)
-        if len(text) < 12 and self.is_note(element, text, flow):
-            self.note(element, flow)
-        else:
-            self.walk(element, flow)
+        kind = element.get("ref-type")
+        if kind is None or kind in _NOTES:
+            text = text_of(element)
+            if len(text) < 12 and self.is_note(element, text, flow):
+                self.note(element, flow)
+                return
+        self.walk(element, flow)
 
     def is_note(self, element: Element, text: str, flow: Flow) -> bool:
         """Whether it is a raised link to a reference or note, or its bare mark behind a word."""
@@ -196,8 +203,10 @@ class JatsWalker(Walker):
             parent = element.getparent()
             links = [x for x in element.iter("xref") if x.get("ref-type", "bibr") in _NOTES]
             within = parent is not None and parent.tag == "xref"
-            if parent is not None and parent.get("ref-type") == "table-fn" and not any(
-                map(str.isalnum, text)
+            if (
+                parent is not None
+                and parent.get("ref-type") == "table-fn"
+                and not any(map(str.isalnum, text))
             ):
                 return False
             return bool(links) or (
@@ -236,10 +245,11 @@ class JatsWalker(Walker):
             number += 1
 
     roles_of_blocks = frozenset({*_BLOCKS, "list", "list-item", "table-wrap", "title", "break"})
-    roles = {
+    roles: ClassVar[Mapping[Any, Role]] = {
         **dict.fromkeys(_BLOCKS, Walker.block),
         **dict.fromkeys(_UNREAD, Walker.skip),
         **dict.fromkeys(_NAMED, _name_it),
+        **dict.fromkeys(("graphic", "inline-graphic"), _picture),
         "title": _title,
         "list": lists,
         "list-item": Walker.block,
@@ -288,7 +298,11 @@ def _first_number(element: Element) -> int:
 class TitleWalker(JatsWalker):
     """Reads titles, in which every link and note is left out."""
 
-    roles = {**JatsWalker.roles, "xref": Walker.skip, "fn": Walker.skip}
+    roles: ClassVar[Mapping[Any, Role]] = {
+        **JatsWalker.roles,
+        "xref": Walker.skip,
+        "fn": Walker.skip,
+    }
 
 
 def sections(walker: JatsWalker, parent: Element, heading: str = "") -> Iterator[Section]:

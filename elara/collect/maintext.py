@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from typing import cast
 
+from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
-from elara.collect.blocks import Block, first_words
-from elara.collect.furniture import is_citation, is_download, is_introduction, is_menu, is_notice, prune
+from elara.collect.blocks import Block, first_words, opening
+from elara.collect.furniture import (
+    is_citation,
+    is_download,
+    is_introduction,
+    is_menu,
+    is_notice,
+    prune,
+)
 from elara.collect.htmltext import HEADINGS, HtmlWalker, tokens
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
@@ -39,6 +47,7 @@ _COURSE = re.compile(
     re.IGNORECASE,
 )
 _ACCREDITED = "AMA PRA Category 1"
+_MARKERS = re.compile(r"^ *(?:- |\w{1,5}\. )", re.MULTILINE)  # of the items of a list
 # What a line has that is no date, name or counter, though it is no sentence.
 _DOSE = re.compile(
     r"\d\s*(?:mg|g|kg|m[lL]|µg|mcg|IU|units?|mmol|%|°|×|times|hours?|days?|weeks?|months?)(?!\w)"
@@ -142,15 +151,15 @@ def _paragraphs(elements: list[Element]) -> int:
 
 def _name_the_rest(parts: list[Element], dropped: list[Dropped]) -> None:
     """A row for each piece of the page around its main parts."""
-    path = {above for part in parts for above in part.iterancestors()} | set(parts)
-    for above in {above for part in parts for above in part.iterancestors("*")}:
-        for child in above:
-            if child not in path and isinstance(child.tag, str) and child.tag not in _UNSEEN:
-                if words := first_words(HtmlWalker().line(child)):
-                    dropped.append(Dropped(child.tag, words, "outside the main part of the page"))
+    path = {above for part in parts for above in part.iterancestors()}
+    for child in (child for above in path for child in above):
+        if child in path or child in parts or child.tag in _UNSEEN:
+            continue
+        if words := opening(child):
+            dropped.append(Dropped(str(child.tag), words, "outside the main part of the page"))
 
 
-_UNSEEN = {"head", "script", "style", "noscript", "template"}
+_UNSEEN = {"head", "script", "style", "noscript", "template", etree.Comment}
 
 
 class _Judge:
@@ -164,12 +173,15 @@ class _Judge:
         self._prose = False  # whether the section has a sentence
         self._introduced = False  # whether what follows is announced by a colon
         self._citations = False  # whether the section is a list of references
+        self._cited_lists = False  # whether lists of references may follow other text in it
+        self._menu = False  # whether the line before announced links to other pages
+        self._following: Block | None = None
         self._course = False
         self._emptied = False  # whether something below the last heading was left out
 
     def sections(self, blocks: list[Block]) -> list[Section]:
         accredited = any(_ACCREDITED in block.text for block in blocks)
-        for block in blocks:
+        for block, self._following in zip(blocks, [*blocks[1:], None], strict=True):
             # A list of authors may be set as a heading.
             if block.kind == "heading" and not (self._head and ";" in block.text):
                 self._open(block, accredited)
@@ -188,7 +200,7 @@ class _Judge:
         self._above.append((level, block.text))
         self._sections.append(Section(": ".join([*above, block.text]), ""))
         self._prose = self._introduced = False
-        self._citations = bool(_REFERENCES.fullmatch(block.text))
+        self._citations = self._cited_lists = bool(_REFERENCES.fullmatch(block.text))
         self._course = accredited and bool(_COURSE.fullmatch(block.text))
 
     def _close_empty(self, level: int) -> None:
@@ -205,8 +217,9 @@ class _Judge:
             self._sections.append(Section("", ""))
         _add(self._sections[-1], block.text)
         self._above.clear()
-        self._head = self._emptied = False
-        linked = block.linked > _LINKED * len(block.text)
+        self._emptied = False
+        self._head = self._head and block.kind == "paragraph" and not _is_sentence(block.text)
+        linked = _is_linked(block)
         self._prose = self._prose or (block.kind == "paragraph" and not linked)
         if not (linked and self._introduced):
             self._introduced = block.kind == "paragraph" and is_introduction(block.text)
@@ -224,8 +237,13 @@ class _Judge:
             return "notice"
         if self._citations and is_citation(block.text, block.kind):
             return "references"
+        if self._cited_lists and block.kind == "list" and is_citation(block.text, "paragraph"):
+            return "references"
         heading = self._sections[-1].heading
-        if block.linked > _LINKED * len(block.text) and not self._is_linked_text(block, heading):
+        if _is_linked(block) and not self._is_linked_text(block, heading):
+            return "links"
+        if is_menu(block.text) and self._following is not None and _is_linked(self._following):
+            self._menu = True
             return "links"
         if self._head and block.kind in ("paragraph", "heading") and not _is_text(block.text):
             return "before the first sentence"
@@ -233,7 +251,8 @@ class _Judge:
 
     def _is_linked_text(self, block: Block, heading: str) -> bool:
         """Whether a block of links belongs to the article."""
-        if is_menu(heading) or is_download(block.text):
+        menu, self._menu = self._menu, False
+        if menu or is_menu(heading) or is_download(block.text):
             return False
         if self._introduced:
             return True
@@ -247,6 +266,11 @@ class _Judge:
         return not contents and not self._head and (self._prose or bool(heading))
 
 
+def _is_linked(block: Block) -> bool:
+    text = _MARKERS.sub("", block.text) if block.kind == "list" else block.text
+    return block.linked > _LINKED * len(text)
+
+
 def _level(block: Block) -> int:
     tag = "" if block.element is None else block.element.tag
     return HEADINGS.index(tag) + 1 if tag in HEADINGS else 7
@@ -254,7 +278,8 @@ def _level(block: Block) -> int:
 
 def _is_text(paragraph: str) -> bool:
     """Whether a line is a sentence or says how much, how often or how long."""
-    return any(
-        line.rstrip('])”"’*†').endswith(_ENDS) or _DOSE.search(line)
-        for line in paragraph.splitlines()
-    )
+    return _is_sentence(paragraph) or bool(_DOSE.search(paragraph))
+
+
+def _is_sentence(paragraph: str) -> bool:
+    return any(line.rstrip('])”"’*†').endswith(_ENDS) for line in paragraph.splitlines())

@@ -1,4 +1,4 @@
-"""Raised and lowered characters in a line of plain text, kept apart from what stands before them."""
+"""Raised and lowered characters in plain text, kept apart from what stands beside them."""
 
 from __future__ import annotations
 

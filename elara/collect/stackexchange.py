@@ -213,9 +213,7 @@ def _joined(
             yield Parsed(record=post.record, native_id=post.number, status="skipped", reason=reason)
 
 
-def _article(
-    question: _Post, replies: list[_Post], site: str, dropped: list[Dropped]
-) -> Article:
+def _article(question: _Post, replies: list[_Post], site: str, dropped: list[Dropped]) -> Article:
     body = [Section(question.title, html_text(question.body, dropped), "question")]
     for reply in replies:
         heading = f"{reply.owner}, {reply.licence}"

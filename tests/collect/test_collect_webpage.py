@@ -187,8 +187,8 @@ def page(main: str) -> list[tuple[str, str]]:
     [
         ("<h1>T</h1><p>5 May 2020</p><h2>A</h2><p>One.</p><h3>B</h3><p>Two.</p>",
          [("A", "One."), ("B", "Two.")]),
-        ("<h2>A</h2><p>One <a href='x'>two</a> three.</p><ul><li><a href='x'>more pages</a></li>"
-         "</ul>", [("A", "One two three.")]),
+        ("<h2>A</h2><p>One <a href='x'>two</a> three.</p><h2>Related pages</h2><ul><li>"
+         "<a href='x'>more pages</a></li></ul>", [("A", "One two three.")]),
         ("<h2>A</h2><table><caption>Doses</caption><tr><th>Drug</th><th>mg</th></tr><tr><td>X</td>"
          "<td>5</td></tr></table>", [("A", "Doses\nDrug | mg\nX | 5")]),
         ("<table><tr><td><h2>A</h2><p>Laid out in a table.</p></td></tr></table>",
