@@ -261,7 +261,7 @@ def _is_link_to_top(link: Element) -> bool:
 
 
 _DATE = (
-    r"(?:\w+ \d{1,2},? \d{4}|\d{1,2}[ /.-]\w+[ /.-]\d{2,4}|\d{4}-\d\d-\d\d|\d{1,2} \w+ \d{4})"
+    r"(?:\w+ (?:\d{1,2},? )?\d{4}|\d{4}|\d{1,2}[ /.-]\w+[ /.-]\d{2,4}|\d{4}-\d\d-\d\d|\d{1,2} \w+ \d{4})"
     r"(?:,? \d{1,2}:\d\d.*)?\.?"
 )
 # Sentences and lines that stand on every page of a series, each as a whole.
@@ -336,6 +336,11 @@ _CITATION = re.compile(
     r"|\b(?:1[89]|20)\d\d[.)]?$|\bAccessed\b|\bAvailable (?:at|from)\b|\bet al\b",
     re.IGNORECASE,
 )
+# What only the entry of a list of references has: initials, volumes, marks of databases.
+_ENTRY = re.compile(
+    r"\b[A-Z][\w'’-]+,? [A-Z]{1,3}\b[,.]|\b(?:19|20)\d\d;\s?\d|\bdoi\b|\bPubMed\b|\bIn: "
+)
+_NO_ENTRY = re.compile(r"(?:table|figure|box|abbreviation|note|key)s?\b|[*†‡§¶#]", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*(?:- |\d+\.\s|\[\d+\]\s*)+")
 
 
@@ -352,7 +357,19 @@ def is_citation(text: str, kind: str) -> bool:
     cited = sum(bool(_CITATION.search(line)) for line in lines)
     if kind == "list":
         return 2 * cited >= len(lines) or not any(_ADVICE.search(line) for line in lines)
-    return len(text.split()) < 5 or (cited > 0 and not _ADVICE.search(_NUMBER.sub("", text)))
+    if _NO_ENTRY.match(text) or _ADVICE.search(_NUMBER.sub("", text)):
+        return False
+    return len(text.split()) < 5 or cited > 0
+
+
+def is_reference_list(text: str) -> bool:
+    """Whether most lines of a list are entries of a list of references, wherever it stands.
+
+    Args:
+        text: of the list.
+    """
+    lines = text.split("\n")
+    return 2 * sum(bool(_ENTRY.search(line)) for line in lines) > len(lines)
 
 
 _MENU = re.compile(

@@ -335,11 +335,14 @@ def sections(walker: JatsWalker, parent: Element, heading: str = "") -> Iterator
 
 # Parts of the back matter that say who did, paid and owns what, by type and by title.
 _ADMINISTRATIVE = re.compile(
-    r"(?:supplementary[- ]material|additional[- ]information|data[- ]availability|datasets?"
-    r"|funding(?:[- ]information)?|coi[- ]statement|conflicts?[- ]of[- ]interests?|competing"
-    r"[- ]interests?|author(?:s['’])?[- ]contributions?|acknowledge?ments?|ethics.*|consent.*"
-    r"|provenance.*|disclosures?|publisher['’]s note|supporting information|supplement.*"
-    r"|(?:declaration|availability|additional|major datasets).*|financial.*|contributor.*)\W*",
+    r"(?:(?:supplement(?:ary|al)|supporting|additional|major)[- ](?:materials?|information|data"
+    r"|datasets?|files?)|supplements?|(?:data|code|data and code)[- ](?:availability|sharing)"
+    r"|(?:data )?availability(?: of .*| statement)?|datasets?|funding(?:[- ](?:information"
+    r"|statement))?|financial (?:support|disclosures?)|(?:coi|disclosure)[- ]statement|disclosures?"
+    r"|(?:conflicts?[- ]of|competing|declarations? of(?: competing| conflicting)?)[- ]interests?"
+    r"|declarations?|author(?:s|s['’]|['’]s)?[- ]contributions?|contributor(?:s|ship)?(?: statement)?"
+    r"|acknowledge?ments?|ethics?(?: approval| statement)?(?: and consent.*)?|consent (?:for|to) .*"
+    r"|provenance and peer review|publisher['’]s note)\W*",
     re.IGNORECASE,
 )
 _BACK = {

@@ -15,6 +15,7 @@ from elara.collect.furniture import (
     is_introduction,
     is_menu,
     is_notice,
+    is_reference_list,
     prune,
 )
 from elara.collect.htmltext import HEADINGS, HtmlWalker, tokens
@@ -237,7 +238,7 @@ class _Judge:
             return "notice"
         if self._citations and is_citation(block.text, block.kind):
             return "references"
-        if self._cited_lists and block.kind == "list" and is_citation(block.text, "paragraph"):
+        if self._cited_lists and block.kind == "list" and is_reference_list(block.text):
             return "references"
         heading = self._sections[-1].heading
         if _is_linked(block) and not self._is_linked_text(block, heading):
