@@ -224,15 +224,21 @@ class Walker:
     def code(self, element: Element, flow: Flow) -> None:
         """Text whose line breaks and spaces count."""
         flow.end()
-        pieces = [element.text or ""]
-        for inner in element.iterdescendants():
-            if isinstance(inner.tag, str):
-                pieces.append("\n" if inner.tag in ("br", "break") else inner.text or "")
-            pieces.append(inner.tail or "")
-        lines = "".join(pieces).strip("\r\n").rstrip().splitlines()
+        lines = self._verbatim(element).strip("\r\n").rstrip().splitlines()
         if any(lines):
             text = "\n".join(line.expandtabs(4) or " " for line in lines)
             flow.blocks.append(Block("code", text, 0, element))
+
+    def _verbatim(self, element: Element) -> str:
+        pieces = [element.text or ""]
+        for child in element:
+            role = self.roles.get(child.tag)
+            if role is Walker.strike:
+                self.drop(child, "struck out")
+            elif role is not Walker.skip:
+                pieces.append("\n" if role is Walker.break_line else self._verbatim(child))
+            pieces.append(child.tail or "")
+        return "".join(pieces)
 
     def quote(self, element: Element, flow: Flow) -> None:
         """Words of somebody else, with `> ` before each line."""

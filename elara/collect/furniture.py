@@ -58,10 +58,12 @@ _TOP = re.compile(
 )
 _WARNS = re.compile(r"warning|caution|danger|important|attention", re.IGNORECASE)
 _SIGN_UP = re.compile(
-    r"e-?mail|subscri|sign (?:up|in)|log ?in|password|search|newsletter|submit|captcha|comment",
+    r"e-?mail|subscri|sign (?:up|in)|log ?in|password|search|newsletter|submit|captcha|comment"
+    r"|this form|personal information|feedback|helpful|useful",
     re.IGNORECASE,
 )
 _TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
+_COPIED = 40  # characters that do not stand twice on a page by chance
 _CODE = ("script", "style", "noscript", "template")
 _FIELDS = ("input", "select", "textarea", "label", "button", "option", "legend")
 
@@ -81,7 +83,8 @@ class _Pruner:
     def __init__(self, part: Element, dropped: list[Dropped], whole: bool) -> None:
         self._dropped = dropped
         self._whole = whole
-        self._length = len(text_of(part))
+        self._text = text_of(part)
+        self._length = len(self._text)
         self._opened = {  # ids of what a control of the page opens
             str(value).lstrip("#")
             for element in part.iter("a", "button", "div", "h2", "h3", "h4", "summary", "span")
@@ -145,8 +148,11 @@ class _Pruner:
             unseen = found <= _UNSEEN_NAMES and tag in ("caption", "th", "td", "table", "thead")
             if not unseen and not self._is_most(element):
                 return f"furniture: {min(found)}"
-        if self._is_hidden(element) and not self._is_opened(element, names):
-            return "hidden on the page"
+        if self._is_hidden(element):
+            text = text_of(element)
+            if len(text) > _COPIED and self._text.count(text) > 1:
+                return "hidden duplicate"
+            return "" if self._is_opened(element, names) else "hidden on the page"
         return ""
 
     def _is_most(self, element: Element) -> bool:
@@ -261,7 +267,7 @@ def _is_link_to_top(link: Element) -> bool:
 
 
 _DATE = (
-    r"(?:\w+ (?:\d{1,2},? )?\d{4}|\d{4}|\d{1,2}[ /.-]\w+[ /.-]\d{2,4}|\d{4}-\d\d-\d\d|\d{1,2} \w+ \d{4})"
+    r"(?:\w+ (?:\d{1,2},? )?\d{4}|\d{4}|\d{1,2}[ /.-]\w+[ /.-]\d{2,4}|\d{4}-\d\d-\d\d)"
     r"(?:,? \d{1,2}:\d\d.*)?\.?"
 )
 # Sentences and lines that stand on every page of a series, each as a whole.
@@ -284,20 +290,32 @@ _NOTICES = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"mmwr and morbidity and mortality weekly report are service marks .*",
     r"morbidity and mortality weekly report centers for disease control.*",
     r"(?:u\.s\. )?department of health and human services",
-    r"please note:?\.? (?:an )?(?:errat(?:um|a) (?:has|have) been published|this report has been "
-    r"corrected).*",
+    r"(?:please note:?\.? )?(?:an )?(?:errat(?:um|a) (?:has|have) been published|this report has "
+    r"been corrected)\b.*",
+    r"below is the republished report\.|please click here to view the detailed changes .*",
     r"to view the errat(?:um|a), please click here.*",
     r"peer[- ]reviewed",
     r"view suggested citation",
     r"view page in:.*",
-    r"was this page helpful\??",
+    r"was this page (?:helpful|useful)\??|yes no|yes|no",
+    r"enter your (?:e-?mail|mail|phone).*|please do not enter personal information .*",
+    r"this content is provided (?:by|as a service of) .*",
+    r"content produced (?:here|by .*) is carefully reviewed .*",
+    r".*scientists and other experts review .*",
+    r"it was written for education\.",
+    r"(?:the )?.{2,60} conducts and supports clinical trials .*",
+    r"find out if (?:they|clinical (?:trials|studies)) are right for you.*",
+    r"(?:the )?information (?:provided )?here(?:in)? should not be used during .* emergency .*",
+    r"a licensed (?:physician|medical professional) should be consulted for diagnosis .*",
+    r"call 911 for all medical emergencies\.",
+    r"updated by:.*|also reviewed by .*|review date \S+",
     r"error processing ssi file",
     r"cite this article",
     r"(?:the )?(?:conclusions, findings, and )?opinions expressed by (?:the )?authors contributing "
     r"to this journal do not necessarily reflect .*",
     r"use of trade names is for identification only and does not imply endorsement .*",
     r"please use the form below to submit correspondence to the authors .*",
-    r"(?:figure|table)s? \d+[a-z]?\.?",
+    r"(?:figure|table|box)s? \d+[a-z]?\.?",
     r"doi: 10\.\S+",
     r"table of contents – volume .*",
     r"(?:an official website of the united states government|here’s how you know|here's how you "
@@ -314,6 +332,15 @@ _SENTENCE = re.compile(r"(?<=[a-z0-9)][.?!])\s+(?=[A-Z*])|\n")
 _ADVICE = re.compile(r"\b(?:never|do not|don't|should|must|give|take|avoid)\b|\d\s?m[gl]\b", re.I)
 
 
+def is_advice(text: str) -> bool:
+    """Whether a text tells somebody what to do, or how much of something.
+
+    Args:
+        text: of a block.
+    """
+    return bool(_ADVICE.search(text))
+
+
 def is_notice(text: str) -> bool:
     """Whether a whole block is one of the notices that stand on every page of a series.
 
@@ -322,13 +349,52 @@ def is_notice(text: str) -> bool:
     """
     if _CITE_THIS.fullmatch(text) or _AFFILIATIONS.fullmatch(text):
         return not _ADVICE.search(text)
-    if text.endswith("(View author affiliations)"):
+    if text.endswith("(View author affiliations)") or is_about_people(text):
         return True
     return all(
         any(notice.fullmatch(sentence) for notice in _NOTICES)
         for part in _SENTENCE.split(text)
         if (sentence := " ".join(part.split()))
     )
+
+
+_DEGREE = re.compile(r", (?:MD|PhD|MPH|DO|RN|DrPH|PharmD|DVM|MSPH|MHS|MBBS|MSc?|MA|MBA|BA|BS)\b")
+_PEOPLE = re.compile(
+    r"(?:chair(?:man|person|woman)?|executive secretary|(?:ex-officio )?members?|liaison "
+    r"representatives?|corresponding (?:author|preparer)s?|prepared by|editors?|reviewers?"
+    r"|consultants?|\W?\d? ?current affiliations?):? .*",
+    re.IGNORECASE | re.DOTALL,
+)
+_PLACE = re.compile(
+    r"\b(?:University|Department|Cent(?:er|re)|Hospital|Division|Institute|School|College|CDC)\b|@"
+)
+_AFFILIATION = re.compile(r"(?:and )?[\d,*†‡§¶]+ ?[A-Z]")
+_LIFE = re.compile(
+    r"(?:Drs?|Ms|Mr|Mrs|Prof)\.? [A-Z][\w’'. -]{1,40} (?:is|was) (?:currently )?(?:an? |the )?"
+    r"(?:[\w-]+[ ,]+){0,5}(?:professor|instructor|physician|epidemiologist|scientist|fellow"
+    r"|director|officer|student|lecturer|veterinarian|microbiologist|researcher|resident)\b.*",
+    re.DOTALL,
+)
+
+
+def is_about_people(text: str) -> bool:
+    """Whether a block says who wrote, reviewed or advised, and where they work.
+
+    Args:
+        text: of the block. Advice in it makes it part of the article.
+    """
+    if _ADVICE.search(text):
+        return False
+    if _LIFE.fullmatch(text):
+        return True
+    degrees = len(_DEGREE.findall(text))
+    if (degrees > 1 and 25 * degrees >= len(text.split())) or (
+        _PEOPLE.fullmatch(text) and (degrees or _PLACE.search(text))
+    ):
+        return True
+    places = [piece.strip() for piece in text.split(";")]
+    marked = sum(bool(_AFFILIATION.match(place)) for place in places)
+    return len(places) > 1 and marked > 0.8 * len(places) and bool(_PLACE.search(text))
 
 
 _CITATION = re.compile(
@@ -372,6 +438,12 @@ def is_reference_list(text: str) -> bool:
     return 2 * sum(bool(_ENTRY.search(line)) for line in lines) > len(lines)
 
 
+# Below these, lines that are no sentences are addresses and names of other pages, linked or not.
+_ELSEWHERE = (
+    r"(?:for )?(?:more|further) information about .*|you (?:may|might) also like.*|related "
+    r".{0,20}topics|related (?:links|pages|articles)|was this page (?:helpful|useful)\??"
+    r"|sign up .*|subscribe.*|stay connected.*|get e-?mail updates.*"
+)
 _MENU = re.compile(
     r"(?:related|similar|recommended) ?(?:links?|pages?|articles?|topics?|content|information|items"
     r"|materials?|resources?|stories|news|posts|sites|publications?)?|see also|on this page"
@@ -380,7 +452,8 @@ _MENU = re.compile(
     r"|(?:for more|additional) (?:information|resources)|learn more.*|resources?|links?|navigation"
     r"|navigate this article|share\b.*|follow us.*|connect with us|popular.*|latest.*|trending.*"
     r"|featured.*|top stories|news|languages?|(?:article )?tools|downloads?|figures?|tables?"
-    r"|topics?|article metrics|about (?:us|mmwr)|contact us|explore.*|browse.*|eid search options",
+    r"|topics?|article metrics|about (?:us|mmwr)|contact us|explore.*|browse.*|eid search options"
+    rf"|{_ELSEWHERE}",
     re.IGNORECASE,
 )
 
@@ -407,6 +480,15 @@ def is_download(text: str) -> bool:
         text: of a block of links.
     """
     return all(_DOWNLOAD.fullmatch(line) for line in text.split("\n"))
+
+
+def is_elsewhere(heading: str) -> bool:
+    """Whether what is below this heading names other pages, organisations and ways to write to.
+
+    Args:
+        heading: of a section.
+    """
+    return bool(re.fullmatch(_ELSEWHERE, heading.rsplit(": ", 1)[-1].strip(" :."), re.IGNORECASE))
 
 
 def is_introduction(text: str) -> bool:

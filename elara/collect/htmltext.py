@@ -166,7 +166,8 @@ class HtmlWalker(Walker):
         raised = element.find("sup")
         if raised is not None and text_of(raised) == text:
             return True
-        return text[:1] in "[(" or flow.before()[-1:].isalnum()
+        before = flow.before()
+        return text[0] in "[(" or before[-1:].isalnum() or before.rstrip()[-1:].isdigit()
 
     roles_of_blocks = frozenset({
         *_BLOCKS, *HEADINGS, "ul", "ol", "li", "dl", "table", "pre", "blockquote", "br", "hr",

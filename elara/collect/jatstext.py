@@ -220,7 +220,13 @@ class JatsWalker(Walker):
             return kind in _NOTES or not kind
         if kind not in _NOTES or not MARK.fullmatch(text) or text[:1] in "[(":
             return False
-        return kind in ("fn", "table-fn") or flow.before()[-1:].isalnum()
+        return kind in ("fn", "table-fn") or self._is_behind(flow)
+
+    @staticmethod
+    def _is_behind(flow: Flow) -> bool:
+        """Whether a mark would run into a word, or be read with the number before it."""
+        before = flow.before()
+        return before[-1:].isalnum() or before.rstrip()[-1:].isdigit()
 
     def lists(self, element: Element, flow: Flow) -> None:
         """A list, below its title."""
@@ -340,7 +346,7 @@ _ADMINISTRATIVE = re.compile(
     r"|(?:data )?availability(?: of .*| statement)?|datasets?|funding(?:[- ](?:information"
     r"|statement))?|financial (?:support|disclosures?)|(?:coi|disclosure)[- ]statement|disclosures?"
     r"|(?:conflicts?[- ]of|competing|declarations? of(?: competing| conflicting)?)[- ]interests?"
-    r"|declarations?|author(?:s|s['’]|['’]s)?[- ]contributions?|contributor(?:s|ship)?(?: statement)?"
+    r"|declarations?|author(?:s|s['’]|['’]s)?[- ]contributions?|contributor(?:s|ship)?"
     r"|acknowledge?ments?|ethics?(?: approval| statement)?(?: and consent.*)?|consent (?:for|to) .*"
     r"|provenance and peer review|publisher['’]s note)\W*",
     re.IGNORECASE,

@@ -10,8 +10,10 @@ from lxml.html import HTMLParser, document_fromstring
 
 from elara.collect.blocks import Block, first_words, opening
 from elara.collect.furniture import (
+    is_advice,
     is_citation,
     is_download,
+    is_elsewhere,
     is_introduction,
     is_menu,
     is_notice,
@@ -45,6 +47,12 @@ _REFERENCES = re.compile(
 _COURSE = re.compile(
     r"(?:medscape )?CME\b.*|earning CME credit|learning objectives|post-test information"
     r"|activity evaluation|article title: .*|editors?|authors?(?: and credentials)?",
+    re.IGNORECASE,
+)
+# Parts that are about the page.
+_ABOUT = re.compile(
+    r"about this (?:pdq )?(?:summary|page|site|content|information)|permission to use .*"
+    r"|reviewers?(?: and updates)?|review date\b.*",
     re.IGNORECASE,
 )
 _ACCREDITED = "AMA PRA Category 1"
@@ -152,8 +160,8 @@ def _paragraphs(elements: list[Element]) -> int:
 
 def _name_the_rest(parts: list[Element], dropped: list[Dropped]) -> None:
     """A row for each piece of the page around its main parts."""
-    path = {above for part in parts for above in part.iterancestors()}
-    for child in (child for above in path for child in above):
+    path = dict.fromkeys(above for part in parts for above in part.iterancestors())
+    for child in (child for above in reversed(path) for child in above):
         if child in path or child in parts or child.tag in _UNSEEN:
             continue
         if words := opening(child):
@@ -178,6 +186,7 @@ class _Judge:
         self._menu = False  # whether the line before announced links to other pages
         self._following: Block | None = None
         self._course = False
+        self._about = 0  # the level of a heading below which the page speaks of itself
         self._emptied = False  # whether something below the last heading was left out
 
     def sections(self, blocks: list[Block]) -> list[Section]:
@@ -202,12 +211,15 @@ class _Judge:
         self._sections.append(Section(": ".join([*above, block.text]), ""))
         self._prose = self._introduced = False
         self._citations = self._cited_lists = bool(_REFERENCES.fullmatch(block.text))
+        if not self._about or level <= self._about:
+            self._about = level if _ABOUT.fullmatch(block.text) else 0
         self._course = accredited and bool(_COURSE.fullmatch(block.text))
 
     def _close_empty(self, level: int) -> None:
         """Name the headings that have nothing below them, now that another one follows."""
         while self._above and (self._above[-1][0] >= level or self._emptied):
             number, text = self._above.pop()
+            self._emptied = False
             if number > 1:  # the title has a field of its own
                 self._dropped.append(Dropped("heading", first_words(text), "nothing below it"))
         self._emptied = False
@@ -234,6 +246,8 @@ class _Judge:
         """Why a block is no part of the article; "" if it is."""
         if self._course:
             return "course for readers"
+        if self._about and not is_advice(block.text):
+            return "about the page"
         if is_notice(block.text):
             return "notice"
         if self._citations and is_citation(block.text, block.kind):
@@ -246,6 +260,8 @@ class _Judge:
         if is_menu(block.text) and self._following is not None and _is_linked(self._following):
             self._menu = True
             return "links"
+        if is_elsewhere(heading) and block.kind != "table" and not _is_text(block.text):
+            return "other pages"
         if self._head and block.kind in ("paragraph", "heading") and not _is_text(block.text):
             return "before the first sentence"
         return ""
@@ -279,7 +295,7 @@ def _level(block: Block) -> int:
 
 def _is_text(paragraph: str) -> bool:
     """Whether a line is a sentence or says how much, how often or how long."""
-    return _is_sentence(paragraph) or bool(_DOSE.search(paragraph))
+    return _is_sentence(paragraph) or bool(_DOSE.search(paragraph)) or is_advice(paragraph)
 
 
 def _is_sentence(paragraph: str) -> bool:

@@ -45,6 +45,8 @@ def raised(text: str, before: str, after: str) -> str:
         return text
     if _INTEGERS.fullmatch(text):  # several notes, of which each keeps its own digits
         return text.translate(_NOTES)
+    if text[0] == "[":
+        return text  # a number in brackets cannot run into the one before
     if text in ("o", "º"):
         return "°" if last.isdigit() else text
     if text in ("TM", "SM"):
