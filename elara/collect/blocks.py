@@ -47,13 +47,14 @@ class Flow:
         line: what a line break inside a paragraph becomes.
     """
 
-    __slots__ = ("blocks", "line", "linked", "run")
+    __slots__ = ("blocks", "line", "linked", "noted", "run")
 
     def __init__(self, line: str) -> None:
         self.blocks: list[Block] = []
         self.run: list[str] = []
         self.line = line
         self.linked = 0
+        self.noted = -1  # how long the run was when a link to a note was left out of it
 
     def end(self, kind: str = "paragraph", element: Element | None = None) -> None:
         """Close the line that is being gathered; it is a block if it has text."""
@@ -68,6 +69,7 @@ class Flow:
             self.blocks.append(Block(kind, text, self.linked, element))
         self.run = []
         self.linked = 0
+        self.noted = -1
 
     def before(self) -> str:
         """The end of the line so far, white space included."""
@@ -189,11 +191,11 @@ class Walker:
 
     def raise_text(self, element: Element, flow: Flow) -> None:
         """Raised text: a link to a note goes, the rest is kept apart from what is before it."""
-        text = self.line(element)
+        text = text_of(element)
         if self.is_note(element, text, flow):
             self.note(element, flow)
         elif text.strip(" ,;–-") or not self._is_between_links(element):
-            self._add_small(raised, text, element, flow)
+            self._add_small(raised, self.line(element), element, flow)
 
     def lower_text(self, element: Element, flow: Flow) -> None:
         """Lowered text."""
@@ -401,8 +403,15 @@ class Walker:
     def note(self, element: Element, flow: Flow) -> None:
         """Leave a link to a note out; what stands on either side of it stays apart."""
         self._notes.append(text_of(element))
+        if self.follows_note(flow):
+            del flow.run[flow.noted :]
         if flow.before()[-1:].isalnum() and self._after(element)[:1].isalnum():
             flow.run.append(" ")
+        flow.noted = len(flow.run)
+
+    def follows_note(self, flow: Flow) -> bool:
+        """Whether nothing but a comma or dash stands between here and a link to a note."""
+        return flow.noted >= 0 and not "".join(flow.run[flow.noted :]).strip(" ,;–-−")
 
     def _after(self, element: Element | None) -> str:
         """The characters behind an element, in the same line."""

@@ -65,6 +65,7 @@ _SIGN_UP = re.compile(
 _TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
 _COPIED = 40  # characters that do not stand twice on a page by chance
 _CODE = ("script", "style", "noscript", "template")
+_HEADS = ("caption", "th", "thead")
 _FIELDS = ("input", "select", "textarea", "label", "button", "option", "legend")
 
 
@@ -145,7 +146,8 @@ class _Pruner:
             found = set()
         if found and tag not in ("body", "html", "main", "article"):
             # Words for screen readers may be a table's caption or the head of a column.
-            unseen = found <= _UNSEEN_NAMES and tag in ("caption", "th", "td", "table", "thead")
+            head = tag in _HEADS or next(element.iterancestors(*_HEADS), None) is not None
+            unseen = found <= _UNSEEN_NAMES and head
             if not unseen and not self._is_most(element):
                 return f"furniture: {min(found)}"
         if self._is_hidden(element):

@@ -21,10 +21,10 @@ _BLOCKS = (
 )  # fmt: skip
 _UNREAD = (
     etree.Comment, etree.ProcessingInstruction, "script", "style", "noscript", "template", "head",
-    "title", "input", "link", "meta", "col", "colgroup", "rp", "wbr",
+    "title", "input", "link", "meta", "col", "colgroup", "rp",
 )  # fmt: skip
 _FIELDS = ("button", "select", "textarea", "option", "datalist", "progress", "meter")
-_MEDIA = ("iframe", "object", "video", "audio", "canvas", "svg", "embed")
+_MEDIA = ("iframe", "object", "video", "audio", "canvas", "svg")
 # Class names that mark a link as one to a note.
 _NOTE_CLASSES = {
     "footnote", "footnotes", "footnote-ref", "footnote-reference", "footnoteref", "fn", "fnref",
@@ -167,7 +167,8 @@ class HtmlWalker(Walker):
         if raised is not None and text_of(raised) == text:
             return True
         before = flow.before()
-        return text[0] in "[(" or before[-1:].isalnum() or before.rstrip()[-1:].isdigit()
+        behind = before[-1:].isalnum() or before.rstrip()[-1:].isdigit()
+        return text[0] in "[(" or behind or self.follows_note(flow)
 
     roles_of_blocks = frozenset({
         *_BLOCKS, *HEADINGS, "ul", "ol", "li", "dl", "table", "pre", "blockquote", "br", "hr",

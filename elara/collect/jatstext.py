@@ -87,6 +87,12 @@ class JatsWalker(Walker):
         """An abbreviation with what it means, inside a sentence."""
         flow.run.append(self.line(element))
 
+    def _styled(self, element: Element, flow: Flow) -> None:
+        if "line-through" in (element.get("style") or ""):
+            self.strike(element, flow)
+        else:
+            self.walk(element, flow)
+
     def _wrapped_table(self, element: Element, flow: Flow) -> None:
         flow.end()
         lines = [self.caption(element)]
@@ -114,11 +120,12 @@ class JatsWalker(Walker):
     def _foot(self, foot: Element) -> Iterator[str]:
         """The notes below a table, each behind its mark."""
         for note in foot:
-            mark = text_of(note.find("label"))
-            inner = [block.text.replace("\n", " ") for block in self.blocks(note)]
             if note.tag == "fn-group":
                 yield from self._foot(note)
-            elif inner:
+                continue
+            mark = text_of(note.find("label"))
+            inner = [block.text.replace("\n", " ") for block in self.blocks(note)]
+            if inner:
                 yield " ".join(filter(None, [mark, *inner]))
 
     def spans(self, cell: Element) -> tuple[int, int]:
@@ -220,11 +227,8 @@ class JatsWalker(Walker):
             return kind in _NOTES or not kind
         if kind not in _NOTES or not MARK.fullmatch(text) or text[:1] in "[(":
             return False
-        return kind in ("fn", "table-fn") or self._is_behind(flow)
-
-    @staticmethod
-    def _is_behind(flow: Flow) -> bool:
-        """Whether a mark would run into a word, or be read with the number before it."""
+        if kind in ("fn", "table-fn") or self.follows_note(flow):
+            return True
         before = flow.before()
         return before[-1:].isalnum() or before.rstrip()[-1:].isdigit()
 
@@ -276,6 +280,7 @@ class JatsWalker(Walker):
         "sup": Walker.raise_text,
         "sub": Walker.lower_text,
         "strike": Walker.strike,
+        "styled-content": _styled,
         "xref": _link,
     }
 
@@ -351,10 +356,17 @@ _ADMINISTRATIVE = re.compile(
     r"|provenance and peer review|publisher['’]s note)\W*",
     re.IGNORECASE,
 )
+_ABBREVIATIONS = re.compile(r"(?:list of )?abbr(?:eviations?)?(?: used)?\W*", re.IGNORECASE)
 _BACK = {
     "ack": "acknowledgements", "ref-list": "references", "fn-group": "notes", "bio": "biography",
     "fn": "notes",
 }  # fmt: skip
+
+
+def _types(notes: Element) -> str:
+    """What kind of notes a group holds, where all are of one."""
+    kinds = {note.get("fn-type") or "" for note in notes.iterfind("fn")}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
@@ -376,7 +388,10 @@ def back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
         reason = _BACK.get(part.tag, "")
         if not reason and (_ADMINISTRATIVE.fullmatch(title) or _ADMINISTRATIVE.fullmatch(kind)):
             reason = "administrative"
-        if reason:
+        if part.tag == "fn-group" and _ABBREVIATIONS.fullmatch(title or _types(part)):
+            notes = "\n".join(filter(None, map(walker.line, part.iterfind("fn"))))
+            yield Section(title or "Abbreviations", notes)
+        elif reason:
             walker.drop(part, reason)
         elif part.tag in ("app-group", "back"):
             yield from back_matter(walker, part)

@@ -118,6 +118,7 @@ INLINE = [
     ("Give <del>500 mg</del> <ins>50 mg</ins>", "Give 50 mg"),
     ("Give <s>500</s><strike>5</strike> 50 mg", "Give 50 mg"),
     ("Give <span style='text-decoration:line-through'>500</span> 50 mg", "Give 50 mg"),
+    ("Give 5<wbr> mg, not 50", "Give 5 mg, not 50"),
     ("He said <q>stop</q> at once", "He said “stop” at once"),
     ("one<br>two", "one\ntwo"),
 ]
@@ -137,6 +138,10 @@ def test_runs_inside_a_paragraph(inside: str, text: str) -> None:
         ("50<xref ref-type='bibr'><sup>2</sup></xref><sup>–</sup><xref ref-type='bibr'><sup>5"
          "</sup></xref> mg", "50 mg"),
         ("50<xref ref-type='fn'>a</xref> mg", "50 mg"),
+        ("50<xref ref-type='bibr'>2</xref>,<xref ref-type='bibr'>3</xref>–<xref ref-type='bibr'>5"
+         "</xref> mg", "50 mg"),
+        ("50 <xref ref-type='bibr'>2</xref> mg, ref. <xref ref-type='bibr'>7</xref>",
+         "50 mg, ref. 7"),
         ("50<xref ref-type='table-fn'>b</xref>mg", "50 mg"),
         ("50<sup>2</sup> mg, 10<sup>5.3</sup>", "50² mg, 10^5.3"),
         ("<bold>50</bold><sup>2</sup> mg", "50² mg"),
@@ -324,6 +329,8 @@ KEPT = [
     ("<h2>References</h2><ol><li>Doe J. Title. Lancet 2003;361:1025.</li></ol><table><tr><th>Age"
      "</th><th>Dose</th></tr><tr><td>1</td><td>5</td></tr></table><p>Never give aspirin to "
      "children.</p>", "Age | Dose\n1 | 5\n\nNever give aspirin to children."),
+    ("<table><tr><th><span class='sr-only'>Drug</span></th><th>mg</th></tr><tr><td>A</td><td>5</td>"
+     "</tr></table>", "Drug | mg\nA | 5"),
     ("<div class='menu'><p>Eat three small meals a day with fibre.</p></div><section id='ad'><p>AD "
      "is common.</p></section><p>Share this needle with nobody.</p>",
      "Eat three small meals a day with fibre.\n\nAD is common.\n\nShare this needle with nobody."),
@@ -359,8 +366,8 @@ def test_a_page_keeps_what_only_looks_like_furniture(inside: str, text: str) -> 
         ("<form><label>Address</label><input><button>Subscribe</button></form>",
          "Address Subscribe", "form"),
         ("<button>Print</button>", "Print", "button"),
-        (f"<h3>A</h3><div hidden><p>{FIRST}</p></div>", "Malaria is spread by mosquitoes and it can "
-         "kill a child within", "hidden duplicate"),
+        (f"<h3>A</h3><div hidden><p>{FIRST}</p></div>",
+         "Malaria is spread by mosquitoes and it can kill a child within", "hidden duplicate"),
         ("<p><span hidden>Saved.</span></p>", "Saved.", "hidden on the page"),
         ("<p><a href='#t'>Back to top</a></p>", "Back to top", "link to the top"),
         ("<p>Page last reviewed: May 5, 2020</p>", "Page last reviewed: May 5, 2020", "notice"),
