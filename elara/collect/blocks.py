@@ -96,7 +96,6 @@ class Walker:
     terms: ClassVar[frozenset[str]] = frozenset()  # of lists of definitions
     definitions: ClassVar[frozenset[str]] = frozenset()
     rows: ClassVar[frozenset[str]] = frozenset()  # of tables
-    cells: ClassVar[frozenset[str]] = frozenset()
     captions: ClassVar[frozenset[str]] = frozenset()
     break_in_line: ClassVar[str] = "\n"
 

@@ -55,7 +55,6 @@ class HtmlWalker(Walker):
     terms = frozenset({"dt"})
     definitions = frozenset({"dd"})
     rows = frozenset({"tr"})
-    cells = frozenset({"td", "th"})
     captions = frozenset({"caption"})
 
     def _lists(self, element: Element, flow: Flow) -> None:

@@ -14,11 +14,11 @@ from elara.collect.jatstext import (
     TitleWalker,
     abstracts,
     back_matter,
-    readable,
     sections,
 )
 from elara.collect.languages import language_code
 from elara.collect.licences import redistributable, strictest
+from elara.collect.mathml import linear_formulas
 from elara.collect.parsed import Parsed
 from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import (
@@ -62,7 +62,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     """
     for number, record in enumerate(split_records(chunks, RECORDS)):
         try:
-            element = readable(_without_namespace(read_record(record)))
+            element = linear_formulas(_without_namespace(read_record(record)))
             walker = JatsWalker()
             article = _article(walker, element, record)
         except etree.XMLSyntaxError as error:

@@ -10,7 +10,6 @@ from lxml import etree
 
 from elara.collect.blocks import MARK, Block, Flow, Role, Walker, numbered
 from elara.collect.grid import span
-from elara.collect.mathml import linear_formulas
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
 from elara.records import Section
@@ -42,20 +41,6 @@ _FORMULA = "[formula]"  # stands for a formula that the source has as a picture 
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
 
-def readable(article: Element) -> Element:
-    """Prepare an article for reading as plain text: formulas become lines of text.
-
-    Args:
-        article: JATS without namespace; changed in place.
-
-    Returns:
-        The same element.
-
-    Source: https://jats.nlm.nih.gov/archiving/tag-library/1.3/
-    """
-    return linear_formulas(article)
-
-
 class JatsWalker(Walker):
     """Reads JATS.
 
@@ -66,7 +51,6 @@ class JatsWalker(Walker):
     terms = frozenset({"term"})
     definitions = frozenset({"def"})
     rows = frozenset({"tr", "row"})
-    cells = frozenset({"td", "th", "entry"})
     captions = frozenset({"caption"})
     break_in_line = " "
 
@@ -207,18 +191,7 @@ class JatsWalker(Walker):
     def is_note(self, element: Element, text: str, flow: Flow) -> bool:
         """Whether it is a raised link to a reference or note, or its bare mark behind a word."""
         if element.tag == "sup":
-            parent = element.getparent()
-            links = [x for x in element.iter("xref") if x.get("ref-type", "bibr") in _NOTES]
-            within = parent is not None and parent.tag == "xref"
-            if (
-                parent is not None
-                and parent.get("ref-type") == "table-fn"
-                and not any(map(str.isalnum, text))
-            ):
-                return False
-            return bool(links) or (
-                within and parent is not None and parent.get("ref-type", "bibr") in _NOTES
-            )
+            return self._is_raised_note(element, text, flow)
         kind = element.get("ref-type", "")
         if kind == "table-fn" and not any(map(str.isalnum, text)):
             return False  # * and † cannot run into a number, and the notes below the table are read
@@ -231,6 +204,20 @@ class JatsWalker(Walker):
             return True
         before = flow.before()
         return before[-1:].isalnum() or before.rstrip()[-1:].isdigit()
+
+    def _is_raised_note(self, raised: Element, text: str, flow: Flow) -> bool:
+        parent = raised.getparent()
+        linked = parent is not None and parent.tag == "xref"
+        kind = "" if parent is None or not linked else parent.get("ref-type", "bibr")
+        if kind == "table-fn" and not any(map(str.isalnum, text)):
+            return False
+        links = [x for x in raised.iter("xref") if x.get("ref-type", "bibr") in _NOTES]
+        rest = text
+        for link in links:
+            rest = rest.replace(text_of(link), "", 1)
+        # In 10<sup>9,<xref>3</xref></sup> the 9 may be a power of ten; behind a word it is a note.
+        power = any(map(str.isalnum, rest)) and flow.before()[-1:].isdigit()
+        return kind in _NOTES or (bool(links) and not power)
 
     def lists(self, element: Element, flow: Flow) -> None:
         """A list, below its title."""
@@ -321,7 +308,7 @@ def sections(walker: JatsWalker, parent: Element, heading: str = "") -> Iterator
 
     Args:
         walker: reads the blocks, and keeps account of what is left out.
-        parent: `body`, `sec`, `app` or `floats-group`, made `readable`.
+        parent: `body`, `sec`, `app` or `floats-group`, its formulas made lines of text.
         heading: of the parent.
 
     Yields:

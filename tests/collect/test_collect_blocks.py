@@ -138,6 +138,8 @@ def test_runs_inside_a_paragraph(inside: str, text: str) -> None:
         ("50<xref ref-type='bibr'><sup>2</sup></xref><sup>–</sup><xref ref-type='bibr'><sup>5"
          "</sup></xref> mg", "50 mg"),
         ("50<xref ref-type='fn'>a</xref> mg", "50 mg"),
+        ("10<sup>9<xref ref-type='bibr'>3</xref></sup>/L, cells<sup>2,<xref ref-type='bibr'>3"
+         "</xref></sup>", "10⁹/L, cells"),
         ("50<xref ref-type='bibr'>2</xref>,<xref ref-type='bibr'>3</xref>–<xref ref-type='bibr'>5"
          "</xref> mg", "50 mg"),
         ("50 <xref ref-type='bibr'>2</xref> mg, ref. <xref ref-type='bibr'>7</xref>",
