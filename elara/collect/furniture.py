@@ -371,6 +371,9 @@ _PLACE = re.compile(
     r"\b(?:University|Department|Cent(?:er|re)|Hospital|Division|Institute|School|College|CDC)\b|@"
 )
 _AFFILIATION = re.compile(r"(?:and )?[\d,*†‡§¶]+ ?[A-Z]")
+_FINDING = re.compile(
+    r"\b(?:patients?|persons with|doses?|treat(?:ed|ment)|received|vaccinated|infected|symptoms?)\b"
+)
 _LIFE = re.compile(
     r"(?:Drs?|Ms|Mr|Mrs|Prof)\.? [A-Z][\w’'. -]{1,40} (?:is|was) (?:currently )?(?:an? |the )?"
     r"(?:[\w-]+[ ,]+){0,5}(?:professor|instructor|physician|epidemiologist|scientist|fellow"
@@ -385,7 +388,7 @@ def is_about_people(text: str) -> bool:
     Args:
         text: of the block. Advice in it makes it part of the article.
     """
-    if _ADVICE.search(text):
+    if _ADVICE.search(text) or _FINDING.search(text):
         return False
     if _LIFE.fullmatch(text):
         return True

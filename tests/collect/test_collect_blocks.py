@@ -341,6 +341,8 @@ KEPT = [
     ("<p>Corresponding authors should never give 5 mg.</p><p>A, MD, and B, PhD, say: never stop."
      "</p>", "Corresponding authors should never give 5 mg.\n\n"
      "A, MD, and B, PhD, say: never stop."),
+    ("<p>Two patients saw A Doe, MD, and B Roe, PhD.</p>",
+     "Two patients saw A Doe, MD, and B Roe, PhD."),
     ("<h2>About this page</h2><p>Never give aspirin.</p>",
      "# About this page\nNever give aspirin."),
     ("<pre>5 mg <del>50 mg</del>\n now</pre>", "5 mg \n now"),
