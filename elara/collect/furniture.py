@@ -65,6 +65,8 @@ _SIGN_UP = re.compile(
 _TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
 _COPIED = 40  # characters that do not stand twice on a page by chance
 _CODE = ("script", "style", "noscript", "template")
+_UNWRAPPED = {"form", "fieldset", "button", "label", "blockquote"}
+_JUDGED = {"footer", "header", "aside", "form", "button", "a"}  # also without attributes
 _HEADS = ("caption", "th", "thead")
 _FIELDS = ("input", "select", "textarea", "label", "button", "option", "legend")
 
@@ -102,16 +104,21 @@ class _Pruner:
                     self._dropped.append(Dropped(child.tag, words, reason))
                 _remove(child)
                 continue
-            if _opens_a_section(child):
-                child.tag = "h6"
-            elif child.get("role") == "heading" and child.tag not in HEADINGS:
-                level = child.get("aria-level") or "3"
-                child.tag = f"h{level}" if level in "123456" else "h3"
-            elif child.tag in ("form", "button", "label", "fieldset") or _is_layout_quote(
-                child, self._length
-            ):
-                child.tag = "span" if child.tag in ("button", "label") else "div"
+            if child.attrib or child.tag in _UNWRAPPED:
+                self._rename(child)
             self.visit(child)
+
+    def _rename(self, element: Element) -> None:
+        """Call an element what it is on the page."""
+        if _opens_a_section(element):
+            element.tag = "h6"
+        elif element.get("role") == "heading" and element.tag not in HEADINGS:
+            level = element.get("aria-level") or "3"
+            element.tag = f"h{level}" if level in "123456" else "h3"
+        elif element.tag in ("button", "label"):
+            element.tag = "span"
+        elif element.tag in ("form", "fieldset") or _is_layout_quote(element, self._length):
+            element.tag = "div"
 
     def _reason(self, element: Element) -> str:
         """Why an element is no part of the article; "" if it may be."""
@@ -120,7 +127,7 @@ class _Pruner:
             return "not text"
         if tag in _TAGS:
             return _TAGS[tag]
-        if tag in ("b", "i", "em", "strong", "p", "sup", "sub", "br") and not element.attrib:
+        if not element.attrib and tag not in _JUDGED:
             return ""
         if tag == "footer" and next(element.iterancestors("blockquote"), None) is None:
             return "" if self._is_most(element) else "footer"
@@ -273,7 +280,7 @@ _DATE = (
     r"(?:,? \d{1,2}:\d\d.*)?\.?"
 )
 # Sentences and lines that stand on every page of a series, each as a whole.
-_NOTICES = [re.compile(pattern, re.IGNORECASE) for pattern in (
+_NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     r"(?:date |page |content |this page was )?(?:last )?"
     rf"(?:reviewed|updated|created|modified|posted)(?: on)?:? {_DATE}",
     r"persons using assistive technology might not be able to fully access .*",
@@ -324,7 +331,7 @@ _NOTICES = [re.compile(pattern, re.IGNORECASE) for pattern in (
     r"know|official websites use \.gov|secure \.gov websites use https).*",
     r"follow us(?: on .*)?|share (?:this page|this article|on \w+)|print(?: this page)?"
     r"|subscribe|minus|plus",
-)]  # fmt: skip
+)), re.IGNORECASE)  # fmt: skip
 # Long lines that are known by how they begin and by what they hold.
 _CITE_THIS = re.compile(
     r"(?:view )?suggested citation\b.*(?:19|20)\d\d.*", re.IGNORECASE | re.DOTALL
@@ -354,7 +361,7 @@ def is_notice(text: str) -> bool:
     if text.endswith("(View author affiliations)") or is_about_people(text):
         return True
     return all(
-        any(notice.fullmatch(sentence) for notice in _NOTICES)
+        _NOTICES.fullmatch(sentence)
         for part in _SENTENCE.split(text)
         if (sentence := " ".join(part.split()))
     )
@@ -388,8 +395,10 @@ def is_about_people(text: str) -> bool:
     Args:
         text: of the block. Advice in it makes it part of the article.
     """
-    if _ADVICE.search(text) or _FINDING.search(text):
-        return False
+    return _names_people(text) and not (_ADVICE.search(text) or _FINDING.search(text))
+
+
+def _names_people(text: str) -> bool:
     if _LIFE.fullmatch(text):
         return True
     degrees = len(_DEGREE.findall(text))
