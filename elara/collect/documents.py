@@ -8,18 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
-from elara.collect.htmltext import tree_text
+from elara.collect.maintext import document_text
 from elara.collect.own import can_be_title, file_title, own_article, take_title, titled
-from elara.collect.parsed import Parsed
-from elara.collect.xmlrecords import Element, keep_exponents, text_of
+from elara.collect.parsed import Dropped, Parsed
 from elara.records import Section
 
 INSTALL_PDF = "`pip install --group pdf` in the project, or `pip install pypdf`"
-_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-_HEADING = "\ue010"  # a private character marks headings while the tree becomes text
 _IGNORED = re.compile(r"An unrecognised element was ignored: \{[^}]*\}(\w+)")
 # A word that may go on in the next line. Only small letters can be one word: 5-10, COVID-19.
 _SPLIT = re.compile(r"([A-Za-z]*[a-z]{2,})-\n([a-z]{2,})")
@@ -52,7 +48,10 @@ def parse_docx(path: Path, file: str) -> Iterator[Parsed]:
         )
         yield Parsed(record=0, status="error", reason=reason)
         return
-    sections = html_sections(f"<html><body>{result.value}</body></html>")
+    dropped: list[Dropped] = []
+    page = f"<html><body>{result.value}</body></html>"
+    tree = document_fromstring(page.encode(), parser=HTMLParser(encoding="utf-8"))
+    sections = document_text(tree, dropped)
     if not sections:
         yield Parsed(record=0, status="skipped", reason="Word file without text")
         return
@@ -62,49 +61,8 @@ def parse_docx(path: Path, file: str) -> Iterator[Parsed]:
     if lost:
         kinds = ", ".join(f"{n} {name}" for name, n in sorted(lost.items()))
         found.reason = f"parts of the document that are not read: {kinds}"
+    found.dropped = dropped
     yield found
-
-
-def html_sections(page: str) -> list[Section]:
-    """Everything that an HTML document says, cut into sections at its headings.
-
-    Args:
-        page: the document.
-
-    Returns:
-        Sections in reading order. Rows of tables are lines with ` | ` between cells.
-    """
-    try:
-        tree = document_fromstring(page.encode(), parser=HTMLParser(encoding="utf-8"))
-    except (etree.ParserError, ValueError):
-        return []
-    keep_exponents(tree)
-    for table in reversed(list(tree.iter("table"))):  # a table in a cell before the one around it
-        rows = [
-            " | ".join(" ".join(tree_text(cell).split()) for cell in row.iterchildren("td", "th"))
-            for row in table.iter("tr")
-        ]
-        caption = text_of(table.find("caption"))
-        _fill(table, "pre", "\n".join(line for line in [caption, *rows] if line.strip(" |")))
-    for heading in list(tree.iter(*_HEADINGS)):
-        _fill(heading, "p", _HEADING + text_of(heading))
-    sections = [Section("", "")]
-    body = tree.find("body")
-    for paragraph in tree_text(tree if body is None else body).split("\n\n"):
-        if paragraph.startswith(_HEADING):
-            sections.append(Section(paragraph.removeprefix(_HEADING).strip(), ""))
-        elif paragraph:
-            last = sections[-1]
-            last.text = f"{last.text}\n\n{paragraph}" if last.text else paragraph
-    if not any(s.text for s in sections):
-        return []
-    return [s for s in sections if s.text or s.heading]
-
-
-def _fill(element: Element, tag: str, text: str) -> None:
-    tail = element.tail
-    element.clear()
-    element.tag, element.text, element.tail = tag, text, tail
 
 
 def parse_pdf(path: Path, file: str) -> Iterator[Parsed]:

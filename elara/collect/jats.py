@@ -9,9 +9,16 @@ from lxml import etree
 
 from elara.collect.africa import affiliation_countries
 from elara.collect.dates import iso_date, partial_date
-from elara.collect.jatstext import inline, readable, sections
+from elara.collect.jatstext import (
+    JatsWalker,
+    TitleWalker,
+    abstracts,
+    back_matter,
+    sections,
+)
 from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, redistributable, strictest
+from elara.collect.mathml import linear_formulas
 from elara.collect.notices import jats_retracted, jats_targets
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.pubmed import plain_doi, plain_pmid
@@ -26,6 +33,14 @@ from elara.records import Article, Section
 
 RECORDS = ("article", "jats:article")
 
+# Of JATS itself, and of its usual guests: treatments of species, and tables as OASIS has them.
+_NAMESPACES = (
+    "{https://jats.nlm.nih.gov}*",
+    "{http://jats.nlm.nih.gov}*",
+    "{http://www.plazi.org/taxpub}*",
+    "{http://docs.oasis-open.org/ns/oasis-exchange/table}*",
+    "{http://www.niso.org/standards/z39-96/ns/oasis-exchange/table}*",
+)
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -46,8 +61,9 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     """
     for number, record in enumerate(split_records(chunks, RECORDS)):
         try:
-            element = readable(_without_namespace(read_record(record)))
-            article = _article(element, record)
+            element = linear_formulas(_without_namespace(read_record(record)))
+            walker = JatsWalker()
+            article = _article(walker, element, record)
         except etree.XMLSyntaxError as error:
             yield Parsed(record=number, status="error", reason=malformed(error))
             continue
@@ -76,17 +92,17 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             revision=article.published,
             licence_stated=" ".join(_statements(meta)) if article.licence == UNKNOWN else "",
             retracts=retracts,
-            dropped=[] if article.pmid else list(_no_pmids(element)),
+            dropped=[*([] if article.pmid else _no_pmids(element)), *walker.left_out()],
         )
 
 
 def _without_namespace(article: Element) -> Element:
-    for element in article.iter("{https://jats.nlm.nih.gov}*", "{http://jats.nlm.nih.gov}*"):
+    for element in article.iter(*_NAMESPACES):
         element.tag = etree.QName(element).localname
     return article
 
 
-def _article(element: Element, record: bytes) -> Article:
+def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
     meta = _meta(element)
     ids = {str(i.get("pub-id-type")): text_of(i) for i in meta.iterfind("article-id")}
     doi = plain_doi(ids.get("doi", ""))
@@ -96,18 +112,20 @@ def _article(element: Element, record: bytes) -> Article:
     licence = strictest(_statements(meta))
     types, subjects = _categories(meta)
     kind = element.get("article-type", "")
+    abstract, summaries = abstracts(walker, meta)
+    title = TitleWalker()
     return Article(
         id=f"{source}:{native}",
         source=source,
-        title=inline(meta.find("title-group/article-title"), {"xref", "fn"}),
-        abstract=_abstract(meta),
-        body=_body(element),
+        title=title.line(meta.find("title-group/article-title")),
+        abstract=abstract,
+        body=[*summaries, *_body(walker, element)],
         language=language_code(element.get(_LANG) or ""),
         published=_published(meta),
         journal=text_of(next(element.iterfind("front/journal-meta//journal-title"), None)),
         volume=text_of(meta.find("volume")),
         pages=_pages(meta),
-        keywords=[k for k in map(text_of, meta.iterfind("kwd-group//kwd")) if k] + subjects,
+        keywords=[k for k in map(title.line, meta.iterfind("kwd-group//kwd")) if k] + subjects,
         authors=_authors(meta),
         affiliation_countries=affiliation_countries(map(text_of, meta.iter("aff"))),
         publication_types=list(dict.fromkeys(t for t in [kind, *types] if t)),
@@ -200,24 +218,16 @@ def _authors(meta: Element) -> list[str]:
     return names
 
 
-def _abstract(meta: Element) -> str:
-    """The scientific abstract: not the teaser, author summary or graphical one."""
-    for abstract in meta.iterfind("abstract"):
-        if abstract.get("abstract-type", "abstract") not in ("abstract", "section", "structured"):
-            continue
-        lines = [text for p in abstract.iterfind("p") if (text := inline(p))]
-        for section in abstract.iterfind("sec"):
-            label = text_of(section.find("title")).rstrip(":.")
-            text = " ".join(inline(p) for p in section.iter("p")).strip()
-            if text:
-                lines.append(f"{label.upper()}: {text}" if label else text)
-        return "\n".join(lines)
-    return ""
-
-
-def _body(article: Element) -> list[Section]:
-    """Sections of the main text; figures and tables may be kept in a group of their own."""
+def _body(walker: JatsWalker, article: Element) -> Iterator[Section]:
+    """Sections of the main text, of figures and tables in a group of their own, of the back."""
     body = article.find("body")
-    found = [] if body is None else list(sections(body))
+    if body is not None:
+        yield from sections(walker, body)
     floats = article.find("floats-group")
-    return found if floats is None else [*found, *sections(floats, "Figures and tables")]
+    if floats is not None:
+        yield from sections(walker, floats, "Figures and tables")
+    back = article.find("back")
+    if back is not None:
+        yield from back_matter(walker, back)
+    for other in article.iterchildren("sub-article", "response"):
+        walker.drop(other, "an article of its own (review, reply or comment)")

@@ -2,189 +2,446 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.mathml import linear_formulas, replace_content
-from elara.collect.xmlrecords import Element, keep_exponents, text_of
+from elara.collect.blocks import MARK, Block, Flow, Role, Walker, numbered
+from elara.collect.grid import span
+from elara.collect.parsed import Dropped
+from elara.collect.xmlrecords import Element, text_of
 from elara.records import Section
 
-# Never part of the running text: pictures, files, notes and numbers of parts.
-_LEFT_OUT = {
-    "supplementary-material", "media", "graphic", "inline-graphic", "fn", "fn-group",
-    "permissions", "label", "object-id", "alt-text", "long-desc", "title", "sec-meta", "index-term",
-}  # fmt: skip
-_TABLES = {"table-wrap", "array", "table", "oasis:table"}
 _SECTIONS = {"sec", "taxon-treatment", "treatment-sec"}
-# Elements that stand on their own even where they are written inside a paragraph.
-_BLOCKS = _TABLES | {
-    "p", "list", "def-list", "disp-quote", "boxed-text", "statement", "disp-formula",
-    "disp-formula-group", "fig", "fig-group", "table-wrap-group", "preformat", "code",
-    "verse-group", "speech", "alternatives", "chem-struct-wrap", "caption", "sec",
+_BLOCKS = (
+    "p", "statement", "disp-formula-group", "fig-group", "table-wrap-group", "verse-group",
+    "verse-line", "speech", "chem-struct-wrap", "caption", "sec", "boxed-text", "attrib", "app",
+    "taxon-treatment", "treatment-sec", "question", "answer", "explanation", "subtitle",
+)  # fmt: skip
+# Numbers and names of parts, which are no text.
+_UNREAD = (
+    "label", "object-id", "sec-meta", "index-term", "index-term-range-end", "milestone-start",
+    "milestone-end", "target", "col", "colgroup", "colspec", "x", "custom-meta", "processing-meta",
+    etree.Comment, etree.ProcessingInstruction,
+)  # fmt: skip
+_NAMED = {
+    "supplementary-material": "supplementary file", "media": "file", "fn": "note",
+    "fn-group": "notes", "permissions": "rights", "alt-text": "description of a picture",
+    "long-desc": "description of a picture",
+    "ref-list": "references",
 }  # fmt: skip
+_LISTS = {
+    "order": "1", "ordered": "1", "alpha-lower": "a", "alpha-upper": "A", "roman-lower": "i",
+    "roman-upper": "I",
+}  # fmt: skip
+_NOTES = {"bibr", "fn", "table-fn", "corresp", "aff", "author-notes", "ref", "footnote"}
 _FORMULA = "[formula]"  # stands for a formula that the source has as a picture only
+_HREF = "{http://www.w3.org/1999/xlink}href"
 
 
-def readable(article: Element) -> Element:
-    """Prepare an article for reading as plain text.
-
-    Formulas become lines of text, exponents superscript digits, and superscript citation
-    numbers go, which would run into the word before them (as the reference list, to which they
-    point, goes too).
-
-    Args:
-        article: JATS without namespace; changed in place.
-
-    Returns:
-        The same element.
+class JatsWalker(Walker):
+    """Reads JATS.
 
     Source: https://jats.nlm.nih.gov/archiving/tag-library/1.3/
     """
-    linear_formulas(article)
-    for raised in list(article.iter("sup")):
-        links = raised.findall(".//xref[@ref-type='bibr']")
-        if links or ((parent := raised.getparent()) is not None and _cites(parent)):
-            replace_content(raised, "")
-        elif len(raised):
-            replace_content(raised, text_of(raised))
-    for formula in article.iter("inline-formula", "disp-formula"):
-        if not inline(formula):
-            replace_content(formula, _FORMULA)
-    return keep_exponents(article)
+
+    items = frozenset({"list-item"})
+    terms = frozenset({"term"})
+    definitions = frozenset({"def"})
+    rows = frozenset({"tr", "row"})
+    captions = frozenset({"caption"})
+    break_in_line = " "
+
+    def _name_it(self, element: Element, flow: Flow) -> None:
+        self.drop(element, _NAMED[element.tag])
+
+    def _picture(self, element: Element, flow: Flow) -> None:
+        name = element.get(_HREF) or element.get("id") or "picture"
+        self.dropped.append(Dropped(element.tag, name, "picture without text"))
+
+    def _title(self, element: Element, flow: Flow) -> None:
+        """The heading of a box or of a section within one."""
+        flow.end()
+        self.walk(element, flow)
+        flow.end()
+
+    def _inline(self, element: Element, flow: Flow) -> None:
+        """An abbreviation with what it means, inside a sentence."""
+        flow.run.append(self.line(element))
+
+    def _styled(self, element: Element, flow: Flow) -> None:
+        if "line-through" in (element.get("style") or ""):
+            self.strike(element, flow)
+        else:
+            self.walk(element, flow)
+
+    def _wrapped_table(self, element: Element, flow: Flow) -> None:
+        flow.end()
+        lines = [self.caption(element)]
+        notes: list[str] = []
+        tables = 0
+        for child in element.iterdescendants("table", "table-wrap-foot"):
+            if next(child.iterancestors("table-wrap-foot", "table"), None) is not None:
+                continue
+            if child.tag == "table":
+                tables += 1
+                lines += self.table_text(child)[0]
+            else:
+                notes += self._foot(child)
+        loose = Flow(self.break_in_line)
+        for child in element:
+            if child.tag not in _OF_TABLES:
+                self.child(child, loose)
+        loose.end()
+        if not tables and not loose.blocks and (lines[0] or element.find("graphic") is not None):
+            self.dropped.append(Dropped("table-wrap", lines[0], "table as a picture"))
+        lines += [line for block in loose.blocks for line in block.text.split("\n")]
+        if text := "\n".join(line for line in [*lines, *notes] if line):
+            flow.blocks.append(Block("table", text))
+
+    def _foot(self, foot: Element) -> Iterator[str]:
+        """The notes below a table, each behind its mark."""
+        for note in foot:
+            if note.tag == "fn-group":
+                yield from self._foot(note)
+                continue
+            mark = text_of(note.find("label"))
+            inner = [block.text.replace("\n", " ") for block in self.blocks(note)]
+            if inner:
+                yield " ".join(filter(None, [mark, *inner]))
+
+    def spans(self, cell: Element) -> tuple[int, int]:
+        """Over how many rows and columns a cell reaches, in either model of tables."""
+        if cell.tag != "entry":
+            return super().spans(cell)
+        columns = 1
+        first, last = cell.get("namest"), cell.get("nameend")
+        if first and last:
+            names = [c.get("colname") for g in cell.iterancestors("tgroup") for c in g]
+            if first in names and last in names:
+                columns = names.index(last) - names.index(first) + 1
+        more = cell.get("morerows")
+        return (span(more) + 1 if more and more != "0" else 1), columns
+
+    def _figure(self, element: Element, flow: Flow) -> None:
+        flow.end()
+        if caption := self.caption(element):
+            flow.blocks.append(Block("paragraph", caption))
+        elif element.find("graphic") is not None:
+            words = element.get("id") or "figure"
+            self.dropped.append(Dropped("fig", words, "picture without text"))
+        for child in element:
+            if child.tag not in ("label", "caption", "graphic", "alternatives"):
+                self.child(child, flow)
+        flow.end()
+
+    def caption(self, element: Element) -> str:
+        """The label and caption of a figure or table on one line, each with its full stop."""
+        caption = element.find("caption")
+        children = [] if caption is None else list(caption)
+        parts = [text_of(element.find("label")), *map(self._caption_part, children)]
+        return " ".join(p if p[-1] in ".?!:" else f"{p}." for p in parts if p)
+
+    def _caption_part(self, child: Element) -> str:
+        flow = Flow(self.break_in_line)
+        self.child(child, flow)
+        flow.end()
+        return " ".join(block.text.replace("\n", " ") for block in flow.blocks)
+
+    def _displayed(self, element: Element, flow: Flow) -> None:
+        """A formula on a line of its own, with its number."""
+        flow.end()
+        text = self._formula_text(element)
+        flow.blocks.append(Block("paragraph", " ".join(filter(None, [text, _label(element)]))))
+
+    def _formula(self, element: Element, flow: Flow) -> None:
+        flow.run.append(self._formula_text(element))
+
+    def _formula_text(self, element: Element) -> str:
+        known = len(self.dropped)
+        text = self.line(element)
+        if not text:
+            del self.dropped[known:]
+            name = element.get("id") or _FORMULA
+            self.dropped.append(Dropped(str(element.tag), name, "formula as a picture"))
+        return text or _FORMULA
+
+    def _alternatives(self, element: Element, flow: Flow) -> None:
+        """The same thing in several forms; the first that has text is read."""
+        lost = len(self.dropped)
+        for child in element:
+            known = len(flow.blocks), len(flow.run)
+            self.child(child, flow)
+            if known != (len(flow.blocks), len(flow.run)):
+                del self.dropped[lost:]
+                return
+
+    def _link(self, element: Element, flow: Flow) -> None:
+        """A link inside the article: those to notes and references go where they are raised."""
+        kind = element.get("ref-type")
+        if kind is None or kind in _NOTES:
+            text = text_of(element)
+            if len(text) < 12 and self.is_note(element, text, flow):
+                self.note(element, flow)
+                return
+        self.walk(element, flow)
+
+    def is_note(self, element: Element, text: str, flow: Flow) -> bool:
+        """Whether it is a raised link to a reference or note, or its bare mark behind a word."""
+        if element.tag == "sup":
+            return self._is_raised_note(element, text, flow)
+        kind = element.get("ref-type", "")
+        if kind == "table-fn" and not any(map(str.isalnum, text)):
+            return False  # * and † cannot run into a number, and the notes below the table are read
+        raised = element.find("sup")
+        if raised is not None and text_of(raised) == text:
+            return kind in _NOTES or not kind
+        if kind not in _NOTES or not MARK.fullmatch(text) or text[:1] in "[(":
+            return False
+        if kind in ("fn", "table-fn") or self.follows_note(flow):
+            return True
+        before = flow.before()
+        return before[-1:].isalnum() or before.rstrip()[-1:].isdigit()
+
+    def _is_raised_note(self, raised: Element, text: str, flow: Flow) -> bool:
+        parent = raised.getparent()
+        linked = parent is not None and parent.tag == "xref"
+        kind = "" if parent is None or not linked else parent.get("ref-type", "bibr")
+        if kind == "table-fn" and not any(map(str.isalnum, text)):
+            return False
+        links = [x for x in raised.iter("xref") if x.get("ref-type", "bibr") in _NOTES]
+        rest = text
+        for link in links:
+            rest = rest.replace(text_of(link), "", 1)
+        # In 10<sup>9,<xref>3</xref></sup> the 9 may be a power of ten; behind a word it is a note.
+        power = any(map(str.isalnum, rest)) and flow.before()[-1:].isdigit()
+        return kind in _NOTES or (bool(links) and not power)
+
+    def lists(self, element: Element, flow: Flow) -> None:
+        """A list, below its title."""
+        title = element.find("title")
+        if title is not None:
+            self._title(title, flow)
+            element.remove(title)
+        super().lists(element, flow)
+
+    def markers(self, element: Element) -> Iterator[str]:
+        """The labels of the items, or dashes, or numbers where the list is said to be ordered."""
+        kind = _LISTS.get(element.get("list-type") or "", "")
+        number = _first_number(element)
+        for item in element.iterfind("list-item"):
+            label = _label(item)
+            if any(map(str.isalnum, label)):
+                yield f"{label} "
+            elif kind:
+                yield f"{numbered(number, kind)}. "
+            else:
+                yield "- "
+            number += 1
+
+    roles_of_blocks = frozenset({*_BLOCKS, "list", "list-item", "table-wrap", "title", "break"})
+    roles: ClassVar[Mapping[Any, Role]] = {
+        **dict.fromkeys(_BLOCKS, Walker.block),
+        **dict.fromkeys(_UNREAD, Walker.skip),
+        **dict.fromkeys(_NAMED, _name_it),
+        **dict.fromkeys(("graphic", "inline-graphic"), _picture),
+        "title": _title,
+        "list": lists,
+        "list-item": Walker.block,
+        "def-list": Walker.define,
+        "def": Walker.block,
+        "abbrev": _inline,
+        "disp-quote": Walker.quote,
+        "table-wrap": _wrapped_table,
+        "table": Walker.table,
+        "array": Walker.table,
+        "fig": _figure,
+        "disp-formula": _displayed,
+        "inline-formula": _formula,
+        "alternatives": _alternatives,
+        "preformat": Walker.code,
+        "code": Walker.code,
+        "break": Walker.break_line,
+        "sup": Walker.raise_text,
+        "sub": Walker.lower_text,
+        "strike": Walker.strike,
+        "styled-content": _styled,
+        "xref": _link,
+    }
 
 
-def _cites(element: Element) -> bool:
-    return element.tag == "xref" and element.get("ref-type") == "bibr"
-
-
-def sections(parent: Element, heading: str = "") -> Iterator[Section]:
-    """The text of a section, then those of its subsections under `Parent: Child` headings.
-
-    Args:
-        parent: `body`, `sec` or `floats-group`, made `readable`.
-        heading: of the parent.
-
-    Yields:
-        Sections that have text, in reading order.
-    """
-    blocks: list[str] = []
-    inner: list[Element] = []
-    for child in parent:
-        if _name(child) in _SECTIONS:
-            inner.append(child)
-        elif _name(child) not in _LEFT_OUT:
-            blocks += _blocks(child)
-    if blocks:
-        yield Section(heading, "\n\n".join(blocks))
-    for child in inner:
-        title = text_of(child.find("title"))
-        yield from sections(child, ": ".join(part for part in (heading, title) if part))
-
-
-def inline(element: Element | None, left_out: set[str] = _LEFT_OUT) -> str:
-    """All text inside an element on one line.
-
-    Args:
-        element: any element, or None.
-        left_out: names of elements that are not read.
-    """
-    if element is None:
-        return ""
-    pieces: list[str] = []
-    _gather(element, left_out, pieces)
-    return " ".join("".join(pieces).split())
-
-
-def _gather(element: Element, left_out: set[str], pieces: list[str]) -> None:
-    pieces.append(element.text or "")
-    for child in element:
-        if child.tag not in left_out:
-            _gather(child, left_out, pieces)
-        if child.tag in ("p", "list-item", "list", "break", "title"):
-            pieces.append(" ")
-        pieces.append(child.tail or "")
-
-
-def _name(element: Element) -> str:
-    return etree.QName(element).localname
-
-
-def _blocks(element: Element) -> Iterator[str]:
-    """The paragraphs of a block, in reading order."""
-    match _name(element):
-        case "table-wrap" | "table" | "array":
-            found = _table(element)
-        case "fig":
-            found = _caption(element)
-        case "list":
-            found = "\n".join(_items(element))
-        case "def-list":
-            found = "\n".join(
-                f"{inline(item.find('term'))}: {inline(item.find('def'))}"
-                for item in element.iterfind("def-item")
-            )
-        case "disp-formula":
-            found = " ".join(part for part in (inline(element), _label(element)) if part)
-        case "preformat" | "code":
-            found = "".join(map(str, element.itertext(None))).strip("\n").rstrip()
-        case _:
-            yield from _mixed(element)
-            return
-    if found:
-        yield found
-
-
-def _mixed(element: Element) -> Iterator[str]:
-    """The paragraphs of an element that holds text, blocks, or blocks amid text."""
-    run: list[str] = [element.text or ""]
-    for child in element:
-        name = _name(child)
-        if name in _BLOCKS or name in _SECTIONS:
-            yield from _finish(run)
-            run = []
-            yield from _blocks(child)
-        elif name == "title":
-            yield from _finish([text_of(child)])
-        elif name not in _LEFT_OUT:
-            _gather(child, _LEFT_OUT, run)
-        run.append(child.tail or "")
-    yield from _finish(run)
-
-
-def _finish(run: list[str]) -> Iterator[str]:
-    if text := " ".join("".join(run).split()):
-        yield text
-
-
-def _items(element: Element) -> Iterator[str]:
-    for item in element.iterfind("list-item"):
-        lines = [line for block in _mixed(item) for line in block.split("\n")]
-        for number, line in enumerate(lines):
-            yield line if number and line.startswith("- ") else f"- {line}" if not number else line
+_OF_TABLES = {
+    "label", "caption", "table", "table-wrap-foot", "alternatives", "graphic", "object-id",
+    "permissions", "attrib",
+}  # fmt: skip
 
 
 def _label(element: Element) -> str:
     return text_of(element.find("label"))
 
 
-def _caption(element: Element) -> str:
-    """The label and caption of a figure or table on one line, each with its full stop."""
-    caption = element.find("caption")
-    title = None if caption is None else caption.find("title")
-    rest = [] if caption is None else [inline(p) for p in caption.iterfind("p")]
-    parts = [part for part in (_label(element), inline(title), *rest) if part]
-    return " ".join(part if part[-1] in ".?!:" else f"{part}." for part in parts)
+def _first_number(element: Element) -> int:
+    """Where the numbers of a list begin: after those of the list that it continues."""
+    earlier = element.get("continued-from")
+    if not earlier:
+        return 1
+    for other in element.getroottree().iter("list"):
+        if other.get("id") == earlier and other is not element:
+            return _first_number(other) + len(other.findall("list-item"))
+    return 1
 
 
-def _table(element: Element) -> str:
-    """A table as lines: caption, one line per row with ` | ` between cells, footnotes."""
-    lines = [_caption(element)]
-    for row in element.iter("{*}tr", "{*}row"):
-        cells = [inline(cell, _LEFT_OUT - {"label", "title"}) for cell in row]
-        if any(cells):
-            lines.append(" | ".join(cells))
-    foot = element.find("table-wrap-foot")
-    if foot is not None:
-        lines += [inline(p, _LEFT_OUT - {"label"}) for p in foot.iter("p")]
-    return "\n".join(line for line in lines if line)
+class TitleWalker(JatsWalker):
+    """Reads titles, in which every link and note is left out."""
+
+    roles: ClassVar[Mapping[Any, Role]] = {
+        **JatsWalker.roles,
+        "xref": Walker.skip,
+        "fn": Walker.skip,
+    }
+
+
+def sections(walker: JatsWalker, parent: Element, heading: str = "") -> Iterator[Section]:
+    """The text of a section, then those of its subsections under `Parent: Child` headings.
+
+    Args:
+        walker: reads the blocks, and keeps account of what is left out.
+        parent: `body`, `sec`, `app` or `floats-group`, its formulas made lines of text.
+        heading: of the parent.
+
+    Yields:
+        Sections that have text, in reading order.
+    """
+    flow = Flow(walker.break_in_line)
+    inner: list[Element] = []
+    for child in parent:
+        if child.tag in _SECTIONS:
+            inner.append(child)
+        elif child.tag != "title":
+            walker.child(child, flow)
+            if child.tail:
+                flow.run.append(child.tail)
+    flow.end()
+    if flow.blocks:
+        yield Section(heading, "\n\n".join(block.text for block in flow.blocks))
+    for child in inner:
+        title = walker.line(child.find("title"))
+        yield from sections(walker, child, ": ".join(part for part in (heading, title) if part))
+
+
+# Parts of the back matter that say who did, paid and owns what, by type and by title.
+_ADMINISTRATIVE = re.compile(
+    r"(?:(?:supplement(?:ary|al)|supporting|additional|major)[- ](?:materials?|information|data"
+    r"|datasets?|files?)|supplements?|(?:data|code|data and code)[- ](?:availability|sharing)"
+    r"|(?:data )?availability(?: of .*| statement)?|datasets?|funding(?:[- ](?:information"
+    r"|statement))?|financial (?:support|disclosures?)|(?:coi|disclosure)[- ]statement|disclosures?"
+    r"|(?:conflicts?[- ]of|competing|declarations? of(?: competing| conflicting)?)[- ]interests?"
+    r"|declarations?|author(?:s|s['’]|['’]s)?[- ]contributions?|contributor(?:s|ship)?"
+    r"|acknowledge?ments?|ethics?(?: approval| statement)?(?: and consent.*)?|consent (?:for|to) .*"
+    r"|provenance and peer review|publisher['’]s note)\W*",
+    re.IGNORECASE,
+)
+_ABBREVIATIONS = re.compile(r"(?:list of )?abbr(?:eviations?)?(?: used)?\W*", re.IGNORECASE)
+_BACK = {
+    "ack": "acknowledgements", "ref-list": "references", "fn-group": "notes", "bio": "biography",
+    "fn": "notes",
+}  # fmt: skip
+
+
+def _types(notes: Element) -> str:
+    """What kind of notes a group holds, where all are of one."""
+    kinds = {note.get("fn-type") or "" for note in notes.iterfind("fn")}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
+    """The text that stands behind the main part: appendices, abbreviations, notes with text.
+
+    Args:
+        walker: reads the blocks, and gets a row for each part that is left out, such as references
+            and statements about funding.
+        back: the element of that name.
+
+    Yields:
+        Sections that have text, in reading order.
+    """
+    for part in back:
+        if not isinstance(part.tag, str) or part.tag in ("title", "label"):
+            continue
+        title = walker.line(part.find("title"))
+        kind = part.get("sec-type") or part.get("notes-type") or part.get("content-type") or ""
+        reason = _BACK.get(part.tag, "")
+        if not reason and (_ADMINISTRATIVE.fullmatch(title) or _ADMINISTRATIVE.fullmatch(kind)):
+            reason = "administrative"
+        if part.tag == "fn-group" and _ABBREVIATIONS.fullmatch(title or _types(part)):
+            notes = "\n".join(filter(None, map(walker.line, part.iterfind("fn"))))
+            yield Section(title or "Abbreviations", notes)
+        elif reason:
+            walker.drop(part, reason)
+        elif part.tag in ("app-group", "back"):
+            yield from back_matter(walker, part)
+        else:
+            usual = {"app": "Appendix", "glossary": "Abbreviations"}.get(part.tag, "")
+            yield from sections(walker, part, title or usual)
+
+
+# Other abstracts that only point to the article.
+_TEASERS = {
+    "toc", "teaser", "graphical", "precis", "synopsis", "editor", "web-summary", "short", "video",
+    "stereochemical", "objective", "tweet", "object", "key-image",
+}  # fmt: skip
+_ABSTRACTS = ("abstract", "section", "structured")
+_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+
+
+def abstracts(walker: JatsWalker, meta: Element) -> tuple[str, list[Section]]:
+    """The scientific abstract of an article, and the others that have text of their own.
+
+    Args:
+        walker: reads the blocks, and gets a row for each abstract that is left out: teasers,
+            pictures, translations.
+        meta: `article-meta`.
+
+    Returns:
+        The abstract, one line per part; and summaries for readers, each as a section.
+    """
+    scientific = ""
+    others: list[Section] = []
+    for abstract in meta.iterfind("abstract"):
+        kind = abstract.get("abstract-type", "abstract")
+        if kind in _TEASERS:
+            walker.drop(abstract, f"abstract of type {kind}")
+        elif kind in _ABSTRACTS and not scientific:
+            scientific = "\n".join(_parts(walker, abstract))
+        else:
+            title = walker.line(abstract.find("title")) or kind.replace("-", " ").capitalize()
+            if kind in _ABSTRACTS and abstract.get(_LANG):
+                walker.drop(abstract, f"abstract in another language ({abstract.get(_LANG)})")
+            elif lines := _parts(walker, abstract):
+                others.append(Section(title, "\n\n".join(lines)))
+    for abstract in meta.iterfind("trans-abstract"):
+        language = abstract.get(_LANG) or "unknown"
+        walker.drop(abstract, f"abstract in another language ({language})")
+    return scientific, others
+
+
+def _parts(walker: JatsWalker, abstract: Element) -> list[str]:
+    """A line per paragraph and labelled part; items of lists have lines of their own."""
+    lines: list[str] = []
+    flow = Flow(walker.break_in_line)
+    for child in abstract:
+        if child.tag == "sec":
+            label = walker.line(child.find("title")).rstrip(":.")
+            inner = _parts(walker, child)
+            lists = any("\n" in line or line[:2] == "- " for line in inner)
+            text = "\n".join(inner) if lists else " ".join(inner)
+            if text:
+                lines.append(f"{label.upper()}: {text}" if label else text)
+        elif child.tag != "title":
+            flow.blocks = []
+            walker.child(child, flow)
+            flow.end()
+            lines += [block.text for block in flow.blocks]
+    return lines

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import cast
 
+from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
-from elara.collect.htmltext import tree_text
-from elara.collect.xmlrecords import Element, keep_exponents, text_of
+from elara.collect.blocks import Block, first_words, opening
+from elara.collect.furniture import (
+    is_advice,
+    is_citation,
+    is_download,
+    is_elsewhere,
+    is_introduction,
+    is_menu,
+    is_notice,
+    is_reference_list,
+    prune,
+)
+from elara.collect.htmltext import HEADINGS, HtmlWalker, tokens
+from elara.collect.parsed import Dropped
+from elara.collect.xmlrecords import Element, text_of
 from elara.records import Section
 
 # Where a page says what its main part is: the standard element, the parts that CDC pages offer
@@ -17,150 +30,273 @@ from elara.records import Section
 _MAIN = "//main | //*[@role='main']"
 _OFFERED = "//div[contains(concat(' ', @class, ' '), ' syndicate ')]"
 _CONTENT_AREA = re.compile(r"<!--\s*content area\s*-->(.*)<!--\s*end content area\s*-->", re.DOTALL)
-_PRUNED = (
-    ".//script | .//style | .//noscript | .//nav | .//form | .//button | .//iframe | .//aside"
-    " | .//footer | .//*[@role='navigation'] | .//*[@aria-hidden='true']"
-    " | .//*[contains(@class, 'no-syndicate') or contains(@class, 'breadcrumb')"
-    " or contains(@class, 'modal') or contains(@class, 'sr-only')]"
-)
-_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-_HEADING = "\ue010"  # a private character marks headings while the tree becomes text
-_LINKED = 0.6  # a block with a larger part of its text in links is navigation
-# Sections that are no part of the article, by heading.
-_NOT_TEXT = re.compile(
-    r"references|related links|tables|figures|navigate this article|suggested citation.*"
-    r"|cite this article|on this page|top|return to top|article title: .*|post-test information"
-    r"|learning objectives|activity evaluation|disclaimer|authors?|.*\bCME\b.*"
-    r"|.*\barticle citations?\b.*",
+# Where pages without such marks usually have it; it counts if most paragraphs are in it.
+_CONTENT = {
+    "content", "main", "main-content", "maincontent", "page-content", "article", "article-body",
+    "entry-content", "post-content", "body-content", "content-main", "primary-content", "mainbody",
+}  # fmt: skip
+_MOST = 0.7
+_LINKED = 0.6  # a block with a larger part of its text in links may be navigation
+_ENDS = (".", "?", "!", ":", ";")  # of a sentence
+_REFERENCES = re.compile(
+    r"(?:selected |additional )?(?:references?|bibliography|works cited|literature cited|citations?"
+    r"|sources?|références|referencias|bibliografía|bibliographie)(?: cited| and notes)?:?",
     re.IGNORECASE,
 )
-# Notices that stand on every page of a series.
-_NOTICE = re.compile(
-    r"Persons using assistive technology|Use of trade names|References to non-CDC sites"
-    r"|Disclaimer\b|All (?:HTML versions of MMWR|MMWR HTML versions)|Date last reviewed"
-    r"|Page (?:created|converted|last|updated)|Last Reviewed|Suggested citation|Please note:"
-    r"|Morbidity and Mortality Weekly Report Centers|Department of Health and Human Services$"
-    r"|MMWR and Morbidity and Mortality Weekly Report are|View suggested citation|PEER REVIEWED$"
-    r"|The opinions expressed by authors|Questions or messages regarding errors"
-    r"|An original paper copy of this issue|URL addresses listed in MMWR|Author affiliations:"
-    r"|.*\(View author affiliations\)$|Was this page helpful|(?:Figure|Table) \d+$"
+# Parts of journal pages that carry a course for readers.
+_COURSE = re.compile(
+    r"(?:medscape )?CME\b.*|earning CME credit|learning objectives|post-test information"
+    r"|activity evaluation|article title: .*|editors?|authors?(?: and credentials)?",
+    re.IGNORECASE,
 )
-_BACK = re.compile(r"(?:Return to|Back to|Top\b)", re.IGNORECASE)  # links to the page's own top
-_ENDS = (".", "?", "!", ":")  # of a sentence
+# Parts that are about the page.
+_ABOUT = re.compile(
+    r"about this (?:pdq )?(?:summary|page|site|content|information)|permission to use .*"
+    r"|reviewers?(?: and updates)?|review date\b.*",
+    re.IGNORECASE,
+)
+_ACCREDITED = "AMA PRA Category 1"
+_MARKERS = re.compile(r"^ *(?:- |\w{1,5}\. )", re.MULTILINE)  # of the items of a list
+# What a line has that is no date, name or counter, though it is no sentence.
+_DOSE = re.compile(
+    r"\d\s*(?:mg|g|kg|m[lL]|µg|mcg|IU|units?|mmol|%|°|×|times|hours?|days?|weeks?|months?)(?!\w)"
+    r"|^(?:warning|caution|important|danger|note|attention)\b",
+    re.IGNORECASE,
+)
 
 
-def main_text(page: str, tree: Element) -> list[Section]:
+def main_text(page: str, tree: Element, dropped: list[Dropped] | None = None) -> list[Section]:
     """The main text of a page, cut into sections at its headings.
 
-    Where the page itself marks its main part, that part is read whole: paragraphs, lists, data
-    tables. Elsewhere trafilatura finds it.
+    The part that the page marks as its main one is read, else the part that holds most of its
+    paragraphs, without navigation and furniture: paragraphs, lists, tables, quotes, captions,
+    boxes, panels that open on a click.
 
     Args:
         page: the decoded page.
-        tree: the same page, parsed.
+        tree: the same page, parsed; changed in place.
+        dropped: takes a row for each piece of the page that is not in the sections.
 
     Returns:
         Sections that have text, in reading order; none for a page of navigation.
 
-    Source: https://html.spec.whatwg.org/multipage/grouping-content.html#the-main-element and
-        https://trafilatura.readthedocs.io/en/latest/corefunctions.html
+    Source: https://html.spec.whatwg.org/multipage/grouping-content.html#the-main-element
     """
-    parts = _main_parts(page, tree)
-    if not parts:
-        return _found(tree)
-    text = "\n\n".join(tree_text(_prepared(part)) for part in parts)
-    return _sections(text.split("\n\n"))
+    lost: list[Dropped] = [] if dropped is None else dropped
+    parts, marked = _main_parts(page, tree, lost)
+    blocks: list[Block] = []
+    for part in parts:
+        prune(part, lost, whole=not marked)
+        walker = HtmlWalker()
+        blocks += walker.blocks(part)
+        lost += walker.left_out()
+    return _Judge(lost).sections(blocks)
 
 
-def _main_parts(page: str, tree: Element) -> list[Element]:
+def document_text(tree: Element, dropped: list[Dropped] | None = None) -> list[Section]:
+    """Everything that an HTML document says, cut into sections at its headings.
+
+    Args:
+        tree: the document, parsed.
+        dropped: takes a row for each piece of the document that is not in the sections.
+
+    Returns:
+        Sections in reading order, also those that have nothing but a heading.
+    """
+    walker = HtmlWalker()
+    body = tree.find("body")
+    sections = [Section("", "")]
+    for block in walker.blocks(tree if body is None else body):
+        if block.kind == "heading":
+            sections.append(Section(block.text, ""))
+        else:
+            _add(sections[-1], block.text)
+    if dropped is not None:
+        dropped += walker.left_out()
+    if not any(s.text for s in sections):
+        return []
+    return [s for s in sections if s.text or s.heading]
+
+
+def _add(section: Section, text: str) -> None:
+    section.text = f"{section.text}\n\n{text}" if section.text else text
+
+
+def _main_parts(page: str, tree: Element, dropped: list[Dropped]) -> tuple[list[Element], bool]:
+    """The parts of a page that hold its text, and whether the page itself marks them."""
     if marked := _CONTENT_AREA.search(page):
         parser = HTMLParser(encoding="utf-8")
-        return [document_fromstring(f"<main>{marked[1]}</main>".encode(), parser=parser)]
+        return [document_fromstring(f"<main>{marked[1]}</main>".encode(), parser=parser)], True
     for path in (_MAIN, _OFFERED):
         found = cast(list[Element], tree.xpath(path))
-        outer = [e for e in found if not any(above in found for above in e.iterancestors())]
-        if outer:
-            return [copy.deepcopy(e) for e in outer]
-    return []
+        if outer := _outer(found):
+            _name_the_rest(outer, dropped)
+            return outer, True
+    body = tree.find("body")
+    whole = tree if body is None else body
+    paragraphs = _paragraphs([whole])
+    for candidates in (
+        list(whole.iter("article")),
+        [e for e in whole.iter("div", "section", "td") if _CONTENT & _names(e)],
+    ):
+        outer = _outer(candidates)
+        if outer and paragraphs and _paragraphs(outer) >= _MOST * paragraphs:
+            _name_the_rest(outer, dropped)
+            return outer, True
+    return [whole], False
 
 
-def _prepared(part: Element) -> Element:
-    """The part without navigation, its headings marked and its data tables as lines."""
-    pruned = cast(list[Element], part.xpath(_PRUNED))
-    for element in [*pruned, *(a for a in part.iter("a") if _BACK.match(text_of(a)))]:
-        _drop(element)
-    keep_exponents(part)
-    for element in reversed(list(part.iter("p", "li", "ul", "ol", "td", "div", "h5", "h6"))):
-        length = len(text_of(element))
-        linked = sum(len(text_of(a)) for a in element.iter("a") if a.get("href"))
-        if length and linked > _LINKED * length:
-            _drop(element)
-    for table in [t for t in part.iter("table") if next(t.iter("th"), None) is not None]:
-        rows = [" | ".join(map(text_of, row.iterchildren("td", "th"))) for row in table.iter("tr")]
-        caption = text_of(table.find("caption"))
-        _fill(table, "pre", "\n".join(line for line in [caption, *rows] if line.strip(" |")))
-    for heading in list(part.iter(*_HEADINGS)):
-        text = text_of(heading)
-        # A list of authors may be set as a heading.
-        _fill(heading, "p", text if ";" in text else _HEADING + text)
-    return part
+def _outer(found: list[Element]) -> list[Element]:
+    return [e for e in found if not any(above in found for above in e.iterancestors())]
 
 
-def _drop(element: Element) -> None:
-    """Remove an element; the text that follows it stays."""
-    parent = element.getparent()
-    if parent is None:
-        return
-    before = element.getprevious()
-    if before is None:
-        parent.text = f"{parent.text or ''} {element.tail or ''}"
-    else:
-        before.tail = f"{before.tail or ''} {element.tail or ''}"
-    parent.remove(element)
+def _names(element: Element) -> set[str]:
+    return tokens(element) | {(element.get("id") or "").lower()}
 
 
-def _fill(element: Element, tag: str, text: str) -> None:
-    tail = element.tail
-    element.clear()
-    element.tag, element.text, element.tail = tag, text, tail
+def _paragraphs(elements: list[Element]) -> int:
+    return sum(len(text_of(p)) for e in elements for p in e.iter("p", "li", "tr"))
 
 
-def _sections(paragraphs: list[str]) -> list[Section]:
-    sections = [Section("", "")]
-    head = True  # before the first sentence stand dates, authors, menus and counters
-    for paragraph in paragraphs:
-        if paragraph.startswith(_HEADING):
-            sections.append(Section(paragraph.removeprefix(_HEADING).strip(), ""))
-        elif paragraph and not _NOTICE.match(paragraph) and not (head and _furniture(paragraph)):
-            head = False
-            last = sections[-1]
-            last.text = f"{last.text}\n\n{paragraph}" if last.text else paragraph
-    return [s for s in sections if s.text and not _NOT_TEXT.fullmatch(s.heading)]
+def _name_the_rest(parts: list[Element], dropped: list[Dropped]) -> None:
+    """A row for each piece of the page around its main parts."""
+    path = dict.fromkeys(above for part in parts for above in part.iterancestors())
+    for child in (child for above in reversed(path) for child in above):
+        if child in path or child in parts or child.tag in _UNSEEN:
+            continue
+        if words := opening(child):
+            dropped.append(Dropped(str(child.tag), words, "outside the main part of the page"))
 
 
-def _furniture(paragraph: str) -> bool:
-    """Whether no line is a sentence, a list item or a row of a table."""
-    return all(
-        line[:2] != "- " and " | " not in line and line.rstrip('])”"')[-1:] not in _ENDS
-        for line in paragraph.splitlines()
-    )
+_UNSEEN = {"head", "script", "style", "noscript", "template", etree.Comment}
 
 
-def _found(tree: Element) -> list[Section]:
-    """The main text as trafilatura finds it."""
-    import trafilatura
+class _Judge:
+    """Tells the article's blocks from those that stand around it, each by what is before it."""
 
-    found = trafilatura.bare_extraction(
-        keep_exponents(copy.deepcopy(tree)), include_comments=False, include_tables=False
-    )
-    if found is None or found.body is None:
-        return []
-    paragraphs = []
-    for element in found.body:
-        text = text_of(element)
-        if element.tag == "head":
-            text = _HEADING + text
-        elif element.tag == "list":
-            text = "\n".join(f"- {t}" for t in map(text_of, element) if t)
-        paragraphs.append(text)
-    return _sections(paragraphs)
+    def __init__(self, dropped: list[Dropped]) -> None:
+        self._dropped = dropped
+        self._sections = [Section("", "")]
+        self._above: list[tuple[int, str]] = []  # headings that have no text of their own yet
+        self._head = True  # before the first sentence stand dates, authors, menus and counters
+        self._prose = False  # whether the section has a sentence
+        self._introduced = False  # whether what follows is announced by a colon
+        self._citations = False  # whether the section is a list of references
+        self._cited_lists = False  # whether lists of references may follow other text in it
+        self._menu = False  # whether the line before announced links to other pages
+        self._following: Block | None = None
+        self._course = False
+        self._about = 0  # the level of a heading below which the page speaks of itself
+        self._emptied = False  # whether something below the last heading was left out
+
+    def sections(self, blocks: list[Block]) -> list[Section]:
+        accredited = any(_ACCREDITED in block.text for block in blocks)
+        for block, self._following in zip(blocks, [*blocks[1:], None], strict=True):
+            # A list of authors may be set as a heading.
+            if block.kind == "heading" and not (self._head and ";" in block.text):
+                self._open(block, accredited)
+            elif reason := self._reason(block):
+                self._drop(block, reason)
+            else:
+                self._keep(block)
+        self._close_empty(0)
+        return [s for s in self._sections if s.text]
+
+    def _open(self, block: Block, accredited: bool) -> None:
+        level = _level(block)
+        self._close_empty(level)
+        # Parts of an article are named by the headings above them that have no text.
+        above = [t for n, t in self._above if n > 1 and not block.text.startswith(t)]
+        self._above.append((level, block.text))
+        self._sections.append(Section(": ".join([*above, block.text]), ""))
+        self._prose = self._introduced = False
+        self._citations = self._cited_lists = bool(_REFERENCES.fullmatch(block.text))
+        if not self._about or level <= self._about:
+            self._about = level if _ABOUT.fullmatch(block.text) else 0
+        self._course = accredited and bool(_COURSE.fullmatch(block.text))
+
+    def _close_empty(self, level: int) -> None:
+        """Name the headings that have nothing below them, now that another one follows."""
+        while self._above and (self._above[-1][0] >= level or self._emptied):
+            number, text = self._above.pop()
+            self._emptied = False
+            if number > 1:  # the title has a field of its own
+                self._dropped.append(Dropped("heading", first_words(text), "nothing below it"))
+        self._emptied = False
+
+    def _keep(self, block: Block) -> None:
+        if self._citations:
+            self._citations = False
+            self._sections.append(Section("", ""))
+        _add(self._sections[-1], block.text)
+        self._above.clear()
+        self._emptied = False
+        self._head = self._head and block.kind == "paragraph" and not _is_sentence(block.text)
+        linked = _is_linked(block)
+        self._prose = self._prose or (block.kind == "paragraph" and not linked)
+        if not (linked and self._introduced):
+            self._introduced = block.kind == "paragraph" and is_introduction(block.text)
+
+    def _drop(self, block: Block, reason: str) -> None:
+        kind = block.kind if block.element is None else str(block.element.tag)
+        self._dropped.append(Dropped(kind, first_words(block.text), reason))
+        self._emptied = bool(self._above)
+
+    def _reason(self, block: Block) -> str:
+        """Why a block is no part of the article; "" if it is."""
+        if self._course:
+            return "course for readers"
+        if self._about and not is_advice(block.text):
+            return "about the page"
+        if is_notice(block.text):
+            return "notice"
+        if self._citations and is_citation(block.text, block.kind):
+            return "references"
+        if self._cited_lists and block.kind == "list" and is_reference_list(block.text):
+            return "references"
+        heading = self._sections[-1].heading
+        if _is_linked(block) and not self._is_linked_text(block, heading):
+            return "links"
+        if is_menu(block.text) and self._following is not None and _is_linked(self._following):
+            self._menu = True
+            return "links"
+        if is_elsewhere(heading) and block.kind != "table" and not _is_text(block.text):
+            return "other pages"
+        if self._head and block.kind in ("paragraph", "heading") and not _is_text(block.text):
+            return "before the first sentence"
+        return ""
+
+    def _is_linked_text(self, block: Block, heading: str) -> bool:
+        """Whether a block of links belongs to the article."""
+        menu, self._menu = self._menu, False
+        if menu or is_menu(heading) or is_download(block.text):
+            return False
+        if self._introduced:
+            return True
+        if block.kind == "table":
+            return " | " in block.text
+        if block.kind == "paragraph":
+            return block.text.endswith((".", "!", "?")) and len(block.text.split()) > 5
+        element = block.element
+        inside = [] if element is None else [a.get("href") or "" for a in element.iter("a")]
+        contents = bool(inside) and all(address.startswith("#") for address in inside)
+        return not contents and not self._head and (self._prose or bool(heading))
+
+
+def _is_linked(block: Block) -> bool:
+    text = _MARKERS.sub("", block.text) if block.kind == "list" else block.text
+    return block.linked > _LINKED * len(text)
+
+
+def _level(block: Block) -> int:
+    tag = "" if block.element is None else block.element.tag
+    return HEADINGS.index(tag) + 1 if tag in HEADINGS else 7
+
+
+def _is_text(paragraph: str) -> bool:
+    """Whether a line is a sentence or says how much, how often or how long."""
+    return _is_sentence(paragraph) or bool(_DOSE.search(paragraph)) or is_advice(paragraph)
+
+
+def _is_sentence(paragraph: str) -> bool:
+    return any(line.rstrip('])”"’*†').endswith(_ENDS) for line in paragraph.splitlines())

@@ -59,7 +59,7 @@ def linear_formulas(tree: Element) -> Element:
 
     Source: https://www.w3.org/TR/MathML3/chapter3.html
     """
-    for formula in [e for e in tree.iter() if _name(e) == "math"]:
+    for formula in list(tree.iter("{*}math")):
         try:
             replace_content(formula, linear(formula))
         except RecursionError:  # nested as no formula is

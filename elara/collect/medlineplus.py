@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
+from elara.collect.blocks import first_words
 from elara.collect.dates import partial_date
 from elara.collect.htmltext import html_text
 from elara.collect.languages import language_code
 from elara.collect.licences import PUBLIC_DOMAIN
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of
 from elara.records import Article, Section
 
+_CREDIT = re.compile(r"(?:NIH|CDC|FDA|AHRQ|Dept|U\.?S\.?)\b[^.\n]{0,30}: [^.\n]{3,160}")
 RECORDS = ("health-topic",)
 
 
@@ -40,13 +43,30 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             continue
         native = topic.get("id", "")
         # The summary is HTML, escaped once more for XML.
-        summary = html_text("".join(topic.findtext("full-summary") or ""))
+        dropped: list[Dropped] = []
+        summary = html_text(topic.findtext("full-summary") or "", dropped)
+        summary = _without_credit(summary, dropped)
         if not summary:
             reason = "topic without a summary"
             yield Parsed(record=number, native_id=native, status="skipped", reason=reason)
             continue
         article = _article(topic, native, summary)
-        yield Parsed(record=number, native_id=native, article=article, article_id=article.id)
+        yield Parsed(
+            record=number,
+            native_id=native,
+            article=article,
+            article_id=article.id,
+            dropped=dropped,
+        )
+
+
+def _without_credit(summary: str, dropped: list[Dropped]) -> str:
+    """The summary without its last line, where that only names the institute that wrote it."""
+    text, _, last = summary.rpartition("\n\n")
+    if not _CREDIT.fullmatch(last):
+        return summary
+    dropped.append(Dropped("p", first_words(last), "credit"))
+    return text
 
 
 def _article(topic: Element, native: str, summary: str) -> Article:

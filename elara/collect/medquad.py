@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
+from elara.collect.htmltext import plain_blocks
 from elara.collect.licences import redistributable
 from elara.collect.parsed import Parsed
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of
@@ -79,5 +80,5 @@ def _parsed(document: Element, number: int) -> Parsed:
 def _child(parent: Element, *names: str) -> str:
     for child in parent:
         if str(child.tag).lower() in names:
-            return text_of(child)
+            return plain_blocks(child) if len(child) else text_of(child)
     return ""

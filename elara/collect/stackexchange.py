@@ -208,7 +208,12 @@ def _joined(
         # Best first: the one the asker accepted, then by votes.
         best = question.accepted
         replies.sort(key=lambda a: (a.number != best and not a.is_accepted, -a.score, a.number))
-        article = _article(question, replies, site)
+        dropped = [
+            Dropped("answer", " ".join(html_text(a.body).split()[:12]), _rejected(a))
+            for a in given
+            if _rejected(a)
+        ]
+        article = _article(question, replies, site, dropped)
         missing = question.answers - len(given)
         yield Parsed(
             record=question.record,
@@ -217,11 +222,7 @@ def _joined(
             article=article,
             article_id=article.id,
             revision=f"{len(replies):06}",
-            dropped=[
-                Dropped("answer", " ".join(html_text(a.body).split()[:12]), _rejected(a))
-                for a in given
-                if _rejected(a)
-            ],
+            dropped=dropped,
         )
         for post in given:
             if post.record >= 0 and (reason := _rejected(post)):
@@ -262,11 +263,11 @@ def _refused(question: _Post, replies: list[_Post]) -> str:
     return why
 
 
-def _article(question: _Post, replies: list[_Post], site: str) -> Article:
-    body = [Section(question.title, html_text(question.body), "question")]
+def _article(question: _Post, replies: list[_Post], site: str, dropped: list[Dropped]) -> Article:
+    body = [Section(question.title, html_text(question.body, dropped), "question")]
     for reply in replies:
         heading = f"{reply.owner}, {reply.licence}"
-        body.append(Section(heading, html_text(reply.body), "answer"))
+        body.append(Section(heading, html_text(reply.body, dropped), "answer"))
     # Every version of CC BY-SA lets adaptations be passed on under a later one, so the latest
     # among the posts covers them all; each answer keeps its own in its heading.
     licences = {post.licence for post in [question, *replies]}

@@ -15,7 +15,6 @@ from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
 from elara.collect.dates import iso_date, medline_date
-from elara.collect.documents import html_sections
 from elara.collect.languages import language_code
 from elara.collect.licences import (
     PUBLIC_DOMAIN,
@@ -25,9 +24,9 @@ from elara.collect.licences import (
     restricts,
     strictest,
 )
-from elara.collect.maintext import main_text
+from elara.collect.maintext import document_text, main_text
 from elara.collect.own import file_title, own_article, take_title, titled
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import Dropped, Parsed
 from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import Element, text_of
 from elara.records import Article
@@ -96,23 +95,26 @@ def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
         yield Parsed(record=0, status="skipped", reason=reason)
         return
     source, publisher, licence = _SITES[site]
-    body = main_text(page, tree)
+    dropped: list[Dropped] = []
+    published = iso_date(_first(metas, *_DATES)) or _issue_date(tree)
+    title = _title(tree, metas)
+    rights = _rights(tree, metas)
+    body = main_text(page, tree, dropped)
     if not body:
         reason = "HTML page without main text (navigation only)"
-        yield Parsed(record=0, native_id=url, status="skipped", reason=reason)
+        yield Parsed(record=0, native_id=url, status="skipped", reason=reason, dropped=dropped)
         return
     native = _parts(url)[1] or hashlib.sha256(page.encode()).hexdigest()[:12]
-    rights = _rights(tree, metas)
     if any(licence_of(x) != UNKNOWN or restricts(x) for x in rights):
         licence = strictest(rights)
     article = Article(
         id=f"{source}:{native}",
         source=source,
-        title=_title(tree, metas),
+        title=title,
         abstract=_first(metas, "citation_abstract", "dcterms.abstract"),
         body=body,
         language=language_code(tree.get("lang") or _first(metas, "dc.language")),
-        published=iso_date(_first(metas, *_DATES)) or _issue_date(tree),
+        published=published,
         journal=_first(metas, "citation_journal_title") or publisher,
         keywords=_keywords(_first(metas, "keywords", "citation_keywords")),
         authors=[t for t in metas.get("citation_author", []) if t],
@@ -128,6 +130,7 @@ def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
         article=article,
         article_id=article.id,
         revision=iso_date(_first(metas, "dcterms.modified", "dc.date")),
+        dropped=dropped,
     )
 
 
@@ -139,13 +142,15 @@ def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) 
         return Parsed(record=0, status="skipped", reason=reason)
     furnished = cast(list[Element], tree.xpath(_FURNITURE))
     linked = sum(len(text_of(a)) for a in tree.iter("a"))
+    rights = "\n".join(_rights(tree, metas))
+    dropped: list[Dropped] = []
     if furnished or linked > _LINKED * len(text_of(tree)):
-        body = main_text(page, tree)
+        body = main_text(page, tree, dropped)
         if not body:
             reason = "HTML page without main text (navigation only)"
-            return Parsed(record=0, status="skipped", reason=reason)
+            return Parsed(record=0, status="skipped", reason=reason, dropped=dropped)
     else:
-        body = html_sections(page)
+        body = document_text(tree, dropped)
         if not body:
             return Parsed(record=0, status="skipped", reason="HTML page without text")
     values = {
@@ -158,10 +163,12 @@ def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) 
         "authors": [t for t in metas.get("citation_author", []) if t],
         "url": _url(tree, metas),
         "doi": _first(metas, "citation_doi"),
-        "licence": "\n".join(_rights(tree, metas)),
+        "licence": rights,
     }
     values["title"] = title or take_title(body)
-    return own_article(values, body, titled(body, file_title(file)))
+    found = own_article(values, body, titled(body, file_title(file)))
+    found.dropped = dropped
+    return found
 
 
 def decode(page: bytes) -> str:

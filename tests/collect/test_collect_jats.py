@@ -325,11 +325,11 @@ def test_a_formula_nested_beyond_reason_keeps_its_signs() -> None:
          "<table><thead><tr><th>Drug</th><th colspan='2'>Dose</th></tr></thead><tbody><tr><td>A"
          "</td><td>5</td><td>10<sup>3</sup></td></tr></tbody></table><table-wrap-foot><fn><p>a, b"
          "</p></fn></table-wrap-foot></table-wrap>",
-         "Table 1. Doses. Two arms.\nDrug | Dose\nA | 5 | 10³\na, b"),
+         "Table 1. Doses. Two arms.\nDrug | Dose | Dose\nA | 5 | 10³\na, b"),
         ("<fig><label>Figure 2</label><caption><title>Survival</title><p>In days</p></caption>"
          "<graphic/></fig>", "Figure 2. Survival. In days."),
         ("<list><list-item><p>a</p><list><list-item><p>b</p></list-item></list></list-item>"
-         "<list-item><p>c</p></list-item></list>", "- a\n- b\n- c"),
+         "<list-item><p>c</p></list-item></list>", "- a\n  - b\n- c"),
         ("<def-list><def-item><term>CI</term><def><p>interval</p></def></def-item></def-list>",
          "CI: interval"),
         ("<boxed-text><sec><title>Box</title><p>one</p></sec></boxed-text>", "Box\n\none"),

@@ -154,7 +154,7 @@ def test_the_strictest_statement_counts() -> None:
         ("<p>A:</p><ul><li>x</li><li><p>y</p></li></ul><p>z</p>", "A:\n\n- x\n- y\n\nz"),
         ("<pre><code>a = 1\n\n  b\n</code></pre>", "a = 1\n \n  b"),
         ("a<br>b &lt;5 x 10<sup>9</sup>", "a\nb <5 x 10⁹"),
-        ("<ol><li>x<ul><li>y</li></ul></li></ol>", "- x\n- y"),
+        ("<ol><li>x<ul><li>y</li></ul></li></ol>", "1. x\n   - y"),
         ("", ""),
         ("<!-- no -->", ""),
     ],

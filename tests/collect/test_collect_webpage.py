@@ -152,7 +152,7 @@ def test_a_page_is_dated_and_in_the_public_domain(pages: dict[str, Parsed], file
 def test_most_paragraphs_of_long_reports_are_kept(
     shared_data: Path, pages: dict[str, Parsed]
 ) -> None:
-    """Against paragraphs found by a plain expression in the page: what lacks is notices."""
+    """Against paragraphs found by a plain expression: what lacks is notices and lists of people."""
     for file in ("mmwr/mmwr_preview_mmwrhtml_rr5416a1.htm", "mmwr/mmwr_volumes_72_ss_ss7208a1.htm"):
         raw = (shared_data / "public_health" / "cdc" / file).read_text("utf-8")
         found = re.findall(r"<[pP](?:\s[^>]*)?>(.*?)</[pP]>", raw, re.DOTALL)
@@ -160,8 +160,9 @@ def test_most_paragraphs_of_long_reports_are_kept(
         ascii_only = [" ".join(t.split()) for t in texts if t.isascii() and len(t) > 80]
         body = " ".join(body_of(pages[file]).split())
         missing = [t for t in ascii_only if t[:60] not in body]
+        people = [t for t in missing if t.count(", MD") > 1 or re.search("Chair|Secretary|Corr", t)]
         assert len(ascii_only) > 25
-        assert len(missing) <= 7, missing
+        assert len(missing) - len(people) <= 7, missing
 
 
 def test_old_and_twice_encoded_pages_are_decoded(pages: dict[str, Parsed]) -> None:
@@ -187,8 +188,8 @@ def page(main: str) -> list[tuple[str, str]]:
     [
         ("<h1>T</h1><p>5 May 2020</p><h2>A</h2><p>One.</p><h3>B</h3><p>Two.</p>",
          [("A", "One."), ("B", "Two.")]),
-        ("<h2>A</h2><p>One <a href='x'>two</a> three.</p><ul><li><a href='x'>more pages</a></li>"
-         "</ul>", [("A", "One two three.")]),
+        ("<h2>A</h2><p>One <a href='x'>two</a> three.</p><h2>Related pages</h2><ul><li>"
+         "<a href='x'>more pages</a></li></ul>", [("A", "One two three.")]),
         ("<h2>A</h2><table><caption>Doses</caption><tr><th>Drug</th><th>mg</th></tr><tr><td>X</td>"
          "<td>5</td></tr></table>", [("A", "Doses\nDrug | mg\nX | 5")]),
         ("<table><tr><td><h2>A</h2><p>Laid out in a table.</p></td></tr></table>",
@@ -234,5 +235,7 @@ def test_medlineplus_in_english_and_spanish(shared_data: Path) -> None:
         words = re.sub(r"<[^>]+>", " ", html.unescape(html.unescape(summary[1])))
         read = " ".join(s.text for s in article.body).replace("\n- ", " ")
         squeezed = "".join(words.split())
-        assert "".join(read.split()).removeprefix("-") == squeezed
+        credit = next((d.words for d in found[native[1]].dropped if d.reason == "credit"), "")
+        read = "".join(read.split()).removeprefix("-")
+        assert read + "".join(credit.split()) == squeezed
     assert list(medlineplus.parse([b"<health-topics/>"])) == []

@@ -1,0 +1,514 @@
+"""What stands on a web page around its article: navigation, controls, notices, references."""
+
+from __future__ import annotations
+
+import re
+
+from elara.collect.blocks import opening
+from elara.collect.htmltext import HEADINGS, tokens
+from elara.collect.parsed import Dropped
+from elara.collect.xmlrecords import Element, text_of
+
+# Classes and ids of furniture, compared as whole names.
+_FURNITURE = {
+    "no-syndicate", "modal", "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text",
+    "element-invisible", "breadcrumb", "breadcrumbs", "usa-breadcrumb", "breadcrumb-nav",
+    "breadcrumb-wrapper", "skip-link", "skip-nav", "skipnav", "skip-to-content", "skip-main",
+    "usa-skipnav", "share", "share-nav", "social", "social-share", "social-media", "share-buttons",
+    "share-links", "sharing", "addthis", "addtoany", "a2a_kit", "page-share", "sf-social-share",
+    "related", "related-content", "related-links", "related-pages", "related-articles",
+    "related-posts", "related-items", "sf-related", "promo", "promotion", "teaser-list",
+    "advertisement", "ad", "ads", "sponsor", "sidebar", "side-bar", "left-nav", "leftnav",
+    "rightnav", "right-nav", "side-nav", "sidenav", "usa-sidenav", "local-nav", "nav", "navbar",
+    "navigation", "main-nav", "global-nav", "topnav", "usa-nav", "menu", "main-menu",
+    "footer", "site-footer", "page-footer", "usa-footer", "global-footer", "site-header",
+    "global-header", "usa-header", "usa-banner", "usa-identifier", "gov-banner", "masthead",
+    "cookie", "cookies", "cookie-banner", "cookie-notice", "cookie-consent", "gdpr", "pager",
+    "pagination", "toc", "table-of-contents", "on-this-page", "onthispage", "page-toc", "in-page",
+    "usa-in-page-nav", "language-switcher", "language-selector", "languages", "newsletter",
+    "subscribe", "email-signup", "search-form", "searchform", "comments", "reader-comments",
+    "comment-form", "feedback", "page-feedback", "print-only", "back-to-top", "backtotop",
+    "page-tools", "tblsearchoptions", "metric-details", "altmetric-embed", "headerlink",
+}  # fmt: skip
+# Names that parts of an article may have as well: furniture only if they hold no sentence.
+_WEAK = {
+    "ad", "ads", "menu", "navigation", "languages", "feedback", "comments", "social", "toc",
+    "subscribe", "pager",
+}  # fmt: skip
+# As an id these name a place in the article.
+_PLACES = _WEAK | {"related", "share", "sharing", "promo", "sponsor", "modal", "nav"}
+_UNSEEN_NAMES = {
+    "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text", "element-invisible",
+}  # fmt: skip
+_ROLES = {
+    "navigation", "search", "contentinfo", "banner", "menu", "menubar", "toolbar", "dialog",
+    "alertdialog", "complementary",
+}  # fmt: skip
+_CALL_OUTS = {
+    "callout", "call-out", "warning", "alert", "caution", "important", "note", "notice", "danger",
+    "box", "boxed", "key-points", "keypoints", "highlight", "tip", "admonition", "info", "panel",
+    "usa-alert", "well", "summary-box", "usa-summary-box",
+}  # fmt: skip
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+# A class of this kind says that something opens what it hides.
+_OPENS = re.compile(r"(?:^|[-_ ])(?:accordion|collapse|collapsible|panel|tab|toggle|expand|faq)")
+_TOP = re.compile(
+    r"(?:(?:(?:return|back|go) to )?(?:the )?top(?: of (?:the )?page)?|skip to .*)\.?",
+    re.IGNORECASE,
+)
+_WARNS = re.compile(r"warning|caution|danger|important|attention", re.IGNORECASE)
+_SIGN_UP = re.compile(
+    r"e-?mail|subscri|sign (?:up|in)|log ?in|password|search|newsletter|submit|captcha|comment"
+    r"|this form|personal information|feedback|helpful|useful",
+    re.IGNORECASE,
+)
+_TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
+_COPIED = 40  # characters that do not stand twice on a page by chance
+_CODE = ("script", "style", "noscript", "template")
+_UNWRAPPED = {"form", "fieldset", "button", "label", "blockquote"}
+_JUDGED = {"footer", "header", "aside", "form", "button", "a"}  # also without attributes
+_HEADS = ("caption", "th", "thead")
+_FIELDS = ("input", "select", "textarea", "label", "button", "option", "legend")
+
+
+def prune(part: Element, dropped: list[Dropped], whole: bool) -> None:
+    """Take the furniture out of a part of a page, and unwrap what merely looks like it.
+
+    Args:
+        part: the part; changed in place.
+        dropped: takes a row for each piece that is taken out.
+        whole: whether the part is all of the page, so that its header and asides are furniture.
+    """
+    _Pruner(part, dropped, whole).visit(part)
+
+
+class _Pruner:
+    def __init__(self, part: Element, dropped: list[Dropped], whole: bool) -> None:
+        self._dropped = dropped
+        self._whole = whole
+        self._text = text_of(part)
+        self._length = len(self._text)
+        self._opened = {  # ids of what a control of the page opens
+            str(value).lstrip("#")
+            for element in part.iter("a", "button", "div", "h2", "h3", "h4", "summary", "span")
+            for name in ("aria-controls", "data-target", "data-bs-target", "href")
+            if (value := element.get(name)) and (name != "href" or value.startswith("#"))
+        }
+
+    def visit(self, element: Element) -> None:
+        for child in list(element):
+            reason = self._reason(child) if isinstance(child.tag, str) else ""
+            if reason:
+                words = "" if child.tag in _CODE else opening(child)
+                if words:
+                    self._dropped.append(Dropped(child.tag, words, reason))
+                _remove(child)
+                continue
+            if child.attrib or child.tag in _UNWRAPPED:
+                self._rename(child)
+            self.visit(child)
+
+    def _rename(self, element: Element) -> None:
+        """Call an element what it is on the page."""
+        if _opens_a_section(element):
+            element.tag = "h6"
+        elif element.get("role") == "heading" and element.tag not in HEADINGS:
+            level = element.get("aria-level") or "3"
+            element.tag = f"h{level}" if level in "123456" else "h3"
+        elif element.tag in ("button", "label"):
+            element.tag = "span"
+        elif element.tag in ("form", "fieldset") or _is_layout_quote(element, self._length):
+            element.tag = "div"
+
+    def _reason(self, element: Element) -> str:
+        """Why an element is no part of the article; "" if it may be."""
+        tag = str(element.tag)
+        if tag in _CODE:
+            return "not text"
+        if tag in _TAGS:
+            return _TAGS[tag]
+        if not element.attrib and tag not in _JUDGED:
+            return ""
+        if tag == "footer" and next(element.iterancestors("blockquote"), None) is None:
+            return "" if self._is_most(element) else "footer"
+        if tag == "header" and self._whole and not self._is_most(element):
+            inside = next(element.iterancestors("article", "main", "section"), None) is not None
+            return "" if inside else "header of the site"
+        if tag == "aside" and self._is_beside(element):
+            return "beside the article"
+        if tag == "form":
+            return "" if self._is_page(element) else "form"
+        if tag == "button":
+            return "" if _is_kept_button(element) else "button"
+        if tag == "a" and _is_link_to_top(element):
+            return "link to the top"
+        if "line-through" in (element.get("style") or ""):
+            return "struck out"
+        role = (element.get("role") or "").lower()
+        if role in _ROLES and not (role == "complementary" and not self._is_beside(element)):
+            return "" if self._is_most(element) else f"role {role}"
+        names = tokens(element)
+        found = names & _FURNITURE | {(element.get("id") or "").lower()} & (_FURNITURE - _PLACES)
+        if found and found <= _WEAK and _has_sentences(element):
+            found = set()
+        if found and tag not in ("body", "html", "main", "article"):
+            # Words for screen readers may be a table's caption or the head of a column.
+            head = tag in _HEADS or next(element.iterancestors(*_HEADS), None) is not None
+            unseen = found <= _UNSEEN_NAMES and head
+            if not unseen and not self._is_most(element):
+                return f"furniture: {min(found)}"
+        if self._is_hidden(element):
+            text = text_of(element)
+            if len(text) > _COPIED and self._text.count(text) > 1:
+                return "hidden duplicate"
+            return "" if self._is_opened(element, names) else "hidden on the page"
+        return ""
+
+    def _is_most(self, element: Element) -> bool:
+        """Whether an element is what the page is about, whatever its name."""
+        return 2 * len(text_of(element)) > self._length
+
+    def _is_page(self, form: Element) -> bool:
+        """Whether a form holds the page, not only fields."""
+        if next(form.iter("main", "article", "h1"), None) is not None:
+            return True
+        fields = sum(len(text_of(field)) for field in form.iter(*_FIELDS))
+        if 2 * (len(text_of(form)) - fields) > self._length - fields:
+            return True
+        return _has_sentences(form)
+
+    def _is_beside(self, aside: Element) -> bool:
+        """Whether an aside stands outside the article."""
+        if tokens(aside) & _CALL_OUTS or aside.get("role") in ("note", "doc-tip", "alert"):
+            return False
+        if not self._whole or next(aside.iterancestors("article", "main"), None) is not None:
+            return False
+        return not (_WARNS.match(text_of(aside)) or _ADVICE.search(text_of(aside)))
+
+    def _is_hidden(self, element: Element) -> bool:
+        return (
+            element.get("hidden") is not None
+            or element.get("aria-hidden") == "true"
+            or bool(_HIDDEN.search(element.get("style") or ""))
+        )
+
+    def _is_opened(self, element: Element, names: set[str]) -> bool:
+        """Whether something on the page shows what is hidden at first."""
+        if (element.get("id") or "-") in self._opened or element.get("role") in (
+            "tabpanel",
+            "region",
+        ):
+            return True
+        if _OPENS.search(" ".join(names)):
+            return True
+        before = element.getprevious()
+        return before is not None and (
+            before.tag in (*HEADINGS, "button", "summary", "dt")
+            or next(before.iter("button", *HEADINGS), None) is not None
+        )
+
+
+def _has_sentences(element: Element) -> bool:
+    """Whether a paragraph or item in an element is a sentence that asks for nothing to be sent."""
+    return any(
+        text.endswith(".") and len(text.split()) > 5 and not _SIGN_UP.search(text)
+        for text in map(text_of, element.iter("p", "li"))
+    )
+
+
+def _remove(element: Element) -> None:
+    """Remove an element; the text that follows it stays, apart from what was before."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    before = element.getprevious()
+    if before is None:
+        parent.text = f"{parent.text or ''} {element.tail or ''}"
+    else:
+        before.tail = f"{before.tail or ''} {element.tail or ''}"
+    parent.remove(element)
+
+
+def _is_control(element: Element) -> bool:
+    """Whether a click on an element opens and closes a part of the article."""
+    if element.get("aria-haspopup") or "dropdown" in (
+        element.get("data-toggle") or element.get("data-bs-toggle") or ""
+    ):
+        return False
+    return (
+        element.get("aria-expanded") is not None
+        or "collapse" in (element.get("data-toggle"), element.get("data-bs-toggle"))
+        or bool(_OPENS.search(" ".join(tokens(element))))
+    )
+
+
+def _is_kept_button(button: Element) -> bool:
+    if next(button.iter(*HEADINGS), None) is not None:
+        return True
+    return next(button.iterancestors(*HEADINGS, "summary"), None) is not None or _is_control(button)
+
+
+def _opens_a_section(element: Element) -> bool:
+    """Whether an element is the heading of a panel, though it is not marked as a heading."""
+    tag, role = element.tag, element.get("role")
+    if tag == "a" or (tag in ("div", "span") and role == "button"):
+        control = element.get("aria-expanded") is not None and _is_control(element)
+    else:
+        control = tag == "button" and _is_control(element)
+    if not (control or role == "tab") or not text_of(element):
+        return False
+    inside = next(element.iterancestors(*HEADINGS, "summary"), None) is not None
+    return not inside and next(element.iter(*HEADINGS), None) is None
+
+
+def _is_layout_quote(element: Element, length: int) -> bool:
+    """Whether a blockquote only indents a part of the page, as old pages have it."""
+    if element.tag != "blockquote":
+        return False
+    return (
+        next(element.iter("h1", "h2", "h3", "table"), None) is not None
+        or 2 * len(text_of(element)) > length
+    )
+
+
+def _is_link_to_top(link: Element) -> bool:
+    return bool(_TOP.fullmatch(text_of(link)))
+
+
+_DATE = (
+    r"(?:\w+ (?:\d{1,2},? )?\d{4}|\d{4}|\d{1,2}[ /.-]\w+[ /.-]\d{2,4}|\d{4}-\d\d-\d\d)"
+    r"(?:,? \d{1,2}:\d\d.*)?\.?"
+)
+# Sentences and lines that stand on every page of a series, each as a whole.
+_NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
+    r"(?:date |page |content |this page was )?(?:last )?"
+    rf"(?:reviewed|updated|created|modified|posted)(?: on)?:? {_DATE}",
+    r"persons using assistive technology might not be able to fully access .*",
+    r"for assistance, please send e-mail to: .*",
+    r"type 508 accommodation and the title of the report .*",
+    r"use of trade names and commercial sources is for identification only and does not imply .*",
+    r"references to non-cdc sites on the internet are provided as a service .*",
+    r"(?:the )?cdc is not responsible for the content of (?:web )?pages found at these sites\.",
+    r"url addresses listed in mmwr were current as of the date of publication\.",
+    r"(?:disclaimer:? )?all (?:html versions of mmwr|mmwr html versions).*",
+    r"(?:this|the) conversion (?:may have|might|may) result(?:ed)? in character translation .*",
+    r"users (?:should not rely on this html document, but )?are referred to the electronic pdf .*",
+    r"an original paper copy of this issue can be obtained from .*",
+    r"(?:contact gpo|telephone: .*|superintendent of documents.*) for current prices\.?",
+    r"\**questions or messages regarding errors in formatting should be addressed to .*",
+    r"mmwr and morbidity and mortality weekly report are service marks .*",
+    r"morbidity and mortality weekly report centers for disease control.*",
+    r"(?:u\.s\. )?department of health and human services",
+    r"(?:please note:?\.? )?(?:an )?(?:errat(?:um|a) (?:has|have) been published|this report has "
+    r"been corrected)\b.*",
+    r"below is the republished report\.|please click here to view the detailed changes .*",
+    r"to view the errat(?:um|a), please click here.*",
+    r"peer[- ]reviewed",
+    r"view suggested citation",
+    r"view page in:.*",
+    r"was this page (?:helpful|useful)\??|yes no|yes|no",
+    r"enter your (?:e-?mail|mail|phone).*|please do not enter personal information .*",
+    r"this content is provided (?:by|as a service of) .*",
+    r"content produced (?:here|by .*) is carefully reviewed .*",
+    r".*scientists and other experts review .*",
+    r"it was written for education\.",
+    r"(?:the )?.{2,60} conducts and supports clinical trials .*",
+    r"find out if (?:they|clinical (?:trials|studies)) are right for you.*",
+    r"(?:the )?information (?:provided )?here(?:in)? should not be used during .* emergency .*",
+    r"a licensed (?:physician|medical professional) should be consulted for diagnosis .*",
+    r"call 911 for all medical emergencies\.",
+    r"updated by:.*|also reviewed by .*|review date \S+",
+    r"error processing ssi file",
+    r"cite this article",
+    r"(?:the )?(?:conclusions, findings, and )?opinions expressed by (?:the )?authors contributing "
+    r"to this journal do not necessarily reflect .*",
+    r"use of trade names is for identification only and does not imply endorsement .*",
+    r"please use the form below to submit correspondence to the authors .*",
+    r"(?:figure|table|box)s? \d+[a-z]?\.?",
+    r"doi: 10\.\S+",
+    r"table of contents – volume .*",
+    r"(?:an official website of the united states government|here’s how you know|here's how you "
+    r"know|official websites use \.gov|secure \.gov websites use https).*",
+    r"follow us(?: on .*)?|share (?:this page|this article|on \w+)|print(?: this page)?"
+    r"|subscribe|minus|plus",
+)), re.IGNORECASE)  # fmt: skip
+# Long lines that are known by how they begin and by what they hold.
+_CITE_THIS = re.compile(
+    r"(?:view )?suggested citation\b.*(?:19|20)\d\d.*", re.IGNORECASE | re.DOTALL
+)
+_AFFILIATIONS = re.compile(r"[Aa]uthor [Aa]ffiliations?:.*", re.DOTALL)
+_SENTENCE = re.compile(r"(?<=[a-z0-9)][.?!])\s+(?=[A-Z*])|\n")
+_ADVICE = re.compile(r"\b(?:never|do not|don't|should|must|give|take|avoid)\b|\d\s?m[gl]\b", re.I)
+
+
+def is_advice(text: str) -> bool:
+    """Whether a text tells somebody what to do, or how much of something.
+
+    Args:
+        text: of a block.
+    """
+    return bool(_ADVICE.search(text))
+
+
+def is_notice(text: str) -> bool:
+    """Whether a whole block is one of the notices that stand on every page of a series.
+
+    Args:
+        text: of the block. One sentence that is no notice makes it part of the article.
+    """
+    if _CITE_THIS.fullmatch(text) or _AFFILIATIONS.fullmatch(text):
+        return not _ADVICE.search(text)
+    if text.endswith("(View author affiliations)") or is_about_people(text):
+        return True
+    return all(
+        _NOTICES.fullmatch(sentence)
+        for part in _SENTENCE.split(text)
+        if (sentence := " ".join(part.split()))
+    )
+
+
+_DEGREE = re.compile(r", (?:MD|PhD|MPH|DO|RN|DrPH|PharmD|DVM|MSPH|MHS|MBBS|MSc?|MA|MBA|BA|BS)\b")
+_PEOPLE = re.compile(
+    r"(?:chair(?:man|person|woman)?|executive secretary|(?:ex-officio )?members?|liaison "
+    r"representatives?|corresponding (?:author|preparer)s?|prepared by|editors?|reviewers?"
+    r"|consultants?|\W?\d? ?current affiliations?):? .*",
+    re.IGNORECASE | re.DOTALL,
+)
+_PLACE = re.compile(
+    r"\b(?:University|Department|Cent(?:er|re)|Hospital|Division|Institute|School|College|CDC)\b|@"
+)
+_AFFILIATION = re.compile(r"(?:and )?[\d,*†‡§¶]+ ?[A-Z]")
+_FINDING = re.compile(
+    r"\b(?:patients?|persons with|doses?|treat(?:ed|ment)|received|vaccinated|infected|symptoms?)\b"
+)
+_LIFE = re.compile(
+    r"(?:Drs?|Ms|Mr|Mrs|Prof)\.? [A-Z][\w’'. -]{1,40} (?:is|was) (?:currently )?(?:an? |the )?"
+    r"(?:[\w-]+[ ,]+){0,5}(?:professor|instructor|physician|epidemiologist|scientist|fellow"
+    r"|director|officer|student|lecturer|veterinarian|microbiologist|researcher|resident)\b.*",
+    re.DOTALL,
+)
+
+
+def is_about_people(text: str) -> bool:
+    """Whether a block says who wrote, reviewed or advised, and where they work.
+
+    Args:
+        text: of the block. Advice in it makes it part of the article.
+    """
+    return _names_people(text) and not (_ADVICE.search(text) or _FINDING.search(text))
+
+
+def _names_people(text: str) -> bool:
+    if _LIFE.fullmatch(text):
+        return True
+    degrees = len(_DEGREE.findall(text))
+    if (degrees > 1 and 25 * degrees >= len(text.split())) or (
+        _PEOPLE.fullmatch(text) and (degrees or _PLACE.search(text))
+    ):
+        return True
+    places = [piece.strip() for piece in text.split(";")]
+    marked = sum(bool(_AFFILIATION.match(place)) for place in places)
+    return len(places) > 1 and marked > 0.8 * len(places) and bool(_PLACE.search(text))
+
+
+_CITATION = re.compile(
+    r"\b(?:1[89]|20)\d\d[a-z]?\b.*?(?:[;:(]|\bdoi\b|https?:|\bpp?\.)|https?://|\bdoi:|\bPubMed\b"
+    r"|\b(?:1[89]|20)\d\d[.)]?$|\bAccessed\b|\bAvailable (?:at|from)\b|\bet al\b",
+    re.IGNORECASE,
+)
+# What only the entry of a list of references has: initials, volumes, marks of databases.
+_ENTRY = re.compile(
+    r"\b[A-Z][\w'’-]+,? [A-Z]{1,3}\b[,.]|\b(?:19|20)\d\d;\s?\d|\bdoi\b|\bPubMed\b|\bIn: "
+)
+_NO_ENTRY = re.compile(r"(?:table|figure|box|abbreviation|note|key)s?\b|[*†‡§¶#]", re.IGNORECASE)
+_NUMBER = re.compile(r"^\s*(?:- |\d+\.\s|\[\d+\]\s*)+")
+
+
+def is_citation(text: str, kind: str) -> bool:
+    """Whether a block below the heading of a list of references is one of its entries.
+
+    Args:
+        text: of the block.
+        kind: of the block. A table never is one.
+    """
+    if kind == "table":
+        return False
+    lines = [line for line in text.split("\n") if line.strip()]
+    cited = sum(bool(_CITATION.search(line)) for line in lines)
+    if kind == "list":
+        return 2 * cited >= len(lines) or not any(_ADVICE.search(line) for line in lines)
+    if _NO_ENTRY.match(text) or _ADVICE.search(_NUMBER.sub("", text)):
+        return False
+    return len(text.split()) < 5 or cited > 0
+
+
+def is_reference_list(text: str) -> bool:
+    """Whether most lines of a list are entries of a list of references, wherever it stands.
+
+    Args:
+        text: of the list.
+    """
+    lines = text.split("\n")
+    return 2 * sum(bool(_ENTRY.search(line)) for line in lines) > len(lines)
+
+
+# Below these, lines that are no sentences are addresses and names of other pages, linked or not.
+_ELSEWHERE = (
+    r"(?:for )?(?:more|further) information about .*|you (?:may|might) also like.*|related "
+    r".{0,20}topics|related (?:links|pages|articles)|was this page (?:helpful|useful)\??"
+    r"|sign up .*|subscribe.*|stay connected.*|get e-?mail updates.*"
+)
+_MENU = re.compile(
+    r"(?:related|similar|recommended) ?(?:links?|pages?|articles?|topics?|content|information|items"
+    r"|materials?|resources?|stories|news|posts|sites|publications?)?|see also|on this page"
+    r"|in this (?:section|article|issue|topic)|(?:table of )?contents|quick links|useful links"
+    r"|external links|further (?:reading|information)|more (?:information|on|about|from|in)\b.*"
+    r"|(?:for more|additional) (?:information|resources)|learn more.*|resources?|links?|navigation"
+    r"|navigate this article|share\b.*|follow us.*|connect with us|popular.*|latest.*|trending.*"
+    r"|featured.*|top stories|news|languages?|(?:article )?tools|downloads?|figures?|tables?"
+    r"|topics?|article metrics|about (?:us|mmwr)|contact us|explore.*|browse.*|eid search options"
+    rf"|{_ELSEWHERE}",
+    re.IGNORECASE,
+)
+
+
+def is_menu(heading: str) -> bool:
+    """Whether links below this heading lead to other pages, and are no text of this one.
+
+    Args:
+        heading: of a section, or a line that announces a list.
+    """
+    return bool(_MENU.fullmatch(heading.rsplit(": ", 1)[-1].strip(" :.")))
+
+
+_DOWNLOAD = re.compile(
+    r"(?:.*\b)?(?:pdf|ris|epub|xml|print)\b.{0,24}|.*\[.*\d+ ?[kmg]?b\]|(?:view|see) larger.*",
+    re.IGNORECASE,
+)
+
+
+def is_download(text: str) -> bool:
+    """Whether all lines of a block are links to files.
+
+    Args:
+        text: of a block of links.
+    """
+    return all(_DOWNLOAD.fullmatch(line) for line in text.split("\n"))
+
+
+def is_elsewhere(heading: str) -> bool:
+    """Whether what is below this heading names other pages, organisations and ways to write to.
+
+    Args:
+        heading: of a section.
+    """
+    return bool(re.fullmatch(_ELSEWHERE, heading.rsplit(": ", 1)[-1].strip(" :."), re.IGNORECASE))
+
+
+def is_introduction(text: str) -> bool:
+    """Whether a paragraph announces what follows.
+
+    Args:
+        text: of the paragraph.
+    """
+    return text.endswith(":") and not is_menu(text)
