@@ -25,14 +25,17 @@ SCHEMAS = {
             **dict.fromkeys(("id", "rule", "field", "before", "after"), pa.large_string()),
             "count": pa.int64(),
         },
-        "removed": dict.fromkeys(("id", "field", "text"), pa.large_string()),
+        "removed": {
+            **dict.fromkeys(("id", "rule", "field", "text", "kind"), pa.large_string()),
+            "terms": pa.int64(),
+        },
         "dropped": dict.fromkeys(("id", "reason"), pa.large_string()),
         "phi": {
             **dict.fromkeys(("id", "field", "kind"), pa.large_string()),
             **dict.fromkeys(("start", "end"), pa.int64()),
         },
-        "lost": {
-            **dict.fromkeys(("id", "rule", "kind", "term"), pa.large_string()),
+        "review": {
+            **dict.fromkeys(("id", "rule", "field", "kind", "term"), pa.large_string()),
             **dict.fromkeys(("before", "after"), pa.int64()),
         },
     }.items()
