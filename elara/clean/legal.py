@@ -109,7 +109,7 @@ _LABEL = re.compile(
 
 # The end of a sentence, with or without a blank behind the stop, or of a line.
 _END = re.compile(r"[.!?][)\]\"'’”]*(?=\s|\Z|[A-ZÀ-ÖØ-Þ])|\n|\Z")
-_INITIAL = re.compile(r"(?<![^\W_])[A-Z]\Z")
+_INITIAL = re.compile(r"(?:(?<![^\W_])[A-Z]|& Co|\bSt)\Z")
 _UNFINISHED_WORDS = """
     the a by of and & © (c) copyright for on behalf published
 """

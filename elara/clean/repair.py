@@ -145,11 +145,12 @@ def _encoded(found: re.Match[str]) -> str:
     run = found[0]
     if not _MISREAD.search(run):
         return run
-    if "Ã " in run or "Â " in run:  # seen as damage beside other damage only
-        return str(ftfy.fix_text(run, _FTFY))
-    return _BEYOND_ASCII.sub(
+    fixed = _BEYOND_ASCII.sub(
         lambda m: str(ftfy.fix_text(m[0], _FTFY)) if _MISREAD.search(m[0]) else m[0], run
     )
+    if fixed != run and ("Ã " in run or "Â " in run):  # damage, but only beside other damage
+        return str(ftfy.fix_text(run, _FTFY))
+    return fixed
 
 
 def drop_controls(text: str) -> str:

@@ -221,7 +221,7 @@ class Work:
         theirs = [row[1] for row in self.account.changes if (row[0], row[2]) == (article, label)]
         for rows in (self.account.changes, self.account.removed):
             rows[:] = [row for row in rows if (row[0], row[2]) != (article, label)]
-        rules = ", ".join(dict.fromkeys(theirs[-MOST_ROUNDS:]))
+        rules = ", ".join(sorted({*theirs[-MOST_ROUNDS:]}))
         self._doubt(rules, place, [Loss("unsettled", f"after {MOST_ROUNDS} rounds", 0, 0)])
 
     def _file(self, rule: str, place: int, before: str, after: str, removed: list[str]) -> None:

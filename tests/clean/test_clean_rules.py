@@ -222,7 +222,6 @@ def test_an_article_says_a_paragraph_once_from_two_hundred_characters_on() -> No
         "Doctor: Well?\n\nPatient: {}\n\nDoctor: And now?\n\nPatient: {}",
         "Q: Who?\nA: {}\nQ: When?\nA: {}",
         "Doctor: Well?\n\n{}\n\nDoctor: And now?\n\n{}",
-        "Arm\tdeaths\n{}\tmany\n{}\tmany",
     ],
 )
 @pytest.mark.parametrize("passage", [PARAGRAPH.strip(), BOILERPLATE])
