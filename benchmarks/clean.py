@@ -144,7 +144,7 @@ class Words:
 
     def count(self, word: str) -> int:
         """See `elara.clean.hyphens.Words.count`."""
-        return min(self._counts[word], 255)
+        return self._counts[word]
 
 
 def goes(passage: str) -> bool:
@@ -156,7 +156,7 @@ class Plain:
     """The reference: every rule on every text, repeats counted in dictionaries."""
 
     def __init__(self, articles: list[dict[str, Any]]) -> None:
-        self.words: Words | None = None
+        self.words = Words(())
         self.changes: list[tuple[str, str, str]] = []
         self.removed: list[tuple[str, str, str, str]] = []
         self.ids = [row["id"] for row in articles]
@@ -178,15 +178,13 @@ class Plain:
                     self.named.add((number, f"body[{part}].heading"))
 
     def clean(self) -> Plain:
-        self.settle(list(self.texts))
         self.words = Words(self.texts.values())
-        waiting = [place for place, text in self.texts.items() if "-\n" in text]
+        self.settle(list(self.texts))
         for _ in range(MOST_ROUNDS):
-            changed = [*dict.fromkeys([*self.remove_repeats(), *waiting])]
-            before = len(self.changes)
-            self.settle(changed)
-            if len(self.changes) == before and set(changed) <= set(waiting):
+            changed = self.remove_repeats()
+            if not changed:
                 break
+            self.settle(changed)
         return self
 
     def settle(self, places: list[Place]) -> None:
@@ -195,8 +193,6 @@ class Plain:
             for _ in range(MOST_ROUNDS):
                 before = text
                 for rule in RULES:
-                    if rule.informed and self.words is None:
-                        continue
                     if rule.removes is None or place in self.running:
                         text = self.apply(rule, place, text)
                 if text == before:
@@ -206,7 +202,7 @@ class Plain:
     def apply(self, rule: Rule, place: Place, text: str) -> str:
         # Asking a pattern is cheaper here than looking for its triggers first. Only the repair of
         # encodings is not: it is for texts beyond ASCII.
-        if rule.informed and self.words is not None:
+        if rule.informed:
             after = rule.informed(text, self.words)
         elif rule.name != "encoding":
             after = rule.function(text)

@@ -1,8 +1,9 @@
 """Clean a table of any size in batches, and file what each rule did.
 
-The first round applies the rules to every text and counts sentences and paragraphs on disk. The
-next round removes what stands in several articles and counts again; it is the last one if nothing
-is left to remove, and else one more follows.
+First the words are counted that line ends may have split. The first round applies the rules to
+every text and counts sentences and paragraphs on disk. The next round removes what stands in
+several articles and counts again; it is the last one if nothing is left to remove, and else one
+more follows.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import polars as pl
 import pyarrow as pa
 
 from elara import memory
-from elara.clean.files import Writers, read
-from elara.clean.hyphens import Words
+from elara.clean.fields import unpack
+from elara.clean.files import NEEDED, Writers, read
+from elara.clean.hyphens import Words, split_forms
 from elara.clean.phi_forms import PHI
 from elara.clean.repeats import Counter, Shared
 from elara.clean.rounds import Done, Round
@@ -160,8 +162,7 @@ def clean_file(
     folder.mkdir(parents=True, exist_ok=True)
     triggers = Triggers([*(r.triggers for r in rules), *(p.triggers for p in PHI)])
     shared: Shared | None = None
-    words: Words | None = None
-    counted = Words()
+    words = _words(source) if any(rule.informed for rule in rules) else Words()
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name, Writers(folder) as out:
         work, tally = Path(name), _Tally(out)
         for number in range(MOST_ROUNDS):
@@ -174,19 +175,28 @@ def clean_file(
             with Writers(work) as passing:
                 for done in _each(partial(this.run, triggers), source, shared is None):
                     counter.add(done.texts, done.found, tally.counts["articles"])
-                    if words is None:
-                        counted.add(done.texts.values)
                     passing.table(target, done.table)
                     passing.rows(f"phi-{number}", done.phi, "phi")
                     tally.add(done, shared is None)
             source = work / target
             shared = counter.shared(shared.verdicts if shared else {})
-            words = counted
             if number and (not shared.work_left() or tally.counts["changes"] == changes):
                 break
         source.replace(folder / "articles.parquet")
         out.copy("phi.parquet", work / f"phi-{number}.parquet")
     return Cleaned(folder, tally.counts, tally.effects())
+
+
+def _words(source: Path) -> Words:
+    """Count the words that decide how those are joined which a line end split."""
+    forms: set[str] = set()
+    for batch in read(source, NEEDED):
+        forms |= split_forms(unpack(batch).values)
+    words = Words(forms)
+    if forms:
+        for batch in read(source, NEEDED):
+            words.add(unpack(batch).values)
+    return words
 
 
 def _each(run: Callable[[pa.Table, int], Done], source: Path, first: bool) -> Iterator[Done]:

@@ -7,11 +7,13 @@ lexicon. A hyphen that the text or the collection has is never taken away.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numba
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from elara.clean.triggers import buffers
 from elara.wordlist import is_word
@@ -32,58 +34,81 @@ _APART_WORDS = """
     non no not self
 """
 _APART = frozenset(_APART_WORDS.split())
+_SMALL_LETTERS = {c: c + 32 for c in range(65, 91)}  # as the kernel folds them
 _MORE = 10  # times as often must a joined word be found as one with a hyphen, which may be damage
-_SLOTS = 1 << 26
+_BROKEN = re.compile(r"([^\W\d_]+)-[^\S\n]*[\r\n]+[^\S\n]*([^\W\d_]+)")
+_MARKS = 1 << 16
+
+
+def split_forms(texts: pa.LargeStringArray) -> set[str]:
+    """What the words that a line end splits may have been: one word, and two with a hyphen.
+
+    Args:
+        texts: `n` texts, none of them null.
+    """
+    found: set[str] = set()
+    hit = pc.match_substring_regex(texts, r"-[ \t]*[\r\n]")
+    for text in texts.filter(hit).to_pylist():
+        for first, second in _BROKEN.findall(text):
+            found |= {first + second, f"{first}-{second}"}
+    return {form.translate(_SMALL_LETTERS) for form in found}
 
 
 class Words:
-    """How often each word of a collection occurs, in memory that does not grow with it.
+    """How often some words occur in a collection.
 
-    Words share 64 MiB of counters by their hashes, two counters each, of which the smaller one
-    counts: among a million different words about one in a thousand unknown ones looks known.
+    Args:
+        forms: the words to count, and pairs of words with a hyphen between, in small letters.
     """
 
-    def __init__(self) -> None:
-        self._counts = np.zeros(_SLOTS, np.uint8)
+    def __init__(self, forms: Iterable[str] = ()) -> None:
+        self._place = {form: i for i, form in enumerate(sorted(forms))}
+        hashes = [_hash(np.frombuffer(form.encode(), np.uint8)) for form in self._place]
+        values = np.array(hashes, np.uint64)
+        self._order = np.argsort(values)
+        self._rank = np.argsort(self._order)
+        self._hashes = values[self._order]
+        self._counts = np.zeros(len(values), np.int64)
+        self._marks = np.zeros(_MARKS, np.bool_)
+        self._marks[(values & np.uint64(_MARKS - 1)).astype(np.int64)] = True
 
     def add(self, texts: pa.LargeStringArray) -> None:
-        """Count the words of texts, and pairs of words that a hyphen joins.
+        """Count in these texts, too.
 
         Args:
             texts: `n` texts, none of them null.
         """
-        _count(*buffers(texts), self._counts)
+        if self._place:
+            _count(*buffers(texts), self._hashes, self._marks, self._counts)
 
     def count(self, word: str) -> int:
-        """How often a word occurs, at most 255.
+        """How often a word occurs; 0 for one that was not to be counted.
 
         Args:
             word: a word, or two with a hyphen between.
         """
-        return int(_look_up(np.frombuffer(word.encode(), np.uint8), self._counts))
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _small(byte):  # type: ignore[no-untyped-def]
-    return byte + 32 if 65 <= byte <= 90 else byte
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _slots(value):  # type: ignore[no-untyped-def]
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xFF51AFD7ED558CCD)
-    mask = np.uint64(_SLOTS - 1)
-    return value >> np.uint64(38), value & mask
+        place = self._place.get(word.translate(_SMALL_LETTERS))
+        return 0 if place is None else int(self._counts[self._rank[place]])
 
 
 @numba.njit(nogil=True, cache=True)
-def _count(data, offsets, counts):  # type: ignore[no-untyped-def]
+def _hash(data):  # type: ignore[no-untyped-def]
+    value = np.uint64(0xCBF29CE484222325)
+    for byte in data:
+        value = (value ^ np.uint64(byte)) * np.uint64(0x100000001B3)
+    return value
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(data, offsets, hashes, marks, counts):  # type: ignore[no-untyped-def]
     basis, prime = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
     for text in range(len(offsets) - 1):
         word = pair = basis
         letters = before = False  # whether a word is being read, and one stands before its hyphen
         for place in range(offsets[text], offsets[text + 1] + 1):
-            byte = _small(data[place]) if place < offsets[text + 1] else np.uint8(10)
+            byte = data[place] if place < offsets[text + 1] else np.uint8(10)
+            if 65 <= byte <= 90:
+                byte += 32
             if 97 <= byte <= 122 or byte >= 0x80:
                 word = (word ^ np.uint64(byte)) * prime
                 if before:
@@ -91,9 +116,9 @@ def _count(data, offsets, counts):  # type: ignore[no-untyped-def]
                 letters = True
                 continue
             if letters:
-                _raise(counts, word)
+                _note(hashes, marks, counts, word)
                 if before:
-                    _raise(counts, pair)
+                    _note(hashes, marks, counts, pair)
             before = letters and byte == 45
             if before:
                 pair = (word ^ np.uint64(45)) * prime
@@ -101,21 +126,11 @@ def _count(data, offsets, counts):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _look_up(data, counts):  # type: ignore[no-untyped-def]
-    value = np.uint64(0xCBF29CE484222325)
-    for byte in data:
-        value = (value ^ np.uint64(_small(byte))) * np.uint64(0x100000001B3)
-    one, two = _slots(value)
-    return min(counts[one], counts[two])
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _raise(counts, value):  # type: ignore[no-untyped-def]
-    one, two = _slots(value)
-    if counts[one] < 255:
-        counts[one] += 1
-    if two != one and counts[two] < 255:
-        counts[two] += 1
+def _note(hashes, marks, counts, value):  # type: ignore[no-untyped-def]
+    if marks[value & np.uint64(65535)]:
+        place = np.searchsorted(hashes, value)
+        if place < len(hashes) and hashes[place] == value:
+            counts[place] += 1
 
 
 def join_hyphens(text: str, collection: Words | None = None) -> str:

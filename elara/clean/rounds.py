@@ -58,13 +58,13 @@ class Round:
     Args:
         rules: the rules.
         shared: what stands in several articles; None in the first round, which applies the rules.
-        words: how often each word occurs in the collection; None in the first round.
+        words: how often words occur in the collection.
         keep_phi: whether articles in which a patient may be named stay.
     """
 
     rules: Sequence[Rule]
     shared: Shared | None
-    words: Words | None
+    words: Words
     keep_phi: bool
 
     def run(self, triggers: Triggers, table: pa.Table, offset: int) -> Done:
@@ -82,9 +82,7 @@ class Round:
             work.settle(np.flatnonzero(work.bits & mask))
         else:
             gone = self.shared.to_remove(texts, find(texts.values, texts.prose), offset)
-            mask = np.uint64(sum(1 << n for n, rule in enumerate(self.rules) if rule.informed))
-            waiting = np.flatnonzero(work.bits & mask).tolist()
-            work.settle(np.array(sorted({*work.remove(gone), *waiting}), np.int64))
+            work.settle(np.array(sorted(work.remove(gone)), np.int64))
         lost = work.losses()
         values = work.values()
         phi = self._phi(work)

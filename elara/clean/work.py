@@ -53,12 +53,11 @@ class Work:
         texts: the texts.
         rules: what to apply.
         triggers: those of the rules, in their order (others may follow).
-        words: how often each word of the collection occurs; None as long as it is being counted,
-            and then the rules that ask for it wait.
+        words: how often words occur in the collection.
     """
 
     def __init__(
-        self, texts: Texts, rules: Sequence[Rule], triggers: Triggers, words: Words | None
+        self, texts: Texts, rules: Sequence[Rule], triggers: Triggers, words: Words
     ) -> None:
         self.texts = texts
         self.rules = rules
@@ -107,8 +106,6 @@ class Work:
                 return
             touched: set[int] = set()
             for number, rule in enumerate(self.rules):
-                if rule.informed and self._words is None:
-                    continue
                 hit = self.bits[places] >> np.uint64(number) & np.uint64(1) > 0
                 if rule.removes:
                     hit &= self.texts.running[places]
@@ -121,7 +118,7 @@ class Work:
         function: TextFunction = rule.function
         if rule.batch and len(places):
             return self._edit_batch(rule.name, rule.batch, places)
-        if rule.informed and self._words is not None:
+        if rule.informed:
             informed, words = rule.informed, self._words
             function = lambda text: informed(text, words)  # noqa: E731
 

@@ -57,8 +57,8 @@ def test_the_words_of_the_collection_decide() -> None:
 
 
 def test_words_are_counted_with_their_parts_and_pairs() -> None:
-    words = Words()
+    words = Words(["beta-blocker", "blocker-free", "beta", "état", "unseen"])
     words.add(pa.array(["A beta-blocker, a Beta-blocker-free day", "état"], pa.large_string()))
-    counts = {w: words.count(w) for w in ("beta-blocker", "blocker-free", "beta", "état", "new")}
-    assert counts == {"beta-blocker": 2, "blocker-free": 1, "beta": 2, "état": 1, "new": 0}
+    asked = ("beta-blocker", "blocker-free", "beta", "état", "unseen", "day")
+    assert [words.count(word) for word in asked] == [2, 1, 2, 1, 0, 0]
     assert join_hyphens("beta-\nblockers", words) == "beta-blockers"
