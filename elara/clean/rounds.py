@@ -82,7 +82,9 @@ class Round:
             work.settle(np.flatnonzero(work.bits & mask))
         else:
             gone = self.shared.to_remove(texts, find(texts.values, texts.prose), offset)
-            work.settle(np.array(sorted(work.remove(gone)), np.int64))
+            changed = np.array(sorted(work.remove(gone)), np.int64)
+            work.settle(changed)
+            self.shared.learn(work.values().take(pa.array(changed)))
         lost = work.losses()
         values = work.values()
         phi = self._phi(work)
