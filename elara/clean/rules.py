@@ -122,7 +122,6 @@ def removing(
     """
     search = re.compile(pattern)
 
-    @lru_cache(maxsize=8)  # asked for what goes and for what stays
     def spans(text: str) -> list[tuple[int, int]]:
         return [
             m.span()
@@ -141,6 +140,8 @@ def _taking(
     spans: Callable[[str], list[tuple[int, int]]],
     triggers: Sequence[str],
 ) -> Rule:
+    spans = lru_cache(maxsize=8)(spans)  # asked for what goes and for what stays
+
     def passages(text: str) -> list[str]:
         return [text[start:end] for start, end in spans(text)]
 

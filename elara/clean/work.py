@@ -187,11 +187,15 @@ class Work:
         new = {i: self._new[place] for i, place in enumerate(order) if place in self._new}
         before = replace(self.texts.values.take(pa.array(places)), new)
         after = batch(before)
-        same = same_words(before, after)
+        differ = pc.not_equal(before, after)
+        before, after = before.filter(differ), after.filter(differ)
+        order = places[differ.to_numpy(zero_copy_only=False)].tolist()
+        same = same_words(before, after).tolist()
         changed = []
-        for i in np.flatnonzero(pc.not_equal(before, after).to_numpy(zero_copy_only=False)):
-            old, now, place = before[i].as_py(), after[i].as_py(), order[i]
-            if not same[i] and (losses := lost(old, now)):
+        for place, old, now, alike_but_space in zip(
+            order, before.to_pylist(), after.to_pylist(), same, strict=True
+        ):
+            if not alike_but_space and (losses := lost(old, now)):
                 self._doubt(rule, place, losses)
                 continue
             self._new[place] = now
