@@ -20,9 +20,10 @@ from elara.wordlist import is_word
 
 _SPLIT = re.compile(r"(?<![\w])((?:[^\W\d_]+-)*)([^\W\d_]+)-\n[^\S\n]*([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-# "pre- and postmenopausal": the hyphen stands for what follows later.
+# "pre- and postmenopausal": the hyphen stands for what follows later; "my elbow- it hurts": a dash.
 _LINKING_WORDS = """
     and or to und oder bis et ou y o u e à
+    a an are but he i is it she so that the then there they this was we were you
 """
 _LINKING = frozenset(_LINKING_WORDS.split())
 # "day-to-\nday": after another hyphen these are words of their own.

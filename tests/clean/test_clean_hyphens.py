@@ -35,6 +35,7 @@ from elara.records import Article, frame
         ("short-\nto long-term", "short- to long-term"),
         ("pré-\net postopératoire", "pré- et postopératoire"),
         ("intra-\noder extra", "intra- oder extra"),
+        ("my elbow-\nit hurts", "my elbow- it hurts"),
         ("Guillain-\nBarré", "Guillain-\nBarré"),
         ("5-\n10 mg", "5-\n10 mg"),
         ("IL-\n6", "IL-\n6"),
