@@ -20,12 +20,16 @@ from elara.wordlist import is_word
 
 _SPLIT = re.compile(r"(?<![\w])((?:[^\W\d_]+-)*)([^\W\d_]+)-\n[^\S\n]*([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-# "pre- and postmenopausal": the hyphen stands for what follows later; "my elbow- it hurts": a dash.
+# "pre- and postmenopausal": the hyphen stands for what follows later.
 _LINKING_WORDS = """
     and or to und oder bis et ou y o u e à
-    a an are but he i is it she so that the then there they this was we were you
 """
 _LINKING = frozenset(_LINKING_WORDS.split())
+# "my elbow-\nit hurts": a dash, unless both make a word ("arthrit-\nis").
+_AFTER_DASH_WORDS = """
+    a an are but he i is it she so that the then there they this was we were you
+"""
+_AFTER_DASH = frozenset(_AFTER_DASH_WORDS.split())
 # "day-to-\nday": after another hyphen these are words of their own.
 _SMALL_WORDS = """
     a and as at by for in of off on or out the to up with
@@ -180,7 +184,8 @@ def _form(found: re.Match[str], own: set[str], collection: Words | None) -> str:
         or two in own
     )
     if keeps or not _known(one, two, own, collection):
-        return f"{lead}{hyphened}"
+        blank = " " if second in _AFTER_DASH and two not in own else ""
+        return f"{lead}{first}-{blank}{second}"
     return f"{lead}{first}{second}"
 
 

@@ -36,6 +36,7 @@ from elara.records import Article, frame
         ("pré-\net postopératoire", "pré- et postopératoire"),
         ("intra-\noder extra", "intra- oder extra"),
         ("my elbow-\nit hurts", "my elbow- it hurts"),
+        ("arthrit-\nis", "arthritis"),
         ("Guillain-\nBarré", "Guillain-\nBarré"),
         ("5-\n10 mg", "5-\n10 mg"),
         ("IL-\n6", "IL-\n6"),
