@@ -1,7 +1,7 @@
 """Clean: named rules repair text and take noise away; a ledger proves that no term was lost."""
 
 from elara.clean.cleaning import Cleaned, clean, clean_file
-from elara.clean.ledger import PROTECTED, Loss, LostTerms, Protected, count_terms, lost, terms
+from elara.clean.ledger import PROTECTED, Loss, Protected, count_terms, lost, terms
 from elara.clean.phi import find_phi
 from elara.clean.phi_forms import PHI
 from elara.clean.phi_kinds import PhiKind
@@ -13,7 +13,6 @@ __all__ = [
     "RULES",
     "Cleaned",
     "Loss",
-    "LostTerms",
     "PhiKind",
     "Protected",
     "Rule",

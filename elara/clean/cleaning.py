@@ -1,8 +1,9 @@
 """Clean a table of any size in batches, and file what each rule did.
 
-The first round applies the rules to every text and counts sentences and paragraphs on disk. The
-next round removes what stands in several articles and counts again; it is the last one if nothing
-is left to remove, and else one more follows.
+First the words are counted that line ends may have split. The first round applies the rules to
+every text and counts sentences and paragraphs on disk. The next round removes what stands in
+several articles and counts again; it is the last one if nothing is left to remove, and else one
+more follows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import polars as pl
 import pyarrow as pa
 
 from elara import memory
-from elara.clean.files import Writers, read
+from elara.clean.fields import unpack
+from elara.clean.files import NEEDED, Writers, read
+from elara.clean.hyphens import Words, split_forms
 from elara.clean.phi_forms import PHI
 from elara.clean.repeats import Counter, Shared
 from elara.clean.rounds import Done, Round
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WORKERS = 2
-_TABLES = ("articles", "dropped", "changes", "removed", "phi", "phi_dropped", "lost")
+_TABLES = ("articles", "dropped", "changes", "removed", "phi", "phi_dropped", "lost", "review")
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Cleaned:
     Args:
         folder: where the tables are.
         counts: `articles` that stay, `dropped` ones, `changes`, `removed` passages, `phi` places
-            (`phi_dropped` of them in dropped articles), `lost` terms, and the characters of all
-            texts: `characters_before`, and of those that stay `characters_after`.
+            (`phi_dropped` of them in dropped articles), `lost` terms, doubts for `review`, and the
+            characters of all texts: `characters_before`, and of those that stay `characters_after`.
         effects: what each rule did: `rule`, `texts` changed, `characters` removed, `passages`
             named; most texts first.
     """
@@ -69,12 +72,12 @@ class Cleaned:
 
     @property
     def removed(self) -> pl.DataFrame:
-        """Passages taken away: `rule`, `id`, `field`, `text`."""
-        files = sorted((self.folder / "removed").glob("*.parquet"))
-        parts = [pl.read_parquet(f).select(pl.lit(f.stem).alias("rule"), pl.all()) for f in files]
-        return (
-            pl.concat(parts) if parts else pl.DataFrame(schema=dict.fromkeys(_REMOVED, pl.String))
-        )
+        """Passages taken away: `id`, `rule`, `field`, `text`, `kind`, `terms`.
+
+        `terms` counts the protected terms in the passage. None is there but in what `kind` names:
+        a `citation`, an `address`, a `legal` line or a `label`; see `elara.clean.legal`.
+        """
+        return pl.read_parquet(self.folder / "removed.parquet")
 
     @property
     def dropped(self) -> pl.DataFrame:
@@ -87,13 +90,14 @@ class Cleaned:
         return pl.read_parquet(self.folder / "phi.parquet")
 
     @property
-    def lost(self) -> pl.DataFrame:
-        """Changes that were refused because they lost a protected term.
+    def review(self) -> pl.DataFrame:
+        """Changes that were not made because they would have lost a protected term.
 
-        `id`, `rule`, `kind`, `term`, `before`, `after` (how often it should be there and would
-        have been).
+        The text is as it was before the rule: `id`, `rule`, `field`, `kind`, `term`, `before`,
+        `after` (how often the term should be there and would have been). The kind is `error`
+        where a rule failed on the text, and `unsettled` where rules undo each other on it.
         """
-        return pl.read_parquet(self.folder / "lost.parquet")
+        return pl.read_parquet(self.folder / "review.parquet")
 
     def plot(self) -> Figure:
         """How many texts each rule changed."""
@@ -102,14 +106,10 @@ class Cleaned:
         return effects_figure(self.effects)
 
 
-_REMOVED = ("rule", "id", "field", "text")
-
-
 def clean(
     articles: pl.DataFrame,
     rules: Sequence[Rule] = RULES,
     boilerplate_repeats: int = 5,
-    stop_on_lost_term: bool = True,
     keep_phi: bool = True,
 ) -> Cleaned:
     """Clean a table that is in memory; see `clean_file`.
@@ -118,16 +118,13 @@ def clean(
         articles: a table with the columns of `Article` (further columns stay).
         rules: see `clean_file`.
         boilerplate_repeats: see `clean_file`.
-        stop_on_lost_term: see `clean_file`.
         keep_phi: see `clean_file`.
     """
     held = tempfile.TemporaryDirectory(prefix="elara-clean-")
     folder = Path(held.name)
     source = folder / "source.parquet"
     articles.write_parquet(source)
-    done = clean_file(
-        source, folder / "clean", rules, boilerplate_repeats, stop_on_lost_term, keep_phi
-    )
+    done = clean_file(source, folder / "clean", rules, boilerplate_repeats, keep_phi)
     source.unlink()
     return Cleaned(done.folder, done.counts, done.effects, held)
 
@@ -137,23 +134,21 @@ def clean_file(
     folder: Path,
     rules: Sequence[Rule] = RULES,
     boilerplate_repeats: int = 5,
-    stop_on_lost_term: bool = True,
     keep_phi: bool = False,
 ) -> Cleaned:
     """Clean the texts of articles, and prove that no protected term was lost.
 
-    Cleaning what is clean changes nothing. The table is read in batches: memory does not grow
-    with it.
+    A change that would lose one is not made: that text stays as it was before the rule, and the
+    doubt is filed in review.parquet. Cleaning what is clean changes nothing. The table is read in
+    batches: memory does not grow with it.
 
     Args:
         source: a Parquet file with the columns of `Article` (further columns stay).
-        folder: where to write articles.parquet, changes.parquet, dropped.parquet, phi.parquet,
-            lost.parquet and removed/, one file per rule that removed passages.
+        folder: where to write articles.parquet, changes.parquet, removed.parquet,
+            dropped.parquet, phi.parquet and review.parquet.
         rules: what to apply, in this order.
         boilerplate_repeats: a sentence found in at least this many articles is boilerplate.
             Questions and answers keep all their sentences: each of them must stand alone.
-        stop_on_lost_term: whether a rule that loses a protected term is an error. If not, its
-            change to that text is refused and listed.
         keep_phi: whether articles in which a patient may be named stay. If not, they are
             dropped, by name.
 
@@ -161,20 +156,21 @@ def clean_file(
         Where the tables are, and what was done.
 
     Raises:
-        LostTerms: a rule lost a protected term; the message names article, rule and term.
-        ValueError: the rules do not come to rest, or `boilerplate_repeats` is below 2.
+        ValueError: `boilerplate_repeats` is below 2.
         WorkspaceError: the file cannot be read as a table of articles.
     """
     folder.mkdir(parents=True, exist_ok=True)
     triggers = Triggers([*(r.triggers for r in rules), *(p.triggers for p in PHI)])
     shared: Shared | None = None
+    words = _words(source) if any(rule.informed for rule in rules) else Words()
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name, Writers(folder) as out:
         work, tally = Path(name), _Tally(out)
         for number in range(MOST_ROUNDS):
-            this = Round(rules, shared, stop_on_lost_term, keep_phi)
+            this = Round(rules, shared, words, keep_phi)
             counter = Counter(work / f"counts-{number}", boilerplate_repeats)
             # The first result is always read once more; the second is the last but for oddities.
             target = f"articles-{number}.{'arrow' if shared is None else 'parquet'}"
+            changes = tally.counts["changes"]
             tally.start()
             with Writers(work) as passing:
                 for done in _each(partial(this.run, triggers), source, shared is None):
@@ -184,13 +180,23 @@ def clean_file(
                     tally.add(done, shared is None)
             source = work / target
             shared = counter.shared(shared.verdicts if shared else {})
-            if number and not counter.repeated_inside and not shared.work_left():
+            if number and (not shared.work_left() or tally.counts["changes"] == changes):
                 break
-        else:
-            raise ValueError(f"after {MOST_ROUNDS} rounds there is still something to remove")
         source.replace(folder / "articles.parquet")
         out.copy("phi.parquet", work / f"phi-{number}.parquet")
     return Cleaned(folder, tally.counts, tally.effects())
+
+
+def _words(source: Path) -> Words:
+    """Count the words that decide how those are joined which a line end split."""
+    forms: set[str] = set()
+    for batch in read(source, NEEDED):
+        forms |= split_forms(unpack(batch).values)
+    words = Words(forms)
+    if forms:
+        for batch in read(source, NEEDED):
+            words.add(unpack(batch).values)
+    return words
 
 
 def _each(run: Callable[[pa.Table, int], Done], source: Path, first: bool) -> Iterator[Done]:
@@ -221,7 +227,7 @@ class _Tally:
         self.counts = dict.fromkeys((*_TABLES, "characters_before", "characters_after"), 0)
         self._out = out
         self._effects: dict[str, list[int]] = {}
-        for name in ("changes", "dropped", "phi", "lost"):
+        for name in ("changes", "removed", "dropped", "phi", "review"):
             out.rows(name, [])
 
     def start(self) -> None:
@@ -236,19 +242,16 @@ class _Tally:
             first: whether it was the first round.
         """
         account = done.account
-        removed: dict[str, list[tuple[str, str, str]]] = {}
-        for article, rule, place, text in account.removed:
-            removed.setdefault(rule, []).append((article, place, text))
+        for _, rule, *_ in account.removed:
             self._effects.setdefault(rule, [0, 0, 0])[2] += 1
         for _, rule, _, _, _, count in account.changes:
             effect = self._effects.setdefault(rule, [0, 0, 0])
             effect[0] += 1
             effect[1] += count
-        for rule, passages in removed.items():
-            self._out.rows(f"removed/{rule}", passages, "removed")
         self._out.rows("changes", account.changes)
+        self._out.rows("removed", account.removed)
         self._out.rows("dropped", done.dropped)
-        self._out.rows("lost", account.lost)
+        self._out.rows("review", [*account.review])
         self._out.rows("phi", done.phi_dropped)
         more = {
             "articles": done.table.num_rows,
@@ -257,7 +260,8 @@ class _Tally:
             "removed": len(account.removed),
             "phi": len(done.phi) + len(done.phi_dropped),
             "phi_dropped": len(done.phi_dropped),
-            "lost": len(account.lost),
+            "lost": done.lost,
+            "review": len(account.review),
             "characters_before": done.characters[0] if first else 0,
             "characters_after": done.characters[1],
         }

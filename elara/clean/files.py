@@ -16,7 +16,7 @@ from elara.workspace import WorkspaceError
 _ROWS = 2048
 _BYTES = 32 << 20
 _PIECE = 16 << 20
-_NEEDED = ("id", "title", "abstract", "body")
+NEEDED = ("id", "title", "abstract", "body")
 
 SCHEMAS = {
     name: pa.schema([(column, kind) for column, kind in columns.items()])
@@ -25,29 +25,33 @@ SCHEMAS = {
             **dict.fromkeys(("id", "rule", "field", "before", "after"), pa.large_string()),
             "count": pa.int64(),
         },
-        "removed": dict.fromkeys(("id", "field", "text"), pa.large_string()),
+        "removed": {
+            **dict.fromkeys(("id", "rule", "field", "text", "kind"), pa.large_string()),
+            "terms": pa.int64(),
+        },
         "dropped": dict.fromkeys(("id", "reason"), pa.large_string()),
         "phi": {
             **dict.fromkeys(("id", "field", "kind"), pa.large_string()),
             **dict.fromkeys(("start", "end"), pa.int64()),
         },
-        "lost": {
-            **dict.fromkeys(("id", "rule", "kind", "term"), pa.large_string()),
+        "review": {
+            **dict.fromkeys(("id", "rule", "field", "kind", "term"), pa.large_string()),
             **dict.fromkeys(("before", "after"), pa.int64()),
         },
     }.items()
 }
 
 
-def read(path: Path) -> Iterator[pa.Table]:
+def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """Read a table of articles in batches.
 
     Args:
         path: a Parquet file, or one that `Writers.articles` wrote.
+        columns: which columns of a Parquet file to read; None reads all.
 
     Yields:
-        First an empty table with all columns; then at most 2,048 articles or 32 MiB at a time (but
-        at least one article).
+        First, where all columns are read, an empty table with them; then at most 2,048 articles or
+        32 MiB at a time (but at least one article).
 
     Raises:
         WorkspaceError: the file cannot be read as a table of articles.
@@ -56,14 +60,16 @@ def read(path: Path) -> Iterator[pa.Table]:
         with path.open("rb") as file:
             if path.suffix == ".arrow":
                 stream = pa.ipc.open_stream(file)
-                batches, columns = iter(stream), stream.schema
+                batches, schema = iter(stream), stream.schema
             else:
                 # A buffer ahead would keep what was read until the file's end.
                 parquet = pq.ParquetFile(file, pre_buffer=False)
-                if missing := {*_NEEDED} - {*parquet.schema_arrow.names}:
+                if missing := {*NEEDED} - {*parquet.schema_arrow.names}:
                     raise pa.ArrowInvalid(f"it has no column {', '.join(sorted(missing))}")
-                batches, columns = parquet.iter_batches(batch_size=_ROWS), parquet.schema_arrow
-            yield columns.empty_table()
+                batches = parquet.iter_batches(batch_size=_ROWS, columns=columns)
+                schema = parquet.schema_arrow
+            if columns is None:
+                yield schema.empty_table()
             for batch in batches:
                 yield from _slices(pa.Table.from_batches([batch]))
     except (pa.ArrowException, OSError) as error:

@@ -1,9 +1,9 @@
 """The ledger of protected terms: what a reader must find again after cleaning.
 
-A rule may take away a passage, and then it says so; everything else must still hold every term as
-often as before. The ledger shares no code with the rules: it reads damaged text by itself, with the
-standard library's tables of entities, encodings and HTML names, so that a wrong repair cannot
-hide from it.
+A rule may take away a passage without such a term (or a citation, an address, a legal line), and
+then it says so; everything else must still hold every term as often as before. The ledger reads
+damaged text by itself, with the standard library's tables of entities, encodings and HTML names,
+and not with the rules' repairs, so that a wrong repair cannot hide from it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 from lxml.html import defs
+
+from elara.clean.legal import kind_of
 
 _NUMBER = r"\d+(?:[.,·]\d+)*"
 _UNIT = (
@@ -37,30 +40,27 @@ class Protected:
         kind: its name.
         pattern: regular expression that Python and Rust read alike.
         example: a term that it finds.
-        finding: whether no passage that holds one may be removed, unless it stands elsewhere too.
     """
 
     kind: str
     pattern: str
     example: str
-    finding: bool = False
 
 
 PROTECTED = (
-    Protected("quantity", rf"{_NUMBER}\s?{_UNIT}(?:\s?/\s?{_UNIT})*", "0.5 µg/kg/min", True),
+    Protected("quantity", rf"{_NUMBER}\s?{_UNIT}(?:\s?/\s?{_UNIT})*", "0.5 µg/kg/min"),
     Protected(
         "power_of_ten",
         rf"(?:{_NUMBER}\s?)?[×x]\s?10(?:[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^?-?\d+)(?:/[µμ]?[lL])?",
         "4.5 ×10⁹/L",
-        True,
     ),
-    Protected("comparison", rf"[<>≤≥=≈≠~]\s?[-−+]?{_NUMBER}%?", "≥ 90", True),
-    Protected("plus_minus", rf"±\s?{_NUMBER}", "± 2.1", True),
+    Protected("comparison", rf"[<>≤≥=≈≠~]\s?[-−+]?{_NUMBER}%?", "≥ 90"),
+    Protected("plus_minus", rf"±\s?{_NUMBER}", "± 2.1"),
     Protected("range", rf"{_NUMBER}\s?%?\s?(?:-|–|—|to)\s?{_NUMBER}", "0.05-0.5"),
-    Protected("p_value", rf"\b[pP]\s?[<>=≤≥]\s?{_NUMBER}", "p<0.05", True),
+    Protected("p_value", rf"\b[pP]\s?[<>=≤≥]\s?{_NUMBER}", "p<0.05"),
     Protected("negative_number", r"(?:^|[\s(\[])[-−]\d+(?:[.,]\d+)*", "−0.7"),
     Protected("number", _NUMBER, "1,234.5"),
-    Protected("greek", "[Ͱ-Ͽἀ-῿µ]", "β", True),
+    Protected("greek", "[Ͱ-Ͽἀ-῿µ]", "β"),
     Protected("raised_sign", rf"[^\W_]*[{_RAISED}{_LOWERED}]+", "H₂O"),
     Protected(
         "name_with_digits",
@@ -70,7 +70,7 @@ PROTECTED = (
     Protected("acronym", r"\b[^\W\d_a-z]{2,}\b|\b[a-z]{1,3}[A-Z]{1,4}[A-Za-z]*\b", "mRNA"),
     Protected("hyphenated", rf"\b{_LETTER}+(?:-{_LETTER}+)+\b", "beta-blocker"),
     Protected("dotted", rf"\b(?:{_LETTER}\.){{2,}}", "i.v."),
-    Protected("species", r"\b[A-Z]\. [a-z]{3,}", "S. aureus", True),
+    Protected("species", r"\b[A-Z]\. [a-z]{3,}", "S. aureus"),
     Protected(
         "negation",
         r"(?i)\b(?:no|not|non|nor|none|never|neither|without|cannot|absence|absent|lack|lacks|"
@@ -114,10 +114,15 @@ _MISREAD = re.compile(
 _KNOWN = {"Ã ": "à", "Â ": " ", "â€\ufffd": "”"}  # a byte of these was lost
 _FORMAT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u2060\ufeff]")
 _WIDE = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
-
-
-class LostTerms(ValueError):
-    """A rule lost protected terms outside the passages that it names."""
+_LINE_END = re.compile(
+    r"(?P<first>[^\W\d_]+)-[^\S\n]*\n\s*(?P<second>[^\W\d_]+)"  # a word that a line end splits
+)
+_LINKING_WORDS = """
+    and or to und oder bis et ou y o u e à
+"""
+_LINKING = frozenset(_LINKING_WORDS.split())
+# Two words in small letters, each between blanks: no pattern reaches over the blank between them.
+_BORDER = re.compile(r" [a-z]{3,} (?=[a-z]{3,} )")
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,13 @@ def _count(text: str) -> Counter[tuple[str, str]]:
 def lost(before: str, after: str, removed: Sequence[str] = ()) -> list[Loss]:
     """Find the terms that are rarer after than they should be.
 
+    Only the part between what both texts begin and end with is read. That gives the same verdict:
+    both are cut at a blank between two words of three or more small letters. No repair that
+    `reading` undoes reaches over such a blank (an entity, a tag or a script would hold `&` or `<`,
+    and then the whole text is read), and no pattern of `PROTECTED` does: where a pattern allows a
+    blank, a digit, sign or capital stands on one of its sides. So each term lies wholly in what is
+    the same or in what is read, and what is the same has as many in both.
+
     Args:
         before: a text before a rule (or before all of them).
         after: and after.
@@ -214,8 +226,19 @@ def lost(before: str, after: str, removed: Sequence[str] = ()) -> list[Loss]:
     Returns:
         The losses, in the order of `PROTECTED`; none if all is well.
     """
-    if _cut_out(before, removed, after) if removed else before.split() == after.split():
+    if removed:
+        if _cut_out(before, removed, after):
+            return []
+    elif before.split() == after.split():
         return []
+    if _rarer(*_differing(before, after), removed):
+        return _rarer(before, after, removed)
+    return []
+
+
+def _rarer(before: str, after: str, removed: Sequence[str]) -> list[Loss]:
+    if "-" in before and "\n" in before:
+        before = _LINE_END.sub(_as_joined(after), before)
     was, now = reading(before), reading(after)
     if was == now:
         return []
@@ -229,8 +252,60 @@ def lost(before: str, after: str, removed: Sequence[str] = ()) -> list[Loss]:
     )
 
 
+def _as_joined(after: str) -> Callable[[re.Match[str]], str]:
+    """Read a word that a line end split as the text after the rule has it.
+
+    It may have become one word, or a word with a hyphen. One word is no reading for a negation
+    (non-small), for capitals and single letters, nor before "and": that would hide a loss.
+    """
+
+    def read(found: re.Match[str]) -> str:
+        first, second = found["first"], found["second"]
+        if second.lower() in _LINKING:
+            return f"{first}- {second}"
+        one = f"{first}{second}"
+        if (
+            len(first) > 1
+            and first[1:].islower()
+            and second.islower()
+            and not _PATTERNS["negation"].fullmatch(first)
+            and one in after
+        ):
+            return one
+        return f"{first}-{second}" if f"{first}-{second}" in after else found[0]
+
+    return read
+
+
+def _differing(before: str, after: str) -> tuple[str, str]:
+    """The parts of two texts between borders around all that differs."""
+    if any(sign in text for text in (before, after) for sign in "<&"):
+        return before, after
+    shorter = min(len(before), len(after))
+    same = alike(before, after, shorter)
+    start = end = 0
+    for found in _BORDER.finditer(before, max(0, same - 200), same):
+        start = found.end()
+    tail = alike(before[::-1], after[::-1], shorter - start)
+    if found_end := _BORDER.search(before, len(before) - tail):
+        end = len(before) - found_end.end()
+    return before[start : len(before) - end], after[start : len(after) - end]
+
+
+def alike(one: str, two: str, most: int) -> int:
+    """With how many of the same characters two texts begin, at most so many."""
+    same, differ = 0, most + 1
+    while same + 1 < differ:
+        middle = (same + differ) // 2
+        if one[same:middle] == two[same:middle]:
+            same = middle
+        else:
+            differ = middle
+    return same
+
+
 def _cut_out(before: str, removed: Sequence[str], after: str) -> bool:
-    """Whether `after` is `before` without these passages, none of which touches a word.
+    """Whether `after` is `before` without these passages, none of which cuts a word or a term.
 
     White space does not count: a line takes its line end along.
     """
@@ -240,35 +315,60 @@ def _cut_out(before: str, removed: Sequence[str], after: str) -> bool:
         if at < 0:
             return False
         end = at + len(passage)
-        if _in_word(before, at) or _in_word(before, end):
+        if cuts(before, at) or cuts(before, end):
             return False
         kept.append(before[place:at])
         place = end
     return ("".join(kept) + before[place:]).split() == after.split()
 
 
-def _in_word(text: str, at: int) -> bool:
-    return 0 < at < len(text) and all(c.isalnum() or c in "-−" for c in text[at - 1 : at + 1])
+_AROUND = 40
+# A term reaches over a blank only beside a digit or sign, in "mm Hg" and in "S. aureus".
+_REACHES = re.compile(r"[\dH<>≤≥=≈≠~±×/%−–—⁰-ₜ-]")
 
 
-_WEB = re.compile(
-    r"(?i)(?:©|\(c\)|copyright)\W*(?:19|20)\d\d|(?:https?://|www\.)\S+|\S+@\S+|\b10\.\d{4,9}/\S+"
-)
-_FINDINGS = {p.kind: re.compile(p.pattern) for p in PROTECTED if p.finding}
+def cuts(text: str, at: int) -> bool:
+    """Whether a word or a protected term goes on over a place."""
+    if not 0 < at < len(text):
+        return False
+    if all(c.isalnum() or c in "-−" for c in text[at - 1 : at + 1]):
+        return True
+    left, right = text[:at].rstrip()[-1:], text[at:].lstrip()[:1]
+    blank = text[at - 1].isspace() or text[at].isspace()
+    species = left == "." and right.islower()
+    if blank and not species and not _REACHES.search(left + right):
+        return False
+    start = max(0, at - _AROUND)
+    near, here = text[start : at + _AROUND], at - start
+    return any(
+        found.start() < here < found.end() and found[0][: here - found.start()].strip(" ([")
+        for pattern in _PATTERNS.values()
+        for found in pattern.finditer(near)
+    )
 
 
 def findings(passage: str) -> list[Loss]:
-    """The findings in a passage that is to be removed for good: there should be none.
+    """The protected terms in a passage that is to be removed for good: there should be none.
+
+    Citations, addresses, legal lines and labels hold years, acronyms and hyphens of their own;
+    what they consist of is decided by `kind_of`.
 
     Args:
         passage: a piece of a text.
     """
-    plain = _WEB.sub("", reading(passage))
-    return [
-        Loss(kind, found[0].strip(), 1, 0)
-        for kind, pattern in _FINDINGS.items()
-        for found in pattern.finditer(plain)
-    ]
+    kind, held = contents(passage)
+    return [] if kind else [Loss(*term, count, 0) for term, count in held.items()]
+
+
+@lru_cache(maxsize=4096)
+def contents(passage: str) -> tuple[str, Counter[tuple[str, str]]]:
+    """Of which kind a passage is, if it holds protected terms at all, and these terms.
+
+    Args:
+        passage: a piece of a text.
+    """
+    held = terms(passage)
+    return (kind_of(passage) if held else "", held)
 
 
 def count_terms(texts: pl.Series) -> int:

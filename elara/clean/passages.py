@@ -14,16 +14,15 @@ from elara.clean.ledger import PROTECTED
 from elara.clean.triggers import buffers
 
 FEWEST_WORDS = 5
-SHORT_PARAGRAPH = 40  # characters; a shorter line is a heading or a label
-SHARED_PARAGRAPH = 200  # characters; across articles only what cannot be there by chance
+PARAGRAPH = 200  # characters; what is shorter is a heading, a label, a turn or part of a line
 # A sentence ends before a capital: "S. aureus" and "vs. placebo" are not cut in two.
 _BREAK = re.compile(r"((?<=[.!?])[ \t]+(?=[A-ZÀ-ÖØ-Þ])|\n)")
-_PROTECTED = re.compile(
-    "|".join(f"(?:{p.pattern})" for p in PROTECTED if p.kind not in ("hyphenated", "negation"))
-    + "|"
-    + next(p.pattern for p in PROTECTED if p.kind == "negation").replace("(?i)", "(?i:")
-    + ")"
+# Rows, items and turns say something only beside their neighbours.
+_ROW_OR_ITEM = re.compile(
+    r"(?m)\s\|\s|^\|| \|$|^\s*(?:[-–—•·*▪◦‣○●]\s|\(?(?:\d{1,2}|[A-Za-z]|[ivxIVX]{2,4})[.)]\s)"
 )
+_TURN = re.compile(r"(?m)^\s*(\[[^\]\n]{1,40}\]|[^\W\d_][\w .'’()-]{0,30}\s?:)\s")
+_PROTECTED = re.compile("|".join(f"(?:{p.pattern})".replace("(?:(?i)", "(?i:") for p in PROTECTED))
 _LOWER = {c: c + 32 for c in range(65, 91)}
 _LOWER_TABLE = np.array([_LOWER.get(c, c) for c in range(256)], np.uint8)
 
@@ -33,23 +32,40 @@ def sentences(text: str) -> list[str]:
     return _BREAK.split(text)
 
 
-def is_boilerplate(sentence: str) -> bool:
-    """Whether a sentence that many articles share may go.
+def may_go(passage: str) -> bool:
+    """Whether a sentence or paragraph that stands in several places may go at all.
 
-    A sentence with a digit, unit, comparison, gene name, negation or any other protected term is
-    never boilerplate, however often it occurs: "No adverse events occurred." is a finding.
-    Sentences of fewer than five words are headings or labels and stay too.
+    One with a digit, unit, comparison, gene name, negation or any other protected term stays,
+    however often it occurs: "No adverse events occurred." is a finding. So does a question, which
+    its answer needs, and a sentence of fewer than five words, which is a heading or a label.
 
     Args:
-        sentence: a sentence without blanks around it.
+        passage: a sentence or a paragraph, without blanks around it.
     """
     return (
-        sentence[:1].isupper()
-        and sentence[-1] in ".!?"
-        and len(sentence.split()) >= FEWEST_WORDS
-        and not any(c.isdigit() for c in sentence)
-        and _PROTECTED.search(sentence) is None
+        passage[:1].isupper()
+        and passage[-1] in ".!"
+        and len(passage.split()) >= FEWEST_WORDS
+        and "|" not in passage
+        and not any(c.isdigit() for c in passage)
+        and _PROTECTED.search(passage) is None
     )
+
+
+def in_structure(text: bytes, start: int, end: int) -> bool:
+    """Whether a passage stands in a table, a list or a dialogue, whose lines belong together.
+
+    Args:
+        text: the text, in UTF-8.
+        start: the first byte of the passage.
+        end: the byte after its last.
+    """
+    first = text.rfind(b"\n\n", 0, start) + 1
+    last = text.find(b"\n\n", end)
+    if _ROW_OR_ITEM.search(text[first : last if last >= 0 else len(text)].decode()):
+        return True
+    labels = [label.lower() for label in _TURN.findall(text.decode())]
+    return len(set(labels)) < len(labels)
 
 
 def paragraph_key(line: str) -> str:
@@ -63,11 +79,10 @@ class Found:
 
     Args:
         text: the position of the text.
-        line: whether it is a line; else a sentence.
+        line: whether it is a line, which is a paragraph; else a sentence.
         start: first byte, in the text.
         end: the byte after the last.
         ordinal: which line of the text it is (or is in), from 0.
-        characters: how long it is.
         hash: of the bytes, ASCII letters of a line in lower case.
     """
 
@@ -76,7 +91,6 @@ class Found:
     start: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
     ordinal: npt.NDArray[np.int64]
-    characters: npt.NDArray[np.int64]
     hash: npt.NDArray[np.uint64]
 
 
@@ -88,13 +102,13 @@ def find(values: pa.LargeStringArray, wanted: npt.NDArray[np.bool_]) -> Found:
         wanted: which of them to search; `n` booleans.
     """
     data, offsets = buffers(values)
-    # A counted sentence has at least ten bytes, a counted line forty.
+    # A counted sentence has at least ten bytes, a counted line two hundred.
     room = int(offsets[-1] - offsets[0]) // 10 + 1
-    table = np.empty((6, room), np.int64)
+    table = np.empty((5, room), np.int64)
     hashes = np.empty(room, np.uint64)
-    used = _parts(data, offsets, wanted, _LOWER_TABLE, SHORT_PARAGRAPH, table, hashes)
-    text, line, start, end, ordinal, characters = table[:, :used].copy()
-    return Found(text, line > 0, start, end, ordinal, characters, hashes[:used].copy())
+    used = _parts(data, offsets, wanted, _LOWER_TABLE, PARAGRAPH, table, hashes)
+    text, line, start, end, ordinal = table[:, :used].copy()
+    return Found(text, line > 0, start, end, ordinal, hashes[:used].copy())
 
 
 @numba.njit(nogil=True, cache=True)
@@ -106,7 +120,7 @@ def _parts(data, offsets, wanted, lower, short, table, hashes):  # type: ignore[
             continue
         start, end = offsets[text], offsets[text + 1]
         sentence, line, ordinal = start, start, 0
-        blanks, digits, characters = 0, False, 0
+        blanks, digits, characters, line_digits = 0, False, 0, False
         sentence_hash, line_hash = basis, basis
         position = start
         while position <= end:
@@ -127,29 +141,33 @@ def _parts(data, offsets, wanted, lower, short, table, hashes):  # type: ignore[
             if cut:
                 if position > sentence and blanks >= 4 and not digits:
                     first, last = data[sentence], data[position - 1]
-                    if ((65 <= first <= 90) or first >= 0xC3) and (
-                        last == 46 or last == 33 or last == 63
-                    ):
+                    if ((65 <= first <= 90) or first >= 0xC3) and (last == 46 or last == 33):
                         table[0, used], table[1, used] = text, 0
                         table[2, used], table[3, used] = sentence - start, position - start
-                        table[4, used], table[5, used] = ordinal, 0
+                        table[4, used] = ordinal
                         hashes[used] = _mix(sentence_hash)
                         used += 1
                 sentence, blanks, digits, sentence_hash = after, 0, False, basis
             if byte == 10:
-                if characters >= short:
+                if characters >= short and not line_digits and position > line:
+                    first, last = data[line], data[position - 1]
+                    counted = ((65 <= first <= 90) or first >= 0xC3) and (last == 46 or last == 33)
+                else:
+                    counted = False
+                if counted:
                     table[0, used], table[1, used] = text, 1
                     table[2, used], table[3, used] = line - start, position - start
-                    table[4, used], table[5, used] = ordinal, characters
+                    table[4, used] = ordinal
                     hashes[used] = _mix(line_hash)
                     used += 1
-                line, characters, line_hash = after, 0, basis
+                line, characters, line_hash, line_digits = after, 0, basis, False
                 ordinal += 1
             else:
                 for place in range(position, after):
                     here = data[place]
                     characters += (here & 0xC0) != 0x80
                     line_hash = (line_hash ^ np.uint64(lower[here])) * prime
+                    line_digits = line_digits or bool(48 <= here <= 57)
                 if not cut:
                     sentence_hash = (sentence_hash ^ np.uint64(byte)) * prime
                     blanks += byte == 32 or byte == 9
@@ -184,15 +202,20 @@ def without_lines(text: str, gone: set[int]) -> tuple[str, list[str]]:
     return kept, [lines[number] for number in sorted(gone)]
 
 
-def without_sentences(text: str, gone: set[str]) -> tuple[str, list[str]]:
+def without_sentences(text: str, gone: set[int]) -> tuple[str, list[str]]:
     """Take sentences out of a text.
 
     Args:
         text: the text.
-        gone: the sentences.
+        gone: where they start, in bytes.
 
     Returns:
-        The rest, and the sentences, as often as they stood there.
+        The rest, and the sentences.
     """
-    parts = sentences(text)
-    return "".join(p for p in parts if p not in gone), [p for p in parts if p in gone]
+    kept: list[str] = []
+    taken: list[str] = []
+    at = 0
+    for part in sentences(text):
+        (taken if at in gone else kept).append(part)
+        at += len(part.encode())
+    return "".join(kept), taken

@@ -1,23 +1,29 @@
 """Repair of damaged text: functions from text to text that only undo what software did to it.
 
-They never apply NFKC: it would turn x² into x2, ½ into 1⁄2 and µ (micro) into μ (mu). Both µ and μ
-stay as written, and so do curly quotes and every kind of dash.
+They never apply NFKC to a text: it would turn x² into x2, ½ into 1⁄2 and µ (micro) into μ (mu).
+Both µ and μ stay as written, and so do curly quotes and every kind of dash.
 """
 
 from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from functools import cache
 
 import ftfy
 
+# Only what another encoding did. ftfy's other repairs touch sound letters of other scripts:
+# full-width signs are how Chinese is written, and ligatures have a place in Dutch and Croatian.
 _FTFY = ftfy.TextFixerConfig(
     unescape_html=False,  # a rule of its own: ftfy leaves entities alone beside a "<"
+    fix_latin_ligatures=False,
+    fix_character_width=False,
     uncurl_quotes=False,  # typography is no damage
-    fix_latin_ligatures=True,  # ﬁbrillation, from PDF files, is not found by a search
-    fix_character_width=True,
-    normalization="NFC",  # not NFKC, see above
+    fix_line_breaks=False,  # white space has a rule of its own, and so have control characters
+    fix_surrogates=False,
+    remove_control_chars=False,
+    normalization=None,  # see above; not even NFC, which rewrites sound Hebrew, Hindi and Chinese
     explain=False,
 )
 
@@ -46,15 +52,8 @@ CONTROLS = "".join(
 )
 _CONTROL = re.compile(f"[{re.escape(CONTROLS)}{_INVISIBLE}]")
 
-# The parts of a broken word that a hyphen really belongs to.
-_PREFIX = "all|anti|co|cross|double|ex|high|inter|intra|long|low|mid|multi|non|post|pre|self|short"
-_SECOND = (
-    "associated|based|blind|blinded|controlled|dependent|derived|free|induced|like|mediated|"
-    "negative|positive|related|resistant|risk|sensitive|specific|term|treated|type|up|year"
-)
-_BROKEN_PREFIX = re.compile(rf"\b({_PREFIX})-\n\s*([a-z])")
-_BROKEN_SECOND = re.compile(rf"([a-z]{{2,}})-\n\s*({_SECOND})\b")
-_BROKEN_WORD = re.compile(r"\b([a-z]{2,})-\n\s*([a-z]{2,})")
+# A soft hyphen is where a word may be split: at a line end the line end goes with it.
+_SPLIT_WORD = re.compile(r"(?<=[^\W\d_])\xad[^\S\n]*\n[^\S\n]*(?=[^\W\d_])")
 
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _BLANKS = re.compile(r"[^\S\n]+")
@@ -65,13 +64,29 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 # that stands for a byte from 0x80 to 0xBF.
 _LEADS = "".join(map(chr, range(0xC2, 0xF5)))
 _TRAILS = "".join(map(chr, range(0x80, 0xC0))) + "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
-_ODD = [*range(0xFB00, 0xFB07), *range(0xFF01, 0xFF5F), *range(0x300, 0x370)]
+_LIGATURES = "".join(map(chr, range(0xFB00, 0xFB07)))  # from PDF files; a search misses them
+_WIDE = "".join(map(chr, range(0xFF01, 0xFF5F)))
+# Scripts that write full-width signs: Chinese, Japanese, Korean.
+_EAST_ASIAN = re.compile(
+    "[\u1100-\u11ff\u2e80-\u2fff\u3001-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\ufe30-\ufe4f\uff5f-\uffef\U00020000-\U0003ffff]"
+)
 BROKEN = (
     *(lead + trail for lead in _LEADS for trail in _TRAILS),
     "Ã ",  # "à", whose second byte became a blank
     "Â ",
-    *map(chr, [*range(0x80, 0xA0), *_ODD, 0xFFFD, 0x2126, 0x212A, 0x212B]),
+    *map(chr, range(0x80, 0xA0)),
+    "\ufffd",
+    *_LIGATURES,
+    *_WIDE,
 )
+_LIGATURE = re.compile(f"[{_LIGATURES}]")
+_NARROW = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
+# What text in UTF-8 becomes in the wrong encoding: Latin-1 or Windows-1252, and nothing else.
+_WESTERN = re.compile(f"[\x00-\xff{''.join(t for t in _TRAILS if ord(t) > 0xFF)}\ufffd]+")
+_MISREAD = re.compile(f"[{_LEADS}][{_TRAILS}]|[\x80-\x9f]|â€\ufffd")
+_BEYOND_ASCII = re.compile(r"\S*[^\x00-\x7f]\S*(?:\s+\S*[^\x00-\x7f]\S*)*")
+_COMPOSED = re.compile("[A-Za-z\xc0-\u024f][\u0300-\u036f]+")
 INVISIBLE = (*CONTROLS, *_INVISIBLE)
 # Every sign that Python counts as white space, but for the plain blank and the plain line end.
 SPACES = "\t\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
@@ -104,19 +119,43 @@ def _character(found: re.Match[str]) -> str:
 
 
 def unbreak(text: str) -> str:
-    """Repair text that was decoded with the wrong encoding, ligatures and full-width letters.
+    """Repair text that was decoded with the wrong encoding, and ligatures and full-width letters.
+
+    A letter that no encoding damaged stays what it is. Only runs of signs that Latin-1 and
+    Windows-1252 have are repaired, so that a text may hold broken French beside sound Greek, and
+    full-width letters are narrowed only in a text without Chinese, Japanese or Korean.
 
     Args:
         text: any text.
 
     Source: https://ftfy.readthedocs.io/en/latest/config.html
     """
-    return str(ftfy.fix_text(text, _FTFY))
+    narrow = _LIGATURE if _EAST_ASIAN.search(text) else _NARROW
+    text = narrow.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
+    if not _MISREAD.search(text):
+        return text
+    fixed = _WESTERN.sub(_encoded, text)
+    if fixed != text:  # what a damaged text has in two signs, a repaired one has in one
+        fixed = _COMPOSED.sub(lambda m: unicodedata.normalize("NFC", m[0]), fixed)
+    return fixed
+
+
+def _encoded(found: re.Match[str]) -> str:
+    """Repair a run; of a long one in ASCII only the few words that hold other signs, for speed."""
+    run = found[0]
+    if not _MISREAD.search(run):
+        return run
+    fixed = _BEYOND_ASCII.sub(
+        lambda m: str(ftfy.fix_text(m[0], _FTFY)) if _MISREAD.search(m[0]) else m[0], run
+    )
+    if fixed != run and ("Ã " in run or "Â " in run):  # damage, but only beside other damage
+        return str(ftfy.fix_text(run, _FTFY))
+    return fixed
 
 
 def drop_controls(text: str) -> str:
     """Remove control characters, soft hyphens and invisible marks; tabs and line ends stay."""
-    return _CONTROL.sub("", text)
+    return _CONTROL.sub("", _SPLIT_WORD.sub("", text))
 
 
 def raise_scripts(text: str) -> str:
@@ -142,12 +181,6 @@ def strip_tags(text: str) -> str:
         text: any text. Block tags become a line break.
     """
     return _INLINE_TAG.sub("", _BLOCK_TAG.sub("\n", text))
-
-
-def join_hyphens(text: str) -> str:
-    """Join words that a line break split; a hyphen that belongs to the word stays."""
-    kept = _BROKEN_PREFIX.sub(r"\1-\2", text)
-    return _BROKEN_WORD.sub(r"\1\2", _BROKEN_SECOND.sub(r"\1-\2", kept))
 
 
 def tidy_space(text: str) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from elara.clean.fields import TEXT, Texts
-from elara.clean.passages import SHARED_PARAGRAPH, Found, is_boilerplate
+from elara.clean.passages import Found, find, in_structure, may_go
 
 _PARTS = 32
 _PLACE = np.dtype([("hash", np.uint64), ("row", np.int64)])
@@ -23,25 +24,26 @@ _PLACE = np.dtype([("hash", np.uint64), ("row", np.int64)])
 
 @dataclass
 class Shared:
-    """What stands in several articles.
+    """What stands in several articles, or twice in one.
 
     Args:
         sentences: hashes of the sentences in at least as many articles as asked for, sorted.
         paragraphs: hashes of the paragraphs of bodies in at least two articles, sorted.
         keepers: for each of these, the first article that holds it.
-        verdicts: whether a shared sentence may go, by its hash; learned as they are met.
+        repeated: hashes of the paragraphs that an article repeats.
+        verdicts: whether a passage may go at all, by its hash; learned as they are met.
     """
 
     sentences: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     paragraphs: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     keepers: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    repeated: set[int] = field(default_factory=set)
     verdicts: dict[int, bool] = field(default_factory=dict)
 
     def work_left(self) -> bool:
         """Whether a passage may still have to go."""
-        return len(self.paragraphs) > 0 or any(
-            self.verdicts.get(int(h), True) for h in self.sentences
-        )
+        hashes = {*self.sentences.tolist(), *self.paragraphs.tolist(), *self.repeated}
+        return any(self.verdicts.get(value, True) for value in hashes)
 
     def to_remove(self, texts: Texts, found: Found, offset: int) -> Removals:
         """Decide which passages of a batch go.
@@ -55,33 +57,52 @@ class Shared:
         row = texts.row[found.text]
         again = np.flatnonzero(line)
         again = again[_later(row[again], found.hash[again])]
-        body = line & (found.characters >= SHARED_PARAGRAPH) & (texts.field[found.text] == TEXT)
+        body = line & (texts.field[found.text] == TEXT)
         elsewhere = np.flatnonzero(body & _in(found.hash, self.paragraphs))
         place = np.searchsorted(self.paragraphs, found.hash[elsewhere])
         elsewhere = elsewhere[self.keepers[place] != row[elsewhere] + offset]
         sentence = np.flatnonzero(~found.line & _in(found.hash, self.sentences))
         result = Removals()
-        for i in np.setdiff1d(again, elsewhere):
-            result.repeated.setdefault(int(found.text[i]), set()).add(int(found.ordinal[i]))
-        for i in elsewhere:
-            result.shared.setdefault(int(found.text[i]), set()).add(int(found.ordinal[i]))
-        for i in sentence:
-            text, value = int(found.text[i]), int(found.hash[i])
-            words = texts.values[text].as_py().encode()[found.start[i] : found.end[i]].decode()
-            if value not in self.verdicts:
-                self.verdicts[value] = is_boilerplate(words)
-            if self.verdicts[value]:
-                result.boilerplate.setdefault(text, set()).add(words)
+        for gone, places, number in (
+            (result.boilerplate, sentence, found.start),
+            (result.repeated, np.setdiff1d(again, elsewhere), found.ordinal),
+            (result.shared, elsewhere, found.ordinal),
+        ):
+            for i in places.tolist():
+                if self._may_go(texts, found, i):
+                    gone.setdefault(int(found.text[i]), set()).add(int(number[i]))
         return result
+
+    def learn(self, values: pa.LargeStringArray) -> None:
+        """Judge the paragraphs of texts that have changed, which may now be like others.
+
+        Args:
+            values: the texts. Most of their paragraphs stay, and to know it spares a round.
+        """
+        found = find(values, np.ones(len(values), bool))
+        for place in np.flatnonzero(found.line).tolist():
+            text = values[int(found.text[place])].as_py().encode()
+            words = text[int(found.start[place]) : int(found.end[place])].decode()
+            self.verdicts[int(found.hash[place])] = may_go(words)
+
+    def _may_go(self, texts: Texts, found: Found, place: int) -> bool:
+        value = int(found.hash[place])
+        if not self.verdicts.get(value, True):
+            return False
+        text = texts.values[int(found.text[place])].as_py().encode()
+        start, end = int(found.start[place]), int(found.end[place])
+        if value not in self.verdicts:
+            self.verdicts[value] = may_go(text[start:end].decode())
+        return self.verdicts[value] and not in_structure(text, start, end)
 
 
 @dataclass
 class Removals:
-    """What is to go from a batch: text to numbers of lines, or to sentences."""
+    """What is to go from a batch: text to numbers of lines, or to where sentences start."""
 
     repeated: dict[int, set[int]] = field(default_factory=dict)
     shared: dict[int, set[int]] = field(default_factory=dict)
-    boilerplate: dict[int, set[str]] = field(default_factory=dict)
+    boilerplate: dict[int, set[int]] = field(default_factory=dict)
 
 
 def _in(hashes: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
@@ -119,7 +140,7 @@ class Counter:
     def __init__(self, folder: Path, repeats: int) -> None:
         check_repeats(repeats)
         self.repeats = repeats
-        self.repeated_inside = False
+        self._repeated: set[int] = set()
         folder.mkdir()
         names = [(kind, part) for kind in ("sentences", "lines") for part in range(_PARTS)]
         self._files = {name: (folder / f"{name[0]}-{name[1]}").open("w+b") for name in names}
@@ -134,8 +155,9 @@ class Counter:
         """
         row = texts.row[found.text]
         line = found.line
-        self.repeated_inside |= bool(len(_later(row[line], found.hash[line])))
-        body = line & (found.characters >= SHARED_PARAGRAPH) & (texts.field[found.text] == TEXT)
+        again = found.hash[line][_later(row[line], found.hash[line])]
+        self._repeated |= set(again.tolist())
+        body = line & (texts.field[found.text] == TEXT)
         for kind, chosen in (("sentences", ~line), ("lines", body)):
             places = np.empty(int(chosen.sum()), _PLACE)
             places["hash"], places["row"] = found.hash[chosen], row[chosen] + offset
@@ -174,5 +196,9 @@ class Counter:
                 keepers.append(places["row"][first[counts > 1]])
             file.close()
         return Shared(
-            np.concatenate(often), np.concatenate(twice), np.concatenate(keepers), verdicts
+            np.concatenate(often),
+            np.concatenate(twice),
+            np.concatenate(keepers),
+            self._repeated,
+            verdicts,
         )

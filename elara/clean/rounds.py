@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from elara.clean.fields import Texts, pack, unpack
+from elara.clean.hyphens import Words
 from elara.clean.passages import Found, find
 from elara.clean.phi import find_in, patient_kinds
 from elara.clean.phi_forms import PHI
@@ -36,6 +37,7 @@ class Done:
         phi: `(id, field, kind, start, end)` in the articles that stay.
         phi_dropped: the same in the others, as far as it decided that they go.
         characters: of all texts, before and after.
+        lost: how many terms are gone although no rule was seen to take them.
     """
 
     table: pa.Table
@@ -46,6 +48,7 @@ class Done:
     phi: list[Place]
     phi_dropped: list[Place]
     characters: tuple[int, int]
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,13 @@ class Round:
     Args:
         rules: the rules.
         shared: what stands in several articles; None in the first round, which applies the rules.
-        stop: whether a lost term is an error.
+        words: how often words occur in the collection.
         keep_phi: whether articles in which a patient may be named stay.
     """
 
     rules: Sequence[Rule]
     shared: Shared | None
-    stop: bool
+    words: Words
     keep_phi: bool
 
     def run(self, triggers: Triggers, table: pa.Table, offset: int) -> Done:
@@ -73,12 +76,16 @@ class Round:
             offset: the number of articles before it.
         """
         texts = unpack(table)
-        work = Work(texts, self.rules, triggers, self.stop)
+        work = Work(texts, self.rules, triggers, self.words)
         if self.shared is None:
             mask = np.uint64((1 << len(self.rules)) - 1)
             work.settle(np.flatnonzero(work.bits & mask))
         else:
-            work.remove(self.shared.to_remove(texts, find(texts.values, texts.prose), offset))
+            gone = self.shared.to_remove(texts, find(texts.values, texts.prose), offset)
+            changed = np.array(sorted(work.remove(gone)), np.int64)
+            work.settle(changed)
+            self.shared.learn(work.values().take(pa.array(changed)))
+        lost = work.losses()
         values = work.values()
         phi = self._phi(work)
         known = patient_kinds()
@@ -101,6 +108,7 @@ class Round:
             phi=[place for row in sorted(phi) if stays[row] for place in phi[row]],
             phi_dropped=[place for row in sorted(phi) if not stays[row] for place in phi[row]],
             characters=(_characters(texts.values), _characters(kept.values)),
+            lost=lost,
         )
 
     def _phi(self, work: Work) -> dict[int, list[Place]]:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from string import ascii_lowercase
 
+import pyarrow as pa
+
 from elara.clean import repair
+from elara.clean.hyphens import Words, join_hyphens
+from elara.clean.ledger import cuts, findings
+from elara.clean.legal import DOI, MAIL, URL, legal_spans
+from elara.clean.space import tidy
 from elara.clean.triggers import END, START, touches
 
 TextFunction = Callable[[str], str]
@@ -15,73 +22,46 @@ TextFunction = Callable[[str], str]
 # what changed. Real text needs two or three rounds.
 MOST_ROUNDS = 12
 
-_PUBLISHER = (
-    "elsevier|wiley|springer|nature|bmj|oxford university press|cambridge university press|"
-    "taylor & francis|sage|karger|wolters kluwer|lippincott|mary ann liebert|thieme|american |"
-    "the american|the authors?|author\\(s\\)|the royal|massachusetts|blackwell|informa|s\\. karger|"
-    "iucr|mosby"
-)
-_YEAR = r"\(?(?:19|20)\d\d"
-_TAIL = (
-    r"(?im)(?:^|[ \t]+)(?:\(?psycinfo database record|"
-    rf"copyright\s*(?:©|\(c\)|{_YEAR})|(?:©|\(c\))\s*(?:copyright|{_YEAR})"
-    rf"|©\s*(?:by\s|crown|{_PUBLISHER})"
-    rf"|published (?:\d{{4}} )?by (?:{_PUBLISHER}|john wiley)"
-    r"|all rights reserved\.|this article is protected by copyright"
-    r"|this (?:article is a|is a) u\.?s\.? government work"
-    r"|this is an open.access article (?:distributed )?under"
-    r"|no claim to original u\.?s\.? government works)[^\n]{0,300}$"
-)
-_TAIL_TRIGGERS = (
+_LEGAL_TRIGGERS = (
     "©",
     "(c)",
     "copyright",
     "psycinfo database record",
     "published by",
     "published 0000 by",
+    "published online by",
+    "published online 0000 by",
     "all rights reserved",
     *(
-        f"{a} a {u} government work"
-        for a in ("this is", "this article is")
-        for u in ("us", "us.", "u.s", "u.s.")
+        f"this {article}is a{n} u{dot}"
+        for article in ("", "article ")
+        for n in ("", "n")
+        for dot in "s."
     ),
-    "this is an open",
+    *(f"this {article}is an open" for article in ("", "article ")),
     "no claim to original",
 )
 
-_MAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}"
 _CORRESPONDENCE = (
     rf"(?im)(?:^|[ \t]+)(?:(?:address for )?correspondence(?: to)?|corresponding author|"
-    rf"e-?mail(?: address)?|electronic address|contact)\s?:[^\n]{{0,200}}?{_MAIL}\.?"
-    rf"|[ \t]*\((?:e-?mail:?\s*)?{_MAIL}\)|^[^\S\n]*{_MAIL}[^\S\n]*$"
+    rf"e-?mail(?: address)?|electronic address|contact)\s?:[^\n]{{0,200}}?{MAIL}\.?"
+    rf"|[ \t]*\((?:e-?mail:?\s*)?{MAIL}\)|^[^\S\n]*{MAIL}[^\S\n]*$"
 )
-_URL = r"(?:https?://|www\.)[^\s()<>]+"
 _LINK = (
     rf"(?im)[ \t]*[(\[](?:(?:available|accessed|retrieved) (?:at|from|on):?\s*|see:? |doi:?\s*)?"
-    rf"{_URL}[)\]]"
-    rf"|^[^\S\n]*(?:(?:available (?:at|from)|url|link):?\s*)?{_URL}[^\S\n]*$"
-    r"|(?:^|[ \t]+)doi:\s?10\.\d{4,9}/[^\s]+"
+    rf"{URL}[)\]]"
+    rf"|^[^\S\n]*(?:(?:available (?:at|from)|url|link):?\s*)?{URL}[^\S\n]*$"
+    rf"|(?:^|[ \t]+)doi:\s?{DOI}(?=\s|\Z)|(?:^|(?<=[ \t]))doi:\s?{DOI}[.;,]?(?=[A-Z])"
 )
 _PAGE_PARTS = "abstract|full text|go to|top of page|back to top|on this page|advertisement"
-_SECTION = (
-    "introduction|background|(?:materials? and |patients and )?methods|results|discussion|"
-    "conclusions?|references|acknowledge?ments|limitations|case (?:report|presentation)"
-)
 _HEADING = (
     r"(?i)\A(?:abstract|summary)(?:[ \t]*[:.—–]|[ \t]+-[ \t])[ \t]*"
     r"|\A\[?no abstract available\]?\.?\Z"
     rf"|(?m:^(?:{_PAGE_PARTS}):?[ \t]*$\n?)"
-    rf"|(?m:^\d\d?\.(?:\d\d?\.?)*[ \t]+(?=(?:{_SECTION}):?[ \t]*$))"
 )
 _HEADING_TRIGGERS = (
     *(f"{START}{word}" for word in ("abstract", "summary", "no abstract", "[no abstract")),
     *(f"{start}{part}" for start in (START, "\n") for part in _PAGE_PARTS.split("|")),
-    *(f"{start}{number}." for start in (START, "\n") for number in ("0", "00")),
-)
-# A passage that holds one of these is no mere legal line or address, whatever it starts with.
-_CLINICAL = re.compile(
-    r"\d\s?(?:[µμmnk]?g|[µμmd]?[lL]|m?mol|mm|cm|%|years?|days?|weeks?|months?|hours?|patients)\b"
-    r"|[<>≤≥±×]\s?\d|\b[pPnN]\s?[=<>]\s?\d|[Ͱ-Ͽµ]|\b(?:95|99)\s?% CI|\b[A-Z]\. [a-z]{3}"
 )
 
 
@@ -100,6 +80,9 @@ class Rule:
             it may not lose a protected term anywhere.
         triggers: the rule looks only at texts that hold one of these strings, compared without
             regard to ASCII case and with every digit written as 0; none: at every text.
+        batch: the same as `function`, for many texts at once.
+        informed: what takes the place of `function` where the words of the whole collection are
+            known: from a text and these words to the new text.
     """
 
     name: str
@@ -109,6 +92,8 @@ class Rule:
     function: TextFunction
     removes: Callable[[str], list[str]] | None = None
     triggers: Sequence[str] = ()
+    batch: Callable[[pa.LargeStringArray], pa.LargeStringArray] | None = None
+    informed: Callable[[str, Words], str] | None = None
     _touches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +108,9 @@ class Rule:
 def removing(
     name: str, why: str, before: str, after: str, pattern: str, triggers: Sequence[str] = ()
 ) -> Rule:
-    """A rule that removes every match of a pattern in which there is no finding.
+    """A rule that removes every match of a pattern in which there is no protected term.
+
+    Terms in citations, addresses and legal lines do not count; see `elara.clean.legal`.
 
     Args:
         name: see `Rule`.
@@ -135,21 +122,37 @@ def removing(
     """
     search = re.compile(pattern)
 
+    def spans(text: str) -> list[tuple[int, int]]:
+        return [
+            m.span()
+            for m in search.finditer(text)
+            if not findings(m[0]) and not cuts(text, m.start()) and not cuts(text, m.end())
+        ]
+
+    return _taking(name, why, before, after, spans, triggers)
+
+
+def _taking(
+    name: str,
+    why: str,
+    before: str,
+    after: str,
+    spans: Callable[[str], list[tuple[int, int]]],
+    triggers: Sequence[str],
+) -> Rule:
+    spans = lru_cache(maxsize=8)(spans)  # asked for what goes and for what stays
+
     def passages(text: str) -> list[str]:
-        return [m[0] for m in search.finditer(text) if not holds_finding(m[0])]
+        return [text[start:end] for start, end in spans(text)]
 
     def cut(text: str) -> str:
-        return search.sub(lambda m: m[0] if holds_finding(m[0]) else "", text)
+        kept, at = [], 0
+        for start, end in spans(text):
+            kept.append(text[at:start])
+            at = end
+        return "".join(kept) + text[at:]
 
     return Rule(name, why, before, after, cut, passages, triggers)
-
-
-_ADDRESS = re.compile(rf"{_URL}|{_MAIL}|\b10\.\d{{4,9}}/\S+", re.IGNORECASE)
-
-
-def holds_finding(passage: str) -> bool:
-    """Whether a passage holds a dose, a comparison or another finding outside its addresses."""
-    return _CLINICAL.search(_ADDRESS.sub("", passage)) is not None
 
 
 def clean_text(text: str, rules: Sequence[Rule], running: bool = True) -> str:
@@ -225,27 +228,28 @@ RULES = [
     ),
     Rule(
         "hyphenation",
-        "Words split at a line end; a hyphen that belongs to the word stays.",
-        "hyper-\ntension and non-\nsmall cell, placebo-\ncontrolled",
-        "hypertension and non-small cell, placebo-controlled",
-        repair.join_hyphens,
+        "Words split at a line end; where the joined word is not known, the hyphen stays.",
+        "hyper-\ntension and non-\nsmall cell, pre-\nand postmenopausal",
+        "hypertension and non-small cell, pre- and postmenopausal",
+        join_hyphens,
         triggers=("-\n",),
+        informed=join_hyphens,
     ),
     removing(
         "section_headings",
-        "Labels of a page's parts stand between sentences, and section numbers mean nothing here.",
-        "Abstract: Fever fell.\nGo to:\n2.1. Methods\nWe asked.",
+        "Labels of a page's parts stand between sentences.",
+        "Abstract: Fever fell.\nGo to:\nMethods\nWe asked.",
         "Fever fell.\nMethods\nWe asked.",
         _HEADING,
         triggers=_HEADING_TRIGGERS,
     ),
-    removing(
+    _taking(
         "copyright_tail",
-        "Publishers append legal lines to abstracts.",
+        "Publishers append legal lines to abstracts; a sentence that says anything else stays.",
         "Bleeding fell. Copyright © 2020 Elsevier Ltd. All rights reserved.",
         "Bleeding fell.",
-        _TAIL,
-        triggers=_TAIL_TRIGGERS,
+        legal_spans,
+        triggers=_LEGAL_TRIGGERS,
     ),
     removing(
         "correspondence",
@@ -278,5 +282,6 @@ RULES = [
             *(f"{blank}{END}" for blank in " \n"),
             *repair.SPACES,
         ),
+        batch=tidy,
     ),
 ]

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from elara.clean.fields import Texts, replace
-from elara.clean.ledger import Loss, LostTerms, findings, lost
+from elara.clean.hyphens import Words
+from elara.clean.ledger import Loss, alike, contents, findings, lost
 from elara.clean.passages import without_lines, without_sentences
 from elara.clean.repeats import Removals
-from elara.clean.rules import MOST_ROUNDS, Rule
+from elara.clean.rules import MOST_ROUNDS, Rule, TextFunction
+from elara.clean.space import same_words
 from elara.clean.triggers import Triggers
 
 _EXCERPT = 120
 _LEAD = 40
+_AGAIN = 16
 
 Edit = tuple[str, list[str]]
 Places = npt.NDArray[np.int64]
@@ -31,33 +34,39 @@ class Account:
 
     Args:
         changes: `(id, rule, field, before, after, count)`.
-        removed: `(id, rule, field, text)`.
-        lost: `(id, rule, kind, term, before, after)`.
+        removed: `(id, rule, field, text, kind, terms)`.
+        review: `(id, rule, field, kind, term, before, after)`.
     """
 
     changes: list[tuple[str, str, str, str, str, int]] = field(default_factory=list)
-    removed: list[tuple[str, str, str, str]] = field(default_factory=list)
-    lost: list[tuple[str, str, str, str, int, int]] = field(default_factory=list)
+    removed: list[tuple[str, str, str, str, str, int]] = field(default_factory=list)
+    review: dict[tuple[str, str, str, str, str, int, int], None] = field(default_factory=dict)
 
 
 class Work:
     """The texts of a batch on their way through the rules.
 
+    A doubt about one text stops none: the text stays as it was before the rule, and the doubt is
+    filed for review.
+
     Args:
         texts: the texts.
         rules: what to apply.
         triggers: those of the rules, in their order (others may follow).
-        stop: whether a lost term is an error.
+        words: how often words occur in the collection.
     """
 
-    def __init__(self, texts: Texts, rules: Sequence[Rule], triggers: Triggers, stop: bool) -> None:
+    def __init__(
+        self, texts: Texts, rules: Sequence[Rule], triggers: Triggers, words: Words
+    ) -> None:
         self.texts = texts
         self.rules = rules
         self.account = Account()
         self.bits = triggers.find(texts.values)
         self._triggers = triggers
-        self._stop = stop
+        self._words = words
         self._new: dict[int, str] = {}
+        self._taken: dict[int, list[list[str]]] = {}  # by text, what each change removed
 
     def text(self, place: int) -> str:
         """A text as it stands now."""
@@ -70,15 +79,27 @@ class Work:
         """All texts as they stand now."""
         return replace(self.texts.values, self._new)
 
+    def losses(self) -> int:
+        """How many terms are gone from end to end from texts that several rules changed.
+
+        Each change was looked at when it was made, so there should be none; a few texts of each
+        batch are looked at again.
+        """
+        count = 0
+        several = [place for place, taken in self._taken.items() if len(taken) > 1]
+        for place in several[:: len(several) // _AGAIN + 1]:
+            before: str = self.texts.values[place].as_py()
+            gone = [passage for passages in self._taken[place] for passage in passages]
+            if losses := lost(before, self._new[place], gone):
+                self._doubt("all together", place, losses)
+                count += len(losses)
+        return count
+
     def settle(self, places: Places) -> None:
         """Apply the rules until nothing changes.
 
         Args:
             places: the texts that may need it.
-
-        Raises:
-            LostTerms: a rule lost a protected term.
-            ValueError: the rules do not come to rest.
         """
         for _ in range(MOST_ROUNDS):
             if not len(places):
@@ -90,115 +111,142 @@ class Work:
                     hit &= self.texts.running[places]
                 touched |= self._apply(rule, places[hit])
             places = np.array(sorted(touched), np.int64)
-        stuck = self.texts.ids[self.texts.row[places[0]]]
-        raise ValueError(
-            f"after {MOST_ROUNDS} rounds rules still change {stuck}: two of them undo each other; "
-            f"clean with fewer rules to see which"
-        )
+        for place in places.tolist():
+            self._unsettled(place)
 
     def _apply(self, rule: Rule, places: Places) -> set[int]:
+        function: TextFunction = rule.function
+        if rule.batch and len(places):
+            return self._edit_batch(rule.name, rule.batch, places)
+        if rule.informed:
+            informed, words = rule.informed, self._words
+            function = lambda text: informed(text, words)  # noqa: E731
+
         def edit(place: int, text: str) -> Edit:
-            after = rule.function(text)
+            after = function(text)
             return after, rule.removes(text) if rule.removes and after != text else []
 
-        return self.edit(rule.name, places.tolist(), edit, final=rule.removes is not None)
+        return self.edit(rule.name, places.tolist(), edit)
 
-    def remove(self, gone: Removals) -> None:
+    def remove(self, gone: Removals) -> set[int]:
         """Take away passages that stand elsewhere too, or in many articles.
 
         Args:
             gone: which.
+
+        Returns:
+            The places of the texts that changed.
         """
         changed: set[int] = set()
-        for rule, lines in (
-            ("repeated_paragraphs", gone.repeated),
-            ("shared_paragraphs", gone.shared),
+        # Sentences first: taking them leaves the numbers of lines as they are.
+        for rule, passages, take in (
+            ("boilerplate", gone.boilerplate, without_sentences),
+            ("repeated_paragraphs", gone.repeated, without_lines),
+            ("shared_paragraphs", gone.shared, without_lines),
         ):
-            changed |= self.edit(rule, lines, partial(_without, without_lines, lines))
-        words = gone.boilerplate
-        changed |= self.edit(
-            "boilerplate", words, partial(_without, without_sentences, words), True
-        )
-        self.settle(np.array(sorted(changed), np.int64))
+            changed |= self.edit(rule, passages, partial(_without, take, passages))
+        return changed
 
-    def edit(
-        self,
-        rule: str,
-        places: Iterable[int],
-        make: Callable[[int, str], Edit],
-        final: bool = False,
-    ) -> set[int]:
+    def edit(self, rule: str, places: Iterable[int], make: Callable[[int, str], Edit]) -> set[int]:
         """Change texts under the eyes of the ledger.
 
         Args:
             rule: the name to file it under.
             places: the texts.
             make: from place and text to the new text and the passages removed from it.
-            final: whether the passages are gone for good, so that they may hold no finding.
 
         Returns:
             The places of the texts that changed.
-
-        Raises:
-            LostTerms: protected terms were lost.
         """
-        changed = set()
+        changed = []
         for place in places:
             before = self.text(place)
-            after, removed = make(place, before)
+            try:
+                after, removed = make(place, before)
+            except Exception as error:  # whatever it is, the other texts go on
+                self._doubt(rule, place, [Loss("error", f"{type(error).__name__}: {error}", 0, 0)])
+                continue
             if after == before:
                 continue
             losses = lost(before, after, removed)
-            if final:
-                losses += [loss for passage in removed for loss in findings(passage)]
+            losses += [loss for passage in removed for loss in findings(passage)]
             if losses:
-                self._refuse(rule, place, losses)
+                self._doubt(rule, place, losses)
                 continue
             self._new[place] = after
-            changed.add(place)
+            changed.append(place)
             self._file(rule, place, before, after, removed)
-        if changed:
-            order = sorted(changed)
-            new = pa.array([self._new[place] for place in order], pa.large_string())
-            self.bits[order] = self._triggers.find(new)
-        return changed
+        self._look_again(changed)
+        return set(changed)
 
-    def _refuse(self, rule: str, place: int, losses: list[Loss]) -> None:
-        article = self.texts.ids[self.texts.row[place]]
-        first = losses[0]
-        if self._stop:
-            raise LostTerms(
-                f"rule {rule!r} loses the {first.kind} {first.term!r} of article {article} "
-                f"({first.before} before, {first.after} after; {len(losses)} losses in this text): "
-                f"correct the rule, or let it name the passage in `removes`"
-            )
-        rows = [(article, rule, x.kind, x.term, x.before, x.after) for x in losses]
-        self.account.lost += [row for row in rows if row not in self.account.lost]
+    def _edit_batch(
+        self, rule: str, batch: Callable[[pa.LargeStringArray], pa.LargeStringArray], places: Places
+    ) -> set[int]:
+        """The same as `edit`, for a rule that changes white space and removes nothing."""
+        order = places.tolist()
+        new = {i: self._new[place] for i, place in enumerate(order) if place in self._new}
+        before = replace(self.texts.values.take(pa.array(places)), new)
+        after = batch(before)
+        differ = pc.not_equal(before, after)
+        before, after = before.filter(differ), after.filter(differ)
+        order = places[differ.to_numpy(zero_copy_only=False)].tolist()
+        same = same_words(before, after).tolist()
+        changed = []
+        for place, old, now, alike_but_space in zip(
+            order, before.to_pylist(), after.to_pylist(), same, strict=True
+        ):
+            if not alike_but_space and (losses := lost(old, now)):
+                self._doubt(rule, place, losses)
+                continue
+            self._new[place] = now
+            changed.append(place)
+            self._file(rule, place, old, now, [])
+        self._look_again(changed)
+        return set(changed)
+
+    def _look_again(self, changed: list[int]) -> None:
+        if changed:
+            new = pa.array([self._new[place] for place in changed], pa.large_string())
+            self.bits[changed] = self._triggers.find(new)
+
+    def _doubt(self, rule: str, place: int, losses: list[Loss]) -> None:
+        article, label = self.texts.ids[self.texts.row[place]], self.texts.label(place)
+        for x in losses:
+            self.account.review[article, rule, label, x.kind, x.term, x.before, x.after] = None
+
+    def _unsettled(self, place: int) -> None:
+        """Give a text back as it came: two rules undo each other on it."""
+        article, label = self.texts.ids[self.texts.row[place]], self.texts.label(place)
+        del self._new[place], self._taken[place]
+        self.bits[place] = self._triggers.find(self.texts.values.slice(place, 1))[0]
+        theirs = [row[1] for row in self.account.changes if (row[0], row[2]) == (article, label)]
+        for rows in (self.account.changes, self.account.removed):
+            rows[:] = [row for row in rows if (row[0], row[2]) != (article, label)]
+        rules = ", ".join(sorted({*theirs[-MOST_ROUNDS:]}))
+        self._doubt(rules, place, [Loss("unsettled", f"after {MOST_ROUNDS} rounds", 0, 0)])
 
     def _file(self, rule: str, place: int, before: str, after: str, removed: list[str]) -> None:
+        self._taken.setdefault(place, []).append(removed)
         article, label = self.texts.ids[self.texts.row[place]], self.texts.label(place)
         self.account.changes.append(
             (article, rule, label, *_excerpts(before, after), len(before) - len(after))
         )
-        self.account.removed += [
-            (article, rule, label, passage) for passage in removed if not passage.isspace()
-        ]
+        for passage in removed:
+            if not passage.isspace():
+                kind, held = contents(passage)
+                self.account.removed.append(
+                    (article, rule, label, passage, kind, sum(held.values()))
+                )
 
 
 def _without(
-    take: Callable[[str, set[Any]], Edit], gone: Mapping[int, set[Any]], place: int, text: str
+    take: Callable[[str, set[int]], Edit], gone: Mapping[int, set[int]], place: int, text: str
 ) -> Edit:
     return take(text, gone[place])
 
 
 def _excerpts(before: str, after: str) -> tuple[str, str]:
     """Both texts around their first difference, at most 120 characters each."""
-    same, differ = 0, min(len(before), len(after)) + 1
-    while same + 1 < differ:
-        middle = (same + differ) // 2
-        if before[:middle] == after[:middle]:
-            same = middle
-        else:
-            differ = middle
+    same = alike(before, after, min(len(before), len(after)))
     start = max(0, same - _LEAD)
     return before[start : start + _EXCERPT], after[start : start + _EXCERPT]

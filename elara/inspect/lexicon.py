@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from elara.inspect.terms import SUFFIXES
 from elara.inspect.text import LETTER, Array, characters
+from elara.wordlist import SUFFIXES
 
 # What a word is known as; a word can be both.
 MEDICAL, ENGLISH = 1, 2

@@ -12,15 +12,6 @@ import polars as pl
 
 from elara.inspect.text import WORD
 
-# Endings that are medical in nearly every word of letters that has at least four before them.
-SUFFIXES = (
-    "aemia|emia|itis|osis|oses|oma|omas|pathy|pathies|ectomy|otomy|ostomy|plasty|scopy|"
-    "graphy|gram|lysis|penia|philia|plegia|paresis|algia|uria|rrhea|rrhoea|rrhage|sclerosis|"
-    "stenosis|trophy|cyte|cytes|genesis|kinase|ase|globulin|mycin|cillin|azole|prazole|statin|"
-    "sartan|olol|dipine|mab|tinib|ciclib|gliptin|gliflozin|caine|vir|virus|viruses|coccus|"
-    "cocci|bacter|itides|ectasis|megaly|dynia|phagia|pnea|pnoea|tension|cardia"
-)
-
 _WORDS = """
 abdominal abscess acute adherence adjuvant admission adrenal adverse airway allergy analgesia
 anaemia anemia anesthesia anaesthesia aneurysm angina antibiotic antibiotics antibody antibodies

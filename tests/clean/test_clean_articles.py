@@ -59,10 +59,11 @@ def test_no_text_changes_without_a_line_in_changes(sample: pl.DataFrame, cleaned
 
 
 def test_what_was_removed_is_filed_by_rule(cleaned: Cleaned) -> None:
-    files = {f.stem: pl.read_parquet(f) for f in (cleaned.folder / "removed").glob("*.parquet")}
-    assert {"copyright_tail", "boilerplate"} <= files.keys()
-    assert files["boilerplate"].columns == ["id", "field", "text"]
-    assert sum(f.height for f in files.values()) == cleaned.removed.height
+    assert {"copyright_tail", "boilerplate"} <= set(cleaned.removed["rule"])
+    assert cleaned.removed.columns == ["id", "rule", "field", "text", "kind", "terms"]
+    held = cleaned.removed.filter(pl.col("terms") > 0)
+    assert set(held["kind"]) <= {"legal", "address", "citation", "label"}
+    assert held.height
     assert cleaned.effects["passages"].sum() == cleaned.counts["removed"] == cleaned.removed.height
     assert cleaned.effects["texts"].sum() == cleaned.counts["changes"] == cleaned.changes.height
     assert cleaned.plot().axes[0].get_xlabel()

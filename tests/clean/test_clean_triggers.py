@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from elara.clean import PHI, RULES, Rule
+from elara.clean import PHI, RULES, Rule, legal
 from elara.clean import rules as rule_module
 from elara.clean.triggers import Triggers, touches
 
@@ -20,7 +20,7 @@ PIECES += [" p<0.05", "\x07", "", "Abstract", "all RIGHTS reserved", "<P>", "a@b
 LATIN = st.characters(codec="latin-1")
 QUICK = settings(max_examples=25, deadline=None, phases=[Phase.generate])
 PATTERNS = {
-    "copyright_tail": rule_module._TAIL,
+    "copyright_tail": legal._START,
     "correspondence": rule_module._CORRESPONDENCE,
     "links": rule_module._LINK,
     "section_headings": rule_module._HEADING,

@@ -18,10 +18,11 @@ from elara.inspect.kernels import shingle_sets
 from elara.inspect.lexicon import ENGLISH_WORDS, tables
 from elara.inspect.measures import measure, measure_frame, texts_of
 from elara.inspect.pairs import components, jaccard
-from elara.inspect.terms import SUFFIXES, medical_words
+from elara.inspect.terms import medical_words
 from elara.inspect.text import LETTER, characters
 from elara.records import Article, Section, frame
 from elara.sentences import UNSPACED
+from elara.wordlist import SUFFIXES
 
 MEDICAL = medical_words(pl.Series([[]], dtype=pl.List(pl.String)))
 
