@@ -133,12 +133,12 @@ licence licence's licenced licences's license license's licensed licensee licens
 linked long made make makes manuscript mark material materials may medium medium's mentioned
 modify more notice of on once online open open-access or original originally other others
 our owner owners page paper parties people perform permit permits permitted permitting
-placed please post posted pre-print preprint print proper properly provide provided provides
-providing public publication publication's published purpose purposes re-use read readers
+placed please post posted pre-print preprint print project proper properly provide provided provides
+providing public publication publication's published purpose purposes re-use read readers record
 redistribute redistributed redistribution reference referenced released remix reprinted
 reproduce reproduced reproducing reproduction reuse reused reusing s same see seen share
 shared sharing should so source sources spdx spdx-license-identifier state stated states
-stipulates subject such terms text text's texts that the their these they this through title
+stipulates subject such synthetic terms text text's texts that the their these they this through title
 to transform translate transmit transmitted tweak u under universal unported unrestricted
 upon url us use used user users uses using v version visit volume way website's well which
 with within work work's works worldwide written you your

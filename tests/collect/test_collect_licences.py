@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
+from elara.collect import collect_folder, sample_folder
 from elara.collect.licences import (
     folder_licence,
     licence_of,
@@ -220,3 +222,11 @@ def test_silence_is_stricter_than_any_licence_and_private_the_strictest() -> Non
     assert not no_stricter("CC-BY-NC-4.0", "CC-BY-ND-4.0")
     assert not no_stricter("unknown", "CC-BY-NC-ND-4.0")
     assert not no_stricter("private", "unknown")
+
+
+def test_the_licences_of_the_sample_are_read() -> None:
+    articles = collect_folder(sample_folder()).articles.collect()
+    counted = dict(articles.group_by("source").agg(pl.col("redistributable").sum()).iter_rows())
+    assert counted["pubmed"] >= 100
+    unknown = articles.filter(pl.col("licence") == "unknown", source="pmc")
+    assert unknown.is_empty()
