@@ -48,6 +48,13 @@ _LONG = re.compile(
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\bdoi:? ?10\.\S+", re.IGNORECASE)
 # No licence is named without one of these words, and most statements have none of them.
 _HINT = re.compile(r"creative|\bcc|domain|dominio|gemeinfrei|government|all copyright", re.I)
+# Whoever writes about a folder or a column means all that is in it; in an article, "the data" do
+# not mean the article.
+_ABOUT_FILES = re.compile(
+    r"\b(?:all (?:the )?|our |my )?(?:data ?(?:sets?|files?)?|collections?|documents?|files?|folders?"
+    r"|records?|tables?)\b",
+    re.IGNORECASE,
+)
 _NAMED = "§"  # stands for the name of a licence
 _SENTENCE = re.compile(r"[;|]|\.(?=\s|$)")
 _WORD = re.compile(r"[\w'-]*[^\W\d_][\w'-]*")
@@ -144,7 +151,7 @@ def stated_licence(text: str) -> str:
         return PRIVATE
     if re.fullmatch(r"public[ -]domain", word):
         return PUBLIC_DOMAIN
-    return strictest(text.splitlines())
+    return strictest(_ABOUT_FILES.sub("text", line) for line in text.splitlines())
 
 
 def folder_licence(text: str) -> str:

@@ -117,6 +117,8 @@ HARMLESS = re.compile(
 
 # The words in which publishers say that a free licence holds for this text.
 _WORDS = """
+booklet brochure content contents factsheet guidance guideline guidelines handbook leaflet
+manual notes report reports site slides websites
 a access accordance adapt adaptation adaptations adapted all allow allowed allowing allows
 also an and any anyone appropriate appropriately are article article's articles's as at
 attribute attributed attribution author author's authors authors' available be been behalf
@@ -141,7 +143,7 @@ shared sharing should so source sources spdx spdx-license-identifier state state
 stipulates subject such synthetic terms text text's texts that the their these they this through title
 to transform translate transmit transmitted tweak u under universal unported unrestricted
 upon url us use used user users uses using v version visit volume way website's well which
-with within work work's works worldwide written you your
+website with within work work's works worldwide written you your
 
 acces auteur auteurs aux ce cet cette citee cites condition contenu correctement d d'un
 d'une dans de des diffuse diffusee disponible disposition distribue distribuee du dument en

@@ -230,3 +230,19 @@ def test_the_licences_of_the_sample_are_read() -> None:
     assert counted["pubmed"] >= 100
     unknown = articles.filter(pl.col("licence") == "unknown", source="pmc")
     assert unknown.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("line", "article", "folder"),
+    [
+        ("These notes are licensed under CC BY 4.0.", "CC-BY-4.0", "CC-BY-4.0"),
+        ("This guideline is published under CC BY-SA 4.0", "CC-BY-SA-4.0", "CC-BY-SA-4.0"),
+        # In an article, data and files are something else than the article.
+        ("Dataset: CC BY 4.0", "unknown", "CC-BY-4.0"),
+        ("All files in this folder: CC-BY-4.0", "unknown", "CC-BY-4.0"),
+        ("The data are available under CC BY 4.0", "unknown", "unknown"),
+        ("The files in this folder are not under CC BY 4.0", "unknown", "unknown"),
+    ],
+)
+def test_a_folder_s_line_speaks_of_its_files(line: str, article: str, folder: str) -> None:
+    assert (licence_of(line), stated_licence(line)) == (article, folder)
