@@ -51,8 +51,8 @@ _HINT = re.compile(r"creative|\bcc|domain|dominio|gemeinfrei|government|all copy
 # Whoever writes about a folder or a column means all that is in it; in an article, "the data" do
 # not mean the article.
 _ABOUT_FILES = re.compile(
-    r"\b(?:all (?:the )?|our |my )?(?:data ?(?:sets?|files?)?|collections?|documents?|files?|folders?"
-    r"|records?|tables?)\b",
+    r"\b(?:all (?:the )?|our |my )?(?:data ?(?:sets?|files?)?|collections?|documents?|files?"
+    r"|folders?|records?|tables?)\b",
     re.IGNORECASE,
 )
 _NAMED = "§"  # stands for the name of a licence

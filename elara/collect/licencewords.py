@@ -140,8 +140,8 @@ providing public publication publication's published purpose purposes re-use rea
 redistribute redistributed redistribution reference referenced released remix reprinted
 reproduce reproduced reproducing reproduction reuse reused reusing s same see seen share
 shared sharing should so source sources spdx spdx-license-identifier state stated states
-stipulates subject such synthetic terms text text's texts that the their these they this through title
-to transform translate transmit transmitted tweak u under universal unported unrestricted
+stipulates subject such synthetic terms text text's texts that the their these they this
+through title to transform translate transmit transmitted tweak u under universal unported unrestricted
 upon url us use used user users uses using v version visit volume way website's well which
 website with within work work's works worldwide written you your
 
