@@ -141,9 +141,9 @@ redistribute redistributed redistribution reference referenced released remix re
 reproduce reproduced reproducing reproduction reuse reused reusing s same see seen share
 shared sharing should so source sources spdx spdx-license-identifier state stated states
 stipulates subject such synthetic terms text text's texts that the their these they this
-through title to transform translate transmit transmitted tweak u under universal unported unrestricted
-upon url us use used user users uses using v version visit volume way website's well which
-website with within work work's works worldwide written you your
+through title to transform translate transmit transmitted tweak u under universal unported
+unrestricted upon url us use used user users uses using v version visit volume way website's
+well which website with within work work's works worldwide written you your
 
 acces auteur auteurs aux ce cet cette citee cites condition contenu correctement d d'un
 d'une dans de des diffuse diffusee disponible disposition distribue distribuee du dument en
