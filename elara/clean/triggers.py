@@ -112,19 +112,30 @@ def _pairs(masks: dict[bytes, int]) -> tuple[Any, Any]:
 
 
 def _heads(masks: dict[bytes, int]) -> tuple[Any, Any, Any, Any, Any]:
-    """Longer triggers: where those start whose first three bytes have the same hash."""
+    """Longer triggers: where those start whose first three, then four bytes have the same hash.
+
+    Those of three bytes stand in the first half of the rows. The others have the fourth byte as
+    well, since thousands of first names begin with the same few letters.
+    """
     needles = [n for n in masks if len(n) > 2]
-    slots = {n: (int.from_bytes(n[:3]) * _MULTIPLIER >> 16) & 0xFFFF for n in needles}
-    needles.sort(key=lambda n: (slots[n], n))
-    first = np.searchsorted([slots[n] for n in needles], np.arange((1 << 16) + 1))
+    slots = {n: _slot(n[:3]) for n in needles}
+    rows = {n: slots[n] if len(n) == 3 else (1 << 16) + _slot(n[:4]) for n in needles}
+    needles.sort(key=lambda n: (rows[n], n))
+    hot = np.zeros(1 << 16, np.uint8)
+    hot[list(slots.values())] = 1
+    first = np.searchsorted([rows[n] for n in needles], np.arange((1 << 17) + 1))
     places = np.cumsum([0, *map(len, needles)])
     return (
-        (np.diff(first) > 0).astype(np.uint8),
+        hot,
         first.astype(np.int64),
         np.frombuffer(b"".join(needles), np.uint8),
         places.astype(np.int64),
         np.array([masks[n] for n in needles], np.uint64),
     )
+
+
+def _slot(head: bytes) -> int:
+    return (int.from_bytes(head) * _MULTIPLIER >> 16) & 0xFFFF
 
 
 @numba.njit(nogil=True, cache=True)
@@ -151,25 +162,29 @@ def _scan(  # type: ignore[no-untyped-def]
             slot = np.uint32(np.uint32(head * np.uint32(2654435761)) >> np.uint32(16))
             if not hot[slot]:
                 continue
-            for needle in range(first[slot], first[slot + 1]):
-                if masks[needle] & ~found == 0:
-                    continue
-                at, same = position - 2, True
-                for place in range(places[needle], places[needle + 1]):
-                    if at > end:
-                        same = False
-                        break
-                    if at < start:
-                        here = np.uint8(0xFE)
-                    elif at == end:
-                        here = np.uint8(0xFF)
-                    else:
-                        here = folded[data[at]]
-                    if here != needles[place]:
-                        same = False
-                        break
-                    at += 1
-                if same:
-                    found |= masks[needle]
+            byte = folded[data[position + 1]] if position + 1 < end else np.uint8(0xFF)
+            head = np.uint32(np.uint32(head << np.uint32(8)) | np.uint32(byte))
+            longer = np.uint32(np.uint32(head * np.uint32(2654435761)) >> np.uint32(16))
+            for row in (np.int64(slot), np.int64(longer) + 65536):
+                for needle in range(first[row], first[row + 1]):
+                    if masks[needle] & ~found == 0:
+                        continue
+                    at, same = position - 2, True
+                    for place in range(places[needle], places[needle + 1]):
+                        if at > end:
+                            same = False
+                            break
+                        if at < start:
+                            here = np.uint8(0xFE)
+                        elif at == end:
+                            here = np.uint8(0xFF)
+                        else:
+                            here = folded[data[at]]
+                        if here != needles[place]:
+                            same = False
+                            break
+                        at += 1
+                    if same:
+                        found |= masks[needle]
         result[text] = found
     return result
