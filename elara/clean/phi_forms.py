@@ -11,8 +11,6 @@ import re
 
 from elara.clean.phi_kinds import PhiKind, after_break, iban, luhn
 from elara.clean.phi_people import (
-    FULL_NAME,
-    GIVEN_TRIGGERS,
     PEOPLE,
     SOMEBODY,
     TITLE_TRIGGERS,
@@ -236,8 +234,8 @@ PHI = (
     ),
     PhiKind(
         "dated_name",
-        rf"(?:{TITLED}|\b[Pp]atient\s{FULL_NAME})\b[^.\n]{{0,60}}?\b{_DATE}",
-        (*TITLE_TRIGGERS, *GIVEN_TRIGGERS),
+        rf"{TITLED}\b[^.\n]{{0,60}}?\b{_DATE}",
+        TITLE_TRIGGERS,
         True,
         "Mrs. Moyo was admitted on 3 May 2020",
     ),

@@ -338,6 +338,6 @@ PEOPLE = (
     ),
 )
 
-# For forms that join a name with something else.
-FULL_NAME, TITLED = _FULL, rf"{_TITLE}\s{_TITLED_NAME}"
+# For a form that joins a name with a date.
+TITLED = rf"{_TITLE}\s{_TITLED_NAME}"
 TITLE_TRIGGERS = _titles(_TITLES)
