@@ -27,9 +27,9 @@ _MONTHS = _words(
 _SHORT_MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec")
 _MONTH = rf"(?i:{'|'.join(_MONTHS)}|(?:{'|'.join(_SHORT_MONTHS)})\b\.?)"
 _DATE = (
-    r"(?:\d{1,2}/\d{1,2}/\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4}|\d{1,2}-\d{1,2}-\d{4}"
+    r"(?:(?=\d)(?:\d{1,2}/\d{1,2}/\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4}|\d{1,2}-\d{1,2}-\d{4}"
     r"|\d{4}[-/]\d{2}[-/]\d{2}"
-    rf"|\d{{1,2}}(?: de)? {_MONTH}(?: de|,)? \d{{4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
+    rf"|\d{{1,2}}(?: de)? {_MONTH}(?: de|,)? \d{{4}})|\b{_MONTH} \d{{1,2}},? \d{{4}})"
 )
 _DATE_TRIGGERS = (
     *("0/0/00", "0/00/00", "0.0.0000", "0.00.0000", "0-0-0000", "0-00-0000"),
@@ -41,27 +41,45 @@ _DATE_TRIGGERS = (
 _PHONE_LABELS = _words("phone telephone tel tlf tfno teléf teléfono telefono fax mobile móvil")
 _PHONE_PLACES = _words("cell desk office home work")
 _CALLS = _words(
-    "call calls called calling dial dialled ring text texted reach reached contact page messages "
-    "message answering number whatsapp sms hotline helpline"
+    "call calls called calling numbers dial dialled ring text texted reach reached contact page messages "
+    "message answering number whatsapp sms hotline helpline helpdesk voicemail reachable phoned "
+    "dialing faxed texting pager beeper viber telegram"
 )
 # What stands between such a word and the number, or what it begins with.
 _CALL_ENDS = (
     *(" 0", " (0", " +0", ":", " #0", " @"),
-    *(f" {word} " for word in _words("me us him her them back at on to is under my our your the")),
+    *(
+        f" {word} "
+        for word in _words(
+            "me us him her them back at on to is are under my our your the from via using now this"
+        )
+    ),
+    *(" info", " details", " no. ", "\n0", "\n\n0", " - 0", " = 0"),
 )
 _NUMBER = (
     r"(?:\+ ?)?(?:\(\d[\d ]{0,5}\)|\d{1,12})"
     r"(?:[ .\-/\xa0‑]{0,2}\(\d{1,4}\)|[ .\-/\xa0‑]{1,2}\d{1,8}|(?<=\))\d{1,8}){0,6}"
 )
 _EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,6})?"
+_SEP = r"[ .\-/\xa0‑]"
+_GROUPED = r"\d{2,5}(?:[ -]\d{2,8}){1,4}(?!\d)"
 _PHONE_FORMS = (
     r"(?<![\w.)-])(?:1[ .-])?\(0?\d{2,4}\) ?\d{3,4}[ -]\d{3,4}(?!\d)",
+    r"(?<![\w.-])\(0\d{1,4}\) ?\d{2,8}(?:[ -]\d{2,4}){0,3}(?!\d)",
     r"(?<![\w./-])(?:1[ .-])?[2-9]\d{2}[.-]\d{3}[.-]\d{4}(?!\d)",
+    # Blanks group thousands by three, so that four digits at the end are no quantity.
+    r"(?<![\w./-])(?:(?:1|\d\d) )?[2-9]\d{2} \d{3} \d{4}(?! ?\d)",
+    r"(?<![\w./,-])(?<!\d )[2-9]\d{2} (?!19|20)\d{4}(?! ?\d)",
+    r"(?<![\w./,-])(?!20)[2-9]\d{2}[2-9]\d{6}(?! ?\d)",
     r"(?<![\w./-])[06-9]\d{2} \d{3} \d{2} \d{2}(?!\d)",
-    r"(?<![\w./+:-])(?:0\d(?:\.\d\d){4}|0\d(?: \d\d){4}|\d\d(?:-\d\d){3})(?!\d)",
-    r"(?<![\w./+:-])(?=0(?:[ /-]?\d){9})0\d{1,4}[ /-]\d{2,8}(?:[ -]\d{2,4}){0,3}(?!\d)",
-    r"(?<![\w)+])\+\d{1,3}(?:[ .-]?\(\d{1,4}\))?[ .-]?\d{1,4}"
-    r"(?P<b>[ .-]?)\d{2,8}(?:(?P=b)\d{2,4}){0,4}(?!\d)",
+    r"(?<![\w./-])(?:1[3-9]\d([ -])\d{4}(?:\1)\d{4}|[6-9]\d{4} \d{5})(?! ?\d)",
+    r"(?<![\w./+:-])(?:0\d(?:\.\d\d){4}|0\d(?: \d\d){4}|\d\d(?:-\d\d){3}|0\d{2,4}\.\d{3,4}\.\d{3,4})(?!\d)",
+    r"(?<![\w./+:-])(?=0(?:[ /-]?\d){9})0\d{1,4}(?: ?[ /-] ?)\d{2,8}(?:[ -]\d{2,8}){0,3}(?!\d)",
+    r"(?<![\w./+:-])0(?:\d{1,2}-\d{7}|[5-9]\d{8,9})(?!\d)",
+    rf"(?<![\w)+])(?:\(\+\d{{1,3}}\)|\+\d{{1,3}})(?:{_SEP}{{0,2}}\(\d{{1,4}}\))?{_SEP}{{0,2}}\d{{1,4}}"
+    rf"(?P<b> / |{_SEP}?)\d{{2,8}}(?:(?P=b)\d{{2,4}}){{0,4}}(?!\d)",
+    # A line of its own, as below an address.
+    r"(?m:(?<=\n)\d{2,4}(?: \d{2,4}){1,4}$)",
 )
 _CODE_BEFORE = re.compile(
     r"(?i)(?:isbn|issn|nct|isrctn|pmc?id|doi|grants?|cas|icd|trial|registration|protocol|award|lot|"
@@ -96,8 +114,11 @@ def _is_phone(match: re.Match[str]) -> bool:
         return False
     if _UNIT_AFTER.match(text, end) or _YEARS.search(number):
         return False
-    if number[0].isalpha():  # a label says what it is
-        return True
+    digits = re.search(r"[(+\d].*", number, re.DOTALL)
+    if number[0].isalpha() and not re.match(r"(?i)numbers?\b|pages?\b|me\b|my\b|us\b", number):
+        return True  # a label says what it is
+    if digits and re.fullmatch(r"(\d{4})-(\d{4})", digits[0]) and digits[0][:4] <= digits[0][5:]:
+        return False
     return not _rises(number) and not _CODE_BEFORE.search(text, max(0, start - 30), start)
 
 
@@ -147,8 +168,11 @@ PHI = (
         rf"(?:\.?:?\s?|[^\d\n]{{1,50}}?[ (]){_NUMBER}"
         rf"|\b(?i:{'|'.join(_PHONE_PLACES)})(?::| (?:phone|number):?)\s?{_NUMBER}"
         rf"|(?<!of )\b(?i:{'|'.join(_CALLS)})\b(?! of\b)"
-        rf"(?:[ ,]{{1,2}}[A-Za-z']+){{0,4}}?[ :#@]{{1,3}}{_NUMBER}"
-        rf"|(?<![\d)(.-]){_NUMBER}(?= is (?:my|his|her|our|their) (?i:phone|number|mobile|cell))"
+        rf"(?:[ ,]{{1,2}}[A-Za-z']+\.?){{0,7}}?[ :#@=\n-]{{1,3}}{_NUMBER}"
+        rf"|(?<![\w.-])[TMPFCOHW]: ?{_GROUPED}"
+        rf"|(?<![\d)(.-]){_NUMBER}(?= (?:is (?:my|his|her|our|their|the|a)|was my) (?:[a-z]+ )?(?i:phone|number|mobile|cell|new|home|work))"
+        rf"|\b(?:[Mm]e|[Mm]y|us)\b[^.;\n\d]{{0,60}}?"
+        rf" (?:at|on|is|from)(?:[ :]{{1,2}}){_GROUPED}"
         rf"|(?<![\d)(.-]){_NUMBER}(?=\s?[-,(]\s?(?i:office|home|mobile|cell|fax|work)\b)"
         rf"|{'|'.join(_PHONE_FORMS)}){_EXTENSION}",
         (
@@ -162,9 +186,11 @@ PHI = (
                 for word in _CALLS
                 for after in _CALL_ENDS
             ),
-            *(f"0 is {whose}" for whose in ("my", "his", "her", "our", "their")),
+            *(f"0 is {whose}" for whose in ("my", "his", "her", "our", "their", "the ", "a ")),
+            *(f"{letter}: {group}" for letter in "tmpfcohw" for group in ("00 0", "000 0", "000-0", "0000 0")),
             *(f"0{sep}{place}" for place in ("office", "home", "mobile", "fax") for sep in "-,("),
             *("00.00.00.00.00", "00 00 00 00 00", "00-00-00-00", "000-000-0000"),
+            *(f"0 was my {what}" for what in ("phone", "number", "mobile", "cell")),
             *("000.000.0000", "000-000.0000", "000.000-0000", "000 000 00 00"),
             *(
                 f"({code}){blank}000"
@@ -172,6 +198,21 @@ PHI = (
                 for blank in (" ", "")
             ),
             *(f"{trunk}{sep}0000" for trunk in ("000", "0000", "00000") for sep in " /-"),
+            *(f"{trunk}{sep}00{sep}00" for trunk in ("000", "0000") for sep in " -/"),
+            *(f"({code})00000" for code in ("00", "000", "0000", "00000")),
+            *(f"({code}) 00" for code in ("00", "000", "0000", "00000")),
+            *("000 000 0000", "00000 00000", "000.0000.0000", "0000.000.", "00000.000.", "000.000.000"),
+            *("000.0000.000", "0000000000", "00-0000000", "000-0000000", "(+0", "00 / 0", "000 / 0"),
+            *(f"\n{group} {rest}" for group in ("00", "000", "0000") for rest in ("00", "000", "0000")),
+            *(
+                f" {where} {group}{sep}{rest}"
+                for where in ("at", "on", "is", "from", "at:", "on:", "is:")
+                for group in ("00", "000", "0000", "00000")
+                for sep in " -"
+                for rest in ("000", "00 00", "00-00")
+            ),
+            *(f"{before}000 0000" for before in "\ufffe \n(:"),
+            *(f"+{digits}{sep}" for digits in ("0", "00", "000") for sep in ("  ", " (", "/", "\xa0", "‑")),
             *(f"{trunk}{sep}000{sep}00" for trunk in ("00", "000", "0000") for sep in " -/"),
             *(f"00{sep}0000{sep}0000" for sep in " -"),
             *(f"+{digits}{sep}" for digits in ("0", "00", "000") for sep in "0 .-("),

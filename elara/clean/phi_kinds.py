@@ -19,6 +19,7 @@ class PhiKind:
         patient: whether it points to a patient; an author's address or a date alone does not.
         example: what it finds.
         valid: a further test of what was matched, e.g. its check digit or what stands beside it.
+        prepare: makes the text that the pattern reads, of the same length.
     """
 
     kind: str
@@ -27,16 +28,18 @@ class PhiKind:
     patient: bool
     example: str
     valid: Callable[[re.Match[str]], bool] | None = None
+    prepare: Callable[[str], str] | None = None
 
     @cached_property
     def _found(self) -> re.Pattern[str]:
-        """Compiled when first used: patterns with all first names take a moment."""
+        """Compiled when first used: patterns with many words take a moment."""
         return re.compile(self.pattern)
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
         """Where a text holds it."""
+        read = self.prepare(text) if self.prepare else text
         return (
-            match for match in self._found.finditer(text) if not self.valid or self.valid(match)
+            match for match in self._found.finditer(read) if not self.valid or self.valid(match)
         )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from elara.clean.phi_kinds import PhiKind, after_break
 from elara.clean.phi_names import FAMILY_ENDINGS, FIRST_NAMES
-from elara.clean.triggers import fold
+from elara.clean.triggers import WORD, fold
 
 _words = str.split
 
@@ -105,8 +106,24 @@ _INITIALS = rf"(?:[{_U}]\.?(?:[ -]?[{_U}]\.?){{0,2}}\s|[{_U}]\.(?:[{_U}]\.)*)?(?
 _TITLED_NAME = rf"{_INITIALS}{_AFTER_TITLE}{_MORE_AFTER_TITLE}{{0,4}}"
 _NAME = rf"{_INITIALS}{_FAMILY}{_MORE}{{0,4}}"
 _START = r"(?<![\w.@/-])"
+# What `mark_given` puts for the blank after a listed first name: a blank too, but one that no text
+# uses. A pattern that held thousands of names would take a quarter of a second to compile.
+_LISTED = "\x1f"
 _END = rf"(?![{_U}{_L}])(?!{_GAP}(?:{_tree(set(_THINGS))})\b)"
-_FULL = rf"{_START}{_tree(_GIVEN)}(?:-{_CAPITAL})?(?![\w-]){_MORE}{{1,3}}{_END}"
+_FULL = rf"{_START}[{_U}]\w*(?:-{_CAPITAL})?(?={_LISTED}){_MORE}{{1,3}}{_END}"
+_WITH_CAPITAL = re.compile(rf"{_START}([{_U}][{_L}]+(?:[{_U}][{_L}]+)?)(?:-{_CAPITAL})?[^\S\n]")
+
+
+@lru_cache(maxsize=8)
+def mark_given(text: str) -> str:
+    """The text with a sign for the blank after each first name of the list.
+
+    Args:
+        text: any text.
+    """
+    return _WITH_CAPITAL.sub(lambda m: f"{m[0][:-1]}{_LISTED}" if m[1] in _GIVEN else m[0], text)
+
+
 # Two words with capitals, for forms that say by other means that they are a person.
 _PAIR = rf"{_FAMILY}{_MORE}{{1,2}}{_END}"
 _ENDING = rf"[{_U}][{_L}]*?{_tree(FAMILY_ENDINGS)}(?![{_L}])"
@@ -136,7 +153,7 @@ _MET_TRIGGERS = _words(
     "works_for _grew_up _was_born"
 )
 _LETTER_HEAD = (
-    rf"(?m:^>?[ \t]*)({_FAMILY}(?:{_GAP}[{_U}]\.?)?{_MORE}{{1,2}})[ \t]*\n"
+    rf"(?m:^>?[ \t]*)({_FAMILY}(?:{_GAP}[{_U}]\.?)?{_MORE}{{1,2}})[^\S\n]*\n"
     rf"(?=(?:[^\n]{{0,60}}\n){{0,3}}>?[ \t]*\d{{1,5}} [^\n]{{0,60}}(?:\n|$))"
 )
 
@@ -179,7 +196,7 @@ _SPANISH = _words("Sr Sra Srta")
 _TITLES = _words("Mr Mrs Ms Mx Miss Mme Mlle Herr Frau Señor Señora") + _SPANISH
 _TITLE = (
     # Sr is strontium unless something says that it is Spanish.
-    r"(?:(?<![\w-])(?:Mrs?|Ms|Mx|Mme|Mlle|Herr|Frau|Señora?|Sra|Srta)\b\.?"
+    r"(?=[MHFSm])(?:(?<![\w-])(?:Mrs?|Ms|Mx|Mme|Mlle|Herr|Frau|Señora?|Sra|Srta)\b\.?"
     r"|(?<![Nn]ear[ -])(?<![\w-])Miss\b"
     r"|(?<![\w-])Sr\.|(?<=\b[eE]l )Sr|(?<=\b[aA]l )Sr|(?<=\b[dD]el )Sr|(?<![\w-])(?:mr|mrs)\."
     r"|(?<=\b(?:with|from) )ms\.|(?<=\b(?:by|to|is|of) )ms\.)"
@@ -198,7 +215,7 @@ _FILE = re.compile(
     r"(?i)\b(?:dob|date of birth|birth date|mrn|surname|apellidos|nhc|nass|fecha de nacimiento|"
     r"(?:sex|gender|sexo)\s?:|(?:age|edad)\s?:\s?\d)"
 )
-_LISTED = re.compile(rf"(?i:{_tree(_GIVEN)})\b")
+_FOLDED = frozenset(map(fold, _GIVEN))
 
 
 def _names_somebody(match: re.Match[str]) -> bool:
@@ -206,7 +223,7 @@ def _names_somebody(match: re.Match[str]) -> bool:
     name = match["bare"]
     if name is None or ("," not in name and len(name.split()) > 1):
         return True
-    if any(_LISTED.match(word) for word in name.split()):
+    if any(fold(re.split(r"\W", word)[0]) in _FOLDED for word in name.split()):
         return True
     return _FILE.search(match.string, max(0, match.start() - 200), match.end() + 200) is not None
 
@@ -230,20 +247,14 @@ def _titles(titles: Iterable[str]) -> tuple[str, ...]:
     return after_break(*(f"{t.lower()}{e}" for t in titles for e in " .:\n\t\xa0"))
 
 
-GIVEN_TRIGGERS = tuple(
-    dict.fromkeys(
-        f"{before}{fold(name)}{after}"
-        for name in sorted(_GIVEN)
-        for before, after in (*((b, " ") for b in "\ufffe \n(\"'“‘:>"), (" ", "-"), ("\ufffe", "-"))
-    )
-)
+GIVEN_TRIGGERS = tuple(sorted({WORD + re.split("[^\\w]", name)[0] for name in _GIVEN}))
 
 
 PEOPLE = (
     PhiKind(
         "patient_name",
-        rf"{_TITLE}\s({_TITLED_NAME})|\b(?:mr|mrs|ms) \. ([a-z]{{3,}})"
-        r"|\b(?i:hi|hello|hey|seeing) miss ([a-z]{3,})",
+        rf"(?=[MHFSmhs])(?:{_TITLE}\s({_TITLED_NAME})|\b(?:mr|mrs|ms) \. ([a-z]{{3,}})"
+        r"|\b(?i:hi|hello|hey|seeing) miss ([a-z]{3,}))",
         _titles(_TITLES),
         True,
         "Mrs. Moyo",
@@ -257,7 +268,7 @@ PEOPLE = (
         rf"|(?i:\bmy name is)\s({_NAME})|(?i:\bpatient),\s({_FULL})(?=,)"
         rf"|(?i:\b(?:patient|man|woman|boy|girl|child|son|daughter|wife|husband|brother|sister|"
         rf"mother|father)\s(?:named|called))\s({_NAME})"
-        r"|\b([A-Za-zÀ-ÿ]+ [A-Za-zÀ-ÿ]+) ?[.,:;]? (?i:n- )?(?i:date of birth|dob|mrn)"
+        rf"|\b([A-Za-zÀ-ÿ]+[ {_LISTED}][A-Za-zÀ-ÿ]+) ?[.,:;]?\s(?i:n- )?(?i:date of birth|dob|mrn)"
         r"(?=[ ,:.]{0,3}(?:is |number )?[a-z]?(?:\d|[A-Z][a-z]+ \d))",
         (
             *(f"{x}{b}:" for x in ("name", "patient", "apellidos", "nombre") for b in _BLANKS),
@@ -269,6 +280,7 @@ PEOPLE = (
         True,
         "Name: Ada Moyo",
         _names_somebody,
+        mark_given,
     ),
     PhiKind(
         "name_with_age",
@@ -281,13 +293,15 @@ PEOPLE = (
         ),
         True,
         "Ada Moyo is a 50-year-old",
+        prepare=mark_given,
     ),
     PhiKind(
         "treated_name",
-        rf"({_FULL})(?:,\s[^,.\n]{{2,40}},)?\s(?:{_CARE})",
+        rf"(?=[{_U}])({_FULL})(?:,\s[^,.\n]{{2,40}},)?\s(?:{_CARE})",
         GIVEN_TRIGGERS,
         True,
         "Ada Moyo was admitted",
+        prepare=mark_given,
     ),
     PhiKind(
         "greeted_name",
@@ -313,7 +327,8 @@ PEOPLE = (
     ),
     PhiKind(
         "full_name",
-        rf"{_FULL}|{_START}(?:{_ENDS_LIKE_A_NAME}|{_WITH_INITIAL}|{_PAIR}(?=,?\s{_CREDENTIAL}|\s{_DOES}\b))"
+        rf"(?=[{_U}dl])(?:{_FULL}|{_START}(?:{_ENDS_LIKE_A_NAME}|{_WITH_INITIAL}"
+        rf"|{_PAIR}(?=,?\s{_CREDENTIAL}|\s{_DOES}\b)))"
         rf"|\b(?:{_MET})\s(?:{_PAIR})|{_LETTER_HEAD}",
         (
             *GIVEN_TRIGGERS,
@@ -322,8 +337,10 @@ PEOPLE = (
             *(
                 f" {title}{end}"
                 for title in _words("md phd dds rn do mbbs")
-                for end in " ,.)\uffff"
+                for end in " ,.)\n\uffff"
+                if title + end != "do "
             ),
+            f"{WORD}DO",
             *(f" {title}" for title in _words("m.d ph.d d.d.s r.n d.o f.a.c facp facs")),
             *(phrase.replace("_", " ") for phrase in _MET_TRIGGERS),
             *(
@@ -335,6 +352,7 @@ PEOPLE = (
         False,
         "Ada Moyo",
         _is_no_street,
+        mark_given,
     ),
 )
 
