@@ -11,6 +11,7 @@ import re
 
 from elara.clean.phi_kinds import PhiKind, after_break, iban, luhn
 from elara.clean.phi_people import (
+    BLANKS,
     PEOPLE,
     SOMEBODY,
     TITLE_TRIGGERS,
@@ -41,9 +42,9 @@ _DATE_TRIGGERS = (
 _PHONE_LABELS = _words("phone telephone tel tlf tfno teléf teléfono telefono fax mobile móvil")
 _PHONE_PLACES = _words("cell desk office home work")
 _CALLS = _words(
-    "call calls called calling numbers dial dialled ring text texted reach reached contact page messages "
-    "message answering number whatsapp sms hotline helpline helpdesk voicemail reachable phoned "
-    "dialing faxed texting pager beeper viber telegram"
+    "call calls called calling numbers dial dialled ring text texted reach reached contact "
+    "page messages message answering number whatsapp sms hotline helpline helpdesk voicemail "
+    "reachable phoned dialing faxed texting pager beeper viber telegram"
 )
 # What stands between such a word and the number, or what it begins with.
 _CALL_ENDS = (
@@ -72,8 +73,9 @@ _PHONE_FORMS = (
     r"(?<![\w./,-])(?<!\d )[2-9]\d{2} (?!19|20)\d{4}(?! ?\d)",
     r"(?<![\w./,-])(?!20)[2-9]\d{2}[2-9]\d{6}(?! ?\d)",
     r"(?<![\w./-])[06-9]\d{2} \d{3} \d{2} \d{2}(?!\d)",
-    r"(?<![\w./-])(?:1[3-9]\d([ -])\d{4}(?:\1)\d{4}|[6-9]\d{4} \d{5})(?! ?\d)",
-    r"(?<![\w./+:-])(?:0\d(?:\.\d\d){4}|0\d(?: \d\d){4}|\d\d(?:-\d\d){3}|0\d{2,4}\.\d{3,4}\.\d{3,4})(?!\d)",
+    r"(?<![\w./-])(?:1[3-9]\d(?P<c>[ -])\d{4}(?P=c)\d{4}|[6-9]\d{4} \d{5})(?! ?\d)",
+    r"(?<![\w./+:-])(?:0\d(?:\.\d\d){4}|0\d(?: \d\d){4}|\d\d(?:-\d\d){3})(?!\d)",
+    r"(?<![\w./+:-])0\d{2,4}\.\d{3,4}\.\d{3,4}(?!\d)",
     r"(?<![\w./+:-])(?=0(?:[ /-]?\d){9})0\d{1,4}(?: ?[ /-] ?)\d{2,8}(?:[ -]\d{2,8}){0,3}(?!\d)",
     r"(?<![\w./+:-])0(?:\d{1,2}-\d{7}|[5-9]\d{8,9})(?!\d)",
     rf"(?<![\w)+])(?:\(\+\d{{1,3}}\)|\+\d{{1,3}})(?:{_SEP}{{0,2}}\(\d{{1,4}}\))?{_SEP}{{0,2}}\d{{1,4}}"
@@ -114,11 +116,12 @@ def _is_phone(match: re.Match[str]) -> bool:
         return False
     if _UNIT_AFTER.match(text, end) or _YEARS.search(number):
         return False
-    digits = re.search(r"[(+\d].*", number, re.DOTALL)
-    if number[0].isalpha() and not re.match(r"(?i)numbers?\b|pages?\b|me\b|my\b|us\b", number):
-        return True  # a label says what it is
-    if digits and re.fullmatch(r"(\d{4})-(\d{4})", digits[0]) and digits[0][:4] <= digits[0][5:]:
+    # Pages or years: "contact page 1201-1210".
+    pages = re.search(r"(?<!\d)(\d{4})-(\d{4})$", number)
+    if pages and 0 <= int(pages[2]) - int(pages[1]) < 100:
         return False
+    if number[0].isalpha() and not re.match(r"(?i)numbers?\b|me\b|my\b|us\b", number):
+        return True  # a label says what it is
     return not _rises(number) and not _CODE_BEFORE.search(text, max(0, start - 30), start)
 
 
@@ -154,7 +157,11 @@ _RECORD_LABELS = (
 _STREETS = _words(
     "Street Road Avenue Lane Drive Boulevard Square Court Highway Terrace Rd Ave Blvd"
 )
-_VIAS = _words("calle c/ avda avenida plaza paseo carretera ctra")
+_VIAS = _words("calle c/ av avda avenida plaza paseo carretera ctra")
+_PLACES = (
+    *_words("localidad ciudad provincia municipio domicilio"),
+    *("lugar de nacimiento", "país de nacimiento"),
+)
 
 PHI = (
     *PEOPLE,
@@ -170,7 +177,8 @@ PHI = (
         rf"|(?<!of )\b(?i:{'|'.join(_CALLS)})\b(?! of\b)"
         rf"(?:[ ,]{{1,2}}[A-Za-z']+\.?){{0,7}}?[ :#@=\n-]{{1,3}}{_NUMBER}"
         rf"|(?<![\w.-])[TMPFCOHW]: ?{_GROUPED}"
-        rf"|(?<![\d)(.-]){_NUMBER}(?= (?:is (?:my|his|her|our|their|the|a)|was my) (?:[a-z]+ )?(?i:phone|number|mobile|cell|new|home|work))"
+        rf"|(?<![\d)(.-]){_NUMBER}(?= (?:is (?:my|his|her|our|their|the|a)|was my) (?:[a-z]+ )?"
+        rf"(?i:phone|number|mobile|cell|new|home|work))"
         rf"|\b(?:[Mm]e|[Mm]y|us)\b[^.;\n\d]{{0,60}}?"
         rf" (?:at|on|is|from)(?:[ :]{{1,2}}){_GROUPED}"
         rf"|(?<![\d)(.-]){_NUMBER}(?=\s?[-,(]\s?(?i:office|home|mobile|cell|fax|work)\b)"
@@ -187,7 +195,11 @@ PHI = (
                 for after in _CALL_ENDS
             ),
             *(f"0 is {whose}" for whose in ("my", "his", "her", "our", "their", "the ", "a ")),
-            *(f"{letter}: {group}" for letter in "tmpfcohw" for group in ("00 0", "000 0", "000-0", "0000 0")),
+            *(
+                f"{letter}: {group}"
+                for letter in "tmpfcohw"
+                for group in ("00 0", "000 0", "000-0", "0000 0")
+            ),
             *(f"0{sep}{place}" for place in ("office", "home", "mobile", "fax") for sep in "-,("),
             *("00.00.00.00.00", "00 00 00 00 00", "00-00-00-00", "000-000-0000"),
             *(f"0 was my {what}" for what in ("phone", "number", "mobile", "cell")),
@@ -201,9 +213,29 @@ PHI = (
             *(f"{trunk}{sep}00{sep}00" for trunk in ("000", "0000") for sep in " -/"),
             *(f"({code})00000" for code in ("00", "000", "0000", "00000")),
             *(f"({code}) 00" for code in ("00", "000", "0000", "00000")),
-            *("000 000 0000", "00000 00000", "000.0000.0000", "0000.000.", "00000.000.", "000.000.000"),
-            *("000.0000.000", "0000000000", "00-0000000", "000-0000000", "(+0", "00 / 0", "000 / 0"),
-            *(f"\n{group} {rest}" for group in ("00", "000", "0000") for rest in ("00", "000", "0000")),
+            *(
+                "000 000 0000",
+                "00000 00000",
+                "000.0000.0000",
+                "0000.000.",
+                "00000.000.",
+                "000.000.000",
+            ),
+            *(
+                "000.0000.000",
+                "0000000000",
+                "00-0000000",
+                "000-0000000",
+                "(+0",
+                "00 / 0",
+                "00 00000",
+                "000 / 0",
+            ),
+            *(
+                f"\n{group} {rest}"
+                for group in ("00", "000", "0000")
+                for rest in ("00", "000", "0000")
+            ),
             *(
                 f" {where} {group}{sep}{rest}"
                 for where in ("at", "on", "is", "from", "at:", "on:", "is:")
@@ -212,7 +244,11 @@ PHI = (
                 for rest in ("000", "00 00", "00-00")
             ),
             *(f"{before}000 0000" for before in "\ufffe \n(:"),
-            *(f"+{digits}{sep}" for digits in ("0", "00", "000") for sep in ("  ", " (", "/", "\xa0", "‑")),
+            *(
+                f"+{digits}{sep}"
+                for digits in ("0", "00", "000")
+                for sep in ("  ", " (", "/", "\xa0", "‑")
+            ),
             *(f"{trunk}{sep}000{sep}00" for trunk in ("00", "000", "0000") for sep in " -/"),
             *(f"00{sep}0000{sep}0000" for sep in " -"),
             *(f"+{digits}{sep}" for digits in ("0", "00", "000") for sep in "0 .-("),
@@ -315,11 +351,13 @@ PHI = (
         "address",
         rf"\b\d{{1,5}} (?:[A-Z][\w.'’-]+ ){{1,3}}(?:{'|'.join(_STREETS)})\b"
         r"|\b(?i:apt|suite)\.? \d{1,4}\b|\b(?i:p\.?o\.? box) \d+"
-        rf"|\b(?i:{'|'.join(_VIAS)})\.? [A-ZÀ-Þ][^\n.,]{{2,40}}, ?(?:nº ?)?\d{{1,4}}",
+        rf"|\b(?i:{'|'.join(_VIAS)})\.? [A-ZÀ-Þ][^\n.,]{{2,40}}, ?(?:(?:nº ?)?\d{{1,4}}|s/n)"
+        rf"|\b(?i:{'|'.join(_PLACES)})\s?:\s?[A-ZÀ-Þ][^\n,.;]{{1,40}}",
         (
             *(f" {street.lower()}" for street in _STREETS),
             *("apt 0", "apt. 0", "suite 0", "suite. 0", "box 0"),
             *(f"{via}{dot} " for via in _VIAS for dot in ("", ".")),
+            *(f"{place}{blank}:" for place in _PLACES for blank in BLANKS),
         ),
         False,
         "12 Baker Street",

@@ -191,7 +191,7 @@ _NO_GREETED = _words(
     "everyone and the mrs again hello hi hey guys man nurse mom mum dad folks ma maam sweetie dear "
     "buddy friend mister"
 )
-_BLANKS = ("", " ", "\n", "\t", "\xa0")
+BLANKS = ("", " ", "\n", "\t", "\xa0")
 _SPANISH = _words("Sr Sra Srta")
 _TITLES = _words("Mr Mrs Ms Mx Miss Mme Mlle Herr Frau Señor Señora") + _SPANISH
 _TITLE = (
@@ -271,8 +271,8 @@ PEOPLE = (
         rf"|\b([A-Za-zÀ-ÿ]+[ {_LISTED}][A-Za-zÀ-ÿ]+) ?[.,:;]?\s(?i:n- )?(?i:date of birth|dob|mrn)"
         r"(?=[ ,:.]{0,3}(?:is |number )?[a-z]?(?:\d|[A-Z][a-z]+ \d))",
         (
-            *(f"{x}{b}:" for x in ("name", "patient", "apellidos", "nombre") for b in _BLANKS),
-            *(f"{x}{b}:" for x in ("apellido", "forename", "forenames") for b in _BLANKS),
+            *(f"{x}{b}:" for x in ("name", "patient", "apellidos", "nombre") for b in BLANKS),
+            *(f"{x}{b}:" for x in ("apellido", "forename", "forenames") for b in BLANKS),
             *("name of ", "paciente:", "paciente :"),
             *("my name is", " named ", " called ", "patient,", "date of birth"),
             *after_break("dob", "mrn"),

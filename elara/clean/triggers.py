@@ -198,8 +198,22 @@ def _word(data, position, end, kinds, first, words, places, masks):  # type: ign
 
 @numba.njit(nogil=True, cache=True)
 def _scan(  # type: ignore[no-untyped-def]
-    data, offsets, folded, kinds, always, meaning, short, hot, first, needles, places, masks,
-    firsts, words, ends, blocks,
+    data,
+    offsets,
+    folded,
+    kinds,
+    always,
+    meaning,
+    short,
+    hot,
+    first,
+    needles,
+    places,
+    masks,
+    firsts,
+    words,
+    ends,
+    blocks,
 ):
     result = np.empty(len(offsets) - 1, np.uint64)
     for text in range(len(result)):

@@ -67,6 +67,8 @@ version 10.2.45.1|v. 192.168.3.4|SPSS 25.0.0.2|Section 12.3.1.4|ICD 10.1.2.3
 ISBN 978-3-16-148410-0|ISSN 0529-5807|doi:10.1016/4539988915720592|PMID 12345678|p=0.001
 ISRCTN12345678|Grant 03-2019-123456|EudraCT 2007-123456-12|95% CI 1.2-3.4|CAS 7732-18-5
 changed by +12.5 (10.2-14.8) and +12.50 (10.20-14.80)|doses 100-200-300 mg|1 200 300 patients
+trial registration number 12345678|grant number 81802276|contact page 1201-1210|on 1200 1300 1400
+our cohort grew to 12 345 678 people|my values were at 120 130|ISBN 0-306-40615-2|PMID 12345678
 CD4 cell 250-350 (300)|telephone interviews in 2019 2020 2021|messages to 1 234 567 people
 """
 
@@ -100,6 +102,9 @@ PATIENTS = {
 }
 
 PHONES = """
+(+44) 20 7946 0000|+49 (0)30 / 123456|0049 30 1234567|It is 0490 39 07 81 then|050-1234567
+08031234567|(020) 79460000|1 800 555 0100|98765 43210|138 1234 5678|Ask me on 21 253 109 8211
+Her new one is 467 3395, thanks|Call customer service at 467 3395|+45  12 34 56 78|030.123.4567
 call me at (96) 627-277|My phone has changed, the new one is 60-56-85-91|Text 78 651 450 for help
 +49 (0)30 1234567|+1-555-555-0123x012|001-555-555-0123x01234|(555)555-0123|03.93.92.16.85
 Desk: 432 03 163|0341 8387176-Office|Ph: 9498777106|reach her under 98765 43210
