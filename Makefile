@@ -91,6 +91,7 @@ bench: $(INSTALLED)  ## measure speed and memory, compared with other tools (two
 	$(BIN)/python benchmarks/harvest.py
 	$(BIN)/python benchmarks/inspection.py
 	$(BIN)/python benchmarks/clean.py
+	$(BIN)/python benchmarks/phi.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/stages.py
 

@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
@@ -42,7 +41,6 @@ from elara.records import Article, schema
 
 PROJECT = Path(__file__).resolve().parents[1]
 CORPORA = PROJECT / "_build" / "clean-corpus"
-SEARCH = {kind.kind: re.compile(kind.pattern).search for kind in PHI}
 SAMPLE = 20_000
 REPEATS = 5
 SEED = 7
@@ -283,7 +281,7 @@ class Plain:
         found = []
         for place, text in self.texts.items():
             # As with the rules, asking the pattern is cheaper here than looking for triggers.
-            kinds = [kind for kind in PHI if SEARCH[kind.kind](text)]
+            kinds = [kind for kind in PHI if next(kind.matches(text), None)]
             if kinds and place not in self.named:
                 article = self.ids[place[0]]
                 found += [(article, place[1], *entry) for entry in find_in(text, kinds)]

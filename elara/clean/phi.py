@@ -1,7 +1,7 @@
 """Find what may identify a person, by rules, and report where it is. The text is never copied.
 
-Rules find forms, not people: a name without a title or label, a place, or a rare combination of
-facts passes unseen. What is found is a reason to look, what is not found is no proof.
+Rules find forms, not people: a single name in passing, a place, or a rare combination of facts
+passes unseen. What is found is a reason to look, what is not found is no proof.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import polars as pl
 from elara.clean.phi_forms import PHI
 from elara.clean.phi_kinds import PhiKind
 
-_BY_NAME = ("patient_name", "labelled_name", "name_with_age", "greeted_name")
+_BY_NAME = ("patient_name", "labelled_name", "name_with_age", "treated_name", "greeted_name")
 
 
 def find_in(text: str, kinds: Iterable[PhiKind] = PHI) -> list[tuple[str, int, int]]:
@@ -38,7 +38,9 @@ def find_in(text: str, kinds: Iterable[PhiKind] = PHI) -> list[tuple[str, int, i
                 names |= set(re.findall(r"[^\W\d_]{4,}", next(filter(None, match.groups()))))
     if names:
         taken = [(s, e) for name, s, e in found if name in _BY_NAME]
-        again = re.compile(rf"\b(?i:{'|'.join(sorted(map(re.escape, names)))})\b")
+        # Dialogues are in lower case. What was seen with a capital is no word in lower case.
+        forms = names | {name.upper() for name in names} | {n.title() for n in names if n.islower()}
+        again = re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, forms)))})\b")
         found += [
             ("repeated_name", *m.span())
             for m in again.finditer(text)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-
-from elara.clean.triggers import touches
+from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,8 @@ class PhiKind:
         triggers: see `Rule`.
         patient: whether it points to a patient; an author's address or a date alone does not.
         example: what it finds.
-        valid: a further test of what was matched, e.g. its check digit.
+        valid: a further test of what was matched, e.g. its check digit or what stands beside it.
+        prepare: makes the text that the pattern reads, of the same length.
     """
 
     kind: str
@@ -27,20 +27,29 @@ class PhiKind:
     triggers: tuple[str, ...]
     patient: bool
     example: str
-    valid: Callable[[str], bool] | None = None
-    _found: re.Pattern[str] = field(init=False, repr=False, compare=False)
-    _touches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
+    valid: Callable[[re.Match[str]], bool] | None = None
+    prepare: Callable[[str], str] | None = None
 
-    def __post_init__(self) -> None:
-        """Compile once."""
-        object.__setattr__(self, "_found", re.compile(self.pattern))
-        object.__setattr__(self, "_touches", touches(self.triggers))
+    @cached_property
+    def _found(self) -> re.Pattern[str]:
+        """Compiled when first used: patterns with many words take a moment."""
+        return re.compile(self.pattern)
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
         """Where a text holds it."""
+        read = self.prepare(text) if self.prepare else text
         return (
-            match for match in self._found.finditer(text) if not self.valid or self.valid(match[0])
+            match for match in self._found.finditer(read) if not self.valid or self.valid(match)
         )
+
+
+def after_break(*words: str) -> tuple[str, ...]:
+    """Triggers for words that begin: at the start of a text or after a sign that is no letter.
+
+    Args:
+        words: folded triggers.
+    """
+    return tuple(before + word for word in words for before in "\ufffe \n\t(\"'“‘[:;,-/.>*_|")
 
 
 def luhn(digits: str) -> bool:

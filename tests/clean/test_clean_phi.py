@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import re
-from collections import Counter
-from collections.abc import Callable
+import runpy
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 import real_texts
 
 from elara.clean import PHI, PhiKind, find_phi
 from elara.clean.phi import find_in, patient_kinds
-
-Gold = list[tuple[str, int, int]]
+from elara.clean.triggers import Triggers
 
 
 def test_find_phi_tells_places_and_never_text() -> None:
@@ -42,7 +37,6 @@ def test_each_kind_finds_its_example(kind: PhiKind) -> None:
         "Variation of Ms and Mr. The observed traits are magnetic.",
         "The range was 120-140 mm Hg in 2020-2021 and 12-34 in 1999.",
         "Trial NCT01234567 enrolled 1234567 doses (PMID 12345678).",
-        "© 2020 Ada Moyo and John Doe.",
         "The mRNA-1273 vaccine, IL-6 and 4539988915720592 molecules.",
         "The patient is a 50-year-old woman who lives at home.",
         "Sex, date of birth and age were recorded over 26 ms of time.",
@@ -52,99 +46,151 @@ def test_what_is_no_phi(text: str) -> None:
     assert find_in(text) == []
 
 
-def presidio(folder: Path) -> list[tuple[str, Gold]]:
-    raw = gzip.decompress((folder / "phi/presidio/synth_dataset_v2.json.gz").read_bytes())
-    return [
-        (
-            row["full_text"],
-            [(s["entity_type"], s["start_position"], s["end_position"]) for s in row["spans"]],
-        )
-        for row in json.loads(raw)
-    ]
+# Names of things, numbers of science: no patient, no telephone, no network.
+THINGS = """
+Trade name: Lipitor|Name of drug: Warfarin Sodium|Generic name: Warfarin. It thins the blood.
+Hospital name: Groote Schuur|Name: Warfarin|Drug. Name: Atorvastatin Calcium|Gene name: Brca One
+Study name: Framingham Heart|File name: Report Final|Nombre comercial: Adiro|Name: Study Protocol
+Near Miss Events were recorded|A Miss Rate of 5%|The Sr Ranelate trial|Sr 90 was measured
+Mr 45,000 protein|CIPA 2000 patients|NASS 2010 survey|MRN 2008-2012 cohort
+Metformin is a 60-year-old drug for patients with diabetes|The Glasgow score is a 40-year-old tool
+Apgar is a 70-year-old score|Parkinson is a 60-year-old concept|Crohn is a 90-year-old eponym
+Framingham is a 70-year-old cohort of men and women|Rex is a 12-year-old dog
+Bella is a 5-year-old female spayed Labrador|Milo is a 9-year-old male neutered cat
+In Lagos, a 50-year-old man presented|In New York, a 50-year-old woman was admitted
+Case Two is a 50-year-old man|Pt is a 50-year-old man|Staphylococcus Aureus was cultured
+In one patient, Metformin, was stopped|Patient: Informed Consent|Patient: I'm well. Doctor: Good.
+patient Received Aspirin|She lives at 2,500 m above sea level|Ms Excel 2010|Mr Imaging of the brain
+Patient name: Withheld|In 26 ms. The response|Guillain Barre, Kaplan Meier and Mann Whitney
+Thrombin (EC 3.4.21.5) was added. Pressure was 120 (15) 130-150 mmHg.|amylase (3.2.1.1)
+version 10.2.45.1|v. 192.168.3.4|SPSS 25.0.0.2|Section 12.3.1.4|ICD 10.1.2.3
+ISBN 978-3-16-148410-0|ISSN 0529-5807|doi:10.1016/4539988915720592|PMID 12345678|p=0.001
+ISRCTN12345678|Grant 03-2019-123456|EudraCT 2007-123456-12|95% CI 1.2-3.4|CAS 7732-18-5
+changed by +12.5 (10.2-14.8) and +12.50 (10.20-14.80)|doses 100-200-300 mg|1 200 300 patients
+trial registration number 12345678|grant number 81802276|contact page 1201-1210|on 1200 1300 1400
+our cohort grew to 12 345 678 people|my values were at 120 130|ISBN 0-306-40615-2|PMID 12345678
+CD4 cell 250-350 (300)|telephone interviews in 2019 2020 2021|messages to 1 234 567 people
+"""
+
+# A patient, and the name that has to be covered.
+PATIENTS = {
+    "Patient name: John Smith": "John Smith",
+    "PATIENT NAME: MOYO, ADA": "MOYO, ADA",
+    "Name of patient: Zinzi Okeke": "Zinzi Okeke",
+    "Patient: Zinzi Okeke\nDOB: 1/2/1960": "Zinzi Okeke",
+    "Name: Zinzi\nSex: F\nAge: 50": "Zinzi",
+    "a man named Zinzi Okeke": "Zinzi Okeke",
+    "Nombre: Ada.\nApellidos: Moyo García.": "Moyo García",
+    "Mr. J. R. Okoro came": "Mr. J. R. Okoro",
+    "Ms de la Vega saw him": "Ms de la Vega",
+    "Mrs van den Berg left": "Mrs van den Berg",
+    "Mrs. O'Brien left": "Mrs. O'Brien",
+    "Mrs. N’Diaye left": "Mrs. N’Diaye",
+    "Mr. Smith-Jones left": "Mr. Smith-Jones",
+    "Mr. Park and Mr. Wu left": "Mr. Park",
+    "Mr. Žižka left": "Mr. Žižka",
+    "Mrs. Παπαδοπούλου left": "Παπαδοπούλου",
+    "Sr. García ingresó": "Sr. García",
+    "el Sr García ingresó": "Sr García",
+    "Ada Moyo is a 50-year-old": "Ada Moyo",
+    "Zinzi van der Merwe is a 50-year-old man": "Zinzi van der Merwe",
+    "Okeke is a pleasant 50-year-old gentleman": "Okeke",
+    "Parkinson is a 60-year-old man": "Parkinson",
+    "A 50-year-old woman, Ada Moyo, came": "Ada Moyo",
+    "Ada Moyo, 50, was admitted": "Ada Moyo",
+    "Ada Moyo presented with fever": "Ada Moyo",
+}
+
+PHONES = """
+(+44) 20 7946 0000|+49 (0)30 / 123456|0049 30 1234567|It is 0490 39 07 81 then|050-1234567
+08031234567|(020) 79460000|1 800 555 0100|98765 43210|138 1234 5678|Ask me on 21 253 109 8211
+Her new one is 467 3395, thanks|Call customer service at 467 3395|+45  12 34 56 78|030.123.4567
+call me at (96) 627-277|My phone has changed, the new one is 60-56-85-91|Text 78 651 450 for help
++49 (0)30 1234567|+1-555-555-0123x012|001-555-555-0123x01234|(555)555-0123|03.93.92.16.85
+Desk: 432 03 163|0341 8387176-Office|Ph: 9498777106|reach her under 98765 43210
+"""
 
 
-def meddocan(folder: Path) -> list[tuple[str, Gold]]:
-    rows = []
-    for name in ("train", "dev"):
-        with gzip.open(folder / f"phi/meddocan/{name}.jsonl.gz", "rt", encoding="utf-8") as file:
-            rows += [json.loads(line) for line in file]
-    return [(r["text"], [(s["type"], s["start"], s["end"]) for s in r["spans"]]) for r in rows]
+def found_in(text: str) -> list[tuple[str, int, int]]:
+    """What the stage finds, which looks only for kinds of which the text holds a trigger."""
+    touched = int(TRIGGERS.find(pa.array([text], pa.large_string()))[0])
+    found = find_in(text, [kind for n, kind in enumerate(PHI) if touched >> n & 1])
+    assert found == find_in(text)
+    return found
 
 
-def measure(texts: list[tuple[str, Gold]]) -> tuple[dict[str, float], dict[str, float]]:
-    """Recall by the kind of the gold standard, precision by ours; a span counts if touched."""
-    gold, met, ours, right = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    for text, spans in texts:
-        found = find_in(text)
-        for kind, start, end in spans:
-            gold[kind] += 1
-            met[kind] += any(a < end and b > start for _, a, b in found)
-        for kind, start, end in found:
-            ours[kind] += 1
-            right[kind] += any(a < end and b > start for _, a, b in spans)
-    return {k: met[k] / gold[k] for k in gold}, {k: right[k] / ours[k] for k in ours}
+TRIGGERS = Triggers([kind.triggers for kind in PHI])
 
 
-# Measured, rounded down. Rules do not find names without a title, label or age, nor places.
-SPANISH = {"NAME": 0.95, "ID": 0.95, "CONTACT": 0.95, "DATE": 0.75, "LOCATION": 0.3}
-ENGLISH = {
-    "EMAIL_ADDRESS": 0.99,
-    "DOMAIN_NAME": 0.99,
-    "US_SSN": 0.99,
-    "US_DRIVER_LICENSE": 0.99,
-    "IBAN_CODE": 0.95,
-    "IP_ADDRESS": 0.92,
-    "CREDIT_CARD": 0.82,
-    "PHONE_NUMBER": 0.65,
-    "TITLE": 0.6,
-    "DATE_TIME": 0.4,
-    "STREET_ADDRESS": 0.35,
-    "PERSON": 0.1,
+@pytest.mark.parametrize("line", THINGS.strip().split("\n"))
+def test_things_are_no_patients_and_numbers_no_telephones(line: str) -> None:
+    wrong = patient_kinds() | {"repeated_name", "phone", "ip_address"}
+    for text in line.split("|"):
+        assert [(kind, text[a:b]) for kind, a, b in found_in(text) if kind in wrong] == []
+
+
+@pytest.mark.parametrize(("text", "name"), PATIENTS.items())
+def test_patients_are_found_with_their_whole_name(text: str, name: str) -> None:
+    found = [text[a:b] for kind, a, b in found_in(text) if kind in patient_kinds()]
+    assert any(name in part for part in found), found
+
+
+@pytest.mark.parametrize("line", PHONES.strip().split("\n"))
+def test_telephone_numbers_of_many_countries_are_found(line: str) -> None:
+    for text in line.split("|"):
+        assert "phone" in {kind for kind, _, _ in found_in(text)}, text
+
+
+def test_a_name_is_not_looked_for_as_a_word() -> None:
+    text = "Mrs. Rose rose early. ROSE slept."
+    assert [text[a:b] for _, a, b in find_in(text)] == ["Mrs. Rose", "ROSE"]
+
+
+# Measured on the half of each set of which no error was read, rounded down; `benchmarks/phi.py`
+# prints all of it. Single first names in passing and places are not found by rules.
+FLOORS = {
+    "presidio": {
+        "recall PERSON, introduced": 0.85,
+        "recall PERSON, all": 0.5,
+        "recall PHONE_NUMBER": 0.89,
+        "recall TITLE": 0.95,
+        "recall IP_ADDRESS": 0.95,
+        "recall EMAIL_ADDRESS": 0.99,
+        "recall US_SSN": 0.99,
+        "recall IBAN_CODE": 0.95,
+        "recall CREDIT_CARD": 0.85,
+        "precision": 0.98,
+        "precision person": 0.98,
+    },
+    "meddocan": {
+        "recall PERSON, introduced": 0.98,
+        "recall PERSON, all": 0.98,
+        "recall ID": 0.95,
+        "recall CONTACT": 0.95,
+        "recall DATE": 0.75,
+        "recall LOCATION": 0.28,
+        "precision": 0.98,
+        "precision person": 0.98,
+    },
+    "aci_bench": {"recall PERSON, introduced": 0.88, "recall PERSON, all": 0.83},
 }
 
 
-@pytest.mark.parametrize(
-    ("read", "floors"), [(meddocan, SPANISH), (presidio, ENGLISH)], ids=["spanish", "english"]
-)
-def test_recall_and_precision_hold(
-    read: Callable[[Path], list[tuple[str, Gold]]], floors: dict[str, float], shared_data: Path
-) -> None:
-    recall, precision = measure(read(shared_data))
-    assert {k: round(recall[k], 3) for k, floor in floors.items() if recall[k] < floor} == {}
-    # The gold standards do not list web addresses of text about software.
-    assert {k: round(p, 3) for k, p in precision.items() if p < 0.95 and k != "url"} == {}
-
-
-def test_patients_of_role_played_visits_are_found(shared_data: Path) -> None:
-    folder = shared_data / "phi" / "aci_bench"
-    texts = {
-        row["encounter_id"]: row
-        for text in (
-            gzip.decompress((folder / "train.csv.gz").read_bytes()).decode(),
-            (folder / "valid.csv").read_text(encoding="utf-8"),
-        )
-        for row in csv.DictReader(text.splitlines(keepends=True))
-    }
-    visits = met = 0
-    patients = patient_kinds() | {"repeated_name"}
-    for name in ("train_metadata.csv", "valid_metadata.csv"):
-        for row in csv.DictReader((folder / name).open(encoding="utf-8")):
-            names = [row[k].strip() for k in ("patient_firstname", "patient_familyname")]
-            planted = re.compile("|".join(rf"\b{n}\b" for n in names if n) or r"\b\B", re.I)
-            for field in ("dialogue", "note"):
-                text = texts[row["encounter_id"]][field]
-                places = [m.span() for m in planted.finditer(text)]
-                found = [(a, b) for kind, a, b in find_in(text) if kind in patients]
-                visits += bool(places)
-                met += any(a < end and b > start for start, end in places for a, b in found)
-    assert visits > 100
-    assert met / visits >= 0.84
+@pytest.mark.parametrize("name", FLOORS)
+def test_recall_and_precision_hold(name: str, project: Path, shared_data: Path) -> None:
+    bench = runpy.run_path(str(project / "benchmarks" / "phi.py"))
+    got = bench["spans"](shared_data, name)["reported"]
+    low = {k: got[k] for k, floor in FLOORS[name].items() if got[k]["rate"] < floor}
+    assert low == {}
 
 
 def test_published_articles_are_hardly_ever_flagged(shared_data: Path) -> None:
-    patients = patient_kinds()
     files = real_texts.sets(shared_data)["pubmed/result_sets"]
     texts = [text for file in files for text in real_texts.texts(file)]
-    flagged = [t for t in texts if any(kind in patients for kind, _, _ in find_in(t))]
+    kinds = [kind for kind in PHI if kind.patient]
+    touched = Triggers([kind.triggers for kind in kinds]).find(pa.array(texts, pa.large_string()))
+    flagged = [
+        text for text, some in zip(texts, touched, strict=True) if some and find_in(text, kinds)
+    ]
     assert len(texts) > 20_000
-    assert len(flagged) <= 5
+    assert flagged == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from elara.clean import PHI, RULES, Rule, legal
 from elara.clean import rules as rule_module
-from elara.clean.triggers import Triggers, touches
+from elara.clean.triggers import WORD, Triggers, touches
 
 PIECES = ["Âµ", "é", "©", "COPYRIGHT", "  ", " ", "\n", "&amp;", "&lt", "Dr. ", "2020-11-02", "ï¬"]
 PIECES += [" p<0.05", "\x07", "", "Abstract", "all RIGHTS reserved", "<P>", "a@b.org", "www.", "ſ"]
@@ -51,6 +51,15 @@ def test_whatever_a_pattern_matches_holds_a_trigger(name: str, data: st.DataObje
     match = data.draw(st.from_regex(PATTERNS[name], alphabet=LATIN))
     if rule.function(match) != match:
         assert touches(rule.triggers)(match)
+
+
+def test_a_word_is_found_whole_with_its_capital_and_with_another_after_it() -> None:
+    words = [f"{WORD}Ada", f"{WORD}Ángel", f"{WORD}Анна"]
+    yes = ["Ada Moyo", "(Ada\u00a0Moyo", "“Ada-Marie Moyo", "x\nÁngel Ruiz", "и Анна Чехова"]
+    no = ["ada moyo", "Adam Moyo", "Ada.", "Ada", "XAda Moyo", "Ada\nMoyo", "ángel Ruiz", "Анны Ч"]
+    bits = Triggers([words]).find(pa.array(yes + no, pa.large_string()))
+    assert [bool(bit) for bit in bits] == [True] * len(yes) + [False] * len(no)
+    assert [touches(words)(text) for text in yes + no] == [bool(bit) for bit in bits]
 
 
 def test_too_many_blocks_are_an_error() -> None:
