@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 from lxml import etree
 
@@ -53,6 +54,7 @@ _CALL_OUTS = {
     "box", "boxed", "key-points", "keypoints", "highlight", "tip", "admonition", "info", "panel",
     "usa-alert", "well", "summary-box", "usa-summary-box",
 }  # fmt: skip
+_TABS = ".//*[@role='tab' or @data-toggle='tab' or @data-bs-toggle='tab']"
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 # A class of this kind says that something opens what it hides.
 _OPENS = re.compile(r"(?:^|[-_ ])(?:accordion|collapse|collapsible|panel|tab|toggle|expand|faq)")
@@ -94,20 +96,21 @@ def is_boxed_advice(aside: Element) -> bool:
     Args:
         aside: of a page.
     """
-    text = text_of(aside)
+    text = _apart(aside)
     boxed = not tokens(aside).isdisjoint(_CALL_OUTS) or _WARNS.match(text)
     return bool(boxed and _ADVICE.search(text))
 
 
+def _apart(element: Element) -> str:
+    """The text of an element, with the words of one block apart from those of the next."""
+    return " ".join(" ".join(map(str, element.itertext(None))).split())
+
+
 def _name_panels(part: Element) -> None:
     """Put the name of each tab above its panel, where readers of plain text need it."""
-    panels = {e.get("id"): e for e in part.iter("div", "section") if e.get("id")}
-    for tab in list(part.iter("a", "button", "li", "div", "span")):
-        if tab.get("role") != "tab" and "tab" not in (
-            tab.get("data-toggle"),
-            tab.get("data-bs-toggle"),
-        ):
-            continue
+    tabs = cast(list[Element], part.xpath(_TABS))
+    panels = {e.get("id"): e for e in part.iter("div", "section") if tabs and e.get("id")}
+    for tab in tabs:
         names = ("aria-controls", "data-bs-target", "data-target", "href")
         panel = panels.get(next((v for n in names if (v := tab.get(n))), "").lstrip("#"))
         bar = next((e for e in tab.iterancestors() if _holds_tabs(e)), None)
@@ -197,12 +200,12 @@ class _Pruner:
             return "" if _is_kept_button(element) else "button"
         if tag == "a" and _is_link_to_top(element):
             return "link to the top"
-        if is_struck(element):
+        names = tokens(element)
+        if is_struck(element, names):
             return "struck out"
         role = (element.get("role") or "").lower()
         if role in _ROLES and not (role == "complementary" and not self._is_beside(element)):
             return "" if self._is_most(element) else f"role {role}"
-        names = tokens(element)
         found = names & _FURNITURE | {(element.get("id") or "").lower()} & (_FURNITURE - _PLACES)
         if found and found <= _WEAK and _has_sentences(element):
             found = set()
@@ -231,7 +234,8 @@ class _Pruner:
         fields = sum(len(text_of(field)) for field in form.iter(*_FIELDS))
         if 2 * (len(text_of(form)) - fields) > self._length - fields:
             return True
-        return _has_sentences(form)
+        tables = (t for t in form.iter("table") if next(t.iter(*_FIELDS), None) is None)
+        return _has_sentences(form) or any(len(t.findall(".//tr")) > 1 for t in tables)
 
     def _is_beside(self, aside: Element) -> bool:
         """Whether an aside stands outside the article."""
@@ -239,7 +243,8 @@ class _Pruner:
             return False
         if not self._whole or next(aside.iterancestors("article", "main"), None) is not None:
             return False
-        return not (_WARNS.match(text_of(aside)) or _ADVICE.search(text_of(aside)))
+        text = _apart(aside)
+        return not (_WARNS.match(text) or _ADVICE.search(text))
 
     def _is_hidden(self, element: Element) -> bool:
         return (
@@ -336,7 +341,10 @@ def _is_layout_quote(element: Element, length: int) -> bool:
 
 
 def _is_link_to_top(link: Element) -> bool:
-    return bool(_TOP.fullmatch(text_of(link)))
+    text = text_of(link)
+    if len(text) > 40 or not _TOP.fullmatch(text):
+        return False
+    return not text.lower().startswith("skip") or "#" in (link.get("href") or "")
 
 
 _DATE = (

@@ -50,15 +50,15 @@ def tokens(element: Element) -> set[str]:
     return set((element.get("class") or "").lower().split())
 
 
-def is_struck(element: Element) -> bool:
+def is_struck(element: Element, names: set[str]) -> bool:
     """Whether the style or class of an element strikes its text out.
 
     Args:
         element: of HTML.
+        names: its classes.
     """
-    if "line-through" in (element.get("style") or "").lower():
-        return True
-    return "class" in element.attrib and not _STRUCK.isdisjoint(tokens(element))
+    style = element.get("style")
+    return bool(style and "line-through" in style.lower()) or not _STRUCK.isdisjoint(names)
 
 
 class HtmlWalker(Walker):
@@ -132,7 +132,7 @@ class HtmlWalker(Walker):
     def _span(self, element: Element, flow: Flow) -> None:
         """Markup that says in its class or style what other pages say with an element."""
         style, names = (element.get("style") or "").lower(), tokens(element)
-        if is_struck(element):
+        if is_struck(element, names):
             self.strike(element, flow)
         elif "display" in style and _SHOWN_AS_BLOCK.search(style):
             self.block(element, flow)

@@ -141,7 +141,7 @@ def _main_parts(page: str, tree: Element, dropped: list[Dropped]) -> tuple[list[
     for path in (_MAIN, _OFFERED):
         found = cast(list[Element], tree.xpath(path))
         outer = _outer(found)
-        if any(map(text_of, outer)) and _prose(outer) >= _LEAST * _prose([whole]):
+        if outer and _holds_the_text(outer, whole):
             return _with_the_rest_named(whole, outer, dropped), True
     paragraphs = _paragraphs([whole])
     for candidates in (
@@ -164,7 +164,7 @@ def _with_the_rest_named(
         outside = aside not in above and not chosen.intersection((aside, *aside.iterancestors()))
         if outside and next(aside.iterancestors(*_AROUND), None) is None and is_boxed_advice(aside):
             chosen.add(aside)
-    found = [e for e in whole.iter() if e in chosen]
+    found = parts if len(chosen) == len(parts) else [e for e in whole.iter() if e in chosen]
     _name_the_rest(found, dropped)
     return found
 
@@ -179,6 +179,14 @@ def _names(element: Element) -> set[str]:
 
 def _paragraphs(elements: list[Element]) -> int:
     return sum(len(text_of(p)) for e in elements for p in e.iter("p", "li", "tr"))
+
+
+def _holds_the_text(parts: list[Element], whole: Element) -> bool:
+    """Whether parts that a page calls its main ones are that; some are empty, or a teaser."""
+    inside = sum(1 for part in parts for _ in part.iter("p"))
+    if inside and 2 * inside >= sum(1 for _ in whole.iter("p")):
+        return True
+    return any(map(text_of, parts)) and _prose(parts) >= _LEAST * _prose([whole])
 
 
 def _prose(elements: list[Element]) -> int:
@@ -336,8 +344,11 @@ def _is_linked(block: Block) -> bool:
 
 
 def _level(block: Block) -> int:
-    tag = "" if block.element is None else block.element.tag
-    return HEADINGS.index(tag) + 1 if tag in HEADINGS else 7
+    if block.element is None:
+        return 7
+    tag = block.element.tag
+    inside = sum(1 for _ in block.element.iterancestors("details"))
+    return HEADINGS.index(tag) + 1 if tag in HEADINGS else 6 + max(inside, 1)
 
 
 def _is_text(paragraph: str) -> bool:

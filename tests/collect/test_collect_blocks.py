@@ -380,6 +380,10 @@ KEPT = [
      "id=c role=tabpanel hidden><p>1 mg.</p></div></div>", "# Adults\n5 mg.\n\n# Children\n1 mg."),
     ("<aside class='sidebar'><h3>Boxed warning</h3><p>It harms the liver.</p></aside>",
      "# Boxed warning\nIt harms the liver."),
+    ("<form><p>Choose one</p><table><tr><td>Age</td><td>Dose</td></tr><tr><td>2</td><td>5 mg</td></tr>"
+     "</table><button>Send</button></form>", "Choose one\n\nAge | Dose\n2 | 5 mg"),
+    ("<details><summary>Dose</summary><details><summary>Child</summary>1 mg</details></details>",
+     "# Dose: Child\n1 mg"),
     ("<footer><p>Do not give it to infants.</p></footer>", "Do not give it to infants."),
     ("<h2>Symptoms</h2><table><tr><td><a href='/f'>Fever</a></td></tr><tr><td><a href='/c'>Chills"
      "</a></td></tr></table><p><a href='/9'>Call 911</a></p><p><a href='/h'>Wash hands</a></p>",
@@ -471,8 +475,8 @@ def test_a_page_is_read_whatever_holds_it(around: str) -> None:
 
 
 def test_a_warning_beside_the_article_is_read_with_it() -> None:
-    around = "<article>{}</article><aside class='warning'><p>Never give it to infants.</p></aside>"
-    assert text_of_page("", around) == "Never give it to infants."
+    around = "<article>{}</article><aside><h2>Warning</h2><p>Do not drive.</p></aside>"
+    assert text_of_page("", around) == "# Warning\nDo not drive."
 
 
 def test_headings_of_what_is_left_out_are_named() -> None:
