@@ -380,8 +380,8 @@ KEPT = [
      "id=c role=tabpanel hidden><p>1 mg.</p></div></div>", "# Adults\n5 mg.\n\n# Children\n1 mg."),
     ("<aside class='sidebar'><h3>Boxed warning</h3><p>It harms the liver.</p></aside>",
      "# Boxed warning\nIt harms the liver."),
-    ("<form><p>Choose one</p><table><tr><td>Age</td><td>Dose</td></tr><tr><td>2</td><td>5 mg</td></tr>"
-     "</table><button>Send</button></form>", "Choose one\n\nAge | Dose\n2 | 5 mg"),
+    ("<form><p>Choose one</p><table><tr><td>Age</td><td>Dose</td></tr><tr><td>2</td><td>5 mg"
+     "</td></tr></table><button>Send</button></form>", "Choose one\n\nAge | Dose\n2 | 5 mg"),
     ("<details><summary>Dose</summary><details><summary>Child</summary>1 mg</details></details>",
      "# Dose: Child\n1 mg"),
     ("<footer><p>Do not give it to infants.</p></footer>", "Do not give it to infants."),
