@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import cast
+
+from lxml import etree
 
 from elara.collect.blocks import opening
-from elara.collect.htmltext import HEADINGS, tokens
+from elara.collect.htmltext import HEADINGS, is_struck, tokens
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
 
@@ -28,7 +31,8 @@ _FURNITURE = {
     "usa-in-page-nav", "language-switcher", "language-selector", "languages", "newsletter",
     "subscribe", "email-signup", "search-form", "searchform", "comments", "reader-comments",
     "comment-form", "feedback", "page-feedback", "print-only", "back-to-top", "backtotop",
-    "page-tools", "tblsearchoptions", "metric-details", "altmetric-embed", "headerlink",
+    "page-tools", "tblsearchoptions", "metric-details", "altmetric-embed", "headerlink", "popup",
+    "pop-up", "newsletter-signup", "newsletter-sign-up",
 }  # fmt: skip
 # Names that parts of an article may have as well: furniture only if they hold no sentence.
 _WEAK = {
@@ -40,6 +44,7 @@ _PLACES = _WEAK | {"related", "share", "sharing", "promo", "sponsor", "modal", "
 _UNSEEN_NAMES = {
     "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text", "element-invisible",
 }  # fmt: skip
+_BESIDE = {"sidebar", "side-bar"}  # boxed warnings are placed there as well
 _ROLES = {
     "navigation", "search", "contentinfo", "banner", "menu", "menubar", "toolbar", "dialog",
     "alertdialog", "complementary",
@@ -49,6 +54,7 @@ _CALL_OUTS = {
     "box", "boxed", "key-points", "keypoints", "highlight", "tip", "admonition", "info", "panel",
     "usa-alert", "well", "summary-box", "usa-summary-box",
 }  # fmt: skip
+_TABS = ".//*[@role='tab' or @data-toggle='tab' or @data-bs-toggle='tab']"
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 # A class of this kind says that something opens what it hides.
 _OPENS = re.compile(r"(?:^|[-_ ])(?:accordion|collapse|collapsible|panel|tab|toggle|expand|faq)")
@@ -56,13 +62,14 @@ _TOP = re.compile(
     r"(?:(?:(?:return|back|go) to )?(?:the )?top(?: of (?:the )?page)?|skip to .*)\.?",
     re.IGNORECASE,
 )
-_WARNS = re.compile(r"warning|caution|danger|important|attention", re.IGNORECASE)
+_WARNS = re.compile(r"(?:boxed )?warning|caution|danger|important|attention", re.IGNORECASE)
 _SIGN_UP = re.compile(
     r"e-?mail|subscri|sign (?:up|in)|log ?in|password|search|newsletter|submit|captcha|comment"
     r"|this form|personal information|feedback|helpful|useful",
     re.IGNORECASE,
 )
 _TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
+_HIDES = ("struck out", "hidden on the page", "hidden duplicate")
 _COPIED = 40  # characters that do not stand twice on a page by chance
 _CODE = ("script", "style", "noscript", "template")
 _UNWRAPPED = {"form", "fieldset", "button", "label", "blockquote"}
@@ -79,7 +86,53 @@ def prune(part: Element, dropped: list[Dropped], whole: bool) -> None:
         dropped: takes a row for each piece that is taken out.
         whole: whether the part is all of the page, so that its header and asides are furniture.
     """
+    _name_panels(part)
     _Pruner(part, dropped, whole).visit(part)
+
+
+def is_boxed_advice(aside: Element) -> bool:
+    """Whether something that stands apart warns or advises readers of the article.
+
+    Args:
+        aside: of a page.
+    """
+    text = _apart(aside)
+    boxed = not tokens(aside).isdisjoint(_CALL_OUTS) or _WARNS.match(text)
+    return bool(boxed and _ADVICE.search(text))
+
+
+def _apart(element: Element) -> str:
+    """The text of an element, with the words of one block apart from those of the next."""
+    return " ".join(" ".join(map(str, element.itertext(None))).split())
+
+
+def _name_panels(part: Element) -> None:
+    """Put the name of each tab above its panel, where readers of plain text need it."""
+    tabs = cast(list[Element], part.xpath(_TABS))
+    panels = {e.get("id"): e for e in part.iter("div", "section") if tabs and e.get("id")}
+    for tab in tabs:
+        names = ("aria-controls", "data-bs-target", "data-target", "href")
+        panel = panels.get(next((v for n in names if (v := tab.get(n))), "").lstrip("#"))
+        bar = next((e for e in tab.iterancestors() if _holds_tabs(e)), None)
+        if panel is None or bar is None or bar in panel.iterancestors():
+            continue
+        inside = [h for h in panel.iter(*HEADINGS) if text_of(h)]
+        if not inside or text_of(inside[0]) != text_of(tab):
+            level = min((HEADINGS.index(h.tag) for h in inside), default=5)
+            name = etree.Element(HEADINGS[max(level - 1, 1)])
+            name.text, name.tail, panel.text = text_of(tab), panel.text, None
+            panel.insert(0, name)
+        _empty(tab)
+
+
+def _holds_tabs(element: Element) -> bool:
+    return element.get("role") == "tablist" or "nav-tabs" in tokens(element)
+
+
+def _empty(element: Element) -> None:
+    element.text = None
+    for child in list(element):
+        element.remove(child)
 
 
 class _Pruner:
@@ -102,7 +155,12 @@ class _Pruner:
                 words = "" if child.tag in _CODE else opening(child)
                 if words:
                     self._dropped.append(Dropped(child.tag, words, reason))
-                _remove(child)
+                if reason in _HIDES and child.tag in ("tr", "td", "th"):
+                    # The other cells stay in their columns and rows.
+                    for cell in child if child.tag == "tr" else (child,):
+                        _empty(cell)
+                else:
+                    _remove(child)
                 continue
             if child.attrib or child.tag in _UNWRAPPED:
                 self._rename(child)
@@ -130,7 +188,7 @@ class _Pruner:
         if not element.attrib and tag not in _JUDGED:
             return ""
         if tag == "footer" and next(element.iterancestors("blockquote"), None) is None:
-            return "" if self._is_most(element) else "footer"
+            return "" if self._is_most(element) or _closes_an_article(element) else "footer"
         if tag == "header" and self._whole and not self._is_most(element):
             inside = next(element.iterancestors("article", "main", "section"), None) is not None
             return "" if inside else "header of the site"
@@ -142,12 +200,12 @@ class _Pruner:
             return "" if _is_kept_button(element) else "button"
         if tag == "a" and _is_link_to_top(element):
             return "link to the top"
-        if "line-through" in (element.get("style") or ""):
+        names = tokens(element)
+        if is_struck(element, names):
             return "struck out"
         role = (element.get("role") or "").lower()
         if role in _ROLES and not (role == "complementary" and not self._is_beside(element)):
             return "" if self._is_most(element) else f"role {role}"
-        names = tokens(element)
         found = names & _FURNITURE | {(element.get("id") or "").lower()} & (_FURNITURE - _PLACES)
         if found and found <= _WEAK and _has_sentences(element):
             found = set()
@@ -155,7 +213,8 @@ class _Pruner:
             # Words for screen readers may be a table's caption or the head of a column.
             head = tag in _HEADS or next(element.iterancestors(*_HEADS), None) is not None
             unseen = found <= _UNSEEN_NAMES and head
-            if not unseen and not self._is_most(element):
+            warns = found <= _BESIDE and _WARNS.match(text_of(element))
+            if not (unseen or warns or self._is_most(element)):
                 return f"furniture: {min(found)}"
         if self._is_hidden(element):
             text = text_of(element)
@@ -175,7 +234,8 @@ class _Pruner:
         fields = sum(len(text_of(field)) for field in form.iter(*_FIELDS))
         if 2 * (len(text_of(form)) - fields) > self._length - fields:
             return True
-        return _has_sentences(form)
+        tables = (t for t in form.iter("table") if next(t.iter(*_FIELDS), None) is None)
+        return _has_sentences(form) or any(len(t.findall(".//tr")) > 1 for t in tables)
 
     def _is_beside(self, aside: Element) -> bool:
         """Whether an aside stands outside the article."""
@@ -183,7 +243,8 @@ class _Pruner:
             return False
         if not self._whole or next(aside.iterancestors("article", "main"), None) is not None:
             return False
-        return not (_WARNS.match(text_of(aside)) or _ADVICE.search(text_of(aside)))
+        text = _apart(aside)
+        return not (_WARNS.match(text) or _ADVICE.search(text))
 
     def _is_hidden(self, element: Element) -> bool:
         return (
@@ -206,6 +267,14 @@ class _Pruner:
             before.tag in (*HEADINGS, "button", "summary", "dt")
             or next(before.iter("button", *HEADINGS), None) is not None
         )
+
+
+def _closes_an_article(footer: Element) -> bool:
+    """Whether a footer inside the article ends it with advice."""
+    inside = next(footer.iterancestors("article", "main"), None) is not None
+    return inside and any(
+        is_advice(text) and text.endswith(".") for text in map(text_of, footer.iter("p", "li"))
+    )
 
 
 def _has_sentences(element: Element) -> bool:
@@ -272,17 +341,23 @@ def _is_layout_quote(element: Element, length: int) -> bool:
 
 
 def _is_link_to_top(link: Element) -> bool:
-    return bool(_TOP.fullmatch(text_of(link)))
+    text = text_of(link)
+    if len(text) > 40 or not _TOP.fullmatch(text):
+        return False
+    return not text.lower().startswith("skip") or "#" in (link.get("href") or "")
 
 
 _DATE = (
     r"(?:\w+ (?:\d{1,2},? )?\d{4}|\d{4}|\d{1,2}[ /.-]\w+[ /.-]\d{2,4}|\d{4}-\d\d-\d\d)"
     r"(?:,? \d{1,2}:\d\d.*)?\.?"
 )
+_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 # Sentences and lines that stand on every page of a series, each as a whole.
 _NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     r"(?:date |page |content |this page was )?(?:last )?"
     rf"(?:reviewed|updated|created|modified|posted)(?: on)?:? {_DATE}",
+    rf"(?:\d{{1,2}} )?(?:{_MONTHS}) (?:\d{{1,2}},? )?\d{{4}}",
+    r"content source:.*",
     r"persons using assistive technology might not be able to fully access .*",
     r"for assistance, please send e-mail to: .*",
     r"type 508 accommodation and the title of the report .*",
@@ -334,7 +409,8 @@ _NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
 )), re.IGNORECASE)  # fmt: skip
 # Long lines that are known by how they begin and by what they hold.
 _CITE_THIS = re.compile(
-    r"(?:view )?suggested citation\b.*(?:19|20)\d\d.*", re.IGNORECASE | re.DOTALL
+    r"(?:view )?(?:suggested citation|citable reference)\b.*(?:19|20)\d\d.*",
+    re.IGNORECASE | re.DOTALL,
 )
 _AFFILIATIONS = re.compile(r"[Aa]uthor [Aa]ffiliations?:.*", re.DOTALL)
 _SENTENCE = re.compile(r"(?<=[a-z0-9)][.?!])\s+(?=[A-Z*])|\n")

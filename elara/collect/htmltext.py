@@ -21,7 +21,7 @@ _BLOCKS = (
 )  # fmt: skip
 _UNREAD = (
     etree.Comment, etree.ProcessingInstruction, "script", "style", "noscript", "template", "head",
-    "title", "input", "link", "meta", "col", "colgroup", "rp",
+    "title", "input", "link", "meta", "col", "colgroup",
 )  # fmt: skip
 _FIELDS = ("button", "select", "textarea", "option", "datalist", "progress", "meter")
 _MEDIA = ("iframe", "object", "video", "audio", "canvas", "svg")
@@ -35,6 +35,8 @@ _LIST_STYLES = {
     "lower-alpha": "a", "lower-latin": "a", "upper-alpha": "A", "upper-latin": "A",
     "lower-roman": "i", "upper-roman": "I", "decimal": "1", "none": "",
 }  # fmt: skip
+_STRUCK = {"strike", "strikethrough", "line-through", "struck"}
+_SHOWN_AS_BLOCK = re.compile(r"display\s*:\s*(?:block|flex|grid|table|list-item)\b")
 _STYLE = re.compile(r"list-style(?:-type)?\s*:\s*([a-z-]+)")
 _INTEGER = re.compile(r"\s*-?\d{1,6}")
 
@@ -46,6 +48,17 @@ def tokens(element: Element) -> set[str]:
         element: of HTML.
     """
     return set((element.get("class") or "").lower().split())
+
+
+def is_struck(element: Element, names: set[str]) -> bool:
+    """Whether the style or class of an element strikes its text out.
+
+    Args:
+        element: of HTML.
+        names: its classes.
+    """
+    style = element.get("style")
+    return bool(style and "line-through" in style.lower()) or not _STRUCK.isdisjoint(names)
 
 
 class HtmlWalker(Walker):
@@ -94,6 +107,8 @@ class HtmlWalker(Walker):
     def _picture(self, element: Element, flow: Flow) -> None:
         if words := first_words(element.get("alt") or ""):
             self.dropped.append(Dropped("img", words, "picture"))
+        if flow.before()[-1:].isalnum() and self._after(element)[:1].isalnum():
+            flow.run.append(" ")
 
     def _formula(self, element: Element, flow: Flow) -> None:
         flow.run.append(linear(element))
@@ -116,9 +131,11 @@ class HtmlWalker(Walker):
 
     def _span(self, element: Element, flow: Flow) -> None:
         """Markup that says in its class or style what other pages say with an element."""
-        style, names = element.get("style") or "", tokens(element)
-        if "line-through" in style:
+        style, names = (element.get("style") or "").lower(), tokens(element)
+        if is_struck(element, names):
             self.strike(element, flow)
+        elif "display" in style and _SHOWN_AS_BLOCK.search(style):
+            self.block(element, flow)
         elif ("vertical-align" in style and "super" in style) or names & {"sup", "superscript"}:
             self.raise_text(element, flow)
         elif ("vertical-align" in style and "sub" in style) or names & {"sub", "subscript"}:

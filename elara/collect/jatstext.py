@@ -16,8 +16,8 @@ from elara.records import Section
 
 _SECTIONS = {"sec", "taxon-treatment", "treatment-sec"}
 _BLOCKS = (
-    "p", "statement", "disp-formula-group", "fig-group", "table-wrap-group", "verse-group",
-    "verse-line", "speech", "chem-struct-wrap", "caption", "sec", "boxed-text", "attrib", "app",
+    "p", "disp-formula-group", "fig-group", "table-wrap-group", "verse-group",
+    "verse-line", "speech", "chem-struct-wrap", "caption", "sec", "attrib", "app",
     "taxon-treatment", "treatment-sec", "question", "answer", "explanation", "subtitle",
 )  # fmt: skip
 # Numbers and names of parts, which are no text.
@@ -66,6 +66,12 @@ class JatsWalker(Walker):
         flow.end()
         self.walk(element, flow)
         flow.end()
+
+    def _labelled(self, element: Element, flow: Flow) -> None:
+        """A box or statement, below its label: Box 1, Rule 2."""
+        flow.end()
+        flow.run.append(_label(element))
+        self.block(element, flow)
 
     def _inline(self, element: Element, flow: Flow) -> None:
         """An abbreviation with what it means, inside a sentence."""
@@ -244,6 +250,7 @@ class JatsWalker(Walker):
     roles_of_blocks = frozenset({*_BLOCKS, "list", "list-item", "table-wrap", "title", "break"})
     roles: ClassVar[Mapping[Any, Role]] = {
         **dict.fromkeys(_BLOCKS, Walker.block),
+        **dict.fromkeys(("statement", "boxed-text"), _labelled),
         **dict.fromkeys(_UNREAD, Walker.skip),
         **dict.fromkeys(_NAMED, _name_it),
         **dict.fromkeys(("graphic", "inline-graphic"), _picture),
@@ -368,6 +375,8 @@ def back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
         Sections that have text, in reading order.
     """
     for part in back:
+        if part.tag in ("title", "label"):
+            walker.drop(part, "name of a group")
         if not isinstance(part.tag, str) or part.tag in ("title", "label"):
             continue
         title = walker.line(part.find("title"))
@@ -384,6 +393,7 @@ def back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
             yield from back_matter(walker, part)
         else:
             usual = {"app": "Appendix", "glossary": "Abbreviations"}.get(part.tag, "")
+            title = ": ".join(filter(None, [_label(part) if part.tag == "app" else "", title]))
             yield from sections(walker, part, title or usual)
 
 

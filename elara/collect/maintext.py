@@ -11,6 +11,7 @@ from lxml.html import HTMLParser, document_fromstring
 from elara.collect.blocks import Block, first_words, opening
 from elara.collect.furniture import (
     is_advice,
+    is_boxed_advice,
     is_citation,
     is_download,
     is_elsewhere,
@@ -36,6 +37,8 @@ _CONTENT = {
     "entry-content", "post-content", "body-content", "content-main", "primary-content", "mainbody",
 }  # fmt: skip
 _MOST = 0.7
+_LEAST = 0.2  # of the page's paragraphs; a part with less is no main one, whatever it is called
+_AROUND = ("nav", "header", "footer")
 _LINKED = 0.6  # a block with a larger part of its text in links may be navigation
 _ENDS = (".", "?", "!", ":", ";")  # of a sentence
 _REFERENCES = re.compile(
@@ -65,7 +68,9 @@ _DOSE = re.compile(
 )
 
 
-def main_text(page: str, tree: Element, dropped: list[Dropped] | None = None) -> list[Section]:
+def main_text(
+    page: str, tree: Element, dropped: list[Dropped] | None = None, title: str = ""
+) -> list[Section]:
     """The main text of a page, cut into sections at its headings.
 
     The part that the page marks as its main one is read, else the part that holds most of its
@@ -76,6 +81,7 @@ def main_text(page: str, tree: Element, dropped: list[Dropped] | None = None) ->
         page: the decoded page.
         tree: the same page, parsed; changed in place.
         dropped: takes a row for each piece of the page that is not in the sections.
+        title: what the page is called elsewhere; a heading that says the same has no row.
 
     Returns:
         Sections that have text, in reading order; none for a page of navigation.
@@ -90,7 +96,7 @@ def main_text(page: str, tree: Element, dropped: list[Dropped] | None = None) ->
         walker = HtmlWalker()
         blocks += walker.blocks(part)
         lost += walker.left_out()
-    return _Judge(lost).sections(blocks)
+    return _Judge(lost, title).sections(blocks)
 
 
 def document_text(tree: Element, dropped: list[Dropped] | None = None) -> list[Section]:
@@ -126,14 +132,17 @@ def _main_parts(page: str, tree: Element, dropped: list[Dropped]) -> tuple[list[
     """The parts of a page that hold its text, and whether the page itself marks them."""
     if marked := _CONTENT_AREA.search(page):
         parser = HTMLParser(encoding="utf-8")
+        around = page[: marked.start(1)] + page[marked.end(1) :]
+        for piece in document_fromstring(around.encode(), parser=parser).iterfind("body/*"):
+            _name_outside(piece, dropped)
         return [document_fromstring(f"<main>{marked[1]}</main>".encode(), parser=parser)], True
-    for path in (_MAIN, _OFFERED):
-        found = cast(list[Element], tree.xpath(path))
-        if outer := _outer(found):
-            _name_the_rest(outer, dropped)
-            return outer, True
     body = tree.find("body")
     whole = tree if body is None else body
+    for path in (_MAIN, _OFFERED):
+        found = cast(list[Element], tree.xpath(path))
+        outer = _outer(found)
+        if outer and _holds_the_text(outer, whole):
+            return _with_the_rest_named(whole, outer, dropped), True
     paragraphs = _paragraphs([whole])
     for candidates in (
         list(whole.iter("article")),
@@ -141,9 +150,23 @@ def _main_parts(page: str, tree: Element, dropped: list[Dropped]) -> tuple[list[
     ):
         outer = _outer(candidates)
         if outer and paragraphs and _paragraphs(outer) >= _MOST * paragraphs:
-            _name_the_rest(outer, dropped)
-            return outer, True
+            return _with_the_rest_named(whole, outer, dropped), True
     return [whole], False
+
+
+def _with_the_rest_named(
+    whole: Element, parts: list[Element], dropped: list[Dropped]
+) -> list[Element]:
+    """The main parts and the warnings that stand beside them, in reading order."""
+    above = {e for part in parts for e in part.iterancestors()}
+    chosen = set(parts)
+    for aside in whole.iter("aside"):
+        outside = aside not in above and not chosen.intersection((aside, *aside.iterancestors()))
+        if outside and next(aside.iterancestors(*_AROUND), None) is None and is_boxed_advice(aside):
+            chosen.add(aside)
+    found = parts if len(chosen) == len(parts) else [e for e in whole.iter() if e in chosen]
+    _name_the_rest(found, dropped)
+    return found
 
 
 def _outer(found: list[Element]) -> list[Element]:
@@ -158,14 +181,29 @@ def _paragraphs(elements: list[Element]) -> int:
     return sum(len(text_of(p)) for e in elements for p in e.iter("p", "li", "tr"))
 
 
+def _holds_the_text(parts: list[Element], whole: Element) -> bool:
+    """Whether parts that a page calls its main ones are that; some are empty, or a teaser."""
+    inside = sum(1 for part in parts for _ in part.iter("p"))
+    if inside and 2 * inside >= sum(1 for _ in whole.iter("p")):
+        return True
+    return any(map(text_of, parts)) and _prose(parts) >= _LEAST * _prose([whole])
+
+
+def _prose(elements: list[Element]) -> int:
+    return sum(len(text_of(p)) for e in elements for p in e.iter("p"))
+
+
+def _name_outside(piece: Element, dropped: list[Dropped]) -> None:
+    if piece.tag not in _UNSEEN and (words := opening(piece)):
+        dropped.append(Dropped(str(piece.tag), words, "outside the main part of the page"))
+
+
 def _name_the_rest(parts: list[Element], dropped: list[Dropped]) -> None:
     """A row for each piece of the page around its main parts."""
     path = dict.fromkeys(above for part in parts for above in part.iterancestors())
     for child in (child for above in reversed(path) for child in above):
-        if child in path or child in parts or child.tag in _UNSEEN:
-            continue
-        if words := opening(child):
-            dropped.append(Dropped(str(child.tag), words, "outside the main part of the page"))
+        if child not in path and child not in parts:
+            _name_outside(child, dropped)
 
 
 _UNSEEN = {"head", "script", "style", "noscript", "template", etree.Comment}
@@ -174,16 +212,19 @@ _UNSEEN = {"head", "script", "style", "noscript", "template", etree.Comment}
 class _Judge:
     """Tells the article's blocks from those that stand around it, each by what is before it."""
 
-    def __init__(self, dropped: list[Dropped]) -> None:
+    def __init__(self, dropped: list[Dropped], title: str) -> None:
         self._dropped = dropped
+        self._title = title
         self._sections = [Section("", "")]
         self._above: list[tuple[int, str]] = []  # headings that have no text of their own yet
+        self._titled = False
         self._head = True  # before the first sentence stand dates, authors, menus and counters
         self._prose = False  # whether the section has a sentence
         self._introduced = False  # whether what follows is announced by a colon
         self._citations = False  # whether the section is a list of references
         self._cited_lists = False  # whether lists of references may follow other text in it
         self._menu = False  # whether the line before announced links to other pages
+        self._before: Block | None = None
         self._following: Block | None = None
         self._course = False
         self._about = 0  # the level of a heading below which the page speaks of itself
@@ -191,7 +232,7 @@ class _Judge:
 
     def sections(self, blocks: list[Block]) -> list[Section]:
         accredited = any(_ACCREDITED in block.text for block in blocks)
-        for block, self._following in zip(blocks, [*blocks[1:], None], strict=True):
+        for block, self._following in zip(blocks, [*blocks, None][1:], strict=True):
             # A list of authors may be set as a heading.
             if block.kind == "heading" and not (self._head and ";" in block.text):
                 self._open(block, accredited)
@@ -199,11 +240,14 @@ class _Judge:
                 self._drop(block, reason)
             else:
                 self._keep(block)
+            self._before = block
         self._close_empty(0)
         return [s for s in self._sections if s.text]
 
     def _open(self, block: Block, accredited: bool) -> None:
         level = _level(block)
+        if level == 1 and not self._titled:
+            self._titled, level = True, 0
         self._close_empty(level)
         # Parts of an article are named by the headings above them that have no text.
         above = [t for n, t in self._above if n > 1 and not block.text.startswith(t)]
@@ -220,11 +264,16 @@ class _Judge:
         while self._above and (self._above[-1][0] >= level or self._emptied):
             number, text = self._above.pop()
             self._emptied = False
-            if number > 1:  # the title has a field of its own
+            if number > 0 or text != self._title:
                 self._dropped.append(Dropped("heading", first_words(text), "nothing below it"))
         self._emptied = False
 
     def _keep(self, block: Block) -> None:
+        heading = "" if self._citations else f"{self._sections[-1].heading}: "
+        for _, text in self._above:
+            if text != self._title and f"{text}: " not in heading:
+                reason = "references" if self._citations else "said by the heading below it"
+                self._dropped.append(Dropped("heading", first_words(text), reason))
         if self._citations:
             self._citations = False
             self._sections.append(Section("", ""))
@@ -276,10 +325,16 @@ class _Judge:
         if block.kind == "table":
             return " | " in block.text
         if block.kind == "paragraph":
-            return block.text.endswith((".", "!", "?")) and len(block.text.split()) > 5
+            if block.text.endswith((".", "!", "?")) and len(block.text.split()) > 5:
+                return True
+            beside = (self._before, self._following)
+            if not any(b and b.kind == "paragraph" and _is_linked(b) for b in beside):
+                return False
         element = block.element
         inside = [] if element is None else [a.get("href") or "" for a in element.iter("a")]
         contents = bool(inside) and all(address.startswith("#") for address in inside)
+        if block.kind == "paragraph":  # one of several lines of links, which is a list as well
+            return not contents and not self._head and bool(heading)
         return not contents and not self._head and (self._prose or bool(heading))
 
 
@@ -289,8 +344,11 @@ def _is_linked(block: Block) -> bool:
 
 
 def _level(block: Block) -> int:
-    tag = "" if block.element is None else block.element.tag
-    return HEADINGS.index(tag) + 1 if tag in HEADINGS else 7
+    if block.element is None:
+        return 7
+    tag = block.element.tag
+    inside = sum(1 for _ in block.element.iterancestors("details"))
+    return HEADINGS.index(tag) + 1 if tag in HEADINGS else 6 + max(inside, 1)
 
 
 def _is_text(paragraph: str) -> bool:

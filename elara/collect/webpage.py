@@ -99,7 +99,7 @@ def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
     published = iso_date(_first(metas, *_DATES)) or _issue_date(tree)
     title = _title(tree, metas)
     rights = _rights(tree, metas)
-    body = main_text(page, tree, dropped)
+    body = main_text(page, tree, dropped, title)
     if not body:
         reason = "HTML page without main text (navigation only)"
         yield Parsed(record=0, native_id=url, status="skipped", reason=reason, dropped=dropped)
@@ -145,7 +145,7 @@ def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) 
     rights = "\n".join(_rights(tree, metas))
     dropped: list[Dropped] = []
     if furnished or linked > _LINKED * len(text_of(tree)):
-        body = main_text(page, tree, dropped)
+        body = main_text(page, tree, dropped, title)
         if not body:
             reason = "HTML page without main text (navigation only)"
             return Parsed(record=0, status="skipped", reason=reason, dropped=dropped)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import runpy
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lxml import html
 
-from elara.collect import jats, medlineplus, medquad, read_folder, stackexchange, webpage
+from elara.collect import (
+    jats,
+    medlineplus,
+    medquad,
+    read_file,
+    read_folder,
+    stackexchange,
+    webpage,
+)
 from elara.collect.blocks import numbered
 from elara.collect.grid import Cell, table_lines
 from elara.collect.htmltext import html_text
@@ -119,6 +132,9 @@ INLINE = [
     ("Give <s>500</s><strike>5</strike> 50 mg", "Give 50 mg"),
     ("Give <span style='text-decoration:line-through'>500</span> 50 mg", "Give 50 mg"),
     ("Give 5<wbr> mg, not 50", "Give 5 mg, not 50"),
+    ("Give <span class='strikethrough'>500</span> 50 mg", "Give 50 mg"),
+    ("5 mg twice<img>daily", "5 mg twice daily"),
+    ("<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp></ruby>", "漢(kan)"),
     ("He said <q>stop</q> at once", "He said “stop” at once"),
     ("one<br>two", "one\ntwo"),
 ]
@@ -185,6 +201,8 @@ BLOCKS = [
      "</table>", "a | b | b\nc |  | d"),
     ("<table role=presentation><tr><td><p>One.</p></td><td><p>Two.</p></td></tr></table>",
      "One.\n\nTwo."),
+    ("<p><span style='display: block'>5 mg</span><span style='display:block'>now</span></p>",
+     "5 mg\n\nnow"),
     ("<figure><img src=x alt='A chart'><figcaption>Cases rose.</figcaption></figure>",
      "Cases rose."),
 ]  # fmt: skip
@@ -215,8 +233,9 @@ JATS_BLOCKS = [
      "Steps\n\n(i) e"),
     ("<disp-quote><p>One.</p><disp-quote><p>Two.</p></disp-quote></disp-quote>",
      "> One.\n>\n> > Two."),
-    ("<boxed-text><title>Warning</title><p>No aspirin.</p></boxed-text>",
-     "Warning\n\nNo aspirin."),
+    ("<boxed-text><label>Box 1</label><title>Warning</title><p>No aspirin.</p></boxed-text>"
+     "<statement><label>Rule 2</label><p>Never.</p></statement>",
+     "Box 1\n\nWarning\n\nNo aspirin.\n\nRule 2\n\nNever."),
     ("<table-wrap><label>Table 2</label><caption><title>Doses</title></caption><table><thead><tr>"
      "<th rowspan='2'>Drug</th><th colspan='2'>Dose</th></tr><tr><th>Child</th><th>Adult</th></tr>"
      "</thead><tbody><tr><td rowspan='2'>A<xref ref-type='table-fn'>a</xref></td><td>1<break/>2"
@@ -242,22 +261,22 @@ def test_blocks_of_jats(body: str, text: str) -> None:
 
 def test_back_matter_is_read_or_named() -> None:
     back = (
-        "<app-group><app><title>Appendix A</title><sec><title>Dose</title><p>20 mg.</p></sec></app>"
-        "<app><p>More.</p></app></app-group><glossary><def-list><def-item><term>CI</term><def><p>"
-        "interval</p></def></def-item></def-list></glossary><ack><p>We thank.</p></ack><fn-group>"
-        "<fn><p>None.</p></fn></fn-group><notes><title>Note added in proof</title><p>Now 5 mg.</p>"
-        "</notes><ref-list><ref><mixed-citation>R</mixed-citation></ref></ref-list><sec><title>"
-        "Funding</title><p>x</p></sec>"
+        "<app-group><title>Appendices</title><app><title>Appendix A</title><sec><title>Dose</title>"
+        "<p>20 mg.</p></sec></app><app><label>A2</label><p>More.</p></app></app-group><glossary>"
+        "<def-list><def-item><term>CI</term><def><p>interval</p></def></def-item></def-list>"
+        "</glossary><ack><p>We thank.</p></ack><fn-group><fn><p>None.</p></fn></fn-group><notes>"
+        "<title>Note added in proof</title><p>Now 5 mg.</p></notes><ref-list><ref><mixed-citation>R"
+        "</mixed-citation></ref></ref-list><sec><title>Funding</title><p>x</p></sec>"
     )
     found = jats_article("<p>B.</p>", back)
     assert found.article is not None
     assert [(s.heading, s.text) for s in found.article.body] == [
-        ("", "B."), ("Appendix A: Dose", "20 mg."), ("Appendix", "More."),
+        ("", "B."), ("Appendix A: Dose", "20 mg."), ("A2", "More."),
         ("Abbreviations", "CI: interval"), ("Note added in proof", "Now 5 mg."),
     ]  # fmt: skip
     assert reasons(found) == [
-        ("We thank.", "acknowledgements"), ("None.", "notes"), ("R", "references"),
-        ("Funding x", "administrative"),
+        ("Appendices", "name of a group"), ("We thank.", "acknowledgements"), ("None.", "notes"),
+        ("R", "references"), ("Funding x", "administrative"),
     ]  # fmt: skip
 
 
@@ -351,6 +370,24 @@ KEPT = [
      "Take one tablet with food each day, never two."),
     ("<a href='/w'>Return to work after malaria takes a week.</a>",
      "Return to work after malaria takes a week."),
+    ("<table><tr><th>Drug</th><th>Once</th><th>Now</th></tr><tr><td>A</td><td style='text-"
+     "decoration:line-through'>500 mg</td><td>50 mg</td></tr><tr><td rowspan=3>B</td><td>1</td>"
+     "<td>2</td></tr><tr class=struck><td>3</td><td>4</td></tr><tr><td>5</td><td>6</td></tr></table"
+     ">",
+     "Drug | Once | Now\nA |  | 50 mg\nB | 1 | 2\nB | 5 | 6"),
+    ("<ul class='nav nav-tabs' role=tablist><li><a role=tab href='#a'>Adults</a></li><li><a "
+     "role=tab href='#c'>Children</a></li></ul><div><div id=a role=tabpanel><p>5 mg.</p></div><div "
+     "id=c role=tabpanel hidden><p>1 mg.</p></div></div>", "# Adults\n5 mg.\n\n# Children\n1 mg."),
+    ("<aside class='sidebar'><h3>Boxed warning</h3><p>It harms the liver.</p></aside>",
+     "# Boxed warning\nIt harms the liver."),
+    ("<form><p>Choose one</p><table><tr><td>Age</td><td>Dose</td></tr><tr><td>2</td><td>5 mg"
+     "</td></tr></table><button>Send</button></form>", "Choose one\n\nAge | Dose\n2 | 5 mg"),
+    ("<details><summary>Dose</summary><details><summary>Child</summary>1 mg</details></details>",
+     "# Dose: Child\n1 mg"),
+    ("<footer><p>Do not give it to infants.</p></footer>", "Do not give it to infants."),
+    ("<h2>Symptoms</h2><table><tr><td><a href='/f'>Fever</a></td></tr><tr><td><a href='/c'>Chills"
+     "</a></td></tr></table><p><a href='/9'>Call 911</a></p><p><a href='/h'>Wash hands</a></p>",
+     "# Symptoms\nFever\n\nChills\n\nCall 911\n\nWash hands"),
 ]  # fmt: skip
 
 
@@ -370,6 +407,12 @@ def test_a_page_keeps_what_only_looks_like_furniture(inside: str, text: str) -> 
         ("<form><label>Address</label><input><button>Subscribe</button></form>",
          "Address Subscribe", "form"),
         ("<button>Print</button>", "Print", "button"),
+        ("<div class='popup'><p>Join today and never miss news.</p></div>",
+         "Join today and never miss news.", "furniture: popup"),
+        ("<p>Content Source: <a href='/n'>NCEH</a></p>", "Content Source: NCEH", "notice"),
+        ("<p>Citable reference: WHO (26 March 2026). News.</p>",
+         "Citable reference: WHO (26 March 2026). News.", "notice"),
+        ("<h2>Tables</h2><h3>Tables of doses</h3>", "Tables", "nothing below it"),
         (f"<h3>A</h3><div hidden><p>{FIRST}</p></div>",
          "Malaria is spread by mosquitoes and it can kill a child within", "hidden duplicate"),
         ("<p><span hidden>Saved.</span></p>", "Saved.", "hidden on the page"),
@@ -418,6 +461,8 @@ def test_each_dropped_block_has_one_row() -> None:
         "<div><aside><p>Advertisement text.</p></aside>{}<div class='share'>Share.</div></div>",
         "<table><tr><td class='leftnav'><a href='/a'>A</a></td><td>{}</td></tr></table>",
         "<div class='menu'><main>{}</main></div>",
+        "<main></main><div class='text'>{}</div>",
+        "<main><p>Teaser</p></main><div class='text'>{}</div>",
     ],
 )
 def test_a_page_is_read_whatever_holds_it(around: str) -> None:
@@ -429,13 +474,78 @@ def test_a_page_is_read_whatever_holds_it(around: str) -> None:
     assert text == ("Give the dose by age.\n\nAge | Dose\n6 months | 5 mL\n\nWarning: no aspirin.")
 
 
+def test_a_warning_beside_the_article_is_read_with_it() -> None:
+    around = "<article>{}</article><aside><h2>Warning</h2><p>Do not drive.</p></aside>"
+    assert text_of_page("", around) == "# Warning\nDo not drive."
+
+
+def test_headings_of_what_is_left_out_are_named() -> None:
+    found = page(
+        "<h2>References</h2><p>Doe J. Lancet 2003;361:1.</p><table><tr><td>a</td><td>b</td></tr>"
+        "</table><h2>Doses</h2><h3>Doses of A</h3><p>5 mg.</p>"
+    )
+    assert found.article is not None
+    assert [s.heading for s in found.article.body] == ["T", "", "Doses of A"]
+    assert [r for r in reasons(found) if len(r[0]) < 12] == [
+        ("References", "references"), ("Doses", "said by the heading below it"),
+    ]  # fmt: skip
+
+
+_NO_WORDS = ("script", "style", "noscript", "template", "math")
+
+
+def _pieces(element: Any, apart: str) -> Iterator[str]:
+    """The text of a page; what parts words is `apart` for elements inside a line."""
+    if element.tag in _NO_WORDS:
+        return
+    gap = apart if element.tag in ("a", "b", "em", "i", "span", "strong", "sup", "sub") else " "
+    yield gap + (element.text or "")
+    for child in element:
+        if isinstance(child.tag, str):
+            yield from _pieces(child, apart)
+        yield child.tail or ""
+    yield gap
+
+
+def _lost(path: Path, words: Callable[[str], list[str]]) -> Counter[str]:
+    """The words of a page that are neither in its article nor in a piece that was left out."""
+    (found,) = read_file(path, path.name, "")
+    assert found.article is not None, found.reason
+    sections = [f"{s.heading}\n{s.text}" for s in found.article.body]
+    told = [
+        found.article.title,
+        found.article.abstract,
+        *sections,
+        *(d.words for d in found.dropped),
+    ]
+    have = Counter(words("\n".join(told)))
+    parser = html.HTMLParser(encoding="utf-8")
+    tree = html.document_fromstring(webpage.decode(path.read_bytes()).encode(), parser=parser)
+    glued, parted = (Counter(words("".join(_pieces(tree.body, gap)))) for gap in ("", " "))
+    return (glued - have) & (parted - have)
+
+
+@pytest.mark.parametrize("name", ["tests/collect/pages", "elara/sample", ""])
+def test_every_word_of_a_page_is_read_or_named(
+    name: str, project: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elara.collect.blocks._WORDS", 1_000_000)  # rows with all their words
+    words = runpy.run_path(str(project / "benchmarks" / "maintext.py"))["words"]
+    folder = project / name
+    if not name:
+        folder = request.getfixturevalue("shared_data") / "public_health" / "cdc"
+    pages = sorted(folder.rglob("*.htm*"))
+    assert len(pages) > 5
+    assert {p.name: lost for p in pages if (lost := _lost(p, words))} == {}
+
+
 def test_before_the_first_sentence_a_dose_is_text_and_a_date_is_not() -> None:
     body = "<main><p>5 May 2020</p><p>Adults: 50 mg daily</p><p>Jane Doe</p><p>Text.</p></main>"
     (found,) = webpage.parse([PAGE.format(body).encode()])
     assert found.article is not None
     assert [s.text for s in found.article.body] == ["Adults: 50 mg daily\n\nText."]
     assert reasons(found) == [
-        ("5 May 2020", "before the first sentence"), ("Jane Doe", "before the first sentence"),
+        ("5 May 2020", "notice"), ("Jane Doe", "before the first sentence"),
     ]  # fmt: skip
 
 

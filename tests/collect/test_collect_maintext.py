@@ -20,6 +20,7 @@ def bench(project: Path) -> dict[str, Any]:
 
 def test_pages_written_for_the_test_are_read(bench: dict[str, Any]) -> None:
     _reaches_the_bar(bench, "written", Path(), 8)
+    _reaches_the_bar(bench, "unseen", Path(), 3)
 
 
 @pytest.mark.parametrize(("name", "pages"), [("cdc", 17), ("medlineplus", 4)])
