@@ -14,6 +14,7 @@ from elara.collect.licencewords import (
     ELEMENTS,
     HARMLESS,
     NOTICE,
+    PART,
     PORTED,
     PUBLIC,
     WORDS,
@@ -112,6 +113,8 @@ def _agrees(sentence: str) -> bool:
     before, named, after = sentence.rpartition(_NAMED)
     notice = NOTICE.match(sentence)
     names, said = (before, after) if notice and named else ("", sentence)
+    if PART.search(names):
+        return False
     words = _WORD.findall(said)
     strange = [word for word in words if word.strip("-'").lower() not in WORDS]
     if strange and (named or not (notice or all(word[0].isupper() for word in strange))):

@@ -175,11 +175,42 @@ beschikbaar deze dit een gepubliceerd het licentie onder tekst valt van
 WORDS = frozenset(_WORDS.split())
 
 # Words of publishers in an order that means another text, another time, or other terms.
+_THING = r"(?:content|articles?|materials?|works?|documents?|texts?)"
 CONTRARY = re.compile(
     r"\bmodified §|§ (?: |licen[cs]e|\()*modified\b|\bun- ?§|\bcited (?:work|article|text)"
     r"|\bfrom \d|\bother (?!forums?\b)|\bgiven to\b"
     r"|\boriginal(?:ly)?(?: \w+)? (?:is|was|under|available|published|released)\b"
-    r"(?! (?:properly|correctly|duly|appropriately|cited|credited|given|in))",
+    r"(?! (?:properly|correctly|duly|appropriately|cited|credited|given|in))"
+    # What may be, and what is granted to somebody else.
+    r"|\b(?:may|can) (?:be )?(?:made )?(?:available|published|licen[cs]ed|released|dedicated)\b"
+    r"|\b(?:may|can) (?:use|choose|grant) (?:a |an |the )?§"
+    r"|\bgrant(?:s|ed)? the (?:government|journal|author|owner)"
+    # Another version, another work, what others wrote, what is told about the text.
+    r"|\b(?:author|pre-?print|manuscript|open[- ]access)(?:'s|s')?(?: \w+)? version\b"
+    r"|\b(?:the|a) pre-?prints?\b|^pre-?print\b|\bversion (?:on|at|by)\b"
+    r"|\bbibliographic (?!citation)"
+    r"|(?<!legal )\bcode\b|\bcites\b|\busers? (?:content|text|work)|\b(?:shared|posted) by users\b"
+    r"|\b(?:adapted|reproduced|reprinted|copied|remixed|reused|transformed) from\b"
+    r"|\ban? (?:adaptation|copy|reproduction|derivative|reprint)\b"
+    # Some of the texts, or all that are of a kind.
+    rf"|\bidentified\b|\bwith (?:this|the) mark\b|\bopen[- ]access {_THING} (?:is|are)\b"
+    rf"|(?:^|[.;:]) ?{_THING} (?:of|by|so|that|which|with)\b"
+    # A pointer to the text of a licence.
+    r"|(?:^|[.;]) ?(?:read|use|see the|link to|more information|information|share|posted?)\b"
+    r"[^.;]{0,40}§|\bshare the link\b|§:? see here\b",
+    re.IGNORECASE,
+)  # fmt: skip
+
+# What a licence behind a line of names may be for, instead of the text.
+PART = re.compile(
+    r"\b(?:fig(?:s|ures?|uras?)?|abbildung\w*|images?|imagens?|imagenes|immagini?|bild(?:er)?"
+    r"|photo\w*|foto\w*|pictures?|illustrations?|tables?|tabellen?|videos?|audio|icons?|logos?"
+    r"|cover|graphics?|artwork|charts?|maps?|slides?|data\w*|daten\w*|donnees|dados|datos|dati"
+    r"|gegevens|metadata|software|code|program(?:me)?s?|scripts?|models?|abstracts?|summar(?:y|ies)"
+    r"|resumes?|resumen(?:es)?|resumos?|riassunt[oi]|zusammenfassung\w*|samenvatting|suppl\w*"
+    r"|appendi\w+|annex\w*|additional|translations?|questionnaires?|scales?|reviews?|comments?"
+    r"|protocols?|pre-?prints?|manuscripts?|versions?|excerpts?|quotes?|quotations?|sections?"
+    r"|chapters? \d\w*|pages? \d\w*|parts?|portions?|some)\b",
     re.IGNORECASE,
 )
 

@@ -61,7 +61,7 @@ def linear_formulas(tree: Element) -> Element:
     """
     for formula in list(tree.iter("{*}math")):
         try:
-            replace_content(formula, linear(formula))
+            replace_content(formula, _apart(formula, linear(formula)))
         except RecursionError:  # nested as no formula is
             replace_content(formula, text_of(formula))
     for formula in list(tree.iter("tex-math")):
@@ -69,6 +69,17 @@ def linear_formulas(tree: Element) -> Element:
         twin = parent is not None and parent.find("{*}math") is not None
         replace_content(formula, "" if twin else _tex("".join(map(str, formula.itertext(None)))))
     return tree
+
+
+def _apart(formula: Element, text: str) -> str:
+    """A formula kept apart from the digits around it: 5 and 1/2 are not 51/2."""
+    before, parent = formula.getprevious(), formula.getparent()
+    if before is not None:
+        ahead = before.tail or text_of(before)
+    else:
+        ahead = (parent.text or "") if parent is not None else ""
+    left = " " * (ahead[-1:].isdigit() and text[:1].isdigit())
+    return left + text + " " * (text[-1:].isdigit() and (formula.tail or "")[:1].isdigit())
 
 
 def replace_content(element: Element, text: str) -> None:

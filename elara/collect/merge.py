@@ -54,11 +54,12 @@ def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome], list[P
     answers: list[Parsed] = []
     pieces: list[Piece] = []
     notices: dict[str, Parsed] = {}
+    placed: list[tuple[Parsed, Article]] = []
     for parsed in found:
         for name in parsed.retracts:
             notices.setdefault(name, parsed)
         if parsed.article:
-            _place(parsed, parsed.article, groups, index)
+            placed.append((parsed, parsed.article))
         elif parsed.status == "article":
             answers.append(parsed)
         elif parsed.status == "deletion":
@@ -66,9 +67,14 @@ def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome], list[P
             outcomes.append(_outcome(parsed, "DeleteCitation: the source withdraws this PMID"))
         else:
             outcomes.append(_outcome(parsed, parsed.reason))
+    # Which of two articles with one DOI a record without PMID joins does not depend on the order.
+    for parsed, article in sorted(placed, key=lambda p: _precedence(p[1])):
+        _place(parsed, article, groups, index)
+    order = {id(parsed): number for number, (parsed, _) in enumerate(placed)}
     articles = []
     kept_ids: dict[str, str] = {}
     for group in groups:
+        group.members.sort(key=lambda m: order[id(m)])
         members = [m for m in group.members if not _withdrawn(m, deleted, outcomes)]
         if members:
             articles.append(_settle(members, notices, outcomes, pieces))
@@ -80,6 +86,10 @@ def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome], list[P
     outcomes.sort(key=lambda o: (o.file, o.record, o.native_id))
     pieces.sort(key=lambda p: p.article_id)
     return articles, outcomes, pieces
+
+
+def _precedence(article: Article) -> tuple[bool, int, str, str]:
+    return not article.pmid, len(article.pmid), article.pmid, article.id
 
 
 def _keys(article: Article) -> list[str]:

@@ -31,19 +31,28 @@ _PMCID = re.compile(r"\bPMC(\d+)", re.IGNORECASE)
 _PMID = re.compile(r"(?:pubmed\.ncbi\.nlm\.nih\.gov/|/pubmed/|\bPMID:? ?)(\d+)", re.IGNORECASE)
 
 _STRUCK = (
-    r"(?:retracted|withdrawn|r[ée]tract[ée]e?|retractad[ao]|retirad[ao]|ritirat[ao]"
+    r"(?i:retracted|withdrawn|r[ée]tract[ée]e?|retractad[ao]|retratad[ao]|retirad[ao]|ritirat[ao]"
     r"|zur[üu]ckgezogen)"
 )
-_WHAT = r"(?: (?:article|paper|chapter|manuscript|publication|study))?"
-# "RETRACTED: …", "[Withdrawn] …", "… (Retracted article. See vol. 5)", or nothing but the word.
+# Eyelids and eardrums are retracted too, and drugs withdrawn: a bare word counts as a mark only
+# where it begins like a title, and before a colon where what follows begins like one.
+_MARKED = rf"(?=[A-ZÀ-Ý]){_STRUCK}"
+_ARTICLE = r"(?i:art[ií]c[uo]lo|article|artigo|paper|chapter|manuscript|publication|study)"
 _RETRACTED_TITLE = re.compile(
-    rf"\W*(?:art[ií]c[uo]lo |article |artigo )?{_STRUCK}{_WHAT}\s*(?:[:.\])|–—]|- |-$|$)"
-    rf"|.*[\[(] ?(?:this )?(?:art[ií]c[uo]lo |article |artigo )?(?:(?:has been|was|is) )?{_STRUCK}"
-    rf"{_WHAT}\s*[\]).:,;]|.*\S\s*[-–—:|] {_STRUCK}{_WHAT}\W*$",
-    re.IGNORECASE | re.DOTALL,
+    # "RETRACTED: …", "[Withdrawn] …", "RETRACTED ARTICLE …", or nothing but the word.
+    rf"\W*(?:{_ARTICLE} {_STRUCK}|{_MARKED}(?: {_ARTICLE})?)"
+    r"\s*(?:[.:!–—-]\s*\W*(?![a-zà-ÿ\W])|[\])|*]|\W*$)"
+    r"|\W*(?:RETRACTED|WITHDRAWN)(?: ARTICLE)? (?=.*[a-z])"
+    # "… (Retracted article. See vol. 5)", "… [This article has been withdrawn]".
+    rf"|.*[\[(] ?(?i:this )?(?:{_ARTICLE} (?:(?i:has been|was|is) )?{_STRUCK}|{_STRUCK} {_ARTICLE}"
+    rf"|{_MARKED})\s*[\]).:,;]"
+    # "… - RETRACTED", "… [retracted]".
+    rf"|.*\S\s*[-–—:|] {_MARKED}(?: {_ARTICLE})?\W*$|.*[\[(](?i:retracted)[\])]\W*$"
+    r"|\W*(?:撤稿|撤回|撤销)\W",
+    re.DOTALL,
 )
-_MARK = re.compile(r"ract|withdrawn|retirad|ritirat|gezogen|REMOV", re.IGNORECASE)
-_REMOVED_TITLE = re.compile(r"\W*(?:TEMPORARY )?(?:REMOVED|REMOVAL):")
+_MARK = re.compile(r"(?i:ract|withdrawn|retratad|retirad|ritirat|gezogen)|REMOV|撤")
+_REMOVED_TITLE = re.compile(r"\W*(?:TEMPORARY )?(?:REMOVED|REMOVAL):(?=.*[a-z])")
 
 
 def says_retracted(title: str) -> bool:

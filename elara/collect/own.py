@@ -21,6 +21,7 @@ from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.placeholders import REASON, is_placeholder
 from elara.collect.pubmed import plain_doi, plain_pmid
+from elara.objects import headed, headed_lines, person
 from elara.records import Article, Section
 
 LONGEST_TITLE = 150  # characters: a first line that is longer is text
@@ -201,7 +202,7 @@ def row_article(row: Mapping[str, Any], known: Mapping[str, list[str]], place: s
     if answer:
         body += [Section("", question, "question")] if question else []
         body.append(Section("", answer, "answer"))
-    abstract = text_of_value(values.get("abstract"))
+    abstract = _abstract(values.get("abstract"))
     if not body and (not abstract or is_placeholder(abstract)):
         columns = [name for field in TEXTS for name in known.get(field, ())]
         native = text_of_value(values.get("id"))
@@ -251,6 +252,9 @@ def own_article(values: Mapping[str, Any], body: list[Section], called: str = ""
         A record whose position the caller sets.
     """
     said = {field: text_of_value(values.get(field)) for field in FIELDS}
+    if isinstance(values.get("title"), dict):
+        said["title"] = " ".join(text for _, text in headed(values["title"])[:1])
+    said["abstract"] = _abstract(values.get("abstract"))
     dropped = [Dropped(f, said[f], REASON) for f in _NAMED if is_placeholder(said[f])]
     said |= dict.fromkeys((d.block for d in dropped), "")
     title = " ".join(said["title"].split())
@@ -337,13 +341,26 @@ def _sections(value: Any) -> list[Section]:
     ):
         parts = ((text_of_value(v.get("heading")), text_of_value(v["text"])) for v in value)
         return [Section(heading, text) for heading, text in parts if text]
+    if isinstance(value, dict) and (found := headed(value)):
+        return [Section(heading, text) for heading, text in found]
     text = text_of_value(value)
     return [Section("", text)] if text else []
 
 
+def _abstract(value: Any) -> str:
+    """An abstract; where it is an object or a list of such, a line for each part."""
+    objects = isinstance(value, dict) or (
+        isinstance(value, list) and any(isinstance(v, dict) for v in value)
+    )
+    return (objects and headed_lines(value)) or text_of_value(value)
+
+
 def _several(value: Any, between: str) -> list[str]:
+    value = [value] if isinstance(value, dict) else value
     parts = value if isinstance(value, list | tuple) else re.split(between, text_of_value(value))
-    return [text for text in (text_of_value(part) for part in parts) if text]
+    names = (isinstance(part, dict) and person(part) for part in parts)
+    found = (name or text_of_value(part) for name, part in zip(names, parts, strict=True))
+    return [text for text in found if text]
 
 
 def _stated(values: list[str], field: str, dropped: list[Dropped]) -> list[str]:

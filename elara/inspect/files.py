@@ -67,7 +67,8 @@ def inspect_files(
         paths: `.jsonl` or `.parquet` files with the fields of `Article`, or a folder of `.jsonl`
             files. Fields that a record does not have are empty. JSON Lines that others wrote are
             read as they are: a number is taken as text where text is expected, a single author as
-            a list of one; a record without `id` gets one from its place.
+            a list of one, `AbstractText` as the abstract, parts with headings as its lines; a
+            record without `id` gets one from its place.
         into: folder for `articles.parquet` (kept), `removed.parquet`, `review.parquet` (nearly
             the same as another, and kept), `skipped.parquet` (the lines that cannot be records,
             with `file`, `line` and `reason`), `report.json` and `report.html`. They appear there

@@ -18,12 +18,16 @@ from typing import Any
 
 import polars as pl
 
+from elara.objects import INSIDE, headed, headed_lines, person
 from elara.records import Article, Section, schema
 
 SKIPPED = {"file": pl.String, "line": pl.Int64, "reason": pl.String}
 _BOM = "\ufeff".encode()
-# Where the text of an object lies, in the forms that XML takes in JSON and that sites use.
-_INSIDE = ("text", "#text", "_", "value", "content", "name")
+# What others call the fields of an `Article`, besides these names in other letters (PMID, Title).
+_CALLED = {
+    "articletitle": "title", "abstracttext": "abstract", "text": "body", "fulltext": "body",
+    "pubmedid": "pmid",
+}  # fmt: skip
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 _UNPAIRED = re.compile("[\ud800-\udfff]")
 
@@ -148,18 +152,19 @@ def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]
     readers = _readers()
     found: dict[str, Any] = {}
     others = []
-    for name, held in value.items():
-        if (read := readers.get(name)) is None:
-            others += [name] if held is not None else []
+    for written, held in value.items():
+        name = _field(written, value)
+        if name in found or (read := readers.get(name)) is None:
+            others += [written] if held is not None else []
             continue
-        if name in value.twice:
-            raise _RefusedError(f"`{name}` stands there twice with two values: keep one of them")
+        if written in value.twice:
+            raise _RefusedError(f"`{written}` stands there twice with two values: keep one of them")
         if held is None:
             continue
         try:
             found[name] = held if type(held) is str and read is _text else read(held)
         except _RefusedError as error:
-            raise _RefusedError(f"`{name}` {error}") from None
+            raise _RefusedError(f"`{written}` {error}") from None
     for name in _TEXTS:
         if _UNPAIRED.search(found.get(name, "")):
             found[name] = _UNPAIRED.sub("\ufffd", found[name])
@@ -171,6 +176,15 @@ def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]
             others += [f"body.{n}" for n, v in section.items() if n not in _SECTION and v]
     unknown.update(others)
     return found
+
+
+def _field(written: str, value: _Object) -> str:
+    """The field of an `Article` that somebody calls so, unless its own name stands there too."""
+    if written in _readers():
+        return written
+    plain = re.sub(r"[\W_]+", "", written).casefold()
+    name = _CALLED.get(plain) or _PLAIN.get(plain, written)
+    return written if name in value else name
 
 
 def _made_id(found: dict[str, Any], place: str) -> str:
@@ -195,10 +209,18 @@ def _text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return "\n".join(text for text in map(_text, value) if text)
-    for name in _INSIDE:
+    for name in INSIDE:
         if value.get(name) is not None:
             return _text(value[name])
     raise _RefusedError("holds an object where a text is expected: give the text alone")
+
+
+def _abstract(value: Any) -> str:
+    """An abstract, of which the parts may be objects with headings."""
+    objects = isinstance(value, dict) or (
+        isinstance(value, list) and any(isinstance(v, dict) for v in value)
+    )
+    return (objects and headed_lines(value)) or _text(value)
 
 
 def _texts(value: Any) -> list[str]:
@@ -209,9 +231,7 @@ def _texts(value: Any) -> list[str]:
 
 def _item(value: Any) -> str:
     """A text of a list; of an object, such as a name in parts, all of its texts."""
-    if isinstance(value, dict) and not any(value.get(name) is not None for name in _INSIDE):
-        return " ".join(v for v in value.values() if isinstance(v, str))
-    return _text(value)
+    return (isinstance(value, dict) and person(value)) or _text(value)
 
 
 def _sections(value: Any) -> list[dict[str, str]]:
@@ -219,6 +239,8 @@ def _sections(value: Any) -> list[dict[str, str]]:
     for section in value if isinstance(value, list) else [value]:
         if isinstance(section, dict) and any(name in section for name in _SECTION):
             found.append({name: _text(section.get(name)) for name in _SECTION})
+        elif isinstance(section, dict) and (parts := headed(section)):
+            found += ({"heading": h, "text": t, "kind": "text"} for h, t in parts)
         elif text := _text(section):
             found.append({"heading": "", "text": text, "kind": "text"})
     return found
@@ -248,7 +270,8 @@ def _readers() -> dict[str, Callable[[Any], Any]]:
             found[name] = _sections if isinstance(dtype.inner, pl.Struct) else _texts
         else:
             found[name] = plain[dtype]
-    return found
+    return found | {"abstract": _abstract}
 
 
+_PLAIN = {name.replace("_", ""): name for name in schema(Article)}
 _TEXTS = tuple(name for name, dtype in schema(Article).items() if dtype == pl.String())

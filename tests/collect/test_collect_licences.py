@@ -7,6 +7,7 @@ import pytest
 
 from elara.collect import collect_folder, sample_folder
 from elara.collect.licences import (
+    UNKNOWN,
     folder_licence,
     licence_of,
     no_stricter,
@@ -161,6 +162,50 @@ NOT_FREE = {
     "under exclusive licence to A Society": UNREAD,
     "accredited by CCBB": UNREAD,
 }  # fmt: skip
+
+
+# A free licence that is somebody else's, may come one day, or is for a part of the text.
+OTHERS = """
+The source code is licensed under CC BY 4.0
+Code available under CC BY
+The bibliographic information is dedicated to the public domain under CC0
+© 2021 Elsevier, abstract under CC BY 4.0
+© 2020 Elsevier - Figure 1 CC BY 4.0
+Copyright of images: CC BY 4.0
+Copyright: data CC0
+2020 supplementary material CC BY 4.0
+Copyright 2020 Elsevier (data: CC BY 4.0)
+Copyright-free images, CC0
+© 2021 Verlag, Abbildungen CC BY 4.0
+© 2021 Editorial, imágenes bajo CC BY
+This article may be available under CC BY
+Your article can be published under CC BY
+You may share the link under CC BY
+Author grants the government a CC BY licence
+The preprint is available under a CC BY 4.0 licence
+The open access version of this article is available under CC BY
+The author's version is licensed under CC BY
+Author manuscript version, CC BY
+This is an adaptation of an article published under CC BY
+Reproduced from an article under CC BY
+This article cites works under CC BY
+Materials identified as CC BY may be shared
+Content with this mark is CC BY
+Open access content is licensed under CC BY
+Works by employees of the US government are in the public domain
+All content © Publisher. User content: CC BY-SA
+More information on CC BY
+CC BY until 2020, then all rights reserved
+CC BY for the abstract only
+CC BY 4.0, kommerzielle Nutzung nicht gestattet
+CC BY 4.0 Niekomercyjne
+知识共享 署名-非商业性使用 CC BY 4.0
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("statement", OTHERS)
+def test_a_free_licence_of_something_else_frees_no_text(statement: str) -> None:
+    assert licence_of(statement) == UNKNOWN
 
 
 @pytest.mark.parametrize(("statement", "licence"), {**FREE, **NOT_FREE}.items())

@@ -404,3 +404,44 @@ def test_a_file_of_topics_is_counted(tmp_path: Path) -> None:
     with Stub(answer) as stub:
         site = Site("medlineplus", stub.url, "", r"t\.xml", suffix="xml", per_second=0)
         assert run(site, tmp_path).retries == 2
+
+
+@pytest.mark.parametrize("change", [1, -1])
+def test_a_search_whose_hits_change_meanwhile_is_walked_again(change: int, tmp_path: Path) -> None:
+    asked = 0
+
+    def answer(path: str, query: Asked) -> tuple[int, bytes]:
+        nonlocal asked
+        asked += 1
+        # A record appears before the pages that have come, or vanishes from those that follow.
+        ids = [*range(40)] if asked < 3 else [99, *range(40)] if change > 0 else [*range(39)]
+        mark = query["cursorMark"]
+        page = ids[0 if mark == "*" else ids.index(int(mark)) + 1 :][:10]
+        found = [{"source": "MED", "id": str(i)} for i in page]
+        return 200, json.dumps({
+            "hitCount": len(ids),
+            "nextCursorMark": str(page[-1]) if page else mark,
+            "resultList": {"result": found},
+        }).encode()  # fmt: skip
+
+    with Stub(answer) as stub:
+        done = run(paged("europepmc", stub), tmp_path)
+        assert done.accounts.select("expected", "received").row(0) == (40 + change,) * 2
+        before = asked
+        run(paged("europepmc", stub), tmp_path)
+        assert asked == before
+
+
+@pytest.mark.parametrize("kind", TOTALS)
+def test_that_there_is_nothing_at_all_is_doubted_once(kind: str, tmp_path: Path) -> None:
+    def nothing(answer: dict[str, Any], place: int) -> None:
+        answer |= {"hitCount": 0, "total": 0, "has_more": False}
+        answer |= {"items": [], "resultList": {"result": []}}
+
+    with Stub(Pages(nothing, times=1)) as stub:
+        assert len(records(run(paged(kind, stub), tmp_path / "passing"))) == TOTALS[kind]
+    pages = Pages(nothing, times=10**9)
+    with Stub(pages) as stub:
+        assert run(paged(kind, stub), tmp_path / "staying").open_accounts().is_empty()
+        pages.times = 0  # what an earlier run was told is asked for again
+        assert len(records(run(paged(kind, stub), tmp_path / "staying"))) == TOTALS[kind]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,7 +198,19 @@ def test_retraction_is_read_in_both_directions(tmp_path: Path) -> None:
         ("Retracted papers in oncology: a survey", False),
         ("Withdrawn patients: how trials count them", False),
         ("Outcomes of children withdrawn from treatment", False),
+        ("RETRACTED Zinc and sleep", True),
+        ("**RETRACTED** Zinc and sleep", True),
+        ("Retratado: Zinco", True),
+        ("撤稿：锌与睡眠", True),
         ("The retracted eardrum", False),
+        ("Retracted: how the eardrum looks in otitis media", False),
+        ("RETRACTED TYMPANIC MEMBRANE", False),
+        ("Eyelid position: retracted", False),
+        ("Rofecoxib - withdrawn", False),
+        ("Ranitidine [withdrawn], famotidine and the heart", False),
+        ("Socially withdrawn (withdrawn) adolescents", False),
+        ("Retirada: catéter vesical", False),
+        ("REMOVED: FOREIGN BODY IN EAR", False),
         ("Fate of retracted articles", False),
     ],
 )
@@ -227,3 +240,17 @@ def test_a_translation_under_a_stricter_licence_is_named_and_left_where_it_is() 
     (article,), outcomes, _ = merge(found)
     assert [s.kind for s in article.body] == ["text"]
     assert "its translation is not added" in outcomes[-1].reason + outcomes[0].reason
+
+
+def test_two_articles_with_one_doi_share_their_records_out_in_any_order() -> None:
+    found = [
+        record("pubmed:7", pmid="7", abstract="u", doi=""),
+        record("pubmed:8", pmid="8", abstract="v"),
+        record("pmc:3", "CC-BY-4.0", body=BODY),
+        record("europepmc:4", "CC-BY-4.0", pmid="7", abstract="z"),
+    ]
+    seen = set()
+    for order in itertools.permutations(found):
+        articles, _, _ = merge([replace(p, article=replace(p.article)) for p in order if p.article])
+        seen.add(tuple((a.id, a.licence, a.abstract, len(a.body)) for a in articles))
+    assert seen == {(("pmc:3", "CC-BY-4.0", "z", 1), ("pubmed:8", "unknown", "v", 0))}

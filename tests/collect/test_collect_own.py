@@ -269,6 +269,24 @@ def test_a_table_that_does_not_say_where_its_text_is_names_the_way_out(tmp_path:
     assert columns_of(["body", "Full-Text"], {}) == {"text": ["Full-Text"]}
 
 
+def test_texts_inside_objects_are_found(tmp_path: Path) -> None:
+    row = {
+        "PMID": 7,
+        "ArticleTitle": {"#text": "T"},
+        "abstract": [{"label": "AIM", "text": "a"}, {"label": "RESULTS", "text": "5 mg"}],
+        "body": {"Intro": "i", "Dose": "5 mg"},
+        "authors": [{"ForeName": "Ada", "LastName": "Moyo"}, {"name": "B Roe"}],
+        "year": 2020.0,
+    }
+    found = one(read(tmp_path, "a.jsonl", json.dumps(row)))
+    assert (found.pmid, found.title, found.published) == ("7", "T", "2020")
+    assert found.abstract == "AIM: a\nRESULTS: 5 mg"
+    assert [(s.heading, s.text) for s in found.body] == [("Intro", "i"), ("Dose", "5 mg")]
+    assert found.authors == ["Ada Moyo", "B Roe"]
+    found = one(read(tmp_path, "b.jsonl", '{"abstract": {"RESULTS": ["b", "c"]}, "title": "T"}'))
+    assert found.abstract == "RESULTS: b\nRESULTS: c"
+
+
 def test_questions_with_answers_stay_pairs(tmp_path: Path) -> None:
     line = json.dumps({"question": "What is A?", "answer": "It is B.", "url": "https://x.org"})
     found = one(read(tmp_path, "a.jsonl", line))

@@ -49,6 +49,7 @@ PUBMED = {
     "10" + MATH.format("<mml:mrow/><mml:mn>5</mml:mn>"): "10^5",
     "<math xmlns='m'><msup><mn>10</mn><mn>5</mn></msup></math>": "10⁵",
     "10<sup><mml:math xmlns:mml='m'><mml:mn>5</mml:mn></mml:math></sup>": "10⁵",
+    "5<math xmlns='m'><mfrac><mn>1</mn><mn>2</mn></mfrac></math>5 mg": "5 1/2 5 mg",
     "10&lt;sup&gt;5.3&lt;/sup&gt; and &lt;i&gt;": "10^5.3 and <i>",
 }
 

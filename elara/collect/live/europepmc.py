@@ -12,13 +12,14 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from elara.collect.live.client import FetchError, Request
 from elara.collect.live.entrez import Query
 from elara.collect.live.harvest import Fetch, Incomplete
+from elara.collect.live.store import INCOMPLETE
 
 BASE_URL = "https://www.ebi.ac.uk/europepmc/webservices/rest"
 _FIRST_DAY = datetime.date(1800, 1, 1)
@@ -76,17 +77,52 @@ class EuropePmc:
         return f"search/{query.name}/{short}/{self.most}/{self.page}"
 
     def _search(self, fetch: Fetch, query: Query, first: str, last: str) -> None:
-        """Follow the marks that each page gives for the next one, until all hits are here."""
-        what = f"{self._step(query)}/{first}/{last}"
+        """All pages of a search; once more from the start where its count changed meanwhile."""
+        what = f"{self._step(query)}/{first}/{last}/"
+        counts, seen, refusal = self._walk(fetch, query, first, last, what)
+        if len(counts) > 1 and len(seen) < self._wanted(counts) and isinstance(refusal, Incomplete):
+            for step in [
+                s for s in fetch.store.steps if s.removeprefix(INCOMPLETE).startswith(what)
+            ]:
+                fetch.store.forget(step)
+            counts, seen, refusal = self._walk(fetch, query, first, last, what)
+        wanted = self._wanted(counts)
+        fetch.account(f"search {query.name}, entered {first} to {last}", wanted, len(seen))
+        if refusal or len(seen) < wanted:
+            count = f"{len(seen)} of {wanted} records came" if wanted else "no answer"
+            reason = f"{count}: {refusal or 'run again.'}"
+            status = refusal.status if refusal else 0
+            fetch.fail(f"search {query.name}", FetchError(reason, status))
+
+    def _wanted(self, counts: set[int]) -> int:
+        hits = max(counts, default=0)
+        return min(hits, self.most or hits)
+
+    def _walk(
+        self, fetch: Fetch, query: Query, first: str, last: str, what: str
+    ) -> tuple[set[int], set[str], FetchError | None]:
+        """Follow the marks that each page gives for the next one, until all hits are here.
+
+        Returns:
+            How many hits the pages counted, which records came, and what stood in the way.
+        """
         seen: set[str] = set()
-        mark, position, hits, wanted = "*", 0, 0, 0
+        counts: set[int] = set()
+        doubts = iter([True])
+        mark, position = "*", 0
         refusal: FetchError | None = None
         while mark:
             size = min(self.page, self.most - len(seen) if self.most else 1_000)
-            step = f"{what}/{mark}"
-            asked = (self.base_url, step)
+            step = f"{what}{mark}"
             lacks = partial(
-                _lacks, fetch=fetch, asked=asked, seen=seen, position=position, size=size, hits=hits
+                _lacks,
+                fetch=fetch,
+                asked=(self.base_url, step),
+                seen=seen,
+                position=position,
+                size=size,
+                hits=max(counts, default=0),
+                doubts=doubts,
             )
             request = self._request(query, first, last, mark, size)
             try:
@@ -97,22 +133,17 @@ class EuropePmc:
                 refusal = error
                 break
             found = json.loads(body)
-            hits = max(hits, int(found["hitCount"]))
-            wanted = min(hits, self.most or hits)
+            counts.add(int(found["hitCount"]))
+            wanted = self._wanted(counts)
             fetch.expect(what, wanted)
             before = len(seen)
             seen.update(_ids(body))
             position += size
             following = str(found.get("nextCursorMark") or "")
             # When all have come, asking on would only give an empty page.
-            ended = len(seen) >= wanted or (len(seen) == before and position >= hits)
+            ended = len(seen) >= wanted or (len(seen) == before and position >= max(counts))
             mark = "" if ended or following == mark else following
-        fetch.account(f"search {query.name}, entered {first} to {last}", wanted, len(seen))
-        if refusal or len(seen) < wanted:
-            count = f"{len(seen)} of {wanted} records came" if wanted else "no answer"
-            reason = f"{count}: {refusal or 'run again.'}"
-            status = refusal.status if refusal else 0
-            fetch.fail(f"search {query.name}", FetchError(reason, status))
+        return counts, seen, refusal
 
     def _request(self, query: Query, first: str, last: str, mark: str, size: int) -> Request:
         asked = {
@@ -133,6 +164,7 @@ def _lacks(
     position: int,
     size: int,
     hits: int,
+    doubts: Iterator[bool],
 ) -> str:
     """What a page lacks.
 
@@ -144,6 +176,7 @@ def _lacks(
         position: how many there should have been on those.
         size: how many were asked for.
         hits: of the search, as the pages before it counted them.
+        doubts: that a search finds nothing is believed when these are used up.
     """
     found = json.loads(body)
     echo = found.get("request")
@@ -151,6 +184,8 @@ def _lacks(
         words = (asked[0], *(str(echo.get(k)) for k in ("queryString", "cursorMark", "pageSize")))
         if fetch.confused(words, asked):
             return "the answer to another request"
+    if not position and not int(found["hitCount"]) and next(doubts, False):
+        return "a search that finds nothing at all"
     expected = max(0, min(size, max(hits, int(found["hitCount"])) - position))
     new = len(set(_ids(body)) - seen)
     if new >= expected:

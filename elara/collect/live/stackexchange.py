@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -73,11 +73,12 @@ class StackExchange:
             "filter": self._filter(fetch),
         }
         seen: set[str] = set()
+        doubts = iter([True])
         start, page, more = 0, 1, True
         while more and not 0 < self.most <= len(seen):
             place = {"fromdate": str(start), "page": str(page)}
             try:
-                found = self._page(fetch, query | place, seen)
+                found = self._page(fetch, query | place, seen, doubts)
                 more = bool(found.get("has_more"))
             except FetchError as error:
                 fetch.fail(f"questions since {_day(start)}", error)
@@ -91,9 +92,12 @@ class StackExchange:
         unknown = max(1, int(found.get("total") or 0) - len(found["items"]))
         fetch.account("questions", len(seen) + unknown * bool(fetch.failures), len(seen))
 
-    def _page(self, fetch: Fetch, query: dict[str, str], seen: set[str]) -> dict[str, Any]:
+    def _page(
+        self, fetch: Fetch, query: dict[str, str], seen: set[str], doubts: Iterator[bool]
+    ) -> dict[str, Any]:
         """One page. The last one of a run up to an earlier day may have been filled up since."""
-        lacks = partial(_lacks, start=int(query["fromdate"]), page=int(query["page"]), seen=seen)
+        start, page = int(query["fromdate"]), int(query["page"])
+        lacks = partial(_lacks, start=start, page=page, seen=seen, doubts=doubts)
 
         def new(body: bytes) -> list[str]:
             # The first question of a page is mostly the last one of the page before.
@@ -212,10 +216,13 @@ def _misplaced(items: Iterable[Mapping[str, Any]], start: int) -> bool:
     return moments != sorted(moments)
 
 
-def _lacks(body: bytes, start: int, page: int, seen: set[str]) -> str:
-    """What a page lacks, given where it begins and the questions of the pages before it."""
+def _lacks(body: bytes, start: int, page: int, seen: set[str], doubts: Iterator[bool]) -> str:
+    """What a page lacks, given where it begins and the questions of the pages before it; that a
+    site has no question at all is believed when the doubts are used up."""
     found = json.loads(body)
     items = found["items"]
+    if not items and not seen and next(doubts, False):
+        return "a site without any question"
     if not all(isinstance(i.get("creation_date"), int) and "question_id" in i for i in items):
         return "a page holds something else than questions"
     if _misplaced(items, start):
