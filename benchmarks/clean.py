@@ -387,25 +387,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--one", nargs=3, metavar=("WHICH", "SOURCE", "FOLDER"), help="one run")
     parser.add_argument("--articles", type=int, default=made.ARTICLES)
+    parser.add_argument("--sample", type=int, default=SAMPLE, help="must come out the same")
     parser.add_argument("--runs", type=int, default=5, help="of Elara; the plain one runs once")
     parser.add_argument("--growth", type=int, nargs="*", default=[3, 10])
     parser.add_argument("--json", type=Path, default=PROJECT / "benchmarks" / "clean.json")
     asked = parser.parse_args()
     if asked.one:
         return one(asked.one[0], Path(asked.one[1]), Path(asked.one[2]))
-    small, full = corpus(min(SAMPLE, asked.articles)), corpus(asked.articles)
+    sample, whole = min(asked.sample, asked.articles), asked.sample >= asked.articles
+    small, full = corpus(sample), corpus(asked.articles)
     with tempfile.TemporaryDirectory(dir=CORPORA) as name:
         ours, plain = Path(name) / "ours", Path(name) / "plain"
         measure("elara", small, ours)  # compiles the kernels, once per machine
-        measure("plain", small, plain)
+        slow = [measure("plain", small, plain)]
         differ = differences(ours, plain)
-        dirty = corpus(min(SAMPLE, asked.articles), noisy=True)
+        dirty = corpus(sample, noisy=True)
         measure("elara", dirty, ours)
-        measure("plain", dirty, plain)
+        slow_noisy = [measure("plain", dirty, plain)]
         differ += [f"{table} of the noisy corpus" for table in differences(ours, plain)]
         dirty = corpus(asked.articles, noisy=True)
         noisy = summary([measure("elara", dirty, ours) for _ in range(asked.runs)])
-        noisy_plain = summary([measure("plain", dirty, plain)])
+        noisy_plain = summary(slow_noisy if whole else [measure("plain", dirty, plain)])
         elara = [measure("elara", full, ours) for _ in range(asked.runs)]
         characters = sum(
             int(pl.scan_parquet(ours / "articles.parquet").select(text).collect().item())
@@ -414,18 +416,18 @@ def main() -> None:
                 pl.col("body").explode().struct.field("text").str.len_chars().sum(),
             )
         )
-        slow = [measure("plain", full, plain)]
+        slow = slow if whole else [measure("plain", full, plain)]
         growth = {1: summary(elara)}
         for times in asked.growth:
             growth[times] = summary([measure("elara", corpus(times * asked.articles), ours)])
     result = {
-        "command": "python benchmarks/clean.py",
+        "command": " ".join(["python benchmarks/clean.py", *sys.argv[1:]]),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
         "versions": {n: version(n) for n in ("polars", "pyarrow", "numba", "numpy", "ftfy")},
         "articles": asked.articles,
         "characters_after": characters,
         "same_output_on_sample": not differ,
-        "sample": min(SAMPLE, asked.articles),
+        "sample": sample,
         "elara": growth[1],
         "plain_python": summary(slow),
         "ratios": {
