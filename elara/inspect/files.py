@@ -64,11 +64,11 @@ def inspect_files(
     tables. While it works it needs free disk space of about the size of the input.
 
     Args:
-        paths: `.jsonl` or `.parquet` files with the fields of `Article`, or a folder of `.jsonl`
-            files. Fields that a record does not have are empty. JSON Lines that others wrote are
-            read as they are: a number is taken as text where text is expected, a single author as
-            a list of one, `AbstractText` as the abstract, parts with headings as its lines; a
-            record without `id` gets one from its place.
+        paths: `.jsonl` or `.parquet` files with the fields of `Article`, one such file, or a
+            folder of `.jsonl` files. Fields that a record does not have are empty. JSON Lines that
+            others wrote are read as they are: a number is taken as text where text is expected, a
+            single author as a list of one, `AbstractText` as the abstract, parts with headings as
+            its lines; a record without `id` gets one from its place.
         into: folder for `articles.parquet` (kept), `removed.parquet`, `review.parquet` (nearly
             the same as another, and kept), `skipped.parquet` (the lines that cannot be records,
             with `file`, `line` and `reason`), `report.json` and `report.html`. They appear there
@@ -153,7 +153,10 @@ def inspect_parts(
 ) -> dict[str, Any]:
     """What `inspect_files` does, with the work on parts done by whoever is given."""
     check_threshold(limits.threshold)
-    files = sorted(paths.glob("*.jsonl")) if isinstance(paths, Path) else list(paths)
+    if isinstance(paths, Path):
+        files = [paths] if paths.is_file() else sorted(paths.glob("*.jsonl"))
+    else:
+        files = list(paths)
     draft = into / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
     draft.mkdir(parents=True)

@@ -119,3 +119,10 @@ def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
     pl.DataFrame({"id": ["a"], "title": [["x"]]}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"a\.parquet: a column has another type"):
         inspect_files([tmp_path / "a.parquet"], tmp_path / "out")
+
+
+def test_one_file_may_be_named_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    text = "Forty invented adults took one tablet. Pain fell by half in 31 of them."
+    file.write_text(json.dumps({"id": "x:1", "pmid": 99900001, "title": "T", "abstract": text}))
+    assert inspect_files(file, tmp_path / "out")["input"]["lines_skipped"] == 0
