@@ -7,6 +7,7 @@ costs hours, or another program, is not run but checked, and is listed here with
 from __future__ import annotations
 
 import functools
+import json
 import re
 import shutil
 import tomllib
@@ -282,3 +283,19 @@ def test_a_wrong_block_fails(
         BaseException, match=re.escape(said)
     ):  # pytest's own failure is no Exception
         run_page("a page", page, folder, not_run)
+
+
+def test_every_figure_that_the_benchmarks_page_names_was_measured(project: Path) -> None:
+    """The build would say so too, half an hour into a test run."""
+    page = (project / "book" / "benchmarks.md").read_text(encoding="utf-8")
+    named = 0
+    for name, block in re.findall(r"^```\{benchmark\} (\S+)\n(.*?)^```", page, re.M | re.S):
+        measured = json.loads((project / "benchmarks" / name).read_text(encoding="utf-8"))
+        for line in block.splitlines():
+            label, equals, place = line.partition(" = ")
+            found = measured
+            for key in place.split("/") if equals else ():
+                found = found[int(key)] if isinstance(found, list) else found[key]
+            assert not (equals and isinstance(found, dict)), f"{name}: {label}"
+            named += bool(equals)
+    assert named > 50
