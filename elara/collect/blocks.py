@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from elara.collect.grid import Cell, span, table_lines
 from elara.collect.parsed import Dropped
-from elara.collect.raised import lowered, raised
+from elara.collect.raised import GOES_ON, one_line
 from elara.collect.xmlrecords import Element, text_of
 
 LINE = "\ue001"  # a private character stands for a break while white space is normalised
@@ -76,7 +76,7 @@ class Flow:
         text = ""
         for piece in reversed(self.run):
             text = piece[-8:] + text
-            if text.strip():
+            if text.strip().rstrip(GOES_ON):
                 break
         return text
 
@@ -108,7 +108,7 @@ class Walker:
         if not self._notes:
             return self.dropped
         words = " ".join(self._notes[:_WORDS])
-        return [*self.dropped, Dropped("note", words, f"{len(self._notes)} links to notes")]
+        return [*self.dropped, Dropped("note", words, f"links to notes: {len(self._notes)}")]
 
     def blocks(self, element: Element) -> list[Block]:
         """All that an element holds, as blocks.
@@ -194,28 +194,26 @@ class Walker:
         if self.is_note(element, text, flow):
             self.note(element, flow)
         elif text.strip(" ,;–-") or not self._is_between_links(element):
-            self._add_small(raised, self.line(element), element, flow)
+            self._add_small("sup", element, flow)
 
     def lower_text(self, element: Element, flow: Flow) -> None:
         """Lowered text."""
-        self._add_small(lowered, self.line(element), element, flow)
+        self._add_small("sub", element, flow)
 
     def _is_between_links(self, element: Element) -> bool:
         """Whether a raised comma or dash stands between two links to notes."""
         beside = (element.getprevious(), element.getnext())
         return any(other is not None and other.tag in ("xref", "a") for other in beside)
 
-    def _add_small(
-        self, written: Callable[[str, str, str], str], text: str, element: Element, flow: Flow
-    ) -> None:
+    def _add_small(self, kind: str, element: Element, flow: Flow) -> None:
         """Add a raised or lowered run; spaces at its ends stay between words."""
         before, after = flow.before(), self._after(element)
-        small = written(text, before, after)
-        if not len(element) and element.text:
-            if element.text[0].isspace() and small[:1].isalnum() and before[-1:].isalpha():
-                small = f" {small}"
-            if element.text[-1].isspace() and after[:1].isalnum():
-                small = f"{small} "
+        small = one_line(kind, self.line(element), before, after, notes=True)
+        written = "".join(map(str, element.itertext(None)))
+        if written[:1].isspace() and small[:1].isalnum() and before[-1:].isalpha():
+            small = f" {small}"
+        if written[-1:].isspace() and after[:1].isalnum():
+            small = f"{small} "
         flow.run.append(small)
 
     def strike(self, element: Element, flow: Flow) -> None:

@@ -6,11 +6,9 @@ import re
 
 from lxml import etree
 
+from elara.collect.raised import SUBSCRIPTS, SUPERSCRIPTS, WHOLE
 from elara.collect.xmlrecords import Element, keep_exponents, text_of
 
-_SUPERSCRIPT = str.maketrans("0123456789-−–+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁻⁺")
-_SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_INTEGER = re.compile(r"[-−–+]?[0-9]+")
 _MARKS = "\u0300-\u036f\u20d0-\u20ff′"
 # One name or number: needs no parentheses around it as a base, index or exponent.
 _SIMPLE = re.compile(rf"(?:[^\W_][{_MARKS}.]*)+|[-−][^\W_]|[-−]\d+|\S?")
@@ -189,8 +187,8 @@ def _surrounded(parts: list[Element]) -> str:
     line = _grouped(parts[0])
     for lower, upper in zip(parts[1:before:2], parts[2:before:2], strict=False):
         line = _raised(f"{line}_{_grouped(lower)}" if linear(lower) else line, upper)
-    mass = "".join(linear(part).translate(_SUPERSCRIPT) for part in parts[before + 2 :: 2])
-    number = "".join(linear(part).translate(_SUBSCRIPT) for part in parts[before + 1 :: 2])
+    mass = "".join(linear(part).translate(SUPERSCRIPTS) for part in parts[before + 2 :: 2])
+    number = "".join(linear(part).translate(SUBSCRIPTS) for part in parts[before + 1 :: 2])
     return mass + number + line
 
 
@@ -214,8 +212,8 @@ def _enclosed(text: str) -> bool:
 
 def _raised(base: str, exponent: Element) -> str:
     text = linear(exponent)
-    if base[-1:].isdigit() and "_" not in base and _INTEGER.fullmatch(text):
-        return base + text.translate(_SUPERSCRIPT)
+    if base[-1:].isdigit() and "_" not in base and WHOLE.fullmatch(text):
+        return base + text.translate(SUPERSCRIPTS)
     if text in ("∘", "°"):
         return base + "°"
     if text in ("", "′", "'", "″", "*", "†"):

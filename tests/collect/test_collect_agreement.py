@@ -50,7 +50,7 @@ def documents(folder: Path) -> dict[str, list[ET.Element]]:
 
 
 def text(element: ET.Element | None, formulas: list[str]) -> str:
-    """All text of an element on one line; digits set small after a digit stay small."""
+    """All text of an element on one line; numbers raised or set behind a digit stay small."""
 
     def walk(node: ET.Element, before: str) -> str:
         if node.tag == MATHML:
@@ -59,7 +59,8 @@ def text(element: ET.Element | None, formulas: list[str]) -> str:
         for child in node:
             inside += walk(child, before + inside) + (child.tail or "")
         small = {"sup": "⁰¹²³⁴⁵⁶⁷⁸⁹", "sub": "₀₁₂₃₄₅₆₇₈₉"}.get(node.tag)
-        if small and before[-1:].isdigit() and re.fullmatch(r"[-+−–]?\d+", inside.strip()):
+        beside = before[-1:].isdigit() or (node.tag == "sup" and before[-1:].isalpha())
+        if beside and small and re.fullmatch(r"[-+−–]?\d+|\d+[-+−–]", inside.strip()):
             minus, plus = ("⁻", "⁺") if node.tag == "sup" else ("₋", "₊")
             signs = {"-": minus, "−": minus, "–": minus, "+": plus}
             return "".join(signs.get(c) or small[int(c)] for c in inside.strip())

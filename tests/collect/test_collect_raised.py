@@ -8,6 +8,7 @@ from test_collect_pubmedquick import USUAL, tree_reading
 
 from elara.collect import pubmed
 from elara.collect.pubmedquick import quick_article
+from elara.collect.raised import one_line
 from elara.collect.references import latex_text
 from elara.collect.xmlrecords import keep_exponents, text_of
 
@@ -21,7 +22,7 @@ FORMS = {
     "10<sup>-x</sup>": "10^-x",
     "10<sup>n</sup> copies": "10^n copies",
     "10<sup>log n</sup>": "10^(log n)",
-    "50<sup>1,2</sup> mg": "50^(1,2) mg",
+    "50<sup>1,2</sup> mg": "50¹,² mg",
     "10<b><sup>2</sup></b> cells": "10² cells",
     "<i>10</i><sup>2</sup> cells": "10² cells",
     "<b>10<sup><i>2</i></sup></b> cells": "10² cells",
@@ -29,17 +30,19 @@ FORMS = {
     "10 <sup>5</sup> cells": "10 ⁵ cells",
     "10<sup>\n 5 </sup> cells": "10⁵ cells",
     "10<sup>5<sup>2</sup></sup>": "10^(5²)",
+    "10<sup>5.3</sup>mg": "10^(5.3)mg",
+    "Ca<sup>2+</sup>, m<sup>2</sup>, Ser<sup>189</sup>": "Ca²⁺, m², Ser¹⁸⁹",
+    "mg kg<sup>-1</sup>, IC<sub>50</sub>, KRAS<sup>G12D</sup>": "mg kg⁻¹, IC50, KRAS^G12D",
     "SO<sub>4</sub><sup>2-</sup>": "SO₄²⁻",
     "pilY<sub>1</sub>1": "pilY₁1",
     "x<sub>0.4</sub>5": "x_(0.4)5",
     "2.5<sup>a</sup>": "2.5^a",
     "5<sup>1</sup>/<sub>2</sub> tablets": "5¹/2 tablets",
     "dose of 5.<sup>3</sup> Then": "dose of 5.³ Then",
-    "at 37<sup>o</sup>C and 25 <sup>o</sup>C": "at 37°C and 25 °C",
+    "at 37<sup>o</sup>C and 25 <sup>o</sup>C, 37<sup>0</sup>C": "at 37°C and 25 °C, 37°C",
     # What is right as it is.
     "1<sup>st</sup> and 18<sup>th</sup>": "1st and 18th",
     "<sup>14</sup>C in CO<sub>2</sub>": "14C in CO2",
-    "Ca<sup>2+</sup>, m<sup>2</sup>, Ser<sup>189</sup>": "Ca2+, m2, Ser189",
     "CD4<sup>+</sup>CD25<sup>+</sup>": "CD4+CD25+",
     "p53<sup>+/-</sup>, 0.05<sup>*</sup>": "p53+/-, 0.05*",
     "<sup>1</sup>/<sub>2</sub>": "1/2",
@@ -52,6 +55,47 @@ PUBMED = {
     "5<math xmlns='m'><mfrac><mn>1</mn><mn>2</mn></mfrac></math>5 mg": "5 1/2 5 mg",
     "10&lt;sup&gt;5.3&lt;/sup&gt; and &lt;i&gt;": "10^5.3 and <i>",
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "run", "after", "written"),
+    [
+        ("sup", "50", "2", " mg", "²"), ("sup", "50 ", "2", " mg", "²"),
+        ("sup", "10", "-3", "", "⁻³"), ("sup", "10", "5.3", "", "^5.3"),
+        ("sup", "10", "5.3", "mg", "^(5.3)"), ("sup", "10", "n", "", "^n"),
+        ("sup", "10", "n-1", "", "^(n-1)"), ("sup", "x", "(n-1)", "", "^(n-1)"),
+        ("sup", "50", "2,3", " mg", "²,³"), ("sup", "m", "2", "", "²"),
+        ("sup", "Ca", "2+", "", "²⁺"), ("sup", "CD4", "+", "", "+"), ("sup", "A", "®", "", "®"),
+        ("sup", "1", "st", " day", "st"), ("sup", "n", "th", "", "th"),
+        ("sup", "37", "o", "C", "°"), ("sup", "37", "0", "C", "°"),
+        ("sup", "Drug", "TM", "", "™"), ("sup", "12.5", "a", "", "^a"),
+        ("sup", "with ", "14", "C-urea", "14"), ("sup", "", "99m", "Tc", "99m"),
+        ("sup", "a ", "1", "5", "¹"), ("sup", "5", "", "", ""), ("sup", "doses", "6-8", ".", "⁶⁻⁸"),
+        ("sub", "CO", "2", "", "2"), ("sub", "C", "max", "", "max"),
+        ("sub", "MSP-1", "42", "", "₄₂"), ("sub", "log", "10", "5", "₁₀"),
+        ("sub", "PM", "2.5", " µg", "2.5"),
+        ("sub", "PM", "2.5", "10", "_(2.5)"), ("sub", "10", "a", "", "_a"),
+        ("sub", "AUC", "0-24", "", "0-24"), ("sub", "5", "–", "", "–"),
+    ],
+)  # fmt: skip
+def test_runs_read_the_same_in_records_and_in_running_text(
+    kind: str, before: str, run: str, after: str, written: str
+) -> None:
+    assert one_line(kind, run, before, after) == written
+    assert one_line(kind, run, before, after, notes=True) == written
+
+
+@pytest.mark.parametrize(
+    ("run", "before", "after", "written"),
+    [
+        ("14", "", "C", "14"), ("1", "", "Current ad", "1 "), ("a", "", "The ", "a "),
+        ("2", "", "50 mg", "²"),
+    ],
+)  # fmt: skip
+def test_the_mark_of_a_note_stands_apart_from_its_first_word(
+    run: str, before: str, after: str, written: str
+) -> None:
+    assert one_line("sup", run, before, after, notes=True) == written
 
 
 @pytest.mark.parametrize(("written", "read"), (FORMS | PUBMED).items())
