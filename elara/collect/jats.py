@@ -14,6 +14,7 @@ from elara.collect.jatstext import (
     TitleWalker,
     abstracts,
     back_matter,
+    full_title,
     sections,
 )
 from elara.collect.languages import language_code
@@ -114,10 +115,10 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
     kind = element.get("article-type", "")
     abstract, summaries = abstracts(walker, meta)
     title = TitleWalker()
-    return Article(
+    article = Article(
         id=f"{source}:{native}",
         source=source,
-        title=title.line(meta.find("title-group/article-title")),
+        title=full_title(title, meta),
         abstract=abstract,
         body=[*summaries, *_body(walker, element)],
         language=language_code(element.get(_LANG) or ""),
@@ -137,6 +138,8 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
         redistributable=redistributable(licence),
         retracted=jats_retracted(meta, kind),
     )
+    walker.dropped += title.left_out()
+    return article
 
 
 def _meta(element: Element) -> Element:

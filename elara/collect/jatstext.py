@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.blocks import MARK, Block, Flow, Role, Walker, numbered
+from elara.collect.blocks import MARK, Block, Flow, Role, Walker, joined, numbered
 from elara.collect.grid import span
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
@@ -17,7 +17,7 @@ from elara.records import Section
 _SECTIONS = {"sec", "taxon-treatment", "treatment-sec"}
 _BLOCKS = (
     "p", "disp-formula-group", "fig-group", "table-wrap-group", "verse-group",
-    "verse-line", "speech", "chem-struct-wrap", "caption", "sec", "attrib", "app",
+    "verse-line", "speech", "caption", "sec", "attrib", "app",
     "taxon-treatment", "treatment-sec", "question", "answer", "explanation", "subtitle",
 )  # fmt: skip
 # Numbers and names of parts, which are no text.
@@ -250,7 +250,7 @@ class JatsWalker(Walker):
     roles_of_blocks = frozenset({*_BLOCKS, "list", "list-item", "table-wrap", "title", "break"})
     roles: ClassVar[Mapping[Any, Role]] = {
         **dict.fromkeys(_BLOCKS, Walker.block),
-        **dict.fromkeys(("statement", "boxed-text"), _labelled),
+        **dict.fromkeys(("statement", "boxed-text", "chem-struct-wrap", "kwd-group"), _labelled),
         **dict.fromkeys(_UNREAD, Walker.skip),
         **dict.fromkeys(_NAMED, _name_it),
         **dict.fromkeys(("graphic", "inline-graphic"), _picture),
@@ -303,11 +303,26 @@ def _first_number(element: Element) -> int:
 class TitleWalker(JatsWalker):
     """Reads titles, in which every link and note is left out."""
 
-    roles: ClassVar[Mapping[Any, Role]] = {
-        **JatsWalker.roles,
-        "xref": Walker.skip,
-        "fn": Walker.skip,
-    }
+    roles: ClassVar[Mapping[Any, Role]] = {**JatsWalker.roles, "xref": Walker.note}
+
+
+def full_title(walker: JatsWalker, meta: Element) -> str:
+    """The title of an article with its subtitle.
+
+    Args:
+        walker: reads it, and gets a row for each other title: short ones and translations.
+        meta: `article-meta`.
+    """
+    group = meta.find("title-group")
+    parts = []
+    for title in [] if group is None else group:
+        if title.tag in ("article-title", "subtitle"):
+            parts.append(walker.line(title))
+        elif title.tag != "fn-group":
+            walker.drop(title, "another title")
+        else:
+            walker.drop(title, _NAMED["fn-group"])
+    return joined([part for part in parts if part], ": ")
 
 
 def sections(walker: JatsWalker, parent: Element, heading: str = "") -> Iterator[Section]:
@@ -331,11 +346,18 @@ def sections(walker: JatsWalker, parent: Element, heading: str = "") -> Iterator
             if child.tail:
                 flow.run.append(child.tail)
     flow.end()
+    empty = not flow.blocks
     if flow.blocks:
         yield Section(heading, "\n\n".join(block.text for block in flow.blocks))
     for child in inner:
         title = walker.line(child.find("title"))
-        yield from sections(walker, child, ": ".join(part for part in (heading, title) if part))
+        below = ": ".join(part for part in (heading, title) if part)
+        for section in sections(walker, child, below):
+            empty = False
+            yield section
+    if empty:
+        for name in parent.iterchildren("title"):
+            walker.drop(name, "nothing below it")
 
 
 # Parts of the back matter that say who did, paid and owns what, by type and by title.
@@ -377,7 +399,6 @@ def back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
     for part in back:
         if part.tag in ("title", "label"):
             walker.drop(part, "name of a group")
-        if not isinstance(part.tag, str) or part.tag in ("title", "label"):
             continue
         title = walker.line(part.find("title"))
         kind = part.get("sec-type") or part.get("notes-type") or part.get("content-type") or ""
@@ -424,6 +445,8 @@ def abstracts(walker: JatsWalker, meta: Element) -> tuple[str, list[Section]]:
         if kind in _TEASERS:
             walker.drop(abstract, f"abstract of type {kind}")
         elif kind in _ABSTRACTS and not scientific:
+            for name in abstract.iterchildren("title", "label"):
+                walker.drop(name, "name of a group")
             scientific = "\n".join(_parts(walker, abstract))
         else:
             title = walker.line(abstract.find("title")) or kind.replace("-", " ").capitalize()

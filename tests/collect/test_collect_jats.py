@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
+import runpy
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -179,6 +181,65 @@ def test_the_main_text_is_whole(shared_data: Path, collected: dict) -> None:
     assert counts["td"] > 5000
 
 
+# Parts of an article that hold text, and elements that stand inside a line of it.
+PARTS = (
+    "front/article-meta/title-group", "front/article-meta/abstract",
+    "front/article-meta/trans-abstract", "body", "back", "floats-group", "sub-article", "response",
+)  # fmt: skip
+INLINE = {
+    "bold", "italic", "sub", "sup", "xref", "ext-link", "sc", "underline", "named-content", "uri",
+    "styled-content", "email", "inline-formula", "abbrev", "monospace", "strike",
+}  # fmt: skip
+
+
+def pieces(element: etree._Element, apart: str) -> Iterator[str]:
+    """All text inside an element but numbers of sections and other identifiers."""
+    name = etree.QName(element).localname
+    if name == "math":
+        yield apart + linear(element) + apart
+        return
+    number = name == "label" and element.getparent().tag == "sec"  # type: ignore[union-attr]
+    degree = name == "sup" and element.text == "o"
+    if number or degree or name in ("tex-math", "object-id"):
+        return
+    gap = apart if name in INLINE else " "
+    yield gap + (element.text or "")
+    for child in element:
+        if isinstance(child.tag, str):
+            yield from pieces(child, apart)
+        yield child.tail or ""
+    yield gap
+
+
+@pytest.mark.parametrize("name", ["elara/sample", ""])
+def test_every_word_of_an_article_is_read_or_named(
+    name: str, project: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elara.collect.blocks._WORDS", 1_000_000)  # rows with all their words
+    words = runpy.run_path(str(project / "benchmarks" / "maintext.py"))["words"]
+    folder = project / name if name else request.getfixturevalue("shared_data")
+    lost, seen = {}, 0
+    for path in sorted(p for p in (folder / "jats").rglob("*") if p.suffix in (".xml", ".nxml")):
+        root = etree.parse(path).getroot()
+        for element in root.iter("{*}*"):
+            element.tag = NAMESPACE.sub("", str(element.tag))
+        for found, whole in zip(jats.parse([path.read_bytes()]), root.iter("article"), strict=True):
+            if found.article is None:
+                continue
+            told = [found.article.title, found.article.abstract, body_text(found.article)]
+            have = Counter(words("\n".join([*told, *(d.words for d in found.dropped)])))
+            parts = [part for place in PARTS for part in whole.iterfind(place)]
+            glued, parted = (
+                Counter(words("".join(piece for part in parts for piece in pieces(part, gap))))
+                for gap in ("", " ")
+            )
+            if missing := (glued - have) & (parted - have):
+                lost[path.name, found.record] = missing
+            seen += 1
+    assert lost == {}
+    assert seen > (100 if not name else 2)
+
+
 def test_trap_of_sub_articles_and_responses(shared_data: Path, collected: dict) -> None:
     seen = 0
     for place, element in articles(shared_data / "jats").items():
@@ -333,6 +394,9 @@ def test_a_formula_nested_beyond_reason_keeps_its_signs() -> None:
         ("<def-list><def-item><term>CI</term><def><p>interval</p></def></def-item></def-list>",
          "CI: interval"),
         ("<boxed-text><sec><title>Box</title><p>one</p></sec></boxed-text>", "Box\n\none"),
+        ("<p>the p<sub><italic>R </italic></sub>promoter</p>", "the pR promoter"),
+        ("<chem-struct-wrap><label>Molecule 1</label><caption><p>Shown.</p></caption>"
+         "</chem-struct-wrap>", "Molecule 1\n\nShown."),
         ("<p>See <fn><p>note</p></fn>this<supplementary-material><p>S1</p>"
          "</supplementary-material></p>", "See this"),
     ],
@@ -350,4 +414,23 @@ def test_figures_kept_apart_are_read() -> None:
     assert found.article is not None
     assert [(s.heading, s.text) for s in found.article.body] == [
         ("", "x"), ("Figures and tables", "Fig 1. A cell."),
+    ]  # fmt: skip
+
+
+def test_titles_that_are_not_read_are_named() -> None:
+    text = (
+        "<article><front><article-meta><title-group><article-title>Malaria<xref>*</xref>"
+        "</article-title><subtitle>a review</subtitle><alt-title>Bites</alt-title></title-group>"
+        "<abstract><title>Abstract</title><p>Short.</p></abstract></article-meta></front><body>"
+        "<sec><title>Methods</title><sec><title>Files</title><supplementary-material>S1"
+        "</supplementary-material></sec></sec><sec><title>Results</title><p>x</p></sec></body>"
+        "</article>"
+    )
+    (found,) = jats.parse([text.encode()])
+    assert found.article is not None
+    assert found.article.title == "Malaria: a review"
+    assert [(d.words, d.reason) for d in found.dropped] == [
+        ("Abstract", "name of a group"), ("S1", "supplementary file"),
+        ("Files", "nothing below it"), ("Methods", "nothing below it"),
+        ("Bites", "another title"), ("*", "links to notes: 1"),
     ]  # fmt: skip
