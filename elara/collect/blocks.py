@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from elara.collect.grid import Cell, span, table_lines
 from elara.collect.parsed import Dropped
 from elara.collect.raised import GOES_ON, one_line
-from elara.collect.xmlrecords import Element, text_of
+from elara.collect.xmlrecords import Element, inner_text, text_of
 
 LINE = "\ue001"  # a private character stands for a break while white space is normalised
 _WORDS = 12  # of a dropped block that its row tells
@@ -209,7 +209,7 @@ class Walker:
         """Add a raised or lowered run; spaces at its ends stay between words."""
         before, after = flow.before(), self._after(element)
         small = one_line(kind, self.line(element), before, after, notes=True)
-        written = "".join(map(str, element.itertext(None)))
+        written = inner_text(element)
         if written[:1].isspace() and small[:1].isalnum() and before[-1:].isalpha():
             small = f" {small}"
         if written[-1:].isspace() and after[:1].isalnum():

@@ -6,6 +6,7 @@ import re
 from typing import cast
 
 from lxml import etree
+from lxml.html import HtmlElement
 
 from elara.collect.blocks import opening
 from elara.collect.htmltext import HEADINGS, is_struck, tokens
@@ -131,8 +132,7 @@ def _holds_tabs(element: Element) -> bool:
 
 def _empty(element: Element) -> None:
     element.text = None
-    for child in list(element):
-        element.remove(child)
+    del element[:]
 
 
 class _Pruner:
@@ -159,8 +159,9 @@ class _Pruner:
                     # The other cells stay in their columns and rows.
                     for cell in child if child.tag == "tr" else (child,):
                         _empty(cell)
-                else:
-                    _remove(child)
+                else:  # what follows it stays, apart from what was before
+                    child.tail = f" {child.tail or ''}"
+                    cast(HtmlElement, child).drop_tree()
                 continue
             if child.attrib or child.tag in _UNWRAPPED:
                 self._rename(child)
@@ -285,19 +286,6 @@ def _has_sentences(element: Element) -> bool:
     )
 
 
-def _remove(element: Element) -> None:
-    """Remove an element; the text that follows it stays, apart from what was before."""
-    parent = element.getparent()
-    if parent is None:
-        return
-    before = element.getprevious()
-    if before is None:
-        parent.text = f"{parent.text or ''} {element.tail or ''}"
-    else:
-        before.tail = f"{before.tail or ''} {element.tail or ''}"
-    parent.remove(element)
-
-
 def _is_control(element: Element) -> bool:
     """Whether a click on an element opens and closes a part of the article."""
     if element.get("aria-haspopup") or "dropdown" in (
@@ -361,7 +349,7 @@ _NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     r"persons using assistive technology might not be able to fully access .*",
     r"for assistance, please send e-mail to: .*",
     r"type 508 accommodation and the title of the report .*",
-    r"use of trade names and commercial sources is for identification only and does not imply .*",
+    r"use of trade names (?:and commercial sources )?is for identification only and does not .*",
     r"references to non-cdc sites on the internet are provided as a service .*",
     r"(?:the )?cdc is not responsible for the content of (?:web )?pages found at these sites\.",
     r"url addresses listed in mmwr were current as of the date of publication\.",
@@ -397,7 +385,6 @@ _NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     r"cite this article",
     r"(?:the )?(?:conclusions, findings, and )?opinions expressed by (?:the )?authors contributing "
     r"to this journal do not necessarily reflect .*",
-    r"use of trade names is for identification only and does not imply endorsement .*",
     r"please use the form below to submit correspondence to the authors .*",
     r"(?:figure|table|box)s? \d+[a-z]?\.?",
     r"doi: 10\.\S+",
@@ -548,13 +535,17 @@ _MENU = re.compile(
 )
 
 
+def _last_part(heading: str) -> str:
+    return heading.rsplit(": ", 1)[-1].strip(" :.")
+
+
 def is_menu(heading: str) -> bool:
     """Whether links below this heading lead to other pages, and are no text of this one.
 
     Args:
         heading: of a section, or a line that announces a list.
     """
-    return bool(_MENU.fullmatch(heading.rsplit(": ", 1)[-1].strip(" :.")))
+    return bool(_MENU.fullmatch(_last_part(heading)))
 
 
 _DOWNLOAD = re.compile(
@@ -578,7 +569,7 @@ def is_elsewhere(heading: str) -> bool:
     Args:
         heading: of a section.
     """
-    return bool(re.fullmatch(_ELSEWHERE, heading.rsplit(": ", 1)[-1].strip(" :."), re.IGNORECASE))
+    return bool(re.fullmatch(_ELSEWHERE, _last_part(heading), re.IGNORECASE))
 
 
 def is_introduction(text: str) -> bool:

@@ -7,7 +7,13 @@ import re
 from lxml import etree
 
 from elara.collect.raised import SUBSCRIPTS, SUPERSCRIPTS, WHOLE
-from elara.collect.xmlrecords import Element, keep_exponents, text_of
+from elara.collect.xmlrecords import (
+    Element,
+    inner_text,
+    keep_exponents,
+    replace_content,
+    text_of,
+)
 
 _MARKS = "\u0300-\u036f\u20d0-\u20ff′"
 # One name or number: needs no parentheses around it as a base, index or exponent.
@@ -65,7 +71,7 @@ def linear_formulas(tree: Element) -> Element:
     for formula in list(tree.iter("tex-math")):
         parent = formula.getparent()
         twin = parent is not None and parent.find("{*}math") is not None
-        replace_content(formula, "" if twin else _tex("".join(map(str, formula.itertext(None)))))
+        replace_content(formula, "" if twin else _tex(inner_text(formula)))
     return tree
 
 
@@ -78,13 +84,6 @@ def _apart(formula: Element, text: str) -> str:
         ahead = (parent.text or "") if parent is not None else ""
     left = " " * (ahead[-1:].isdigit() and text[:1].isdigit())
     return left + text + " " * (text[-1:].isdigit() and (formula.tail or "")[:1].isdigit())
-
-
-def replace_content(element: Element, text: str) -> None:
-    """Put text in the place of all that an element holds; what follows the element stays."""
-    tail = element.tail
-    element.clear()
-    element.text, element.tail = text, tail
 
 
 def _tex(source: str) -> str:

@@ -304,6 +304,15 @@ def malformed(error: etree.XMLSyntaxError) -> str:
     return f"malformed XML ({error.msg}): fetch the file again or report it to the source"
 
 
+def inner_text(element: Element) -> str:
+    """All text inside an element, with its white space.
+
+    Args:
+        element: any element.
+    """
+    return "".join(map(str, element.itertext(None)))
+
+
 def text_of(element: Element | None) -> str:
     """All text inside an element, inline markup removed, white space as single spaces.
 
@@ -313,7 +322,7 @@ def text_of(element: Element | None) -> str:
     if element is None:
         return ""
     if len(element):
-        return squeeze("".join(map(str, element.itertext(None))))
+        return squeeze(inner_text(element))
     return squeeze(element.text or "")
 
 
@@ -347,23 +356,26 @@ def keep_exponents(tree: Element) -> Element:
         while (following := small.getnext()) is not None and following.tag == small.tag:
             if small.tail:
                 break
-            _replace(small, _inner(small) + _inner(following), following.tail)
-            following.tail = None
+            replace_content(small, inner_text(small) + inner_text(following))
+            small.tail, following.tail = following.tail, None
             small.getparent().remove(following)  # type: ignore[union-attr]  # it has a sibling
     # The innermost first, and from the end: what precedes a run is still as the source has it.
     for small in reversed(list(tree.iter("sup", "sub"))):
-        text = squeeze(_inner(small))
+        text = text_of(small)
         written = one_line(str(small.tag), text, _preceding(small), _following(small))
         if written != text:
-            _replace(small, written, small.tail)
+            replace_content(small, written)
     return tree
 
 
-def _inner(element: Element) -> str:
-    return "".join(map(str, element.itertext(None)))
+def replace_content(element: Element, text: str) -> None:
+    """Put text in the place of all that an element holds; what follows the element stays.
 
-
-def _replace(element: Element, text: str, tail: str | None) -> None:
+    Args:
+        element: loses its attributes as well.
+        text: what it holds from now on.
+    """
+    tail = element.tail
     element.clear()
     element.text, element.tail = text, tail
 
@@ -382,7 +394,7 @@ def _preceding(element: Element) -> str:
         if not text.strip().rstrip(GOES_ON):
             if sibling.tag not in _INLINE:
                 break
-            text = _inner(sibling) + text
+            text = inner_text(sibling) + text
         node = sibling
     return text
 
@@ -396,7 +408,7 @@ def _following(element: Element) -> str:
             node = parent if parent is not None and parent.tag in _INLINE else None
         elif following.tag not in _INLINE:
             return ""
-        elif text := _inner(following):
+        elif text := inner_text(following):
             return text
         else:
             node = following
