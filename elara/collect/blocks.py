@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from elara.collect.grid import Cell, span, table_lines
@@ -440,14 +440,25 @@ def joined(parts: list[str], apart: str = "; ") -> str:
     return line
 
 
+def besides(text: str, links: Iterable[Element]) -> str:
+    """What a text says besides its links.
+
+    Args:
+        text: of an element.
+        links: those in it.
+    """
+    for link in links:
+        text = text.replace(text_of(link), "", 1)
+    return text
+
+
 def first_words(text: str) -> str:
     """The first words of a text, as rows about dropped pieces have them.
 
     Args:
         text: any text.
     """
-    words = text.split(None, _WORDS)
-    return " ".join(words[:_WORDS])
+    return " ".join(text.split(None, _WORDS)[:_WORDS])
 
 
 def opening(element: Element) -> str:

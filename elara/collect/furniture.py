@@ -256,16 +256,13 @@ class _Pruner:
 
     def _is_opened(self, element: Element, names: set[str]) -> bool:
         """Whether something on the page shows what is hidden at first."""
-        if (element.get("id") or "-") in self._opened or element.get("role") in (
-            "tabpanel",
-            "region",
-        ):
+        if element.get("id") in self._opened or element.get("role") in ("tabpanel", "region"):
             return True
         if _OPENS.search(" ".join(names)):
             return True
         before = element.getprevious()
         return before is not None and (
-            before.tag in (*HEADINGS, "button", "summary", "dt")
+            before.tag in ("summary", "dt")
             or next(before.iter("button", *HEADINGS), None) is not None
         )
 
@@ -300,9 +297,12 @@ def _is_control(element: Element) -> bool:
 
 
 def _is_kept_button(button: Element) -> bool:
-    if next(button.iter(*HEADINGS), None) is not None:
-        return True
-    return next(button.iterancestors(*HEADINGS, "summary"), None) is not None or _is_control(button)
+    return _is_set_as_heading(button) or _is_control(button)
+
+
+def _is_set_as_heading(element: Element) -> bool:
+    inside = next(element.iterancestors(*HEADINGS, "summary"), None)
+    return inside is not None or next(element.iter(*HEADINGS), None) is not None
 
 
 def _opens_a_section(element: Element) -> bool:
@@ -312,10 +312,7 @@ def _opens_a_section(element: Element) -> bool:
         control = element.get("aria-expanded") is not None and _is_control(element)
     else:
         control = tag == "button" and _is_control(element)
-    if not (control or role == "tab") or not text_of(element):
-        return False
-    inside = next(element.iterancestors(*HEADINGS, "summary"), None) is not None
-    return not inside and next(element.iter(*HEADINGS), None) is None
+    return (control or role == "tab") and bool(text_of(element)) and not _is_set_as_heading(element)
 
 
 def _is_layout_quote(element: Element, length: int) -> bool:

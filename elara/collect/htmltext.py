@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lxml import etree, html
 
-from elara.collect.blocks import MARK, Block, Flow, Role, Walker, first_words, numbered
+from elara.collect.blocks import MARK, Block, Flow, Role, Walker, besides, first_words, numbered
 from elara.collect.mathml import linear
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
@@ -172,10 +172,7 @@ class HtmlWalker(Walker):
             return True
         if element.tag == "sup":
             links = list(element.iter("a"))
-            rest = text_of(element)
-            for link in links:
-                rest = rest.replace(text_of(link), "", 1)
-            inside = bool(links) and not any(map(str.isalnum, rest))
+            inside = bool(links) and not any(map(str.isalnum, besides(text, links)))
             return inside and all("#" in (a.get("href") or "") for a in links)
         if "#" not in (element.get("href") or ""):
             return False

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.blocks import MARK, Block, Flow, Role, Walker, joined, numbered
+from elara.collect.blocks import MARK, Block, Flow, Role, Walker, besides, joined, numbered
 from elara.collect.grid import span
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
@@ -22,15 +22,15 @@ _BLOCKS = (
 )  # fmt: skip
 # Numbers and names of parts, which are no text.
 _UNREAD = (
-    "label", "object-id", "sec-meta", "index-term", "index-term-range-end", "milestone-start",
-    "milestone-end", "target", "col", "colgroup", "colspec", "x", "custom-meta", "processing-meta",
+    "label", "object-id", "index-term-range-end", "milestone-start", "milestone-end", "col",
+    "colgroup", "colspec", "x", "custom-meta", "processing-meta",
     etree.Comment, etree.ProcessingInstruction,
 )  # fmt: skip
 _NAMED = {
     "supplementary-material": "supplementary file", "media": "file", "fn": "note",
     "fn-group": "notes", "permissions": "rights", "alt-text": "description of a picture",
-    "long-desc": "description of a picture",
-    "ref-list": "references",
+    "long-desc": "description of a picture", "ref-list": "references",
+    "sec-meta": "about a section", "index-term": "entry of an index",
 }  # fmt: skip
 _LISTS = {
     "order": "1", "ordered": "1", "alpha-lower": "a", "alpha-upper": "A", "roman-lower": "i",
@@ -139,7 +139,8 @@ class JatsWalker(Walker):
             words = element.get("id") or "figure"
             self.dropped.append(Dropped("fig", words, "picture without text"))
         for child in element:
-            if child.tag not in ("label", "caption", "graphic", "alternatives"):
+            picture = child.tag == "graphic" or (child.tag == "alternatives" and not text_of(child))
+            if not picture and child.tag not in ("label", "caption"):
                 self.child(child, flow)
         flow.end()
 
@@ -218,19 +219,15 @@ class JatsWalker(Walker):
         if kind == "table-fn" and not any(map(str.isalnum, text)):
             return False
         links = [x for x in raised.iter("xref") if x.get("ref-type", "bibr") in _NOTES]
-        rest = text
-        for link in links:
-            rest = rest.replace(text_of(link), "", 1)
         # In 10<sup>9,<xref>3</xref></sup> the 9 may be a power of ten; behind a word it is a note.
-        power = any(map(str.isalnum, rest)) and flow.before()[-1:].isdigit()
+        power = any(map(str.isalnum, besides(text, links))) and flow.before()[-1:].isdigit()
         return kind in _NOTES or (bool(links) and not power)
 
     def lists(self, element: Element, flow: Flow) -> None:
         """A list, below its title."""
-        title = element.find("title")
-        if title is not None:
-            self._title(title, flow)
-            element.remove(title)
+        for name in list(element.iterchildren("label", "title")):
+            self._title(name, flow)
+            element.remove(name)
         super().lists(element, flow)
 
     def markers(self, element: Element) -> Iterator[str]:
@@ -281,7 +278,6 @@ class JatsWalker(Walker):
 
 _OF_TABLES = {
     "label", "caption", "table", "table-wrap-foot", "alternatives", "graphic", "object-id",
-    "permissions", "attrib",
 }  # fmt: skip
 
 

@@ -38,7 +38,9 @@ _CONTENT = {
 }  # fmt: skip
 _MOST = 0.7
 _LEAST = 0.2  # of the page's paragraphs; a part with less is no main one, whatever it is called
+_TEXT = ("p", "li", "tr")
 _AROUND = ("nav", "header", "footer")
+_UNSEEN = {"head", "script", "style", "noscript", "template", etree.Comment}
 _LINKED = 0.6  # a block with a larger part of its text in links may be navigation
 _ENDS = (".", "?", "!", ":", ";")  # of a sentence
 _REFERENCES = re.compile(
@@ -143,13 +145,13 @@ def _main_parts(page: str, tree: Element, dropped: list[Dropped]) -> tuple[list[
         outer = _outer(found)
         if outer and _holds_the_text(outer, whole):
             return _with_the_rest_named(whole, outer, dropped), True
-    paragraphs = _paragraphs([whole])
+    length = _length([whole], *_TEXT)
     for candidates in (
         list(whole.iter("article")),
         [e for e in whole.iter("div", "section", "td") if _CONTENT & _names(e)],
     ):
         outer = _outer(candidates)
-        if outer and paragraphs and _paragraphs(outer) >= _MOST * paragraphs:
+        if outer and length and _length(outer, *_TEXT) >= _MOST * length:
             return _with_the_rest_named(whole, outer, dropped), True
     return [whole], False
 
@@ -177,8 +179,8 @@ def _names(element: Element) -> set[str]:
     return tokens(element) | {(element.get("id") or "").lower()}
 
 
-def _paragraphs(elements: list[Element]) -> int:
-    return sum(len(text_of(p)) for e in elements for p in e.iter("p", "li", "tr"))
+def _length(elements: list[Element], *names: str) -> int:
+    return sum(len(text_of(p)) for e in elements for p in e.iter(*names))
 
 
 def _holds_the_text(parts: list[Element], whole: Element) -> bool:
@@ -186,11 +188,7 @@ def _holds_the_text(parts: list[Element], whole: Element) -> bool:
     inside = sum(1 for part in parts for _ in part.iter("p"))
     if inside and 2 * inside >= sum(1 for _ in whole.iter("p")):
         return True
-    return any(map(text_of, parts)) and _prose(parts) >= _LEAST * _prose([whole])
-
-
-def _prose(elements: list[Element]) -> int:
-    return sum(len(text_of(p)) for e in elements for p in e.iter("p"))
+    return any(map(text_of, parts)) and _length(parts, "p") >= _LEAST * _length([whole], "p")
 
 
 def _name_outside(piece: Element, dropped: list[Dropped]) -> None:
@@ -204,9 +202,6 @@ def _name_the_rest(parts: list[Element], dropped: list[Dropped]) -> None:
     for child in (child for above in reversed(path) for child in above):
         if child not in path and child not in parts:
             _name_outside(child, dropped)
-
-
-_UNSEEN = {"head", "script", "style", "noscript", "template", etree.Comment}
 
 
 class _Judge:
@@ -223,7 +218,6 @@ class _Judge:
         self._introduced = False  # whether what follows is announced by a colon
         self._citations = False  # whether the section is a list of references
         self._cited_lists = False  # whether lists of references may follow other text in it
-        self._menu = False  # whether the line before announced links to other pages
         self._before: Block | None = None
         self._following: Block | None = None
         self._course = False
@@ -307,7 +301,6 @@ class _Judge:
         if _is_linked(block) and not self._is_linked_text(block, heading):
             return "links"
         if is_menu(block.text) and self._following is not None and _is_linked(self._following):
-            self._menu = True
             return "links"
         if is_elsewhere(heading) and block.kind != "table" and not _is_text(block.text):
             return "other pages"
@@ -317,8 +310,8 @@ class _Judge:
 
     def _is_linked_text(self, block: Block, heading: str) -> bool:
         """Whether a block of links belongs to the article."""
-        menu, self._menu = self._menu, False
-        if menu or is_menu(heading) or is_download(block.text):
+        announced = self._before is not None and is_menu(self._before.text)
+        if announced or is_menu(heading) or is_download(block.text):
             return False
         if self._introduced:
             return True
@@ -330,12 +323,11 @@ class _Judge:
             beside = (self._before, self._following)
             if not any(b and b.kind == "paragraph" and _is_linked(b) for b in beside):
                 return False
-        element = block.element
-        inside = [] if element is None else [a.get("href") or "" for a in element.iter("a")]
-        contents = bool(inside) and all(address.startswith("#") for address in inside)
-        if block.kind == "paragraph":  # one of several lines of links, which is a list as well
-            return not contents and not self._head and bool(heading)
-        return not contents and not self._head and (self._prose or bool(heading))
+        links = [] if block.element is None else list(block.element.iter("a"))
+        contents = bool(links) and all((a.get("href") or "").startswith("#") for a in links)
+        # A paragraph is one of several lines of links here, which are a list as well.
+        within = bool(heading) or (self._prose and block.kind != "paragraph")
+        return within and not contents and not self._head
 
 
 def _is_linked(block: Block) -> bool:

@@ -394,6 +394,13 @@ def test_a_formula_nested_beyond_reason_keeps_its_signs() -> None:
         ("<def-list><def-item><term>CI</term><def><p>interval</p></def></def-item></def-list>",
          "CI: interval"),
         ("<boxed-text><sec><title>Box</title><p>one</p></sec></boxed-text>", "Box\n\none"),
+        ("<table-wrap><label>Table 1</label><table><tr><td>a</td><td>b</td></tr></table><attrib>"
+         "Source: WHO</attrib></table-wrap>", "Table 1.\na | b\nSource: WHO"),
+        ("<fig><label>Fig 1</label><alternatives><graphic/><textual-form>words</textual-form>"
+         "</alternatives></fig>", "Fig 1.\n\nwords"),
+        ("<list><label>Box</label><title>Signs</title><list-item><p>a</p></list-item></list>",
+         "Box\n\nSigns\n\n- a"),
+        ("<p>10<sup>-</sup><sup>6</sup> M</p>", "10⁻⁶ M"),
         ("<p>the p<sub><italic>R </italic></sub>promoter</p>", "the pR promoter"),
         ("<chem-struct-wrap><label>Molecule 1</label><caption><p>Shown.</p></caption>"
          "</chem-struct-wrap>", "Molecule 1\n\nShown."),
@@ -422,7 +429,7 @@ def test_titles_that_are_not_read_are_named() -> None:
         "<article><front><article-meta><title-group><article-title>Malaria<xref>*</xref>"
         "</article-title><subtitle>a review</subtitle><alt-title>Bites</alt-title></title-group>"
         "<abstract><title>Abstract</title><p>Short.</p></abstract></article-meta></front><body>"
-        "<sec><title>Methods</title><sec><title>Files</title><supplementary-material>S1"
+        "<sec><title>Methods</title><sec-meta>Aims</sec-meta><sec><title>Files</title><supplementary-material>S1"
         "</supplementary-material></sec></sec><sec><title>Results</title><p>x</p></sec></body>"
         "</article>"
     )
@@ -430,7 +437,8 @@ def test_titles_that_are_not_read_are_named() -> None:
     assert found.article is not None
     assert found.article.title == "Malaria: a review"
     assert [(d.words, d.reason) for d in found.dropped] == [
-        ("Abstract", "name of a group"), ("S1", "supplementary file"),
+        ("Abstract", "name of a group"), ("Aims", "about a section"),
+        ("S1", "supplementary file"),
         ("Files", "nothing below it"), ("Methods", "nothing below it"),
         ("Bites", "another title"), ("*", "links to notes: 1"),
     ]  # fmt: skip
