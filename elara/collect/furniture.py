@@ -176,7 +176,10 @@ class _Pruner:
             element.tag = f"h{level}" if level in "123456" else "h3"
         elif element.tag in ("button", "label"):
             element.tag = "span"
-        elif element.tag in ("form", "fieldset") or _is_layout_quote(element, self._length):
+        elif element.tag == "blockquote":  # old pages indent a part of themselves with it
+            if _holds(element, "h1", "h2", "h3", "table") or self._is_most(element):
+                element.tag = "div"
+        elif element.tag in ("form", "fieldset"):
             element.tag = "div"
 
     def _reason(self, element: Element) -> str:
@@ -188,10 +191,10 @@ class _Pruner:
             return _TAGS[tag]
         if not element.attrib and tag not in _JUDGED:
             return ""
-        if tag == "footer" and next(element.iterancestors("blockquote"), None) is None:
+        if tag == "footer" and not _within(element, "blockquote"):
             return "" if self._is_most(element) or _closes_an_article(element) else "footer"
         if tag == "header" and self._whole and not self._is_most(element):
-            inside = next(element.iterancestors("article", "main", "section"), None) is not None
+            inside = _within(element, "article", "main", "section")
             return "" if inside else "header of the site"
         if tag == "aside" and self._is_beside(element):
             return "beside the article"
@@ -212,7 +215,7 @@ class _Pruner:
             found = set()
         if found and tag not in ("body", "html", "main", "article"):
             # Words for screen readers may be a table's caption or the head of a column.
-            head = tag in _HEADS or next(element.iterancestors(*_HEADS), None) is not None
+            head = tag in _HEADS or _within(element, *_HEADS)
             unseen = found <= _UNSEEN_NAMES and head
             warns = found <= _BESIDE and _WARNS.match(text_of(element))
             if not (unseen or warns or self._is_most(element)):
@@ -230,19 +233,19 @@ class _Pruner:
 
     def _is_page(self, form: Element) -> bool:
         """Whether a form holds the page, not only fields."""
-        if next(form.iter("main", "article", "h1"), None) is not None:
+        if _holds(form, "main", "article", "h1"):
             return True
         fields = sum(len(text_of(field)) for field in form.iter(*_FIELDS))
         if 2 * (len(text_of(form)) - fields) > self._length - fields:
             return True
-        tables = (t for t in form.iter("table") if next(t.iter(*_FIELDS), None) is None)
+        tables = (t for t in form.iter("table") if not _holds(t, *_FIELDS))
         return _has_sentences(form) or any(len(t.findall(".//tr")) > 1 for t in tables)
 
     def _is_beside(self, aside: Element) -> bool:
         """Whether an aside stands outside the article."""
         if tokens(aside) & _CALL_OUTS or aside.get("role") in ("note", "doc-tip", "alert"):
             return False
-        if not self._whole or next(aside.iterancestors("article", "main"), None) is not None:
+        if not self._whole or _within(aside, "article", "main"):
             return False
         text = _apart(aside)
         return not (_WARNS.match(text) or _ADVICE.search(text))
@@ -262,14 +265,21 @@ class _Pruner:
             return True
         before = element.getprevious()
         return before is not None and (
-            before.tag in ("summary", "dt")
-            or next(before.iter("button", *HEADINGS), None) is not None
+            before.tag in ("summary", "dt") or _holds(before, "button", *HEADINGS)
         )
+
+
+def _within(element: Element, *names: str) -> bool:
+    return next(element.iterancestors(*names), None) is not None
+
+
+def _holds(element: Element, *names: str) -> bool:
+    return next(element.iter(*names), None) is not None
 
 
 def _closes_an_article(footer: Element) -> bool:
     """Whether a footer inside the article ends it with advice."""
-    inside = next(footer.iterancestors("article", "main"), None) is not None
+    inside = _within(footer, "article", "main")
     return inside and any(
         is_advice(text) and text.endswith(".") for text in map(text_of, footer.iter("p", "li"))
     )
@@ -301,28 +311,16 @@ def _is_kept_button(button: Element) -> bool:
 
 
 def _is_set_as_heading(element: Element) -> bool:
-    inside = next(element.iterancestors(*HEADINGS, "summary"), None)
-    return inside is not None or next(element.iter(*HEADINGS), None) is not None
+    return _within(element, *HEADINGS, "summary") or _holds(element, *HEADINGS)
 
 
 def _opens_a_section(element: Element) -> bool:
     """Whether an element is the heading of a panel, though it is not marked as a heading."""
     tag, role = element.tag, element.get("role")
-    if tag == "a" or (tag in ("div", "span") and role == "button"):
-        control = element.get("aria-expanded") is not None and _is_control(element)
-    else:
-        control = tag == "button" and _is_control(element)
-    return (control or role == "tab") and bool(text_of(element)) and not _is_set_as_heading(element)
-
-
-def _is_layout_quote(element: Element, length: int) -> bool:
-    """Whether a blockquote only indents a part of the page, as old pages have it."""
-    if element.tag != "blockquote":
-        return False
-    return (
-        next(element.iter("h1", "h2", "h3", "table"), None) is not None
-        or 2 * len(text_of(element)) > length
-    )
+    link = tag == "a" or (tag in ("div", "span") and role == "button")
+    clicked = tag == "button" or (link and element.get("aria-expanded") is not None)
+    opens = role == "tab" or (clicked and _is_control(element))
+    return opens and bool(text_of(element)) and not _is_set_as_heading(element)
 
 
 def _is_link_to_top(link: Element) -> bool:
