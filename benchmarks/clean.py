@@ -35,7 +35,14 @@ import corpus as made
 import polars as pl
 
 from elara.clean import PHI, RULES, clean_file
-from elara.clean.passages import PARAGRAPH, in_structure, may_go, paragraph_key, sentences
+from elara.clean.passages import (
+    PARAGRAPH,
+    in_structure,
+    is_whole,
+    may_go,
+    paragraph_key,
+    sentences,
+)
 from elara.clean.phi import find_in
 from elara.clean.rules import MOST_ROUNDS, Rule
 from elara.records import Article, schema
@@ -250,8 +257,9 @@ class Plain:
                 at, kept, common = 0, [], []
                 for part in sentences(text):
                     size = len(part.encode())
+                    span = text.encode(), at, at + size
                     often = articles_with[part] >= REPEATS
-                    out = often and not in_structure(text.encode(), at, at + size)
+                    out = often and not in_structure(*span) and is_whole(*span)
                     (common if out else kept).append(part)
                     at += size
                 if common:

@@ -19,6 +19,9 @@ _MEDICAL = re.compile(rf"[^\W\d_]{{4,}}(?:{SUFFIXES})")
 def is_word(word: str) -> bool:
     """Whether a word exists in English, Spanish or French, as far as our lists go.
 
+    The lists are read when a word is first asked for. They are those of the installed version of
+    pyspellchecker, which constraints.txt pins, and the same on every machine.
+
     Args:
         word: in small letters.
 

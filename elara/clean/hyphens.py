@@ -15,30 +15,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from elara.clean.ledger import LINKING
 from elara.clean.triggers import buffers
 from elara.wordlist import is_word
 
 _SPLIT = re.compile(r"(?<![\w])((?:[^\W\d_]+-)*)([^\W\d_]+)-\n[^\S\n]*([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-# "pre- and postmenopausal": the hyphen stands for what follows later.
-_LINKING_WORDS = """
-    and or to und oder bis et ou y o u e à
-"""
-_LINKING = frozenset(_LINKING_WORDS.split())
+_words = str.split
 # "my elbow-\nit hurts": a dash, unless both make a word ("arthrit-\nis").
-_AFTER_DASH_WORDS = """
-    a an are but he i is it she so that the then there they this was we were you
-"""
-_AFTER_DASH = frozenset(_AFTER_DASH_WORDS.split())
+_AFTER_DASH = {
+    *_words("a an are but he i is it she so that the then there they this was we were you")
+}
 # "day-to-\nday": after another hyphen these are words of their own.
-_SMALL_WORDS = """
-    a and as at by for in of off on or out the to up with
-"""
-_SMALL = frozenset(_SMALL_WORDS.split())
-_APART_WORDS = """
-    non no not self
-"""
-_APART = frozenset(_APART_WORDS.split())
+_SMALL = {*_words("a and as at by for in of off on or out the to up with")}
+_APART = {*_words("non no not self")}
 _SMALL_LETTERS = {c: c + 32 for c in range(65, 91)}  # as the kernel folds them
 _MORE = 10  # times as often must a joined word be found as one with a hyphen, which may be damage
 _BROKEN = re.compile(r"([^\W\d_]+)-[^\S\n]*[\r\n]+[^\S\n]*([^\W\d_]+)")
@@ -67,15 +57,12 @@ class Words:
     """
 
     def __init__(self, forms: Iterable[str] = ()) -> None:
-        self._place = {form: i for i, form in enumerate(sorted(forms))}
-        hashes = [_hash(np.frombuffer(form.encode(), np.uint8)) for form in self._place]
-        values = np.array(hashes, np.uint64)
-        self._order = np.argsort(values)
-        self._rank = np.argsort(self._order)
-        self._hashes = values[self._order]
-        self._counts = np.zeros(len(values), np.int64)
+        hashed = sorted((int(_hash(np.frombuffer(f.encode(), np.uint8))), f) for f in forms)
+        self._place = {form: place for place, (_, form) in enumerate(hashed)}
+        self._hashes = np.array([value for value, _ in hashed], np.uint64)
+        self._counts = np.zeros(len(hashed), np.int64)
         self._marks = np.zeros(_MARKS, np.bool_)
-        self._marks[(values & np.uint64(_MARKS - 1)).astype(np.int64)] = True
+        self._marks[(self._hashes & np.uint64(_MARKS - 1)).astype(np.int64)] = True
 
     def add(self, texts: pa.LargeStringArray) -> None:
         """Count in these texts, too.
@@ -93,7 +80,7 @@ class Words:
             word: a word, or two with a hyphen between.
         """
         place = self._place.get(word.translate(_SMALL_LETTERS))
-        return 0 if place is None else int(self._counts[self._rank[place]])
+        return 0 if place is None else int(self._counts[place])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -170,7 +157,7 @@ def _own_words(text: str) -> set[str]:
 def _form(found: re.Match[str], own: set[str], collection: Words | None) -> str:
     lead, first, second = found.groups()
     hyphened = f"{first}-{second}"
-    if second.lower() in _LINKING:
+    if second.lower() in LINKING:
         return f"{lead}{first}- {second}"
     if not second.islower():
         return f"{lead}{hyphened}" if hyphened.lower() in own else found[0]

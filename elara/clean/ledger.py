@@ -21,6 +21,8 @@ from lxml.html import defs
 
 from elara.clean.legal import kind_of
 
+_words = str.split
+
 _NUMBER = r"\d+(?:[.,·]\d+)*"
 _UNIT = (
     r"(?:(?:[µμ]g|mcg|mg|ng|pg|kg|g|[µμ][lL]|m[lL]|d[lL]|[lL]|[µμ]mol|mmol|nmol|pmol|mol|mOsm|mEq|"
@@ -87,20 +89,9 @@ _TAG = re.compile(
 )
 _TAG_NAMES = {
     *defs.tags,
-    *[
-        "bold",
-        "italic",
-        "monospace",
-        "underline",
-        "sc",
-        "xref",
-        "ext-link",
-        "inf",
-        "figure",
-        "nobr",
-    ],
+    *_words("bold italic monospace underline sc xref ext-link inf figure nobr inline-formula mark"),
+    *_words("section article"),
 }
-_TAG_NAMES |= {"inline-formula", "mark", "section", "article"}
 _NO_TEXT = re.compile(r"(?is)<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->")
 _RAISING = re.compile(r"(?i)<(sup|sub)>\s*([\d+−=(),.;n -]{1,40}?)\s*</\1>")
 _UP = dict(zip("0123456789+-=()n−", [*_RAISED, "⁻"], strict=True))
@@ -117,10 +108,8 @@ _WIDE = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
 _LINE_END = re.compile(
     r"(?P<first>[^\W\d_]+)-[^\S\n]*\n\s*(?P<second>[^\W\d_]+)"  # a word that a line end splits
 )
-_LINKING_WORDS = """
-    and or to und oder bis et ou y o u e à
-"""
-_LINKING = frozenset(_LINKING_WORDS.split())
+# "pre- and postmenopausal": the hyphen stands for what follows later.
+LINKING = {*_words("and or to und oder bis et ou y o u e à")}
 # Two words in small letters, each between blanks: no pattern reaches over the blank between them.
 _BORDER = re.compile(r" [a-z]{3,} (?=[a-z]{3,} )")
 
@@ -261,7 +250,7 @@ def _as_joined(after: str) -> Callable[[re.Match[str]], str]:
 
     def read(found: re.Match[str]) -> str:
         first, second = found["first"], found["second"]
-        if second.lower() in _LINKING:
+        if second.lower() in LINKING:
             return f"{first}- {second}"
         one = f"{first}{second}"
         if (

@@ -3,11 +3,20 @@
 A sentence is one of these only if every word of it belongs there: a sign of copyright or a licence,
 a year, the name of a holder, and the few small words between them. One word more, a dose, a verb or
 a negation, and it may be a finding, whichever mark it begins with.
+
+Sentences are cut here with an eye to publishers, not as in `elara.sentences`, where "Elsevier Ltd."
+and "B.V." end none and a stop without a blank behind it neither. Too many cuts do no harm: whatever
+lies between two of them has to consist of legal words.
 """
 
 from __future__ import annotations
 
 import re
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 _YEAR = r"(?:19|20)\d\d"
 # A DOI ends before a full stop that a sentence follows without a blank.
@@ -22,13 +31,12 @@ _REGISTERED = re.compile(
 )
 
 _WORK = r"u\.?\s?s\.?\s?government work"
-_MARKS = (
-    r"©|\(c\)|\bcopyright(?:ed)?\b|\ball rights (?:are )?reserved\b"
+_MARK = re.compile(
+    r"(?i)©|\(c\)|\bcopyright(?:ed)?\b|\ball rights (?:are )?reserved\b"
     rf"|\bpublished (?:online )?(?:{_YEAR} )?(?:by|on behalf|under)\b"
     r"|\bpsycinfo database record\b|\bthis article is protected by copyright\b"
     rf"|\bthis (?:article |work )?is an? {_WORK}\b|\bno claim to original {_WORK}s?\b"
 )
-_MARK = re.compile(_MARKS, re.IGNORECASE)
 _PUBLISHER = (
     "elsevier|wiley|springer|nature|bmj|sage|karger|lippincott|thieme|blackwell|mosby|liebert|"
     "wolters|taylor|press|publish|verlag|ltd|inc|llc|gmbh|the authors?"
@@ -45,16 +53,15 @@ _START = re.compile(
     rf"(?=[^\n]*\b(?:{_PUBLISHER}))",
     re.IGNORECASE | re.MULTILINE,
 )
-_HOLDING_WORDS = """
+_HOLDING = _words("""
     a access al all an and article as at author author(s) authors behalf by co company
     compilation copyright crown de del der des di division domain du e et exclusive for from
     gmbh group imprint in inc international is it its journal kgaa la le les licence license
     licensed licensee limited ltd member of on open or original part periodicals press public
     publication published publisher publishers publishing record reserved rights society terms
     the their to trading u.s und under university van von with work works y
-"""
-_HOLDING = frozenset(_HOLDING_WORDS.split())
-_LICENSING_WORDS = """
+""")
+_LICENSING = _HOLDING | _words("""
     adapt adaptations additional altered any appropriate appropriately are as attribution be
     build built but cc changes citation cited commercial commons copy creative credit credited
     deed derivatives distribute distributed distribution domain expressly give given granted
@@ -64,20 +71,16 @@ _LICENSING_WORDS = """
     redistribute remix reproduce reproduced reproduction reuse share sharealike source
     specific subject terms that this transform under unless unported unrestricted upon use
     used version view visit which without you your
-"""
-_LICENSING = _HOLDING | frozenset(_LICENSING_WORDS.split())
+""")
 _LICENCE = re.compile(
     r"(?i)creative commons|\bcc[ -](?:by|0)\b|open.access article|\blicen[cs]e\b|permission"
 )
 _CODE = re.compile(r"(?i)cc0?|by|nc|nd|sa|igo|(?:cc-)?by(?:-(?:nc|nd|sa))*|[1-4]\.0")
 _NAME = re.compile(r"[A-ZÀ-ÖØ-Þ](?:[^\W\d_]|[&+’'.-])*|&|e-[A-Z][a-z]+")
 _SHOUTED = re.compile(r"[A-Z]{7,}")  # longer than an acronym: an ordinary word in capitals
-_PUBLISHERS_WORDS = """
-    ELSEVIER SPRINGER BLACKWELL LIPPINCOTT COPYRIGHT
-"""
-_PUBLISHERS = frozenset(_PUBLISHERS_WORDS.split())
+_PUBLISHERS = _words("ELSEVIER SPRINGER BLACKWELL LIPPINCOTT COPYRIGHT")
 # Words that begin with a capital and still are no name: headings and what a finding is told with.
-_NO_NAME_WORDS = """
+_NO_NAME = _words("""
     abstract aim aims background conclusion conclusions design discussion findings
     interpretation introduction limitations methods objective objectives outcome outcomes
     patients purpose results setting significance summary treatment treatments was were is are
@@ -86,18 +89,16 @@ _NO_NAME_WORDS = """
     use reduce reduces reduced increase increases increased cause causes caused lower lowers
     lowered raise raises raised improve improves improved prevent prevents prevented kill
     kills dose doses risk if when only we this these those it they there
-"""
-_NO_NAME = frozenset(_NO_NAME_WORDS.split())
+""")
 _MOST_NAMES = 20
 _AROUND = ".,;:()[]{}'\"“”‘’–—-/|*"
 
-_TALKING_WORDS = """
+_TALKING = _words("""
     correspondence corresponding author address for to e-mail email mail electronic contact
     tel telephone phone fax the of and at in by via de la le des du del di van von der
     reprints requests information please write or url link available accessed retrieved from
     on see doi fl floor room suite ext department university hospital institute center centre
-"""
-_TALKING = frozenset(_TALKING_WORDS.split())
+""")
 _CITATION = re.compile(
     rf"(?:[A-Z][A-Za-z.&'’-]*[ ,]+){{1,8}}\(?(?:{_YEAR}\)?[ ;,:.]*)?\d+(?:\(\d+\))?\s?:\s?e?\d+"
     rf"(?:\s?[-–]\s?e?\d+)?[ ,;.]*\(?(?:{_YEAR})?\)?\.?"
@@ -110,10 +111,7 @@ _LABEL = re.compile(
 # The end of a sentence, with or without a blank behind the stop, or of a line.
 _END = re.compile(r"[.!?][)\]\"'’”]*(?=\s|\Z|[A-ZÀ-ÖØ-Þ])|\n|\Z")
 _INITIAL = re.compile(r"(?:(?<![^\W_])[A-Z]|& Co|\bSt)\Z")
-_UNFINISHED_WORDS = """
-    the a by of and & © (c) copyright for on behalf published
-"""
-_UNFINISHED = frozenset(_UNFINISHED_WORDS.split())
+_UNFINISHED = _words("the a by of and & © (c) copyright for on behalf published")
 _HOLDER = re.compile(
     r"(?:[A-Z][\w&'’-]*,? |& )*(?:Ltd|Limited|Inc|LLC|GmbH|AG|SAS|Co|B\.V|Press|Publishers?)\.?"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numba
 import numpy as np
@@ -12,10 +13,11 @@ import pyarrow as pa
 
 from elara.clean.ledger import PROTECTED
 from elara.clean.triggers import buffers
+from elara.sentences import sentences as whole_sentences
 
 FEWEST_WORDS = 5
 PARAGRAPH = 200  # characters; what is shorter is a heading, a label, a turn or part of a line
-# A sentence ends before a capital: "S. aureus" and "vs. placebo" are not cut in two.
+# A sentence may end before a capital: "S. aureus" and "vs. placebo" are not cut in two.
 _BREAK = re.compile(r"((?<=[.!?])[ \t]+(?=[A-ZÀ-ÖØ-Þ])|\n)")
 # Rows, items and turns say something only beside their neighbours.
 _ROW_OR_ITEM = re.compile(
@@ -28,7 +30,11 @@ _LOWER_TABLE = np.array([_LOWER.get(c, c) for c in range(256)], np.uint8)
 
 
 def sentences(text: str) -> list[str]:
-    """Split running text at the ends of sentences and lines; separators stand in between."""
+    """Split running text where sentences and lines may end; separators stand in between.
+
+    This is what the kernel sees, millions of times: it knows no abbreviations, and takes "by Prof."
+    for an end. What it finds is only counted; before any of it goes, `is_whole` asks for more.
+    """
     return _BREAK.split(text)
 
 
@@ -66,6 +72,23 @@ def in_structure(text: bytes, start: int, end: int) -> bool:
         return True
     labels = [label.lower() for label in _TURN.findall(text.decode())]
     return len(set(labels)) < len(labels)
+
+
+def is_whole(text: bytes, start: int, end: int) -> bool:
+    """Whether a passage is a sentence for `elara.sentences`, too, and no half of one.
+
+    Args:
+        text: the text, in UTF-8.
+        start: the first byte of the passage, which stands in one line.
+        end: the byte after its last.
+    """
+    first = text.rfind(b"\n", 0, start) + 1
+    last = text.find(b"\n", end)
+    line = text[first : last if last >= 0 else len(text)].decode()
+    after = len(text[first:end].decode())
+    after += len(line[after:]) - len(line[after:].lstrip())
+    borders = {0, *accumulate(map(len, whole_sentences(line)))}
+    return {len(text[first:start].decode()), after} <= borders
 
 
 def paragraph_key(line: str) -> str:

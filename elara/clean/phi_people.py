@@ -11,9 +11,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 from elara.clean.phi_kinds import PhiKind, after_break
-from elara.clean.phi_names import FAMILY_ENDINGS, FIRST_NAMES
 from elara.clean.triggers import WORD, fold
 
 _words = str.split
@@ -26,11 +26,23 @@ _LETTERS = [
 _U = "".join(c for c in _LETTERS if c.isupper())
 _L = "".join(c for c in _LETTERS if c.islower())
 _GAP = r"[^\S\n]{1,2}"
-# Names are often written without their accents.
-_GIVEN = FIRST_NAMES | {
-    "".join(c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
-    for name in FIRST_NAMES
-}
+_FAMILY_ENDINGS = _words(  # which English words hardly ever have
+    "ová ova ovic ović evic ević ski ský ská sky skaya czyk czak wicz arek cki cka enko chuk "
+    "shvili oğlu oglu escu dóttir dottir sson nsen rsen lsen dsen tsen ksen inen onen opoulos akis "
+    "idis iadis ström strøm qvist quist gaard mann stein swamy murthy walla moto mura naka yama "
+    "kawa hashi"
+)
+
+
+def _first_names() -> frozenset[str]:
+    """The listed first names, and each without its accents, as names are often written."""
+    text = Path(__file__).with_name("first_names.txt").read_text(encoding="utf-8")
+    listed = {name for line in text.splitlines() if line[:1] != "#" for name in line.split()}
+    bare = unicodedata.normalize("NFD", " ".join(listed))
+    return frozenset(listed.union("".join(c for c in bare if not unicodedata.combining(c)).split()))
+
+
+_GIVEN = _first_names()
 
 
 def _tree(words: Iterable[str]) -> str:
@@ -126,7 +138,7 @@ def mark_given(text: str) -> str:
 
 # Two words with capitals, for forms that say by other means that they are a person.
 _PAIR = rf"{_FAMILY}{_MORE}{{1,2}}{_END}"
-_ENDING = rf"[{_U}][{_L}]*?{_tree(FAMILY_ENDINGS)}(?![{_L}])"
+_ENDING = rf"[{_U}][{_L}]*?{_tree(_FAMILY_ENDINGS)}(?![{_L}])"
 _ENDS_LIKE_A_NAME = rf"{_FAMILY}(?:{_GAP}[{_U}]\.?)?{_GAP}(?={_ENDING}){_FAMILY}{_END}"
 # "Zhang H. Oral flora of …" is a citation, "Zinzi H. Okeke was …" a person.
 _WITH_INITIAL = (
@@ -332,7 +344,7 @@ PEOPLE = (
         rf"|\b(?:{_MET})\s(?:{_PAIR})|{_LETTER_HEAD}",
         (
             *GIVEN_TRIGGERS,
-            *(fold(end) + after for end in FAMILY_ENDINGS for after in " .,;:?!)-'’\n\uffff"),
+            *(fold(end) + after for end in _FAMILY_ENDINGS for after in " .,;:?!)-'’\n\uffff"),
             *(f" {initial}. " for initial in "abcdefghijklmnopqrstuvwxyz"),
             *(
                 f" {title}{end}"

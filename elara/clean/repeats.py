@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from elara.clean.fields import TEXT, Texts
-from elara.clean.passages import Found, find, in_structure, may_go
+from elara.clean.passages import Found, find, in_structure, is_whole, may_go
 
 _PARTS = 32
 _PLACE = np.dtype([("hash", np.uint64), ("row", np.int64)])
@@ -93,7 +93,9 @@ class Shared:
         start, end = int(found.start[place]), int(found.end[place])
         if value not in self.verdicts:
             self.verdicts[value] = may_go(text[start:end].decode())
-        return self.verdicts[value] and not in_structure(text, start, end)
+        if not self.verdicts[value] or in_structure(text, start, end):
+            return False
+        return bool(found.line[place]) or is_whole(text, start, end)
 
 
 @dataclass

@@ -161,10 +161,16 @@ def test_boilerplate_counts_articles_not_occurrences() -> None:
         "All of the patients received 5 mg daily.",
         "The strain of S. aureus was sensitive to it.",
         "Too short this one.",
+        # Half sentences: the rest of each differs from article to article.
+        "It was kindly approved by Prof. {name} of this place.",
+        "The course was as described by Green et al. In {name} children fell ill.",
+        "{name} was helped by Dr. Helen and many other people there.",
+        "The signs (which all of them had. They were mild in {name}) went away.",
     ],
 )
 def test_protected_sentences_are_never_boilerplate(sentence: str) -> None:
-    table = articles(*(f"Finding {'abcdefg'[i]} is new. {sentence}" for i in range(6)))
+    names = ("Ash", "Birch", "Cedar", "Elm", "Fir", "Oak")
+    table = articles(*(f"{n} is new. {sentence.format(name=n)}" for n in names))
     assert clean(table).changes.is_empty()
 
 
