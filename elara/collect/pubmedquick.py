@@ -32,7 +32,7 @@ from elara.records import Article
 
 _HEAD = re.compile(
     rb"<PubmedArticle>\s*<MedlineCitation[^<>]*>\s*"
-    rb'<PMID(?: Version="(\d+)")?>([1-9]\d{0,11})</PMID>\s*'
+    rb'<PMID(?: Version="(\d+)")?>([1-9]\d{0,7})</PMID>\s*'
     rb"(?:<DateCreated>(?:\s*<\w+>\w+</\w+>)+\s*</DateCreated>\s*)?"
     rb"(?:<DateCompleted>(?:\s*<\w+>\w+</\w+>)+\s*</DateCompleted>\s*)?"
     rb"(?:<DateRevised>((?:\s*<\w+>\w+</\w+>)+)\s*</DateRevised>\s*)?"
