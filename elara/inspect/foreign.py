@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -56,7 +56,8 @@ class Notes:
     """What reading left out.
 
     Args:
-        skipped: file, byte at which the line begins, and reason; byte -1 for a whole file.
+        skipped: file, byte at which the line begins (of Parquet the row), and reason; -1 for a
+            whole file.
         unknown: fields that no `Article` has, and how many records hold something there.
     """
 
@@ -69,10 +70,14 @@ class Notes:
         self.unknown += other.unknown
 
     def table(self) -> pl.DataFrame:
-        """The lines that are no records: `file`, `line` (0 for the whole file), `reason`."""
+        """The lines that are no records: `file`, `line` (of Parquet the row; both counted from 1,
+        and 0 for the whole file), `reason`."""
         rows = []
         for path in dict.fromkeys(path for path, _, _ in self.skipped):
             mine = sorted((at, reason) for where, at, reason in self.skipped if where == path)
+            if path.suffix == ".parquet":
+                rows += [(str(path), row + 1, reason) for row, reason in mine]
+                continue
             line, counted = 1, 0
             with path.open("rb") as file:
                 for at, reason in mine:
@@ -109,13 +114,33 @@ def records(lines: Lines, notes: Notes) -> Iterator[dict[str, Any]]:
     Yields:
         Records with the fields of `Article` that they state, each of the right type.
     """
+    for at, line in _stated(lines):
+        try:
+            yield _record(_parsed(line), f"{lines.name}:byte-{at}", notes.unknown)
+        except _RefusedError as error:
+            notes.skipped.append((lines.path, at, str(error)))
+
+
+def places(lines: Lines, skipped: Container[tuple[Path, int]]) -> Iterator[tuple[Path, int]]:
+    """Where the records of some lines begin.
+
+    Args:
+        lines: where they are.
+        skipped: file and byte of the lines that are no records.
+
+    Yields:
+        File and byte of each record.
+    """
+    every = ((lines.path, at) for at, _ in _stated(lines))
+    return (place for place in every if place not in skipped)
+
+
+def _stated(lines: Lines) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, and where they begin."""
     at = lines.start
     for line in lines.read().split(b"\n"):
         if stripped := line.strip().removeprefix(_BOM):
-            try:
-                yield _record(_parsed(stripped), f"{lines.name}:byte-{at}", notes.unknown)
-            except _RefusedError as error:
-                notes.skipped.append((lines.path, at, str(error)))
+            yield at, stripped
         at += len(line) + 1
 
 
