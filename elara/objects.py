@@ -49,7 +49,14 @@ def _parts(value: Any, heading: str) -> Iterator[tuple[str, str]]:
 
 
 def headed_lines(value: Any) -> str:
-    """The same as an abstract has it, a line for each part: `RESULTS: …`; "" for none."""
+    """The same as an abstract has it, a line for each part: `RESULTS: …`.
+
+    Args:
+        value: likewise; "" is returned where no object is in it.
+    """
+    inside = value if isinstance(value, list) else [value]
+    if not any(isinstance(part, Mapping) for part in inside):
+        return ""
     return "\n".join(f"{h.rstrip(':').upper()}: {t}" if h else t for h, t in headed(value))
 
 

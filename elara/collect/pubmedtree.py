@@ -12,9 +12,9 @@ from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.notices import RETRACTED_IN
 from elara.collect.parsed import Dropped
-from elara.collect.placeholders import REASON, is_placeholder
 from elara.collect.raised import flat_runs
 from elara.collect.xmlrecords import Element, text_of
+from elara.placeholders import REASON, is_placeholder
 from elara.records import Article, Section
 
 _PMID = re.compile("[1-9][0-9]{0,7}")

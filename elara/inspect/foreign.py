@@ -190,15 +190,13 @@ def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]
             found[name] = held if type(held) is str and read is _text else read(held)
         except _RefusedError as error:
             raise _RefusedError(f"`{written}` {error}") from None
+        if name == "body":
+            others += _beside_sections(held)
     for name in _TEXTS:
         if _UNPAIRED.search(found.get(name, "")):
             found[name] = _UNPAIRED.sub("\ufffd", found[name])
     if not found.get("id"):
         found["id"] = _made_id(found, place)
-    sections = value.get("body")
-    for section in sections if isinstance(sections, list) else [sections]:
-        if isinstance(section, dict):
-            others += [f"body.{n}" for n, v in section.items() if n not in _SECTION and v]
     unknown.update(others)
     return found
 
@@ -240,14 +238,6 @@ def _text(value: Any) -> str:
     raise _RefusedError("holds an object where a text is expected: give the text alone")
 
 
-def _abstract(value: Any) -> str:
-    """An abstract, of which the parts may be objects with headings."""
-    objects = isinstance(value, dict) or (
-        isinstance(value, list) and any(isinstance(v, dict) for v in value)
-    )
-    return (objects and headed_lines(value)) or _text(value)
-
-
 def _texts(value: Any) -> list[str]:
     if not isinstance(value, list):
         value = [value]
@@ -262,13 +252,23 @@ def _item(value: Any) -> str:
 def _sections(value: Any) -> list[dict[str, str]]:
     found = []
     for section in value if isinstance(value, list) else [value]:
-        if isinstance(section, dict) and any(name in section for name in _SECTION):
+        if _is_section(section):
             found.append({name: _text(section.get(name)) for name in _SECTION})
         elif isinstance(section, dict) and (parts := headed(section)):
             found += ({"heading": h, "text": t, "kind": "text"} for h, t in parts)
         elif text := _text(section):
             found.append({"heading": "", "text": text, "kind": "text"})
     return found
+
+
+def _beside_sections(value: Any) -> list[str]:
+    """The fields that no section has."""
+    sections = [s for s in (value if isinstance(value, list) else [value]) if _is_section(s)]
+    return [f"body.{n}" for s in sections for n, v in s.items() if n not in _SECTION and v]
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, dict) and any(name in value for name in _SECTION)
 
 
 def _flag(value: Any) -> bool:
@@ -295,7 +295,7 @@ def _readers() -> dict[str, Callable[[Any], Any]]:
             found[name] = _sections if isinstance(dtype.inner, pl.Struct) else _texts
         else:
             found[name] = plain[dtype]
-    return found | {"abstract": _abstract}
+    return found | {"abstract": lambda value: headed_lines(value) or _text(value)}
 
 
 _PLAIN = {name.replace("_", ""): name for name in schema(Article)}

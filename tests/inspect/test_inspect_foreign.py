@@ -98,10 +98,13 @@ def test_a_line_that_is_no_record_is_a_row_and_ends_no_run(tmp_path: Path) -> No
 def test_fields_that_no_article_has_are_named_once_with_their_number(tmp_path: Path) -> None:
     rows = [{"id": f"x:{i}", "year": 2020 + i, "extra": {"a": i} if i else None} for i in range(4)]
     rows[0]["body"] = [{"text": "t", "note": "n"}]
+    rows[1]["fulltext"] = {"text": "t", "note": "n"}
+    rows[2]["body"] = {"Dose": "5 mg"}  # a heading, which is read
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     report = inspect_files([tmp_path / "a.jsonl"], tmp_path / "out", minimum=0)
-    assert report["input"]["fields_not_read"] == {"year": 4, "extra": 3, "body.note": 1}
-    pl.DataFrame(rows).select("id", "year", title=pl.lit("T")).write_parquet(tmp_path / "a.parquet")
+    assert report["input"]["fields_not_read"] == {"year": 4, "extra": 3, "body.note": 2}
+    table = pl.DataFrame(rows, schema=["id", "year"]).with_columns(title=pl.lit("T"))
+    table.write_parquet(tmp_path / "a.parquet")
     report = inspect_files([tmp_path / "a.parquet"], tmp_path / "out", minimum=0)
     assert report["input"]["fields_not_read"] == {"year": 4}
 
