@@ -18,7 +18,15 @@ from typing import Any
 
 import polars as pl
 
-from elara.objects import INSIDE, headed, headed_lines, person
+from elara.objects import (
+    INSIDE,
+    TWICE,
+    StatedObject,
+    headed,
+    headed_lines,
+    person,
+    stated_object,
+)
 from elara.records import Article, Section, schema
 
 SKIPPED = {"file": pl.String, "line": pl.Int64, "reason": pl.String}
@@ -98,12 +106,6 @@ class _Literal(str):
     __slots__ = ()
 
 
-class _Object(dict[str, Any]):
-    """An object, and the names that stand in it twice with two values."""
-
-    twice: frozenset[str] = frozenset()
-
-
 def records(lines: Lines, notes: Notes) -> Iterator[dict[str, Any]]:
     """Read lines of JSON, whatever types their fields have.
 
@@ -144,14 +146,14 @@ def _stated(lines: Lines) -> Iterator[tuple[int, bytes]]:
         at += len(line) + 1
 
 
-def _parsed(line: bytes) -> _Object:
+def _parsed(line: bytes) -> StatedObject:
     try:
         value = _decoder().decode(line.decode())
     except UnicodeDecodeError:
         raise _RefusedError("not UTF-8: save the file as UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise _RefusedError(f"not valid JSON ({error}): fix or delete the line") from None
-    if not isinstance(value, _Object):
+    if not isinstance(value, StatedObject):
         raise _RefusedError("not a JSON object with named values: fix or delete the line")
     return value
 
@@ -162,18 +164,10 @@ def _decoder() -> json.JSONDecoder:
         return None
 
     numbers = {"parse_int": _Literal, "parse_float": _Literal, "parse_constant": nothing}
-    return json.JSONDecoder(object_pairs_hook=_object, **numbers)  # type: ignore[arg-type]
+    return json.JSONDecoder(object_pairs_hook=stated_object, **numbers)  # type: ignore[arg-type]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> _Object:
-    found = _Object(pairs)
-    if len(found) < len(pairs):
-        first: dict[str, Any] = {}
-        found.twice = frozenset(k for k, v in pairs if first.setdefault(k, v) != v)
-    return found
-
-
-def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]:
+def _record(value: StatedObject, place: str, unknown: Counter[str]) -> dict[str, Any]:
     readers = _readers()
     found: dict[str, Any] = {}
     others = []
@@ -183,7 +177,7 @@ def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]
             others += [written] if held is not None else []
             continue
         if written in value.twice:
-            raise _RefusedError(f"`{written}` stands there twice with two values: keep one of them")
+            raise _RefusedError(f"`{written}` {TWICE}")
         if held is None:
             continue
         try:
@@ -201,7 +195,7 @@ def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]
     return found
 
 
-def _field(written: str, value: _Object) -> str:
+def _field(written: str, value: StatedObject) -> str:
     """The field of an `Article` that somebody calls so, unless its own name stands there too."""
     if written in _readers():
         return written

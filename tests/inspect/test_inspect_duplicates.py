@@ -9,11 +9,11 @@ import pytest
 
 from elara.inspect import Clusters, exact_duplicates, near_duplicates, score, select
 from elara.inspect.measures import SHORTEST
-from elara.inspect.wording import _ORDINARY
+from elara.inspect.wording import _COMMON
 from elara.records import Article, frame
 
 # Words that may replace each other in a copy: what may not is in test_inspect_differences.py.
-WORDS, OTHERS = _ORDINARY.split()[:400], _ORDINARY.split()[400:]
+WORDS, OTHERS = _COMMON.split()[:400], _COMMON.split()[400:]
 
 
 def text(seed: int, words: int = 120) -> str:
