@@ -37,7 +37,7 @@ from elara.collect.live.harvest import harvest
 from elara.collect.live.store import Store, damaged_payloads
 from elara.collect.mirror import Faults, Mirror
 from elara.collect.mirror.corpus import Corpus
-from elara.collect.mirror.rawrecords import read_raw
+from elara.collect.mirror.rawrecords import Numbering, read_raw
 from elara.collect.queries import african_batches, load_searches
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -65,8 +65,9 @@ def plan_hits() -> Hits:
 
     Searches overlap, and a record counts for the first search that finds it.
     """
-    records, _ = read_raw(DATA)
-    corpus = Corpus(records, COPIES, 10**9, {"": 10**9})
+    numbering = Numbering()
+    records, _ = read_raw(DATA, numbering)
+    corpus = Corpus(records, numbering, COPIES, 10**9, {"": 10**9})
     hits: Hits = {}
     for queries, total in ((topics(), ARTICLES), (batches(), AFRICAN)):
         known: set[int] = set()

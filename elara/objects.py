@@ -7,10 +7,30 @@ from typing import Any
 
 # Where the text of an object lies, in the forms that XML takes in JSON and that sites use.
 INSIDE = ("text", "#text", "_", "value", "content", "name")
+TWICE = "stands there twice with two values: keep one of them"
 _LABELS = ("label", "@Label", "@label", "Label", "heading", "title", "section")
 _WRAPPERS = frozenset(["abstract", "abstracttext", "abstract_text", "sections", "section", "parts"])
 _FIRST = ("ForeName", "forename", "fore_name", "given", "first", "firstName", "first_name")
 _LAST = ("LastName", "lastname", "last_name", "family", "last", "lastName", "surname")
+
+
+class StatedObject(dict[str, Any]):
+    """An object, and the names that stand in it `twice` with two values."""
+
+    twice: frozenset[str] = frozenset()
+
+
+def stated_object(pairs: list[tuple[str, Any]]) -> StatedObject:
+    """An object of JSON, for `object_pairs_hook`; of a name that is there twice the last value.
+
+    Args:
+        pairs: names and values in their order.
+    """
+    found = StatedObject(pairs)
+    if len(found) < len(pairs):
+        first: dict[str, Any] = {}
+        found.twice = frozenset(k for k, v in pairs if first.setdefault(k, v) != v)
+    return found
 
 
 def headed(value: Any) -> list[tuple[str, str]]:
@@ -49,7 +69,14 @@ def _parts(value: Any, heading: str) -> Iterator[tuple[str, str]]:
 
 
 def headed_lines(value: Any) -> str:
-    """The same as an abstract has it, a line for each part: `RESULTS: …`; "" for none."""
+    """The same as an abstract has it, a line for each part: `RESULTS: …`.
+
+    Args:
+        value: likewise; "" is returned where no object is in it.
+    """
+    inside = value if isinstance(value, list) else [value]
+    if not any(isinstance(part, Mapping) for part in inside):
+        return ""
     return "\n".join(f"{h.rstrip(':').upper()}: {t}" if h else t for h, t in headed(value))
 
 

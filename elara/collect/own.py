@@ -19,9 +19,9 @@ from elara.collect.languages import language_code
 from elara.collect.licences import OWN, UNKNOWN, redistributable, stated_licence
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
-from elara.collect.placeholders import REASON, is_placeholder
 from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.objects import headed, headed_lines, person
+from elara.placeholders import REASON, is_placeholder
 from elara.records import Article, Section
 
 LONGEST_TITLE = 150  # characters: a first line that is longer is text
@@ -202,7 +202,7 @@ def row_article(row: Mapping[str, Any], known: Mapping[str, list[str]], place: s
     if answer:
         body += [Section("", question, "question")] if question else []
         body.append(Section("", answer, "answer"))
-    abstract = _abstract(values.get("abstract"))
+    abstract = _abstract(values)
     if not body and (not abstract or is_placeholder(abstract)):
         columns = [name for field in TEXTS for name in known.get(field, ())]
         native = text_of_value(values.get("id"))
@@ -254,7 +254,7 @@ def own_article(values: Mapping[str, Any], body: list[Section], called: str = ""
     said = {field: text_of_value(values.get(field)) for field in FIELDS}
     if isinstance(values.get("title"), dict):
         said["title"] = " ".join(text for _, text in headed(values["title"])[:1])
-    said["abstract"] = _abstract(values.get("abstract"))
+    said["abstract"] = _abstract(values)
     dropped = [Dropped(f, said[f], REASON) for f in _NAMED if is_placeholder(said[f])]
     said |= dict.fromkeys((d.block for d in dropped), "")
     title = " ".join(said["title"].split())
@@ -347,12 +347,8 @@ def _sections(value: Any) -> list[Section]:
     return [Section("", text)] if text else []
 
 
-def _abstract(value: Any) -> str:
-    """An abstract; where it is an object or a list of such, a line for each part."""
-    objects = isinstance(value, dict) or (
-        isinstance(value, list) and any(isinstance(v, dict) for v in value)
-    )
-    return (objects and headed_lines(value)) or text_of_value(value)
+def _abstract(values: Mapping[str, Any]) -> str:
+    return headed_lines(values.get("abstract")) or text_of_value(values.get("abstract"))
 
 
 def _several(value: Any, between: str) -> list[str]:

@@ -9,13 +9,8 @@ from elara.records import Article
 
 
 class Dropped(NamedTuple):
-    """A piece of a record that is not in the article.
-
-    Args:
-        block: what it was in the source: the element (`nav`, `table`, `p`), or the field.
-        words: its first words.
-        reason: why it is left out.
-    """
+    """A piece of a record that is not in the article: the last columns of `Removal`, which says
+    what they hold."""
 
     block: str
     words: str

@@ -16,7 +16,6 @@ from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.mathml import plain_signs
 from elara.collect.parsed import Dropped
-from elara.collect.placeholders import LONGEST, any_placeholder
 from elara.collect.pubmedtree import (
     abstract_of,
     author_names,
@@ -28,11 +27,12 @@ from elara.collect.pubmedtree import (
 )
 from elara.collect.raised import flat_runs
 from elara.collect.xmlrecords import Element, hiding, read_record, squeeze, text_of
+from elara.placeholders import LONGEST, any_placeholder
 from elara.records import Article
 
 _HEAD = re.compile(
     rb"<PubmedArticle>\s*<MedlineCitation[^<>]*>\s*"
-    rb'<PMID(?: Version="(\d+)")?>([1-9]\d{0,11})</PMID>\s*'
+    rb'<PMID(?: Version="(\d+)")?>([1-9]\d{0,7})</PMID>\s*'
     rb"(?:<DateCreated>(?:\s*<\w+>\w+</\w+>)+\s*</DateCreated>\s*)?"
     rb"(?:<DateCompleted>(?:\s*<\w+>\w+</\w+>)+\s*</DateCompleted>\s*)?"
     rb"(?:<DateRevised>((?:\s*<\w+>\w+</\w+>)+)\s*</DateRevised>\s*)?"

@@ -12,14 +12,12 @@ from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.notices import RETRACTED_IN
 from elara.collect.parsed import Dropped
-from elara.collect.placeholders import REASON, is_placeholder
 from elara.collect.raised import flat_runs
 from elara.collect.xmlrecords import Element, text_of
+from elara.placeholders import REASON, is_placeholder
 from elara.records import Article, Section
 
-# PubMed's own have at most eight; the copies of records that the local mirror serves have more.
-PMID_DIGITS = 12
-_PMID = re.compile(rf"[1-9][0-9]{{0,{PMID_DIGITS - 1}}}")
+_PMID = re.compile("[1-9][0-9]{0,7}")
 _PLAIN_LANGUAGE = "plain-language-summary"
 
 
@@ -256,7 +254,7 @@ def plain_doi(text: str) -> str:
 
 
 def plain_pmid(text: str) -> str:
-    """A PubMed id, or "" where the text is none: a number of at most 12 digits, 1 or above.
+    """A PubMed id, or "" where the text is none: a number of at most 8 digits, 1 or above.
 
     Args:
         text: for example `31452104`.
@@ -274,8 +272,8 @@ def no_pmid(text: str) -> str:
         return "no PMID: the record cannot be named; fetch it again"
     shown = text if len(text) <= 20 else f"{text[:20]}… ({len(text)} characters)"
     return (
-        f"no PMID: {shown!r} is not a number of at most {PMID_DIGITS} digits that begins with "
-        f"1 to 9; fetch the record again or correct it"
+        f"no PMID: {shown!r} is not a number of at most 8 digits that begins with 1 to 9; "
+        f"fetch the record again or correct it"
     )
 
 

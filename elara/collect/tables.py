@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from elara.collect.own import TEXTS, columns_of, decoded, file_title, row_article, untold, unused
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError
+from elara.objects import TWICE, stated_object
 
 # A row, or why there is none at this place.
 Row = dict[str, Any] | str
@@ -50,9 +51,13 @@ def parse(rows: Iterator[Row], columns: Mapping[str, str], file: str) -> Iterato
         yield Parsed(record=-1, status="skipped", reason=untold(names, filter(_is_row, head)))
         return
     note = unused(names, known)
+    used = {name for columns in known.values() for name in columns}
     for number, row in enumerate(itertools.chain(head, rows if not broken else ())):
         if isinstance(row, str):
             yield Parsed(record=number, status="error", reason=row)
+            continue
+        if twice := sorted(used.intersection(getattr(row, "twice", ()))):
+            yield Parsed(record=number, status="error", reason=f"`{twice[0]}` {TWICE}")
             continue
         found = row_article(row, known, f"{file_title(file)}, record {number + 1}")
         found.record = number
@@ -177,7 +182,7 @@ def jsonl_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=stated_object)
         except (ValueError, RecursionError) as error:
             yield f"line {number}: not valid JSON ({error}): fix it"
         else:
@@ -198,12 +203,13 @@ def json_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
     text = next(pieces, "").lstrip()
     if not text.startswith("["):
         try:
-            yield _record(json.loads("".join([text, *pieces])), "the file")
+            whole = json.loads("".join([text, *pieces]), object_pairs_hook=stated_object)
+            yield _record(whole, "the file")
         except (ValueError, RecursionError) as error:
             raise _broken(error) from None
         return
     text = text.removeprefix("[")
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=stated_object)
     for number in itertools.count(1):
         text = text.lstrip(" \t\n,")
         while not text.startswith("]"):

@@ -34,36 +34,16 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।။។])\s*|\n+")
 _TRAILING, _MINUS = r"(?<=[A-Z0-9])-(?=[\s,.;:)\]]|$)", r"(?<![^\s(\[<>≤≥=±,;:/])-(?=\.?\d)"
 _SIGNS = "<>≤≥=≠±+~≈≅∼%‰°÷^/↑↓→←√∞✓✔✗✘☐☑☒"
 
-_SAME = {0xA0: " ", 0x202F: " ", 0x2009: " ", 0xB5: "μ", 0xD7: "x", 0xB7: ".", 0x2044: "/"}
-_SAME |= {ord(a): b for a, b in zip("≦≧∼≅⩽⩾", "≤≥~≈≤≥", strict=True)}
+# Blanks, the micro sign, lowered digits, ligatures, full width.
+_ALIKE = (0xA0, 0x2009, 0x202F, 0xB5, *range(0x2080, 0x208A), *range(0xFB00, 0xFB05))
+_SAME = {c: unicodedata.normalize("NFKC", chr(c)) for c in (*_ALIKE, *range(0xFF01, 0xFF5F))}
+_SAME |= {ord(a): b for a, b in zip("×·⁄≦≧∼≅⩽⩾’‘", "x./≤≥~≈≤≥''", strict=True)}
 _SAME |= {ord(a): f"^{b}" for a, b in zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)}
-_SAME |= {ord(a): b for a, b in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
-_SAME |= {ord(a): "-" for a in "‐‑‒–—―−﹣－"} | dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF], "")
-_SAME |= {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}  # full width
-_SAME |= {
-    ord(a): b for a, b in zip("ﬀﬁﬂﬃﬄ’‘", ("ff", "fi", "fl", "ffi", "ffl", "'", "'"), strict=True)
-}
-_NAMES = ("ALPHA", "BETA", "GAMMA", "DELTA", "EPSILON", "ZETA", "ETA", "THETA", "IOTA", "KAPPA")
-_MORE = (
-    "LAMDA",
-    "NU",
-    "XI",
-    "PI",
-    "RHO",
-    "SIGMA",
-    "TAU",
-    "UPSILON",
-    "PHI",
-    "CHI",
-    "PSI",
-    "OMEGA",
-)
-_GREEK = {
-    unicodedata.lookup(f"GREEK {case} LETTER {name}"): name.lower().replace("lamda", "lambda")
-    for name in (*_NAMES, *_MORE)
-    for case in ("SMALL", "CAPITAL")
-}
-_SAME |= {ord(letter): name for letter, name in _GREEK.items()}
+_SAME |= {ord(a): "-" for a in "‐‑‒–—―−﹣"} | dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF], "")
+_GREEK = {c: unicodedata.name(chr(c), "").rpartition(" LETTER ")[2] for c in range(0x391, 0x3CA)}
+_GREEK |= {ord("Λ"): "LAMBDA", ord("λ"): "LAMBDA"}
+# Not mu, which is a prefix of units.
+_SAME |= {c: name.lower() for c, name in _GREEK.items() if name.isalpha() and name != "MU"}
 
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 _AS_NUMBER = {word: str(number) for number, word in enumerate(_NUMBERS.split())}
@@ -214,7 +194,7 @@ def _sentence(sentence: str) -> tuple[_Word, ...]:
     plain = unicodedata.normalize("NFC", sentence).translate(_SAME)
     plain = re.sub(r">=|=>", "≥", re.sub(r"<=|=<", "≤", plain)).replace("+/-", "±")
     words = list(_tokens(plain))
-    if not words or _is_stamp(words) or (_LEGAL.search(sentence) and _is_bare(words)):
+    if not words or _is_stamp(words) or (_LEGAL.search(sentence) and not _treats(words)):
         return ()
     return (*words, _Word(_END, ""))
 
@@ -253,19 +233,18 @@ def _number(shown: str) -> str:
 def _is_stamp(words: list[_Word]) -> bool:
     """Whether a sentence says when something was updated, and nothing else."""
     keys = [w.key for w in words if not w.sign]
-    dates = [k for w, k in zip(words, keys, strict=False) if w.number]
     return (
         len(keys) <= 12
         and any(k in _STAMP for k in keys)
         and any(w.number and re.fullmatch(r"(?:19|20)\d\d", w.key) for w in words)
-        and len(dates) <= 6
+        and sum(w.number for w in words) <= 6
         and all(w.number or w.sign or w.key in _STAMP | _AROUND | _MONTH for w in words)
     )
 
 
-def _is_bare(words: list[_Word]) -> bool:
-    """Whether a legal line says nothing but that."""
-    return not any(wording.is_fixed(w.key) or w.key in _KNOWN_UNITS for w in words)
+def _treats(words: list[_Word]) -> bool:
+    """Whether one of some words is a unit, a negation or the like."""
+    return any(w.key in _KNOWN_UNITS or wording.is_fixed(w.key) for w in words)
 
 
 def _judged(left: list[_Word], right: list[_Word], last: bool) -> Iterator[str]:
@@ -313,9 +292,7 @@ def _whole(keys: list[str], start: int, stop: int) -> tuple[int, int] | None:
 
 def _finding(words: list[_Word]) -> bool:
     """Whether a sentence that would be lost holds a number, a unit, a negation or the like."""
-    return any(
-        w.number or w.sign or w.key in _KNOWN_UNITS or wording.is_fixed(w.key) for w in words
-    )
+    return any(w.number or w.sign for w in words) or _treats(words)
 
 
 def _added(words: list[_Word]) -> bool:
@@ -337,7 +314,7 @@ def _replaced(left: list[_Word], right: list[_Word]) -> bool:
 
 def _meant(words: list[_Word]) -> list[str]:
     """What words mean, in their order: ordinary ones nothing, those of one line the same."""
-    listed = wording.meanings()[0]
+    listed = wording.meanings()
     found = []
     for w in words:
         if w.key in listed and not w.number:

@@ -19,6 +19,7 @@ from elara.inspect.lexicon import tables
 from elara.inspect.measures import measure_frame
 from elara.inspect.terms import medical_words
 from elara.inspect.text import Array
+from elara.placeholders import PLACEHOLDER
 
 HIGH = 0.7
 MEDIUM = 0.4
@@ -50,9 +51,6 @@ _NOTICE_TITLE = (
     r"[\])]\W*$"
     r"|[:.–—] (?:erratum|corrigendum)\W*$"
 )
-
-# Placeholders that PubMed prints where an article has no (translated) title.
-_NO_TITLE = r"(?i)^\[?(?:not available|no title available|untitled)\.?\]?\.?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +204,9 @@ def _stated() -> dict[str, pl.Expr]:
         "notice": pl.col("publication_types").list.join("\n").str.contains(_NOTICE_TYPES)
         | pl.col("title").str.contains(_NOTICE_TITLE),
         "stated_foreign": ~pl.col("language").is_in(["en", "und"]),
-        "untitled": pl.col("title").str.contains(_NO_TITLE) & (pl.col("abstract") == "") & no_body,
+        "untitled": pl.col("title").str.contains(PLACEHOLDER)
+        & (pl.col("abstract") == "")
+        & no_body,
         "no_abstract": pl.col("abstract") == "",
     }
 

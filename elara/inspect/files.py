@@ -33,15 +33,16 @@ from elara.inspect.lexicon import tables
 from elara.inspect.matching import match
 from elara.inspect.measures import similarities
 from elara.inspect.parts import Part, measure_part, save_lexicon, selected, sets_of, store, texts_at
-from elara.inspect.reading import InputError, pieces
+from elara.inspect.reading import InputError, Piece, name_repeats, pieces
 from elara.inspect.report import report, report_html
-from elara.inspect.selection import Selection, removals, reviewed
+from elara.inspect.selection import Selection, removals, repeated_ids, reviewed
 from elara.inspect.terms import medical_words
 from elara.inspect.text import Array
 from elara.progress import track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Origins = list[tuple[int, Piece]]  # the first row of each piece of the input
 
 _DRAFT = ".inspecting"
 _TABLES = ("removed.parquet", "review.parquet", "skipped.parquet")
@@ -71,8 +72,8 @@ def inspect_files(
             its lines; a record without `id` gets one from its place.
         into: folder for `articles.parquet` (kept), `removed.parquet`, `review.parquet` (nearly
             the same as another, and kept), `skipped.parquet` (the lines that cannot be records,
-            with `file`, `line` and `reason`), `report.json` and `report.html`. They appear there
-            when all of them are finished.
+            and the records whose id an earlier one has, with `file`, `line` and `reason`),
+            `report.json` and `report.html`. They appear there when all of them are finished.
         minimum: smallest quality that is kept, in [0, 1].
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
         keep_non_english: whether records in other languages stay.
@@ -83,7 +84,7 @@ def inspect_files(
 
     Raises:
         InputError: a file cannot be read, or none holds an article; the message says which.
-        ValueError: a limit is out of range, or an id occurs twice.
+        ValueError: a limit is out of range.
         OSError: the disk is full or the folder cannot be written. Whatever failed, what an
             earlier run left in `into` is untouched.
     """
@@ -161,8 +162,12 @@ def inspect_parts(
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
     draft.mkdir(parents=True)
     try:
-        parts, lexicon, notes = _read(workers, files, draft)
-        kept, selection, found = _decide(workers, parts, lexicon, limits)
+        parts, lexicon, notes, origins = _read(workers, files, draft)
+        measured = workers.each(partial(measure_part, lexicon=lexicon), parts, "measure parts")
+        records = pl.concat(measured)
+        again = repeated_ids(records["id"])
+        _name_repeats(records["id"].gather(again), again, origins, notes)
+        kept, selection, found = _decide(workers, parts, lexicon, limits, records, again)
         _give_back()
         articles = workers.write(parts, kept, draft)
         write_file(draft / "removed.parquet", selection.removed)
@@ -181,14 +186,20 @@ def inspect_parts(
     return found
 
 
-def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part], Path, Notes]:
+def _read(
+    workers: Workers, files: list[Path], draft: Path
+) -> tuple[list[Part], Path, Notes, Origins]:
     """Lay down the parts, and beside them the lexicon."""
-    jobs = ((p, draft / f"{number:06d}") for number, p in enumerate(pieces(files)))
+    origins: Origins = []
+    every = list(pieces(files))
+    jobs = ((p, draft / f"{number:06d}") for number, p in enumerate(every))
     parts: list[Part] = []
     headings: set[str] = set()
     notes = Notes()
     rows = 0
-    for stored, found, left_out in workers.each(store, jobs, "read parts"):
+    read = workers.each(store, jobs, "read parts")
+    for piece, (stored, found, left_out) in zip(every, read, strict=True):
+        origins.append((rows, piece))
         for path, count in stored:
             parts.append(Part(path, rows, count))
             rows += count
@@ -201,32 +212,57 @@ def _read(workers: Workers, files: list[Path], draft: Path) -> tuple[list[Part],
         )
     _give_back()
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
-    return parts, save_lexicon(tables(medical_words(mesh)), draft), notes
+    return parts, save_lexicon(tables(medical_words(mesh)), draft), notes, origins
+
+
+def _name_repeats(ids: pl.Series, rows: Array, origins: Origins, notes: Notes) -> None:
+    """Tell where the records are whose ids earlier ones have."""
+    of_piece = np.searchsorted([first for first, _ in origins], rows, side="right") - 1
+    for number in np.unique(of_piece).tolist():
+        first, piece = origins[number]
+        mine = of_piece == number
+        repeats = zip((rows[mine] - first).tolist(), ids.filter(pl.Series(mine)), strict=True)
+        name_repeats(piece, dict(repeats), notes)
 
 
 def _decide(
-    workers: Workers, parts: list[Part], lexicon: Path, limits: Limits
+    workers: Workers,
+    parts: list[Part],
+    lexicon: Path,
+    limits: Limits,
+    records: pl.DataFrame,
+    again: Array,
 ) -> tuple[Array, Selection, dict[str, Any]]:
-    """Whether each row is kept, what is removed and why, and the report."""
-    measured = workers.each(partial(measure_part, lexicon=lexicon), parts, "measure parts")
-    records = pl.concat(measured)
+    """Whether each row is kept, what is removed and why, and the report; rows whose ids are there
+    `again` are no part of any of it."""
     _give_back()
-    similar = _similar(workers, parts, lexicon, records["words"].to_numpy())
+
+    def hashes(number: int) -> Array:
+        found = _column(parts, partial(Part.hashes, number=number), np.uint64)
+        found[again] = 0
+        return found
+
+    words = records["words"].scatter(again, 0)
+    similar = _similar(workers, parts, lexicon, words.to_numpy())
     clusters = match(
-        records,
-        lambda number: _column(parts, partial(Part.hashes, number=number), np.uint64),
+        records.with_columns(words),
+        hashes,
         lambda band: _column(parts, partial(Part.band, band=band), np.uint32),
         similar,
         _differ(workers, parts),
         limits.threshold,
     )
     _give_back()
-    records = records.select("id", "source", "quality", "bucket", "flags")
+    single = np.ones(records.height, dtype=bool)
+    single[again] = False
+    records = records.select("id", "source", "quality", "bucket", "flags").filter(pl.Series(single))
     removed = removals(records, clusters, limits.minimum, limits.keep_non_english)
     stays = ~records["id"].is_in(removed["id"].implode())
     review = reviewed(clusters, removed)
     selection = Selection(records.select("quality").filter(stays), removed, review)
-    return stays.to_numpy(), selection, report(records, clusters, selection)
+    kept = single.copy()
+    kept[single] = stays.to_numpy()
+    return kept, selection, report(records, clusters, selection)
 
 
 def _column(parts: list[Part], read: Callable[[Part], Array], dtype: type) -> Array:

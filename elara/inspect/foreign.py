@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,15 @@ from typing import Any
 
 import polars as pl
 
-from elara.objects import INSIDE, headed, headed_lines, person
+from elara.objects import (
+    INSIDE,
+    TWICE,
+    StatedObject,
+    headed,
+    headed_lines,
+    person,
+    stated_object,
+)
 from elara.records import Article, Section, schema
 
 SKIPPED = {"file": pl.String, "line": pl.Int64, "reason": pl.String}
@@ -56,7 +64,8 @@ class Notes:
     """What reading left out.
 
     Args:
-        skipped: file, byte at which the line begins, and reason; byte -1 for a whole file.
+        skipped: file, byte at which the line begins (of Parquet the row), and reason; -1 for a
+            whole file.
         unknown: fields that no `Article` has, and how many records hold something there.
     """
 
@@ -69,10 +78,14 @@ class Notes:
         self.unknown += other.unknown
 
     def table(self) -> pl.DataFrame:
-        """The lines that are no records: `file`, `line` (0 for the whole file), `reason`."""
+        """The lines that are no records: `file`, `line` (of Parquet the row; both counted from 1,
+        and 0 for the whole file), `reason`."""
         rows = []
         for path in dict.fromkeys(path for path, _, _ in self.skipped):
             mine = sorted((at, reason) for where, at, reason in self.skipped if where == path)
+            if path.suffix == ".parquet":
+                rows += [(str(path), row + 1, reason) for row, reason in mine]
+                continue
             line, counted = 1, 0
             with path.open("rb") as file:
                 for at, reason in mine:
@@ -93,12 +106,6 @@ class _Literal(str):
     __slots__ = ()
 
 
-class _Object(dict[str, Any]):
-    """An object, and the names that stand in it twice with two values."""
-
-    twice: frozenset[str] = frozenset()
-
-
 def records(lines: Lines, notes: Notes) -> Iterator[dict[str, Any]]:
     """Read lines of JSON, whatever types their fields have.
 
@@ -109,24 +116,44 @@ def records(lines: Lines, notes: Notes) -> Iterator[dict[str, Any]]:
     Yields:
         Records with the fields of `Article` that they state, each of the right type.
     """
+    for at, line in _stated(lines):
+        try:
+            yield _record(_parsed(line), f"{lines.name}:byte-{at}", notes.unknown)
+        except _RefusedError as error:
+            notes.skipped.append((lines.path, at, str(error)))
+
+
+def places(lines: Lines, skipped: Container[tuple[Path, int]]) -> Iterator[tuple[Path, int]]:
+    """Where the records of some lines begin.
+
+    Args:
+        lines: where they are.
+        skipped: file and byte of the lines that are no records.
+
+    Yields:
+        File and byte of each record.
+    """
+    every = ((lines.path, at) for at, _ in _stated(lines))
+    return (place for place in every if place not in skipped)
+
+
+def _stated(lines: Lines) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, and where they begin."""
     at = lines.start
     for line in lines.read().split(b"\n"):
         if stripped := line.strip().removeprefix(_BOM):
-            try:
-                yield _record(_parsed(stripped), f"{lines.name}:byte-{at}", notes.unknown)
-            except _RefusedError as error:
-                notes.skipped.append((lines.path, at, str(error)))
+            yield at, stripped
         at += len(line) + 1
 
 
-def _parsed(line: bytes) -> _Object:
+def _parsed(line: bytes) -> StatedObject:
     try:
         value = _decoder().decode(line.decode())
     except UnicodeDecodeError:
         raise _RefusedError("not UTF-8: save the file as UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise _RefusedError(f"not valid JSON ({error}): fix or delete the line") from None
-    if not isinstance(value, _Object):
+    if not isinstance(value, StatedObject):
         raise _RefusedError("not a JSON object with named values: fix or delete the line")
     return value
 
@@ -137,18 +164,10 @@ def _decoder() -> json.JSONDecoder:
         return None
 
     numbers = {"parse_int": _Literal, "parse_float": _Literal, "parse_constant": nothing}
-    return json.JSONDecoder(object_pairs_hook=_object, **numbers)  # type: ignore[arg-type]
+    return json.JSONDecoder(object_pairs_hook=stated_object, **numbers)  # type: ignore[arg-type]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> _Object:
-    found = _Object(pairs)
-    if len(found) < len(pairs):
-        first: dict[str, Any] = {}
-        found.twice = frozenset(k for k, v in pairs if first.setdefault(k, v) != v)
-    return found
-
-
-def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]:
+def _record(value: StatedObject, place: str, unknown: Counter[str]) -> dict[str, Any]:
     readers = _readers()
     found: dict[str, Any] = {}
     others = []
@@ -158,27 +177,25 @@ def _record(value: _Object, place: str, unknown: Counter[str]) -> dict[str, Any]
             others += [written] if held is not None else []
             continue
         if written in value.twice:
-            raise _RefusedError(f"`{written}` stands there twice with two values: keep one of them")
+            raise _RefusedError(f"`{written}` {TWICE}")
         if held is None:
             continue
         try:
             found[name] = held if type(held) is str and read is _text else read(held)
         except _RefusedError as error:
             raise _RefusedError(f"`{written}` {error}") from None
+        if name == "body":
+            others += _beside_sections(held)
     for name in _TEXTS:
         if _UNPAIRED.search(found.get(name, "")):
             found[name] = _UNPAIRED.sub("\ufffd", found[name])
     if not found.get("id"):
         found["id"] = _made_id(found, place)
-    sections = value.get("body")
-    for section in sections if isinstance(sections, list) else [sections]:
-        if isinstance(section, dict):
-            others += [f"body.{n}" for n, v in section.items() if n not in _SECTION and v]
     unknown.update(others)
     return found
 
 
-def _field(written: str, value: _Object) -> str:
+def _field(written: str, value: StatedObject) -> str:
     """The field of an `Article` that somebody calls so, unless its own name stands there too."""
     if written in _readers():
         return written
@@ -215,14 +232,6 @@ def _text(value: Any) -> str:
     raise _RefusedError("holds an object where a text is expected: give the text alone")
 
 
-def _abstract(value: Any) -> str:
-    """An abstract, of which the parts may be objects with headings."""
-    objects = isinstance(value, dict) or (
-        isinstance(value, list) and any(isinstance(v, dict) for v in value)
-    )
-    return (objects and headed_lines(value)) or _text(value)
-
-
 def _texts(value: Any) -> list[str]:
     if not isinstance(value, list):
         value = [value]
@@ -237,13 +246,23 @@ def _item(value: Any) -> str:
 def _sections(value: Any) -> list[dict[str, str]]:
     found = []
     for section in value if isinstance(value, list) else [value]:
-        if isinstance(section, dict) and any(name in section for name in _SECTION):
+        if _is_section(section):
             found.append({name: _text(section.get(name)) for name in _SECTION})
         elif isinstance(section, dict) and (parts := headed(section)):
             found += ({"heading": h, "text": t, "kind": "text"} for h, t in parts)
         elif text := _text(section):
             found.append({"heading": "", "text": text, "kind": "text"})
     return found
+
+
+def _beside_sections(value: Any) -> list[str]:
+    """The fields that no section has."""
+    sections = [s for s in (value if isinstance(value, list) else [value]) if _is_section(s)]
+    return [f"body.{n}" for s in sections for n, v in s.items() if n not in _SECTION and v]
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, dict) and any(name in value for name in _SECTION)
 
 
 def _flag(value: Any) -> bool:
@@ -270,7 +289,7 @@ def _readers() -> dict[str, Callable[[Any], Any]]:
             found[name] = _sections if isinstance(dtype.inner, pl.Struct) else _texts
         else:
             found[name] = plain[dtype]
-    return found | {"abstract": _abstract}
+    return found | {"abstract": lambda value: headed_lines(value) or _text(value)}
 
 
 _PLAIN = {name.replace("_", ""): name for name in schema(Article)}

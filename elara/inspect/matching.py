@@ -26,6 +26,7 @@ from elara.inspect.measures import (
 )
 from elara.inspect.ranking import best_first, standing
 from elara.inspect.text import Array
+from elara.placeholders import PLACEHOLDER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,12 +38,7 @@ _NEIGHBOURS = 100
 # bounds the work on thousands of leaflets of one template.
 _PARTNERS = 10
 
-# What stands in place of an abstract where there is none.
-_NO_ABSTRACT = (
-    r"(?i)^\W*(?:(?:no |the )?abstract )?(?:is |was )?(?:no(?:t|ne)? )?"
-    r"(?:available|n/?a|none|unavailable)\W*$"
-)
-
+_NO_ABSTRACT = PLACEHOLDER + r"|^\W*na\W*$"  # what tables have in an empty cell
 _IDENTIFIERS = ("doi", "pmid", "pmcid")
 # Why records are one article, whatever their texts' similarity: the first reason counts.
 IDENTICAL = (*(f"same_{i}" for i in _IDENTIFIERS), "same_text")
@@ -135,7 +131,7 @@ def _texts(articles: pl.DataFrame, measures: Measures) -> Array:
     # Two letters titled "Reply" are two letters, and so are two of a few words by two authors.
     few = articles[short].select(
         placed=pl.concat_str("journal", pl.col("authors").list.join("\n"), separator="\n").hash(),
-        untold=(pl.col("abstract").str.contains(_NO_ABSTRACT)) & (pl.col("body").list.len() == 0),
+        untold=pl.col("abstract").str.contains(_NO_ABSTRACT) & (pl.col("body").list.len() == 0),
     )
     told = (words[short] > 0) & tokens[short].any(axis=1) & ~few["untold"].to_numpy()
     found[short] = np.where(told, found[short] ^ few["placed"].to_numpy(), np.uint64(0))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elara.inspect.foreign import Lines, Notes, records
+from elara.inspect.foreign import Lines, Notes, places, records
 from elara.inspect.lines import read_lines
 from elara.inspect.measures import strings
 from elara.records import Article, schema
@@ -66,6 +66,9 @@ def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
     stems = Counter(path.stem for path in paths)
     for number, path in enumerate(paths, 1):
         if path.suffix == ".parquet":
+            if held:
+                yield tuple(held)
+                held, size = [], 0
             yield from _row_groups(path)
             continue
         if path.suffix not in (".jsonl", ".ndjson"):
@@ -178,6 +181,31 @@ def _foreign(piece: tuple[Lines, ...], notes: Notes) -> pa.Table:
 
     found = [r for lines in piece for r in records(lines, notes)]
     return _conform(pa.Table.from_pylist(found, schema=arrow_schema()))
+
+
+def name_repeats(piece: Piece, repeats: dict[int, str], notes: Notes) -> None:
+    """Add the records to what is left out whose id another record has.
+
+    Args:
+        piece: from `pieces`.
+        repeats: which of its records, counted from 0, and their ids.
+        notes: what reading left out; of this piece, at least.
+    """
+    import pyarrow.parquet as pq
+
+    assert not isinstance(piece, Refused)
+    where: Sequence[tuple[Path, int]]
+    if isinstance(piece, Rows):
+        metadata = pq.read_metadata(piece.path)
+        first = sum(metadata.row_group(group).num_rows for group in range(piece.groups[0]))
+        where = [(piece.path, first + row) for row in repeats]
+    else:
+        skipped = {(path, at) for path, at, _ in notes.skipped}
+        found = [place for lines in piece for place in places(lines, skipped)]
+        where = [found[row] for row in repeats]
+    for (path, at), name in zip(where, repeats.values(), strict=True):
+        reason = f"an earlier record has the id {name[:80]!r}: give this one its own"
+        notes.skipped.append((path, at, reason))
 
 
 def _row_tables(piece: Rows, notes: Notes) -> Iterator[pa.Table]:

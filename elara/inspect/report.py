@@ -179,7 +179,7 @@ def _input(found: Mapping[str, Any]) -> str:
     """What files held beside articles, as HTML; nothing where a table was inspected."""
     given = found.get("input", {})
     skipped = given.get("lines_skipped", 0)
-    lines = f"<p>{skipped} lines are no records: see skipped.parquet.</p>" if skipped else ""
+    lines = f"<p>{skipped} lines were skipped: see skipped.parquet.</p>" if skipped else ""
     fields = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
     return lines + (_table("Fields that were not read", fields) if fields else "")
 

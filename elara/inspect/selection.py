@@ -9,6 +9,7 @@ import polars as pl
 
 from elara.inspect.features import MEDIUM
 from elara.inspect.matching import REVIEW, Clusters
+from elara.inspect.text import Array
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ def select(
         ValueError: `minimum` is not in [0, 1], an id occurs twice, or the clusters name records
             that `scored` does not have.
     """
+    if len(again := repeated_ids(scored["id"])):
+        raise ValueError(
+            f"{len(again)} records have the id of another, first {scored['id'][int(again[0])]}: "
+            f"collect gives each article one id; run it again"
+        )
     removed = removals(scored, clusters, minimum, keep_non_english)
     kept = scored.filter(~pl.col("id").is_in(removed["id"].implode()))
     assert kept.height + removed.height == scored.height, "a record was lost in the selection"
@@ -96,7 +102,8 @@ def reviewed(clusters: Clusters, removed: pl.DataFrame) -> pl.DataFrame:
 def removals(
     scored: pl.DataFrame, clusters: Clusters, minimum: float, keep_non_english: bool
 ) -> pl.DataFrame:
-    """The second half of `select`'s result, from the columns `id`, `quality` and `flags` alone."""
+    """The second half of `select`'s result, from the columns `id`, `quality` and `flags` alone; no
+    id is there twice."""
     check_minimum(minimum)
     _check(scored, clusters)
     flags = pl.col("flags").list
@@ -135,15 +142,16 @@ def check_minimum(minimum: float) -> None:
         raise ValueError(f"minimum is {minimum}; quality lies between 0 and 1")
 
 
-def _check(scored: pl.DataFrame, clusters: Clusters) -> None:
+def repeated_ids(ids: pl.Series) -> Array:
+    """Rows whose id a row before has, ascending."""
     # Equal ids have equal hashes: most often the hashes say that there are none, in little memory.
-    hashes = np.sort(scored["id"].hash().to_numpy())
-    if (hashes[1:] == hashes[:-1]).any() and scored["id"].n_unique() < scored.height:
-        twice = scored.filter(pl.col("id").is_duplicated())["id"].unique().sort().to_list()
-        raise ValueError(
-            f"{len(twice)} ids occur more than once, first {twice[0]}: collect gives each "
-            f"article one id; run it again"
-        )
+    hashes = np.sort(ids.hash().to_numpy())
+    if not (hashes[1:] == hashes[:-1]).any():
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(~ids.is_first_distinct().to_numpy())
+
+
+def _check(scored: pl.DataFrame, clusters: Clusters) -> None:
     named = pl.concat([clusters.removed["id"], clusters.removed["kept_id"]]).unique().sort()
     known = scored["id"].filter(scored["id"].is_in(named.implode()))
     if strange := named.filter(~named.is_in(known.implode())).to_list():

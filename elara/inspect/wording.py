@@ -193,7 +193,7 @@ against
 """
 
 # Ordinary words, without -s, -ed, -ing and -ly.
-_ORDINARY = """
+_COMMON = """
 a about access accompany accomplish accord account achieve act action actual add addition
 additional address adequate advice affect again aid aim alert along already also although among an
 analyse analyze announce another answer apparent appear apply approach appropriate approximate are
@@ -241,68 +241,48 @@ unit update upon us use useful user usual valuable value various vary version ve
 wait want was water way we well went were what when where whereas whether which while who whole
 whom whose why wide word work world write written yield you your
 """
-_ENDINGS = (
-    ("ies", "y"),
-    ("es", ""),
-    ("s", ""),
-    ("ed", ""),
-    ("ed", "e"),
-    ("ing", ""),
-    ("ing", "e"),
-    ("ly", ""),
-    ("ly", "le"),
-    ("ally", ""),
-)
+_ORDINARY = frozenset(_COMMON.split())
+_ENDINGS = (("ies", "y"), ("es", ""), ("s", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"),
+            ("ly", ""), ("ly", "le"), ("ally", ""))  # fmt: skip
 
 # British and American spelling, and the like: what is rewritten in both words before they are
 # compared.
-_SPELLINGS = (
-    *(("ae", "e"), ("oe", "e"), ("our", "or"), ("isa", "iza"), ("ise", "ize"), ("isi", "izi")),
-    *(
-        ("yse", "yze"),
-        ("ysi", "yzi"),
-        ("ll", "l"),
-        ("tre", "ter"),
-        ("ogue", "og"),
-        ("sulph", "sulf"),
-    ),
-)
+_SPELLINGS = (("ae", "e"), ("oe", "e"), ("our", "or"), ("isa", "iza"), ("ise", "ize"),
+              ("isi", "izi"), ("yse", "yze"), ("ysi", "yzi"), ("ll", "l"), ("tre", "ter"),
+              ("ogue", "og"), ("sulph", "sulf"))  # fmt: skip
 
 
 @cache
-def meanings() -> tuple[dict[str, frozenset[int]], frozenset[str]]:
-    """The lines that a word stands in, and the words that may be neither added nor left out."""
+def meanings() -> dict[str, frozenset[int]]:
+    """The lines that a word stands in, by their numbers."""
     lines: dict[str, set[int]] = {}
-    fixed: set[str] = set()
     for number, line in enumerate(_MEANINGS.strip().splitlines()):
-        words = line.removeprefix("! ").split()
-        for word in words:
+        for word in line.removeprefix("! ").split():
             lines.setdefault(word, set()).add(number)
-        fixed |= set(words) if line.startswith("!") else set()
-    return {word: frozenset(found) for word, found in lines.items()}, frozenset(fixed)
+    return {word: frozenset(found) for word, found in lines.items()}
 
 
 @cache
-def _ordinary() -> frozenset[str]:
-    return frozenset(_ORDINARY.split())
+def _fixed() -> frozenset[str]:
+    lines = (line for line in _MEANINGS.strip().splitlines() if line.startswith("! "))
+    return frozenset(word for line in lines for word in line[2:].split())
 
 
 def is_ordinary(word: str) -> bool:
     """Whether a lower-case word is one on which no treatment hangs, in any of its forms."""
-    known = _ordinary()
-    return word in known or any(
-        word.endswith(end) and word[: -len(end)] + instead in known for end, instead in _ENDINGS
+    return word in _ORDINARY or any(
+        word.endswith(end) and word[: -len(end)] + instead in _ORDINARY for end, instead in _ENDINGS
     )
 
 
 def is_fixed(word: str) -> bool:
     """Whether a lower-case word may be neither added to a sentence nor left out of one."""
-    return word in meanings()[1]
+    return word in _fixed()
 
 
 def is_familiar(word: str) -> bool:
     """Whether a word that is added is one that names no drug, organism or the like."""
-    return is_ordinary(word) or word in meanings()[0] or word in common_medical_words()
+    return is_ordinary(word) or word in meanings() or word in common_medical_words()
 
 
 def spelt_alike(word: str) -> str:

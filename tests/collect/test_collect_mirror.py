@@ -21,6 +21,7 @@ import pytest
 from elara.collect import jats, medlineplus, pubmed, read_folder, sample_folder, stackexchange
 from elara.collect.mirror import Faults, Mirror
 from elara.collect.mirror.faults import KINDS
+from elara.collect.mirror.rawrecords import Numbering, read_raw
 
 COPIES = 14  # of about 900 records: more than PubMed shows of one query
 
@@ -136,11 +137,15 @@ def test_a_used_up_history_has_to_be_searched_again(shared_data: Path) -> None:
     assert told == {200, 400}
 
 
-def test_copies_are_articles_of_their_own(client: httpx.Client) -> None:
+def test_copies_are_articles_of_their_own(client: httpx.Client, shared_data: Path) -> None:
+    read_raw(shared_data, numbering := Numbering())
     for database, parse in (("pubmed", pubmed.parse), ("pmc", jats.parse)):
         found = search(client, "everything", db=database, retmax=3000)["idlist"]
-        real = [i for i in found if int(i) < 10**8][:40]
-        chosen = real + [str(int(i) + copy * 10**8) for i in real for copy in (1, COPIES - 1)]
+        assert len(set(found)) == len(found)
+        assert all(len(number) <= 8 for number in found)
+        real = [i for i in found if numbering.copied(int(i), 1) != int(i)][:40]
+        copied = (numbering.copied(int(i), copy) for i in real for copy in (1, COPIES - 1))
+        chosen = [*real, *map(str, copied)]
         content = fetch(client, database, id=",".join(chosen)).content
         articles = [p.article for p in parse([content]) if p.article]
         assert len({a.id for a in articles}) == len(chosen)
@@ -148,7 +153,12 @@ def test_copies_are_articles_of_their_own(client: httpx.Client) -> None:
         for field in ("doi", "pmid", "pmcid"):
             stated = [value for a in articles if (value := getattr(a, field))]
             assert len(stated) == len(set(stated)) > 0
-        assert len({a.title for a in articles}) <= len(real)
+        assert len({a.title for a in articles}) <= len(real) == 40
+
+
+def test_more_copies_than_there_are_ids_for_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"would need ids that real records have: ask for \d+ at"):
+        Mirror(sample_folder(), copies=10**7)
 
 
 def test_packed_and_plain_answers_are_the_same(client: httpx.Client) -> None:

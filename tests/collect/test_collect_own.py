@@ -227,6 +227,16 @@ def test_a_row_that_is_broken_does_not_touch_the_others(tmp_path: Path) -> None:
     assert found[2].reason.startswith("after 2 whole records, the JSON is broken")
 
 
+def test_a_value_that_is_stated_twice_is_not_chosen_silently(tmp_path: Path) -> None:
+    two = '{"text": "Take 5 mg.", "text": "Take 50 mg."}'
+    same = '{"text": "Take 5 mg.", "text": "Take 5 mg.", "unused": 1, "unused": 2}'
+    for name, content in (("a.jsonl", f"{two}\n{same}"), ("b.json", f"[{two}, {same}]")):
+        found = read(tmp_path, name, content)
+        assert [p.status for p in found] == ["error", "article"]
+        assert found[0].reason.startswith("`text` stands there twice with two values")
+    assert one(read(tmp_path, "c.json", same)).body[0].text == "Take 5 mg."
+
+
 def test_json_records_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
     rows = [{"title": f"T{n}", "text": "é" * n} for n in (1, 70_000, 200_000, 3)]
     for name, content in (

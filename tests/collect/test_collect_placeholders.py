@@ -6,8 +6,8 @@ import pytest
 
 from elara.collect import medline
 from elara.collect.own import own_article
-from elara.collect.placeholders import is_placeholder
 from elara.collect.references import parse_ris
+from elara.placeholders import is_placeholder
 
 NONE = [
     "[Not Available].", "[Not Available]", "N/A", "n/a", "N/A N/A", "n. a.", "-", "—", "...", "[ ]",

@@ -20,6 +20,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 
+import polars as pl
 import ray
 from ray.cluster_utils import Cluster
 
@@ -33,8 +34,8 @@ cluster.add_node(**node)
 ray.init(address=cluster.address, log_to_driver=False)
 source, into = Path(sys.argv[1]), Path(sys.argv[2])
 report = inspect_on_cluster(source, into, address=cluster.address)
-bad = into.parent / "bad.jsonl"
-bad.write_text('{"id": "a:1"}\\n' * 2)
+bad = into.parent / "bad.parquet"
+pl.DataFrame({"title": ["t"]}).write_parquet(bad)
 try:
     inspect_on_cluster([bad], into, address=cluster.address)
 except ValueError as error:
@@ -54,7 +55,7 @@ def test_both_drivers_remove_the_same_records(
     nodes, articles, message = json.loads(output.stdout.splitlines()[-1])
     assert nodes == 2
     assert articles == 3000
-    assert "occur more than once, first a:1" in message
+    assert "a record without `id`, at row 1" in message
     assert len(list((into / "articles").iterdir())) > 5
     names = {name: name for name in ("removed.parquet", "review.parquet", "skipped.parquet")}
     for there, here in (names | {"articles": "articles.parquet"}).items():

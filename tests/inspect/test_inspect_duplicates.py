@@ -9,11 +9,11 @@ import pytest
 
 from elara.inspect import Clusters, exact_duplicates, near_duplicates, score, select
 from elara.inspect.measures import SHORTEST
-from elara.inspect.wording import _ORDINARY
+from elara.inspect.wording import _COMMON
 from elara.records import Article, frame
 
 # Words that may replace each other in a copy: what may not is in test_inspect_differences.py.
-WORDS, OTHERS = _ORDINARY.split()[:400], _ORDINARY.split()[400:]
+WORDS, OTHERS = _COMMON.split()[:400], _COMMON.split()[400:]
 
 
 def text(seed: int, words: int = 120) -> str:
@@ -202,7 +202,7 @@ def test_selection_refuses_what_does_not_belong_together() -> None:
     clusters = near_duplicates(table)
     with pytest.raises(ValueError, match="name a:2"):
         select(table.head(1), clusters)
-    with pytest.raises(ValueError, match="occur more than once, first a:1"):
+    with pytest.raises(ValueError, match="1 records have the id of another, first a:1"):
         select(pl.concat([table, table.head(1)]), clusters)
     with pytest.raises(ValueError, match="minimum is 40"):
         select(table, clusters, minimum=40)

@@ -150,14 +150,16 @@ def test_a_run_that_is_killed_leaves_what_was_there(corpus: Path, tmp_path: Path
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_repeated_id_is_named_and_nothing_stored_is_lost(corpus: Path, tmp_path: Path) -> None:
+def test_a_record_without_id_is_named_and_nothing_stored_is_lost(
+    corpus: Path, tmp_path: Path
+) -> None:
     good = sorted(corpus.glob("*.jsonl"))[:1]
     inspect_files(good, tmp_path)
     before = contents(tmp_path)
-    bad = tmp_path / "input" / "bad.jsonl"
+    bad = tmp_path / "input" / "bad.parquet"
     bad.parent.mkdir()
-    bad.write_text('{"id": "a:1", "title": "t"}\n' * 2)
-    with pytest.raises(ValueError, match="1 ids occur more than once, first a:1"):
+    pl.DataFrame({"title": ["t"]}).write_parquet(bad)
+    with pytest.raises(ValueError, match=r"bad.parquet: a record without `id`, at row 1"):
         inspect_files([*good, bad], tmp_path)
     assert contents(tmp_path) == before
     assert not list(tmp_path.glob(".*"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elara.inspect import inspect_files
+from elara.inspect import inspect_files, reading
 from elara.inspect.foreign import Notes
 from elara.inspect.reading import pieces, read
 
@@ -92,16 +92,19 @@ def test_a_line_that_is_no_record_is_a_row_and_ends_no_run(tmp_path: Path) -> No
     assert "UTF-16" in told["b.jsonl", 0]
     assert "packed" in told["c.ndjson", 0]
     assert pl.read_parquet(tmp_path / "out" / "articles.parquet")["id"].to_list() == ["g:1"]
-    assert f"{skipped.height} lines are no records" in (tmp_path / "out/report.html").read_text()
+    assert f"{skipped.height} lines were skipped" in (tmp_path / "out/report.html").read_text()
 
 
 def test_fields_that_no_article_has_are_named_once_with_their_number(tmp_path: Path) -> None:
     rows = [{"id": f"x:{i}", "year": 2020 + i, "extra": {"a": i} if i else None} for i in range(4)]
     rows[0]["body"] = [{"text": "t", "note": "n"}]
+    rows[1]["fulltext"] = {"text": "t", "note": "n"}
+    rows[2]["body"] = {"Dose": "5 mg"}  # a heading, which is read
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     report = inspect_files([tmp_path / "a.jsonl"], tmp_path / "out", minimum=0)
-    assert report["input"]["fields_not_read"] == {"year": 4, "extra": 3, "body.note": 1}
-    pl.DataFrame(rows).select("id", "year", title=pl.lit("T")).write_parquet(tmp_path / "a.parquet")
+    assert report["input"]["fields_not_read"] == {"year": 4, "extra": 3, "body.note": 2}
+    table = pl.DataFrame(rows, schema=["id", "year"]).with_columns(title=pl.lit("T"))
+    table.write_parquet(tmp_path / "a.parquet")
     report = inspect_files([tmp_path / "a.parquet"], tmp_path / "out", minimum=0)
     assert report["input"]["fields_not_read"] == {"year": 4}
 
@@ -113,6 +116,38 @@ def test_records_without_ids_are_told_apart(tmp_path: Path) -> None:
     files = [tmp_path / "a.jsonl", tmp_path / "b" / "a.jsonl"]
     inspect_files(files, tmp_path / "out", minimum=0)
     assert pl.read_parquet(tmp_path / "out" / "articles.parquet")["id"].n_unique() == 4
+
+
+def test_an_id_that_is_there_again_is_a_row_and_the_first_record_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "Forty invented adults took one tablet a day. Pain fell by half in 31 of them."
+    lines = [{"id": f"x:{i % 5}", "title": f"T{i}", "abstract": f"{text} {i}."} for i in range(7)]
+    (tmp_path / "a.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
+    (tmp_path / "b.jsonl").write_text('[]\n{"id": 9, "title": "T"}\n{"id": "x:0"}\n')
+    pl.DataFrame({"id": ["x:8", "9", "x:8"]}).write_parquet(
+        tmp_path / "c.parquet", row_group_size=1
+    )
+    files = [tmp_path / n for n in ("a.jsonl", "b.jsonl", "c.parquet")]
+    expected = [("a", 11, "x:0"), ("a", 13, "x:1"), ("b", 1, "JSON object"), ("b", 3, "x:0"),
+                ("c", 2, "'9'"), ("c", 3, "x:8")]  # fmt: skip
+    for size in (12 << 20, 1):
+        monkeypatch.setattr(reading, "PART_BYTES", size)
+        report = inspect_files(files, tmp_path / "out", minimum=0)
+        skipped = pl.read_parquet(tmp_path / "out" / "skipped.parquet").rows()
+        for (file, line, reason), (stem, number, why) in zip(
+            sorted(skipped), expected, strict=True
+        ):
+            assert (Path(file).stem, line) == (stem, number)
+            assert why in reason
+        kept, removed = (
+            pl.read_parquet(tmp_path / "out" / f"{n}.parquet") for n in ("articles", "removed")
+        )
+        assert report["input"]["lines_skipped"] == len(expected)
+        assert report["articles"] == kept.height + removed.height == 7
+        together = pl.concat([kept["id"], removed["id"]]).sort().to_list()
+        assert together == ["9", "x:0", "x:1", "x:2", "x:3", "x:4", "x:8"]
+        assert kept.filter(pl.col("id") == "x:0")["title"].to_list() == ["T0"]
 
 
 def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:

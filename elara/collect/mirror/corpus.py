@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elara.collect.mirror.packing import gzip_joined, stored
-from elara.collect.mirror.rawrecords import SPAN, RawRecord
+from elara.collect.mirror.rawrecords import Numbering, RawRecord
 
 Selection = npt.NDArray[np.int64]
 
@@ -30,22 +30,31 @@ class Corpus:
 
     Args:
         records: in the order of their numbers.
-        copies: how many virtual records stand for each; the first has the record's own ids, the
-            others have theirs moved by multiples of `SPAN`.
+        numbering: from `read_raw`.
+        copies: how many virtual records stand for each; the first has the record's own ids.
         per_query: hits of a query that `hits` does not name; never more than a third of all.
         hits: part of a query (in lower case) to the number of its hits.
+
+    Raises:
+        ValueError: so many copies would need ids that real records have.
     """
 
     def __init__(
-        self, records: list[RawRecord], copies: int, per_query: int, hits: Mapping[str, int]
+        self,
+        records: list[RawRecord],
+        numbering: Numbering,
+        copies: int,
+        per_query: int,
+        hits: Mapping[str, int],
     ) -> None:
+        numbering.check(copies)
         self.records = records
         self.size = len(records) * copies
         self._copies = copies
         self._per_query = min(per_query, -(-self.size // 3))
         self._hits = hits
-        self._numbers = np.array([r.number for r in records], dtype=np.int64)
-        self._position = {r.number: at for at, r in enumerate(records)}
+        self._numbers = [numbering.copied(r.number, c) for c in range(copies) for r in records]
+        self._positions = {number: at for at, number in enumerate(self._numbers)}
         self._dates = self._all_dates()
         # Some records suit many queries, so that the results of two queries overlap.
         self._reserve = np.sqrt(np.random.default_rng(0).random(self.size))
@@ -104,9 +113,7 @@ class Corpus:
         Args:
             selection: of `search`.
         """
-        copy, at = np.divmod(selection, len(self.records) or 1)
-        found: list[int] = (self._numbers[at] + copy * SPAN).tolist()
-        return found
+        return [self._numbers[at] for at in selection.tolist()]
 
     def find(self, numbers: list[int]) -> Selection:
         """The records with these numbers; unknown numbers are left out.
@@ -114,12 +121,7 @@ class Corpus:
         Args:
             numbers: PMIDs or PMCIDs.
         """
-        found = []
-        for number in numbers:
-            copy, own = divmod(number, SPAN)
-            at = self._position.get(own)
-            if at is not None and copy < self._copies:
-                found.append(copy * len(self.records) + at)
+        found = [self._positions[number] for number in numbers if number in self._positions]
         return np.array(found, dtype=np.int64)
 
     def place(self, index: int) -> tuple[int, RawRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from elara.collect import jats, pubmed
 from elara.collect.mirror.corpus import Corpus
 from elara.collect.mirror.messages import Answer, Call, json_answer, not_found
-from elara.collect.mirror.rawrecords import SPAN, RawRecord
+from elara.collect.mirror.rawrecords import Numbering, RawRecord
 from elara.records import Article
 
 EVERY = 2  # each so many-th PubMed record is found here as well
@@ -26,12 +27,14 @@ class EuropePmc:
 
     Args:
         corpora: `pubmed` and `pmc`.
+        numbering: of both.
 
     Source: https://europepmc.org/RestfulWebService
     """
 
-    def __init__(self, corpora: dict[str, Corpus]) -> None:
+    def __init__(self, corpora: dict[str, Corpus], numbering: Numbering) -> None:
         self._corpora = corpora
+        self._numbering = numbering
         self._read = lru_cache(maxsize=4096)(_read)
 
     def __call__(self, call: Call) -> Answer:
@@ -78,7 +81,7 @@ class EuropePmc:
     def _result(self, database: str, index: int, core: bool) -> dict[str, Any]:
         copy, record = self._corpora[database].place(index)
         article, affiliation = self._read(database, record)
-        pmid, pmcid = _moved(article.pmid, copy), _moved(article.pmcid, copy)
+        pmid, pmcid = self._moved(article.pmid, copy), self._moved(article.pmcid, copy)
         licence = next((v for k, v in _LICENCES.items() if article.licence.startswith(k)), "")
         is_open = database == "pmc" and bool(licence)
         result = {
@@ -105,6 +108,12 @@ class EuropePmc:
             }
         return present
 
+    def _moved(self, number: str, copy: int) -> str:
+        """The id of a copy."""
+        return re.sub(
+            "[0-9]+", lambda own: str(self._numbering.copied(int(own[0]), copy)), number, count=1
+        )
+
 
 def _read(database: str, record: RawRecord) -> tuple[Article, str]:
     """The record as an article, and its first affiliation."""
@@ -114,14 +123,6 @@ def _read(database: str, record: RawRecord) -> tuple[Article, str]:
     _, _, after = content.partition(b"<Affiliation>")
     affiliation = after.partition(b"</Affiliation>")[0].decode("utf-8", "replace")
     return article or Article(id="", source=database, title=""), affiliation
-
-
-def _moved(number: str, copy: int) -> str:
-    """The id of a copy."""
-    digits = number.removeprefix("PMC")
-    if not copy or not digits.isdigit():
-        return number
-    return number[: len(number) - len(digits)] + str(int(digits) + copy * SPAN)
 
 
 def _short(name: str) -> str:

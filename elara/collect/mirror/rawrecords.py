@@ -16,7 +16,8 @@ from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
 from elara.collect.xmlrecords import split_records
 
-SPAN = 100_000_000  # larger than any PMID or PMCID: what a copy's ids are moved by
+# The id of the first copy: no real one is as large yet, and invented ones are larger.
+_FIRST = 98_999_999
 
 _PMID = re.compile(rb"<PMID\b[^>]*>\s*([1-9]\d*)\s*</PMID>")
 _PUBMED_IDS = re.compile(
@@ -44,6 +45,45 @@ _JATS_DATE = re.compile(rb"<(?:jats:)?pub-date\b.*?</(?:jats:)?pub-date>", re.DO
 _JATS_PART = re.compile(rb"<(?:jats:)?(year|month|day)\b[^>]*>\s*(\w+)")
 
 
+class Numbering:
+    """The ids of copies: as long as real ones, counted down from 98,999,999.
+
+    Each copy has a block of numbers, and in it each id of the real records, be it a PMID or a
+    PMCID, the same place: wherever an id occurs, its copies are the same.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[int, int] = {}
+
+    def learn(self, number: int) -> None:
+        """Give an id of a real record its place; to be done with all before there are copies.
+
+        Args:
+            number: PMID, or PMCID without its prefix.
+        """
+        self._places.setdefault(number, len(self._places))
+
+    def copied(self, number: int, copy: int) -> int:
+        """The id of a copy; an id that no record is known by stays as it is.
+
+        Args:
+            number: PMID, or PMCID without its prefix.
+            copy: 0 for the record as it is.
+        """
+        if not copy or number not in self._places:
+            return number
+        return _FIRST - (copy - 1) * len(self._places) - self._places[number]
+
+    def check(self, copies: int) -> None:
+        """Raise ValueError unless the ids of so many virtual records are all different."""
+        below = max((n for n in self._places if n <= _FIRST), default=0)
+        most = 1 + (_FIRST - below) // max(len(self._places), 1)
+        if copies > most:
+            raise ValueError(
+                f"{copies} copies would need ids that real records have: ask for {most} at most"
+            )
+
+
 @dataclass(slots=True)
 class _Mark:
     """Where an id is: its digits are replaced, or (for a DOI) something is put in after it."""
@@ -62,10 +102,17 @@ class RawRecord:
         revision: of records with the same number the one with the highest is the newest.
         content: the record in UTF-8.
         marks: where its ids are, in order.
+        numbering: learns them, and knows those of copies.
     """
 
     def __init__(
-        self, number: int, date: int, revision: bytes, content: bytes, marks: list[_Mark]
+        self,
+        number: int,
+        date: int,
+        revision: bytes,
+        content: bytes,
+        marks: list[_Mark],
+        numbering: Numbering,
     ) -> None:
         self.number = number
         self.date = date
@@ -74,6 +121,9 @@ class RawRecord:
         self.texts = [content[a:b] for a, b in list(pairwise(edges))[::2]]
         self._ids = [content[m.start : m.end] for m in marks]
         self._numbers = [m.number for m in marks]
+        self._numbering = numbering
+        for number in filter(None, self._numbers):
+            numbering.learn(number)
 
     @cached_property
     def packed(self) -> list[bytes]:
@@ -89,7 +139,7 @@ class RawRecord:
         if not copy:
             return self._ids
         return [
-            b".c%d" % copy if number is None else b"%d" % (number + copy * SPAN)
+            b".c%d" % copy if number is None else b"%d" % self._numbering.copied(number, copy)
             for number in self._numbers
         ]
 
@@ -117,11 +167,12 @@ def _woven(texts: list[bytes], ids: list[bytes]) -> list[bytes]:
     return pieces
 
 
-def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord]]:
+def read_raw(folder: Path, numbering: Numbering) -> tuple[list[RawRecord], list[RawRecord]]:
     """Read the PubMed and JATS records of a folder, the newest of each number.
 
     Args:
         folder: where the raw files are, at any depth.
+        numbering: learns the ids of the records.
 
     Returns:
         PubMed and JATS records, each in the order of their numbers.
@@ -131,7 +182,7 @@ def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord]]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         for content in _contents(path):
             is_pubmed = content.startswith(b"<Pubmed")
-            record = pubmed_record(content) if is_pubmed else jats_record(content)
+            record = (pubmed_record if is_pubmed else jats_record)(content, numbering)
             if record:
                 found = pubmed if is_pubmed else jats
                 known = found.setdefault(record.number, record)
@@ -149,11 +200,12 @@ def _contents(path: Path) -> Iterator[bytes]:
         return  # a file that breaks off gives its whole records
 
 
-def pubmed_record(content: bytes) -> RawRecord | None:
+def pubmed_record(content: bytes, numbering: Numbering) -> RawRecord | None:
     """Mark the ids in a PubMed record.
 
     Args:
         content: a `PubmedArticle` or `PubmedBookArticle` element.
+        numbering: learns its ids.
 
     Returns:
         The record, or None where it has no PMID.
@@ -177,14 +229,15 @@ def pubmed_record(content: bytes) -> RawRecord | None:
         text = medline_date(dated[4].decode("utf-8", "replace"))
     revised = _REVISION.search(content)
     revision = b"" if not revised else b"".join(part.zfill(4) for part in revised.groups())
-    return RawRecord(number, _date(text, number), revision, content, marks)
+    return RawRecord(number, _date(text, number), revision, content, marks, numbering)
 
 
-def jats_record(content: bytes) -> RawRecord | None:
+def jats_record(content: bytes, numbering: Numbering) -> RawRecord | None:
     """Mark the ids in a JATS article; one without a PMCID is given one, as PMC does.
 
     Args:
         content: an `article` element.
+        numbering: learns its ids.
 
     Returns:
         The record, or None where it has no metadata.
@@ -198,9 +251,9 @@ def jats_record(content: bytes) -> RawRecord | None:
     if own is None:
         name = next((m[0] for k in (b"doi", b"pmid", b"publisher-id") if (m := found.get(k))), b"")
         digest = hashlib.sha256(name or content).digest()
-        assigned = 90_000_000 + int.from_bytes(digest[:6]) % 9_000_000
+        assigned = 20_000_000 + int.from_bytes(digest[:6]) % 9_000_000
         line = b'\n<article-id pub-id-type="pmcid">PMC%d</article-id>' % assigned
-        return jats_record(content[: meta.end()] + line + content[meta.end() :])
+        return jats_record(content[: meta.end()] + line + content[meta.end() :], numbering)
     marks = [
         _Mark(m.start(2), m.end(2), int(m[2])) if m[2] else _Mark(m.end(), m.end(), None)
         for m in sorted(found.values(), key=lambda m: m.start())
@@ -209,7 +262,7 @@ def jats_record(content: bytes) -> RawRecord | None:
     if dated := _JATS_DATE.search(content, meta.end()):
         parts = {k.decode(): v.decode("utf-8", "replace") for k, v in _JATS_PART.findall(dated[0])}
         text = partial_date(parts.get("year", ""), parts.get("month", ""), parts.get("day", ""))
-    return RawRecord(int(own[2]), _date(text, int(own[2])), b"", content, marks)
+    return RawRecord(int(own[2]), _date(text, int(own[2])), b"", content, marks, numbering)
 
 
 def _date(text: str, number: int) -> int:

@@ -34,7 +34,7 @@ from elara.collect.mirror.messages import Answer, Call, Request, not_found
 from elara.collect.mirror.packing import gzip_bytes
 from elara.collect.mirror.pages import SITES, MedlinePlus, Site, robots
 from elara.collect.mirror.ranges import part_of
-from elara.collect.mirror.rawrecords import read_raw
+from elara.collect.mirror.rawrecords import Numbering, read_raw
 from elara.collect.mirror.spoil import spoil
 from elara.collect.mirror.stackexchange import StackExchange
 
@@ -56,6 +56,9 @@ class Mirror:
         history_requests: how many fetches a WebEnv lives for; 0 for any number.
         backoff_every: each so many-th Stack Exchange answer asks for a pause; 0 for none.
         log_file: JSON Lines file to which each request is added at once.
+
+    Raises:
+        ValueError: so many copies would need ids that real records have.
     """
 
     def __init__(
@@ -73,14 +76,15 @@ class Mirror:
     ) -> None:
         self.faults = faults or Faults()
         self.log: list[Request] = []
+        numbering = Numbering()
         corpora = {
-            name: Corpus(records, copies, per_query, hits or {})
-            for name, records in zip(("pubmed", "pmc"), read_raw(folder), strict=True)
+            name: Corpus(records, numbering, copies, per_query, hits or {})
+            for name, records in zip(("pubmed", "pmc"), read_raw(folder, numbering), strict=True)
         }
         self._services: dict[str, Callable[[Call], Answer]] = {
             "eutils": Eutils(corpora, history_requests),
             "pubmed": Bulk(corpora["pubmed"]),
-            "europepmc": EuropePmc(corpora),
+            "europepmc": EuropePmc(corpora, numbering),
             "stackexchange": StackExchange(folder, backoff_every),
             "medlineplus": MedlinePlus(folder),
             **{name: Site(folder, name) for name in SITES},

@@ -14,9 +14,10 @@ _MISSING = (
     "(?:available|provided|given|listed|stated|specified|supplied|applicable|found|present"
     "|recorded|indicated|known|assigned|included|reported)"
 )
-_PLACEHOLDER = re.compile(
+# A whole value that says only that there is none, for polars too.
+PLACEHOLDER = (
     # Nothing but punctuation, in any script.
-    r"[\W_]*"
+    r"(?i)^(?:[\W_]*"
     # Around the words there may be brackets and stops.
     r"|[\W_]*(?:"
     r"n/a(?: n/a)?|n\.\s?a|null|nil|nan|none|untitled|unknown"
@@ -32,9 +33,9 @@ _PLACEHOLDER = re.compile(
     r"|(?:título |resumen |resumo )?n(?:o|ão) dispon(?:ible|ível)|sin (?:resumen|título)|sem resumo"
     r"|(?:titel |abstract )?nicht verfügbar|kein(?:e)? (?:abstract|zusammenfassung)(?: verfügbar)?"
     r"|(?:titolo |riassunto |abstract )?non disponibile"
-    r")[\W_]*",
-    re.IGNORECASE,
+    r")[\W_]*)$"
 )
+_PLACEHOLDER = re.compile(PLACEHOLDER)
 # What begins with none of these is told at once; so are nearly all values.
 _BEGINNING = (
     r"(?:[\W_]|abstract|article|author|data |english |full |journal(?! [ota])|kein|keyword|n[./]"
