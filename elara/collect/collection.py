@@ -131,8 +131,6 @@ def collect_folder(
     columns = dict(columns or {})
     check_columns(columns)
     files = list_files(folder, folder_licence(licence))
-    if into:
-        into.mkdir(parents=True, exist_ok=True)
     if workers is None:
         workers = usable_cores() if sum(f.size for f in files) > _SMALL else 1
     if into:

@@ -201,7 +201,11 @@ class _Reading:
                     parsed.article.raw_file = file
                     parsed.article.raw_record = parsed.record
                     parsed.article.retrieved_at = self.retrieved_at
-                    parsed.article.retracted |= says_retracted(parsed.article.title)
+                    if says_retracted(parsed.article.title):
+                        parsed.article.retracted = True
+                        parsed.remark("retracted, says the title")
+                    elif parsed.article.retracted:
+                        parsed.remark("retracted, says the record")
                 yield parsed
         except (PayloadError, OSError) as error:
             reason = f"after {count} whole records, {error}"

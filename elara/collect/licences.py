@@ -58,6 +58,7 @@ _ABOUT_FILES = re.compile(
 )
 _NAMED = "§"  # stands for the name of a licence
 _SENTENCE = re.compile(r"[;|]|\.(?=\s|$)")
+_LOOSE = re.compile(r" +(?=[ .,:;)])")  # blanks that the replacements above leave behind
 _WORD = re.compile(r"[\w'-]*[^\W\d_][\w'-]*")
 _ODD = re.compile(r"[^\w\s.,:;()\"'/&|§©-]")  # a star, a question: something is left to say
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−"), "-")
@@ -102,7 +103,7 @@ def licence_of(text: str) -> str:
         return max(forbidding, key=strictness)
     if not found or UNKNOWN in found:
         return UNKNOWN
-    rest = _ADDRESS.sub(" ", rest)
+    rest = _LOOSE.sub("", _ADDRESS.sub(" ", rest))
     odd = _ODD.search(rest) or CONTRARY.search(rest)
     agreed = not odd and all(map(_agrees, _SENTENCE.split(rest)))
     return max(found, key=strictness) if agreed else UNKNOWN
@@ -187,16 +188,19 @@ def licensed(found: Iterable[Parsed], licence: str) -> Iterator[Parsed]:
         read, or that keeps its rights, keeps `unknown` and says so, unless the folder is private,
         which frees nothing.
     """
+    given = licence not in ("", UNKNOWN)
     for parsed in found:
         article, said = parsed.article, parsed.licence_stated
-        if article and article.licence == UNKNOWN and licence not in ("", UNKNOWN):
+        if article and article.licence == UNKNOWN:
+            note = f"licence {' '.join(said.split())[:60]!r} is not known"
             # A line of copyright that leaves all open is no licence, but one of a column is.
-            if said and licence != PRIVATE and (article.source == OWN or restricts(said)):
-                words = " ".join(said.split())[:60]
-                note = f"licence {words!r} is not known, and the folder's does not replace it"
-                parsed.reason = "; ".join(part for part in (parsed.reason, note) if part)
-            else:
+            own = bool(said) and article.source == OWN
+            if given and (licence == PRIVATE or not (own or restricts(said))):
                 article.licence, article.redistributable = licence, redistributable(licence)
+            elif given:
+                parsed.remark(f"{note}, and the folder's does not replace it")
+            elif own or _HINT.search(said):
+                parsed.remark(note)
         yield parsed
 
 
@@ -260,11 +264,11 @@ def permissive(found: Iterable[Parsed]) -> Iterator[Parsed]:
         if parsed.article is None or redistributable(parsed.article.licence):
             yield parsed
             continue
-        reason = (
+        parsed.remark(
             f"licence {parsed.article.licence} does not allow redistribution: "
             f"refused by permissive_only"
         )
-        yield replace(parsed, status="skipped", reason=reason, article=None, article_id="")
+        yield replace(parsed, status="skipped", article=None, article_id="")
 
 
 def strictest(statements: Iterable[str]) -> str:

@@ -70,7 +70,7 @@ HARMLESS = re.compile(
         r"(?: in the united states)?",
         r"\b(?:sem restric(?:oes|ao)|sin restricci(?:ones|on)|sans (?:aucune )?restrictions?"
         r"|ohne einschrankung(?:en)?|senza (?:alcuna )?(?:restrizion[ei]|limitazion[ei]))\b",
-        r"\bfree of charge\b|\bnon-?exclusive\b|\bonce placed\b",
+        r"\bfree of charge\b|\bnon-?exclusive\b",
         # Commercial use, allowed by name.
         rf"\b(?:even|including|also)(?: for)? {_COMMERCIAL}(?: (?:and|or) non-? ?{_COMMERCIAL})?",
         rf"\b(?:both )?{_COMMERCIAL} (?:and|or|as well as) non-? ?{_COMMERCIAL}",
@@ -177,7 +177,7 @@ WORDS = frozenset(_WORDS.split())
 # Words of publishers in an order that means another text, another time, or other terms.
 _THING = r"(?:content|articles?|materials?|works?|documents?|texts?)"
 CONTRARY = re.compile(
-    r"\bmodified §|§ (?: |licen[cs]e|\()*modified\b|\bun- ?§|\bcited (?:work|article|text)"
+    r"\bmodified §|\bun- ?§|\bcited (?:work|article|text)"
     r"|\bfrom \d|\bother (?!forums?\b)|\bgiven to\b"
     r"|\boriginal(?:ly)?(?: \w+)? (?:is|was|under|available|published|released)\b"
     r"(?! (?:properly|correctly|duly|appropriately|cited|credited|given|in))"
@@ -186,8 +186,9 @@ CONTRARY = re.compile(
     r"|\b(?:may|can) (?:use|choose|grant) (?:a |an |the )?§"
     r"|\bgrant(?:s|ed)? the (?:government|journal|author|owner)"
     # Another version, another work, what others wrote, what is told about the text.
-    r"|\b(?:author|pre-?print|manuscript|open[- ]access)(?:'s|s')?(?: \w+)? version\b"
-    r"|\b(?:the|a) pre-?prints?\b|^pre-?print\b|\bversion (?:on|at|by)\b"
+    r"|\b(?!(?:an?|the|this|cette|la|licen[cs]e|of|in|under|and) )[\w'-]+ version\b"
+    r"|\bversion (?:on|at|by)\b"
+    r"|\b(?:the|a) pre-?prints?\b|^pre-?print\b"
     r"|\bbibliographic (?!citation)"
     r"|(?<!legal )\bcode\b|\bcites\b|\busers? (?:content|text|work)|\b(?:shared|posted) by users\b"
     r"|\b(?:adapted|reproduced|reprinted|copied|remixed|reused|transformed) from\b"

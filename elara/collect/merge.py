@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from elara.collect.licences import OWN, no_stricter, redistributable, strictness
+from elara.collect.licences import OWN, no_stricter, strictness
 from elara.collect.parsed import Parsed
 from elara.records import PRIVATE, Article, Outcome, Piece
 
@@ -162,30 +162,29 @@ def _settle(
     kept = max(newest.values(), key=_fullness)
     article = kept.article
     assert article is not None
-    same_text = [m.article for m in members if m.article and m.article.id == article.id]
-    if article.source == OWN:
-        # An own text is known by its words: where it lies twice, the stricter word holds.
-        article.licence = max((a.licence for a in same_text), key=strictness)
-        article.redistributable = redistributable(article.licence)
+    said = [kept.reason]
     keys = set(_keys(article))
     given = {name: kept for name in _PIECES if getattr(article, name)}
     held_back: dict[int, str] = {}
+    known = article.retracted
     for other in newest.values():
         if other is not kept and other.article:
             held_back[id(other)] = _fill(article, other, given)
-    said = ""
+    if article.retracted and not known:
+        said.append("retracted, says another of its records")
     if notice := _notice(members, notices):
         article.retracted = True
-        said = f"retracted, says the notice in record {notice.record} of {notice.file}"
+        said.append(f"retracted, says the notice in record {notice.record} of {notice.file}")
     for member in members:
         if member is kept:
-            reason = "; ".join(part for part in (member.reason, said) if part)
-            outcomes.append(_outcome(member, reason))
+            outcomes.append(_outcome(member, "; ".join(filter(None, said))))
             continue
         assert member.article is not None
         shared = next((k for k in _keys(member.article)[1:] if k in keys), f"id {article.id}")
         reason = f"same {shared} as record {kept.record} of {kept.file}, which is kept"
         reason += held_back.get(id(member), "")
+        if member.article.id == article.id and member.article.licence != article.licence:
+            reason += f"; it states another licence ({member.article.licence})"
         outcomes.append(_outcome(member, reason, status="skipped", article_id=article.id))
     licences = {m.article.licence for m in members if m.article}
     if len(newest) > 1 or len(licences) > 1:
@@ -229,9 +228,9 @@ def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
     """Add what an article lacks from another record; says what of its text is left there."""
     other = member.article
     assert other is not None
+    article.retracted = article.retracted or other.retracted
     if other.licence == PRIVATE != article.licence:
-        article.retracted = article.retracted or other.retracted
-        return ""  # nothing of a private text gets into one that may be passed on
+        return "; nothing of it is added, since it is private"
     lacking = [name for name in _PIECES if getattr(other, name) and not getattr(article, name)]
     present = {s.heading for s in article.body if s.kind == "translation"}
     translated = [s for s in other.body if s.kind == "translation" and s.heading not in present]
@@ -249,7 +248,6 @@ def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
         joined = dict.fromkeys([*getattr(article, name), *getattr(other, name)])
         setattr(article, name, list(joined))
     article.authors = article.authors or other.authors
-    article.retracted = article.retracted or other.retracted
     if article.language == "und":
         article.language = other.language
     if allowed or not lacking:

@@ -50,3 +50,11 @@ class Parsed:
     retracts: list[str] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     file: str = ""
+
+    def remark(self, words: str) -> None:
+        """Add to the reason, which may say something already.
+
+        Args:
+            words: what was decided and why; "" for nothing.
+        """
+        self.reason = "; ".join(filter(None, (self.reason, words)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from elara.collect.licences import UNKNOWN
+from elara.collect.licences import UNKNOWN, licence_of
 from elara.collect.mathml import plain_signs
 from elara.collect.notices import pubmed_targets
 from elara.collect.parsed import Dropped, Parsed
@@ -14,6 +14,7 @@ from elara.collect.pubmedquick import OddRecordError, quick_article
 from elara.collect.pubmedtree import (
     article_of,
     book_of,
+    copyright_lines,
     date_of,
     no_pmid,
     plain_doi,
@@ -92,16 +93,20 @@ def _read(number: int, record: bytes) -> Iterator[Parsed]:
     else:
         article = article_of(element, citation, pmid, dropped)
     revised = citation.find("DateRevised")
-    yield Parsed(
+    rights = copyright_lines(citation)
+    parsed = Parsed(
         record=number,
         native_id=pmid,
         article=article,
         article_id=article.id,
         revision=pmid_element.get("Version", "1").zfill(4) + date_of(revised),
-        licence_stated=_copyright(record) if article.licence == UNKNOWN else "",
+        licence_stated="; ".join(filter(None, rights)) if article.licence == UNKNOWN else "",
         retracts=pubmed_targets(citation),
         dropped=dropped,
     )
+    if len(set(map(licence_of, rights))) > 1:
+        parsed.remark(f"licence {article.licence}, the strictest that its abstracts state")
+    yield parsed
 
 
 def _copyright(record: bytes) -> str:

@@ -9,7 +9,7 @@ from lxml import etree
 from elara.collect.africa import affiliation_countries
 from elara.collect.dates import medline_date, partial_date
 from elara.collect.languages import language_code
-from elara.collect.licences import UNKNOWN, licence_of, redistributable
+from elara.collect.licences import licence_of, redistributable, strictness
 from elara.collect.notices import RETRACTED_IN
 from elara.collect.parsed import Dropped
 from elara.collect.raised import flat_runs
@@ -78,7 +78,6 @@ def _shared(
     citation: Element, body: Element, pmid: str, types: list[str], dropped: list[Dropped]
 ) -> Article:
     """What articles and book records keep in the same place."""
-    copyright_line = text_of(body.find("Abstract/CopyrightInformation"))
     lists = body.findall("AuthorList")
     authors = next((a for a in lists if a.get("Type", "authors") == "authors"), None)
     article = Article(
@@ -97,13 +96,23 @@ def _shared(
         publication_types=types,
         url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
         pmid=pmid,
-        licence=licence_of(copyright_line),
     )
+    article.licence = max(map(licence_of, copyright_lines(citation)), key=strictness)
     own_title(article, _stated(body.find("VernacularTitle"), dropped))
     for other in citation.iterfind("OtherAbstract"):
         _add_abstract(article, other, dropped)
     article.redistributable = redistributable(article.licence)
     return article
+
+
+def copyright_lines(citation: Element) -> list[str]:
+    """What a record says of the rights in its abstract ("" for nothing), and in further ones.
+
+    Args:
+        citation: a `MedlineCitation` or `BookDocument`.
+    """
+    further = map(text_of, citation.iterfind("OtherAbstract/CopyrightInformation"))
+    return [text_of(citation.find(".//Abstract/CopyrightInformation")), *filter(None, further)]
 
 
 def value_of(element: Element | None) -> str:
@@ -150,10 +159,6 @@ def _add_abstract(article: Article, other: Element, dropped: list[Dropped]) -> N
     kind = other.get("Type", "")
     if reason := add_abstract(article, text, other.get("Language", "eng"), kind):
         dropped.append(Dropped("OtherAbstract", text[:80], reason))
-        return
-    stated = text_of(other.find("CopyrightInformation"))
-    if stated and licence_of(stated) != article.licence:
-        article.licence = UNKNOWN  # one of its texts may not be passed on as the others
 
 
 def add_abstract(article: Article, text: str, language: str, kind: str) -> str:

@@ -133,12 +133,10 @@ def outcome_table(outcomes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     reason = (
         pl.col("reason")
         .str.replace(r"^(not received): .*", "$1 from a live source")
-        .str.replace(
-            r"^(same \w+) .*?(; its [a-z ]+ is not added.*)?$",
-            "$1 as another record, which is kept$2",
-        )
+        .str.replace(r"^(same \w+) .*?(, which is kept|$)", "$1 as another record, which is kept")
         .str.replace(r"(byte-identical to) .*", "$1 …")
         .str.replace(r"(retracted, says the notice) in .*", "$1 …")
+        .str.replace(r"licence (?:'.*'|\".*\") (is not known)", "licence … $1")
         .str.replace(r" in \S+ lists PMID \d+", "")
         .str.replace_all(r"\b\d+\b", "…")
     )

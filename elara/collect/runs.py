@@ -100,6 +100,20 @@ def read_portion(
     removed: list[tuple[Any, ...]] = []
     articles: list[tuple[int, Article]] = []
     characters = 0
+
+    def spill(most_rows: int, most_articles: int) -> None:
+        """Move to disk what is that many, or long."""
+        nonlocal characters
+        if len(rows) >= most_rows:
+            _spill(rows, FOUND_SCHEMA, portion.found, scratch / f"{number}.found")
+        if len(removed) >= most_rows:
+            _spill(removed, REMOVED_SCHEMA, portion.removed, scratch / f"{number}.removed")
+        if len(articles) >= most_articles or characters >= _RUN_CHARACTERS:
+            target = scratch / f"{number}-{len(portion.runs)}.articles"
+            portion.runs.append(write_run(articles, characters, target))
+            articles.clear()
+            characters = 0
+
     for file in files:
         found: Iterable[Parsed] = read_listed(file, columns)
         for place, parsed in enumerate(permissive(found) if permissive_only else found):
@@ -110,21 +124,8 @@ def read_portion(
             if parsed.article:
                 articles.append((order, parsed.article))
                 characters += text_length(parsed.article)
-            if len(rows) >= _ROWS:
-                _spill(rows, FOUND_SCHEMA, portion.found, scratch / f"{number}.found")
-            if len(removed) >= _ROWS:
-                _spill(removed, REMOVED_SCHEMA, portion.removed, scratch / f"{number}.removed")
-            if len(articles) >= _RUN_ARTICLES or characters >= _RUN_CHARACTERS:
-                target = scratch / f"{number}-{len(portion.runs)}.articles"
-                portion.runs.append(write_run(articles, characters, target))
-                articles, characters = [], 0
-    if rows:
-        _spill(rows, FOUND_SCHEMA, portion.found, scratch / f"{number}.found")
-    if removed:
-        _spill(removed, REMOVED_SCHEMA, portion.removed, scratch / f"{number}.removed")
-    if articles:
-        target = scratch / f"{number}-{len(portion.runs)}.articles"
-        portion.runs.append(write_run(articles, characters, target))
+            spill(_ROWS, _RUN_ARTICLES)
+    spill(1, 1)
     return portion
 
 

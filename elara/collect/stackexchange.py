@@ -14,7 +14,7 @@ from lxml import etree
 
 from elara.collect.dates import iso_date
 from elara.collect.htmltext import html_text
-from elara.collect.licences import UNKNOWN, licence_of, redistributable
+from elara.collect.licences import licence_of, redistributable, strictness
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.xmlrecords import malformed, read_record, split_rows
@@ -134,7 +134,8 @@ def parse_api(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     """
     try:
         items = json.loads(b"".join(chunks))["items"]
-        given = [i for i in items if isinstance(i, dict)]
+        if not isinstance(items, list):
+            raise TypeError("items are no list")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"not a Stack Exchange API answer ({error}): fetch it again"
         yield Parsed(record=-1, status="error", reason=reason)
@@ -142,7 +143,11 @@ def parse_api(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     questions: dict[str, _Post] = {}
     answers: dict[str, list[_Post]] = {}
     site = ""
-    for number, item in enumerate(given):
+    for number, item in enumerate(items):
+        if not isinstance(item, dict):
+            reason = f"API item {str(item)[:40]!r}: not an object; fetch it again"
+            yield Parsed(record=number, status="error", reason=reason)
+            continue
         native = str(item.get("question_id", ""))
         if not native:
             reason = f"API item with {', '.join(sorted(item)[:3])} …: not a question or answer"
@@ -270,8 +275,7 @@ def _article(question: _Post, replies: list[_Post], site: str, dropped: list[Dro
         body.append(Section(heading, html_text(reply.body, dropped), "answer"))
     # Every version of CC BY-SA lets adaptations be passed on under a later one, so the latest
     # among the posts covers them all; each answer keeps its own in its heading.
-    licences = {post.licence for post in [question, *replies]}
-    licence = UNKNOWN if UNKNOWN in licences else max(licences)
+    licence = max((post.licence for post in [question, *replies]), key=strictness)
     return Article(
         id=f"stackexchange:{site}/{question.number}",
         source="stackexchange",

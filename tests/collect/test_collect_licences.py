@@ -185,6 +185,10 @@ Author grants the government a CC BY licence
 The preprint is available under a CC BY 4.0 licence
 The open access version of this article is available under CC BY
 The author's version is licensed under CC BY
+The online version is available under CC BY
+Authors may use CC BY
+The author can grant a CC BY 4.0 licence
+CC BY: see here
 Author manuscript version, CC BY
 This is an adaptation of an article published under CC BY
 Reproduced from an article under CC BY

@@ -432,16 +432,40 @@ def test_a_search_whose_hits_change_meanwhile_is_walked_again(change: int, tmp_p
         assert asked == before
 
 
-@pytest.mark.parametrize("kind", TOTALS)
-def test_that_there_is_nothing_at_all_is_doubted_once(kind: str, tmp_path: Path) -> None:
-    def nothing(answer: dict[str, Any], place: int) -> None:
-        answer |= {"hitCount": 0, "total": 0, "has_more": False}
-        answer |= {"items": [], "resultList": {"result": []}}
+def without_any(answer: dict[str, Any], place: int) -> None:
+    answer |= {"hitCount": 0, "total": 0, "has_more": False}
+    answer |= {"items": [], "resultList": {"result": []}}
 
-    with Stub(Pages(nothing, times=1)) as stub:
+
+def ended_without_a_total(answer: dict[str, Any], place: int) -> None:
+    answer["has_more"] = False
+    answer.pop("total", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [
+        ("europepmc", without_any),
+        ("stackexchange", without_any),
+        ("stackexchange", ended_without_a_total),
+    ],
+)
+def test_what_is_odd_is_doubted_once(kind: str, spoil: Spoil, tmp_path: Path) -> None:
+    with Stub(Pages(spoil, times=1)) as stub:
         assert len(records(run(paged(kind, stub), tmp_path / "passing"))) == TOTALS[kind]
-    pages = Pages(nothing, times=10**9)
+    pages = Pages(spoil, times=10**9)
     with Stub(pages) as stub:
-        assert run(paged(kind, stub), tmp_path / "staying").open_accounts().is_empty()
+        done = run(paged(kind, stub), tmp_path / "staying")
+        assert done.open_accounts().is_empty()
+        assert done.retries == 1
         pages.times = 0  # what an earlier run was told is asked for again
         assert len(records(run(paged(kind, stub), tmp_path / "staying"))) == TOTALS[kind]
+
+
+def test_that_pubmed_finds_nothing_is_doubted_once(tmp_path: Path) -> None:
+    nothing = search_answer(0, [])
+    with Stub(Pubmed(nothing, search_answer(2, [1, 2]))) as stub:
+        assert len(records(run(search(stub), tmp_path / "passing"))) == 2
+    with Stub(Pubmed(nothing)) as stub:
+        assert run(search(stub), tmp_path / "staying").open_accounts().is_empty()
+        assert len(stub.log) == 2

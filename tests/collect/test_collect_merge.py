@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from elara.collect import collect_folder, outcome_table, redistributable
@@ -175,7 +176,15 @@ def test_retraction_is_read_in_both_directions(tmp_path: Path) -> None:
         "pubmed:2", "pubmed:3", "pubmed:4", "pubmed:5",
     ]  # fmt: skip
     table = outcome_table(collection.outcomes)
-    assert table.filter(reason="retracted, says the notice …")["count"].to_list() == [5]
+    # Every mark has its reason: that of the record, of the notice, or of both.
+    told = dict(
+        table.filter(pl.col("reason").str.contains("retracted")).select("reason", "count").rows()
+    )
+    assert told == {
+        "retracted, says the notice …": 4,
+        "retracted, says the record": 2,
+        "retracted, says the record; retracted, says the notice …": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -254,3 +263,30 @@ def test_two_articles_with_one_doi_share_their_records_out_in_any_order() -> Non
         articles, _, _ = merge([replace(p, article=replace(p.article)) for p in order if p.article])
         seen.add(tuple((a.id, a.licence, a.abstract, len(a.body)) for a in articles))
     assert seen == {(("pmc:3", "CC-BY-4.0", "z", 1), ("pubmed:8", "unknown", "v", 0))}
+
+
+def test_every_decision_about_a_licence_or_a_retraction_has_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "licence.txt").write_text("private")
+    (tmp_path / "mine" / "a.csv").write_text("doi,abstract\n10.5555/x,Ours.\n")
+    (tmp_path / "b.csv").write_text(
+        "title,text,licence\nOdd,One.,CC BY but ask us\nRETRACTED: Two,Two.,CC0\n"
+        "Same,Three.,CC0\nSame,Three.,CC BY-NC 4.0\n"
+    )
+    related = "<permissions><license><license-p>CC BY</license-p></license></permissions>"
+    jats = JATS.format("research-article", "10.5555/x", related)
+    (tmp_path / "c.xml").write_text(jats.replace("</front>", "</front><body><p>Text.</p></body>"))
+    collection = collect_folder(tmp_path)
+    outcomes = collection.outcomes.collect()
+    told = outcomes.filter(pl.col("reason") != "").select("file", "record", "reason").rows()
+    by_record = {(file, record): reason for file, record, reason in told}
+    assert by_record["b.csv", 0] == "licence 'CC BY but ask us' is not known"
+    assert by_record["b.csv", 1] == "retracted, says the title"
+    assert by_record["b.csv", 2].endswith("; it states another licence (CC0-1.0)")
+    assert by_record["mine/a.csv", 0].endswith("nothing of it is added, since it is private")
+    reasons = outcome_table(outcomes)["reason"].to_list()
+    assert "licence … is not known" in reasons
+    assert (
+        "same DOI as another record, which is kept; nothing of it is added, since it is private"
+        in (reasons)
+    )

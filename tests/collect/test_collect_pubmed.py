@@ -175,6 +175,9 @@ def test_a_licence_does_not_reach_to_a_text_with_another_one() -> None:
     record = usual(1, ("</MedlineCitation>", f"{text}</MedlineCitation>"))
     (found,) = pubmed.parse([record.encode()])
     assert (found.article.licence, found.article.redistributable) == ("unknown", False)
+    assert found.reason == "licence unknown, the strictest that its abstracts state"
+    # A folder's licence comes in the place of neither line.
+    assert "© A publisher." in found.licence_stated
 
 
 def test_full_text_takes_the_place_of_a_translation_and_keeps_it() -> None:

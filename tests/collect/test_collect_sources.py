@@ -281,9 +281,16 @@ def test_api_answers() -> None:
     assert sorted(p.record for p in found) == [0, 1, 2]
     assert [p.status for p in stackexchange.parse_api([text[:-5]])] == ["error"]
     assert [p.status for p in stackexchange.parse_api([b'{"items": 3}'])] == ["error"]
-    odd = [question, question | {"question_id": 3, "owner": ["x"]}, question | {"question_id": 4}]
+    odd = [
+        question,
+        question | {"question_id": 3, "owner": ["x"]},
+        question | {"question_id": 4},
+        7,
+    ]
     found = list(stackexchange.parse_api([json.dumps({"items": odd}).encode()]))
-    assert {p.record: p.status for p in found} == {0: "article", 1: "error", 2: "article"}
+    assert {p.record: p.status for p in found} == {
+        0: "article", 1: "error", 2: "article", 3: "error",
+    }  # fmt: skip
 
 
 def test_a_jats_article_nested_too_deeply_is_a_named_error() -> None:

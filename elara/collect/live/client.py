@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
+import functools
+import json
 import logging
 import math
 import threading
@@ -13,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import stamina
@@ -56,8 +58,18 @@ class _Trouble(Exception):
 
 
 def accept(body: bytes) -> str:
-    """The check of a request whose body may be anything: nothing is wrong with it."""
+    """The check of a body that may be anything: nothing is wrong with it."""
     return ""
+
+
+@functools.lru_cache(maxsize=2)  # an answer is looked at several times, but not kept for long
+def read_json(body: bytes) -> Any:
+    """What a JSON answer holds; it must not be changed.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return json.loads(body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +24,9 @@ from typing import NamedTuple
 import polars as pl
 from lxml import etree
 
-from elara.collect.live.client import FetchError, Request
+from elara.collect.live.client import FetchError, Request, accept
 from elara.collect.live.harvest import ASKS, Fetch, Incomplete
-from elara.collect.live.store import payload_table, read_payload
+from elara.collect.live.store import payload_table, read_payload, short_name
 
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 LARGEST = 9_998  # ids that one search gives; past them the answer is an error with status 200
@@ -177,7 +176,7 @@ class Entrez:
         body = fetch.ask(request)
         found = self._found(body) & set(ids)
         if found:
-            step = f"records/again/{_short(','.join(ids))}"
+            step = f"records/again/{short_name(','.join(ids))}"
             fetch.store.add(step, request.url, body, "xml", sorted(found))
             fetch.downloaded += 1
             fetch.seen(step)
@@ -228,7 +227,7 @@ class _Search:
     def _slices(self, first: datetime.date, last: datetime.date) -> Iterator[list[str]]:
         """Search a range of days; halve it while it has more than one answer can hold."""
         count, ids = self._answer(first, last)[:2]
-        if first == _FIRST_DAY and f"{last}" == self.source.until:
+        if self._whole(first, last):
             self.count = count
         if count <= len(ids) or 0 < self.source.most <= len(ids):
             yield ids
@@ -249,8 +248,7 @@ class _Search:
 
     def forget(self) -> None:
         """Have the next call of `ids` ask again."""
-        begin = f"search/{self.query.name}/{_short(self.query.term)}/"
-        for step in [s for s in self.fetch.store.steps if s.startswith(begin)]:
+        for step in [s for s in self.fetch.store.steps if s.startswith(self._begin)]:
             self.fetch.store.forget(step)
         self.fetch.unlearn(self._asked)
 
@@ -270,19 +268,28 @@ class _Search:
                 self.fetch.store.forget(self._step(*half))
         raise FetchError(f"{count} records, but only {parts} when asked for by date: run again.")
 
+    @property
+    def _begin(self) -> str:
+        return f"search/{self.query.name}/{short_name(self.query.term)}/"
+
+    @property
+    def _wanted(self) -> int:
+        return min(self.source.most or LARGEST, LARGEST)
+
+    def _whole(self, first: datetime.date, last: datetime.date) -> bool:
+        return first == _FIRST_DAY and f"{last}" == self.source.until
+
     def _step(self, first: datetime.date, last: datetime.date) -> str:
-        wanted = min(self.source.most or LARGEST, LARGEST)
-        return f"search/{self.query.name}/{_short(self.query.term)}/{first}/{last}/{wanted}"
+        return f"{self._begin}{first}/{last}/{self._wanted}"
 
     def _answer(self, first: datetime.date, last: datetime.date) -> _Answer:
-        wanted = min(self.source.most or LARGEST, LARGEST)
-        whole = first == _FIRST_DAY and f"{last}" == self.source.until
+        whole = self._whole(first, last)
 
         def lacks(body: bytes) -> str:
             answer = _search_answer(body)
             if whole:
                 self.said = answer.said
-            if len(set(answer.ids)) != min(answer.total, wanted):
+            if len(set(answer.ids)) != min(answer.total, self._wanted):
                 self.count = max(self.count, answer.total)
                 heard = f" ({self.said})" if self.said else ""
                 listed = len(set(answer.ids))
@@ -293,8 +300,11 @@ class _Search:
                 return "the answer to another search"
             return ""
 
-        request = self.source._search_request(self.query.term, first, last, wanted)
-        return _search_answer(self.fetch.get(self._step(first, last), request, lacks=lacks))
+        request = self.source._search_request(self.query.term, first, last, self._wanted)
+        # That a part has none is held against the whole, which has nothing to be held against.
+        odd = _nothing if whole else accept
+        step = self._step(first, last)
+        return _search_answer(self.fetch.get(step, request, lacks=lacks, odd=odd))
 
 
 @dataclass(slots=True)
@@ -312,7 +322,7 @@ class _History:
 
     def page(self, start: int) -> None:
         """Fetch one page. The server may keep the ids in an order of its own."""
-        step = f"records/{_short(','.join(self.ids))}/{start}"
+        step = f"records/{short_name(','.join(self.ids))}/{start}"
         for last_try in (False, False, True):
             self.place = self.place or self._post()
             try:
@@ -423,12 +433,12 @@ def _search_answer(body: bytes) -> _Answer:
     )
 
 
+def _nothing(body: bytes) -> str:
+    return "" if _search_answer(body).total else "a search that finds nothing at all"
+
+
 def _beginning(body: bytes) -> str:
     return repr(body[:60].decode("utf-8", "replace")) if body.strip() else "an empty answer"
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def topic_hits(root: Path, source: str = "pubmed") -> pl.DataFrame:

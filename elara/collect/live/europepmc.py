@@ -9,17 +9,15 @@ Source: https://europepmc.org/RestfulWebService
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from elara.collect.live.client import FetchError, Request
+from elara.collect.live.client import FetchError, Request, accept, read_json
 from elara.collect.live.entrez import Query
 from elara.collect.live.harvest import Fetch, Incomplete
-from elara.collect.live.store import INCOMPLETE
+from elara.collect.live.store import INCOMPLETE, short_name
 
 BASE_URL = "https://www.ebi.ac.uk/europepmc/webservices/rest"
 _FIRST_DAY = datetime.date(1800, 1, 1)
@@ -73,8 +71,7 @@ class EuropePmc:
         return ranges
 
     def _step(self, query: Query) -> str:
-        short = hashlib.sha256(query.term.encode()).hexdigest()[:16]
-        return f"search/{query.name}/{short}/{self.most}/{self.page}"
+        return f"search/{query.name}/{short_name(query.term)}/{self.most}/{self.page}"
 
     def _search(self, fetch: Fetch, query: Query, first: str, last: str) -> None:
         """All pages of a search; once more from the start where its count changed meanwhile."""
@@ -108,7 +105,6 @@ class EuropePmc:
         """
         seen: set[str] = set()
         counts: set[int] = set()
-        doubts = iter([True])
         mark, position = "*", 0
         refusal: FetchError | None = None
         while mark:
@@ -122,17 +118,17 @@ class EuropePmc:
                 position=position,
                 size=size,
                 hits=max(counts, default=0),
-                doubts=doubts,
             )
+            odd = accept if position else _nothing
             request = self._request(query, first, last, mark, size)
             try:
-                body = fetch.get(step, request, suffix="json", ids=_ids, lacks=lacks)
+                body = fetch.get(step, request, suffix="json", ids=_ids, lacks=lacks, odd=odd)
             except Incomplete as error:
                 body, refusal = error.answer, error
             except FetchError as error:
                 refusal = error
                 break
-            found = json.loads(body)
+            found = read_json(body)
             counts.add(int(found["hitCount"]))
             wanted = self._wanted(counts)
             fetch.expect(what, wanted)
@@ -164,7 +160,6 @@ def _lacks(
     position: int,
     size: int,
     hits: int,
-    doubts: Iterator[bool],
 ) -> str:
     """What a page lacks.
 
@@ -176,21 +171,22 @@ def _lacks(
         position: how many there should have been on those.
         size: how many were asked for.
         hits: of the search, as the pages before it counted them.
-        doubts: that a search finds nothing is believed when these are used up.
     """
-    found = json.loads(body)
+    found = read_json(body)
     echo = found.get("request")
     if isinstance(echo, dict) and echo.get("queryString"):
         words = (asked[0], *(str(echo.get(k)) for k in ("queryString", "cursorMark", "pageSize")))
         if fetch.confused(words, asked):
             return "the answer to another request"
-    if not position and not int(found["hitCount"]) and next(doubts, False):
-        return "a search that finds nothing at all"
     expected = max(0, min(size, max(hits, int(found["hitCount"])) - position))
     new = len(set(_ids(body)) - seen)
     if new >= expected:
         return ""
     return f"a page brings {new} new records, where {expected} should follow"
+
+
+def _nothing(body: bytes) -> str:
+    return "" if int(read_json(body)["hitCount"]) else "a search that finds nothing at all"
 
 
 def _wrong(body: bytes) -> str:
@@ -200,7 +196,7 @@ def _wrong(body: bytes) -> str:
         FetchError: it is a refusal that will not pass.
     """
     try:
-        found = json.loads(body)
+        found = read_json(body)
     except ValueError:
         return f"no JSON but {body[:60]!r}"
     if not isinstance(found, dict):
@@ -218,5 +214,5 @@ def _wrong(body: bytes) -> str:
 
 
 def _ids(body: bytes) -> list[str]:
-    results = json.loads(body)["resultList"]["result"]
+    results = read_json(body)["resultList"]["result"]
     return [f"{r.get('source', '')}:{r.get('id', '')}" for r in results]

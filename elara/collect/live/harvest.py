@@ -4,8 +4,9 @@ A source is written as if it were run in one go: it asks for a step and gets the
 store when an earlier run has fetched it and from the network otherwise. To continue after an
 interruption is therefore nothing special: the source runs again and finds its steps answered.
 
-An answer is held against what it says of itself, and every source ends with an account of what it
-was promised and what came. What is missing after all that is named, and asked for by the next run.
+An answer is held against what it says of itself, and one that is odd without contradicting itself
+(a search that finds nothing) is believed when it comes twice. Every source ends with an account of
+what it was promised and what came. What is missing is named, and asked for by the next run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Protocol
 
 import polars as pl
 
-from elara.collect.live.client import Client, FetchError, Request
+from elara.collect.live.client import Client, FetchError, Request, accept
 from elara.collect.live.store import INCOMPLETE, LOCK, Store, payload_table
 from elara.progress import Progress
 from elara.records import Outcome, Status, frame
@@ -101,11 +102,6 @@ class Account:
     said: str = ""
 
 
-def complete(body: bytes) -> str:
-    """What an answer lacks whose words cannot be held against it: nothing."""
-    return ""
-
-
 class Fetch:
     """A source's way to the network and to what it fetched before.
 
@@ -143,7 +139,8 @@ class Fetch:
         *,
         suffix: str = "xml",
         ids: Callable[[bytes], Sequence[str]] | None = None,
-        lacks: Callable[[bytes], str] = complete,
+        lacks: Callable[[bytes], str] = accept,
+        odd: Callable[[bytes], str] = accept,
     ) -> bytes:
         """The answer to a step, from the store or from the network.
 
@@ -157,22 +154,29 @@ class Fetch:
             suffix: what the body is: `xml`, `json`, `html`.
             ids: given the body, names the records that it holds; default none.
             lacks: given the body, says what is missing in it by its own words, or "".
+            odd: given the body, says what may be missing in it, or "". An odd answer is asked for
+                once more, and believed then.
 
         Raises:
             Incomplete: the answer still lacks something.
             FetchError: see `Client.fetch`.
             Stopped: the run is to end.
         """
+        doubt = _once(odd)
+
+        def wrong_with(body: bytes) -> str:
+            return lacks(body) or doubt(body)
+
         if step in self.store.steps:
             body = self.store.read(step)
-            if not lacks(body):
+            if not wrong_with(body):
                 self.seen(step)
                 return body
             if self.store.steps[step].ids:
                 self.store.reopen(step)
             else:
                 self.store.forget(step)
-        body, wrong = self.ask_for(request, lacks)
+        body, wrong = self.ask_for(request, wrong_with)
         found = ids(body) if ids else ()
         if found or not wrong:
             self.store.forget(INCOMPLETE + step)
@@ -185,7 +189,7 @@ class Fetch:
 
     def ask(self, request: Request) -> bytes:
         """The answer to a request, which is not kept."""
-        return self.ask_for(request, complete)[0]
+        return self.ask_for(request, accept)[0]
 
     def ask_for(self, request: Request, lacks: Callable[[bytes], str]) -> tuple[bytes, str]:
         """The answer to a request, which is not kept, and what it lacks.
@@ -272,6 +276,19 @@ class Fetch:
         self.accounts[what] = Account(
             source=self.store.source, what=what, expected=expected, received=received, said=said
         )
+
+
+def _once(odd: Callable[[bytes], str]) -> Callable[[bytes], str]:
+    """The same check, which is content when it has once found something."""
+    doubted = False
+
+    def check(body: bytes) -> str:
+        nonlocal doubted
+        words = "" if doubted else odd(body)
+        doubted = bool(words) or doubted
+        return words
+
+    return check
 
 
 class Source(Protocol):

@@ -3,7 +3,8 @@
 Questions come in the order in which they were asked, up to a fixed moment, and each page begins at
 the last question of the page before it. So neither new questions nor deleted ones shift what a
 page holds, and no page lies so deep that the API asks for a key. Each page says whether there are
-more, and the last one how many there should be: what contradicts this is asked for again.
+more, and the last one how many there should be: what contradicts this is asked for again, and so,
+once, is a last page that is full where the API does not say how many there should be.
 
 Source: https://api.stackexchange.com/docs
 """
@@ -13,13 +14,13 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import Fetch, Incomplete, complete
+from elara.collect.live.client import FetchError, Request, accept, read_json
+from elara.collect.live.harvest import Fetch, Incomplete
 
 MEDICAL_SCIENCES = "medicalsciences"  # the site, as the API calls it
 BASE_URL = "https://api.stackexchange.com/2.3"
@@ -73,12 +74,11 @@ class StackExchange:
             "filter": self._filter(fetch),
         }
         seen: set[str] = set()
-        doubts = iter([True])
         start, page, more = 0, 1, True
         while more and not 0 < self.most <= len(seen):
             place = {"fromdate": str(start), "page": str(page)}
             try:
-                found = self._page(fetch, query | place, seen, doubts)
+                found = self._page(fetch, query | place, seen)
                 more = bool(found.get("has_more"))
             except FetchError as error:
                 fetch.fail(f"questions since {_day(start)}", error)
@@ -92,23 +92,22 @@ class StackExchange:
         unknown = max(1, int(found.get("total") or 0) - len(found["items"]))
         fetch.account("questions", len(seen) + unknown * bool(fetch.failures), len(seen))
 
-    def _page(
-        self, fetch: Fetch, query: dict[str, str], seen: set[str], doubts: Iterator[bool]
-    ) -> dict[str, Any]:
+    def _page(self, fetch: Fetch, query: dict[str, str], seen: set[str]) -> dict[str, Any]:
         """One page. The last one of a run up to an earlier day may have been filled up since."""
         start, page = int(query["fromdate"]), int(query["page"])
-        lacks = partial(_lacks, start=start, page=page, seen=seen, doubts=doubts)
+        lacks = partial(_lacks, start=start, page=page, seen=seen)
+        odd = partial(_odd, seen=seen)
 
         def new(body: bytes) -> list[str]:
             # The first question of a page is mostly the last one of the page before.
             known = fetch.store.ids()
-            return [i for i in _questions(json.loads(body)["items"]) if i not in known]
+            return [i for i in _questions(read_json(body)["items"]) if i not in known]
 
         begin = f"questions/{self.site}/{query['fromdate']}/{query['page']}/"
         for step in [s for s in fetch.store.steps if s.startswith(begin)]:
-            if json.loads(fetch.store.read(step)).get("has_more"):
-                return self._get(fetch, step, "questions", query, new, lacks)
-        return self._get(fetch, begin + self.until, "questions", query, new, lacks)
+            if read_json(fetch.store.read(step)).get("has_more"):
+                return self._get(fetch, step, "questions", query, new, lacks, odd)
+        return self._get(fetch, begin + self.until, "questions", query, new, lacks, odd)
 
     def _filter(self, fetch: Fetch) -> str:
         """The name of a filter with bodies and answers. It never expires, so one is enough.
@@ -126,7 +125,8 @@ class StackExchange:
         method: str,
         query: Mapping[str, str],
         ids: Callable[[bytes], list[str]] | None = None,
-        lacks: Callable[[bytes], str] = complete,
+        lacks: Callable[[bytes], str] = accept,
+        odd: Callable[[bytes], str] = accept,
     ) -> dict[str, Any]:
         """The answer to a step; the network is used no sooner than the API allows."""
         key = {"key": self.api_key} if self.api_key else {}
@@ -134,14 +134,14 @@ class StackExchange:
         request = Request(f"{self.base_url}/{method}", {**query, **key}, check=check)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                body = fetch.get(step, request, suffix="json", ids=ids, lacks=lacks)
+                body = fetch.get(step, request, suffix="json", ids=ids, lacks=lacks, odd=odd)
                 break
             except Incomplete:
                 raise
             except FetchError as error:
                 self._refused(fetch, method, error, last_try=attempt == _ATTEMPTS)
         fetch.expect(step, len(fetch.store.steps[step].ids))
-        found: dict[str, Any] = json.loads(body)
+        found: dict[str, Any] = read_json(body)
         return found
 
     def _check(self, fetch: Fetch, body: bytes) -> str:
@@ -151,7 +151,7 @@ class StackExchange:
         """
         if wrong := _wrong(body):
             return wrong
-        found = json.loads(body)
+        found = read_json(body)
         if backoff := float(found.get("backoff") or 0):
             fetch.client.pause(self.base_url, backoff)
         if found.get("quota_remaining") == 0:
@@ -200,7 +200,7 @@ def _day(seconds: int) -> str:
 
 def _kept(error: FetchError) -> dict[str, Any]:
     """What of a page can be used although it lacks something."""
-    found: dict[str, Any] = json.loads(error.answer) if isinstance(error, Incomplete) else {}
+    found: dict[str, Any] = read_json(error.answer) if isinstance(error, Incomplete) else {}
     items = found.get("items", [])
     whole = [i for i in items if isinstance(i.get("creation_date"), int) and "question_id" in i]
     return found | {"items": whole}
@@ -216,13 +216,10 @@ def _misplaced(items: Iterable[Mapping[str, Any]], start: int) -> bool:
     return moments != sorted(moments)
 
 
-def _lacks(body: bytes, start: int, page: int, seen: set[str], doubts: Iterator[bool]) -> str:
-    """What a page lacks, given where it begins and the questions of the pages before it; that a
-    site has no question at all is believed when the doubts are used up."""
-    found = json.loads(body)
+def _lacks(body: bytes, start: int, page: int, seen: set[str]) -> str:
+    """What a page lacks, given where it begins and the questions of the pages before it."""
+    found = read_json(body)
     items = found["items"]
-    if not items and not seen and next(doubts, False):
-        return "a site without any question"
     if not all(isinstance(i.get("creation_date"), int) and "question_id" in i for i in items):
         return "a page holds something else than questions"
     if _misplaced(items, start):
@@ -239,15 +236,25 @@ def _lacks(body: bytes, start: int, page: int, seen: set[str], doubts: Iterator[
     return ""
 
 
+def _odd(body: bytes, seen: set[str]) -> str:
+    """What a last page may lack, although nothing in it contradicts that it is the last."""
+    found = read_json(body)
+    if not found["items"] and not seen:
+        return "a site without any question"
+    ended = not found.get("has_more") and not isinstance(found.get("total"), int)
+    full = len(set(_questions(found["items"]))) >= _PAGE
+    return "a full page says that it is the last, and not how many there are" * (ended and full)
+
+
 def _no_filter(body: bytes) -> str:
-    items = json.loads(body)["items"]
+    items = read_json(body)["items"]
     return "" if items and items[0].get("filter") else "no filter"
 
 
 def _wrong(body: bytes) -> str:
     """What is wrong with an answer of status 200."""
     try:
-        found = json.loads(body)
+        found = read_json(body)
     except ValueError:
         return f"no JSON but {body[:60]!r}"
     if not isinstance(found, dict) or not isinstance(found.get("items"), list):

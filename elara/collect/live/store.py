@@ -50,12 +50,15 @@ class Store:
         self._forget_lost_files()
         self._number = max((int(Path(p.file).name[:6]) for p in self.steps.values()), default=0)
 
+    def _rewrite(self) -> None:
+        write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
+
     def _forget_lost_files(self) -> None:
         """A payload whose file is gone or has another size is fetched again."""
         found = {s: p for s, p in self.steps.items() if _size(self.root / p.file) == p.bytes}
         if len(found) < len(self.steps):
             self.steps = found
-            write_atomically(self.home / JOURNAL, "".join(map(_line, found.values())))
+            self._rewrite()
         kept = {Path(p.file).name for p in self.steps.values()}
         for path in self.home.iterdir():
             if path.name not in kept and path.name != JOURNAL and path.suffix != ".part":
@@ -79,15 +82,14 @@ class Store:
     def forget(self, step: str) -> None:
         """Remove a step and its answer, if there is one."""
         if payload := self.steps.pop(step, None):
-            write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
+            self._rewrite()
             (self.root / payload.file).unlink(missing_ok=True)
 
     def reopen(self, step: str) -> None:
         """Let an answered step count as open, and keep what its answer holds."""
-        payload = dataclasses.replace(self.steps[step], step=INCOMPLETE + step)
-        kept = {INCOMPLETE + step if s == step else s: p for s, p in self.steps.items()}
-        self.steps = kept | {payload.step: payload}
-        write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
+        payload = dataclasses.replace(self.steps.pop(step), step=INCOMPLETE + step)
+        self.steps[payload.step] = payload
+        self._rewrite()
 
     def tidy(self) -> None:
         """Remove incomplete answers of which whole ones hold every record."""
@@ -159,6 +161,11 @@ class Store:
             os.fsync(handle.fileno())
         self.steps[step] = payload
         return payload
+
+
+def short_name(text: str) -> str:
+    """What stands for a text, such as a query, in the name of a step: 16 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_payload(path: Path) -> bytes:
