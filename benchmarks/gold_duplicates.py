@@ -31,7 +31,7 @@ from typing import Any
 
 import polars as pl
 
-from elara.inspect.bibliographic import bibliographic_duplicates
+from elara.inspection.bibliographic import bibliographic_duplicates
 
 PROJECT = Path(__file__).resolve().parents[1]
 SETS = ("respiratory", "asysd", "cytology_screening", "haematology")

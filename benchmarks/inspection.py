@@ -60,7 +60,7 @@ PEERS: dict[str, tuple[list[str], int]] = {
 }
 DISTRIBUTIONS = {"orjson_parse": "orjson", "text_dedup": "text-dedup"}
 ELARA = (
-    "import sys; from pathlib import Path; from elara.inspect import inspect_files; "
+    "import sys; from pathlib import Path; from elara.inspection import inspect_files; "
     "inspect_files(Path(sys.argv[1]), Path(sys.argv[2]))"
 )
 

@@ -31,7 +31,7 @@ import psutil
 
 from elara import pipeline
 from elara.collect import sample_folder
-from elara.cores import usable_cores
+from elara.machine.cores import usable_cores
 from elara.records import Article, schema
 from elara.workspace import Workspace
 

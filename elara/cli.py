@@ -19,13 +19,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from elara import __version__, forecast, pipeline
-from elara.caches import settle_home
-from elara.explain import ParameterCommand, parameter_tables
-from elara.names import shown
-from elara.notebooks import NOTEBOOKS, PACKAGE, Notebook
-from elara.parameters import ParameterError
+from elara import __version__, pipeline
+from elara.machine.caches import settle_home
+from elara.pipeline import forecast
+from elara.pipeline.explain import ParameterCommand, parameter_tables
+from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.workspace import Workspace, WorkspaceError
+from elara.workspace.names import shown
+from elara.workspace.parameters import ParameterError
 
 app = typer.Typer(
     add_completion=False,
@@ -314,7 +315,7 @@ def show(
     """List the tables that a stage left, or the rows of one: what was skipped, removed, changed."""
     import polars as pl
 
-    from elara import show as listing
+    from elara.workspace import show as listing
 
     place = Workspace(workspace)
     _must_exist(place)
@@ -344,7 +345,7 @@ def lab(
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Open working copies of the notebooks in JupyterLab; those in notebooks/ stay as they are."""
-    from elara import lab as room
+    from elara.pipeline import lab as room
 
     plan = _plan(workspace, "", [], None, notebooks)
     copies = room.working_copies(plan, fresh=fresh)
@@ -398,10 +399,10 @@ def verify(
 
 def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
     """Verify an adapter and print each check."""
-    from elara import train
+    from elara import audit, train
 
     try:
-        result = train.verify(folder, base or None, rerun=rerun, expect=expect)
+        result = audit.verify(folder, base or None, rerun=rerun, expect=expect)
     except train.TrainingError as error:
         raise WorkspaceError(str(error)) from error
     words = {True: "ok", False: "FAILED", None: "not checked"}
@@ -428,13 +429,14 @@ def export(
     into: Annotated[Path | None, typer.Option(help="Default: exports/ in the workspace.")] = None,
 ) -> None:
     """Export the trained adapter for other programs, with a proof that it answers the same."""
+    from elara import export as room
     from elara import train
     from elara.model import ModelError
 
     place = Workspace(workspace)
     folder = into or place.root / "exports"
     try:
-        done = train.export(
+        done = room.export(
             place.folder("train") / "adapter", folder, format, dtype=dtype, gguf_type=gguf_type
         )
     except (train.TrainingError, ModelError) as error:

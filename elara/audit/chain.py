@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from elara.audit.files import Finding
-from elara.names import shown
 from elara.workspace import MANIFEST, STAGES
+from elara.workspace.names import shown
 
 Records = Mapping[str, dict[str, Any]]
 # Times are kept to the second, and a record is written a moment after what it tells of.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elara.names import shown
 from elara.workspace import file_sha256, seal_holds
+from elara.workspace.names import shown
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 
 from elara.audit.files import Finding, compare, read_record
-from elara.formats import json_text
 from elara.workspace import MANIFEST, STAGES, content_digest, identity_of, manifest_text
+from elara.workspace.formats import json_text
 
 Found = Mapping[str, str]
 _PAYLOADS = f"{STAGES['collect']}/payloads"

@@ -17,8 +17,8 @@ from elara.audit import chain
 from elara.audit.files import Finding, files_below
 from elara.audit.records import of_payloads, of_runs, of_sealed_folders, of_stage
 from elara.audit.unchecked import why_unchecked
-from elara.names import shown
 from elara.workspace import MANIFEST, STAGES, Workspace
+from elara.workspace.names import shown
 
 # An executed notebook: the stage, and whether it failed.
 _EXECUTED = re.compile(r"notebooks/\d+-([^/.]+)(\.failed)?\.ipynb")

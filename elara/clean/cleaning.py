@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from elara import memory
 from elara.clean.fields import unpack
 from elara.clean.files import NEEDED, Writers, read
 from elara.clean.hyphens import Words, split_forms
@@ -29,7 +28,8 @@ from elara.clean.repeats import Counter, Shared
 from elara.clean.rounds import Done, Round
 from elara.clean.rules import MOST_ROUNDS, RULES, Rule
 from elara.clean.triggers import Triggers
-from elara.progress import Progress
+from elara.display.progress import Progress
+from elara.machine import memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

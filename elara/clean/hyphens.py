@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from elara.clean.ledger import LINKING
 from elara.clean.triggers import buffers
-from elara.wordlist import is_word
+from elara.text.wordlist import is_word
 
 _SPLIT = re.compile(r"(?<![\w])((?:[^\W\d_]+-)*)([^\W\d_]+)-\n[^\S\n]*([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")

@@ -4,9 +4,9 @@ A sentence is one of these only if every word of it belongs there: a sign of cop
 a year, the name of a holder, and the few small words between them. One word more, a dose, a verb or
 a negation, and it may be a finding, whichever mark it begins with.
 
-Sentences are cut here with an eye to publishers, not as in `elara.sentences`, where "Elsevier Ltd."
-and "B.V." end none and a stop without a blank behind it neither. Too many cuts do no harm: whatever
-lies between two of them has to consist of legal words.
+Sentences are cut here with an eye to publishers, not as in `elara.text.sentences`, where "Elsevier
+Ltd." and "B.V." end none and a stop without a blank behind it neither. Too many cuts do no harm:
+whatever lies between two of them has to consist of legal words.
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from elara.clean.repeats import check_repeats
-from elara.parameters import ParameterError
+from elara.workspace.parameters import ParameterError
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse a number of repeats that would make every sentence boilerplate.
 
     Args:
-        values: see `elara.checks.check`.
+        values: see `elara.workspace.checks.check`.
 
     Raises:
         ParameterError: it is too small.

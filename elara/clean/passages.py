@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from elara.clean.ledger import PROTECTED
 from elara.clean.triggers import buffers
-from elara.sentences import sentences as whole_sentences
+from elara.text.sentences import sentences as whole_sentences
 
 FEWEST_WORDS = 5
 PARAGRAPH = 200  # characters; what is shorter is a heading, a label, a turn or part of a line
@@ -75,7 +75,7 @@ def in_structure(text: bytes, start: int, end: int) -> bool:
 
 
 def is_whole(text: bytes, start: int, end: int) -> bool:
-    """Whether a passage is a sentence for `elara.sentences`, too, and no half of one.
+    """Whether a passage is a sentence for `elara.text.sentences`, too, and no half of one.
 
     Args:
         text: the text, in UTF-8.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from elara.figures import BLUE, new_figure, plain
+from elara.display.figures import BLUE, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

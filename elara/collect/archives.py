@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from elara.collect.payload import CHUNK, Allowance, PayloadError, peek, raw_chunks, unpacked
-from elara.names import shown
+from elara.workspace.names import shown
 
 Members = Generator[tuple[str, Iterator[bytes]], None, None]
 
@@ -86,7 +86,7 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
         allowance: what the unpacking is charged to; None goes by the size of the file.
 
     Yields:
-        The name of a file in the archive, as `elara.names` shows it, and its content in
+        The name of a file in the archive, as `elara.workspace.names` shows it, and its content in
         pieces. What is not read of it before the next one is asked for is skipped. The content
         of an entry that is no file, or that cannot be unpacked, raises `NotReadError`.
 

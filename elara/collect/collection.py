@@ -20,8 +20,8 @@ from elara.collect.own import check_columns
 from elara.collect.runs import FOUND_SCHEMA, ORDER, Portion, read_portion
 from elara.collect.settle import settle
 from elara.collect.workers import spread
-from elara.cores import usable_cores
-from elara.progress import track
+from elara.display.progress import track
+from elara.machine.cores import usable_cores
 from elara.records import Outcome
 
 ARTICLES = "articles.parquet"

@@ -52,7 +52,7 @@ from elara.collect.payload import (
 )
 from elara.collect.recognise import recognise
 from elara.collect.xmlrecords import split_records, split_rows
-from elara.names import real_path
+from elara.workspace.names import real_path
 
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
 _INSIDE = "!"  # between the name of an archive and that of a file inside it

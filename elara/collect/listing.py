@@ -15,8 +15,8 @@ from pathlib import Path
 
 from elara.collect.licences import UNKNOWN, stated_licence
 from elara.collect.live.store import BOOKKEEPING, JOURNAL, retrieval_times
-from elara.names import shown_path
 from elara.workspace import file_sha256
+from elara.workspace.names import shown_path
 
 # When the embedded sample was written: reading it must give the same bytes everywhere.
 SAMPLE_DATE = "2026-11-22T00:00:00Z"
@@ -40,7 +40,7 @@ class RawFile:
 
     Args:
         path: where it is.
-        name: the same relative to the folder, with `/`, as `elara.names` shows it.
+        name: the same relative to the folder, with `/`, as `elara.workspace.names` shows it.
         rank: its place in the order in which files are read, which decides ties.
         size: in bytes.
         retrieved_at: when it was fetched, ISO 8601 in UTC.

@@ -15,8 +15,8 @@ from elara.collect.payload import PayloadError, as_utf8
 from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.collect.pubmedtree import add_abstract, no_pmid, own_title
 from elara.collect.raised import flat_runs
-from elara.placeholders import REASON, is_placeholder
 from elara.records import Article
+from elara.text.placeholders import REASON, is_placeholder
 
 # A field starts at the margin and the text of a long one goes on indented, so `PMID- ` at the
 # margin begins a record whatever stands before it.

@@ -20,9 +20,9 @@ from elara.collect.licences import OWN, UNKNOWN, redistributable, stated_licence
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.pubmed import plain_doi, plain_pmid
-from elara.objects import headed, headed_lines, person
-from elara.placeholders import REASON, is_placeholder
 from elara.records import Article, Section
+from elara.text.objects import headed, headed_lines, person
+from elara.text.placeholders import REASON, is_placeholder
 
 LONGEST_TITLE = 150  # characters: a first line that is longer is text
 

@@ -10,14 +10,14 @@ from elara.collect.licences import folder_licence
 from elara.collect.live.harvest import check_contact
 from elara.collect.live.sources import last_day, wanted_sources
 from elara.collect.own import check_columns
-from elara.parameters import ParameterError, require
+from elara.workspace.parameters import ParameterError, require
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse what cannot be collected.
 
     Args:
-        values: see `elara.checks.check`.
+        values: see `elara.workspace.checks.check`.
 
     Raises:
         ParameterError: there is no such folder, source, day or licence, no address for live

@@ -27,8 +27,8 @@ from elara.collect.pubmedtree import (
 )
 from elara.collect.raised import flat_runs
 from elara.collect.xmlrecords import Element, hiding, read_record, squeeze, text_of
-from elara.placeholders import LONGEST, any_placeholder
 from elara.records import Article
+from elara.text.placeholders import LONGEST, any_placeholder
 
 _HEAD = re.compile(
     rb"<PubmedArticle>\s*<MedlineCitation[^<>]*>\s*"

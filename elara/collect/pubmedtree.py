@@ -14,8 +14,8 @@ from elara.collect.notices import RETRACTED_IN
 from elara.collect.parsed import Dropped
 from elara.collect.raised import flat_runs
 from elara.collect.xmlrecords import Element, text_of
-from elara.placeholders import REASON, is_placeholder
 from elara.records import Article, Section
+from elara.text.placeholders import REASON, is_placeholder
 
 _PMID = re.compile("[1-9][0-9]{0,7}")
 _PLAIN_LANGUAGE = "plain-language-summary"

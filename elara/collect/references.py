@@ -11,7 +11,7 @@ from typing import Any, cast
 from elara.collect.own import decoded, own_article
 from elara.collect.parsed import Parsed
 from elara.collect.raised import one_line
-from elara.placeholders import is_placeholder
+from elara.text.placeholders import is_placeholder
 
 _TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")
 # The tags of RIS that say the same thing, the first that is there. Source:

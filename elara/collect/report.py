@@ -9,7 +9,7 @@ import polars as pl
 from elara.collect.licences import UNKNOWN
 from elara.collect.queries import load_searches
 from elara.collect.topics import load_topics
-from elara.figures import BLUE, COLOURS, SKY, new_figure, plain
+from elara.display.figures import BLUE, COLOURS, SKY, new_figure, plain
 from elara.records import PRIVATE
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from elara.collect.connect import GROUP
 from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
 from elara.collect.runs import ORDER, Run, text_length, write_run
-from elara.cores import open_files
+from elara.machine.cores import open_files
 from elara.records import Article, Outcome, Piece, frame, records
 
 _TOGETHER = 2_000  # records merged in memory at a time

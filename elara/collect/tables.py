@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from elara.collect.own import TEXTS, columns_of, decoded, file_title, row_article, untold, unused
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError
-from elara.objects import TWICE, stated_object
+from elara.text.objects import TWICE, stated_object
 
 # A row, or why there is none at this place.
 Row = dict[str, Any] | str

@@ -2,7 +2,7 @@
 
 from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.verdict import EvaluationError, Verdict, compare, difference_figure, per_source
-from elara.losses import answer_losses
+from elara.model.losses import answer_losses
 
 __all__ = [
     "SCENARIOS",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from elara.parameters import require
+from elara.workspace.parameters import require
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse numbers with which nothing would be measured.
 
     Args:
-        values: see `elara.checks.check`.
+        values: see `elara.workspace.checks.check`.
 
     Raises:
         ParameterError: a number is too small.

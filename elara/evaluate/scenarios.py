@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from elara.display.progress import track
 from elara.model import SYSTEM_PROMPT, Generation, LanguageModel, generate
-from elara.progress import track
 
 SCENARIOS = (
     "A 35-year-old patient presents with chest pain. What's your initial assessment?",

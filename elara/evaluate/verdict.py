@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from elara.figures import BLUE, ORANGE, SKY, new_figure, plain
+from elara.display.figures import BLUE, ORANGE, SKY, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

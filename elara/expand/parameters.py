@@ -7,14 +7,14 @@ from typing import Any
 
 from elara.expand.recipes import check_licences
 from elara.expand.split import check_shares
-from elara.parameters import ParameterError, require
+from elara.workspace.parameters import ParameterError, require
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse shares that leave nothing to train or test on, and other impossible values.
 
     Args:
-        values: see `elara.checks.check`.
+        values: see `elara.workspace.checks.check`.
 
     Raises:
         ParameterError: a value cannot be used.

@@ -23,8 +23,8 @@ from elara.records import (
     frame,
     records,
 )
-from elara.sentences import count_words
-from elara.sentences import shorten as _shorten
+from elara.text.sentences import count_words
+from elara.text.sentences import shorten as _shorten
 
 _CONCLUSION = re.compile(r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME")
 _MIN_WORDS = 12

@@ -7,16 +7,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from elara.parameters import ParameterError
 from elara.serve.config import Settings
 from elara.serve.schemas import Message
+from elara.workspace.parameters import ParameterError
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse what the server would refuse.
 
     Args:
-        values: see `elara.checks.check`.
+        values: see `elara.workspace.checks.check`.
 
     Raises:
         ParameterError: a setting is out of its range, or the question is empty.

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from elara.progress import progress_line, watched
+from elara.display.progress import progress_line, watched
 from elara.train.checkpoints import best_evaluation, keep_best
 from elara.train.report import loss_figure
 from elara.train.trackers import Trackers

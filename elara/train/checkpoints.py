@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from elara.precision import choose_precision
+from elara.model.precision import choose_precision
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
 from elara.workspace import file_sha256

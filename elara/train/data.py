@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from elara.marks import holds_marks
 from elara.model import Encoded, LanguageModel, ModelError, encode
+from elara.model.marks import holds_marks
 from elara.train.config import TrainingConfig, TrainingError
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
+from elara.display.progress import watched
 from elara.model import Encoded, LanguageModel, quiet_libraries
-from elara.progress import watched
 from elara.train import callbacks
 from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from elara.model import LanguageModel
-from elara.precision import choose_precision
+from elara.model.precision import choose_precision
 from elara.train.config import TrainingConfig, TrainingError
 
 

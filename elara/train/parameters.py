@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from elara.packaged import PACKAGED
-from elara.parameters import ParameterError, require
+from elara.export.export import check_names
+from elara.model.packaged import PACKAGED
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.devices.launch import per_process, profile_file
-from elara.train.exports.export import check_names
 from elara.train.sweep import check_rates
+from elara.workspace.parameters import ParameterError, require
 
 
 def check(values: Mapping[str, Any]) -> None:
     """Refuse settings that cannot train.
 
     Args:
-        values: see `elara.checks.check`.
+        values: see `elara.workspace.checks.check`.
 
     Raises:
         ParameterError: a setting cannot be used, or the base model cannot be a model.

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import elara
-from elara.chat import template_name
-from elara.formats import write_file
+from elara.audit.card import LICENCE_FILE, hub_name, licence_text, model_card
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel
-from elara.train.audit.card import LICENCE_FILE, hub_name, licence_text, model_card
+from elara.model.chat import template_name
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
 from elara.train.fit import Training
 from elara.train.lora import of_adapter
 from elara.workspace import file_sha256
+from elara.workspace.formats import write_file
 
 
 def save_adapter(

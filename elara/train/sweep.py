@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from elara.figures import BLUE, GREY, ORANGE, new_figure, plain
+from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.model import LanguageModel
 from elara.train.checkpoints import run_name
 from elara.train.config import TrainingConfig, TrainingError

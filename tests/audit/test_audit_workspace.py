@@ -17,9 +17,8 @@ from safetensors.numpy import save_file
 
 from elara.audit import audit
 from elara.collect.live.store import Store, payload_table
-from elara.formats import json_text
-from elara.train.continual.versions import Versions
-from elara.train.exports.export import _seal
+from elara.continual.versions import Versions
+from elara.export.export import _seal
 from elara.workspace import (
     STAGES,
     Workspace,
@@ -28,6 +27,7 @@ from elara.workspace import (
     manifest_text,
     sealed,
 )
+from elara.workspace.formats import json_text
 
 BEGAN = 1_790_000_000.0  # when the first stage began; each later one begins a minute after
 

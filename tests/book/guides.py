@@ -17,7 +17,7 @@ from torch.distributed.run import get_args_parser
 from typer.testing import CliRunner
 
 from elara.cli import app
-from elara.notebooks import read_notebook
+from elara.pipeline.notebooks import read_notebook
 from elara.train.devices.launch import read_job
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -220,7 +220,7 @@ def worker(folder: Path, module: bool, script: str, given: list[str]) -> None:
 
 def preferences(text: str, folder: Path) -> None:
     """Lines of feedback, as the page prints them, are read as such."""
-    from elara.train.preferences.feedback import read_preferences
+    from elara.continual.feedback import read_preferences
 
     file = folder / "shown.jsonl"
     file.write_text(text, encoding="utf-8")

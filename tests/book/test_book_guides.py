@@ -24,13 +24,14 @@ import tiny_run
 import typer
 import yaml
 
-from elara import lab, notebooks, pipeline, serve, train
-from elara.checks import check
+from elara import audit, pipeline, serve, train
 from elara.model import load_base
-from elara.packaged import PACKAGED, packaged_folder
-from elara.parameters import PATHS
+from elara.model.packaged import PACKAGED, packaged_folder
+from elara.pipeline import lab, notebooks
 from elara.train.devices import launch
 from elara.workspace import Workspace
+from elara.workspace.checks import check
+from elara.workspace.parameters import PATHS
 
 # Why not, for each program whose commands are checked and not run, or kind of block.
 WHY_NOT = {
@@ -114,8 +115,8 @@ def after_a_run(
         training = train.fit(lm, data, config, **folders)
         train.save_adapter(training, config, data, {"CC0-1.0": 8}, stage.draft / "adapter")
         held_out = {name: splits[name] for name in ("validation", "test")}
-        certificate = train.certify(splits["train"], held_out)
-        train.write_passport(stage.draft / "adapter", training, config, splits, certificate)
+        certificate = audit.certify(splits["train"], held_out)
+        audit.write_passport(stage.draft / "adapter", training, config, splits, certificate)
         stage.write({"losses.parquet": training.losses})
     return home, training
 

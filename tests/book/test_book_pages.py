@@ -244,7 +244,7 @@ def test_tables_are_shown_through_the_one_helper(notebook: dict[str, Any]) -> No
         assert "pl.Config" not in text(cell)
         for out in cell["outputs"]:
             html = "".join(out.get("data", {}).get("text/html", ""))
-            assert 'class="dataframe"' not in html, f"cell {cell['id']!r}: use elara.tables.show"
+            assert 'class="dataframe"' not in html, f"cell {cell['id']!r}: use show"
 
 
 # --- the build itself, on a book of two pages ---

@@ -13,8 +13,8 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import clean as benchmark
 
-from elara import memory
 from elara.clean import Rule, clean_file, files
+from elara.machine import memory
 from elara.records import Article, frame
 from elara.workspace import WorkspaceError
 

@@ -21,7 +21,7 @@ from elara.collect.live.government import SITES, Site
 from elara.collect.live.harvest import ASKS, Harvest, HarvestIncomplete, Source, harvest
 from elara.collect.live.stackexchange import StackExchange
 from elara.collect.live.store import INCOMPLETE, Store, payload_table
-from elara.collect.mirror import Faults, Mirror
+from elara.mirror import Faults, Mirror
 
 TOPICS = [Query(name, f'"{name}"[MeSH Terms]') for name in ("asthma", "malaria", "stroke")]
 Spoil = Callable[[dict[str, Any], int], None]  # changes an answer, given its place from 0

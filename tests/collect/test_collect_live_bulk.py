@@ -11,7 +11,7 @@ from elara import collect
 from elara.collect.live.bulk import PubmedFiles
 from elara.collect.live.harvest import HarvestIncomplete, harvest
 from elara.collect.live.store import Store, damaged_payloads
-from elara.collect.mirror import Faults, Mirror
+from elara.mirror import Faults, Mirror
 
 CONTACT = live_run.CONTACT
 

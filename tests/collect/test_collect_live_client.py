@@ -12,7 +12,7 @@ import pytest
 from live_stub import Stub
 
 from elara.collect.live.client import Client, FetchError, Limit, Request, _retry_after
-from elara.collect.mirror import Faults, Mirror
+from elara.mirror import Faults, Mirror
 
 CONTACT = "name@example.org"
 

@@ -11,7 +11,7 @@ import pytest
 from elara.collect.live import entrez
 from elara.collect.live.entrez import Entrez, Query, topic_hits
 from elara.collect.live.harvest import HarvestIncomplete, harvest
-from elara.collect.mirror import Mirror
+from elara.mirror import Mirror
 
 CONTACT = live_run.CONTACT
 

@@ -17,8 +17,8 @@ from elara.collect.live.europepmc import EuropePmc
 from elara.collect.live.harvest import Harvest, HarvestIncomplete, harvest
 from elara.collect.live.store import Store, payload_table
 from elara.collect.merge import merge
-from elara.collect.mirror import Faults, Mirror
 from elara.collect.recognise import recognise
+from elara.mirror import Faults, Mirror
 from elara.records import Article, abstract_parts
 
 CONTACT = "name@example.org"

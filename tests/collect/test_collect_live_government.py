@@ -12,7 +12,7 @@ from elara import collect
 from elara.collect.live.government import SITES, Site
 from elara.collect.live.harvest import HarvestIncomplete, harvest
 from elara.collect.live.store import Store, payload_table
-from elara.collect.mirror import Faults, Mirror
+from elara.mirror import Faults, Mirror
 
 CONTACT = live_run.CONTACT
 NAMES = ("medlineplus", "cdc", "who")

@@ -13,7 +13,7 @@ import pytest
 from elara import collect
 from elara.collect.live.harvest import Fetch, HarvestIncomplete, harvest
 from elara.collect.live.store import JOURNAL, damaged_payloads, payload_table
-from elara.collect.mirror import Faults, Mirror
+from elara.mirror import Faults, Mirror
 from elara.workspace import WorkspaceError
 
 CONTACT = live_run.CONTACT

@@ -13,7 +13,7 @@ import live_run
 import pytest
 
 from elara.collect.live.store import damaged_payloads, payload_table
-from elara.collect.mirror import Faults, Mirror
+from elara.mirror import Faults, Mirror
 
 KILLS = 20
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elara.collect import collect_folder, raw_record
-from elara.names import real_path, shown, shown_path
 from elara.pipeline import _listing
+from elara.workspace.names import real_path, shown, shown_path
 
 PAGE = "<PubmedArticle><MedlineCitation><PMID>{}</PMID><Article><ArticleTitle>T</ArticleTitle>\
 </Article></MedlineCitation></PubmedArticle>"

@@ -112,7 +112,7 @@ def test_exponents_stay_exponents() -> None:
     )
     (found,) = pubmed.parse([record])
     assert found.article is not None
-    assert found.article.title == "10⁹/L and Na+ in 5 mg m2"
+    assert found.article.title == "10⁹/L and Na+ in 5 mg m²"
 
 
 def test_a_record_without_pmid_is_an_error() -> None:

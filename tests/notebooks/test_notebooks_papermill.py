@@ -13,7 +13,7 @@ import pytest
 
 from elara import pipeline
 from elara.expand import curated_examples
-from elara.notebooks import NOTEBOOKS, read_notebook
+from elara.pipeline.notebooks import NOTEBOOKS, read_notebook
 from elara.records import Article, frame
 from elara.workspace import Workspace
 

@@ -12,10 +12,10 @@ import pytest
 from tiny_notebooks import BEGIN, write_notebook
 
 from elara import pipeline
-from elara.checks import check
-from elara.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook
-from elara.parameters import ParameterError, parameters_of
+from elara.pipeline.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook
 from elara.workspace import STAGES, Workspace
+from elara.workspace.checks import check
+from elara.workspace.parameters import ParameterError, parameters_of
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from elara import __version__
 from elara.cli import app
-from elara.parameters import ParameterError
+from elara.workspace.parameters import ParameterError
 
 
 def typed(*words: str) -> str:

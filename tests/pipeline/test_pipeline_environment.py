@@ -16,11 +16,12 @@ import nbformat
 import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
 
-from elara import execute, pipeline
-from elara.notebooks import read_notebook
-from elara.parameters import ParameterError, from_here
-from elara.proxies import spare_this_computer
+from elara import pipeline
+from elara.machine.proxies import spare_this_computer
+from elara.pipeline import execute
+from elara.pipeline.notebooks import read_notebook
 from elara.workspace import Workspace, WorkspaceError, cannot_write
+from elara.workspace.parameters import ParameterError, from_here
 
 Make = Callable[..., pipeline.Plan]
 PROXY = "http://127.0.0.1:9"

@@ -12,10 +12,11 @@ import pytest
 from nbformat.v4 import new_markdown_cell
 from typer.testing import CliRunner
 
-from elara import cli, lab, pipeline
-from elara.lab import working_copies
-from elara.parameters import parameters_of
+from elara import cli, pipeline
+from elara.pipeline import lab
+from elara.pipeline.lab import working_copies
 from elara.workspace import Workspace
+from elara.workspace.parameters import parameters_of
 
 Make = Callable[..., pipeline.Plan]
 

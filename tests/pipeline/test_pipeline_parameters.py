@@ -11,8 +11,8 @@ import pytest
 from tiny_notebooks import write_notebook
 
 from elara import pipeline
-from elara.parameters import ParameterError
 from elara.workspace import Workspace
+from elara.workspace.parameters import ParameterError
 
 Make = Callable[..., pipeline.Plan]
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from elara import cli, pipeline
 from elara.collect import sample_folder, would_replace
-from elara.parameters import ParameterError
-from elara.remembered import FILE, Settings, recall
+from elara.pipeline.remembered import FILE, Settings, recall
 from elara.workspace import Workspace, WorkspaceError
+from elara.workspace.parameters import ParameterError
 
 Make = Callable[..., pipeline.Plan]
 

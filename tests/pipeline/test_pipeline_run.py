@@ -23,12 +23,12 @@ import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
 from typer.testing import CliRunner
 
-from elara import notebooks as notebooks_module
 from elara import pipeline
 from elara.audit import audit
 from elara.cli import app
-from elara.parameters import ParameterError
+from elara.pipeline import notebooks as notebooks_module
 from elara.workspace import Workspace, WorkspaceError
+from elara.workspace.parameters import ParameterError
 
 Make = Callable[..., pipeline.Plan]
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from elara import pipeline
 from elara.cli import app
-from elara.parameters import ParameterError
 from elara.workspace import Workspace, WorkspaceError
+from elara.workspace.parameters import ParameterError
 
 Make = Callable[..., pipeline.Plan]
 

@@ -14,8 +14,8 @@ def sealed_run(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     """A sealed adapter folder with its passport, and the run that made it. Not to be changed."""
     import tiny_run
 
-    from elara.train.audit.certificate import certify
-    from elara.train.audit.passport import write_passport
+    from elara.audit.certificate import certify
+    from elara.audit.passport import write_passport
 
     out = tmp_path_factory.mktemp("sealed")
     training = tiny_run.run(tiny_folder, out)

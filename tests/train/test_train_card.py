@@ -9,14 +9,14 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.utils import validate_repo_id
 
-from elara.model import PACKAGED
-from elara.train.audit.card import (
+from elara.audit.card import (
     LICENCE_FILE,
     licence_expression,
     licence_text,
     metadata,
     model_card,
 )
+from elara.model import PACKAGED
 
 
 def record(base: str = PACKAGED, **licences: int) -> dict[str, Any]:

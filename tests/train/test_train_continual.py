@@ -11,12 +11,12 @@ import pytest
 import tiny_run
 
 from elara import train
-from elara.losses import answer_losses
+from elara.continual import continue_training as continual
+from elara.continual.continue_training import change, forgetting_figure, replay, train_on
+from elara.continual.measure import interval
+from elara.continual.versions import Versions
 from elara.model import load_adapter
-from elara.train.continual import continue_training as continual
-from elara.train.continual.continue_training import change, forgetting_figure, replay, train_on
-from elara.train.continual.measure import interval
-from elara.train.continual.versions import Versions
+from elara.model.losses import answer_losses
 
 
 def old() -> pl.DataFrame:

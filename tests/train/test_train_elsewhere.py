@@ -10,7 +10,7 @@ from pathlib import Path
 import elsewhere
 import pytest
 
-from elara.packaged import packaged_folder
+from elara.model.packaged import packaged_folder
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do this")

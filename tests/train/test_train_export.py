@@ -17,16 +17,16 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from elara.export import export as room
+from elara.export import gguf_file, parity
+from elara.export.bounds import BOUNDS, Bound
+from elara.export.drafts import ExportError
+from elara.export.export import export
+from elara.export.gguf_vocabulary import vocabulary
+from elara.export.parity import ParityError
+from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
 from elara.model import PACKAGED, load_adapter, load_base
 from elara.train import TARGETS
-from elara.train.exports import export as room
-from elara.train.exports import gguf_file, parity
-from elara.train.exports.bounds import BOUNDS, Bound
-from elara.train.exports.drafts import ExportError
-from elara.train.exports.export import export
-from elara.train.exports.gguf_vocabulary import vocabulary
-from elara.train.exports.parity import ParityError
-from elara.train.exports.vllm_folder import check_vllm_adapter, check_vllm_folder
 
 FEW: dict[str, Any] = {"prompts": parity.PROMPTS[3:5], "answer_tokens": 8}
 

@@ -177,7 +177,7 @@ def test_lines_are_shown_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_workers_draw_no_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JPY_SESSION_NAME", "x")
-    code = "from elara.progress import watched; raise SystemExit(watched())"
+    code = "from elara.display.progress import watched; raise SystemExit(watched())"
     assert _run([sys.executable, "-c", code], tmp_path / "log.txt") == 0
 
 

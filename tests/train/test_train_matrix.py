@@ -27,14 +27,14 @@ import tiny_run
 import torch
 import transformers
 
-from elara import train
+from elara import audit, continual, export, train
+from elara.audit.probe import PROBE_FILE
 from elara.evaluate import compare
-from elara.losses import answer_losses
 from elara.model import load_adapter, load_base
-from elara.precision import Precision, choose_precision
+from elara.model.losses import answer_losses
+from elara.model.precision import Precision, choose_precision
 from elara.serve import ModelManager
 from elara.train import callbacks, fast
-from elara.train.audit.probe import PROBE_FILE
 from elara.train.form import own_form
 from elara.train.lora import add_lora
 
@@ -197,9 +197,9 @@ def make(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> A
         data = train.tokenise(lm.tokenizer, TRAIN, HELD, config)
         training = train.fit(lm, data, config, out / "checkpoints")
         train.save_adapter(training, config, data, {"CC0-1.0": 6}, out / "adapter")
-        certificate = train.certify(TRAIN, {"validation": HELD, "test": TEST})
+        certificate = audit.certify(TRAIN, {"validation": HELD, "test": TEST})
         splits = {"train": TRAIN, "validation": HELD}
-        train.write_passport(out / "adapter", training, config, splits, certificate)
+        audit.write_passport(out / "adapter", training, config, splits, certificate)
         return Made(choice, base, out / "adapter", training, data)
 
     return made
@@ -299,7 +299,7 @@ def test_an_adapter_is_the_same_after_a_reload_and_says_how_it_was_made(
 
 @every
 def test_verify_measures_the_same_losses(choice: Choice, make: Any) -> None:
-    result = train.verify(make(choice).folder)
+    result = audit.verify(make(choice).folder)
     assert result.passed, result
     assert [check.passed for check in result.checks] == [True] * 3
     assert "largest difference 0.0e+00" in result.checks[-1].detail
@@ -370,9 +370,9 @@ def test_preferences_are_learned_on_top(
     made = make(choice)
     feedback = getattr(synthetic_preferences, kind)(8 if kind == "pairs" else 12)
     config = tiny_preference.config(epochs=1, max_length=400, save_steps=100)
-    preferred = train.prefer(made.folder, feedback, config, tmp_path / "checkpoints")
+    preferred = continual.prefer(made.folder, feedback, config, tmp_path / "checkpoints")
     assert preferred.method == ("dpo" if kind == "pairs" else "kto")
-    record = train.save_preferred(preferred, config, tmp_path / "adapter", earlier=made.folder)
+    record = continual.save_preferred(preferred, config, tmp_path / "adapter", earlier=made.folder)
     assert record["precision"]["dtype"] == choice.precision
     assert record["adapter_dtype"] == made.training.adapter_dtype
     assert record["continues"]["weights_sha256"]
@@ -390,7 +390,7 @@ def test_an_adapter_that_is_trained_on_records_itself(
     config = dataclasses.replace(
         made.config, lora_r=8, lora_dropout=0.5, lora_variant="lora", lora_alpha=1
     )
-    done = train.train_on(
+    done = continual.train_on(
         made.folder, new, HELD, TEST, config, tmp_path / "checkpoints", max_forgetting=9
     )
     folder = tmp_path / "next"
@@ -401,9 +401,9 @@ def test_an_adapter_that_is_trained_on_records_itself(
     assert record["earlier_examples"] == sorted(earlier["examples"])
     assert record["continues"]["weights_sha256"]
     assert record["precision"]["dtype"] == choice.precision
-    certificate = train.certify(new, {"validation": HELD, "test": TEST})
+    certificate = audit.certify(new, {"validation": HELD, "test": TEST})
     splits = {"train": new, "validation": HELD}
-    passport = train.write_passport(folder, done.training, config, splits, certificate)
+    passport = audit.write_passport(folder, done.training, config, splits, certificate)
     assert passport["data"]["examples"] == len(TRAIN) + len(new)
     assert passport["continues"]["examples"] == len(TRAIN)
     assert passport["continues"]["judgements"] == 0
@@ -411,15 +411,15 @@ def test_an_adapter_that_is_trained_on_records_itself(
     assert "earlier adapter → adapter" in page
     assert "step 0 is the earlier adapter" in page
     assert passport["continues"]["contaminated_items"] == 0
-    assert train.verify(folder).passed
+    assert audit.verify(folder).passed
     assert losses(load_adapter(folder)) == losses(done.training.model)
 
 
 @four(0)
 def test_an_export_answers_the_same(choice: Choice, make: Any, tmp_path: Path) -> None:
-    from elara.train.exports import parity
+    from elara.export import parity
 
-    done = train.export(
+    done = export.export(
         make(choice).folder, tmp_path, ["merged"], prompts=parity.PROMPTS[:1], answer_tokens=2
     )
     (row,) = done.table.to_dicts()
@@ -494,7 +494,7 @@ def test_a_model_that_contradicts_its_settings_is_refused(
     for work in (
         lambda: train.fit(lm, data, wrong, tmp_path),
         lambda: train.estimate(lm, data, wrong),
-        lambda: train.prefer(
+        lambda: continual.prefer(
             lm, synthetic_preferences.pairs(8), tiny_preference.config(), tmp_path, lora=wrong
         ),
     ):

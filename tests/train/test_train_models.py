@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 import tiny_run
 
-from elara import packaged, train
-from elara.chat import encode
+from elara import train
 from elara.model import (
     LanguageModel,
     ModelError,
     Precision,
     choose_precision,
     load_base,
+    packaged,
     packaged_folder,
     split_revision,
 )
+from elara.model.chat import encode
 from elara.train.data import choose_batching
 from elara.train.lora import add_lora, optimiser, summary, target_modules
 

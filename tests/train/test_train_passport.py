@@ -14,14 +14,14 @@ import pytest
 import tiny_run
 
 from elara import train
+from elara.audit.certificate import Certificate, certify
+from elara.audit.overlap import Words, similar
+from elara.audit.passport import data_manifest, with_verdict, write_passport
+from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
+from elara.export.export import export
+from elara.export.parity import PROMPTS
 from elara.model import load_base
-from elara.train.audit.certificate import Certificate, certify
-from elara.train.audit.overlap import Words, similar
-from elara.train.audit.passport import data_manifest, with_verdict, write_passport
-from elara.train.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
 from elara.train.config import TrainingError
-from elara.train.exports.export import export
-from elara.train.exports.parity import PROMPTS
 
 LONG = (
     "Magnesium sulfate is given to prevent seizures in severe pre-eclampsia, the blood pressure "
@@ -189,7 +189,7 @@ def test_the_page_stands_alone_and_warns(sealed: Path) -> None:
 
 
 def test_text_of_others_cannot_change_the_page(sealed: Path, tmp_path: Path) -> None:
-    from elara.train.audit.page import passport_html
+    from elara.audit.page import passport_html
 
     passport = json.loads((sealed / PASSPORT_FILE).read_text())
     rows = pl.read_ndjson(sealed / "data_manifest.jsonl")
@@ -239,13 +239,13 @@ def test_a_certificate_about_other_examples_is_refused(copy: Path) -> None:
 
 
 def test_a_pinned_model_is_named_without_its_revision() -> None:
-    from elara.train.audit.card import hub_name, shown_name
+    from elara.audit.card import hub_name, shown_name
 
     assert hub_name("owner/model@abc123") == shown_name("owner/model@abc123") == "owner/model"
 
 
 def test_held_out_items_of_every_earlier_run_are_counted() -> None:
-    from elara.train.audit.certificate import contaminated_items
+    from elara.audit.certificate import contaminated_items
 
     own = {"certificate": {"contaminated_items": 1}}
     tuned = {"certificate": {"contaminated_items": 2}, "continues": None}

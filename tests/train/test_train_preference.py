@@ -15,14 +15,14 @@ import tiny_preference
 import tiny_run
 from safetensors.numpy import load_file
 
+from elara.continual.feedback import answers, read_preferences, split_by_prompt
+from elara.continual.margins import margin_figure
+from elara.continual.preference import PreferenceConfig, Preferred, prefer
+from elara.continual.preference_save import save_preferred
+from elara.continual.preference_trainer import class_weights
 from elara.model import PACKAGED, generate, load_adapter, load_base
 from elara.records import Preference, frame, records
 from elara.train.config import TrainingConfig, TrainingError
-from elara.train.preferences.feedback import answers, read_preferences, split_by_prompt
-from elara.train.preferences.margins import margin_figure
-from elara.train.preferences.preference import PreferenceConfig, Preferred, prefer
-from elara.train.preferences.preference_save import save_preferred
-from elara.train.preferences.preference_trainer import class_weights
 
 Done = tuple[Path, Preferred]
 

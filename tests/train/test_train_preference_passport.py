@@ -15,15 +15,15 @@ import tiny_run
 import torch
 from transformers import Trainer
 
+from elara.audit.certificate import Certificate, certify
+from elara.audit.passport import MANIFEST_FILE, read_manifest, with_verdict
+from elara.audit.verify import damage, verify
+from elara.continual.feedback import answers
+from elara.continual.preference import Preferred, prefer
+from elara.continual.preference_passport import write_preference_passport
+from elara.continual.preference_save import save_preferred
 from elara.model import load_base
-from elara.train.audit.certificate import Certificate, certify
-from elara.train.audit.passport import MANIFEST_FILE, read_manifest, with_verdict
-from elara.train.audit.verify import damage, verify
 from elara.train.config import TrainingError
-from elara.train.preferences.feedback import answers
-from elara.train.preferences.preference import Preferred, prefer
-from elara.train.preferences.preference_passport import write_preference_passport
-from elara.train.preferences.preference_save import save_preferred
 from elara.workspace import file_sha256
 
 FEEDBACK = synthetic_preferences.pairs(12)

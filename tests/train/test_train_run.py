@@ -11,7 +11,7 @@ import pytest
 import tiny_run
 from safetensors.numpy import load_file
 
-from elara import train
+from elara import audit, train
 from elara.model import ModelError, encode, generate, load_adapter, load_base
 
 
@@ -43,7 +43,7 @@ def test_the_folder_holds_what_an_auditor_needs(finished: tuple[Path, train.Trai
     card = (folder / "README.md").read_text()
     assert "must not be used for diagnosis" in card
     assert "| CC0-1.0 | 16 |" in card
-    shown = train.embedded_card(record)
+    shown = audit.embedded_card(record)
     assert shown.startswith("### Medical LoRA adapter")
     assert "\n#### Intended use\n" in shown
     assert (folder / "adapter_model.safetensors").exists()

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elara.chat import (
+from elara.model import LanguageModel, ModelError, generate, packaged_folder
+from elara.model.chat import (
     FIXED_DATE,
     encode,
     give_template,
@@ -27,9 +28,8 @@ from elara.chat import (
     template_name,
     without_markers,
 )
-from elara.marks import as_data
-from elara.model import LanguageModel, ModelError, generate, packaged_folder
-from elara.precision import Precision
+from elara.model.marks import as_data
+from elara.model.precision import Precision
 
 
 def chat(*contents: str, system: str | None = None) -> list[dict[str, str]]:

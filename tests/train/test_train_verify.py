@@ -15,11 +15,11 @@ import pytest
 import tiny_run
 from typer.testing import CliRunner
 
+from elara.audit.passport import write_passport
+from elara.audit.probe import measure_again
+from elara.audit.verify import SUMS_FILE, damage, seal, verify
 from elara.cli import app
 from elara.model import load_base
-from elara.train.audit.passport import write_passport
-from elara.train.audit.probe import measure_again
-from elara.train.audit.verify import SUMS_FILE, damage, seal, verify
 from elara.train.config import TrainingError
 
 SMALL = 12_000  # bytes up to which every single one is changed
@@ -54,7 +54,7 @@ def _changed(path: Path, place: int, rng: random.Random) -> None:
 
 @pytest.mark.long
 def test_every_single_byte_change_is_noticed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules[damage.__module__]  # `elara.train.audit.verify` is the function's name too
+    module = sys.modules[damage.__module__]  # `elara.audit.verify` is the function's name too
     rng = random.Random(0)
     hashes = module.files_of(copy)
     for path in sorted(copy.iterdir()):
@@ -188,7 +188,7 @@ def test_a_missing_base_model_is_a_clear_failure(sealed: Path, tmp_path: Path) -
 def test_text_that_may_not_be_passed_on_never_travels(
     sealed_run: tuple[Path, object], tmp_path: Path
 ) -> None:
-    from elara.train.audit.certificate import certify
+    from elara.audit.certificate import certify
 
     made, training = sealed_run
     folder = tmp_path / "adapter"
@@ -214,8 +214,8 @@ def test_text_that_may_not_be_passed_on_never_travels(
 @pytest.mark.model
 def test_the_packaged_model_gives_its_recorded_losses_again(tmp_path: Path) -> None:
     from elara import train
+    from elara.audit.certificate import certify
     from elara.model import PACKAGED, load_adapter
-    from elara.train.audit.certificate import certify
 
     config = tiny_run.config(Path(PACKAGED), epochs=1, learning_rate=1e-3, lora_dropout=0.0)
     splits = {"train": tiny_run.examples(8), "validation": tiny_run.examples(4, start=100)}

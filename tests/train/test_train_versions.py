@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
+from elara.continual.differences import weights_distance
+from elara.continual.versions import Versions
 from elara.train.config import TrainingError
-from elara.train.continual.differences import weights_distance
-from elara.train.continual.versions import Versions
 from elara.workspace import Workspace, WorkspaceError, write_atomically
 
 MODULE = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -147,7 +147,7 @@ def test_an_interrupted_restore_is_finished_by_the_next_use(
             write_atomically(path, text)
 
         patch.setattr(Path, "rename", rename)
-        patch.setattr("elara.train.continual.versions.write_atomically", write)
+        patch.setattr("elara.continual.versions.write_atomically", write)
         with pytest.raises(KeyboardInterrupt):
             Versions(home).restore(first)
     versions = Versions(home)
@@ -167,7 +167,7 @@ def test_an_interrupted_keep_leaves_no_version(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("elara.train.continual.versions._copy", full)
+        patch.setattr("elara.continual.versions._copy", full)
         with pytest.raises(WorkspaceError, match=r"No space left.*kept before is untouched"):
             Versions(tmp_path).keep(source)
     (tmp_path / "versions" / ".keeping").mkdir()  # as a killed process leaves it
@@ -179,7 +179,7 @@ def test_two_processes_never_make_the_same_version(tmp_path: Path) -> None:
     adapter(tmp_path / "adapter")
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from elara.train.continual.versions import Versions\n"
+        "from elara.continual.versions import Versions\n"
         "v = Versions(Path(sys.argv[1]))\n"
         "with v._locked('keeping an adapter'):\n print('held', flush=True); time.sleep(60)"
     )

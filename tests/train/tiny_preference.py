@@ -9,9 +9,9 @@ from typing import Any
 import synthetic_preferences
 import tiny_run
 
+from elara.continual.preference import PreferenceConfig, Preferred, prefer
+from elara.continual.preference_save import save_preferred
 from elara.model import load_base
-from elara.train.preferences.preference import PreferenceConfig, Preferred, prefer
-from elara.train.preferences.preference_save import save_preferred
 
 
 def config(**changes: Any) -> PreferenceConfig:

@@ -23,7 +23,7 @@ import polars as pl
 
 from elara.collect.live.client import Client, FetchError, Request, accept
 from elara.collect.live.store import INCOMPLETE, LOCK, Store, payload_table
-from elara.progress import Progress
+from elara.display.progress import Progress
 from elara.records import Outcome, Status, frame
 from elara.workspace import lock
 

@@ -19,8 +19,8 @@ from elara.collect.live.harvest import Source
 from elara.collect.live.stackexchange import MEDICAL_SCIENCES, StackExchange
 from elara.collect.live.store import LAST_DAY
 from elara.collect.queries import african_batches, load_searches
-from elara.parameters import unknown_parameters
 from elara.workspace import write_atomically
+from elara.workspace.parameters import unknown_parameters
 
 _TITLE_OR_ABSTRACT = re.compile(r'("[^"]*"|[^\s"()\[\]]+)\[Title/Abstract\]')
 # What a user may name, and the sources that each stands for.

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import polars as pl
 
-from elara.cores import usable_cores
-from elara.formats import json_text
+from elara.machine.cores import usable_cores
 from elara.model import TRAINING_FILE, LanguageModel, load_adapter
 from elara.records import Example, schema
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.fit import Training
+from elara.workspace.formats import json_text
 
 PROFILES = ("data_parallel", "fsdp2", "deepspeed")
 FOLLOW = "ELARA_FOLLOWS_LAUNCHER"  # set: a worker ends when its standard input closes

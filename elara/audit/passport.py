@@ -1,0 +1,372 @@
+"""The adapter passport: one account of what an adapter was made from, how, and what it is worth.
+
+It is written into the adapter folder before the folder is sealed, when no evaluation exists yet.
+The evaluation completes a copy, which names the passport that it completes by its hash: the
+adapter's own folder never changes after it was sealed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import elara
+from elara.audit.card import INTENDED_USE, shown_name
+from elara.audit.certificate import Certificate, contaminated_items, described
+from elara.audit.page import passport_html
+from elara.audit.probe import PROBE_FILE, UNIT, mean_losses, record_probe
+from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
+from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel, load_adapter
+from elara.records import PRIVATE
+from elara.train.config import REFERENCE, TrainingConfig, TrainingError, differences
+from elara.train.fit import Training
+from elara.workspace import file_sha256
+from elara.workspace.formats import json_text, write_file
+
+MANIFEST_FILE = "data_manifest.jsonl"
+NOT_YET = {
+    "status": "not evaluated",
+    "text": "Not evaluated yet. Nothing is known about whether the training helped.",
+}
+_TEXT = pl.String()
+_MANIFEST: dict[str, pl.DataType] = {
+    "id": _TEXT,
+    "source": _TEXT,
+    "article_ids": pl.List(pl.String),
+    "title": _TEXT,
+    "url": _TEXT,
+    "licence": _TEXT,
+    "redistributable": pl.Boolean(),
+    "specialty": _TEXT,
+    "origin": _TEXT,
+}
+_LIBRARIES = (
+    *("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "datasets"),
+    *("tokenizers", "safetensors", "polars", "numpy"),
+)
+_HUB = {
+    "pubmed": "https://pubmed.ncbi.nlm.nih.gov/{}/",
+    "pmc": "https://pmc.ncbi.nlm.nih.gov/articles/{}/",
+}
+
+
+def write_passport(
+    folder: Path,
+    training: Training,
+    config: TrainingConfig,
+    examples: Mapping[str, pl.DataFrame],
+    certificate: Certificate,
+    *,
+    articles: pl.DataFrame | None = None,
+    allow_contaminated: bool = False,
+) -> dict[str, Any]:
+    """Complete an adapter folder: data manifest, recorded losses, passport, and the seal.
+
+    An adapter that was trained on carries on what the earlier one's passport says of its data.
+    The losses are measured on the adapter as it is loaded from the folder.
+
+    Args:
+        folder: what `save_adapter` left.
+        training: the finished run.
+        config: its settings.
+        examples: the `Example` rows of `train` and `validation`; those that the run did not use
+            are left aside.
+        certificate: what `certify` found for exactly the training examples that were used.
+        articles: `Article` rows; they give titles and addresses of the sources.
+        allow_contaminated: write a passport that says `contaminated` instead of refusing.
+
+    Returns:
+        The content of `passport.json`.
+
+    Raises:
+        TrainingError: the certificate is about other examples, or it or an earlier adapter's is
+            not clean; an earlier adapter is not as it was sealed, or has no passport.
+    """
+    record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
+    config = TrainingConfig(**record["config"])  # the adapter's own rank, alpha, dropout, variant
+    train = examples["train"].filter(pl.col("id").is_in(record["examples"]))
+    if certificate.compared["train"]["sha256"] != described(train)["sha256"]:
+        raise TrainingError(
+            "The certificate is about other training examples than the run used: certify "
+            "`train.filter(pl.col('id').is_in(data.ids))`."
+        )
+    if not allow_contaminated:
+        certificate.require_clean()
+    rows = data_manifest(train, articles)
+    begun = carried_on(training.earlier) if training.earlier else None
+    if begun:
+        begun.require_clean(allow_contaminated)
+        rows = pl.concat([rows, begun.manifest.join(rows, on="id", how="anti")]).sort("id")
+    rows.write_ndjson(folder / MANIFEST_FILE)
+    probe = record_probe(
+        load_adapter(folder),
+        examples["validation"],
+        train,
+        max_length=config.max_length,
+    )
+    write_file(folder / PROBE_FILE, probe)
+    passport = {
+        "title": f"LoRA adapter on {shown_name(config.base_model)}",
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "elara": elara.__version__,
+        "intended_use": INTENDED_USE,
+        "base_model": shown_name(config.base_model),
+        "adapter": {
+            "trainable_parameters": training.trainable,
+            "total_parameters": training.total,
+            "dtype": record["adapter_dtype"],
+            "bytes": (folder / WEIGHTS_FILE).stat().st_size,
+        },
+        "data": overview(rows, record["data"]),
+        "certificate": certificate.record(),
+        "config": settings(config),
+        "environment": environment(training.model),
+        "losses": _losses(training, probe),
+        "evaluation": NOT_YET,
+    }
+    if begun:
+        passport["continues"] = begun.continues | {
+            "examples": begun.manifest.height,
+            "judgements": begun.passport.get("preference", {}).get("judgements", 0),
+            "contaminated_items": contaminated_items(begun.passport),
+        }
+    return finish(folder, passport, rows)
+
+
+def finish(folder: Path, passport: dict[str, Any], rows: pl.DataFrame) -> dict[str, Any]:
+    """Write the passport and its page, and seal the folder.
+
+    Args:
+        folder: an adapter folder that holds everything else.
+        passport: all but the files' hashes.
+        rows: the data manifest.
+
+    Returns:
+        The content of `passport.json`.
+    """
+    passport = passport | {"files": files_of(folder)}
+    write_file(folder / PASSPORT_FILE, passport)
+    digest = file_sha256(folder / PASSPORT_FILE)
+    (folder / PAGE_FILE).write_text(passport_html(passport, rows, digest), encoding="utf-8")
+    seal(folder)
+    return passport
+
+
+def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
+    """Complete an adapter's passport by its evaluation, for the evaluation's own folder.
+
+    Args:
+        folder: the sealed adapter folder; it is not changed.
+        verdict: what the evaluation found: a dataclass or mapping with `verdict`, one sentence,
+            and its numbers.
+
+    Returns:
+        The completed passport for a JSON file, and its page. Both name the adapter's own passport
+        and fingerprint by their hashes.
+
+    Raises:
+        TrainingError: the folder is not as it was sealed, so the verdict would not be about it.
+    """
+    if wrong := damage(folder):
+        raise TrainingError(f"The adapter in {folder} is not as it was sealed: {'; '.join(wrong)}.")
+    numbers = dict(verdict) if isinstance(verdict, Mapping) else dataclasses.asdict(verdict)
+    passport = json.loads((folder / PASSPORT_FILE).read_text(encoding="utf-8"))
+    passport["evaluation"] = {
+        "status": "evaluated",
+        "text": numbers.pop("verdict"),
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "numbers": numbers,
+    }
+    passport["completes"] = {
+        "passport_sha256": file_sha256(folder / PASSPORT_FILE),
+        "fingerprint": file_sha256(folder / SUMS_FILE),
+    }
+    rows = read_manifest(folder)
+    digest = hashlib.sha256(json_text(passport).encode()).hexdigest()
+    return passport, passport_html(passport, rows, digest)
+
+
+def data_manifest(train: pl.DataFrame, articles: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Say for every training example where its text comes from and under which licence.
+
+    Titles and addresses of private texts are left out, since the manifest travels with the
+    adapter and a title is often the first line of a text.
+
+    Args:
+        train: `Example` rows.
+        articles: `Article` rows, where they are at hand.
+
+    Returns:
+        Columns id, source, article_ids, title, url, licence, redistributable, specialty, origin,
+        by id. An address that is not known is "".
+    """
+    known = {}
+    if articles is not None:
+        known = {a: (t, u) for a, t, u in articles.select("id", "title", "url").iter_rows()}
+    columns = ("id", "article_ids", "licence", "redistributable", "specialty", "origin")
+    rows = []
+    for row in train.sort("id").select(columns).iter_rows(named=True):
+        article = row["article_ids"][0]
+        source, _, native = article.partition(":")
+        private = row["licence"] == PRIVATE
+        title, url = ("", "") if private else known.get(article, ("", ""))
+        url = url or _HUB.get(source, "").format(native)
+        source = source if native else row["origin"]
+        rows.append(row | {"source": source, "title": title, "url": url})
+    return pl.DataFrame(rows, schema=_MANIFEST)
+
+
+def read_manifest(folder: Path) -> pl.DataFrame:
+    """The data manifest of an adapter folder; empty where no example was trained on."""
+    path = folder / MANIFEST_FILE
+    empty = path.stat().st_size == 0
+    return pl.DataFrame(schema=_MANIFEST) if empty else pl.read_ndjson(path, schema=_MANIFEST)
+
+
+def settings(config: TrainingConfig) -> list[dict[str, Any]]:
+    """Every setting beside its value in the reference run.
+
+    Args:
+        config: the run's settings.
+
+    Returns:
+        One entry per setting: `setting`, `value`, `reference`, and the `reason` why they differ.
+    """
+    reasons = dict(differences(config).select("setting", "reason").iter_rows())
+    rows = []
+    for field in dataclasses.fields(config):
+        value, reference = getattr(config, field.name), getattr(REFERENCE, field.name)
+        if field.name == "base_model":
+            value = shown_name(value)
+        told = {"setting": field.name, "value": value, "reference": reference}
+        rows.append(told | {"reason": reasons.get(field.name, "")})
+    return rows
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What is known of an adapter before it was trained on or tuned.
+
+    Args:
+        passport: its passport, or what there would be in it.
+        manifest: its data manifest.
+        probe: its recorded slice.
+        continues: title, and hashes of its passport and its seal; none where the adapter was new.
+        folder: where it is.
+    """
+
+    passport: dict[str, Any]
+    manifest: pl.DataFrame
+    probe: dict[str, Any]
+    continues: dict[str, Any]
+    folder: Path | None = None
+
+    def require_clean(self, allow_contaminated: bool) -> None:
+        """Refuse to go on from held-out items in its data, unless that is allowed."""
+        if not allow_contaminated and contaminated_items(self.passport):
+            raise TrainingError(
+                f"The passport of {self.folder} says that held-out items are in its training "
+                "data: continue from an adapter with clean data, or set `allow_contaminated`."
+            )
+
+
+def carried_on(earlier: Path) -> Begun:
+    """Read what a sealed adapter says of itself.
+
+    Args:
+        earlier: its folder.
+
+    Raises:
+        TrainingError: it is not as it was sealed.
+    """
+    if wrong := damage(earlier):
+        raise TrainingError(
+            f"The adapter in {earlier} is no longer as it was sealed: {'; '.join(wrong)}. Continue "
+            "from an adapter that passes `elara verify`."
+        )
+    passport = json.loads((earlier / PASSPORT_FILE).read_text(encoding="utf-8"))
+    continues = {
+        "title": passport["title"],
+        "passport_sha256": file_sha256(earlier / PASSPORT_FILE),
+        "fingerprint": file_sha256(earlier / SUMS_FILE),
+    }
+    probe = json.loads((earlier / PROBE_FILE).read_text(encoding="utf-8"))
+    return Begun(passport, read_manifest(earlier), probe, continues, earlier)
+
+
+def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    """Count what the training data are.
+
+    Args:
+        rows: the data manifest.
+        tokens: the table of tokens per split.
+    """
+
+    def counts(column: str) -> dict[str, int]:
+        table = rows.group_by(column).len().sort(["len", column], descending=[True, False])
+        return dict(table.iter_rows())
+
+    return {
+        "manifest": MANIFEST_FILE,
+        "examples": rows.height,
+        "articles": rows["article_ids"].explode().n_unique(),
+        "may_not_be_passed_on": int((~rows["redistributable"]).sum()),
+        "tokens": tokens,
+        "sources": counts("source"),
+        "licences": counts("licence"),
+        "specialties": counts("specialty"),
+        "origins": counts("origin"),
+    }
+
+
+def environment(lm: LanguageModel) -> dict[str, Any]:
+    """Device, number format, system and library versions.
+
+    Args:
+        lm: the model, for its precision.
+    """
+    import torch
+
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    on_gpu = lm.device == "cuda"
+    return {
+        "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
+        "precision": dataclasses.asdict(lm.precision),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "libraries": found,
+    }
+
+
+def _losses(training: Training, probe: dict[str, Any]) -> dict[str, Any]:
+    def curve(split: str) -> list[dict[str, float]]:
+        return training.losses.filter(split=split).select("step", "epoch", "loss").to_dicts()
+
+    held = curve("validation")
+    return {
+        "unit": UNIT,
+        "start": "earlier adapter" if training.earlier else "base model",
+        "steps": training.steps,
+        "tokens": training.tokens,
+        "seconds": round(training.seconds, 1),
+        "base": held[0]["loss"] if held and held[0]["step"] == 0 else None,
+        "final": held[-1]["loss"] if held else None,
+        "training": curve("train"),
+        "validation": held,
+        "slice": {"file": PROBE_FILE, "examples": len(probe["examples"])} | mean_losses(probe),
+    }

@@ -1,0 +1,195 @@
+"""The trainers that learn from preferences, set up so that they learn what Elara measures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from elara.continual.feedback import answers
+from elara.display.progress import watched
+from elara.model import LanguageModel, quiet_libraries
+from elara.model.marks import as_data
+from elara.train.callbacks import reporter
+from elara.train.trainer import keeping_formats
+
+if TYPE_CHECKING:
+    from elara.continual.preference import PreferenceConfig
+
+
+# The columns in which the trainers keep the token ids of answers.
+_ANSWERS = ("chosen_ids", "rejected_ids", "completion_ids", "KL_completion_ids")
+
+
+def make_trainer(
+    lm: LanguageModel,
+    method: str,
+    train: pl.DataFrame,
+    held_out: pl.DataFrame,
+    config: PreferenceConfig,
+    folder: Path,
+) -> Any:
+    """Make the trainer of a method, with the reference's log-probabilities already computed.
+
+    Args:
+        lm: the model, its adapter trainable.
+        method: `dpo` or `kto`.
+        train: `Preference` rows to learn from.
+        held_out: `Preference` rows to measure on after every epoch.
+        config: settings.
+        folder: where checkpoints go.
+
+    Returns:
+        A TRL trainer.
+    """
+    import datasets
+    import huggingface_hub.constants
+    import transformers
+    import trl
+    from trl.trainer import dpo_trainer, kto_trainer
+
+    # The trainer would tell its hub that it was used; a run of Elara tells nobody.
+    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
+    if not watched():
+        datasets.disable_progress_bars()
+    with quiet_libraries(), _quiet_bars():
+        settings = _arguments(lm, config, folder)
+        padding = {"pad_token_id": lm.tokenizer.pad_token_id}
+        if method == "dpo":
+            maker, arguments = trl.DPOTrainer, trl.DPOConfig(**settings)
+            inner, rows = dpo_trainer.DataCollatorForPreference(**padding), _pairs
+        else:
+            maker, arguments = trl.KTOTrainer, trl.KTOConfig(**settings, **class_weights(train))
+            inner, rows = kto_trainer.DataCollatorForUnpairedPreference(**padding), _singles
+        trainer = keeping_formats(maker)(
+            model=lm.model,
+            args=arguments,
+            data_collator=_to_the_stop(inner, lm.tokenizer.eos_token_id),
+            train_dataset=datasets.Dataset.from_list(rows(train, lm.tokenizer, config.seed)),
+            eval_dataset=datasets.Dataset.from_list(rows(held_out, lm.tokenizer, config.seed)),
+            processing_class=lm.tokenizer,
+            callbacks=[reporter()],
+        )
+    trainer.remove_callback(transformers.PrinterCallback)  # it prints every log entry as a dict
+    # The trainer copied the adapter as its reference, and needs the copy no longer.
+    lm.model.delete_adapter("ref")
+    return trainer
+
+
+def _to_the_stop(collator: Any, stop: int) -> Any:
+    """End every answer with its stop token, as `encode` does.
+
+    Templates put a line break after the stop token, and the trainer would count it as part of the
+    answer: the margin would then include a token that nobody ever sees.
+    """
+
+    def collate(rows: list[dict[str, Any]]) -> Any:
+        return collator([{name: shorter(name, value) for name, value in r.items()} for r in rows])
+
+    def shorter(name: str, value: Any) -> Any:
+        if name not in _ANSWERS or stop not in value:
+            return value
+        return value[: len(value) - value[::-1].index(stop)]
+
+    return collate
+
+
+def _arguments(lm: LanguageModel, config: PreferenceConfig, folder: Path) -> dict[str, Any]:
+    on_gpu = lm.device == "cuda"
+    return {
+        "output_dir": str(folder),
+        "beta": config.beta,
+        "num_train_epochs": config.epochs,
+        "per_device_train_batch_size": config.batch_size,
+        "per_device_eval_batch_size": config.batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": config.warmup_share,
+        "max_length": None,  # what is too long was left out; nothing is to be cut
+        "precompute_ref_log_probs": True,
+        "bf16": lm.dtype == "bfloat16",
+        "fp16": False,
+        "use_cpu": not on_gpu,
+        "activation_checkpointing": on_gpu,  # saves memory for a fifth of the speed
+        "eval_strategy": "epoch",
+        "eval_on_start": True,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "report_to": "none",
+        "disable_tqdm": not watched(),
+        "dataloader_pin_memory": on_gpu,
+    }
+
+
+@contextlib.contextmanager
+def _quiet_bars() -> Iterator[None]:
+    """Without a watcher, no progress bar for the reference's log-probabilities."""
+    earlier = os.environ.get("TQDM_DISABLE")
+    if not watched():
+        os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        if earlier is None:
+            os.environ.pop("TQDM_DISABLE", None)
+        else:
+            os.environ["TQDM_DISABLE"] = earlier
+
+
+def _pairs(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt": as_data(tokenizer, row["prompt"]),
+            "chosen": as_data(tokenizer, [{"role": "assistant", "content": row["chosen"]}]),
+            "rejected": as_data(tokenizer, [{"role": "assistant", "content": row["rejected"]}]),
+        }
+        for row in preferences.iter_rows(named=True)
+    ]
+
+
+def _singles(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "prompt": as_data(tokenizer, row["messages"][:-1]),
+            "completion": as_data(tokenizer, row["messages"][-1:]),
+            "label": row["desirable"],
+        }
+        for row in answers(preferences).iter_rows(named=True)
+    ]
+    # KTO goes through its data in the order given and compares neighbours: mix them.
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+def class_weights(preferences: pl.DataFrame) -> dict[str, float]:
+    """Weights that make up for unequal numbers of liked and disliked answers in KTO.
+
+    Weight times number of the liked answers should be 1 to 4/3 times that of the disliked ones;
+    the rarer kind is weighted up to the middle of that span and the other keeps weight 1.
+
+    Args:
+        preferences: `Preference` rows with answers of both kinds.
+
+    Returns:
+        `desirable_weight` and `undesirable_weight`.
+
+    Source: equation 8 of https://arxiv.org/abs/2402.01306
+    """
+    liked = answers(preferences)["desirable"].to_list()
+    good, bad = liked.count(True), liked.count(False)
+    ratio = 7 / 6 * bad / good
+    if good < bad:
+        return {"desirable_weight": ratio, "undesirable_weight": 1.0}
+    if good > bad:
+        return {"desirable_weight": 1.0, "undesirable_weight": 1 / ratio}
+    return {"desirable_weight": 1.0, "undesirable_weight": 1.0}

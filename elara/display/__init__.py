@@ -1,0 +1,1 @@
+"""Show things: figures, tables, progress."""

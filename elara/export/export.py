@@ -1,0 +1,307 @@
+"""Export a trained adapter for other programs, each export with a proof that it answers the same.
+
+Formats: `merged`, an ordinary transformers folder; `gguf`, one file for llama.cpp and Ollama;
+`vllm`, a merged folder checked against vLLM's requirements; `vllm-lora`, the adapter itself for
+vLLM's `--enable-lora`.
+
+An adapter that was trained on 4-bit weights (QLoRA) learned to correct exactly those rounded
+weights. So they are expanded to float32 and merged with; merging into the original, unrounded
+weights would give a model that nobody evaluated, and merging in 4 bits would round the adapter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import elara
+from elara.audit.card import licence_expression, shown_name
+from elara.export.bounds import BOUNDS, Bound
+from elara.export.drafts import ExportError, drafts_in, move
+from elara.export.gguf_file import GGUF_TYPES, check_gguf, write_gguf
+from elara.export.parity import PROMPTS, observe, parity
+from elara.export.shipping import side_files
+from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
+from elara.model import (
+    PACKAGED,
+    TRAINING_FILE,
+    LanguageModel,
+    load_adapter,
+    load_base,
+    packaged_folder,
+    split_revision,
+)
+from elara.model.chat import without_markers
+from elara.workspace import file_hashes, file_sha256, sealed, write_atomically
+from elara.workspace.formats import json_text
+
+FORMATS = ("merged", "gguf", "vllm", "vllm-lora")
+DTYPES = ("float32", "bfloat16", "float16")
+EXPORT_FILE = "export.json"
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "F32": 4, "F16": 2, "Q8_0": 1.07}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export left.
+
+    Args:
+        folders: format to its finished folder.
+        table: the parity proof, as `elara.export.parity.parity` returns it.
+        reused: formats that were there already, unchanged, and were not made again.
+    """
+
+    folders: dict[str, Path]
+    table: pl.DataFrame
+    reused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be exported, and everything its result depends on."""
+
+    adapter: Path
+    record: dict[str, Any]
+    dtype: str
+    gguf_type: str
+    prompts: tuple[str, ...]
+    bounds: dict[str, Bound]
+    answer_tokens: int
+
+    def sources(self) -> dict[str, Any]:
+        """Hashes of the adapter and of its base model."""
+        name = self.record["base_model"]
+        return {
+            "adapter": file_hashes(self.adapter),
+            "base": {
+                "name": shown_name(name),
+                "quantisation": self.record["quantisation"],
+                "files": _weights(_base_folder(name)),
+            },
+        }
+
+    def identity(self, format_name: str, sources: dict[str, Any]) -> str:
+        """Hash of all that decides the bytes of one format and its proof."""
+        numbers = {"gguf": self.gguf_type, "vllm-lora": "as trained"}.get(format_name, self.dtype)
+        bounds = {name: asdict(bound) for name, bound in self.bounds.items()}
+        parts = [format_name, elara.__version__, numbers, sources, self.prompts, bounds]
+        text = json.dumps([*parts, self.answer_tokens], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def export(
+    adapter: Path,
+    into: Path,
+    formats: Sequence[str] = ("merged", "gguf", "vllm"),
+    *,
+    dtype: str = "float32",
+    gguf_type: str = "F16",
+    prompts: Sequence[str] = PROMPTS,
+    bounds: Mapping[str, Bound] = BOUNDS,
+    answer_tokens: int = 32,
+) -> Exported:
+    """Export an adapter, prove each export, and only then give it its name.
+
+    Everything is written to a hidden draft folder, read back and compared with the original. If
+    any format is worse than its bound, none of them is left. A format that is there already,
+    unchanged and made from the same adapter with the same settings, is not made again: so an
+    interrupted export is continued by the same call.
+
+    Args:
+        adapter: the adapter folder that the train stage left.
+        into: folder for the exports, one subfolder per format.
+        formats: of `FORMATS`.
+        dtype: number format of merged weights: `float32` (exact), `bfloat16` or `float16` (half
+            the bytes). Merging is always computed in float32, which takes 4 bytes of memory per
+            parameter.
+        gguf_type: `F32`, `F16` or `Q8_0`.
+        prompts: questions for the proof.
+        bounds: the worst allowed, by number format.
+        answer_tokens: longest answer of the proof, in tokens.
+
+    Raises:
+        ExportError: the adapter or a setting does not allow the export, or the disk is full.
+        ParityError: an export does not answer like the original.
+    """
+    record = _training_record(adapter)
+    check_names(formats, dtype, gguf_type)
+    job = _Job(adapter, record, dtype, gguf_type, tuple(prompts), dict(bounds), answer_tokens)
+    with drafts_in(into) as drafts:
+        sources = job.sources()
+        done = [f for f in formats if _stands(into / f, job.identity(f, sources))]
+        wanted = [f for f in formats if f not in done]
+        if wanted:
+            _make(job, wanted, drafts, sources)
+            for name in wanted:
+                move(drafts / name, into / name)
+    rows = [row for name in formats for row in _export_record(into / name)["parity"]]
+    return Exported({name: into / name for name in formats}, pl.DataFrame(rows), tuple(done))
+
+
+def _make(job: _Job, wanted: list[str], drafts: Path, sources: dict[str, Any]) -> None:
+    """Write the formats as drafts, prove them, seal each with its export.json."""
+    original = _load(job.adapter, job.record)
+    if "gguf" in wanted:
+        check_gguf(original.model.config, job.gguf_type)
+    if "vllm-lora" in wanted:
+        check_vllm_adapter(job.adapter, original.model.config.architectures)
+    _check_space(job, wanted, drafts, original.model.get_nb_trainable_parameters()[1])
+    observed = observe(original, job.prompts, answer_tokens=job.answer_tokens)
+    paths = _write_formats(job, wanted, drafts, original)
+    del original
+    table = parity(observed, paths, bounds=job.bounds, answer_tokens=job.answer_tokens)
+    for name in wanted:
+        rows = table.filter(pl.col("format") == name)
+        side_files(drafts / name, name, job.record, paths[name].name, rows)
+        _seal(drafts / name, name, job.identity(name, sources), sources, rows)
+
+
+def _write_formats(
+    job: _Job, wanted: list[str], drafts: Path, original: LanguageModel
+) -> dict[str, Path]:
+    import torch
+
+    name = job.record["base_model"]
+    paths = {}
+    if "vllm-lora" in wanted:
+        paths["vllm-lora"] = drafts / "vllm-lora"
+        shutil.copytree(job.adapter, paths["vllm-lora"])
+    if not set(wanted) - {"vllm-lora"}:
+        return paths
+    model, tokenizer = _merge(job, original), original.tokenizer
+    tokenizer.chat_template = without_markers(tokenizer.chat_template)
+    if "gguf" in wanted:  # before the weights are rounded for the folders
+        title = shown_name(name).split("/")[-1]
+        paths["gguf"] = drafts / "gguf" / f"elara-{title}-{job.gguf_type}.gguf"
+        paths["gguf"].parent.mkdir()
+        write_gguf(
+            model,
+            tokenizer,
+            paths["gguf"],
+            gguf_type=job.gguf_type,
+            name=f"Elara {title}",
+            licence=licence_expression(job.record),
+            base=shown_name(name),
+        )
+    model.to(getattr(torch, job.dtype))
+    model.config.dtype = job.dtype
+    for format_name in ("merged", "vllm"):
+        if format_name in wanted:
+            paths[format_name] = drafts / format_name
+            model.save_pretrained(paths[format_name])
+            tokenizer.save_pretrained(paths[format_name])
+    if "vllm" in wanted:
+        check_vllm_folder(paths["vllm"])
+    return paths
+
+
+def _merge(job: _Job, original: LanguageModel) -> Any:
+    """The plain model with the adapter in its weights, in float32."""
+    if job.record["quantisation"] != "none":
+        original.model = None  # two copies need not fit
+        original.model = _load(job.adapter, job.record, expanded=True).model
+    model = original.model.merge_and_unload(safe_merge=True)
+    model.config.name_or_path = shown_name(job.record["base_model"])
+    generation = model.generation_config
+    if generation.eos_token_id is None:
+        generation.eos_token_id = original.tokenizer.eos_token_id
+    return model
+
+
+def _load(adapter: Path, record: dict[str, Any], *, expanded: bool = False) -> LanguageModel:
+    """The adapter on its base in float32; `expanded`: with 4-bit weights unpacked."""
+    import torch
+
+    base = load_base(record["base_model"], quantisation=record["quantisation"], precision="float32")
+    if expanded:
+        base.model = base.model.dequantize(dtype=torch.float32)
+        base.model.hf_quantizer = None
+        if hasattr(base.model.config, "quantization_config"):
+            del base.model.config.quantization_config
+    return load_adapter(adapter, base=base)
+
+
+def _training_record(adapter: Path) -> dict[str, Any]:
+    path = adapter / TRAINING_FILE
+    if not path.exists():
+        raise ExportError(f"{adapter} holds no adapter ({TRAINING_FILE} is missing): train first.")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def check_names(formats: Sequence[str], dtype: str = "float32", gguf_type: str = "F16") -> None:
+    """Raise ExportError unless all are formats that can be written."""
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ExportError(f"Unknown format {', '.join(unknown)}: use {', '.join(FORMATS)}.")
+    if dtype not in DTYPES:
+        raise ExportError(f"`dtype` is {dtype!r}: use {', '.join(DTYPES)}.")
+    if gguf_type not in GGUF_TYPES:
+        raise ExportError(f"`gguf_type` is {gguf_type!r}: use {', '.join(GGUF_TYPES)}.")
+
+
+def _check_space(job: _Job, wanted: list[str], drafts: Path, parameters: int) -> None:
+    kinds = {"gguf": job.gguf_type, "merged": job.dtype, "vllm": job.dtype}
+    needed = sum(parameters * _BYTES[kinds[name]] for name in wanted if name in kinds)
+    free = shutil.disk_usage(drafts).free
+    if needed * 1.02 > free:
+        raise ExportError(
+            f"The export needs about {needed / 1e9:.1f} GB in {drafts.parents[1]}, where "
+            f"{free / 1e9:.1f} GB are free: free some, name another folder, or export fewer "
+            "formats or a smaller number format."
+        )
+
+
+def _seal(
+    folder: Path, name: str, identity: str, sources: dict[str, Any], rows: pl.DataFrame
+) -> None:
+    record = {
+        "format": name,
+        "elara": elara.__version__,
+        "identity": identity,
+        **sources,
+        "files": file_hashes(folder),
+        "parity": rows.to_dicts(),
+    }
+    write_atomically(folder / EXPORT_FILE, json_text(sealed(record)))
+
+
+def _stands(folder: Path, identity: str) -> bool:
+    """Whether an export is there, unchanged, and what would be made now."""
+    if not (folder / EXPORT_FILE).exists():
+        return False
+    record = _export_record(folder)
+    files = file_hashes(folder)
+    files.pop(EXPORT_FILE)
+    return bool(record["identity"] == identity and record["files"] == files)
+
+
+def _export_record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
+    return found
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    """Hashes of a model's weights and settings, not of what lies around them."""
+    files = (p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
+    return {p.name: file_sha256(p) for p in sorted(files)}
+
+
+def _base_folder(name: str) -> Path:
+    if name == PACKAGED:
+        return packaged_folder()
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    owner_and_name, revision = split_revision(name)
+    wanted = ["*.safetensors", "*.json"]
+    return Path(snapshot_download(owner_and_name, revision=revision, allow_patterns=wanted))

@@ -1,0 +1,265 @@
+"""Prove that an exported model answers like the adapter it was made from.
+
+An export can load, talk fluently and still be wrong: the adapter forgotten, two tensors swapped, a
+template changed by a blank. So each one is read back from disk, by the program family that will
+read it, and compared with the original, number by number, on the same questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from elara.export.bounds import BOUNDS, Bound, widened
+from elara.export.drafts import ExportError
+from elara.export.readers import Reader, TransformersReader, open_export
+from elara.model import SYSTEM_PROMPT, LanguageModel
+
+if TYPE_CHECKING:
+    import torch
+
+# Questions of our own, with what templates and tokenizers stumble over: numbers, units, lists,
+# blank lines, quotation marks, accents.
+PROMPTS = (
+    "What are the early signs of sepsis in an adult?",
+    "A patient takes 5 mg of warfarin daily. Which foods change its effect, and why?",
+    "Explain the difference between type 1 and type 2 diabetes to a newly diagnosed patient.",
+    "Lab results:\n\n1. Sodium 128 mmol/L\n2. Potassium 5.9 mmol/L\n\nWhat should be checked next?",
+    'What does "ejection fraction of 35–40 %" mean for someone with heart failure?',
+    "How is Sjögren's syndrome told apart from other causes of dry eyes?",
+)
+
+
+# An export may not lose more than this share of what the adapter itself changed.
+_SHARE_OF_ADAPTER = 0.5
+_MEASURABLE = 1e-6
+
+
+class ParityError(ExportError):
+    """An export differs from the original by more than its bound.
+
+    Args:
+        message: which format, value, bound and remedy.
+        table: what was measured, one row per export and reader.
+    """
+
+    def __init__(self, message: str, table: pl.DataFrame) -> None:
+        super().__init__(message)
+        self.table = table
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the original answers, kept so that it need not stay in memory.
+
+    Args:
+        messages: the questions as conversations.
+        prompts: token ids of each prompt, chat template included.
+        answers: token ids of each greedy answer.
+        logprobs: per prompt, log-probabilities (answer tokens by vocabulary) of the original.
+        adapter_kl: mean divergence of the base model without the adapter, in nats: what an export
+            that forgot the adapter would show. None when the original is not an adapter.
+        four_bit: whether the original's base weights are in 4 bits.
+    """
+
+    messages: list[list[dict[str, str]]]
+    prompts: list[list[int]]
+    answers: list[list[int]]
+    logprobs: list[torch.Tensor]
+    adapter_kl: float | None
+    four_bit: bool
+
+
+def observe(
+    original: LanguageModel, prompts: Sequence[str] = PROMPTS, *, answer_tokens: int = 32
+) -> Observed:
+    """Let the original answer, and keep its probabilities.
+
+    Args:
+        original: the adapter on its base model, in float32 for bounds as tight as `BOUNDS`.
+        prompts: questions to compare on.
+        answer_tokens: longest answer, in tokens.
+    """
+    reader = TransformersReader(original.model, original.tokenizer)
+    chats = [
+        [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": prompt}]
+        for prompt in prompts
+    ]
+    asked = [reader.encode(chat) for chat in chats]
+    answers = [reader.answer(ids, answer_tokens) for ids in asked]
+    logprobs = [_logprobs(reader, p, a) for p, a in zip(asked, answers, strict=True)]
+    adapter_kl = None
+    if hasattr(original.model, "disable_adapter"):
+        with original.model.disable_adapter():
+            bare = [_logprobs(reader, p, a) for p, a in zip(asked, answers, strict=True)]
+        adapter_kl = sum(map(_sum_kl, logprobs, bare)) / sum(map(len, answers))
+    four_bit = bool(getattr(original.model, "is_loaded_in_4bit", False))
+    return Observed(chats, asked, answers, logprobs, adapter_kl, four_bit)
+
+
+def _logprobs(reader: Reader, prompt: list[int], answer: list[int]) -> torch.Tensor:
+    """Log-probabilities at the positions that predict the answer's tokens."""
+    logits = reader.logits(prompt + answer)[len(prompt) - 1 : -1]
+    return logits.double().log_softmax(-1).float()
+
+
+def _kl(original: torch.Tensor, exported: torch.Tensor) -> torch.Tensor:
+    p, q = original.double(), exported.double()
+    return (p.exp() * (p - q)).sum(-1).clamp(min=0)
+
+
+def _sum_kl(original: torch.Tensor, exported: torch.Tensor) -> float:
+    return float(_kl(original, exported).sum())
+
+
+def parity(
+    original: LanguageModel | Observed,
+    exports: Mapping[str, Path],
+    prompts: Sequence[str] = PROMPTS,
+    *,
+    bounds: Mapping[str, Bound] = BOUNDS,
+    answer_tokens: int = 32,
+) -> pl.DataFrame:
+    """Compare exports with the original on the same prompts.
+
+    The answers compared are the original's own greedy ones: at each of their tokens, the exported
+    model's probabilities for the next token are held against the original's. Then each export
+    answers by itself.
+
+    Args:
+        original: the adapter on its base model, or what `observe` kept of it.
+        exports: format name to its folder or GGUF file. GGUF files are read by transformers, and
+            by llama.cpp too where `llama_cpp` can be imported.
+        prompts: questions, when `original` is a model.
+        bounds: the worst allowed, by number format of the weights.
+        answer_tokens: longest answer, in tokens.
+
+    Returns:
+        One row per export and reader: format, reader, weights, prompts, positions (answer tokens
+        compared), same_prompt_tokens (share of prompts with the same ids), kl and max_kl (nats),
+        kl_bound, adapter_kl (what the base without the adapter would show), top1_agreement,
+        answer_agreement (share of each answer up to the first different token, averaged), bytes.
+
+    Raises:
+        ParityError: an export is worse than its bound.
+        ExportError: an export cannot be read back.
+
+    Source: Kullback and Leibler (1951), https://doi.org/10.1214/aoms/1177729694.
+    """
+    if isinstance(original, LanguageModel):
+        original = observe(original, prompts, answer_tokens=answer_tokens)
+    rows, problems = [], []
+    for name, path in exports.items():
+        for reader, weights in open_export(path):
+            key = weights if reader.name == "transformers" else f"{weights} {reader.name}"
+            bound = widened(bounds[key]) if original.four_bit else bounds[key]
+            row = {
+                "format": name,
+                "reader": reader.name,
+                "weights": weights,
+                **_compare(original, reader, answer_tokens),
+                "kl_bound": bound.kl,
+                "bytes": _bytes(path),
+            }
+            rows.append(row)
+            problems += _problems(row, bound)
+    table = pl.DataFrame(rows).select(_COLUMNS)
+    if problems:
+        raise ParityError(" ".join(problems), table)
+    return table
+
+
+_COLUMNS = (
+    *("format", "reader", "weights", "prompts", "positions", "same_prompt_tokens"),
+    *("kl", "max_kl", "kl_bound", "adapter_kl", "top1_agreement", "answer_agreement", "bytes"),
+)
+
+
+def _compare(observed: Observed, reader: Reader, answer_tokens: int) -> dict[str, Any]:
+    import torch
+
+    same_ids, divergences, same_top, agreed = [], [], [], []
+    for i, messages in enumerate(observed.messages):
+        prompt, answer, expected = observed.prompts[i], observed.answers[i], observed.logprobs[i]
+        same_ids.append(reader.encode(messages) == prompt)
+        found = _logprobs(reader, prompt, answer)
+        if found.shape != expected.shape:
+            raise ExportError(
+                f"An export read by {reader.name} has {found.shape[-1]} tokens, the original "
+                f"{expected.shape[-1]}: its vocabulary is damaged. Export again."
+            )
+        divergences.append(_kl(expected, found).nan_to_num(nan=float("inf")))
+        same_top.append((expected.argmax(-1) == found.argmax(-1)).double())
+        own = reader.answer(prompt, min(answer_tokens, len(answer)))
+        agreed.append(_common(answer, own) / len(answer))
+    kl = torch.cat(divergences)
+    return {
+        "prompts": len(same_ids),
+        "positions": len(kl),
+        "same_prompt_tokens": sum(same_ids) / len(same_ids),
+        "kl": float(kl.mean()),
+        "max_kl": float(kl.max()),
+        "adapter_kl": observed.adapter_kl,
+        "top1_agreement": float(torch.cat(same_top).mean()),
+        "answer_agreement": sum(agreed) / len(agreed),
+    }
+
+
+def _common(one: list[int], other: list[int]) -> int:
+    """Tokens up to the first that differs."""
+    for i, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return i
+    return min(len(one), len(other))
+
+
+def _problems(row: dict[str, Any], bound: Bound) -> list[str]:
+    """What in a row is worse than its bound, each with a remedy."""
+    who = f"{row['format']} ({row['weights']}, read by {row['reader']})"
+    effect = row["adapter_kl"]
+    found = []
+    if row["same_prompt_tokens"] < 1:
+        found.append(
+            f"{who}: {row['same_prompt_tokens']:.0%} of the prompts have the original's token ids, "
+            "all must: tokenizer or chat template was not exported right. Please report it."
+        )
+    if not row["kl"] <= bound.kl:
+        found.append(
+            f"{who}: KL divergence {row['kl']:.2g} is above the bound {bound.kl:.2g}: "
+            f"{_suspect(row)}"
+        )
+    elif effect is not None and effect > _MEASURABLE and row["kl"] > _SHARE_OF_ADAPTER * effect:
+        found.append(
+            f"{who}: KL divergence {row['kl']:.2g} is more than half of what the adapter changed "
+            f"({effect:.2g}): this format rounds the adapter away. Choose a finer one (float32, "
+            "F32) or train longer."
+        )
+    if row["top1_agreement"] < bound.top1:
+        found.append(
+            f"{who}: the most likely token agrees at {row['top1_agreement']:.1%} of the positions, "
+            f"bound {bound.top1:.0%}: {_suspect(row)}"
+        )
+    if row["answer_agreement"] < bound.answers:
+        found.append(
+            f"{who}: answers agree for {row['answer_agreement']:.0%} of their length, bound "
+            f"{bound.answers:.0%}: {_suspect(row)}"
+        )
+    return found
+
+
+def _suspect(row: dict[str, Any]) -> str:
+    effect = row["adapter_kl"]
+    if effect is not None and effect > _MEASURABLE and 0.8 < row["kl"] / effect < 1.25:
+        return "as far away as the base model, so the adapter seems missing. Export again."
+    return "export again, or choose a finer number format (float32, F32)."
+
+
+def _bytes(path: Path) -> int:
+    """Size of what holds the weights, in bytes."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.glob("*.safetensors"))

@@ -1,0 +1,43 @@
+"""Inspect: score every article, find duplicates, select what is kept, and report all of it."""
+
+from elara.inspection.bibliographic import add_bibliographic, bibliographic_duplicates
+from elara.inspection.duplicates import exact_duplicates, near_duplicates
+from elara.inspection.features import FEATURES, HIGH, MEDIUM, Feature, feature_table, score
+from elara.inspection.files import inspect_files
+from elara.inspection.matching import Clusters
+from elara.inspection.reading import InputError
+from elara.inspection.report import (
+    FIGURES,
+    feature_figure,
+    quality_figure,
+    report,
+    report_html,
+    source_table,
+    with_abstract_percent,
+)
+from elara.inspection.selection import Selection, select
+
+__all__ = [
+    "FEATURES",
+    "FIGURES",
+    "HIGH",
+    "MEDIUM",
+    "Clusters",
+    "Feature",
+    "InputError",
+    "Selection",
+    "add_bibliographic",
+    "bibliographic_duplicates",
+    "exact_duplicates",
+    "feature_figure",
+    "feature_table",
+    "inspect_files",
+    "near_duplicates",
+    "quality_figure",
+    "report",
+    "report_html",
+    "score",
+    "select",
+    "source_table",
+    "with_abstract_percent",
+]

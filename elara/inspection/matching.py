@@ -1,0 +1,391 @@
+"""Which records stand for one article, and which of them stays.
+
+This works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
+(the notebook's table, the files of a large collection) hands in four functions: what they give,
+hashes of an identifier, keys of a MinHash band, similarities and differences of pairs, is held one
+at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from elara.inspection.measures import (
+    ABSTRACT_TOKENS,
+    BANDS,
+    BODY_TOKENS,
+    SHORTEST,
+    WORDS,
+    Measures,
+)
+from elara.inspection.ranking import best_first, standing
+from elara.inspection.text import Array
+from elara.text.placeholders import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# In a band bucket each record is compared with this many neighbours at most. It bounds the work
+# on thousands of copies of one text; they still join one cluster, neighbour by neighbour.
+_NEIGHBOURS = 100
+# With so many of the records that are most similar to it a record is compared word by word. It
+# bounds the work on thousands of leaflets of one template.
+_PARTNERS = 10
+
+_NO_ABSTRACT = PLACEHOLDER + r"|^\W*na\W*$"  # what tables have in an empty cell
+_IDENTIFIERS = ("doi", "pmid", "pmcid")
+# Why records are one article, whatever their texts' similarity: the first reason counts.
+IDENTICAL = (*(f"same_{i}" for i in _IDENTIFIERS), "same_text")
+_STATED = [
+    pl.when(pl.col(i) != "").then(pl.col(i).hash(seed=0)).fill_null(0).alias(i)
+    for i in _IDENTIFIERS
+]
+_PAIRS = {"row": pl.UInt32, "other": pl.UInt32}
+REVIEW = {"id": pl.String, "kept_id": pl.String, "similarity": pl.Float64, "difference": pl.String}
+
+# For all rows the hashes (u64) by which they are identical, for a number in IDENTICAL; the keys of
+# a band (u32); similarities (f64) of pairs of rows.
+Hashes = Callable[[int], Array]
+Bands = Callable[[int], Array]
+Similar = Callable[[Array, Array], Array]
+# For pairs of rows what keeps the first from standing for the second, "" for nothing.
+Differ = Callable[[Array, Array], list[str]]
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Groups of records that stand for one article.
+
+    Args:
+        removed: one row per record that has a better copy: `id`, `reason` (`same_doi`,
+            `same_pmid`, `same_pmcid`, `same_text` or `near_duplicate`), `kept_id`, `similarity`
+            (exact Jaccard of the 3-word shingles with the kept record, 0 to 1), `cluster`.
+        pairs: one row per pair that MinHash proposed: `id`, `other_id`, `similarity`.
+        threshold: similarity from which two records are near duplicates.
+        copies_of_retracted: ids of records that are not marked retracted but are the same
+            article as one that is.
+        review: one row per record that is nearly the same as another and stays, because the two
+            differ in a drug, a number, a unit, a negation or the like: `id`, `kept_id` (the most
+            similar record that stays), `similarity`, `difference` (`5 mg → 50 mg`).
+    """
+
+    removed: pl.DataFrame
+    pairs: pl.DataFrame
+    threshold: float
+    copies_of_retracted: tuple[str, ...] = ()
+    review: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REVIEW))
+
+    def plot(self) -> Figure:
+        """Every proposed pair at its exact similarity: what was verified, what was not."""
+        from elara.inspection.report import duplicate_figure
+
+        return duplicate_figure(self.pairs, self.threshold)
+
+
+def narrow(scored: pl.DataFrame, measures: Measures) -> pl.DataFrame:
+    """What matching holds of each record, and nothing of its text.
+
+    Args:
+        scored: what `score` returns.
+        measures: of the same rows.
+
+    Returns:
+        The same rows: `id`, what decides which copy stays, and `words`.
+    """
+    return scored.select(
+        "id",
+        "retracted",
+        "redistributable",
+        "quality",
+        (pl.col("abstract") != "").alias("with_abstract"),
+        words=pl.Series(measures.counts[:, WORDS], dtype=pl.UInt32),
+    )
+
+
+def identities(articles: pl.DataFrame, measures: Measures) -> Array:
+    """Hashes of what makes records identical: IDENTICAL x articles (u64), 0 for nothing.
+
+    Args:
+        articles: the columns of `Article`.
+        measures: of the same rows.
+    """
+    return np.vstack([*articles.select(_STATED), _texts(articles, measures)])
+
+
+def _texts(articles: pl.DataFrame, measures: Measures) -> Array:
+    """Hashes of the words, signs and headings (u64), 0 for none or for a short title alone."""
+    found: Array = measures.digests.copy()
+    if articles["body"].list.len().sum():
+        headings = pl.col("body").list.eval(pl.element().struct.field("heading")).list.join("\n")
+        said = headings.str.strip_chars() != ""
+        hashed = articles.select(pl.when(said).then(headings.hash(seed=1)).fill_null(0))
+        found ^= hashed.to_series().to_numpy()
+    words, tokens = measures.counts[:, WORDS], measures.counts[:, [ABSTRACT_TOKENS, BODY_TOKENS]]
+    short = np.flatnonzero(words < SHORTEST)
+    # Two letters titled "Reply" are two letters, and so are two of a few words by two authors.
+    few = articles[short].select(
+        placed=pl.concat_str("journal", pl.col("authors").list.join("\n"), separator="\n").hash(),
+        untold=pl.col("abstract").str.contains(_NO_ABSTRACT) & (pl.col("body").list.len() == 0),
+    )
+    told = (words[short] > 0) & tokens[short].any(axis=1) & ~few["untold"].to_numpy()
+    found[short] = np.where(told, found[short] ^ few["placed"].to_numpy(), np.uint64(0))
+    return found
+
+
+def match(
+    records: pl.DataFrame,
+    hashes: Hashes,
+    bands: Bands | None,
+    similar: Similar,
+    differ: Differ,
+    threshold: float,
+) -> Clusters:
+    """Find the records that are one article, and the one of each cluster that stays.
+
+    Connected records form a cluster. Of a cluster the best record is kept: not retracted, then
+    not low in quality, redistributable, of the highest quality, with an abstract, with the
+    smallest id. A record of the cluster that is less similar to it than `threshold`, or differs
+    from it in what counts, is kept too, and stands for those that are similar to it. A record
+    that says all that the best one says, and more, takes its place, unless it is worse in one of
+    the first three points.
+
+    Args:
+        records: what `narrow` returns.
+        hashes: gives a row of what `identities` returns.
+        bands: gives the keys of a MinHash band, or None to compare identifiers and words only.
+        similar: gives the exact Jaccard similarity of pairs of rows.
+        differ: says what keeps a row from standing for another, see
+            `elara.inspection.differences.difference`.
+        threshold: smallest similarity of a near duplicate, in (0, 1].
+
+    Returns:
+        The clusters. They do not depend on the order of the rows.
+
+    Source: Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900; Leskovec, Rajaraman and
+        Ullman, Mining of Massive Datasets, chapter 3, http://www.mmds.org/
+    """
+    order = best_first(records)  # from here on a row is a place in this order
+    known = _Similarities(lambda a, b: similar(*(order[s].astype(np.int64) for s in (a, b))))
+    told = _Differences(
+        lambda a, b: differ(*(order[s].astype(np.int64) for s in (a, b))),
+        records["words"].to_numpy()[order],
+        standing(records)[order],
+    )
+    identical = _identical(hashes, order)
+    pairs = pl.DataFrame(schema=_PAIRS)
+    if bands is not None:
+        alone = (records["words"].to_numpy() >= SHORTEST)[order]
+        alone[identical["other"].to_numpy()] = False
+        compared = np.flatnonzero(alone)
+        pairs = _candidates(bands, order[compared], compared.astype(np.uint32))
+    known.learn(pl.concat([pairs, identical.select("row", "other")]))
+    pairs = known.of(pairs)
+    return _clusters(records, order, identical, pairs, (known, told), threshold)
+
+
+class _Similarities:
+    """The similarities of pairs that were asked for so far: none is computed twice."""
+
+    def __init__(self, similar: Similar) -> None:
+        self._similar = similar
+        self._known = pl.DataFrame(schema=_PAIRS | {"similarity": pl.Float64})
+
+    def learn(self, pairs: pl.DataFrame) -> None:
+        new = (
+            pairs.select("row", "other")
+            .unique()
+            .join(self._known, on=["row", "other"], how="anti")
+            .sort("row", "other")
+        )
+        if new.height:
+            left, right = (new[side].to_numpy().astype(np.int64) for side in ("row", "other"))
+            computed = new.with_columns(similarity=self._similar(left, right))
+            self._known = pl.concat([self._known, computed])
+
+    def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """The pairs, in their order, with their `similarity`."""
+        self.learn(pairs)
+        return pairs.join(self._known, on=["row", "other"], how="left", maintain_order="left")
+
+
+class _Differences:
+    """What the pairs that were asked for so far differ in: no two texts are compared twice."""
+
+    def __init__(self, differ: Differ, words: Array, standing: Array) -> None:
+        self._differ, self._words, self._standing = differ, words, standing
+        self.known = pl.DataFrame(schema={**_PAIRS, "difference": pl.String, "turned": pl.Boolean})
+
+    def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        """The pairs, in their order, with their `difference`, and whether it is `turned`: the
+        other record says all that this one says, and more, so that it is the one to stay."""
+        new = pairs.select("row", "other").join(self.known, on=["row", "other"], how="anti")
+        if new.height:
+            left, right = (new[side].to_numpy().astype(np.int64) for side in ("row", "other"))
+            said = np.array(self._differ(left, right), dtype=object)
+            turned = (said != "") & (self._words[right] > self._words[left])
+            turned &= self._standing[right] <= self._standing[left]
+            places = np.flatnonzero(turned)
+            back = self._differ(right[places], left[places])
+            turned[places] = [not text for text in back]
+            said[turned] = ""
+            columns = {"difference": pl.Series(said.tolist(), dtype=pl.String), "turned": turned}
+            self.known = pl.concat([self.known, new.with_columns(**columns)])
+        return pairs.join(self.known, on=["row", "other"], how="left", maintain_order="left")
+
+
+def _identical(hashes: Hashes, order: Array) -> pl.DataFrame:
+    """Records that are one article: `row` (the best of them), `other`, `reason`."""
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order), dtype=order.dtype)
+    edges = []
+    for number, reason in enumerate(IDENTICAL):
+        keys = hashes(number)
+        rows = _repeated(keys)
+        shared = pl.DataFrame({"other": place[rows], "key": keys[rows]})
+        same = shared.select(pl.col("other").min().over("key").alias("row"), "other")
+        edges.append(
+            same.filter(pl.col("row") < pl.col("other")).with_columns(reason=pl.lit(reason))
+        )
+    every = pl.concat(edges)
+    found = every.unique("other", keep="first", maintain_order=True)
+    root = _components(len(order), every)
+    best = pl.Series("row", root[found["other"].to_numpy()], dtype=pl.UInt32)
+    return found.with_columns(best)
+
+
+def _repeated(keys: Array) -> Array:
+    """Positions of the keys that occur more than once; most do not, so sorting them is enough."""
+    known = np.flatnonzero(keys)
+    ordered = np.sort(keys[known])
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(twice):
+        return np.empty(0, dtype=np.int64)
+    # Not `np.isin`, which takes five times the memory of the keys.
+    at = np.minimum(np.searchsorted(twice, keys[known]), len(twice) - 1)
+    found: Array = known[twice[at] == keys[known]]
+    return found
+
+
+def _candidates(keys: Bands, rows: Array, places: Array) -> pl.DataFrame:
+    """Pairs of places, of the rows that are compared, that share at least one MinHash band."""
+    from elara.inspection.pairs import neighbours, repeated
+
+    def pairs_of(band: int) -> Array:
+        buckets = keys(band)[rows]
+        shared = repeated(buckets)
+        entries = np.empty(len(shared), dtype=np.uint64)  # a key above, a place below
+        halves = entries.astype("<u8", copy=False).view("<u4").reshape(-1, 2)
+        halves[:, 0], halves[:, 1] = places[shared], buckets[shared]
+        entries.sort()
+        return neighbours(entries, _NEIGHBOURS)
+
+    found = np.empty(0, dtype=np.uint64)
+    with ThreadPoolExecutor(2) as pool:  # sorting lets go of the GIL; each holds one band
+        for pairs in pool.map(pairs_of, range(BANDS)):
+            found = np.unique(np.concatenate([found, pairs]))
+    row, other = found >> np.uint64(32), found & np.uint64(0xFFFFFFFF)
+    return pl.DataFrame({"row": row, "other": other}, schema_overrides=_PAIRS)
+
+
+def _clusters(
+    records: pl.DataFrame,
+    order: Array,
+    identical: pl.DataFrame,
+    pairs: pl.DataFrame,
+    compared: tuple[_Similarities, _Differences],
+    threshold: float,
+) -> Clusters:
+    known, told = compared
+    near = pairs.filter(pl.col("similarity") >= threshold)
+    copies = pl.concat([identical, _replace_near(len(order), near, known, told, threshold)])
+    other, kept = copies["other"].to_numpy(), copies["row"].to_numpy()
+    stands = np.arange(len(order), dtype=np.uint32)
+    stands[other] = kept
+    while (stands[kept] != kept).any():  # the copy of a copy
+        kept = stands[kept]
+    root = _components(
+        len(order), pl.concat([copies.select("row", "other"), near.select("row", "other")])
+    )
+    verified = known.of(copies.with_columns(row=kept, cluster=root[other]))
+
+    def ids(rows: pl.Series) -> pl.Series:
+        return records["id"].gather(order[rows.to_numpy()])
+
+    removed = verified.select(
+        ids(verified["other"]).alias("id"),
+        "reason",
+        ids(verified["row"]).alias("kept_id"),
+        pl.col("similarity").round(6),
+        pl.col("cluster").rank("dense").cast(pl.Int64),
+    ).sort("id")
+    proposed = pairs.select(
+        ids(pairs["row"]).alias("id"),
+        ids(pairs["other"]).alias("other_id"),
+        pl.col("similarity").round(6),
+    )
+    # Of each record that stays the most similar one that it was compared with, or its better copy.
+    differing = told.known.filter(pl.col("difference") != "")
+    differing = differing.filter(~pl.col("other").is_in(copies["other"].implode()))
+    differing = known.of(differing).sort("similarity", "row", descending=[True, False])
+    differing = differing.unique("other", keep="first", maintain_order=True)
+    review = differing.select(
+        ids(differing["other"]).alias("id"),
+        ids(pl.Series(stands[differing["row"].to_numpy()])).alias("kept_id"),
+        pl.col("similarity").round(6),
+        "difference",
+    ).sort("id")
+    retracted = _copies_of_retracted(records, order, identical)
+    return Clusters(removed, proposed, threshold, retracted, review)
+
+
+def _replace_near(
+    rows: int, near: pl.DataFrame, known: _Similarities, told: _Differences, threshold: float
+) -> pl.DataFrame:
+    """Which row stands for which: cluster by cluster, the best record for all like it."""
+    closest = near.sort("other", "similarity", "row", descending=[False, True, False])
+    closest = closest.group_by("other", maintain_order=True).head(_PARTNERS)
+    same = told.of(closest.select("row", "other")).filter(pl.col("difference") == "")
+    root = _components(rows, same)
+    among = pl.concat([same["row"], same["other"]]).unique().sort()
+    left = pl.DataFrame({"other": among, "cluster": root[among.to_numpy()]})
+    replaced = pl.DataFrame(schema=_PAIRS)
+    while left.height:
+        best = left.with_columns(row=pl.col("other").min().over("cluster"))
+        rest = known.of(best.filter(pl.col("row") < pl.col("other")).select("row", "other"))
+        similar = told.of(rest.filter(pl.col("similarity") >= threshold).select("row", "other"))
+        similar = similar.filter(pl.col("difference") == "")
+        # Where another record says more than the best, it takes its place in the next round.
+        turned = similar.filter("turned").unique("row", keep="first", maintain_order=True)
+        similar = similar.filter(~pl.col("row").is_in(turned["row"].implode()))
+        turned = turned.select(row="other", other="row")
+        replaced = pl.concat([replaced, turned, similar.select("row", "other")])
+        gone = pl.concat([best["row"], similar["other"]]).unique()
+        left = left.filter(~pl.col("other").is_in(gone.implode()))
+    return replaced.with_columns(reason=pl.lit("near_duplicate"))
+
+
+def _copies_of_retracted(
+    records: pl.DataFrame, order: Array, identical: pl.DataFrame
+) -> tuple[str, ...]:
+    best = identical.select("row", place="row").unique()
+    members = pl.concat([best, identical.select("row", place="other")])
+    rows = order[members["place"].to_numpy()]
+    marked = members.with_columns(
+        id=records["id"].gather(rows), own=records["retracted"].gather(rows)
+    )
+    copies = marked.filter(pl.col("own").any().over("row") & ~pl.col("own"))
+    return tuple(sorted(copies["id"].to_list()))
+
+
+def _components(rows: int, pairs: pl.DataFrame) -> Array:
+    """For each row the smallest row that it is connected with."""
+    from elara.inspection.pairs import components
+
+    left, right = (pairs[side].to_numpy().astype(np.int64) for side in ("row", "other"))
+    return components(rows, left, right)

@@ -1,0 +1,259 @@
+"""Conversations as a model reads them: chat templates, and the tokens that carry loss."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from elara.model.marks import as_data
+
+_FOLDER = resources.files("elara.model.templates")
+_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+_TITLE = re.compile(r"\{#- Elara: (.+?) -#\}")
+
+# Spacing and place of the system message differ between revisions of Mistral 7B Instruct: before
+# and after [INST], before and after an answer, the user turn that the system message joins, and
+# whether an answer is trimmed. The first is v0.3's; v0.1 and v0.2 follow, newest revisions first.
+_MISTRAL_SPACING = (
+    "'[INST] ', '[/INST]', ' ', '', 'last', true",
+    "'[INST] ', '[/INST]', ' ', '', 'last', false",
+    "' [INST] ', ' [/INST]', ' ', '', 'first', false",
+    "' [INST] ', ' [/INST]', ' ', '', 'first', true",
+    "'[INST] ', ' [/INST]', '', '', 'first', false",
+    "'[INST] ', ' [/INST]', '', ' ', 'first', false",
+)
+_SPACING_LINE = re.compile(r"(?<=trimmed = ).+?(?= -%\})")
+
+# What a template does with these tells it apart from every other one that Elara knows.
+_ASKED = {"role": "user", "content": " Which  one?\n"}
+_ANSWERED = {"role": "assistant", "content": " This one. \n"}
+_PROBES = (
+    [_ASKED],
+    [_ASKED, _ANSWERED],
+    [_ASKED, _ANSWERED, _ASKED],
+    [_ASKED, _ANSWERED, _ASKED, _ANSWERED],
+)
+# Templates differ in how they treat a system message, and some refuse it.
+_SYSTEM_PROBES = tuple(
+    [{"role": "system", "content": " Be brief. "}, *turns] for turns in (_PROBES[0], _PROBES[2])
+)
+# Put before a template that refuses or drops a system message. Written into the template, it goes
+# wherever the model goes.
+_FOLDED = (
+    "{#- Changed by Elara: the system message joins the first question -#}"
+    "{%- if messages[0]['role'] == 'system' and messages[1:] -%}{%- set messages = [{'role': "
+    "messages[1]['role'], 'content': messages[0]['content'] + '\n\n' + messages[1]['content']}] "
+    "+ messages[2:] -%}{%- endif -%}"
+)
+# The day that a template which states today's date states instead.
+FIXED_DATE = datetime.date(2026, 1, 1)
+_NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
+_UNDATED = f"{{#- Changed by Elara: the date is fixed to {FIXED_DATE} -#}}"
+
+
+class ModelError(RuntimeError):
+    """A model cannot be found, loaded or spoken to; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A conversation as a model reads it, with the part that is judged.
+
+    Args:
+        input_ids: token ids of the whole conversation, ending with the stop token.
+        labels: the same ids where the answer (stop token included) stands, -100 elsewhere.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+
+
+def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
+    """Tokenise a conversation with the model's chat template and mark its last answer.
+
+    The loss of training and of evaluation is taken on exactly the marked tokens: the answer and
+    the stop token after it, never the question. Where the template has generation markers, they
+    say which tokens the assistant speaks; otherwise the answer is what follows the prompt. Marks of
+    the chat format inside a text are read as text (`elara.model.marks.as_data`).
+
+    Args:
+        tokenizer: a tokenizer with a chat template.
+        messages: turns with `role` and `content`; the last one is the answer.
+
+    Raises:
+        ModelError: the template refuses the conversation, renders the question differently once
+            an answer follows, puts no trained stop token after the answer, or the answer is
+            empty. Training on such a mask would teach the wrong thing.
+
+    Source: https://huggingface.co/docs/transformers/chat_templating_writing
+    """
+    marked = has_markers(tokenizer.chat_template)
+    messages = as_data(tokenizer, messages)
+    try:
+        asked = tokenizer.apply_chat_template(
+            messages[:-1], add_generation_prompt=True, return_dict=False
+        )
+        told = tokenizer.apply_chat_template(
+            messages, return_dict=True, return_assistant_tokens_mask=marked
+        )
+    except Exception as error:
+        if "jinja2" not in type(error).__module__:
+            raise
+        raise ModelError(f"The chat template refuses this conversation: {error}") from error
+    whole = told["input_ids"]
+    if whole[: len(asked)] != asked:
+        raise ModelError(
+            "The chat template does not keep the question's tokens once an answer follows, so the "
+            "answer cannot be told apart: use another template or model."
+        )
+    spoken = told["assistant_masks"] if marked else [1] * len(whole)
+    judged = [i for i in range(len(asked), len(whole)) if spoken[i]]
+    stops = [i for i in judged if whole[i] == tokenizer.eos_token_id]
+    if not stops or stops[-1] == judged[0]:
+        raise ModelError(
+            f"No answer ended by the stop token {tokenizer.eos_token!r} in an example that asks "
+            f"{messages[-2]['content'][:60]!r}: a model trained on it would not learn to stop."
+        )
+    labels = [-100] * (stops[-1] + 1)
+    for i in judged:
+        if i <= stops[-1]:
+            labels[i] = whole[i]
+    return Encoded(whole[: stops[-1] + 1], labels)
+
+
+def has_markers(template: str | None) -> bool:
+    """Whether a chat template marks what the assistant speaks with `{% generation %}`."""
+    return bool(template) and _MARKER.search(str(template)) is not None
+
+
+def without_markers(template: str) -> str:
+    """The same template for readers of Jinja that do not know `{% generation %}`.
+
+    Args:
+        template: a chat template.
+
+    Returns:
+        A template that renders the same text.
+    """
+    return _MARKERS.sub("", template)
+
+
+def give_template(tokenizer: Any) -> str:
+    """Give a tokenizer a chat template with generation markers where Elara has one.
+
+    A model's own template is replaced only by one of `elara/templates` that renders conversations
+    character by character the same. Two differences are meant: where an old Mistral template
+    refuses a system message, it is put before the first question; and where v0.3's template drops
+    the system message as soon as an answer follows, it stays where the model reads it when it
+    answers. A model without any template gets Elara's plain one. Two more changes are written into
+    a model's own template: a system message that it would refuse or drop joins the first question,
+    and today's date, if it states one, becomes a fixed day, so that the same conversation has the
+    same tokens tomorrow.
+
+    Args:
+        tokenizer: the tokenizer; it is changed.
+
+    Returns:
+        Which template it has now, in one sentence.
+
+    Raises:
+        ModelError: the tokenizer has no stop token, so that no answer could end.
+    """
+    own = tokenizer.chat_template
+    if tokenizer.eos_token is None:
+        raise ModelError("The tokenizer has no stop token (eos_token), so no answer could end.")
+    if own is None:
+        start = tokenizer.bos_token if _adds_bos(tokenizer) else ""
+        text = _FOLDER.joinpath("plain.jinja").read_text(encoding="utf-8")
+        tokenizer.chat_template = text.replace("start = ''", f"start = {start!r}")
+    elif isinstance(own, str) and not has_markers(own):
+        tokenizer.chat_template = next(
+            (text for text in _candidates() if _same(tokenizer, own, text)), own
+        )
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = _undated(tokenizer.chat_template)
+        if not _reads_system(tokenizer, tokenizer.chat_template):
+            tokenizer.chat_template = _FOLDED + tokenizer.chat_template
+    return template_name(tokenizer)
+
+
+def template_name(tokenizer: Any) -> str:
+    """Say in one sentence which chat template a tokenizer has."""
+    text = str(tokenizer.chat_template)
+    ours = _TITLE.search(text)
+    if ours and "plain" in ours[1]:
+        return "The model brings no chat template: Elara's plain one is used (Question:, Answer:)."
+    if ours:
+        return f"Elara's chat template for {ours[1]}; same tokens as the model's own."
+    said = "The model's own chat template"
+    if has_markers(text):
+        said += ", with generation markers"
+    else:
+        said += "; what follows the prompt counts as the answer"
+    if _FOLDED in text:
+        said += "; it has no place for a system message, which joins the first question"
+    if _UNDATED in text:
+        said += f"; it states {FIXED_DATE} instead of today's date"
+    return f"{said}."
+
+
+def _reads_system(tokenizer: Any, template: str) -> bool:
+    """Whether a template passes a system message on, before an answer and after one."""
+    for turns in (_PROBES[0], _PROBES[1]):
+        said = [{"role": "system", "content": "Be brief."}, *turns]
+        if "Be brief." not in (_render(tokenizer, template, said) or ""):
+            # A template that cannot read the bare conversation either is not mended by folding.
+            return _render(tokenizer, template, turns) is None
+    return True
+
+
+def _undated(template: str) -> str:
+    """The template with a fixed day in the place of today's."""
+    if "strftime_now" not in template or _UNDATED in template:
+        return template
+    fixed = _NOW.sub(lambda found: repr(FIXED_DATE.strftime(found[2])), template)
+    # A form of the date that is only known when the template runs.
+    other = f"{{%- macro strftime_now(format) -%}}{FIXED_DATE}{{%- endmacro -%}}"
+    return _UNDATED + other + fixed
+
+
+def _candidates() -> Iterator[str]:
+    yield _FOLDER.joinpath("smollm2.jinja").read_text(encoding="utf-8")
+    mistral = _FOLDER.joinpath("mistral.jinja").read_text(encoding="utf-8")
+    for spacing in _MISTRAL_SPACING:
+        yield _SPACING_LINE.sub(spacing, mistral)  # no backslash in it, so nothing to escape
+
+
+def _same(tokenizer: Any, own: str, candidate: str) -> bool:
+    for conversation in (*_PROBES, *_SYSTEM_PROBES):
+        expected = _render(tokenizer, own, conversation)
+        if expected is None and conversation in _SYSTEM_PROBES:
+            continue
+        if expected is None or _render(tokenizer, candidate, conversation) != expected:
+            return False
+    return True
+
+
+def _render(tokenizer: Any, template: str, conversation: list[dict[str, str]]) -> str | None:
+    import jinja2
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            conversation,
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=conversation[-1]["role"] == "user",
+        )
+    except jinja2.TemplateError:
+        return None
+    return text
+
+
+def _adds_bos(tokenizer: Any) -> bool:
+    ids = tokenizer("x")["input_ids"]
+    return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]

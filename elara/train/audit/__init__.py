@@ -1,1 +1,0 @@
-"""Prove what an adapter was trained on: certificate, passport, card, verification."""

@@ -1,1 +1,0 @@
-"""Train on from an earlier adapter without forgetting; keep versions."""

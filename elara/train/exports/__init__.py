@@ -1,1 +1,0 @@
-"""Take an adapter elsewhere, and prove that it is still the same."""

@@ -1,1 +1,0 @@
-"""Tune on what readers thought of answers: DPO and KTO."""

@@ -1,0 +1,72 @@
+"""List what a stage left: its tables, or the rows of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from elara.workspace.parameters import ParameterError, unknown_parameters
+from elara.workspace import STAGES, Workspace
+
+_TABLES = (".parquet", ".jsonl")
+
+
+def tables(workspace: Workspace, stage: str) -> dict[str, int]:
+    """The tables that a finished stage left, and their rows.
+
+    Args:
+        workspace: where the stage has run.
+        stage: its name.
+
+    Returns:
+        File name without suffix to number of rows.
+
+    Raises:
+        ParameterError: there is no such stage.
+        WorkspaceError: it has not finished.
+    """
+    return {_stem(name): rows for name, rows in _files(workspace, stage).items()}
+
+
+def rows(workspace: Workspace, stage: str, table: str, where: Sequence[str] = ()) -> pl.LazyFrame:
+    """The rows of a table.
+
+    Args:
+        workspace: where the stage has run.
+        stage: its name.
+        table: a name that `tables` gives.
+        where: conditions `column=value` or `column=value,value`, which all have to hold.
+
+    Raises:
+        ParameterError: there is no such stage, table or column, or a condition is not of that form.
+        WorkspaceError: the stage has not finished.
+    """
+    files = _files(workspace, stage)
+    found = next((name for name in files if table in (name, _stem(name))), "")
+    if not found:
+        wrong = unknown_parameters([table], map(_stem, files))
+        raise ParameterError(wrong.replace("parameter", "table"))
+    path = workspace.folder(stage) / found
+    frame = pl.scan_ndjson(path) if path.suffix == ".jsonl" else pl.scan_parquet(path)
+    columns = frame.collect_schema()
+    for condition in where:
+        name, equals, values = condition.partition("=")
+        if wrong := unknown_parameters([name], columns):
+            raise ParameterError(wrong.replace("parameter", "column"))
+        if not equals or columns[name].is_nested():
+            why = f"write {name}=VALUE" if not equals else f"`{name}` holds lists"
+            raise ParameterError(f"`--where {condition}` cannot be compared: {why}.")
+        frame = frame.filter(pl.col(name).cast(pl.String).is_in(values.split(",")))
+    return frame
+
+
+def _files(workspace: Workspace, stage: str) -> dict[str, int]:
+    if wrong := unknown_parameters([stage], STAGES):
+        raise ParameterError(wrong.replace("parameter", "stage"))
+    entries = workspace.manifest(stage)["files"]
+    return {name: entry["rows"] for name, entry in entries.items() if name.endswith(_TABLES)}
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]

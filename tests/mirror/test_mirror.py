@@ -1,0 +1,396 @@
+"""The local stand-in for the live sources keeps their protocols, and its faults come to an end."""
+
+from __future__ import annotations
+
+import collections
+import email.utils
+import gzip
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from elara.collect import jats, medlineplus, pubmed, read_folder, sample_folder, stackexchange
+from elara.mirror import Faults, Mirror
+from elara.mirror.faults import KINDS
+from elara.mirror.rawrecords import Numbering, read_raw
+
+COPIES = 14  # of about 900 records: more than PubMed shows of one query
+
+
+@pytest.fixture(scope="module")
+def mirror(shared_data: Path) -> Iterator[Mirror]:
+    """A large mirror without faults; a query with `everything` finds all of it."""
+    with Mirror(shared_data, copies=COPIES, hits={"everything": 10**9}) as running:
+        yield running
+
+
+@pytest.fixture
+def client(mirror: Mirror) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=mirror.url) as opened:
+        yield opened
+
+
+def search(client: httpx.Client, term: str, **more: Any) -> dict[str, Any]:
+    asked = {"db": "pubmed", "term": term, "retmode": "json", **more}
+    answer = client.get("/eutils/esearch.fcgi", params=asked)
+    return dict(answer.json(strict=False)["esearchresult"])
+
+
+def count(client: httpx.Client, term: str, **more: Any) -> int:
+    return int(search(client, term, retmax=0, **more)["count"])
+
+
+def fetch(client: httpx.Client, database: str = "pubmed", **more: Any) -> httpx.Response:
+    return client.get("/eutils/efetch.fcgi", params={"db": database, "retmode": "xml", **more})
+
+
+def test_a_search_answers_the_same_in_json_in_xml_and_to_a_post(client: httpx.Client) -> None:
+    ids = search(client, "asthma", retmax=50)["idlist"]
+    assert len(ids) == 50
+    assert ids == search(client, "asthma", retmax=50)["idlist"] != search(client, "malaria")
+    asked = {"db": "pubmed", "term": "asthma", "retmax": "50"}
+    answer = client.post("/eutils/esearch.fcgi", data=asked)
+    assert re.findall(r"<Id>(\d+)</Id>", answer.text) == ids
+    assert "<Count>400</Count>" in answer.text
+    both = set(search(client, "asthma", retmax=400)["idlist"]) & set(
+        search(client, "malaria", retmax=400)["idlist"]
+    )
+    assert 0 < len(both) < 100
+
+
+def test_records_come_by_history_by_posted_ids_and_by_id(client: httpx.Client) -> None:
+    found = search(client, "asthma", usehistory="y", retmax=30, retstart=10)
+    kept = {"WebEnv": found["webenv"], "query_key": found["querykey"]}
+    answer = fetch(client, **kept, retstart=10, retmax=30)
+    assert answer.text.startswith('<?xml version="1.0" ?>\n<!DOCTYPE PubmedArticleSet PUBLIC')
+    assert [p.native_id for p in pubmed.parse([answer.content])] == found["idlist"]
+    missing = ["999", *found["idlist"]]
+    assert fetch(client, id=",".join(missing)).content == answer.content
+    posted = client.post("/eutils/epost.fcgi", data={"db": "pubmed", "id": ",".join(missing)}).text
+    [(key, name)] = re.findall(r"<QueryKey>(\d+)</QueryKey>\s*<WebEnv>(\w+)<", posted)
+    assert fetch(client, WebEnv=name, query_key=key).content == answer.content
+    assert "OUT OF RANGE" in fetch(client, **kept, retstart=400).text
+
+
+def test_slices_by_date_add_up_to_the_whole(client: httpx.Client) -> None:
+    whole = count(client, "everything")
+    assert whole > 10_000
+    years = [
+        count(client, "everything", datetype="pdat", mindate=year, maxdate=year)
+        for year in range(1900, 2031)
+    ]
+    assert sum(years) == whole
+    busiest = 1900 + years.index(max(years))
+    months = [
+        count(client, f"everything AND {busiest}/{month:02}:{busiest}/{month:02}[dp]")
+        for month in range(1, 13)
+    ]
+    assert sum(months) == max(years)
+    assert min(months) > 0
+    rest = f'(everything) AND ("{busiest}/01/01"[Date - Publication] : "3000"[Date - Publication])'
+    late = count(client, "(everything)", mindate=f"{busiest}/01/01", maxdate="3000")
+    assert count(client, rest) == late
+
+
+def test_pubmed_shows_no_more_than_9999_hits(client: httpx.Client) -> None:
+    assert len(search(client, "everything", retmax=100_000)["idlist"]) == 9_999
+    assert len(search(client, "everything", retmax=100, retstart=9_998)["idlist"]) == 1
+    broken = 0
+    for term in (f"everything {number}" for number in range(8)):
+        asked = {"db": "pubmed", "term": term, "retstart": 9_999, "retmode": "json"}
+        answer = client.get("/eutils/esearch.fcgi", params=asked)
+        assert answer.status_code == 200
+        assert "cannot be larger than 9998" in answer.text
+        try:
+            json.loads(answer.text)
+        except json.JSONDecodeError:
+            broken += 1
+    assert 0 < broken < 8
+
+
+def test_a_used_up_history_has_to_be_searched_again(shared_data: Path) -> None:
+    told = set()
+    with (
+        Mirror(shared_data / "pubmed", history_requests=2) as mirror,
+        httpx.Client(base_url=mirror.url) as client,
+    ):
+        for term in map(str, range(8)):
+            names = []
+            for _ in range(2):
+                found = search(client, term, usehistory="y")
+                names.append(found["webenv"])
+                kept = {"WebEnv": found["webenv"], "query_key": "1", "retmax": 1}
+                fetched = [fetch(client, **kept) for _ in range(3)]
+                assert all(len(list(pubmed.parse([a.content]))) == 1 for a in fetched[:2])
+                assert "<ERROR>" in fetched[2].text
+                told.add(fetched[2].status_code)
+            assert names[0] != names[1]
+    assert told == {200, 400}
+
+
+def test_copies_are_articles_of_their_own(client: httpx.Client, shared_data: Path) -> None:
+    read_raw(shared_data, numbering := Numbering())
+    for database, parse in (("pubmed", pubmed.parse), ("pmc", jats.parse)):
+        found = search(client, "everything", db=database, retmax=3000)["idlist"]
+        assert len(set(found)) == len(found)
+        assert all(len(number) <= 8 for number in found)
+        real = [i for i in found if numbering.copied(int(i), 1) != int(i)][:40]
+        copied = (numbering.copied(int(i), copy) for i in real for copy in (1, COPIES - 1))
+        chosen = [*real, *map(str, copied)]
+        content = fetch(client, database, id=",".join(chosen)).content
+        articles = [p.article for p in parse([content]) if p.article]
+        assert len({a.id for a in articles}) == len(chosen)
+        assert len({(a.pmcid if database == "pmc" else a.pmid) for a in articles}) == len(chosen)
+        for field in ("doi", "pmid", "pmcid"):
+            stated = [value for a in articles if (value := getattr(a, field))]
+            assert len(stated) == len(set(stated)) > 0
+        assert len({a.title for a in articles}) <= len(real) == 40
+
+
+def test_more_copies_than_there_are_ids_for_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"would need ids that real records have: ask for \d+ at"):
+        Mirror(sample_folder(), copies=10**7)
+
+
+def test_packed_and_plain_answers_are_the_same(client: httpx.Client) -> None:
+    found = search(client, "everything", retmax=300)["idlist"]
+    packed = fetch(client, id=",".join(found))
+    assert packed.headers["Content-Encoding"] == "gzip"
+    client.headers["Accept-Encoding"] = "identity"
+    plain = fetch(client, id=",".join(found))
+    assert "Content-Encoding" not in plain.headers
+    assert plain.content == packed.content
+    assert packed.num_bytes_downloaded < len(plain.content) / 3
+
+
+def test_the_baseline_can_be_fetched_in_parts_and_checked(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    listed = client.get("/pubmed/baseline/").text
+    names = re.findall(r'href="(pubmed26n\d{4}\.xml\.gz)"', listed)
+    assert names == [f"pubmed26n{n:04}.xml.gz" for n in range(1, len(names) + 1)]
+    address = f"/pubmed/baseline/{names[0]}"
+    whole = client.get(address).content
+    digest = hashlib.md5(whole).hexdigest()
+    assert client.get(f"{address}.md5").text == f"MD5({names[0]})= {digest}\n"
+    first = client.get(address, headers={"Range": "bytes=0-999"})
+    tag = {"If-Range": first.headers["ETag"]}
+    rest = client.get(address, headers={"Range": "bytes=1000-", **tag})
+    assert (first.status_code, rest.status_code) == (206, 206)
+    assert rest.headers["Content-Range"] == f"bytes 1000-{len(whole) - 1}/{len(whole)}"
+    assert first.content + rest.content == whole
+    assert client.get(address, headers={"Range": "bytes=-5"}).content == whole[-5:]
+    beyond = client.get(address, headers={"Range": f"bytes={len(whole)}-"})
+    assert beyond.status_code == 416
+    changed = client.get(address, headers={"Range": "bytes=5-", "If-Range": '"other"'})
+    assert changed.content == whole
+    same = client.get(address, headers={"If-None-Match": first.headers["ETag"]})
+    assert same.status_code == 304
+    (tmp_path / names[0]).write_bytes(whole)
+    read = list(read_folder(tmp_path))
+    assert len({p.article_id for p in read if p.article}) == 1_000
+
+
+def test_update_files_revise_and_withdraw_records_of_the_baseline(client: httpx.Client) -> None:
+    listed = client.get("/pubmed/updatefiles/").text
+    names = re.findall(r'href="(pubmed26n\d{4}\.xml\.gz)"', listed)
+    files = [gzip.decompress(client.get(f"/pubmed/updatefiles/{n}").content) for n in names]
+    parsed = [list(pubmed.parse([content])) for content in files]
+    revised = [p for found in parsed for p in found if p.status == "article"]
+    withdrawn = [p.native_id for p in parsed[-1] if p.status == "deletion"]
+    assert len(withdrawn) > 100
+    before = fetch(client, id=",".join(p.native_id for p in revised[:50])).content
+    for old, new in zip(pubmed.parse([before]), revised, strict=False):
+        assert old.native_id == new.native_id
+        assert new.revision > old.revision
+        assert new.article
+        assert new.article.title.startswith("Revised: ")
+
+
+def test_europe_pmc_pages_by_cursor_to_the_end(client: httpx.Client) -> None:
+    mark, ids, hits = "*", [], 0
+    while True:
+        asked = {"query": "asthma", "format": "json", "resultType": "core", "pageSize": 100}
+        page = client.get("/europepmc/search", params={**asked, "cursorMark": mark}).json()
+        ids += [(r["source"], r["id"]) for r in page["resultList"]["result"]]
+        hits = page["hitCount"]
+        if page["nextCursorMark"] == mark:
+            break
+        mark = page["nextCursorMark"]
+        shown = page["resultList"]["result"]
+        assert any("abstractText" in r for r in shown)
+    assert len(ids) == len(set(ids)) == hits > 200
+    largest = client.get("/europepmc/search", params={"query": "asthma", "pageSize": 1_001})
+    assert (largest.status_code, largest.json()["errCode"]) == (200, 404)
+
+
+def test_stack_exchange_pages_counts_and_refuses(shared_data: Path) -> None:
+    with (
+        Mirror(shared_data / "stackexchange", backoff_every=3) as mirror,
+        httpx.Client(base_url=f"{mirror.url}/stackexchange/2.3") as client,
+    ):
+        asked: dict[str, Any] = {"site": "coffee", "pagesize": 100, "filter": "!x", "key": "k"}
+        pages = []
+        while not pages or pages[-1]["has_more"]:
+            answer = client.get(
+                "/questions",
+                params={**asked, "page": len(pages) + 1},
+                headers={"Accept-Encoding": "identity"},
+            )
+            assert answer.headers["Content-Encoding"] == "gzip"
+            pages.append(answer.json())
+        questions = [item for page in pages for item in page["items"]]
+        assert len({q["question_id"] for q in questions}) == len(questions) > 200
+        assert [p["quota_remaining"] for p in pages] == [9_999 - n for n in range(len(pages))]
+        assert ["backoff" in page for page in pages[:3]] == [False, False, True]
+        read = list(stackexchange.parse_api([json.dumps({"items": questions}).encode()]))
+        left_out = [p.reason for p in read if p.status == "skipped"]
+        assert sum(p.status == "article" for p in read) + len(left_out) == len(questions)
+        assert len(left_out) == 1
+        assert "score" in left_out[0]
+        named = [str(q["question_id"]) for q in questions if q["answer_count"]][:5]
+        replies = client.get(f"/questions/{';'.join(named)}/answers", params=asked).json()["items"]
+        assert {str(a["question_id"]) for a in replies} == set(named)
+        plain = client.get("/questions", params={"site": "coffee"}).json()["items"][0]
+        assert not {"body", "answers"} & plain.keys()
+        refused = client.get("/questions", params={**asked, "pagesize": 101})
+        assert (refused.status_code, refused.json()["error_name"]) == (400, "bad_parameter")
+        for _ in range(300):
+            last = client.get("/questions", params={"site": "coffee", "pagesize": 1})
+        assert (last.status_code, last.json()["error_id"]) == (400, 502)
+        assert last.json()["error_name"] == "throttle_violation"
+
+
+def test_pages_and_topics_are_served_as_stored(client: httpx.Client, shared_data: Path) -> None:
+    links = re.findall(r'href="([^"]+)"', client.get("/cdc/").text)
+    files = {p.name: p.read_bytes() for p in (shared_data / "public_health/cdc").rglob("*.htm")}
+    served = {link: client.get(f"/cdc/{link}") for link in links if "private" not in link}
+    assert {Path(link).name: answer.content for link, answer in served.items()} == files
+    types = {answer.headers["Content-Type"] for answer in served.values()}
+    assert types == {"text/html", "text/html; charset=UTF-8"}
+    assert "Disallow: /private/" in client.get("/cdc/robots.txt").text
+    assert "Disallow: /cdc/private/" in client.get("/robots.txt").text
+    link = re.search(r'href="(xml/mplus_topics_\d{4}-\d\d-\d\d\.xml)"', client.get(
+        "/medlineplus/xml.html").text)[1]  # fmt: skip
+    topics = medlineplus.parse([client.get(f"/medlineplus/{link}").content])
+    assert sum(p.status == "article" for p in topics) > 0
+    assert client.get("/cdc/none.htm").status_code == 404
+
+
+def outcome(client: httpx.Client, address: str) -> tuple[str, bytes]:
+    """What a client sees of an answer, and the answer."""
+    try:
+        answer = client.get(address)
+    except httpx.TransportError as error:
+        return type(error).__name__, b""
+    return str(answer.status_code), answer.content
+
+
+def test_faults_hit_the_share_asked_for_and_then_stop(shared_data: Path) -> None:
+    folder = shared_data / "pubmed/reciter"
+    faults = Faults(seed=1, rate=0.3, slow_seconds=0.02)
+    addresses = [f"/eutils/esearch.fcgi?db=pubmed&term={n}&retmode=json" for n in range(200)]
+    logs = []
+    for _ in range(2):
+        with (
+            Mirror(folder, faults) as mirror,
+            Mirror(folder) as sound,
+            httpx.Client(base_url=mirror.url) as client,
+            httpx.Client(base_url=sound.url) as calm,
+        ):
+            first = [outcome(client, address) for address in addresses]
+            hit = [r.fault for r in mirror.log]
+            for address in addresses:
+                expected = outcome(calm, address)
+                assert any(outcome(client, address) == expected for _ in range(3))
+        logs.append([(r.path, r.parameters, r.fault, r.status) for r in mirror.log])
+        assert len(mirror.log) > len(first) + len(addresses)
+    assert logs[0] == logs[1]
+    assert 0.22 < sum(map(bool, hit)) / len(hit) < 0.38
+    assert set(hit) == {"", *KINDS}
+    seen = collections.Counter(kind for kind, _ in first)
+    assert seen.keys() >= {"200", "429", "500", "502", "503", "ReadError", "RemoteProtocolError"}
+    per_request = collections.Counter(json.dumps(p) for _, p, fault, _ in logs[0] if fault)
+    assert max(per_request.values()) == 2
+
+
+def test_each_kind_of_fault_looks_as_its_source_shows_it(shared_data: Path) -> None:
+    folder = shared_data / "pubmed/reciter"
+
+    def answers(kind: str, service: str = "eutils/efetch.fcgi?id=") -> list[tuple[str, Any]]:
+        faults = Faults(rate=1.0, kinds=(kind,), retry_after=0.2, slow_seconds=0.1)
+        found: list[tuple[str, Any]] = []
+        with Mirror(folder, faults) as mirror, httpx.Client(base_url=mirror.url) as client:
+            for number in range(10):
+                try:
+                    found.append(("", client.get(f"/{service}{number}")))
+                except httpx.TransportError as error:
+                    found.append((type(error).__name__, error))
+            assert {r.fault for r in mirror.log} == {kind}
+        return found
+
+    began = time.time()
+    refused = [answer for _, answer in answers("429")]
+    assert {a.status_code for a in refused} == {429}
+    assert refused[0].json()["error"] == "API rate limit exceeded"
+    waits = {a.headers["Retry-After"] for a in refused}
+    assert "0.2" in waits
+    dates = [email.utils.parsedate_to_datetime(w).timestamp() for w in waits - {"0.2"}]
+    assert dates
+    # The moment of the answer and 0.2 seconds, in whole seconds.
+    assert all(began - 1 < date < time.time() + 2 for date in dates)
+    throttled = answers("429", "stackexchange/2.3/questions?site=x&page=")[0][1]
+    assert throttled.json()["error_id"] == 502
+    pages = [answer for _, answer in answers("html")]
+    assert {a.status_code for a in pages} == {200}
+    assert all(a.content.startswith(b"<!DOCTYPE html>") for a in pages)
+    assert len({a.headers["Content-Type"] for a in pages}) == 2
+    assert {error for error, _ in answers("reset")} == {"ReadError"}
+    cut = answers("truncated")
+    assert {error for error, _ in cut} == {"", "RemoteProtocolError"}
+    assert all(b"</PubmedArticleSet>" not in a.content for error, a in cut if not error)
+    assert all(a.elapsed.total_seconds() > 0.09 for _, a in answers("slow"))
+
+
+def test_the_embedded_sample_is_served_by_every_source() -> None:
+    with Mirror(sample_folder()) as mirror, httpx.Client(base_url=mirror.url) as client:
+        assert count(client, "malaria") > 5
+        assert count(client, "malaria", db="pmc") >= 1
+        for site in ("cdc", "who"):
+            assert client.get(f"/{site}/").text.count("<li>") > 5
+        asked = {"site": "medicalsciences", "filter": "!x"}
+        items = client.get("/stackexchange/2.3/questions", params=asked).json()["items"]
+        assert len(items) > 3
+        assert all(item["body"] for item in items)
+        assert client.get("/europepmc/search?query=malaria").json()["hitCount"] > 1
+        assert "mplus_topics_2025-01-15.xml" in client.get("/medlineplus/xml.html").text
+
+
+def test_as_a_process_its_log_is_on_disk_when_the_client_has_its_answer(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    command = [sys.executable, "-m", "elara.mirror", str(sample_folder())]
+    started = time.monotonic()
+    with subprocess.Popen(
+        [*command, "--copies", "3", "--log", str(log)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            address = process.stdout.readline().strip()
+            httpx.get(f"{address}/eutils/esearch.fcgi", params={"term": "x", "api_key": "k"})
+            httpx.get(f"{address}/cdc/robots.txt")
+            lines = [json.loads(line) for line in log.read_text().splitlines()]
+        finally:
+            process.kill()
+    assert [line["service"] for line in lines] == ["eutils", "cdc"]
+    assert lines[0]["parameters"] == {"term": "x", "api_key": "k"}
+    assert [line["status"] for line in lines] == [200, 200]
+    assert started < lines[0]["time"] < lines[1]["time"] < time.monotonic()
