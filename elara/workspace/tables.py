@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from elara.workspace.parameters import ParameterError, unknown_parameters
-from elara.workspace import STAGES, Workspace
+from elara.workspace.parameters import ParameterError, unknown_names
+from elara.workspace.stages import STAGES
+from elara.workspace.workspace import Workspace
 
 _TABLES = (".parquet", ".jsonl")
 
 
-def tables(workspace: Workspace, stage: str) -> dict[str, int]:
+def stage_tables(workspace: Workspace, stage: str) -> dict[str, int]:
     """The tables that a finished stage left, and their rows.
 
     Args:
@@ -29,14 +30,20 @@ def tables(workspace: Workspace, stage: str) -> dict[str, int]:
     return {_stem(name): rows for name, rows in _files(workspace, stage).items()}
 
 
-def rows(workspace: Workspace, stage: str, table: str, where: Sequence[str] = ()) -> pl.LazyFrame:
-    """The rows of a table.
+def table_rows(
+    workspace: Workspace, stage: str, table: str, where: Sequence[str] = (), *, most: int
+) -> tuple[pl.DataFrame, int]:
+    """The first rows of a table.
 
     Args:
         workspace: where the stage has run.
         stage: its name.
-        table: a name that `tables` gives.
+        table: a name that `stage_tables` gives.
         where: conditions `column=value` or `column=value,value`, which all have to hold.
+        most: how many rows to read.
+
+    Returns:
+        The rows, and how many there are in all.
 
     Raises:
         ParameterError: there is no such stage, table or column, or a condition is not of that form.
@@ -45,25 +52,24 @@ def rows(workspace: Workspace, stage: str, table: str, where: Sequence[str] = ()
     files = _files(workspace, stage)
     found = next((name for name in files if table in (name, _stem(name))), "")
     if not found:
-        wrong = unknown_parameters([table], map(_stem, files))
-        raise ParameterError(wrong.replace("parameter", "table"))
+        raise ParameterError(unknown_names([table], map(_stem, files), "table"))
     path = workspace.folder(stage) / found
     frame = pl.scan_ndjson(path) if path.suffix == ".jsonl" else pl.scan_parquet(path)
     columns = frame.collect_schema()
     for condition in where:
         name, equals, values = condition.partition("=")
-        if wrong := unknown_parameters([name], columns):
-            raise ParameterError(wrong.replace("parameter", "column"))
+        if wrong := unknown_names([name], columns, "column"):
+            raise ParameterError(wrong)
         if not equals or columns[name].is_nested():
             why = f"write {name}=VALUE" if not equals else f"`{name}` holds lists"
             raise ParameterError(f"`--where {condition}` cannot be compared: {why}.")
         frame = frame.filter(pl.col(name).cast(pl.String).is_in(values.split(",")))
-    return frame
+    return frame.head(most).collect(), frame.select(pl.len()).collect().item()
 
 
 def _files(workspace: Workspace, stage: str) -> dict[str, int]:
-    if wrong := unknown_parameters([stage], STAGES):
-        raise ParameterError(wrong.replace("parameter", "stage"))
+    if wrong := unknown_names([stage], STAGES, "stage"):
+        raise ParameterError(wrong)
     entries = workspace.manifest(stage)["files"]
     return {name: entry["rows"] for name, entry in entries.items() if name.endswith(_TABLES)}
 
