@@ -1,4 +1,4 @@
-"""What inspection means by a word, a sentence, an odd sign: one table over all of Unicode.
+"""Define words, sentences, odd signs and shingles by one table over all of Unicode.
 
 - A **word** is a run of letters, marks and digits, each lower-cased by itself: `é` is one letter
   whether it comes as one character or as `e` and an accent. In a script that writes no blanks
@@ -38,6 +38,37 @@ _WITH_LOWER = np.array([b"Lu", b"Lt", b"Nl"])
 _SAYING, _SILENT = "%‰/†‡", "©®™|`´¨¸"
 DASH = ord("-")
 _POINTS = {".": ".", ",": ",", ":": ":", "·": "."}
+
+# The columns of the counts of a text, see `elara.text.shingles.measure`.
+(
+    WORDS,
+    MEDICAL_WORDS,
+    ENGLISH_WORDS,
+    DISTINCT_SHINGLES,
+    SENTENCES,
+    ORDINARY_SENTENCES,
+    CHARACTERS,
+    ODD_SIGNS,
+    ABSTRACT_TOKENS,
+    BODY_TOKENS,
+) = range(10)
+COUNTS = 10
+
+# Fewer words than this are a title at most: equal or similar titles are no equal articles.
+SHORTEST = 20
+
+# 32 bands of 4 rows: a pair at Jaccard 0.8 shares a band with probability 1 - (1 - 0.8^4)^32,
+# that is 0.99999993.
+BANDS = 32
+ROWS = 4
+
+# What a word is known as; a word can be both.
+MEDICAL, ENGLISH = 1, 2
+FLAGS = MEDICAL | ENGLISH
+LETTERS = 26  # of a node of the tree of endings
+
+# What `elara.inspection.lexicon.tables` returns.
+Tables = tuple[Array, Array, Array, Array, Array]
 
 # Above the last ideographs there are only private characters and unseen selectors.
 _LAST = 0x34000
