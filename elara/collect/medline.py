@@ -12,8 +12,7 @@ from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.notices import named_by
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.pubmed import plain_doi, plain_pmid
-from elara.collect.pubmedtree import add_abstract, no_pmid, own_title
+from elara.collect.pubmed import add_abstract, no_pmid, own_title, plain_doi, plain_pmid
 from elara.collect.raised import flat_runs
 from elara.records import Article
 from elara.text.placeholders import REASON, is_placeholder

@@ -15,7 +15,6 @@ from html.entities import html5
 from lxml import etree
 
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.raised import GOES_ON, one_line
 
 Element = etree._Element
 
@@ -41,18 +40,6 @@ _WRAPPER = (
     b' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
     b' xmlns:jats="https://jats.nlm.nih.gov">'
 )
-# Elements that stand inside a line: text goes on from what precedes them.
-_INLINE = {
-    "a", "abbr", "b", "bold", "em", "ext-link", "font", "i", "italic", "named-content", "roman",
-    "sc", "small", "span", "strong", "styled-content", "sub", "sup", "u", "underline", "xref",
-}  # fmt: skip
-# All that `str.split` splits at, but the blank.
-_ASCII_SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f"
-_SPACES = (
-    _ASCII_SPACES
-    + "\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
-    + "".join(map(chr, range(0x2000, 0x200B)))
-)
 _PARSER = etree.XMLParser(
     resolve_entities=False,
     no_network=True,
@@ -60,6 +47,7 @@ _PARSER = etree.XMLParser(
     huge_tree=True,
     remove_comments=True,
     remove_pis=True,
+    collect_ids=False,
 )
 
 
@@ -321,51 +309,8 @@ def text_of(element: Element | None) -> str:
     """
     if element is None:
         return ""
-    if len(element):
-        return squeeze(inner_text(element))
-    return squeeze(element.text or "")
-
-
-def squeeze(text: str) -> str:
-    """White space as single spaces, none at the ends: `" ".join(text.split())`.
-
-    Long texts mostly are so already, and finding that out takes a tenth of the time.
-
-    Args:
-        text: any text.
-    """
-    spaces = _ASCII_SPACES if text.isascii() else _SPACES
-    if len(text) < 200 or "  " in text or any(map(text.__contains__, spaces)):
-        return " ".join(text.split())
-    return text.strip()
-
-
-def keep_exponents(tree: Element) -> Element:
-    """Keep raised and lowered text apart from the digits beside it, see `elara.collect.raised`.
-
-    10<sup>9</sup> becomes 10⁹ and not 109, 10<sup>5.3</sup> becomes 10^5.3 and not 105.3.
-
-    Args:
-        tree: HTML, JATS or PubMed XML; changed in place.
-
-    Returns:
-        The same tree.
-    """
-    for small in list(tree.iter("sup", "sub")):
-        # A source may raise a sign and its number one by one: they are one run.
-        while (following := small.getnext()) is not None and following.tag == small.tag:
-            if small.tail:
-                break
-            replace_content(small, inner_text(small) + inner_text(following))
-            small.tail, following.tail = following.tail, None
-            small.getparent().remove(following)  # type: ignore[union-attr]  # it has a sibling
-    # The innermost first, and from the end: what precedes a run is still as the source has it.
-    for small in reversed(list(tree.iter("sup", "sub"))):
-        text = text_of(small)
-        written = one_line(str(small.tag), text, _preceding(small), _following(small))
-        if written != text:
-            replace_content(small, written)
-    return tree
+    text = inner_text(element) if len(element) else element.text
+    return " ".join(text.split()) if text else ""
 
 
 def replace_content(element: Element, text: str) -> None:
@@ -378,38 +323,3 @@ def replace_content(element: Element, text: str) -> None:
     tail = element.tail
     element.clear()
     element.text, element.tail = text, tail
-
-
-def _preceding(element: Element) -> str:
-    """The text before an element on its line, as far back as its last letter or digit."""
-    text = ""
-    node: Element | None = element
-    while node is not None and not text.strip().rstrip(GOES_ON):
-        sibling, parent = node.getprevious(), node.getparent()
-        if sibling is None:
-            text = ("" if parent is None else parent.text or "") + text
-            node = parent if parent is not None and parent.tag in _INLINE else None
-            continue
-        text = (sibling.tail or "") + text
-        if not text.strip().rstrip(GOES_ON):
-            if sibling.tag not in _INLINE:
-                break
-            text = inner_text(sibling) + text
-        node = sibling
-    return text
-
-
-def _following(element: Element) -> str:
-    """The text right after an element on its line."""
-    node: Element | None = element
-    while node is not None and not node.tail:
-        following, parent = node.getnext(), node.getparent()
-        if following is None:
-            node = parent if parent is not None and parent.tag in _INLINE else None
-        elif following.tag not in _INLINE:
-            return ""
-        elif text := inner_text(following):
-            return text
-        else:
-            node = following
-    return "" if node is None else node.tail or ""
