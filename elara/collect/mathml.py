@@ -6,7 +6,7 @@ import re
 
 from lxml import etree
 
-from elara.collect.raised import SUBSCRIPTS, SUPERSCRIPTS, WHOLE
+from elara.collect.superscripts import SUBSCRIPTS, SUPERSCRIPTS, WHOLE
 from elara.collect.xmlrecords import (
     Element,
     inner_text,

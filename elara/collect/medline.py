@@ -13,7 +13,7 @@ from elara.collect.notices import named_by
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError, as_utf8
 from elara.collect.pubmed import add_abstract, no_pmid, own_title, plain_doi, plain_pmid
-from elara.collect.raised import flat_runs
+from elara.collect.superscripts import flat_runs
 from elara.records import Article
 from elara.text.placeholders import REASON, is_placeholder
 

@@ -14,7 +14,7 @@ from elara.collect.licences import UNKNOWN, licence_of, redistributable, strictn
 from elara.collect.mathml import linear_formulas
 from elara.collect.notices import RETRACTED_IN, pubmed_targets
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.raised import flat_runs, mark_runs
+from elara.collect.superscripts import flat_runs, mark_runs
 from elara.collect.xmlrecords import (
     Element,
     hiding,

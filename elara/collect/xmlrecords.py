@@ -1,4 +1,4 @@
-"""Cut an XML stream into its records and read each on its own.
+"""Cut an XML stream into its records and read each of them.
 
 Reading records apart has three effects. A malformed record cannot take its neighbours with it. A
 file that breaks off keeps everything before the break. And no DOCTYPE ever reaches the XML
