@@ -210,55 +210,6 @@ def _visible_again(data: bytes, at: int, last: bool) -> int:
     return end
 
 
-def split_rows(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Like `split_records`, for empty elements that hold everything in attributes.
-
-    Args:
-        chunks: pieces of one XML document.
-        name: element name.
-
-    Yields:
-        One element at a time. XML allows no `<` in an attribute, so it ends before the next one.
-
-    Raises:
-        PayloadError: the document breaks off.
-    """
-    start = f"<{name} ".encode("ascii")
-    buffer = b""
-    for chunk in _without_hidden(as_utf8(chunks)):
-        parts = (buffer + chunk).split(b"<")
-        for part in parts[1:-1]:
-            if (row := b"<" + part.rstrip()).startswith(start):
-                yield row
-        buffer = b"<" + parts[-1]
-    last = buffer.rstrip()
-    if last.startswith(start) and last.endswith(b"/>"):
-        yield last
-    if not buffer.startswith(b"</"):
-        raise PayloadError("the file breaks off before its end tag: fetch it again")
-
-
-def _without_hidden(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The text without comments, literal sections, instructions and declarations."""
-    buffer = b""
-    for chunk in itertools.chain(chunks, [None]):
-        buffer += chunk or b""
-        at = 0
-        while (hidden := hiding(buffer, at, len(buffer))) >= 0:
-            if hidden > at:
-                yield buffer[at:hidden]
-            at = hidden
-            if (end := _visible_again(buffer, hidden, chunk is None)) < 0:
-                break
-            at = end
-        # What hides may begin with the last character.
-        if hidden < 0:
-            kept = len(buffer) - (chunk is not None and buffer.endswith(b"<"))
-            yield buffer[at:kept]
-            at = max(at, kept)
-        buffer = buffer[at:]
-
-
 def read_record(record: bytes) -> Element:
     """Read one record.
 
