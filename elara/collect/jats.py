@@ -88,7 +88,6 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             record=number,
             native_id=native,
             article=article,
-            article_id=article.id,
             revision=article.published,
             licence_stated=" ".join(_statements(meta)) if article.licence == UNKNOWN else "",
             retracts=retracts,

@@ -104,7 +104,6 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             record=number,
             native_id=pmid,
             article=article,
-            article_id=article.id,
             revision="0001" + _digits_date(_first(fields, "LR")),
             licence_stated=_first(fields, "CI") if article.licence == UNKNOWN else "",
             retracts=named_by(t for tag in ("ROF", "PROF", "RRF") for t in _all(fields, tag)),

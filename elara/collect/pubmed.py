@@ -101,7 +101,6 @@ def _parsed(record: Element, number: int) -> Parsed:
         record=number,
         native_id=pmid,
         article=article,
-        article_id=article.id,
         revision=cited["PMID"].get("Version", "1").zfill(4) + _date(cited.get("DateRevised")),
         licence_stated="; ".join(filter(None, rights)) if article.licence == UNKNOWN else "",
         retracts=pubmed_targets(citation),

@@ -243,7 +243,6 @@ def _joined(
             native_id=number,
             reason=f"{missing} of {question.answers} answers are not in it" if missing > 0 else "",
             article=article,
-            article_id=article.id,
             revision=f"{len(replies):06}",
             dropped=dropped,
         )

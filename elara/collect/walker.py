@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from elara.collect.blocks import CLOSED, LINE, Block, Flow, joined, leading, opening
@@ -15,6 +16,16 @@ from elara.collect.xmlrecords import Element, inner_text, text_of
 _BULLET = re.compile(r"^\s*(?:- |[•·▪‣]\s*)?")
 
 Role = Callable[[Any, Element, Flow], None]
+
+
+@dataclass(slots=True)
+class _Table:
+    """What is read of a table."""
+
+    groups: list[list[list[Cell]]] = field(default_factory=lambda: [[]])
+    feet: list[list[list[Cell]]] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    linked: int = 0  # characters in links
 
 
 class Walker:
@@ -43,13 +54,14 @@ class Walker:
         reason = f"links to notes: {len(self._notes)}"
         return [*self.dropped, Dropped("note", leading(self._notes), reason)]
 
-    def blocks(self, element: Element) -> list[Block]:
+    def blocks(self, element: Element, line: str = "") -> list[Block]:
         """All that an element holds, as blocks.
 
         Args:
             element: of the language of this walker.
+            line: what a line break inside a paragraph becomes, where that is not as usual.
         """
-        flow = Flow(self.break_in_line)
+        flow = Flow(line or self.break_in_line)
         self.walk(element, flow)
         flow.end()
         return flow.blocks
@@ -261,68 +273,52 @@ class Walker:
 
     def table_text(self, element: Element) -> tuple[list[str], int]:
         """The lines of a table, and how many of its characters stand in links."""
-        groups: list[list[list[Cell]]] = [[]]
-        captions: list[str] = []
-        feet: list[list[list[Cell]]] = []
-        linked = self._rows(element, groups, captions, feet)
-        return [*captions, *table_lines([*groups, *feet])], linked
+        table = _Table()
+        self._read_table(element, table)
+        return [*table.captions, *table_lines([*table.groups, *table.feet])], table.linked
 
-    def _rows(
-        self,
-        element: Element,
-        groups: list[list[list[Cell]]],
-        captions: list[str],
-        feet: list[list[list[Cell]]],
-    ) -> int:
-        linked = 0
+    def _read_table(self, element: Element, table: _Table) -> None:
+        """Add the rows and captions of a table, or of a part of it."""
         for child in element:
             if child.tag in self.rows:
-                cells, share = self._row(child)
-                groups[-1].append(cells)
-                linked += share
+                head = all(cell.tag == "th" for cell in child)
+                cells = [c for c in child if self.roles.get(c.tag) is not Walker.skip]
+                texts = [self._cell_text(cell, table, " " if head else "; ") for cell in cells]
+                spans = map(self.spans, cells)
+                row = [Cell(text, *span) for text, span in zip(texts, spans, strict=True)]
+                table.groups[-1].append(row)
             elif child.tag in ("thead", "tbody", "tfoot"):
-                group: list[list[list[Cell]]] = [[]]
-                linked += self._rows(child, group, captions, feet)
-                (feet if child.tag == "tfoot" else groups).extend(group)
-                groups.append([])
+                before = len(table.groups)
+                table.groups.append([])
+                self._read_table(child, table)
+                if child.tag == "tfoot":
+                    table.feet += table.groups[before:]
+                    del table.groups[before:]
+                table.groups.append([])
             elif child.tag in self.captions:
-                captions += filter(None, [self._cell_text(child)[0]])
+                table.captions += filter(None, [self._cell_text(child)])
             elif child.tag in ("form", "tgroup"):
-                linked += self._rows(child, groups, captions, feet)
+                self._read_table(child, table)
             elif self.roles.get(child.tag) is not Walker.skip:
-                text, share = self._cell_text(child)
-                groups[-1].append([Cell(text)])
-                linked += share
-        return linked
-
-    def _row(self, row: Element) -> tuple[list[Cell], int]:
-        cells = []
-        linked = 0
-        head = all(cell.tag == "th" for cell in row)
-        for cell in row:
-            if self.roles.get(cell.tag) is not Walker.skip:
-                text, share = self._cell_text(cell, " " if head else "; ")
-                cells.append(Cell(text, *self.spans(cell)))
-                linked += share
-        return cells, linked
+                table.groups[-1].append([Cell(self._cell_text(child, table))])
 
     def spans(self, cell: Element) -> tuple[int, int]:
         """Over how many rows and columns a cell reaches."""
         return span(cell.get("rowspan")), max(span(cell.get("colspan")), 1)
 
-    def _cell_text(self, cell: Element, line: str = "; ") -> tuple[str, int]:
+    def _cell_text(self, cell: Element, table: _Table | None = None, line: str = "; ") -> str:
         """The text of a cell on one line: breaks, paragraphs and items stay apart."""
         if not len(cell):
-            return " ".join((cell.text or "").split()), 0
-        flow = Flow("\n")
-        self.walk(cell, flow)
-        flow.end()
+            return " ".join((cell.text or "").split())
+        blocks = self.blocks(cell, "\n")
         parts = []
-        breaks = line if len(flow.blocks) == 1 and flow.blocks[0].kind == "paragraph" else "; "
-        for block in flow.blocks:
+        for block in blocks:
             text = block.text.replace(" | ", ", ") if block.kind == "table" else block.text
             parts += [_BULLET.sub("", row) for row in text.split("\n")]
-        return joined([p for p in parts if p], breaks), sum(b.linked for b in flow.blocks)
+        if table is not None:
+            table.linked += sum(b.linked for b in blocks)
+        alone = len(blocks) == 1 and blocks[0].kind == "paragraph"
+        return joined([p for p in parts if p], line if alone else "; ")
 
     # Notes
 

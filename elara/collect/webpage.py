@@ -153,7 +153,6 @@ def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
         record=0,
         native_id=native,
         article=article,
-        article_id=article.id,
         revision=iso_date(_first(metas, "dcterms.modified", "dc.date")),
         dropped=dropped,
     )
