@@ -51,7 +51,7 @@ from elara.collect.payload import (
     unpacked,
 )
 from elara.collect.recognise import recognise
-from elara.collect.xmlrecords import split_records, split_rows
+from elara.collect.xmlrecords import split_records
 from elara.workspace.names import unescaped_path
 
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
@@ -59,6 +59,7 @@ _INSIDE = "!"  # between the name of an archive and that of a file inside it
 _HEAD = 65_536  # bytes by which a format is told
 _RECORDS = {
     "pubmed": pubmed.RECORDS,
+    "posts": stackexchange.RECORDS,
     "jats": jats.RECORDS,
     "medquad": medquad.RECORDS,
     "medlineplus": medlineplus.RECORDS,
@@ -328,9 +329,7 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
         chunks = list(open_chunks(path))
     name, _ = recognise(b"".join(chunks)[:_HEAD], file)
     records: Iterator[bytes]
-    if name == "posts":
-        records = split_rows(chunks, "row")
-    elif name == "medline":
+    if name == "medline":
         records = medline.split_records(chunks)
     elif name in _RECORDS:
         records = split_records(chunks, _RECORDS[name])

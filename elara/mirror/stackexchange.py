@@ -15,7 +15,7 @@ from lxml import etree
 
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
-from elara.collect.xmlrecords import read_record, split_rows
+from elara.collect.xmlrecords import read_record, split_records
 from elara.mirror.faults import throttled
 from elara.mirror.messages import Answer, Call, json_answer
 from elara.mirror.packing import gzip_bytes
@@ -174,7 +174,7 @@ def _items(path: Path) -> list[Item]:
         if kind == "api":
             return list(json.loads(b"".join(open_chunks(path)))["items"])
         if kind == "posts":
-            rows = map(read_record, split_rows(open_chunks(path), "row"))
+            rows = map(read_record, split_records(open_chunks(path), ("row",)))
             found = (_item({str(k): str(v) for k, v in r.attrib.items()}, path) for r in rows)
             return [item for item in found if item]
     except (PayloadError, ValueError, etree.XMLSyntaxError):

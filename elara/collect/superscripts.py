@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from elara.collect.xmlrecords import Element
+
 SUPERSCRIPTS = str.maketrans("0123456789-−–+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁻⁺")
 SUBSCRIPTS = str.maketrans("0123456789-−–+", "₀₁₂₃₄₅₆₇₈₉₋₋₋₊")
 _SMALL = {"sup": SUPERSCRIPTS, "sub": SUBSCRIPTS}
@@ -22,8 +24,12 @@ _TRADE = {"TM": "™", "SM": "℠"}
 # A number would swallow what is raised behind one of these: 5.<sup>3</sup> is not 5.3.
 GOES_ON = ".,·-−–"
 _OPENING = set("([{<-–—/\\'\"‘“«")  # what follows begins a word, as in [14C]urea
-_RUN = re.compile(r"<(su[bp])>([^<>]*)</\1>")
-_ADJACENT = re.compile(r"</sup><sup>|</sub><sub>")
+_WRITTEN = re.compile(r"<(su[bp])>([^<>]*)</\1>")
+# Private characters stand for the tags.
+_SIGNS = {"sup": ("\ue010", "\ue011"), "sub": ("\ue012", "\ue013")}
+_RUN = re.compile("\ue010([^\ue010-\ue013]*)\ue011|\ue012([^\ue010-\ue013]*)\ue013")
+_ADJACENT = re.compile("\ue011\ue010|\ue013\ue012")
+_NO_SIGNS = dict.fromkeys(range(0xE010, 0xE014), "")
 _NEAR = 100  # characters before a run that are looked at
 # `14` in 14C begins a word, `1` in "1 Current affiliation" and `a` in "a The strata" do not.
 _NOTE = re.compile(r"\d{1,2}")
@@ -84,22 +90,41 @@ def _begins_note(text: str, after: str) -> bool:
     return bool(_NOTE.fullmatch(text) and _WORD_AFTER.match(after))
 
 
-def flat_runs(text: str) -> str:
-    """Raised and lowered runs on one line, in a text that still has their tags: `10<sup>5</sup>`.
+def mark_runs(tree: Element) -> None:
+    """Put signs around raised and lowered runs, by which `flat_runs` knows them in the text.
 
     Args:
-        text: plain text but for the tags; a source may have written them out by mistake.
+        tree: XML; changed in place.
     """
+    for small in tree.iter("sup", "sub"):
+        begin, end = _SIGNS[str(small.tag)]
+        small.text = begin + (small.text or "")
+        small.tail = end + (small.tail or "")
+
+
+def flat_runs(text: str) -> str:
+    """Raised and lowered runs on one line.
+
+    Args:
+        text: in which `mark_runs` put signs around them, or a source wrote their tags out by
+            mistake: `10<sup>5</sup>`.
+    """
+    if "<su" in text:
+        text = _WRITTEN.sub(lambda run: run[2].join(_SIGNS[run[1]]), text)
+    if "\ue011" not in text and "\ue013" not in text:
+        return text
     text = _ADJACENT.sub("", text)
-    pieces: list[str] = []  # from the end, as `elara.collect.xmlrecords.keep_exponents` goes
-    end = len(text)
-    for run in reversed([*_RUN.finditer(text)]):
-        after = text[run.end() : end] or (pieces[-1] if pieces else "")
-        before = text[max(0, run.start() - _NEAR) : run.start()]
-        if "<" in before:
-            before = _RUN.sub(r"\2", before)
-        within = " ".join(run[2].split())
-        written = one_line(run[1], within, before, after)
-        pieces += [text[run.end() : end], run[2] if written == within else written]
-        end = run.start()
-    return "".join([*pieces, text[:end]][::-1])
+    while runs := [*_RUN.finditer(text)]:  # the innermost
+        pieces: list[str] = []  # from the end: what precedes a run is still as the source has it
+        end = len(text)
+        for run in reversed(runs):
+            kind, inside = ("sup", run[1]) if run[2] is None else ("sub", run[2])
+            before = text[max(0, run.start() - _NEAR) : run.start()].translate(_NO_SIGNS)
+            behind = text[run.end() : end]
+            after = behind.translate(_NO_SIGNS) or (pieces[-1] if pieces else "")
+            within = " ".join(inside.split())
+            written = one_line(kind, within, before, after)
+            pieces += [behind, inside if written == within else written]
+            end = run.start()
+        text = "".join([*pieces, text[:end]][::-1])
+    return " ".join(text.split())
