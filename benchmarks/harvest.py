@@ -38,7 +38,7 @@ from elara.collect.live.store import Store, damaged_payloads
 from elara.collect.queries import african_batches, load_searches
 from elara.mirror import Faults, Mirror
 from elara.mirror.corpus import Corpus
-from elara.mirror.rawrecords import Numbering, read_raw
+from elara.mirror.records import Numbering, read_raw
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ELARA_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "pubmed"
