@@ -3,7 +3,7 @@
 from elara.collect.collection import Collection, collect_folder
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.listing import sample_folder
-from elara.collect.live.entrez import topic_hits
+from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources
 from elara.collect.live.store import damaged_payloads, payload_table

@@ -14,7 +14,7 @@ import polars as pl
 from elara.collect.licences import folder_licence
 from elara.collect.linkage import linked, merge_linked
 from elara.collect.listing import RawFile, list_files, portions
-from elara.collect.live.harvest import NOT_RECEIVED
+from elara.collect.live.accounts import NOT_RECEIVED
 from elara.collect.mergeruns import write_articles, write_outcomes, write_removed
 from elara.collect.own import check_columns
 from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, Portion, read_portion
