@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
 from functools import lru_cache
+
+from isal import igzip
 
 from elara.mirror.corpus import Corpus
 from elara.mirror.messages import HTML, TEXT, Answer, Asked, not_found
@@ -38,7 +39,7 @@ class Bulk:
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
-        books = [r.content.startswith(b"<PubmedBook") for r in corpus.records]
+        books = [r.copied(0).startswith(b"<PubmedBook") for r in corpus.records]
         self._articles = [i for i in range(corpus.size) if not books[i % len(books)]]
         last = -(-len(self._articles) // PER_FILE)
         self._folders = {
@@ -80,7 +81,7 @@ class Bulk:
             pmids = self._corpus.numbers(withdrawn)
             listed = "\n".join(f'<PMID Version="1">{n}</PMID>' for n in pmids)
             lines.append(f"<DeleteCitation>\n{listed}\n</DeleteCitation>".encode())
-        return gzip.compress(_HEAD + b"\n".join(lines) + b"\n" + _TAIL, 1, mtime=0)
+        return igzip.compress(_HEAD + b"\n".join(lines) + b"\n" + _TAIL, 1, mtime=0)
 
     def _revised(self, index: int) -> bytes:
         content = self._corpus.content(index)

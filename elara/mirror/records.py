@@ -17,13 +17,13 @@ _NAMES = ("PubmedArticle", "PubmedBookArticle", "article", "jats:article")
 _PMID = re.compile(rb"<PMID\b[^>]*>\s*([1-9]\d*)\s*</PMID>")
 _META = re.compile(rb"<(?:jats:)?article-meta\b[^>]*>")
 _PMCID = re.compile(rb'<(?:jats:)?article-id\b[^>]*pub-id-type="pmc(?:id)?"[^>]*>\s*(?:PMC)?(\d+)')
-# What comes before the digits of an id, the digits, or else a DOI or an id of the publisher.
+# The digits of an id, or else what ends with a DOI or an id of the publisher.
 _PUBMED_IDS = re.compile(
-    rb'(<(?:PMID\b[^>]*|ArticleId IdType="pubmed")>\s*|<ArticleId IdType="pmc">\s*PMC)([1-9]\d*)'
+    rb'<(?:PMID\b[^>]*>|ArticleId IdType="pubmed">|ArticleId IdType="pmc">\s*PMC)\s*([1-9]\d*)'
     rb'|<(?:ArticleId IdType="doi"|ELocationID\b[^>]*EIdType="doi"[^>]*)>[^<]*?(?=\s*</)'
 )
 _JATS_IDS = re.compile(
-    rb'(<(?:jats:)?article-id\b[^>]*pub-id-type="(?:pmid|pmcid|pmc)"[^>]*>\s*(?:PMC)?)([1-9]\d*)'
+    rb'<(?:jats:)?article-id\b[^>]*pub-id-type="(?:pmid|pmcid|pmc)"[^>]*>\s*(?:PMC)?([1-9]\d*)'
     rb'|<(?:jats:)?article-id\b[^>]*pub-id-type="(?:doi|publisher-id)"[^>]*>[^<]*?(?=\s*<)'
 )
 
@@ -73,25 +73,13 @@ class RawRecord:
 
     Args:
         number: PMID or, for JATS, PMCID without its prefix.
-        content: the record in UTF-8.
-        start: where the part of the content begins that holds its ids.
-        end: where that part ends; what follows are the ids of the literature that it cites.
-        ids: the pattern that finds them.
+        parts: the record in UTF-8, cut where its ids are: texts, numbers, and None after a DOI.
         numbering: knows the ids of copies.
     """
 
     number: int
-    content: bytes
-    start: int
-    end: int
-    ids: re.Pattern[bytes]
+    parts: list[bytes | int | None]
     numbering: Numbering
-
-    def learn(self) -> None:
-        """Let the numbering learn the ids."""
-        for found in self.ids.finditer(self.content, self.start, self.end):
-            if found[2]:
-                self.numbering.learn(int(found[2]))
 
     def copied(self, copy: int) -> bytes:
         """The bytes of a copy.
@@ -99,16 +87,24 @@ class RawRecord:
         Args:
             copy: 0 for the record as it is.
         """
-        if not copy:
-            return self.content
+        after_doi = b".c%d" % copy if copy else b""
+        pieces = []
+        for part in self.parts:
+            if isinstance(part, int):
+                pieces.append(b"%d" % self.numbering.copied(part, copy))
+            else:
+                pieces.append(after_doi if part is None else part)
+        return b"".join(pieces)
 
-        def moved(found: re.Match[bytes]) -> bytes:
-            if found[2]:
-                return found[1] + b"%d" % self.numbering.copied(int(found[2]), copy)
-            return found[0] + b".c%d" % copy
 
-        head = self.ids.sub(moved, self.content[self.start : self.end])
-        return self.content[: self.start] + head + self.content[self.end :]
+def _cut(content: bytes, ids: re.Pattern[bytes], start: int, end: int) -> list[bytes | int | None]:
+    parts: list[bytes | int | None] = []
+    at = 0
+    for found in ids.finditer(content, start, end):
+        stop = found.start(1) if found[1] else found.end()
+        parts += [content[at:stop], int(found[1]) if found[1] else None]
+        at = found.end()
+    return [*parts, content[at:]]
 
 
 def read_raw(folder: Path, numbering: Numbering) -> tuple[list[RawRecord], list[RawRecord]]:
@@ -128,7 +124,9 @@ def read_raw(folder: Path, numbering: Numbering) -> tuple[list[RawRecord], list[
             is_pubmed = content.startswith(b"<Pubmed")
             record = (pubmed_record if is_pubmed else jats_record)(content, numbering)
             if record:
-                record.learn()
+                for part in record.parts:
+                    if isinstance(part, int):
+                        numbering.learn(part)
                 (pubmed if is_pubmed else jats).setdefault(record.number, record)
     return [pubmed[n] for n in sorted(pubmed)], [jats[n] for n in sorted(jats)]
 
@@ -154,9 +152,10 @@ def pubmed_record(content: bytes, numbering: Numbering) -> RawRecord | None:
     own = _PMID.search(content)
     if not own:
         return None
+    # The ids of the literature that it cites stay as they are.
     end = content.find(b"<ReferenceList")
-    end = end if end >= 0 else len(content)
-    return RawRecord(int(own[1]), content, own.start(), end, _PUBMED_IDS, numbering)
+    parts = _cut(content, _PUBMED_IDS, own.start(), end if end >= 0 else len(content))
+    return RawRecord(int(own[1]), parts, numbering)
 
 
 def jats_record(content: bytes, numbering: Numbering) -> RawRecord | None:
@@ -180,4 +179,4 @@ def jats_record(content: bytes, numbering: Numbering) -> RawRecord | None:
         assigned = 20_000_000 + int.from_bytes(digest[:6]) % 9_000_000
         line = b'\n<article-id pub-id-type="pmcid">PMC%d</article-id>' % assigned
         return jats_record(content[: meta.end()] + line + content[meta.end() :], numbering)
-    return RawRecord(int(own[1]), content, meta.end(), end, _JATS_IDS, numbering)
+    return RawRecord(int(own[1]), _cut(content, _JATS_IDS, meta.end(), end), numbering)

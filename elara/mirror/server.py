@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import json
 import re
 import socket
@@ -15,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, urlsplit
+
+from isal import igzip
 
 from elara.mirror.bulk import Bulk
 from elara.mirror.corpus import Corpus
@@ -244,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.stored:
             _cut(answer, self.headers.get("Range", ""))
         elif "gzip" in self.headers.get("Accept-Encoding", ""):
-            answer = dataclasses.replace(answer, body=gzip.compress(answer.body, 1, mtime=0))
+            answer = dataclasses.replace(answer, body=igzip.compress(answer.body, 1))
             answer.headers = answer.headers | {"Content-Encoding": "gzip"}
         return answer
 
