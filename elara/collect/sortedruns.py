@@ -1,8 +1,8 @@
 """Read a portion of the raw files into sorted runs of articles on disk.
 
-A run holds as many articles as fit into little memory, sorted by id. Beside it lies a table with
-one row per record that says what was found and by which names, which is all that merging needs
-in order to see which records belong together, and one of the pieces that no article holds.
+This is the first half of an external merge sort: a run holds as many articles as fit into little
+memory, sorted by id. Beside it lies a table with one row per record that says what was found and
+by which names, which is all that record linkage needs, and one of the pieces that no article holds.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import polars as pl
 
 from elara.collect.africa import countries, spellings
-from elara.collect.folder import read_listed
 from elara.collect.licences import permissive
 from elara.collect.listing import RawFile
 from elara.collect.parsed import Parsed
+from elara.collect.rawfiles import read_listed
 from elara.collect.topics import load_topics
 from elara.records import Article, Removal, frame, schema
 
@@ -110,7 +110,7 @@ def read_portion(
             _spill(removed, REMOVED_SCHEMA, portion.removed, scratch / f"{number}.removed")
         if len(articles) >= most_articles or characters >= _RUN_CHARACTERS:
             target = scratch / f"{number}-{len(portion.runs)}.articles"
-            portion.runs.append(write_run(articles, characters, target))
+            portion.runs.append(write_run(articles, target))
             articles.clear()
             characters = 0
 
@@ -123,23 +123,17 @@ def read_portion(
             removed += [(*whose, *piece) for piece in parsed.dropped]
             if parsed.article:
                 articles.append((order, parsed.article))
-                characters += text_length(parsed.article)
+                characters += _text_length(parsed.article)
             spill(_ROWS, _RUN_ARTICLES)
     spill(1, 1)
     return portion
 
 
-def text_length(article: Article) -> int:
-    """How long an article's text is, in characters."""
-    return len(article.abstract) + sum(len(s.text) for s in article.body)
-
-
-def write_run(articles: list[tuple[int, Article]], characters: int, path: Path) -> Run:
+def write_run(articles: list[tuple[int, Article]], path: Path) -> Run:
     """Assign articles to specialties and countries and write them sorted by id.
 
     Args:
         articles: each with its `ORDER`.
-        characters: length of their texts in all.
         path: the file to write.
     """
     articles = sorted(articles, key=lambda pair: (pair[1].id, pair[0]))
@@ -147,7 +141,7 @@ def write_run(articles: list[tuple[int, Article]], characters: int, path: Path) 
     table = frame((a for _, a in articles), Article)
     orders = pl.Series(ORDER, [order for order, _ in articles], dtype=pl.Int64)
     table.with_columns(orders).write_ipc(path, compression="uncompressed")
-    return Run(path, len(articles), characters)
+    return Run(path, len(articles), sum(_text_length(article) for _, article in articles))
 
 
 def assign(articles: Sequence[Article]) -> None:
@@ -168,6 +162,10 @@ def assign(articles: Sequence[Article]) -> None:
             article.countries = countries(
                 article.title, article.abstract, article.keywords, article.mesh, ()
             )
+
+
+def _text_length(article: Article) -> int:
+    return len(article.abstract) + sum(len(s.text) for s in article.body)
 
 
 def _row(order: int, parsed: Parsed) -> tuple[Any, ...]:

@@ -1,20 +1,24 @@
-"""Write the tables of a collection from sorted runs, holding a small part of them at a time."""
+"""Write the tables of a collection from sorted runs, holding a small part of them at a time.
+
+This is the second half of an external merge sort: all runs are cut at the same ids, so that one
+range of ids after the other can be read, sorted and written.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 
-from elara.collect.runs import ORDER, Portion, Run
+from elara.collect.merge import WITHDRAWS
+from elara.collect.sortedruns import ORDER, Portion, Run
 from elara.records import Article, Outcome, Removal, frame
 
 _TOGETHER = 24 << 20  # characters of text in memory at a time
 _SAMPLE = 1 << 18  # characters of text between two ids that may become a border
 _ROWS = 100_000  # of outcomes and removals, written at a time
-_WITHDRAWS = "DeleteCitation: the source withdraws this PMID"
 
 
 def write_articles(
@@ -77,31 +81,28 @@ def write_outcomes(
     """Write what became of every file and record, sorted by file and record.
 
     Args:
-        portions: all portions.
+        portions: all portions, in their order.
         settled: outcomes of the records that were merged.
         without: `ORDER` of those records.
         path: the Parquet file to write.
         more: outcomes that belong to no portion; they come last.
     """
-    tables = chain(_outcomes(portions, settled, without), [frame(more, Outcome)] * bool(more))
-    _write(path, _together(tables), frame([], Outcome))
-
-
-def _outcomes(
-    portions: Iterable[Portion], settled: pl.DataFrame, without: pl.Series
-) -> Iterator[pl.DataFrame]:
     columns = frame([], Outcome).columns
     status = pl.col("status").replace("deletion", "skipped")
-    reason = pl.when(status="deletion").then(pl.lit(_WITHDRAWS)).otherwise("reason")
-    for portion in sorted(portions, key=lambda p: p.number):
-        found = pl.concat([pl.read_ipc(p) for p in portion.found])
-        files = found["file"].unique()
-        alone = found.filter(~pl.col(ORDER).is_in(without.implode()))
-        table = pl.concat([
-            alone.with_columns(status=status, reason=reason).select(columns),
-            settled.filter(pl.col("file").is_in(files.implode())),
-        ])  # fmt: skip
-        yield table.sort("file", "record", "native_id", maintain_order=True)
+    reason = pl.when(status="deletion").then(pl.lit(WITHDRAWS)).otherwise("reason")
+
+    def outcomes() -> Iterator[pl.DataFrame]:
+        for portion in portions:
+            found = pl.concat([pl.read_ipc(p) for p in portion.found])
+            alone = found.filter(~pl.col(ORDER).is_in(without.implode()))
+            alone = alone.with_columns(status=status, reason=reason).select(columns)
+            merged = settled.filter(pl.col("file").is_in(found["file"].unique().implode()))
+            both = pl.concat([alone, merged])
+            yield both.sort("file", "record", "native_id", maintain_order=True)
+        if more:
+            yield frame(more, Outcome)
+
+    _write(path, _together(outcomes()), frame([], Outcome))
 
 
 def write_removed(
@@ -110,27 +111,24 @@ def write_removed(
     """Write what no article holds, sorted by file and record, and in the order of the record.
 
     Args:
-        portions: all portions.
+        portions: all portions, in their order.
         settled: outcomes of the records that were merged, which name their article.
         without: `ORDER` of those records.
         path: the Parquet file to write.
     """
-    _write(path, _together(_removed(portions, settled, without)), frame([], Removal))
-
-
-def _removed(
-    portions: Iterable[Portion], settled: pl.DataFrame, without: pl.Series
-) -> Iterator[pl.DataFrame]:
     columns = frame([], Removal).columns
     became = settled.group_by("file", "record").agg(became=pl.col("article_id").max())
     merged = pl.col(ORDER).is_in(without.implode())
     article = pl.when(merged).then(pl.col("became").fill_null("")).otherwise("article_id")
-    for portion in sorted(portions, key=lambda p: p.number):
-        if portion.removed:
-            table = pl.concat([pl.read_ipc(p) for p in portion.removed])
+
+    def removed() -> Iterator[pl.DataFrame]:
+        for paths in (portion.removed for portion in portions if portion.removed):
+            table = pl.concat([pl.read_ipc(path) for path in paths])
             named = table.join(became, on=("file", "record"), how="left", maintain_order="left")
             named = named.with_columns(article_id=article)
             yield named.sort("file", "record", maintain_order=True).select(columns)
+
+    _write(path, _together(removed()), frame([], Removal))
 
 
 def _together(tables: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
