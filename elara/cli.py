@@ -430,7 +430,6 @@ def export(
 ) -> None:
     """Export the trained adapter for other programs, with a proof that it answers the same."""
     from elara import export as room
-    from elara import train
     from elara.model import ModelError
 
     place = Workspace(workspace)
@@ -439,7 +438,7 @@ def export(
         done = room.export(
             place.folder("train") / "adapter", folder, format, dtype=dtype, gguf_type=gguf_type
         )
-    except (train.TrainingError, ModelError) as error:
+    except ModelError as error:
         raise WorkspaceError(str(error)) from error
     for row in done.table.iter_rows(named=True):
         line = f"{row['format']} ({row['weights']}, {row['reader']}): KL {row['kl']:.1e}, "

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from elara.pipeline import Plan
-from elara.pipeline.notebooks import Notebook, sha256
+from elara.pipeline.notebooks import Notebook, read_notebook, sha256
 from elara.workspace import cannot_write, write_atomically
 
 # By the first line `elara.workspace.parameters.parameters_of` tells papermill's cell.
@@ -43,7 +43,7 @@ class Copies:
 
 
 def working_copies(plan: Plan, *, fresh: bool = False) -> Copies:
-    """Bring the working copies of all notebooks up to date.
+    """Bring the working copies of all notebooks and appendices up to date.
 
     A copy that was neither changed nor run is made anew; one that was is kept.
 
@@ -60,7 +60,8 @@ def working_copies(plan: Plan, *, fresh: bool = False) -> Copies:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = _made(folder)
-        for notebook in plan.notebooks:
+        appendices = sorted(plan.notebooks[0].path.parent.glob("[A-Z]-*.ipynb"))
+        for notebook in (*plan.notebooks, *map(read_notebook, appendices)):
             _copy(plan, notebook, made, fresh, copies)
         write_atomically(folder / _MADE, json.dumps(made, indent=2) + "\n")
     except OSError as error:

@@ -18,7 +18,7 @@ from elara.audit.certificate import Certificate, certify
 from elara.audit.overlap import Words, similar
 from elara.audit.passport import data_manifest, with_verdict, write_passport
 from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
-from elara.export.export import export
+from elara.export import export
 from elara.export.parity import PROMPTS
 from elara.model import load_base
 from elara.train.config import TrainingError

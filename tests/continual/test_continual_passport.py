@@ -20,8 +20,7 @@ from elara.audit.passport import MANIFEST_FILE, read_manifest, with_verdict
 from elara.audit.verify import damage, verify
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred, prefer
-from elara.continual.preference_passport import write_preference_passport
-from elara.continual.preference_save import save_preferred
+from elara.continual.saving import save_preferred, write_preference_passport
 from elara.model import load_base
 from elara.train.config import TrainingError
 from elara.workspace import file_sha256
