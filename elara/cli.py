@@ -399,11 +399,11 @@ def verify(
 
 def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
     """Verify an adapter and print each check."""
-    from elara import audit, train
+    from elara import audit
 
     try:
         result = audit.verify(folder, base or None, rerun=rerun, expect=expect)
-    except train.TrainingError as error:
+    except audit.AuditError as error:
         raise WorkspaceError(str(error)) from error
     words = {True: "ok", False: "FAILED", None: "not checked"}
     for check in result.checks:

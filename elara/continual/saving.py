@@ -133,8 +133,9 @@ def write_preference_passport(
         The content of `passport.json`.
 
     Raises:
-        TrainingError: the certificate is about other feedback, or it or the earlier adapter's is
-            not clean; the earlier adapter is not as it was sealed, or has no passport.
+        TrainingError: the certificate is about other feedback.
+        AuditError: it or the earlier adapter's is not clean; the earlier adapter is not as it was
+            sealed, or has no passport.
     """
     record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
     if certificate.compared["train"]["sha256"] != described(answers(feedback))["sha256"]:
@@ -167,7 +168,7 @@ def write_preference_passport(
         "data": old["data"],
         "certificate": old["certificate"],
         "config": old["config"],
-        "environment": environment(lm),
+        "environment": environment(dataclasses.asdict(lm.precision)),
         "losses": old["losses"] | {"slice": again},
         "evaluation": NOT_YET,
     }
