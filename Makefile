@@ -74,7 +74,7 @@ lint: $(INSTALLED)  ## lint, format check and type check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-nbval: $(INSTALLED)  ## run every notebook without a network and compare what must not change
+nbval: $(INSTALLED)  ## run every notebook and appendix without a network and compare what must not change
 	@rm -rf $(TESTED) $(TESTED).network && mkdir -p $(TESTED) && touch $(TESTED).network
 	ELARA_WORKSPACE=$(CURDIR)/$(TESTED) ELARA_NETWORK_LOG=$(CURDIR)/$(TESTED).network \
 	  PYTHONPATH=$(CURDIR)/tests/offline $(BIN)/pytest --nbval-lax --nbval-cell-timeout=2400 \

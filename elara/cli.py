@@ -315,11 +315,11 @@ def verify(
 
 def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
     """Verify an adapter and print each check."""
-    from elara import audit, train
+    from elara import audit
 
     try:
         result = audit.verify(folder, base or None, rerun=rerun, expect=expect)
-    except train.TrainingError as error:
+    except audit.AuditError as error:
         raise WorkspaceError(str(error)) from error
     words = {True: "ok", False: "FAILED", None: "not checked"}
     for check in result.checks:
@@ -346,7 +346,6 @@ def export(
 ) -> None:
     """Export the trained adapter for other programs, with a proof that it answers the same."""
     from elara import export as room
-    from elara import train
     from elara.model import ModelError
 
     place = Workspace(workspace)
@@ -355,7 +354,7 @@ def export(
         done = room.export(
             place.folder("train") / "adapter", folder, format, dtype=dtype, gguf_type=gguf_type
         )
-    except (train.TrainingError, ModelError) as error:
+    except ModelError as error:
         raise WorkspaceError(str(error)) from error
     for row in done.table.iter_rows(named=True):
         line = f"{row['format']} ({row['weights']}, {row['reader']}): KL {row['kl']:.1e}, "

@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 
 from elara.audit.overlap import COMMON, LONG, SHARE, SHORT, SIMILAR, Words, copied, similar
-from elara.train.config import TrainingError
 
 METHODS = {
     "article": "the same article id",
@@ -45,6 +44,10 @@ _FINDINGS: Any = {
     "train_id": pl.String,
     "similarity": pl.Float64,
 }
+
+
+class AuditError(RuntimeError):
+    """Data or an adapter cannot be audited, or must not be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,13 @@ class Certificate:
         """Refuse to train on what the model will be tested on.
 
         Raises:
-            TrainingError: something held out is in the training data.
+            AuditError: something held out is in the training data.
         """
         if self.clean:
             return
         first = self.findings.row(0, named=True)
         items = self.findings.select("set", "item").n_unique()
-        raise TrainingError(
+        raise AuditError(
             f"{items} held-out items are in the training data, the first: {first['item']} of "
             f"{first['set']} in {first['train_id']} ({METHODS[first['check']]}). "
             "Train on `certificate.without(examples)`."
@@ -139,7 +142,7 @@ def certify(
         articles: `Article` rows; they give the identifiers of the articles that examples name.
 
     Raises:
-        TrainingError: a benchmark's list has no `id`, or none of the columns that can be compared.
+        AuditError: a benchmark's list has no `id`, or none of the columns that can be compared.
 
     Source: https://arxiv.org/abs/2005.14165, appendix C; https://arxiv.org/abs/2107.06499.
     """
@@ -186,7 +189,7 @@ def _items(name: str, table: pl.DataFrame, known: dict[str, list[str]]) -> pl.Da
     if "id" not in table.columns or not {"messages", "text", "pmid", "pmcid", "doi"} & {
         *table.columns
     }:
-        raise TrainingError(
+        raise AuditError(
             f"The held-out set {name!r} cannot be compared: it needs a column `id` and `messages`, "
             f"`text`, `pmid`, `pmcid` or `doi`. It has: {', '.join(table.columns)}."
         )

@@ -16,20 +16,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import polars as pl
 
 import elara
 from elara.audit.card import INTENDED_USE, shown_name
-from elara.audit.certificate import Certificate, contaminated_items, described
+from elara.audit.certificate import AuditError, Certificate, contaminated_items, described
 from elara.audit.page import passport_html
 from elara.audit.probe import PROBE_FILE, UNIT, mean_losses, record_probe
 from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
-from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel, load_adapter
+from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import PRIVATE
-from elara.train.config import REFERENCE, TrainingConfig, TrainingError, differences
-from elara.train.fit import Training
 from elara.workspace import file_sha256
 from elara.workspace.formats import json_text, write_file
 
@@ -60,10 +58,31 @@ _HUB = {
 }
 
 
+class FinishedRun(Protocol):
+    """A finished training run, as `elara.train.Training` describes it."""
+
+    @property
+    def losses(self) -> pl.DataFrame:
+        """Columns step, epoch, split and loss."""
+
+    @property
+    def earlier(self) -> Path | None:
+        """The folder of the adapter that the run went on from, if any."""
+
+
+class RunSettings(Protocol):
+    """The settings of a training run, as `elara.train.TrainingConfig` holds them."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def beside_reference(self) -> list[dict[str, Any]]:
+        """One row per setting: `setting`, `value`, `reference`, and the `reason` they differ."""
+
+
 def write_passport(
     folder: Path,
-    training: Training,
-    config: TrainingConfig,
+    training: FinishedRun,
+    config: RunSettings,
     examples: Mapping[str, pl.DataFrame],
     certificate: Certificate,
     *,
@@ -89,14 +108,15 @@ def write_passport(
         The content of `passport.json`.
 
     Raises:
-        TrainingError: the certificate is about other examples, or it or an earlier adapter's is
+        AuditError: the certificate is about other examples, or it or an earlier adapter's is
             not clean; an earlier adapter is not as it was sealed, or has no passport.
     """
     record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
-    config = TrainingConfig(**record["config"])  # the adapter's own rank, alpha, dropout, variant
+    # The adapter's own rank, alpha, dropout and variant.
+    config = dataclasses.replace(config, **record["config"])
     train = examples["train"].filter(pl.col("id").is_in(record["examples"]))
     if certificate.compared["train"]["sha256"] != described(train)["sha256"]:
-        raise TrainingError(
+        raise AuditError(
             "The certificate is about other training examples than the run used: certify "
             "`train.filter(pl.col('id').is_in(data.ids))`."
         )
@@ -112,26 +132,26 @@ def write_passport(
         load_adapter(folder),
         examples["validation"],
         train,
-        max_length=config.max_length,
+        max_length=record["config"]["max_length"],
     )
     write_file(folder / PROBE_FILE, probe)
     passport = {
-        "title": f"LoRA adapter on {shown_name(config.base_model)}",
+        "title": f"LoRA adapter on {shown_name(record['base_model'])}",
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "elara": elara.__version__,
         "intended_use": INTENDED_USE,
-        "base_model": shown_name(config.base_model),
+        "base_model": shown_name(record["base_model"]),
         "adapter": {
-            "trainable_parameters": training.trainable,
-            "total_parameters": training.total,
+            "trainable_parameters": record["trainable_parameters"],
+            "total_parameters": record["total_parameters"],
             "dtype": record["adapter_dtype"],
             "bytes": (folder / WEIGHTS_FILE).stat().st_size,
         },
         "data": overview(rows, record["data"]),
         "certificate": certificate.record(),
         "config": settings(config),
-        "environment": environment(training.model),
-        "losses": _losses(training, probe),
+        "environment": environment(record["precision"]),
+        "losses": _losses(training, record, probe),
         "evaluation": NOT_YET,
     }
     if begun:
@@ -175,10 +195,10 @@ def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
         and fingerprint by their hashes.
 
     Raises:
-        TrainingError: the folder is not as it was sealed, so the verdict would not be about it.
+        AuditError: the folder is not as it was sealed, so the verdict would not be about it.
     """
     if wrong := damage(folder):
-        raise TrainingError(f"The adapter in {folder} is not as it was sealed: {'; '.join(wrong)}.")
+        raise AuditError(f"The adapter in {folder} is not as it was sealed: {'; '.join(wrong)}.")
     numbers = dict(verdict) if isinstance(verdict, Mapping) else dataclasses.asdict(verdict)
     passport = json.loads((folder / PASSPORT_FILE).read_text(encoding="utf-8"))
     passport["evaluation"] = {
@@ -233,8 +253,8 @@ def read_manifest(folder: Path) -> pl.DataFrame:
     return pl.DataFrame(schema=_MANIFEST) if empty else pl.read_ndjson(path, schema=_MANIFEST)
 
 
-def settings(config: TrainingConfig) -> list[dict[str, Any]]:
-    """Every setting beside its value in the reference run.
+def settings(config: RunSettings) -> list[dict[str, Any]]:
+    """Every setting beside its value in the reference run, without the path of a local model.
 
     Args:
         config: the run's settings.
@@ -242,14 +262,10 @@ def settings(config: TrainingConfig) -> list[dict[str, Any]]:
     Returns:
         One entry per setting: `setting`, `value`, `reference`, and the `reason` why they differ.
     """
-    reasons = dict(differences(config).select("setting", "reason").iter_rows())
-    rows = []
-    for field in dataclasses.fields(config):
-        value, reference = getattr(config, field.name), getattr(REFERENCE, field.name)
-        if field.name == "base_model":
-            value = shown_name(value)
-        told = {"setting": field.name, "value": value, "reference": reference}
-        rows.append(told | {"reason": reasons.get(field.name, "")})
+    rows = config.beside_reference()
+    for row in rows:
+        if row["setting"] == "base_model":
+            row["value"] = shown_name(row["value"])
     return rows
 
 
@@ -274,7 +290,7 @@ class Begun:
     def require_clean(self, allow_contaminated: bool) -> None:
         """Refuse to go on from held-out items in its data, unless that is allowed."""
         if not allow_contaminated and contaminated_items(self.passport):
-            raise TrainingError(
+            raise AuditError(
                 f"The passport of {self.folder} says that held-out items are in its training "
                 "data: continue from an adapter with clean data, or set `allow_contaminated`."
             )
@@ -287,10 +303,10 @@ def carried_on(earlier: Path) -> Begun:
         earlier: its folder.
 
     Raises:
-        TrainingError: it is not as it was sealed.
+        AuditError: it is not as it was sealed.
     """
     if wrong := damage(earlier):
-        raise TrainingError(
+        raise AuditError(
             f"The adapter in {earlier} is no longer as it was sealed: {'; '.join(wrong)}. Continue "
             "from an adapter that passes `elara verify`."
         )
@@ -329,11 +345,11 @@ def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def environment(lm: LanguageModel) -> dict[str, Any]:
+def environment(precision: Mapping[str, Any]) -> dict[str, Any]:
     """Device, number format, system and library versions.
 
     Args:
-        lm: the model, for its precision.
+        precision: `device`, `dtype` and `reason`, as `elara.model` chose them.
     """
     import torch
 
@@ -343,17 +359,17 @@ def environment(lm: LanguageModel) -> dict[str, Any]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    on_gpu = lm.device == "cuda"
+    on_gpu = precision["device"] == "cuda"
     return {
         "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
-        "precision": dataclasses.asdict(lm.precision),
+        "precision": dict(precision),
         "system": platform.system(),
         "python": platform.python_version(),
         "libraries": found,
     }
 
 
-def _losses(training: Training, probe: dict[str, Any]) -> dict[str, Any]:
+def _losses(training: FinishedRun, record: dict[str, Any], probe: dict[str, Any]) -> dict[str, Any]:
     def curve(split: str) -> list[dict[str, float]]:
         return training.losses.filter(split=split).select("step", "epoch", "loss").to_dicts()
 
@@ -361,9 +377,9 @@ def _losses(training: Training, probe: dict[str, Any]) -> dict[str, Any]:
     return {
         "unit": UNIT,
         "start": "earlier adapter" if training.earlier else "base model",
-        "steps": training.steps,
-        "tokens": training.tokens,
-        "seconds": round(training.seconds, 1),
+        "steps": record["steps"],
+        "tokens": record["tokens"],
+        "seconds": record["seconds"],
         "base": held[0]["loss"] if held and held[0]["step"] == 0 else None,
         "final": held[-1]["loss"] if held else None,
         "training": curve("train"),

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elara.audit.certificate import AuditError
 from elara.audit.probe import PROBE_FILE, measure_again
 from elara.model import TRAINING_FILE, LanguageModel, ModelError, load_adapter, load_base
-from elara.train.config import TrainingError
 from elara.workspace import file_hashes, file_sha256, write_atomically
 
 SUMS_FILE = "SHA256SUMS"
@@ -143,7 +143,7 @@ def verify(
         expect: the fingerprint that the folder should have; "" takes any.
 
     Raises:
-        TrainingError: the folder is not there, or is no adapter.
+        AuditError: the folder is not there, or is no adapter.
 
     Source: https://www.gnu.org/software/coreutils/manual/html_node/sha2-utilities.html
     """
@@ -172,13 +172,13 @@ def verify(
 def _check_is_adapter(folder: Path) -> None:
     """Refuse in a moment what was never an adapter; one that lacks a file is damaged instead."""
     if not folder.is_dir():
-        raise TrainingError(f"There is no adapter folder {folder}.")
+        raise AuditError(f"There is no adapter folder {folder}.")
     signs = (SUMS_FILE, PASSPORT_FILE, TRAINING_FILE, "adapter_config.json")
     if any((folder / name).is_file() for name in signs):
         return
     inside = folder / "lora_adapters" / "adapter"
     where = inside if inside.is_dir() else "the folder that holds adapter_config.json"
-    raise TrainingError(f"{folder} is no adapter: it has none of {', '.join(signs)}. Name {where}.")
+    raise AuditError(f"{folder} is no adapter: it has none of {', '.join(signs)}. Name {where}.")
 
 
 def _not_made(why: str) -> list[Check]:

@@ -1,11 +1,10 @@
-"""Train on from an earlier adapter without forgetting; keep versions."""
+"""Train on from an earlier adapter without forgetting, tune on preferences, and keep versions."""
 
-from elara.continual.continue_training import Continued, change, forgetting_figure, replay, train_on
-from elara.continual.feedback import read_preferences, split_by_prompt
+from elara.continual.feedback import answers, read_preferences, split_by_prompt
+from elara.continual.forgetting import Continued, change, forgetting_figure, replay, train_on
 from elara.continual.margins import margin_figure
 from elara.continual.preference import PreferenceConfig, Preferred, prefer
-from elara.continual.preference_passport import write_preference_passport
-from elara.continual.preference_save import save_preferred
+from elara.continual.saving import save_preferred, write_preference_passport
 from elara.continual.versions import Versions
 
 __all__ = [
@@ -13,6 +12,7 @@ __all__ = [
     "PreferenceConfig",
     "Preferred",
     "Versions",
+    "answers",
     "change",
     "forgetting_figure",
     "margin_figure",

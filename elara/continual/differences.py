@@ -1,4 +1,4 @@
-"""How two adapters differ: settings, examples, losses, and how far apart their weights are."""
+"""Compare two adapters: settings, examples, losses, and the distance between their updates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import polars as pl
 
 from elara.model import TRAINING_FILE, WEIGHTS_FILE
 
-_FLOATS = dict.fromkeys(("norm_a", "norm_b", "distance", "relative"), pl.Float64())
 _A, _B, _LENGTH = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 
 
@@ -48,24 +47,23 @@ def compare_adapters(
         losses_b: the same of b.
     """
     contents = [json.loads((p / TRAINING_FILE).read_text(encoding="utf-8")) for p in (a, b)]
+    ids_a, ids_b = (set(content.get("examples", [])) for content in contents)
     of_a, of_b = (_flat(content) for content in contents)
     settings = [
-        {"setting": name, "a": _shown(of_a, name), "b": _shown(of_b, name)}
+        (name, of_a.get(name), of_b.get(name))
         for name in sorted(of_a.keys() | of_b.keys())
         if of_a.get(name) != of_b.get(name)
     ]
-    ids_a, ids_b = (set(content.get("examples", [])) for content in contents)
-    last = [
-        {"split": split, "a": losses_a.get(split), "b": losses_b.get(split)}
-        for split in ("train", "validation")
-        if split in losses_a or split in losses_b
-    ]
+    splits = [split for split in ("train", "validation") if split in losses_a | losses_b]
+    last = [(split, losses_a.get(split), losses_b.get(split)) for split in splits]
+    texts = dict.fromkeys(("setting", "a", "b"), pl.String)
+    numbers = {"split": pl.String, "a": pl.Float64, "b": pl.Float64}
     return Comparison(
-        settings=pl.DataFrame(settings, schema=dict.fromkeys(("setting", "a", "b"), pl.String)),
+        settings=pl.DataFrame(settings, schema=texts, orient="row"),
         added=sorted(ids_b - ids_a),
         removed=sorted(ids_a - ids_b),
         weights=weights_distance(a, b),
-        losses=pl.DataFrame(last, schema={"split": pl.String, "a": pl.Float64, "b": pl.Float64}),
+        losses=pl.DataFrame(last, schema=numbers, orient="row"),
     )
 
 
@@ -112,19 +110,11 @@ def weights_distance(a: Path, b: Path) -> pl.DataFrame:
     rows = []
     for name in sorted(of_a.keys() | of_b.keys()):
         first, second = of_a.get(name), of_b.get(name)
-        norms = [_norm(*update) if update else 0.0 for update in (first, second)]
-        distance = _distance(first, second) if first and second else max(norms)
-        relative = distance / norms[0] if norms[0] else None
-        rows.append(
-            {
-                "module": name,
-                "norm_a": norms[0],
-                "norm_b": norms[1],
-                "distance": distance,
-                "relative": relative,
-            }
-        )
-    table = pl.DataFrame(rows, schema=["module", *_FLOATS], schema_overrides=_FLOATS)
+        norm_a, norm_b = (_norm(*update) if update else 0.0 for update in (first, second))
+        distance = _distance(first, second) if first and second else max(norm_a, norm_b)
+        rows.append((name, norm_a, norm_b, distance, distance / norm_a if norm_a else None))
+    floats = dict.fromkeys(("norm_a", "norm_b", "distance", "relative"), pl.Float64)
+    table = pl.DataFrame(rows, schema={"module": pl.String, **floats}, orient="row")
     return table.sort("relative", "module", descending=[True, False], nulls_last=True)
 
 
@@ -163,16 +153,12 @@ def _distance(first: tuple[Any, Any], second: tuple[Any, Any]) -> float:
     return _norm(torch.cat([first[0], -second[0]], dim=1), torch.cat([first[1], second[1]]))
 
 
-def _flat(training: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as `config.lora_r`; the examples are compared apart."""
-    flat: dict[str, Any] = {}
+def _flat(training: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as `config.lora_r`, in JSON; the examples are compared apart."""
+    flat: dict[str, str] = {}
     for name, value in training.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
         elif f"{prefix}{name}" != "examples":
-            flat[f"{prefix}{name}"] = value
+            flat[f"{prefix}{name}"] = json.dumps(value, ensure_ascii=False)
     return flat
-
-
-def _shown(flat: dict[str, Any], name: str) -> str | None:
-    return json.dumps(flat[name], ensure_ascii=False) if name in flat else None

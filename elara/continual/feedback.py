@@ -1,4 +1,4 @@
-"""What readers thought of answers: read it, check it, split it by question."""
+"""Read feedback on answers, check it, and split it by question."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from elara.train.config import TrainingError
 
 _ROLES = ("system", "user", "assistant")
 _LABELS = ("pair", "desirable", "undesirable")
-_TEXTS = ("id", "chosen", "rejected", "label", "source", "adapter", "created_at")
 
 
 def read_preferences(path: Path) -> pl.DataFrame:
@@ -69,50 +68,49 @@ def _parse(line: bytes) -> Preference:
         raise ValueError(f"it has unknown fields: {', '.join(unknown)}")
     if missing := sorted({"id", "prompt", "chosen"} - content.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}")
-    for name in _TEXTS:
-        if not isinstance(content.get(name, ""), str):
+    for name, value in content.items():
+        if name != "prompt" and not isinstance(value, str):
             raise ValueError(f"`{name}` is not text")
-    preference = Preference(**content | {"prompt": _messages(content["prompt"])})
+    turns = content["prompt"]
+    if not isinstance(turns, list) or not turns:
+        raise ValueError("`prompt` is not a list of messages")
+    if not all(_is_message(turn) for turn in turns):
+        raise ValueError(
+            "`prompt` holds a message that is not a `role` (system, user or assistant) with a "
+            "`content`"
+        )
+    preference = Preference(**content | {"prompt": [Message(**turn) for turn in turns]})
     if wrong := _what_is_wrong(preference):
         raise ValueError(wrong)
     return preference
 
 
-def _messages(prompt: Any) -> list[Message]:
-    if not isinstance(prompt, list) or not prompt:
-        raise ValueError("`prompt` is not a list of messages")
-    for message in prompt:
-        if (
-            not isinstance(message, dict)
-            or message.keys() != {"role", "content"}
-            or message["role"] not in _ROLES
-            or not isinstance(message["content"], str)
-        ):
-            raise ValueError(
-                "`prompt` holds a message that is not a `role` (system, user or assistant) with a "
-                "`content`"
-            )
-    return [Message(**message) for message in prompt]
+def _is_message(turn: Any) -> bool:
+    return (
+        isinstance(turn, dict)
+        and turn.keys() == {"role", "content"}
+        and turn["role"] in _ROLES
+        and isinstance(turn["content"], str)
+    )
 
 
 def _what_is_wrong(preference: Preference) -> str:
-    if not preference.id.strip():
-        return "its id is empty"
-    if not preference.prompt or preference.prompt[-1].role != "user":
-        return "the last message of `prompt` is not the user's"
-    if not preference.prompt[-1].content.strip():
-        return "the question is empty"
-    if not preference.chosen.strip():
-        return "`chosen` is empty"
-    if preference.label not in _LABELS:
-        return f"`label` is {preference.label!r} and not one of {', '.join(_LABELS)}"
-    if preference.label != "pair":
-        return "`rejected` is set although one answer was judged" if preference.rejected else ""
-    if not preference.rejected.strip():
-        return "`rejected` is empty in a pair"
-    if preference.chosen.strip() == preference.rejected.strip():
-        return "both answers of the pair are the same"
-    return ""
+    """The first rule that a preference breaks, or ""."""
+    last, pair = preference.prompt[-1:], preference.label == "pair"
+    chosen, rejected = preference.chosen.strip(), preference.rejected.strip()
+    rules = {
+        "its id is empty": not preference.id.strip(),
+        "the last message of `prompt` is not the user's": not last or last[0].role != "user",
+        "the question is empty": not last or not last[0].content.strip(),
+        "`chosen` is empty": not chosen,
+        f"`label` is {preference.label!r} and not one of {', '.join(_LABELS)}": (
+            preference.label not in _LABELS
+        ),
+        "`rejected` is set although one answer was judged": bool(rejected) and not pair,
+        "`rejected` is empty in a pair": pair and not rejected,
+        "both answers of the pair are the same": pair and chosen == rejected,
+    }
+    return next((rule for rule, broken in rules.items() if broken), "")
 
 
 def check(preferences: pl.DataFrame) -> None:
@@ -196,17 +194,10 @@ def answers(preferences: pl.DataFrame) -> pl.DataFrame:
         judged = [(row["chosen"], row["label"] != "undesirable")]
         if row["label"] == "pair":
             judged.append((row["rejected"], False))
-        question = _digest(_question(row["prompt"]))[:12]
+        same = {"id": row["id"], "question": _digest(_question(row["prompt"]))[:12]}
         for text, desirable in judged:
             messages = [*row["prompt"], {"role": "assistant", "content": text}]
-            rows.append(
-                {
-                    "id": row["id"],
-                    "question": question,
-                    "desirable": desirable,
-                    "messages": messages,
-                }
-            )
+            rows.append(same | {"desirable": desirable, "messages": messages})
     turn = pl.Struct({"role": pl.String, "content": pl.String})
     text = {"id": pl.String, "question": pl.String}
     return pl.DataFrame(rows, schema=text | {"desirable": pl.Boolean, "messages": pl.List(turn)})

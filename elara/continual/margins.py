@@ -1,4 +1,4 @@
-"""Rewards and margins: how much more a tuned model favours the better answers."""
+"""Measure rewards and margins: how much more a tuned model favours the better answers."""
 
 from __future__ import annotations
 
@@ -62,26 +62,18 @@ def steps_table(history: list[dict[str, Any]]) -> pl.DataFrame:
         prefix = "" if "loss" in entry else "eval_"
         if f"{prefix}loss" not in entry:
             continue
+        good, bad = (entry.get(f"{prefix}rewards/{kind}") for kind in ("chosen", "rejected"))
         rows.append(
             {
                 "step": entry["step"],
                 "split": "held_out" if prefix else "train",
-                "loss": float(entry[f"{prefix}loss"]),
-                "margin": _logged_margin(entry, prefix),
+                "loss": entry[f"{prefix}loss"],
+                "margin": None if good is None or bad is None else good - bad,
                 "learning_rate": entry.get("learning_rate"),
             }
         )
-    number = pl.Float64()
-    schema: dict[str, pl.DataType] = {"step": pl.Int64(), "split": pl.String()}
-    return pl.DataFrame(
-        rows, schema=schema | {"loss": number, "margin": number, "learning_rate": number}
-    )
-
-
-def _logged_margin(entry: dict[str, Any], prefix: str) -> float | None:
-    """The difference of the mean rewards; none where a step saw only one kind of answer."""
-    good, bad = (entry.get(f"{prefix}rewards/{kind}") for kind in ("chosen", "rejected"))
-    return None if good is None or bad is None else float(good) - float(bad)
+    numbers = dict.fromkeys(("loss", "margin", "learning_rate"), pl.Float64)
+    return pl.DataFrame(rows, schema={"step": pl.Int64, "split": pl.String, **numbers})
 
 
 def margins(rewards: pl.DataFrame) -> pl.DataFrame:
@@ -164,6 +156,6 @@ def margin_figure(preferred: Preferred) -> Figure:
     axes.set_xlabel("optimiser step")
     axes.set_ylabel("reward margin")
     axes.set_title(f"Chosen above rejected ({preferred.method.upper()}), 0 at the start")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left")
     plain(axes)
     return figure

@@ -1,4 +1,4 @@
-"""The interval of a mean."""
+"""Compute the interval of a mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tune a model on what readers preferred: DPO on pairs of answers, KTO on single judgements."""
+"""Tune a model on preferences: DPO on pairs of answers, KTO on single judgements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import polars as pl
 
 from elara.continual.feedback import answers, check, split_by_prompt
 from elara.continual.margins import log_probabilities, margins, steps_table
-from elara.continual.preference_trainer import make_trainer
+from elara.continual.trainers import make_trainer
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
 from elara.train.checkpoints import last_checkpoint, remove_others
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
@@ -154,9 +154,9 @@ def prefer(
     method = _method(preferences, config)
     lm = load_adapter(model) if isinstance(model, Path) else model
     fitting, left_out = _that_fit(lm.tokenizer, preferences, config.max_length)
-    parts = split_by_prompt(fitting, share=config.held_out_share, seed=config.seed)
-    train, held_out = parts
-    _both_kinds(train, held_out)
+    train, held_out = split_by_prompt(fitting, share=config.held_out_share, seed=config.seed)
+    _both_kinds(train, "training")
+    _both_kinds(held_out, "held-out")
     lm = _with_adapter(lm, lora)
     folder = checkpoints / _run_name(lm, fitting, config)
     remove_others(checkpoints, folder)
@@ -236,28 +236,26 @@ def _that_fit(
     return kept, len(long)
 
 
-def _both_kinds(*parts: pl.DataFrame) -> None:
-    for part, name in zip(parts, ("training", "held-out"), strict=True):
-        kinds = set(answers(part)["desirable"])
-        if len(kinds) < 2:
-            which = "good" if kinds == {True} else "bad"
-            raise TrainingError(
-                f"The {name} feedback holds only {which} answers, so there is no margin between "
-                "good and bad: collect both kinds, on two questions each at least."
-            )
+def _both_kinds(part: pl.DataFrame, name: str) -> None:
+    kinds = set(answers(part)["desirable"])
+    if len(kinds) < 2:
+        which = "good" if kinds == {True} else "bad"
+        raise TrainingError(
+            f"The {name} feedback holds only {which} answers, so there is no margin between "
+            "good and bad: collect both kinds, on two questions each at least."
+        )
 
 
 def _with_adapter(lm: LanguageModel, lora: TrainingConfig) -> LanguageModel:
     with quiet_libraries():
         import peft
 
-    if not isinstance(lm.model, peft.PeftModel):
+    if isinstance(lm.model, peft.PeftModel):
+        lm.model.set_adapter("default")  # makes its matrices trainable
+    else:
         with quiet_libraries():
             check_form(lm, lora)
-            adapted = add_lora(lm, lora)
-        adapted.eval()
-        return LanguageModel(adapted, lm.tokenizer, lm.name, lm.precision)
-    lm.model.set_adapter("default")  # makes its matrices trainable
+            lm = LanguageModel(add_lora(lm, lora), lm.tokenizer, lm.name, lm.precision)
     lm.model.eval()
     return lm
 

@@ -1,4 +1,4 @@
-"""Adapters over time: kept whole, compared, brought back."""
+"""Keep adapters as versions, list and compare them, and restore one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from elara.continual.differences import Comparison, compare_adapters, last_losses
-from elara.continual.reseal import resealed
+from elara.export.drafts import draft_folder, replace_folder
 from elara.model import TRAINING_FILE, WEIGHTS_FILE
 from elara.train.config import TrainingError
 from elara.workspace import (
@@ -23,7 +23,7 @@ from elara.workspace import (
     WorkspaceError,
     content_digest,
     file_hashes,
-    lock,
+    identity_of,
     manifest_text,
     sealed,
     write_atomically,
@@ -31,8 +31,7 @@ from elara.workspace import (
 from elara.workspace.formats import json_text
 
 _RECORD = "version.json"
-_KEEPING, _RESTORING, _REPLACED = ".keeping", ".restoring", ".replaced"
-_JOURNAL = ".restoring.json"
+_KEEPING, _RESTORING, _JOURNAL = ".keeping", ".restoring", ".restoring.json"
 _TABLE = {
     **dict.fromkeys(("version", "made_at", "parent", "note", "base_model"), pl.String),
     "examples": pl.Int64,
@@ -60,8 +59,8 @@ class Versions:
         self.home = home
         self.folder = home / "versions"
         if (home / _JOURNAL).exists():
-            with self._locked("restoring an adapter"):
-                self._finish_restoring()
+            journal = json.loads((home / _JOURNAL).read_text(encoding="utf-8"))
+            self._make_current(journal["version"])
 
     def keep(
         self,
@@ -96,42 +95,35 @@ class Versions:
         if parent:
             self._record(parent)
         final = last_losses(source, losses)
-        with self._locked("keeping an adapter"):
-            return self._keep(source, note, parent, final)
+        with self._draft(self.folder / _KEEPING, f"Cannot keep {source} in {self.folder}") as draft:
+            return self._keep(source, draft, note, parent, final)
 
-    def _keep(self, source: Path, note: str, parent: str, losses: dict[str, float]) -> str:
-        draft = self.folder / _KEEPING
-        shutil.rmtree(draft, ignore_errors=True)  # what a killed process left
-        try:
-            _copy(source, draft)
-            files = file_hashes(draft)
-            content = content_digest(files)
-            for record in self._records():
-                if record.get("sha256") == content and not self.damage(record["version"]):
-                    return str(record["version"])
-            name = f"v{self._next():04}-{content[:8]}"
-            training = _training(draft)
-            record = {
-                "version": name,
-                "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "parent": parent,
-                "note": note,
-                "base_model": training.get("base_model", ""),
-                "examples": len(training.get("examples", [])),
-                "losses": losses,
-                "bytes": sum(p.stat().st_size for p in draft.rglob("*") if p.is_file()),
-                "sha256": content,
-                "files": files,
-            }
-            write_atomically(draft / _RECORD, json_text(sealed(record)))
-            draft.rename(self.folder / name)
-        except OSError as error:
-            raise WorkspaceError(
-                f"Cannot keep {source} in {self.folder}: {error}. Free some space there; what "
-                "was kept before is untouched."
-            ) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    def _keep(
+        self, source: Path, draft: Path, note: str, parent: str, losses: dict[str, float]
+    ) -> str:
+        copy = _copy(source, draft / "adapter")
+        files = file_hashes(copy)
+        content = content_digest(files)
+        for kept in self._records():
+            if kept.get("sha256") == content and not self.damage(kept["version"]):
+                return str(kept["version"])
+        numbers = [_number(kept["version"]) for kept in self._records()]
+        name = f"v{max(numbers, default=0) + 1:04}-{content[:8]}"
+        training = _training(copy)
+        record = {
+            "version": name,
+            "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "parent": parent,
+            "note": note,
+            "base_model": training.get("base_model", ""),
+            "examples": len(training.get("examples", [])),
+            "losses": losses,
+            "bytes": sum((copy / file).stat().st_size for file in files),
+            "sha256": content,
+            "files": files,
+        }
+        write_atomically(copy / _RECORD, json_text(sealed(record)))
+        copy.rename(self.folder / name)
         return name
 
     def listed(self) -> pl.DataFrame:
@@ -208,49 +200,51 @@ class Versions:
             TrainingError: the version is not kept here or is damaged.
             WorkspaceError: the copy cannot be written.
         """
-        folder = self._sound(version)
+        self._sound(version)
         current = self.home / "adapter"
-        with self._locked("restoring an adapter"):
-            if all((current / name).is_file() for name in (TRAINING_FILE, WEIGHTS_FILE)):
-                self._keep(current, f"replaced by {version}", "", last_losses(current, None))
-            draft = self.home / _RESTORING
-            shutil.rmtree(draft, ignore_errors=True)
-            try:
-                _copy(folder, draft)
-                journal = {"version": version, "manifest": resealed(self.home, version, draft)}
-                write_atomically(self.home / _JOURNAL, json.dumps(journal))
-            except OSError as error:
-                shutil.rmtree(draft, ignore_errors=True)
-                raise WorkspaceError(
-                    f"Cannot restore {version} to {current}: {error}. Free some space there; the "
-                    "current adapter is untouched."
-                ) from error
-            self._finish_restoring()
+        if all((current / name).is_file() for name in (TRAINING_FILE, WEIGHTS_FILE)):
+            self.keep(note=f"replaced by {version}")
+        self._make_current(version)
         return current
 
-    def _finish_restoring(self) -> None:
-        """Bring the copy that the journal names into place; may be repeated at any point."""
-        journal, draft = self.home / _JOURNAL, self.home / _RESTORING
-        current, replaced = self.home / "adapter", self.home / _REPLACED
-        if draft.exists():
-            if current.exists():
-                shutil.rmtree(replaced, ignore_errors=True)
-                current.rename(replaced)
-            draft.rename(current)
-        manifest = json.loads(journal.read_text(encoding="utf-8"))["manifest"]
-        if manifest:
-            write_atomically(self.home / MANIFEST, manifest_text(manifest))
-        shutil.rmtree(replaced, ignore_errors=True)
-        journal.unlink()
+    def _make_current(self, version: str) -> None:
+        """Bring a version into place; until that is done, the journal says which."""
+        journal, current = self.home / _JOURNAL, self.home / "adapter"
+        with self._draft(self.home / _RESTORING, f"Cannot restore {version} to {current}") as draft:
+            copy = _copy(self.folder / version, draft / "adapter")
+            manifest = self._manifest_with(version, copy)
+            write_atomically(journal, json.dumps({"version": version}))
+            replace_folder(copy, current)
+            if manifest:
+                write_atomically(self.home / MANIFEST, manifest_text(manifest))
+            journal.unlink()
+
+    def _manifest_with(self, version: str, adapter: Path) -> dict[str, Any] | None:
+        """The stage's manifest, sealed anew, with a restored adapter's files; None without one."""
+        path = self.home / MANIFEST
+        if not path.exists():
+            return None
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        others = {n: e for n, e in manifest["files"].items() if not n.startswith("adapter/")}
+        restored = {
+            f"adapter/{name}": {"bytes": (adapter / name).stat().st_size, "sha256": digest}
+            for name, digest in file_hashes(adapter).items()
+        }
+        manifest["files"] = others | restored
+        manifest |= {"identity": identity_of(manifest), "restored": version}
+        return sealed(manifest)
 
     @contextlib.contextmanager
-    def _locked(self, what: str) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        held = lock(self.folder / ".lock", what)
+    def _draft(self, path: Path, problem: str) -> Iterator[Path]:
+        """A folder for a copy, for one process at a time."""
         try:
-            yield
-        finally:
-            held.release()
+            with draft_folder(path, self.folder / ".lock", "a change of the versions") as draft:
+                yield draft
+        except OSError as error:
+            raise WorkspaceError(
+                f"{problem}: {error}. Free some space there; the adapters that are there are "
+                "untouched."
+            ) from error
 
     def _records(self) -> list[dict[str, Any]]:
         names = (p.name for p in self.folder.glob("v*") if _NAME.fullmatch(p.name))
@@ -275,18 +269,15 @@ class Versions:
             )
         return self.folder / version
 
-    def _next(self) -> int:
-        found = [_number(p.name) for p in self.folder.glob("v*") if _NAME.fullmatch(p.name)]
-        return max(found, default=0) + 1
 
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy an adapter, and return when every file is written to disk."""
+def _copy(source: Path, target: Path) -> Path:
+    """Copy an adapter, and return its folder when every file is written to disk."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(_RECORD))
     for path in target.rglob("*"):
         if path.is_file():
             with path.open("rb") as handle:
                 os.fsync(handle.fileno())
+    return target
 
 
 def _number(name: str) -> int:

@@ -1,9 +1,8 @@
-"""Take an adapter elsewhere, and prove that it is still the same."""
+"""Take an adapter elsewhere, and prove that it still answers the same."""
 
-from elara.export.bounds import BOUNDS, Bound
-from elara.export.drafts import ExportError
-from elara.export.export import Exported, export
-from elara.export.parity import ParityError
+from elara.export.errors import ExportError, ParityError
+from elara.export.exporting import Exported, export
+from elara.export.parity import BOUNDS, Bound
 
 __all__ = [
     "BOUNDS",

@@ -1,65 +1,47 @@
-"""Make a folder whole or not at all: drafts, and one writer at a time."""
+"""Give drafts a folder of their own, under a lock, and move finished ones into place."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from elara.train.config import TrainingError
 from elara.workspace import lock
 
 
-class ExportError(TrainingError):
-    """A model cannot be exported as asked; the message says why and what to do."""
-
-
 @contextlib.contextmanager
-def drafts_in(into: Path) -> Iterator[Path]:
-    """A fresh folder for drafts, for one export at a time, gone afterwards however it ends.
-
-    What a killed export left is cleared first.
+def draft_folder(path: Path, lock_file: Path, what: str) -> Iterator[Path]:
+    """Give one process at a time an empty folder for drafts, removed afterwards however it ends.
 
     Args:
-        into: where the finished exports will stand.
+        path: the folder, on the disk on which its content will stand.
+        lock_file: see `elara.workspace.lock`; its folder is made when needed.
+        what: what the lock protects, for the message.
 
     Raises:
-        ExportError: the disk is full or the folder cannot be written.
-        WorkspaceError: another export is running there.
+        WorkspaceError: another process holds the lock.
     """
-    from safetensors import SafetensorError
-
-    work = into / ".export"
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    held = lock(lock_file, what)
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        held = lock(work / "lock", "an export")
-        try:
-            shutil.rmtree(work / "drafts", ignore_errors=True)
-            (work / "drafts").mkdir()
-            yield work / "drafts"
-        finally:
-            shutil.rmtree(work / "drafts", ignore_errors=True)
-            held.release()
-    except (OSError, SafetensorError) as error:
-        code = getattr(error, "errno", None)
-        full = code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space" in str(error)
-        remedy = "free some space" if full else "name a folder that you may write to"
-        raise ExportError(
-            f"Cannot write the export to {into}: {error}. Remedy: {remedy} and run it again; "
-            "nothing half-made was left."
-        ) from error
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        held.release()
 
 
-def move(draft: Path, final: Path) -> None:
-    """Put a finished draft in the place of an earlier export, whole or not at all.
+def replace_folder(draft: Path, final: Path) -> None:
+    """Put a finished folder in the place of an earlier one, whole or not at all.
 
     Args:
         draft: the finished folder.
         final: its name from now on, on the same disk.
     """
     old = draft.with_name(f"{draft.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if final.exists():
         final.replace(old)
     draft.replace(final)

@@ -1,20 +1,22 @@
-"""Write a Llama-family model as one GGUF file, for llama.cpp and what is built on it.
+"""Write a Llama-family model as one GGUF file, for llama.cpp and programs built on it.
 
 GGUF is a list of named values (shape, rotation, vocabulary, chat template) followed by the tensors.
-Two things differ from a transformers folder and both fail silently when forgotten: tensors have
-other names, and the rows of the query and key projections stand in another order.
+Three things differ from a transformers folder, and each fails silently when it is forgotten:
+tensors have other names, the rows of the query and key projections are in another order, and there
+is no `tokenizer.json`: the reading program has the tokenizing code, and the file names which of it
+to use. So that name is chosen by what the tokenizer does.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elara.export.drafts import ExportError
-from elara.export.gguf_vocabulary import vocabulary
+from elara.export.errors import ExportError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,33 +27,43 @@ GGUF_ARCHITECTURES = ("llama", "mistral")
 
 _BLOCK = 32  # numbers that share one scale in Q8_0
 
+# How text is cut before merging, by the steps in tokenizer.json. `Split` is Llama 3's pattern.
+_LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_CUTS = {
+    ("words",): "gpt-2",
+    ("digits", "words"): "smollm",
+    (f"split {_LLAMA_3}", "bytes"): "llama-bpe",
+}
 
-def check_gguf(config: Any, gguf_type: str) -> None:
+
+def check_gguf(config: Any) -> None:
     """Say whether a model can be written as GGUF, before anything long starts.
 
     Args:
         config: the model's transformers configuration.
-        gguf_type: as `write_gguf` takes it.
 
     Raises:
         ExportError: it cannot; the message names what can.
     """
-    elsewhere = "Export `merged` and convert that folder with llama.cpp's own converter."
-    if gguf_type not in GGUF_TYPES:
-        raise ExportError(f"`gguf_type` is {gguf_type!r}: use {', '.join(GGUF_TYPES)}.")
+    rope = config.rope_parameters["rope_type"] if hasattr(config, "rope_parameters") else ""
+    why = ""
     if config.model_type not in GGUF_ARCHITECTURES:
-        raise ExportError(
-            f"GGUF export supports {' and '.join(GGUF_ARCHITECTURES)} models (SmolLM2, Llama, "
-            f"Mistral), not {config.model_type}. {elsewhere}"
+        why = (
+            f"supports {' and '.join(GGUF_ARCHITECTURES)} models (SmolLM2, Llama, Mistral), not "
+            f"{config.model_type}"
         )
-    rope = config.rope_parameters["rope_type"]
-    if rope != "default":
+    elif rope != "default":
+        why = f"does not support rotary scaling {rope!r} (Llama 3.1 and newer use it)"
+    elif config.hidden_act != "silu":
+        why = f"supports silu, not {config.hidden_act}"
+    if why:
         raise ExportError(
-            f"GGUF export does not support rotary scaling {rope!r} (Llama 3.1 and newer use it). "
-            f"{elsewhere}"
+            f"GGUF export {why}. Export `merged` and convert that folder with llama.cpp's own "
+            "converter."
         )
-    if config.hidden_act != "silu":
-        raise ExportError(f"GGUF export supports silu, not {config.hidden_act}. {elsewhere}")
 
 
 def write_gguf(
@@ -86,10 +98,12 @@ def write_gguf(
     """
     import gguf
 
-    check_gguf(model.config, gguf_type)
+    check_gguf(model.config)
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, model, gguf_type, name, licence, base)
-    _add_vocabulary(writer, vocabulary(tokenizer, model.config.vocab_size))
+    add = {str: writer.add_string, bool: writer.add_bool, int: writer.add_uint32}
+    for entry, value in vocabulary(tokenizer, model.config.vocab_size).items():
+        add.get(type(value), writer.add_array)(f"tokenizer.ggml.{entry}", value)
     writer.add_chat_template(tokenizer.chat_template)
     try:
         for tensor_name, rows in _tensors(model):
@@ -110,7 +124,8 @@ def _describe(writer: Any, model: Any, gguf_type: str, name: str, licence: str, 
     import gguf
 
     config = model.config
-    heads, head = config.num_attention_heads, _head_size(config)
+    heads = config.num_attention_heads
+    head = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
     writer.add_type("model")
     writer.add_name(name)
     writer.add_description("For research and teaching; not for decisions about anyone's care.")
@@ -139,26 +154,6 @@ def _describe(writer: Any, model: Any, gguf_type: str, name: str, licence: str, 
     kinds = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0"}
     writer.add_file_type(gguf.LlamaFileType[kinds[gguf_type]])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-
-
-def _add_vocabulary(writer: Any, entries: dict[str, Any]) -> None:
-    writer.add_tokenizer_model(entries.pop("model"))
-    writer.add_tokenizer_pre(entries.pop("pre"))
-    writer.add_token_list(entries.pop("tokens"))
-    writer.add_token_types(entries.pop("token_type"))
-    if "merges" in entries:
-        writer.add_token_merges(entries.pop("merges"))
-    if "scores" in entries:
-        writer.add_token_scores(entries.pop("scores"))
-    for name, value in entries.items():
-        add = writer.add_bool if isinstance(value, bool) else writer.add_uint32
-        add(f"tokenizer.ggml.{name}", value)
-
-
-def _head_size(config: Any) -> int:
-    return int(
-        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    )
 
 
 def _tensors(model: Any) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -213,3 +208,127 @@ def _convert(name: str, rows: NDArray[np.float32], kind: Any) -> NDArray[Any]:
     if kind == gguf.GGMLQuantizationType.F16 and not np.isfinite(converted).all():
         raise ExportError(f"{name} holds numbers above 65504, too large for F16: use F32.")
     return converted
+
+
+def vocabulary(tokenizer: Any, size: int) -> dict[str, Any]:
+    """The `tokenizer.ggml.*` entries of a GGUF file.
+
+    Args:
+        tokenizer: a transformers tokenizer with a `tokenizers` backend.
+        size: rows of the model's embedding; ids without a token are filled up as unused.
+
+    Returns:
+        Entry name (without the prefix) to value: `model`, `pre`, `tokens`, `token_type`, `merges`
+        or `scores`, the special ids, and whether a start token or a space goes in front.
+
+    Raises:
+        ExportError: the format has no name for what this tokenizer does.
+
+    Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md#tokenizer
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ExportError("GGUF export needs a tokenizer with a tokenizer.json.")
+    content = json.loads(backend.to_str())
+    model = content["model"]
+    if model["type"] != "BPE":
+        raise ExportError(
+            f"GGUF export supports BPE tokenizers, not {model['type']}: use `merged`."
+        )
+    cut = tuple(_cut(step) for step in _steps(content["pre_tokenizer"], "pretokenizers"))
+    pieces = _pieces(model, content["added_tokens"], size)
+    if cut in _CUTS and not content["normalizer"]:
+        entries = {"model": "gpt2", "pre": _CUTS[cut], "add_space_prefix": False}
+        entries["merges"] = [" ".join(_pair(merge)) for merge in model["merges"]]
+    elif model["byte_fallback"] and "▁" in model["vocab"]:
+        entries = {"model": "llama", "pre": "default", "add_space_prefix": _prefix(content)}
+        entries["scores"] = _scores(pieces, model)
+    else:
+        raise ExportError(
+            f"Elara knows no GGUF name for this tokenizer ({', '.join(cut) or 'no cuts'}). "
+            "Export `merged` and convert it with llama.cpp's own converter."
+        )
+    return (
+        entries
+        | {"tokens": [text for text, _ in pieces], "token_type": [kind for _, kind in pieces]}
+        | _special_ids(tokenizer)
+    )
+
+
+def _steps(part: dict[str, Any] | None, several: str) -> list[dict[str, Any]]:
+    if part is None:
+        return []
+    return list(part[several]) if part["type"] == "Sequence" else [part]
+
+
+def _cut(step: dict[str, Any]) -> str:
+    if step["type"] == "ByteLevel" and not step["add_prefix_space"]:
+        return "words" if step["use_regex"] else "bytes"
+    if step["type"] == "Digits" and step["individual_digits"]:
+        return "digits"
+    if step["type"] == "Split" and step["behavior"] == "Isolated" and not step["invert"]:
+        return f"split {step['pattern'].get('Regex')}"
+    return str(step["type"])
+
+
+def _pair(merge: str | list[str]) -> list[str]:
+    return merge.split(" ") if isinstance(merge, str) else merge
+
+
+def _pieces(model: dict[str, Any], added: list[dict[str, Any]], size: int) -> list[tuple[str, int]]:
+    """Text and type of every id."""
+    from gguf import TokenType
+
+    found: dict[int, tuple[str, int]] = {}
+    for text, number in model["vocab"].items():
+        is_byte = model["byte_fallback"] and len(text) == 6 and text.startswith("<0x")
+        found[number] = (text, TokenType.BYTE if is_byte else TokenType.NORMAL)
+    for token in added:
+        kind = TokenType.CONTROL if token["special"] else TokenType.USER_DEFINED
+        if token["content"] == model["unk_token"]:
+            kind = TokenType.UNKNOWN
+        found[token["id"]] = (token["content"], kind)
+    if max(found) >= size:
+        raise ExportError(
+            f"The tokenizer has {max(found) + 1} tokens but the model embeds {size}: they do not "
+            "belong together."
+        )
+    return [found.get(number, (f"[PAD{number}]", TokenType.UNUSED)) for number in range(size)]
+
+
+def _scores(pieces: list[tuple[str, int]], model: dict[str, Any]) -> list[float]:
+    """SentencePiece merges the best-scored piece first: score pieces by when they were merged.
+
+    Pieces that no merge makes (single characters, bytes, special tokens) never compete.
+    """
+    rank: dict[str, int] = {}
+    for number, merge in enumerate(model["merges"]):
+        rank.setdefault("".join(_pair(merge)), number)
+    return [float(-rank[text]) if text in rank else 0.0 for text, _ in pieces]
+
+
+def _prefix(content: dict[str, Any]) -> bool:
+    """Whether a space goes in front of text.
+
+    With `first`, only before text that opens the prompt. Prompts of a chat open with a special
+    token, and the readers of GGUF know no such rule, so it is off; with `always` it is on.
+    """
+    for step in _steps(content["pre_tokenizer"], "pretokenizers"):
+        if step["type"] == "Metaspace":
+            return bool(step["prepend_scheme"] == "always")
+    return any(s["type"] == "Prepend" for s in _steps(content["normalizer"], "normalizers"))
+
+
+def _special_ids(tokenizer: Any) -> dict[str, Any]:
+    names = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+    ids = {
+        f"{name}_token_id": getattr(tokenizer, f"{short}_token_id")
+        for short, name in names.items()
+        if getattr(tokenizer, f"{short}_token_id") is not None
+    }
+    # By what it does: the settings that say so differ from one tokenizer class to the next.
+    tried = tokenizer("a")["input_ids"]
+    return ids | {
+        "add_bos_token": bool(tried[0] == tokenizer.bos_token_id),
+        "add_eos_token": bool(tried[-1] == tokenizer.eos_token_id),
+    }

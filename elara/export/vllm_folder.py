@@ -1,7 +1,7 @@
-"""Check that vLLM would take a folder, by the requirements in its documentation.
+"""Check a folder against the requirements in vLLM's documentation.
 
-vLLM needs a GPU or a build of its own and is not among Elara's libraries, so these are checks of
-the folder, not a start of the server.
+vLLM needs a GPU or a build of its own and is not among Elara's libraries, so the folder is checked
+and the server is not started.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from elara.export.drafts import ExportError
+from elara.export.errors import ExportError
 from elara.model import WEIGHTS_FILE
 
 # Of vLLM's supported text models, those that Elara trains; True where vLLM also serves adapters.

@@ -233,5 +233,7 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
             model = peft.PeftModel.from_pretrained(base.model, folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The adapter in {folder} cannot be read: {error}") from error
+    # By the name in the file, PEFT would ask its hub about the base model at every checkpoint.
+    model.peft_config["default"].base_model_name_or_path = base.model.name_or_path
     model.eval()
     return LanguageModel(model, base.tokenizer, name, base.precision)

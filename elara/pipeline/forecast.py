@@ -29,7 +29,7 @@ MEASURED = PACKAGE.parent / "benchmarks" / "stages.json"
 # Settings with which a run is not comparable to one without; those of the model are stage 5's.
 _MODEL = ("base_model", "quantisation", "precision")
 _KINDS = {
-    "train": ("lora_variant", "batch_size", "max_length", "processes", "exports"),
+    "train": ("lora_variant", "batch_size", "max_length", "processes"),
     "evaluate": ("max_length", "max_new_tokens"),
     "serve": ("max_new_tokens",),
 }

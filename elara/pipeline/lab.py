@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from elara.pipeline.notebooks import Notebook, sha256
+from elara.pipeline.notebooks import Notebook, read_notebook, sha256
 from elara.pipeline.plan import Plan
 from elara.workspace import write_atomically, writing_to
 
@@ -43,7 +43,7 @@ class Copies:
 
 
 def working_copies(plan: Plan, *, fresh: bool = False) -> Copies:
-    """Bring the working copies of all notebooks up to date.
+    """Bring the working copies of all notebooks and appendices up to date.
 
     A copy that was neither changed nor run is made anew; one that was is kept.
 
@@ -60,7 +60,8 @@ def working_copies(plan: Plan, *, fresh: bool = False) -> Copies:
     with writing_to(plan.workspace.root):
         folder.mkdir(parents=True, exist_ok=True)
         made = _made(folder)
-        for notebook in plan.notebooks:
+        appendices = sorted(plan.notebooks[0].path.parent.glob("[A-Z]-*.ipynb"))
+        for notebook in (*plan.notebooks, *map(read_notebook, appendices)):
             _copy(plan, notebook, made, fresh, copies)
         write_atomically(folder / _MADE, json.dumps(made, indent=2) + "\n")
     return copies

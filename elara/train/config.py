@@ -127,6 +127,20 @@ class TrainingConfig:
                 "learning rate, so use 1 or more (the paper uses 16), or 0 to switch it off."
             )
 
+    def beside_reference(self) -> list[dict[str, Any]]:
+        """Every setting beside its value in the reference configuration.
+
+        Returns:
+            One row per setting: `setting`, `value`, `reference` and `reason`: why they differ, ""
+            where they do not. A value that is nobody's default was `chosen for this run`.
+        """
+        rows = []
+        for field in dataclasses.fields(self):
+            name, value, reference = field.name, getattr(self, field.name), field.default
+            reason = "" if value == reference else REASONS.get((name, value), "chosen for this run")
+            rows.append({"setting": name, "value": value, "reference": reference, "reason": reason})
+        return rows
+
 
 _NO_FLOAT16 = {
     "nf4": "`precision` float16 does not train with nf4: the trainer keeps a QLoRA adapter in "
@@ -179,16 +193,15 @@ def differences(config: TrainingConfig) -> pl.DataFrame:
     """
     import polars as pl
 
-    names = [field.name for field in dataclasses.fields(TrainingConfig)]
     rows = [
         {
-            "setting": name,
-            "reference": str(getattr(REFERENCE, name)),
-            "this_run": str(value),
-            "reason": REASONS.get((name, value), "chosen for this run"),
+            "setting": row["setting"],
+            "reference": str(row["reference"]),
+            "this_run": str(row["value"]),
+            "reason": row["reason"],
         }
-        for name in names
-        if (value := getattr(config, name)) != getattr(REFERENCE, name)
+        for row in config.beside_reference()
+        if row["reason"]
     ]
     columns = ("setting", "reference", "this_run", "reason")
     return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))

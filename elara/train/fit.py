@@ -193,13 +193,16 @@ def _adapter(lm: LanguageModel, config: TrainingConfig, start_from: Path | None)
 
     torch.manual_seed(config.seed)
     try:
-        return peft.PeftModel.from_pretrained(lm.model, start_from, is_trainable=True)
+        model = peft.PeftModel.from_pretrained(lm.model, start_from, is_trainable=True)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(
             f"The adapter in {start_from} cannot be trained on: {reason}. Name the folder of an "
             f"adapter that was trained on {lm.name}."
         ) from error
+    # By the name in the file, PEFT would ask its hub about the base model at every checkpoint.
+    model.peft_config["default"].base_model_name_or_path = lm.model.name_or_path
+    return model
 
 
 def _trainer(

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from elara.export.export import check_names
 from elara.model.packaged import PACKAGED
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.devices.launch import per_process, profile_file
@@ -33,8 +32,6 @@ def check(values: Mapping[str, Any]) -> None:
         require(values, "train on one process or more", processes=1)
         if values.get("processes", 1) > 1:
             per_process(config, values["processes"])
-        if values.get("exports"):
-            check_names(values["exports"], gguf_type=values.get("gguf_type", "F16"))
         if values.get("sweep_rates"):
             check_rates(values["sweep_rates"])
     except TrainingError as error:

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from elara.audit import audit
 from elara.collect.live.store import Store, payload_table
 from elara.continual.versions import Versions
-from elara.export.export import _seal
+from elara.export.exporting import _seal
 from elara.workspace import (
     STAGES,
     Workspace,

@@ -62,8 +62,6 @@ LIVE = {"sources": ["pubmed"], "email": "name@example.org"}
         ("train", {"processes": 3}, "cannot be shared by 3 processes"),
         ("train", {"processes": 0}, "`processes` is 0"),
         ("train", {"profile": "fsdp"}, "Unknown profile 'fsdp'"),
-        ("train", {"exports": ["ggfu"]}, "Unknown format ggfu"),
-        ("train", {"exports": ["gguf"], "gguf_type": "Q4"}, "`gguf_type` is 'Q4'"),
         ("train", {"trackers": ["wanda"]}, "Unknown tracker 'wanda'"),
         ("train", {"batch_size": 0}, "`batch_size` is 0"),
         ("evaluate", {"resamples": 0}, "`resamples` is 0: it must be above 0"),

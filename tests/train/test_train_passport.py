@@ -14,14 +14,14 @@ import pytest
 import tiny_run
 
 from elara import train
+from elara.audit import AuditError
 from elara.audit.certificate import Certificate, certify
 from elara.audit.overlap import Words, similar
 from elara.audit.passport import data_manifest, with_verdict, write_passport
 from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
-from elara.export.export import export
+from elara.export import export
 from elara.export.parity import PROMPTS
 from elara.model import load_base
-from elara.train.config import TrainingError
 
 LONG = (
     "Magnesium sulfate is given to prevent seizures in severe pre-eclampsia, the blood pressure "
@@ -84,7 +84,7 @@ def test_short_questions_and_phrases_of_the_genre_are_no_leak() -> None:
 def test_a_leak_is_refused_and_can_be_taken_out() -> None:
     train = pl.concat([tiny_run.examples(3), example("a:1", LONG)])
     certificate = certify(train, {"test": example("b:1", LONG)})
-    with pytest.raises(TrainingError, match=r"1 held-out items .* b:1 of test in a:1"):
+    with pytest.raises(AuditError, match=r"1 held-out items .* b:1 of test in a:1"):
         certificate.require_clean()
     rest = certificate.without(train)
     assert rest["id"].to_list() == tiny_run.examples(3)["id"].to_list()
@@ -92,7 +92,7 @@ def test_a_leak_is_refused_and_can_be_taken_out() -> None:
 
 
 def test_a_list_that_cannot_be_compared_is_an_error() -> None:
-    with pytest.raises(TrainingError, match="'exam' cannot be compared"):
+    with pytest.raises(AuditError, match="'exam' cannot be compared"):
         certify(tiny_run.examples(1), {"exam": pl.DataFrame({"name": ["x"]})})
 
 
@@ -222,7 +222,7 @@ def test_a_verdict_completes_a_copy_and_leaves_the_original(sealed: Path) -> Non
 
 def test_a_verdict_about_a_changed_adapter_is_refused(copy: Path) -> None:
     (copy / "README.md").write_text("It is safe.")
-    with pytest.raises(TrainingError, match=r"not as it was sealed: README.md was changed"):
+    with pytest.raises(AuditError, match=r"not as it was sealed: README.md was changed"):
         with_verdict(copy, {"verdict": "x"})
 
 
@@ -230,11 +230,11 @@ def test_a_certificate_about_other_examples_is_refused(copy: Path) -> None:
     other = certify(tiny_run.examples(3), {"test": tiny_run.examples(2, start=50)})
     splits = {"train": tiny_run.examples(16), "validation": tiny_run.examples(4, start=100)}
     training: Any = None  # refused before it is looked at
-    with pytest.raises(TrainingError, match="about other training examples"):
+    with pytest.raises(AuditError, match="about other training examples"):
         write_passport(copy, training, tiny_run.config(copy), splits, other)
     known = certify(splits["train"], {})
     dirty = Certificate(known.compared, certify(splits["train"], {"t": splits["train"]}).findings)
-    with pytest.raises(TrainingError, match="held-out items are in the training data"):
+    with pytest.raises(AuditError, match="held-out items are in the training data"):
         write_passport(copy, training, tiny_run.config(copy), splits, dirty)
 
 

@@ -15,12 +15,12 @@ import pytest
 import tiny_run
 from typer.testing import CliRunner
 
+from elara.audit import AuditError
 from elara.audit.passport import write_passport
 from elara.audit.probe import measure_again
 from elara.audit.verify import SUMS_FILE, damage, seal, verify
 from elara.cli import app
 from elara.model import load_base
-from elara.train.config import TrainingError
 
 SMALL = 12_000  # bytes up to which every single one is changed
 
@@ -181,7 +181,7 @@ def test_a_missing_base_model_is_a_clear_failure(sealed: Path, tmp_path: Path) -
     check = verify(sealed, str(tmp_path / "nowhere")).checks[-1]
     assert check.passed is False
     assert "Check the name, or the network" in check.detail
-    with pytest.raises(TrainingError, match="There is no adapter folder"):
+    with pytest.raises(AuditError, match="There is no adapter folder"):
         verify(tmp_path / "nothing")
 
 
@@ -253,7 +253,7 @@ def test_files_may_be_links_as_the_hubs_client_leaves_them(copy: Path, tmp_path:
 
 def test_what_was_never_an_adapter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lora_adapters" / "adapter").mkdir(parents=True)
-    with pytest.raises(TrainingError, match=r"is no adapter.*Name .*lora_adapters/adapter"):
+    with pytest.raises(AuditError, match=r"is no adapter.*Name .*lora_adapters/adapter"):
         verify(tmp_path)
 
 

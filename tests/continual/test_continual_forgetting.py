@@ -11,8 +11,8 @@ import pytest
 import tiny_run
 
 from elara import train
-from elara.continual import continue_training as continual
-from elara.continual.continue_training import change, forgetting_figure, replay, train_on
+from elara.continual import forgetting as continual
+from elara.continual.forgetting import change, forgetting_figure, replay, train_on
 from elara.continual.measure import interval
 from elara.continual.versions import Versions
 from elara.model import load_adapter

@@ -1,4 +1,4 @@
-"""The passport of an adapter that was tuned on preferences: that of its examples, carried on."""
+"""Save a preference-tuned adapter like any other, and carry on the earlier one's passport."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 import elara
-from elara.audit.card import INTENDED_USE, shown_name
+from elara.audit.card import INTENDED_USE, hub_name, metadata, shown_name
 from elara.audit.certificate import Certificate, described
 from elara.audit.passport import (
     MANIFEST_FILE,
@@ -26,11 +26,84 @@ from elara.audit.passport import (
 )
 from elara.audit.probe import BOUND, PROBE_FILE, UNIT, mean_losses, measured
 from elara.continual.feedback import answers
-from elara.continual.preference import Preferred
+from elara.continual.preference import PreferenceConfig, Preferred
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import Example, schema
-from elara.train.config import TrainingConfig, TrainingError
+from elara.train.config import REFERENCE, TrainingConfig, TrainingError
+from elara.train.save import adapter_record, save_files
 from elara.workspace.formats import write_file
+
+# The settings of a new adapter that a passport names; the others are of training on examples.
+_OF_ADAPTER = ("base_model", "quantisation", "precision", "lora_")
+
+
+def save_preferred(
+    preferred: Preferred,
+    config: PreferenceConfig,
+    folder: Path,
+    *,
+    earlier: Path | None = None,
+    lora: TrainingConfig = REFERENCE,
+) -> dict[str, Any]:
+    """Save adapter, tokenizer, settings and a short card.
+
+    Args:
+        preferred: the tuned model.
+        config: the settings of `prefer`.
+        folder: where to; made when needed. Not the earlier adapter's folder.
+        earlier: the folder of the adapter that was tuned; its record goes on in the new one.
+        lora: the settings of a new adapter, as given to `prefer`; not used with `earlier`.
+
+    Returns:
+        The content of `training.json`: that of the earlier adapter, if any, with `preference`.
+    """
+    lm = preferred.model
+    told: dict[str, Any] = {"licences": {}, "examples": []}
+    if earlier is not None:
+        told = json.loads((earlier / TRAINING_FILE).read_text(encoding="utf-8"))
+        # What the earlier run was set to stays, where the adapter does not say it itself.
+        lora = TrainingConfig(**told["config"])
+    own = adapter_record(lm, lora, preferred.adapter_dtype, earlier=earlier)
+    record = told | {name: own[name] for name in own if name != "earlier_examples"}
+    judged = preferred.rewards.filter(split="train")["id"].unique().sort()
+    record["preference"] = {
+        "method": preferred.method,
+        "config": dataclasses.asdict(config),
+        "feedback": judged.to_list(),
+        "left_out": preferred.left_out,
+        "margins": preferred.margins.to_dicts(),
+    }
+    save_files(lm, preferred.adapter_dtype, record, _card(record, lm.name), folder)
+    return record
+
+
+def _card(record: dict[str, Any], base: str) -> str:
+    preference = record["preference"]
+    rows = "\n".join(
+        f"| {row['split']} | {row['questions']} | {row['margin']:.3f} | {row['accuracy']:.2f} |"
+        for row in preference["margins"]
+    )
+    start = f"{len(record['examples'])} examples" if record["examples"] else "no examples"
+    return f"""{metadata(record, "adapter", "lora", preference["method"])}
+# LoRA adapter tuned on preferences, made with Elara {record["elara"]}
+
+## Intended use
+Research and teaching on how feedback changes a language model. It is **not** a medical device and
+must not be used for diagnosis, treatment or any decision about a person's care. Feedback says what
+people liked to read, not what is true. Read the evaluation that was made with it before any use.
+
+## Training
+`{hub_name(base)}` with an adapter that had seen {start}, tuned with {preference["method"].upper()}
+(beta {preference["config"]["beta"]}, learning rate {preference["config"]["learning_rate"]}) on
+{len(preference["feedback"])} judgements, listed by id in `training.json`.
+
+| split | questions | reward margin | accuracy |
+|---|---:|---:|---:|
+{rows}
+
+Before tuning every margin is 0. A margin on held-out questions above 0 says that the model favours
+the kind of answer that was preferred; it says nothing about whether that answer is correct.
+"""
 
 
 def write_preference_passport(
@@ -60,8 +133,9 @@ def write_preference_passport(
         The content of `passport.json`.
 
     Raises:
-        TrainingError: the certificate is about other feedback, or it or the earlier adapter's is
-            not clean; the earlier adapter is not as it was sealed, or has no passport.
+        TrainingError: the certificate is about other feedback.
+        AuditError: it or the earlier adapter's is not clean; the earlier adapter is not as it was
+            sealed, or has no passport.
     """
     record = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
     if certificate.compared["train"]["sha256"] != described(answers(feedback))["sha256"]:
@@ -94,16 +168,13 @@ def write_preference_passport(
         "data": old["data"],
         "certificate": old["certificate"],
         "config": old["config"],
-        "environment": environment(lm),
+        "environment": environment(dataclasses.asdict(lm.precision)),
         "losses": old["losses"] | {"slice": again},
         "evaluation": NOT_YET,
     }
     if "continues" in old:
         passport["continues"] = old["continues"]
     return finish(folder, passport, begun.manifest)
-
-
-_OF_ADAPTER = ("base_model", "quantisation", "precision", "lora_")
 
 
 def _new(record: dict[str, Any], certificate: Certificate) -> Begun:
@@ -120,7 +191,7 @@ def _new(record: dict[str, Any], certificate: Certificate) -> Begun:
         "config": [
             row
             for row in settings(TrainingConfig(**record["config"]))
-            if row["setting"].startswith(_OF_ADAPTER)  # the others are of training on examples
+            if row["setting"].startswith(_OF_ADAPTER)
         ],
         "losses": {
             "unit": UNIT,

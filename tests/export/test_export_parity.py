@@ -17,13 +17,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from elara.export import export as room
-from elara.export import gguf_file, parity
-from elara.export.bounds import BOUNDS, Bound
-from elara.export.drafts import ExportError
-from elara.export.export import export
-from elara.export.gguf_vocabulary import vocabulary
-from elara.export.parity import ParityError
+from elara.export import export, gguf_file, parity
+from elara.export import exporting as room
+from elara.export.errors import ExportError, ParityError
+from elara.export.gguf_file import vocabulary
+from elara.export.parity import BOUNDS, Bound
 from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
 from elara.model import PACKAGED, load_adapter, load_base
 from elara.train import TARGETS
@@ -102,6 +100,12 @@ def exported(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Ex
     return export(adapter, tmp_path_factory.mktemp("exports"), room.FORMATS, **FEW)
 
 
+def compare(adapter: Path, merged: Path) -> pl.DataFrame:
+    """The proof of a merged folder by itself."""
+    original = parity.observe(load_adapter(adapter), **FEW)
+    return parity.parity(original, {"merged": merged}, answer_tokens=FEW["answer_tokens"])
+
+
 def _transformers_rows(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("reader") == "transformers")
 
@@ -169,12 +173,13 @@ def test_other_kinds_of_lora_merge_too(tiny_folder: Path, tmp_path: Path, kind: 
             export(folder, tmp_path / "out", ["vllm-lora"], **FEW)
 
 
-def test_smaller_numbers_are_smaller_and_still_close(small: Path, tmp_path: Path) -> None:
-    table = export(
-        small, tmp_path, ["merged", "gguf"], dtype="bfloat16", gguf_type="Q8_0",
-        bounds={name: Bound(bound.kl, 0.5, 0) for name, bound in BOUNDS.items()},
-        **FEW,
-    ).table  # fmt: skip
+def test_smaller_numbers_are_smaller_and_still_close(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, bound in BOUNDS.items():
+        monkeypatch.setitem(BOUNDS, name, Bound(bound.kl, 0.5, 0))
+    settings = {"dtype": "bfloat16", "gguf_type": "Q8_0"} | FEW
+    table = export(small, tmp_path, ["merged", "gguf"], **settings).table
     assert set(_transformers_rows(table)["weights"]) == {"bfloat16", "Q8_0"}
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert config["dtype"] == "bfloat16"
@@ -207,7 +212,7 @@ def test_a_damaged_folder_is_caught(
     shutil.copytree(exported.folders["merged"], copy)
     damage(copy)
     with pytest.raises(ParityError, match=message) as caught:
-        parity.parity(load_adapter(adapter), {"merged": copy}, **FEW)
+        compare(adapter, copy)
     assert caught.value.table.height == 1
 
 
@@ -217,7 +222,7 @@ def test_a_forgotten_adapter_is_caught_and_named(
     bare = tmp_path / "merged"
     shutil.copytree(tiny_folder, bare)
     with pytest.raises(ParityError, match="so the adapter seems missing"):
-        parity.parity(load_adapter(adapter), {"merged": bare}, **FEW)
+        compare(adapter, bare)
 
 
 def test_nothing_stays_when_queries_are_not_reordered(
@@ -277,10 +282,10 @@ def test_settings_that_make_no_sense(
 
 def test_architectures_without_a_gguf_form_here_are_named() -> None:
     with pytest.raises(ExportError, match=r"llama and mistral models .* not bloom"):
-        gguf_file.check_gguf(transformers.BloomConfig(), "F16")
+        gguf_file.check_gguf(transformers.BloomConfig())
     scaled = transformers.LlamaConfig(rope_parameters={"rope_type": "linear", "factor": 2.0})
     with pytest.raises(ExportError, match="rotary scaling 'linear'"):
-        gguf_file.check_gguf(scaled, "F16")
+        gguf_file.check_gguf(scaled)
 
 
 def test_rows_are_interleaved_head_by_head() -> None:
@@ -335,7 +340,7 @@ def test_four_bit_weights_are_unpacked_before_merging(tmp_path: Path, tiny_folde
     wrong = export(folder, tmp_path / "onto-unrounded", ["merged"], **FEW).folders["merged"]
     (folder / "training.json").write_text(json.dumps(plain | {"quantisation": "nf4"}))
     with pytest.raises(ParityError, match="KL divergence"):
-        parity.parity(load_adapter(folder), {"merged": wrong}, **FEW)
+        compare(folder, wrong)
 
 
 def test_vllm_requirements_are_checked(exported: room.Exported, tmp_path: Path) -> None:

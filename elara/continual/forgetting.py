@@ -1,4 +1,4 @@
-"""Learn more without forgetting: train on from an adapter, replay, measure what was lost."""
+"""Train an adapter on new examples with replay of old ones, and measure what it forgot."""
 
 from __future__ import annotations
 
@@ -203,20 +203,10 @@ def change(losses: pl.DataFrame) -> pl.DataFrame:
     parts = [(name, articles.filter(source=name)) for name in articles["source"].unique().sort()]
     rows = []
     for source, part in [*parts, (ALL, articles)]:
-        mean, low, high = interval((part["after"] - part["before"]).to_list())
-        rows.append(
-            {
-                "source": source,
-                "articles": len(part),
-                "examples": int(part["examples"].sum()),
-                "before": part["before"].mean(),
-                "after": part["after"].mean(),
-                "change": mean,
-                "low": low,
-                "high": high,
-            }
-        )
-    return pl.DataFrame(rows)
+        means = part.select(pl.len(), pl.col("examples").sum(), pl.col("before", "after").mean())
+        rows.append((source, *means.row(0), *interval((part["after"] - part["before"]).to_list())))
+    columns = ("source", "articles", "examples", "before", "after", "change", "low", "high")
+    return pl.DataFrame(rows, schema=columns, orient="row")
 
 
 def forgetting_figure(forgetting: pl.DataFrame, max_forgetting: float) -> Figure:

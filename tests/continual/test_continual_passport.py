@@ -15,13 +15,12 @@ import tiny_run
 import torch
 from transformers import Trainer
 
-from elara.audit.certificate import Certificate, certify
+from elara.audit.certificate import AuditError, Certificate, certify
 from elara.audit.passport import MANIFEST_FILE, read_manifest, with_verdict
 from elara.audit.verify import damage, verify
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred, prefer
-from elara.continual.preference_passport import write_preference_passport
-from elara.continual.preference_save import save_preferred
+from elara.continual.saving import save_preferred, write_preference_passport
 from elara.model import load_base
 from elara.train.config import TrainingError
 from elara.workspace import file_sha256
@@ -121,7 +120,7 @@ def test_held_out_questions_in_the_feedback_are_refused(
 ) -> None:
     folder, preferred, _ = tuned
     leak = certify(answers(FEEDBACK), {"test": answers(FEEDBACK[:1])})
-    with pytest.raises(TrainingError, match="held-out items are in the training data"):
+    with pytest.raises(AuditError, match="held-out items are in the training data"):
         write_preference_passport(folder, preferred, FEEDBACK, leak, earlier=sealed)
     other = certificate(FEEDBACK[:5])
     with pytest.raises(TrainingError, match="The certificate is about other feedback"):
@@ -139,7 +138,7 @@ def test_what_was_allowed_is_said_and_not_passed_on(
     )
     items = leak.record()["contaminated_items"]
     assert f"<dd>{items} items" in (folder / "passport.html").read_text()
-    with pytest.raises(TrainingError, match="held-out items are in its training data"):
+    with pytest.raises(AuditError, match="held-out items are in its training data"):
         write_preference_passport(tuned[0], tuned[1], FEEDBACK, certificate(), earlier=folder)
     assert not damage(tuned[0])
 
@@ -148,7 +147,7 @@ def test_an_earlier_adapter_that_was_changed_cannot_vouch(
     tuned: tuple[Path, Preferred, dict[str, Any]], copy: Path
 ) -> None:
     (copy / MANIFEST_FILE).write_text("")
-    with pytest.raises(TrainingError, match=r"no longer as it was sealed: .* was changed"):
+    with pytest.raises(AuditError, match=r"no longer as it was sealed: .* was changed"):
         write_preference_passport(tuned[0], tuned[1], FEEDBACK, certificate(), earlier=copy)
 
 

@@ -5,16 +5,19 @@ Formats: `merged`, an ordinary transformers folder; `gguf`, one file for llama.c
 vLLM's `--enable-lora`.
 
 An adapter that was trained on 4-bit weights (QLoRA) learned to correct exactly those rounded
-weights. So they are expanded to float32 and merged with; merging into the original, unrounded
-weights would give a model that nobody evaluated, and merging in 4 bits would round the adapter.
+weights. So they are expanded to float32 before the adapter is merged: merging into the original,
+unrounded weights would give a model that nobody evaluated, and merging in 4 bits would round the
+adapter.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +26,11 @@ import polars as pl
 
 import elara
 from elara.audit.card import licence_expression, shown_name
-from elara.export.bounds import BOUNDS, Bound
-from elara.export.drafts import ExportError, drafts_in, move
+from elara.export.drafts import draft_folder, replace_folder
+from elara.export.errors import ExportError
 from elara.export.gguf_file import GGUF_TYPES, check_gguf, write_gguf
-from elara.export.parity import PROMPTS, observe, parity
-from elara.export.shipping import side_files
+from elara.export.model_card import write_card
+from elara.export.parity import BOUNDS, PROMPTS, observe, parity
 from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
 from elara.model import (
     PACKAGED,
@@ -66,34 +69,24 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is to be exported, and everything its result depends on."""
+    """What is to be exported, and everything that its result depends on."""
 
     adapter: Path
     record: dict[str, Any]
     dtype: str
     gguf_type: str
     prompts: tuple[str, ...]
-    bounds: dict[str, Bound]
     answer_tokens: int
 
-    def sources(self) -> dict[str, Any]:
-        """Hashes of the adapter and of its base model."""
-        name = self.record["base_model"]
-        return {
-            "adapter": file_hashes(self.adapter),
-            "base": {
-                "name": shown_name(name),
-                "quantisation": self.record["quantisation"],
-                "files": _weights(_base_folder(name)),
-            },
-        }
+    def number_format(self, format_name: str) -> str:
+        """The number format of the weights of an export."""
+        return {"gguf": self.gguf_type, "vllm-lora": "as trained"}.get(format_name, self.dtype)
 
     def identity(self, format_name: str, sources: dict[str, Any]) -> str:
         """Hash of all that decides the bytes of one format and its proof."""
-        numbers = {"gguf": self.gguf_type, "vllm-lora": "as trained"}.get(format_name, self.dtype)
-        bounds = {name: asdict(bound) for name, bound in self.bounds.items()}
-        parts = [format_name, elara.__version__, numbers, sources, self.prompts, bounds]
-        text = json.dumps([*parts, self.answer_tokens], sort_keys=True)
+        bounds = {name: asdict(bound) for name, bound in BOUNDS.items()}
+        parts = [format_name, elara.__version__, self.number_format(format_name), sources]
+        text = json.dumps([*parts, self.prompts, bounds, self.answer_tokens], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -105,7 +98,6 @@ def export(
     dtype: str = "float32",
     gguf_type: str = "F16",
     prompts: Sequence[str] = PROMPTS,
-    bounds: Mapping[str, Bound] = BOUNDS,
     answer_tokens: int = 32,
 ) -> Exported:
     """Export an adapter, prove each export, and only then give it its name.
@@ -124,43 +116,62 @@ def export(
             parameter.
         gguf_type: `F32`, `F16` or `Q8_0`.
         prompts: questions for the proof.
-        bounds: the worst allowed, by number format.
         answer_tokens: longest answer of the proof, in tokens.
 
     Raises:
         ExportError: the adapter or a setting does not allow the export, or the disk is full.
         ParityError: an export does not answer like the original.
     """
-    record = _training_record(adapter)
-    check_names(formats, dtype, gguf_type)
-    job = _Job(adapter, record, dtype, gguf_type, tuple(prompts), dict(bounds), answer_tokens)
-    with drafts_in(into) as drafts:
-        sources = job.sources()
+    path = adapter / TRAINING_FILE
+    if not path.exists():
+        raise ExportError(f"{adapter} holds no adapter ({TRAINING_FILE} is missing): train first.")
+    _check_names(formats, dtype, gguf_type)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    job = _Job(adapter, record, dtype, gguf_type, tuple(prompts), answer_tokens)
+    hidden = into / ".export"
+    with _explained(into), draft_folder(hidden / "drafts", hidden / "lock", "an export") as drafts:
+        sources = {"adapter": file_hashes(adapter), "base": _base(record)}
         done = [f for f in formats if _stands(into / f, job.identity(f, sources))]
         wanted = [f for f in formats if f not in done]
         if wanted:
             _make(job, wanted, drafts, sources)
             for name in wanted:
-                move(drafts / name, into / name)
+                replace_folder(drafts / name, into / name)
     rows = [row for name in formats for row in _export_record(into / name)["parity"]]
     return Exported({name: into / name for name in formats}, pl.DataFrame(rows), tuple(done))
 
 
+@contextlib.contextmanager
+def _explained(into: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = full or "No space" in str(error)
+        remedy = "free some space" if full else "name a folder that you may write to"
+        raise ExportError(
+            f"Cannot write the export to {into}: {error}. Remedy: {remedy} and run it again; "
+            "nothing half-made was left."
+        ) from error
+
+
 def _make(job: _Job, wanted: list[str], drafts: Path, sources: dict[str, Any]) -> None:
-    """Write the formats as drafts, prove them, seal each with its export.json."""
+    """Write the formats as drafts, prove them, and seal each with its export.json."""
     original = _load(job.adapter, job.record)
     if "gguf" in wanted:
-        check_gguf(original.model.config, job.gguf_type)
+        check_gguf(original.model.config)
     if "vllm-lora" in wanted:
         check_vllm_adapter(job.adapter, original.model.config.architectures)
     _check_space(job, wanted, drafts, original.model.get_nb_trainable_parameters()[1])
     observed = observe(original, job.prompts, answer_tokens=job.answer_tokens)
     paths = _write_formats(job, wanted, drafts, original)
     del original
-    table = parity(observed, paths, bounds=job.bounds, answer_tokens=job.answer_tokens)
+    table = parity(observed, paths, answer_tokens=job.answer_tokens)
     for name in wanted:
         rows = table.filter(pl.col("format") == name)
-        side_files(drafts / name, name, job.record, paths[name].name, rows)
+        write_card(drafts / name, name, job.record, paths[name].name, rows)
         _seal(drafts / name, name, job.identity(name, sources), sources, rows)
 
 
@@ -229,16 +240,7 @@ def _load(adapter: Path, record: dict[str, Any], *, expanded: bool = False) -> L
     return load_adapter(adapter, base=base)
 
 
-def _training_record(adapter: Path) -> dict[str, Any]:
-    path = adapter / TRAINING_FILE
-    if not path.exists():
-        raise ExportError(f"{adapter} holds no adapter ({TRAINING_FILE} is missing): train first.")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def check_names(formats: Sequence[str], dtype: str = "float32", gguf_type: str = "F16") -> None:
-    """Raise ExportError unless all are formats that can be written."""
+def _check_names(formats: Sequence[str], dtype: str, gguf_type: str) -> None:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ExportError(f"Unknown format {', '.join(unknown)}: use {', '.join(FORMATS)}.")
@@ -249,8 +251,8 @@ def check_names(formats: Sequence[str], dtype: str = "float32", gguf_type: str =
 
 
 def _check_space(job: _Job, wanted: list[str], drafts: Path, parameters: int) -> None:
-    kinds = {"gguf": job.gguf_type, "merged": job.dtype, "vllm": job.dtype}
-    needed = sum(parameters * _BYTES[kinds[name]] for name in wanted if name in kinds)
+    formats = [job.number_format(name) for name in wanted if name != "vllm-lora"]
+    needed = sum(parameters * _BYTES[number_format] for number_format in formats)
     free = shutil.disk_usage(drafts).free
     if needed * 1.02 > free:
         raise ExportError(
@@ -289,19 +291,20 @@ def _export_record(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _weights(folder: Path) -> dict[str, str]:
-    """Hashes of a model's weights and settings, not of what lies around them."""
-    files = (p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
-    return {p.name: file_sha256(p) for p in sorted(files)}
-
-
-def _base_folder(name: str) -> Path:
+def _base(record: dict[str, Any]) -> dict[str, Any]:
+    """The base model's name, quantisation, and hashes of its weights and settings."""
+    name, folder = record["base_model"], Path(record["base_model"])
     if name == PACKAGED:
-        return packaged_folder()
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download
+        folder = packaged_folder()
+    elif not folder.is_dir():
+        from huggingface_hub import snapshot_download
 
-    owner_and_name, revision = split_revision(name)
-    wanted = ["*.safetensors", "*.json"]
-    return Path(snapshot_download(owner_and_name, revision=revision, allow_patterns=wanted))
+        hub_id, revision = split_revision(name)
+        wanted = ["*.safetensors", "*.json"]
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
+    return {
+        "name": shown_name(name),
+        "quantisation": record["quantisation"],
+        "files": {p.name: file_sha256(p) for p in files},
+    }

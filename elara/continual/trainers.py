@@ -1,13 +1,12 @@
-"""The trainers that learn from preferences, set up so that they learn what Elara measures."""
+"""Set up the trainers that learn from preferences, so that they learn what Elara measures."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import polars as pl
 
@@ -57,7 +56,9 @@ def make_trainer(
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     if not watched():
         datasets.disable_progress_bars()
-    with quiet_libraries(), _quiet_bars():
+    # TRL reads this variable before it draws a bar for the reference's log-probabilities.
+    quiet = {} if watched() else {"TQDM_DISABLE": "1"}
+    with quiet_libraries(), mock.patch.dict(os.environ, quiet):
         settings = _arguments(lm, config, folder)
         padding = {"pad_token_id": lm.tokenizer.pad_token_id}
         if method == "dpo":
@@ -131,21 +132,6 @@ def _arguments(lm: LanguageModel, config: PreferenceConfig, folder: Path) -> dic
     }
 
 
-@contextlib.contextmanager
-def _quiet_bars() -> Iterator[None]:
-    """Without a watcher, no progress bar for the reference's log-probabilities."""
-    earlier = os.environ.get("TQDM_DISABLE")
-    if not watched():
-        os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        if earlier is None:
-            os.environ.pop("TQDM_DISABLE", None)
-        else:
-            os.environ["TQDM_DISABLE"] = earlier
-
-
 def _pairs(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
     return [
         {
@@ -187,9 +173,9 @@ def class_weights(preferences: pl.DataFrame) -> dict[str, float]:
     """
     liked = answers(preferences)["desirable"].to_list()
     good, bad = liked.count(True), liked.count(False)
-    ratio = 7 / 6 * bad / good
+    weights = {"desirable_weight": 1.0, "undesirable_weight": 1.0}
     if good < bad:
-        return {"desirable_weight": ratio, "undesirable_weight": 1.0}
-    if good > bad:
-        return {"desirable_weight": 1.0, "undesirable_weight": 1 / ratio}
-    return {"desirable_weight": 1.0, "undesirable_weight": 1.0}
+        weights["desirable_weight"] = 7 / 6 * bad / good
+    elif good > bad:
+        weights["undesirable_weight"] = 6 / 7 * good / bad
+    return weights

@@ -1,4 +1,4 @@
-"""What travels with exported weights besides them: how to run them, what they may be used for."""
+"""Write the model card, licences and Modelfile that go with exported weights."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ from elara.audit.card import (
 from elara.export.vllm_folder import MAX_LORA_RANKS
 from elara.model import PACKAGED, SYSTEM_PROMPT
 
+_OTHER_BASE = """
+This adapter was trained on a base model rounded to 4 bits; the command serves the base as it was
+published. The proof below does not cover that: use the `vllm` export to serve what was evaluated.
+"""
 
-def side_files(
+
+def write_card(
     folder: Path, format_name: str, record: dict[str, Any], file: str, proof: pl.DataFrame
 ) -> None:
     """Write model card (README.md), licences and, for GGUF, a Modelfile into an export.
@@ -29,13 +34,15 @@ def side_files(
 
     Args:
         folder: the export.
-        format_name: one of `elara.export.export.FORMATS`.
+        format_name: one of `elara.export.exporting.FORMATS`.
         record: the adapter's training.json.
         file: name of the GGUF file; not used by other formats.
         proof: the format's rows of the parity table.
+
+    Source: https://huggingface.co/docs/hub/model-cards
     """
-    text = readme(folder, format_name, record, file, proof)
     card = "VLLM.md" if format_name == "vllm-lora" else "README.md"
+    text = _card(format_name, record, _run(folder, format_name, record, file), proof)
     (folder / card).write_text(text, encoding="utf-8")
     if format_name != "vllm-lora":  # the adapter has its own
         (folder / LICENCE_FILE).write_text(licence_text(record), encoding="utf-8")
@@ -44,25 +51,12 @@ def side_files(
         (folder / "Modelfile").write_text(modelfile, encoding="utf-8")
 
 
-def readme(
-    folder: Path, format_name: str, record: dict[str, Any], file: str, proof: pl.DataFrame
-) -> str:
-    """The model card of an export.
-
-    Args:
-        folder: the export.
-        format_name: one of `elara.export.export.FORMATS`.
-        record: the adapter's training.json.
-        file: name of the GGUF file.
-        proof: the format's rows of the parity table.
-
-    Returns:
-        Markdown with the metadata block that model hubs read.
-
-    Source: https://huggingface.co/docs/hub/model-cards
-    """
+def _card(format_name: str, record: dict[str, Any], run: str, proof: pl.DataFrame) -> str:
+    """Markdown with the metadata block that model hubs read."""
     base, licence = shown_name(record["base_model"]), base_licence(record["base_model"])
     kind = {"gguf": "quantized", "vllm-lora": "adapter"}.get(format_name, "finetune")
+    effect = proof["adapter_kl"][0]
+    effect = "not known" if effect is None else f"{effect:.1e}"
     texts = "\n".join(f"| {name} | {n} |" for name, n in sorted(record["licences"].items()))
     rows = "\n".join(
         f"| {row['reader']} | {row['weights']} | {row['same_prompt_tokens']:.0%} | "
@@ -79,11 +73,11 @@ device and must not be used for diagnosis, treatment or any decision about a per
 answers are fluent and often wrong. Read the adapter's own card and evaluation before any use.
 
 ## Run it
-{_run(folder, format_name, record, file)}
+{run}
 
 ## Proof that it answers like the adapter it was made from
 Mean divergence (KL, in nats) from the original at the tokens of its own answers. Without the
-adapter it would be {_effect(proof)}.
+adapter it would be {effect}.
 
 | read by | weights | same prompt tokens | KL | bound | same top token | same answer |
 |---|---|---:|---:|---:|---:|---:|
@@ -103,11 +97,6 @@ The adapter was trained on text under these licences:
 {private_note(record["licences"])}"""
 
 
-def _effect(proof: pl.DataFrame) -> str:
-    effect = proof["adapter_kl"][0]
-    return "not known" if effect is None else f"{effect:.1e}"
-
-
 def _run(folder: Path, format_name: str, record: dict[str, Any], file: str) -> str:
     if format_name == "gguf":
         return f"""```bash
@@ -123,25 +112,17 @@ vllm serve . --served-model-name elara --dtype {config["dtype"]}
     if format_name == "vllm-lora":
         rank = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"]
         limit = next(allowed for allowed in MAX_LORA_RANKS if allowed >= rank)
+        other = ""
+        if record["base_model"] == PACKAGED or record["quantisation"] != "none":
+            other = _OTHER_BASE
         return f"""```bash
 vllm serve {shown_name(record["base_model"])} --enable-lora --max-lora-rank {limit} \\
   --lora-modules elara=.
 ```
-{_other_base(record)}"""
+{other}"""
     return """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained(".")
 tokenizer = AutoTokenizer.from_pretrained(".")
 ```"""
-
-
-def _other_base(record: dict[str, Any]) -> str:
-    """Say so when the base that this command serves is not the one the adapter was trained on."""
-    if record["base_model"] == PACKAGED or record["quantisation"] != "none":
-        return (
-            "\nThis adapter was trained on a base model rounded to 4 bits; the command serves the "
-            "base as it\nwas published. The proof below does not cover that: use the `vllm` export "
-            "to serve what was evaluated.\n"
-        )
-    return ""

@@ -18,8 +18,8 @@ from safetensors.numpy import load_file
 from elara.continual.feedback import answers, read_preferences, split_by_prompt
 from elara.continual.margins import margin_figure
 from elara.continual.preference import PreferenceConfig, Preferred, prefer
-from elara.continual.preference_save import save_preferred
-from elara.continual.preference_trainer import class_weights
+from elara.continual.saving import save_preferred
+from elara.continual.trainers import class_weights
 from elara.model import PACKAGED, generate, load_adapter, load_base
 from elara.records import Preference, frame, records
 from elara.train.config import TrainingConfig, TrainingError

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from elara.continual.differences import weights_distance
 from elara.continual.versions import Versions
 from elara.train.config import TrainingError
-from elara.workspace import Workspace, WorkspaceError, write_atomically
+from elara.workspace import Workspace, WorkspaceError
 
 MODULE = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -121,7 +121,7 @@ def test_a_restored_version_is_the_current_adapter_and_the_manifest_says_so(
 
 @pytest.mark.parametrize(
     "stopped",
-    [{".replaced"}, {"adapter"}, {"manifest.json"}],
+    [{"adapter.old"}, {"adapter"}, {"manifest.json"}],
     ids=["before the swap", "between the moves", "before the manifest"],
 )
 def test_an_interrupted_restore_is_finished_by_the_next_use(
@@ -134,20 +134,14 @@ def test_an_interrupted_restore_is_finished_by_the_next_use(
     first = Versions(home).keep()
     adapter(home / "adapter", seed=1)
     with monkeypatch.context() as patch:
-        whole = Path.rename
+        whole = Path.replace
 
-        def rename(self: Path, target: Path) -> Path:
+        def replace(self: Path, target: Path) -> Path:
             if target.name in stopped:
                 raise KeyboardInterrupt
             return whole(self, target)
 
-        def write(path: Path, text: str) -> None:
-            if path.name in stopped:
-                raise KeyboardInterrupt
-            write_atomically(path, text)
-
-        patch.setattr(Path, "rename", rename)
-        patch.setattr("elara.continual.versions.write_atomically", write)
+        patch.setattr(Path, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
             Versions(home).restore(first)
     versions = Versions(home)
@@ -163,12 +157,12 @@ def test_an_interrupted_keep_leaves_no_version(
     source = adapter(tmp_path / "adapter")
 
     def full(*_: object, **__: object) -> None:
-        (tmp_path / "versions" / ".keeping").mkdir()
+        assert (tmp_path / "versions" / ".keeping").is_dir()
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr("elara.continual.versions._copy", full)
-        with pytest.raises(WorkspaceError, match=r"No space left.*kept before is untouched"):
+        with pytest.raises(WorkspaceError, match=r"No space left.*are untouched"):
             Versions(tmp_path).keep(source)
     (tmp_path / "versions" / ".keeping").mkdir()  # as a killed process leaves it
     assert Versions(tmp_path).listed().is_empty()
@@ -177,18 +171,20 @@ def test_an_interrupted_keep_leaves_no_version(
 
 def test_two_processes_never_make_the_same_version(tmp_path: Path) -> None:
     adapter(tmp_path / "adapter")
+    file = tmp_path / "versions" / ".lock"
+    file.parent.mkdir()
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from elara.continual.versions import Versions\n"
-        "v = Versions(Path(sys.argv[1]))\n"
-        "with v._locked('keeping an adapter'):\n print('held', flush=True); time.sleep(60)"
+        "from elara.workspace import lock\n"
+        "held = lock(Path(sys.argv[1]), 'a change of the versions')\n"
+        "print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(WorkspaceError, match="keeping an adapter is already running"):
+        with pytest.raises(WorkspaceError, match="a change of the versions is already running"):
             Versions(tmp_path).keep()
         holder.kill()
     assert Versions(tmp_path).keep().startswith("v0001-")

@@ -10,7 +10,7 @@ import synthetic_preferences
 import tiny_run
 
 from elara.continual.preference import PreferenceConfig, Preferred, prefer
-from elara.continual.preference_save import save_preferred
+from elara.continual.saving import save_preferred
 from elara.model import load_base
 
 
