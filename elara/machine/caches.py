@@ -55,7 +55,7 @@ def writable_cache() -> Path:
     return folder
 
 
-def settle_home() -> None:
+def use_writable_home() -> None:
     """Give this process and those it starts places to write to where the home folder has none.
 
     Jupyter, IPython, matplotlib and Hugging Face keep files below the home folder, and some of

@@ -94,9 +94,9 @@ def _mark_running_cell(draft: Path, why: str) -> str:
     running.metadata.papermill |= {"status": "failed", "exception": True}
     document.metadata.papermill["exception"] = True
     number = running.execution_count or len(started)
-    said = f"{why} in cell In [{number}]"
+    message = f"{why} in cell In [{number}]"
     running.outputs.append(
-        nbformat.v4.new_output("error", ename="KernelDied", evalue=said, traceback=[said])
+        nbformat.v4.new_output("error", ename="KernelDied", evalue=message, traceback=[message])
     )
     nbformat.write(document, draft)
     first = next((line.strip() for line in running.source.splitlines() if line.strip()), "")
