@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from elara import __version__, pipeline
-from elara.machine.caches import settle_home
+from elara.machine.caches import use_writable_home
 from elara.pipeline import forecast
 from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.pipeline.parameter_help import ParameterCommand, parameter_tables, parse_parameters
@@ -261,10 +261,10 @@ def lab(
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """Open working copies of the notebooks in JupyterLab; those in notebooks/ stay as they are."""
-    from elara.pipeline import lab as room
+    from elara.pipeline.lab import start, working_copies
 
     plan = _plan(workspace, "", [], None, notebooks)
-    copies = room.working_copies(plan, fresh=fresh)
+    copies = working_copies(plan, fresh=fresh)
     say(*opening_lines(plan, workspace))
     say(f"Working copies of the notebooks: {copies.folder}")
     for path in copies.saved:
@@ -273,7 +273,7 @@ def lab(
         why = "the notebook or its values have changed since; --fresh makes a new one beside it"
         say(f"{path.name}: your changed copy is kept, though {why}")
     try:
-        raise typer.Exit(room.start(copies, plan, arguments))
+        raise typer.Exit(start(copies, plan, arguments))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -345,13 +345,13 @@ def export(
     into: Annotated[Path | None, typer.Option(help="Default: exports/ in the workspace.")] = None,
 ) -> None:
     """Export the trained adapter for other programs, with a proof that it answers the same."""
-    from elara import export as room
+    from elara.export import export as export_adapter
     from elara.model import ModelError
 
     place = Workspace(workspace)
     folder = into or place.root / "exports"
     try:
-        done = room.export(
+        done = export_adapter(
             place.folder("train") / "adapter", folder, format, dtype=dtype, gguf_type=gguf_type
         )
     except ModelError as error:
@@ -371,11 +371,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 8000 by default.")] = None,
 ) -> None:
     """Serve the trained adapter over HTTP until Ctrl-C."""
-    from elara import serve as room
+    from elara.serve import PortInUse, Settings, SettingsError
+    from elara.serve import run as run_server
 
     try:
-        room.run(room.Settings.from_environment(workspace=workspace, host=host, port=port))
-    except (room.SettingsError, room.PortInUse) as error:
+        run_server(Settings.from_environment(workspace=workspace, host=host, port=port))
+    except (SettingsError, PortInUse) as error:
         raise WorkspaceError(str(error)) from error
 
 
@@ -385,7 +386,7 @@ def main() -> None:
         # A console that lacks → or é shows a question mark; it does not end the program.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    settle_home()
+    use_writable_home()
     try:
         app()
     except (ParameterError, WorkspaceError, pipeline.NotebookError) as error:

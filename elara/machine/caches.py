@@ -55,7 +55,7 @@ def writable_cache() -> Path:
     return folder
 
 
-def settle_home() -> None:
+def use_writable_home() -> None:
     """Give this process and those it starts places to write to where the home folder has none.
 
     Jupyter, IPython, matplotlib and Hugging Face keep files below the home folder, and some of
@@ -96,13 +96,12 @@ def can_write(folder: Path) -> bool:
 @cache
 def _temporary() -> Path:
     """A folder of this user alone: others may not put machine code there for us to run."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"elara-{user}"
+    folder = Path(tempfile.gettempdir()) / f"elara-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
-        private = not stat.S_IMODE(found.st_mode) & 0o077 or os.name == "nt"
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == user and private:
+        private = not stat.S_IMODE(found.st_mode) & 0o077
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and private:
             return folder
     except OSError:
         pass

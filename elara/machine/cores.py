@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 
 def usable_cores() -> int:
@@ -11,10 +12,6 @@ def usable_cores() -> int:
 
 
 def open_files() -> int:
-    """How many files this process may hold open at once (getrlimit(2)); Windows lets 512."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 512
+    """How many files this process may hold open at once (getrlimit(2))."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if soft == resource.RLIM_INFINITY else soft

@@ -12,6 +12,5 @@ def give_back() -> None:
     Memory that several threads take and free in pieces of all sizes has gaps; left alone, they add
     up with the number of batches.
     """
-    # Other C libraries have no such function, and Windows has no library without a name.
-    with suppress(AttributeError, TypeError):
+    with suppress(AttributeError):  # other C libraries have no such function
         ctypes.CDLL(None).malloc_trim(0)

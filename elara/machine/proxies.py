@@ -17,7 +17,7 @@ _THIS_COMPUTER = ("localhost", "127.0.0.1", "::1")
 _KINDS = ("http_proxy", "https_proxy", "all_proxy")
 
 
-def spare_this_computer(environment: MutableMapping[str, str] = os.environ) -> list[str]:
+def reach_this_computer_directly(environment: MutableMapping[str, str] = os.environ) -> list[str]:
     """Add this computer to NO_PROXY, and drop proxies that would end every request.
 
     httpx raises an error on a SOCKS proxy when the package `socksio` is missing, and on schemes

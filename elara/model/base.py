@@ -116,23 +116,23 @@ def load_base(
                 tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(**place)
             model = transformers.AutoModelForCausalLM.from_pretrained(**place, **options)
     except (OSError, ValueError) as error:
-        raise ModelError(_why_not(name, error)) from error
+        raise ModelError(_why_it_cannot_load(name, error)) from error
     if quantisation == "none" and not split:
         model = model.to(chosen.device)
     if quantisation == "nf4" and chosen.device == "cpu":
-        _one_way_to_multiply(model)
+        _multiply_alike_everywhere(model)
     _use_flash_attention(model, chosen)
     own = tokenizer.chat_template
-    said = give_template(tokenizer)
-    if "Elara's chat template" not in said and tokenizer.chat_template != own:
-        print(f"{name}: {said}")
+    description = give_template(tokenizer)
+    if "Elara's chat template" not in description and tokenizer.chat_template != own:
+        print(f"{name}: {description}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()
     return LanguageModel(model, tokenizer, name, chosen)
 
 
-def _one_way_to_multiply(model: Any) -> None:
+def _multiply_alike_everywhere(model: Any) -> None:
     """Let 4-bit layers compute the same on every CPU.
 
     On CPUs with AVX512-BF16 bitsandbytes packs the weights anew at the first answer and from then
@@ -183,7 +183,7 @@ def quiet_libraries() -> Iterator[None]:
         noisy.setLevel(level)
 
 
-def _why_not(name: str, error: Exception) -> str:
+def _why_it_cannot_load(name: str, error: Exception) -> str:
     text = str(error)
     first = text.splitlines()[0] if text else type(error).__name__
     owner = split_revision(name)[0]

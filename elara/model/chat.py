@@ -98,20 +98,20 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
         asked = tokenizer.apply_chat_template(
             messages[:-1], add_generation_prompt=True, return_dict=False
         )
-        told = tokenizer.apply_chat_template(
+        rendered = tokenizer.apply_chat_template(
             messages, return_dict=True, return_assistant_tokens_mask=marked
         )
     except Exception as error:
         if "jinja2" not in type(error).__module__:
             raise
         raise ModelError(f"The chat template refuses this conversation: {error}") from error
-    whole = told["input_ids"]
+    whole = rendered["input_ids"]
     if whole[: len(asked)] != asked:
         raise ModelError(
             "The chat template does not keep the question's tokens once an answer follows, so the "
             "answer cannot be told apart: use another template or model."
         )
-    spoken = told["assistant_masks"] if marked else [1] * len(whole)
+    spoken = rendered["assistant_masks"] if marked else [1] * len(whole)
     target = [i for i in range(len(asked), len(whole)) if spoken[i]]
     stops = [i for i in target if whole[i] == tokenizer.eos_token_id]
     if not stops or stops[-1] == target[0]:
@@ -119,11 +119,9 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
             f"No answer ended by the stop token {tokenizer.eos_token!r} in an example that asks "
             f"{messages[-2]['content'][:60]!r}: a model trained on it would not learn to stop."
         )
-    labels = [-100] * (stops[-1] + 1)
-    for i in target:
-        if i <= stops[-1]:
-            labels[i] = whole[i]
-    return Encoded(whole[: stops[-1] + 1], labels)
+    end, targets = stops[-1] + 1, set(target)
+    labels = [token if i in targets else -100 for i, token in enumerate(whole[:end])]
+    return Encoded(whole[:end], labels)
 
 
 def has_markers(template: str | None) -> bool:
@@ -173,7 +171,7 @@ def give_template(tokenizer: Any) -> str:
         tokenizer.chat_template = text.replace("start = ''", f"start = {start!r}")
     elif isinstance(own, str) and not has_markers(own):
         tokenizer.chat_template = next(
-            (text for text in _candidates() if _same(tokenizer, own, text)), own
+            (text for text in _candidates() if _renders_alike(tokenizer, own, text)), own
         )
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = _undated(tokenizer.chat_template)
@@ -190,23 +188,23 @@ def template_name(tokenizer: Any) -> str:
         return "The model brings no chat template: Elara's plain one is used (Question:, Answer:)."
     if ours:
         return f"Elara's chat template for {ours[1]}; same tokens as the model's own."
-    said = "The model's own chat template"
+    description = "The model's own chat template"
     if has_markers(text):
-        said += ", with generation markers"
+        description += ", with generation markers"
     else:
-        said += "; what follows the prompt counts as the answer"
+        description += "; what follows the prompt counts as the answer"
     if _FOLDED in text:
-        said += "; it has no place for a system message, which joins the first question"
+        description += "; it has no place for a system message, which joins the first question"
     if _UNDATED in text:
-        said += f"; it states {FIXED_DATE} instead of today's date"
-    return f"{said}."
+        description += f"; it states {FIXED_DATE} instead of today's date"
+    return f"{description}."
 
 
 def _reads_system(tokenizer: Any, template: str) -> bool:
     """Whether a template passes a system message on, before an answer and after one."""
     for turns in (_PROBES[0], _PROBES[1]):
-        said = [{"role": "system", "content": "Be brief."}, *turns]
-        if "Be brief." not in (_render(tokenizer, template, said) or ""):
+        turns_with_system = [{"role": "system", "content": "Be brief."}, *turns]
+        if "Be brief." not in (_render(tokenizer, template, turns_with_system) or ""):
             # A template that cannot read the bare conversation either is not mended by folding.
             return _render(tokenizer, template, turns) is None
     return True
@@ -229,7 +227,7 @@ def _candidates() -> Iterator[str]:
         yield _SPACING_LINE.sub(spacing, mistral)  # no backslash in it, so nothing to escape
 
 
-def _same(tokenizer: Any, own: str, candidate: str) -> bool:
+def _renders_alike(tokenizer: Any, own: str, candidate: str) -> bool:
     for conversation in (*_PROBES, *_SYSTEM_PROBES):
         expected = _render(tokenizer, own, conversation)
         if expected is None and conversation in _SYSTEM_PROBES:

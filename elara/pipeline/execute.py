@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -94,9 +93,9 @@ def _mark_running_cell(draft: Path, why: str) -> str:
     running.metadata.papermill |= {"status": "failed", "exception": True}
     document.metadata.papermill["exception"] = True
     number = running.execution_count or len(started)
-    said = f"{why} in cell In [{number}]"
+    message = f"{why} in cell In [{number}]"
     running.outputs.append(
-        nbformat.v4.new_output("error", ename="KernelDied", evalue=said, traceback=[said])
+        nbformat.v4.new_output("error", ename="KernelDied", evalue=message, traceback=[message])
     )
     nbformat.write(document, draft)
     first = next((line.strip() for line in running.source.splitlines() if line.strip()), "")
@@ -108,11 +107,10 @@ def _sockets_in(folder: str) -> Config:
 
     By default jupyter_client looks for free network ports before the kernel starts, and another
     program may take one of them in between. The path of such a file is short (unix(7): 107
-    bytes, on macOS 103); in a folder whose own path is long, ports have to do. So they have on
-    Windows, where ZeroMQ has no such files.
+    bytes, on macOS 103); in a folder whose own path is long, ports have to do.
     """
     file = str(Path(folder) / "kernel.json")
-    if sys.platform == "win32" or len(os.fsencode(file)) > 96:
+    if len(os.fsencode(file)) > 96:
         return Config()
     return Config(KernelManager={"transport": "ipc", "connection_file": file})
 

@@ -55,7 +55,7 @@ def working_copies(plan: Plan, *, fresh: bool = False) -> Copies:
         WorkspaceError: the workspace cannot be written.
     """
     folder = plan.workspace.root / "lab"
-    root = _common(plan.notebooks[0].path.resolve().parents[1], folder)
+    root = Path(os.path.commonpath([plan.notebooks[0].path.resolve().parents[1], folder]))
     copies = Copies(folder, root, [], [])
     with writing_to(plan.workspace.root):
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,25 +117,11 @@ def _text(plan: Plan, notebook: Notebook, folder: Path) -> str:
         for cell in document.cells:  # papermill gives the cell it adds a name by chance
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.id = "parameters-of-this-workspace"
-    upwards = _link(notebook.path.parents[1], folder)
+    upwards = Path(os.path.relpath(notebook.path.parents[1].resolve(), folder)).as_posix()
     for cell in document.cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("](../", f"]({upwards}/")
     return str(nbformat.writes(document)) + "\n"
-
-
-def _link(target: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(target.resolve(), folder)).as_posix()
-    except ValueError:  # another drive of Windows: a link cannot lead there
-        return ".."
-
-
-def _common(project: Path, folder: Path) -> Path:
-    try:
-        return Path(os.path.commonpath([project, folder]))
-    except ValueError:
-        return folder
 
 
 def _made(folder: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import elara
-from elara.workspace.parameters import ParameterError
+from elara.workspace.parameters import ParameterError, assignments
 
 PACKAGE = Path(elara.__file__).resolve().parent
 NOTEBOOKS = PACKAGE.parent / "notebooks"
@@ -114,14 +114,12 @@ def _literals(source: str, path: Path) -> dict[str, Any]:
     python = _plain_python(source)
     if not _parses(python):
         raise ParameterError(f"{path.name}: the cell tagged `parameters` is not valid Python.")
-    for node in ast.parse(python).body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and isinstance(value, ast.expr):
+    for name, node in assignments(python):
+        if node.value is not None:
             try:
-                values[target.id] = ast.literal_eval(value)
+                values[name] = ast.literal_eval(node.value)
             except ValueError:
-                raise ParameterError(f"{path.name}: `{target.id}` must be a literal.") from None
+                raise ParameterError(f"{path.name}: `{name}` must be a literal.") from None
     return values
 
 

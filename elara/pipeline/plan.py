@@ -15,8 +15,8 @@ from elara.workspace import STAGES, Workspace, WorkspaceError, check_parameters
 from elara.workspace.parameters import (
     ONCE,
     ParameterError,
-    from_here,
-    like,
+    convert,
+    resolve_path,
     unknown_names,
 )
 
@@ -69,7 +69,7 @@ def make_plan(
             profile of earlier runs, or `laptop`.
         parameters: `name` or `stage.name` to value; a bare name is set wherever it exists.
             Relative paths, here and in a profile, start in the current directory: see
-            `elara.workspace.parameters.from_here`.
+            `elara.workspace.parameters.resolve_path`.
         folder: where the numbered notebooks are.
         forget: leave out what earlier runs were given.
         checked: refuse values, among those that are new here, that a stage cannot use.
@@ -217,7 +217,7 @@ def _value(notebook: Notebook, name: str, value: Any) -> Any:
         )
     default = notebook.defaults[name]
     try:
-        value = like(name, value, default)
+        value = convert(name, value, default)
     except ParameterError as error:
         raise ParameterError(f"{notebook.name}: {error}") from None
-    return from_here(name, value, default) if isinstance(value, str) else value
+    return resolve_path(name, value, default) if isinstance(value, str) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,7 @@ def unknown_names(given: Iterable[str], known: Iterable[str], what: str = "param
     return " ".join(lines)
 
 
-def from_here(name: str, value: str, default: str = "") -> str:
+def resolve_path(name: str, value: str, default: str = "") -> str:
     """Give a parameter that names a path the meaning it has where the command was typed.
 
     Notebooks run in their own folder, so a relative path would be looked up there. `base_model`
@@ -69,11 +70,11 @@ def from_here(name: str, value: str, default: str = "") -> str:
 
 
 # What the form to type shows for a parameter that is empty by default.
-_SHOWN = {bool: False, dict: {"A": "B"}, float: 0.5, int: 1, list: ["A", "B"], str: ""}
+_EXAMPLES = {bool: False, dict: {"A": "B"}, float: 0.5, int: 1, list: ["A", "B"], str: ""}
 _TYPES = {"bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str}
 
 
-def like(name: str, value: Any, default: Any, kind: type | None = None) -> Any:
+def convert(name: str, value: Any, default: Any, kind: type | None = None) -> Any:
     """Give a value the type that the parameter has; `1e-4` in YAML or a shell is text.
 
     Args:
@@ -151,37 +152,39 @@ def require(values: Mapping[str, Any], rule: str, **bounds: float) -> None:
             raise ParameterError(f"`{name}` is {values[name]!r}: {rule}.")
 
 
-def _assignments(source: str) -> Iterator[tuple[str, ast.stmt]]:
+def assignments(source: str) -> Iterator[tuple[str, ast.Assign | ast.AnnAssign]]:
+    """Names that some code assigns at its top, each with its statement; none if it is no Python.
+
+    Args:
+        source: Python source.
+    """
     try:
         tree = ast.parse(source)
     except SyntaxError:  # a cell with IPython magics cannot hold parameters
         return
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        yield from ((t.id, node) for t in targets if isinstance(t, ast.Name))
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ((t.id, node) for t in targets if isinstance(t, ast.Name))
 
 
-def _assigned(source: str) -> set[str]:
-    return {name for name, _ in _assignments(source)}
+def _assigned(sources: Iterable[str]) -> set[str]:
+    return {name for source in sources for name, _ in assignments(source)}
 
 
 def _declared(cells: Iterable[str]) -> dict[str, tuple[type, Any]]:
     """Type and default of each parameter that some cells declare, as in `seed: int = 0`."""
     found: dict[str, tuple[type, Any]] = {}
     for cell in cells:
-        for name, node in _assignments(cell):
-            if not isinstance(node, ast.AnnAssign) or node.value is None:
-                continue
-            kind = _TYPES.get(ast.unparse(node.annotation))
-            if kind:
-                try:
+        for name, node in assignments(cell):
+            if isinstance(node, ast.AnnAssign) and node.value is not None:
+                with contextlib.suppress(KeyError, ValueError):  # computed, so no parameter
+                    kind = _TYPES[ast.unparse(node.annotation)]
                     found[name] = (kind, ast.literal_eval(node.value))
-                except ValueError:  # computed, so no parameter
-                    continue
     return found
 
 
-def _settle(namespace: dict[str, Any], declared: Mapping[str, tuple[type, Any]]) -> None:
+def _convert_declared(namespace: dict[str, Any], declared: Mapping[str, tuple[type, Any]]) -> None:
     """Give parameters their declared types, in the notebook itself; `papermill -p` sends text."""
     import yaml
 
@@ -189,10 +192,10 @@ def _settle(namespace: dict[str, Any], declared: Mapping[str, tuple[type, Any]])
         if name not in namespace:
             continue
         try:
-            namespace[name] = like(name, namespace[name], default, kind)
+            namespace[name] = convert(name, namespace[name], default, kind)
         except ParameterError as error:
-            shown = default if isinstance(default, kind) and default else _SHOWN[kind]
-            form = yaml.safe_dump([shown], default_flow_style=True, width=1000).strip()[1:-1]
+            example = default if isinstance(default, kind) and default else _EXAMPLES[kind]
+            form = yaml.safe_dump([example], default_flow_style=True, width=1000).strip()[1:-1]
             typed = f"-r {name} TEXT" if kind is str else f"-y '{name}: {form}'"
             raise ParameterError(f"{error} With papermill, write {typed}.") from None
 
@@ -219,12 +222,11 @@ def parameters_of(namespace: dict[str, Any]) -> dict[str, Any]:
     cells = [str(c) for c in namespace.get("In", [])]
     injected = [i for i, c in enumerate(cells) if c.lstrip().startswith("# Parameters\n")]
     for i in injected:
-        known = set().union(*map(_assigned, cells[:i]))
-        if wrong := unknown_names(_assigned(cells[i]), known):
+        if wrong := unknown_names(_assigned([cells[i]]), _assigned(cells[:i])):
             raise ParameterError(wrong)
-    _settle(namespace, _declared(cells))
+    _convert_declared(namespace, _declared(cells))
     # A script has no history, nor has a kernel that is told to store none (as nbval does).
-    names = set().union(*map(_assigned, cells)) if any(cells) else {*namespace} - {"In", "Out"}
+    names = _assigned(cells) if any(cells) else {*namespace} - {"In", "Out"}
     literal = (str, int, float, bool, list, dict, type(None))
     return {
         name: namespace[name]

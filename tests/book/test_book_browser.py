@@ -140,7 +140,9 @@ def test_a_notebook(visit: Visit, book: Path) -> None:
 def test_an_api_page(visit: Visit) -> None:
     visit.page.goto("/book/api/workspace.html", wait_until="networkidle")
     assert visit.page.title().startswith("Records and workspace")
-    entry = visit.page.locator("dl.py", has=visit.page.locator("[id='elara.workspace.publish']"))
+    entry = visit.page.locator(
+        "dl.py", has=visit.page.locator("[id='elara.workspace.workspace.publish']")
+    )
     assert "quotable" in entry.inner_text()
     assert figures(visit.page, "img.logo__image") >= 1
     assert visit.problems == []

@@ -76,7 +76,7 @@ def test_a_user_without_home_has_a_cache(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HOME", "")
     assert caches.own_cache() is None
     assert caches.writable_cache().is_dir()
-    caches.settle_home()
+    caches.use_writable_home()
     assert Path(os.environ["HOME"]).is_dir()
 
 
@@ -113,7 +113,7 @@ def test_a_home_that_cannot_be_written_keeps_what_can_be_read(
         monkeypatch.setenv(variable, "")  # so that it is put back afterwards
         monkeypatch.delenv(variable)
     monkeypatch.setenv("HOME", str(home))
-    caches.settle_home()
+    caches.use_writable_home()
     assert os.environ["HOME"] == str(home)
     assert "HF_HOME" not in os.environ
     assert os.environ["IPYTHONDIR"].startswith(str(place / "tmp"))

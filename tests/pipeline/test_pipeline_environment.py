@@ -17,11 +17,11 @@ import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
 
 from elara import pipeline
-from elara.machine.proxies import spare_this_computer
+from elara.machine.proxies import reach_this_computer_directly
 from elara.pipeline import execute, running
 from elara.pipeline.notebooks import read_notebook
 from elara.workspace import Workspace, WorkspaceError, cannot_write
-from elara.workspace.parameters import ParameterError, from_here
+from elara.workspace.parameters import ParameterError, resolve_path
 
 Make = Callable[..., pipeline.Plan]
 PROXY = "http://127.0.0.1:9"
@@ -59,7 +59,7 @@ def only_collect(notebooks: Path, workspace: Path) -> tuple[object, ...]:
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "all_proxy"])
 def test_this_computer_is_never_asked_of_a_proxy(name: str) -> None:
     environment = {name: PROXY, "NO_PROXY": "intranet.example", "no_proxy": "10.0.0.1"}
-    assert spare_this_computer(environment) == []
+    assert reach_this_computer_directly(environment) == []
     for spelling in ("NO_PROXY", "no_proxy"):
         hosts = environment[spelling].split(",")
         assert hosts == ["10.0.0.1", "intranet.example", "localhost", "127.0.0.1", "::1"]
@@ -68,13 +68,13 @@ def test_this_computer_is_never_asked_of_a_proxy(name: str) -> None:
 
 def test_without_a_proxy_the_environment_stays_as_it_is() -> None:
     environment = {"PATH": "/bin", "http_proxy": ""}
-    assert spare_this_computer(environment) == []
+    assert reach_this_computer_directly(environment) == []
     assert environment == {"PATH": "/bin", "http_proxy": ""}
 
 
 def test_a_proxy_that_no_client_can_use_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     environment = {"ALL_PROXY": "socks://user:secret@127.0.0.1:9", "HTTPS_PROXY": PROXY}
-    assert spare_this_computer(environment) == ["ALL_PROXY"]
+    assert reach_this_computer_directly(environment) == ["ALL_PROXY"]
     assert "ALL_PROXY" not in environment
     said = capsys.readouterr().err
     assert "ALL_PROXY=127.0.0.1:9 is ignored" in said
@@ -153,13 +153,13 @@ def test_a_model_folder_is_meant_from_where_the_command_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert from_here("base_model", "./mymodel") == str(tmp_path / "mymodel")
-    assert from_here("base_model", "owner/name") == "owner/name"
-    assert from_here("base_model", "owner/name@main") == "owner/name@main"
-    assert from_here("question", "./mymodel") == "./mymodel"
+    assert resolve_path("base_model", "./mymodel") == str(tmp_path / "mymodel")
+    assert resolve_path("base_model", "owner/name") == "owner/name"
+    assert resolve_path("base_model", "owner/name@main") == "owner/name@main"
+    assert resolve_path("question", "./mymodel") == "./mymodel"
     (tmp_path / "owner" / "name").mkdir(parents=True)
-    assert from_here("base_model", "owner/name") == str(tmp_path / "owner" / "name")
-    assert from_here("base_model", "owner", default="owner") == "owner"
+    assert resolve_path("base_model", "owner/name") == str(tmp_path / "owner" / "name")
+    assert resolve_path("base_model", "owner", default="owner") == "owner"
 
 
 def test_a_relative_path_in_a_profile_is_meant_from_here_too(
