@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from elara.collect import sample_folder
 from elara.workspace import Workspace
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -25,14 +27,46 @@ def project() -> Path:
     return PROJECT
 
 
+def _shared() -> Path:
+    named = os.environ.get("ELARA_SHARED_DATA")
+    return Path(named) if named else PROJECT.parent / "shared" / "data"
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real data written by others; it lives outside the project and may be absent."""
-    named = os.environ.get("ELARA_SHARED_DATA")
-    folder = Path(named) if named else PROJECT.parent / "shared" / "data"
+    folder = _shared()
     if not folder.is_dir():
         pytest.skip(f"no shared test data at {folder} (set ELARA_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def source_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of every source: the real ones, or else synthetic ones in folders of the same names.
+
+    The synthetic ones are `tests/data` and the embedded sample.
+    """
+    if _shared().is_dir():
+        return _shared()
+    folder = tmp_path_factory.mktemp("source-files") / "data"
+    shutil.copytree(PROJECT / "tests" / "data", folder)
+    sample = sample_folder()
+    for name, place in {
+        "pubmed": "pubmed/sample",
+        "jats": "jats/sample",
+        "stackexchange": "stackexchange/api",
+        "medlineplus": "public_health/medlineplus",
+        "cdc": "public_health/cdc",
+    }.items():
+        shutil.copytree(sample / name, folder / place)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def least() -> Callable[[int], int]:
+    """How many a test that reads `source_files` has to meet: of real files so many, else one."""
+    return (lambda number: number) if _shared().is_dir() else (lambda number: 1)
 
 
 @pytest.fixture(scope="session")

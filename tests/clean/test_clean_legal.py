@@ -82,8 +82,10 @@ def test_what_says_more_than_a_legal_line_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.long)])
-def test_what_is_removed_from_real_texts_holds_no_term(every: int, shared_data: Path) -> None:
-    paths = [path for group in real_texts.sets(shared_data).values() for path in group]
+def test_what_is_removed_from_texts_of_all_kinds_holds_no_term(
+    every: int, source_files: Path
+) -> None:
+    paths = [path for group in real_texts.sets(source_files).values() for path in group]
     texts = dict.fromkeys(t for path in paths[::every] for t in real_texts.texts(path))
     rows = [Article(id=f"{i}", source="s", title="T", abstract=t) for i, t in enumerate(texts)]
     done = clean(frame(rows, Article))

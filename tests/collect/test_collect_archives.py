@@ -7,7 +7,7 @@ import random
 import tarfile
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import py7zr
@@ -157,11 +157,13 @@ def test_archives_are_told_from_other_files(tmp_path: Path) -> None:
     assert not is_archive(b"")
 
 
-def test_a_real_dump_reads_the_same_packed_as_plain(shared_data: Path, tmp_path: Path) -> None:
-    site = "coffee.stackexchange.com"
-    (plain,) = (shared_data / "stackexchange" / "dump" / site).iterdir()
+def test_a_dump_reads_the_same_packed_as_plain(
+    source_files: Path, tmp_path: Path, least: Callable[[int], int]
+) -> None:
+    folder = min((source_files / "stackexchange" / "dump").iterdir())
+    (plain,), site = folder.iterdir(), folder.name
     seven_zip(tmp_path / f"{site}.7z", {"Posts.xml": plain.read_bytes()})
     packed = open_member(tmp_path / f"{site}.7z", "Posts.xml")
     found = list(stackexchange.parse_posts(packed, site))
     assert found == list(stackexchange.parse_posts(open_chunks(plain), site))
-    assert sum(p.article is not None for p in found) > 100
+    assert sum(p.article is not None for p in found) >= least(100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -229,12 +229,14 @@ def test_one_reason_is_one_line() -> None:
     ]
 
 
-def test_a_packed_dump_reads_like_the_plain_one(shared_data: Path, tmp_path: Path) -> None:
+def test_a_packed_dump_reads_like_the_plain_one(
+    source_files: Path, tmp_path: Path, least: Callable[[int], int]
+) -> None:
     """Stack Exchange publishes its dumps as 7z archives that bear the site's name."""
     import py7zr
 
     dump = next(
-        p for p in sorted((shared_data / "stackexchange" / "dump").rglob("*")) if p.is_file()
+        p for p in sorted((source_files / "stackexchange" / "dump").rglob("*")) if p.is_file()
     )
     content = dump.read_bytes()
     plain = tmp_path / "plain" / "coffee.stackexchange.com" / "Posts.xml"
@@ -244,7 +246,7 @@ def test_a_packed_dump_reads_like_the_plain_one(shared_data: Path, tmp_path: Pat
     with py7zr.SevenZipFile(tmp_path / "packed" / "coffee.stackexchange.com.7z", "w") as archive:
         archive.write(plain, "Posts.xml")
     read = [collect_folder(tmp_path / name).articles.collect() for name in ("plain", "packed")]
-    assert read[0].height > 50
+    assert read[0].height >= least(50)
     where = ("raw_file", "retrieved_at")
     assert read[0].drop(where).equals(read[1].drop(where))
     article = read[1].row(0, named=True)

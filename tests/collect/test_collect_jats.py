@@ -7,7 +7,7 @@ import re
 import runpy
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -61,8 +61,8 @@ def articles(folder: Path) -> dict[tuple[str, int], ET.Element]:
 
 
 @pytest.fixture(scope="module")
-def collected(shared_data: Path) -> dict[tuple[str, int], Parsed]:
-    found = read_folder(shared_data / "jats")
+def collected(source_files: Path) -> dict[tuple[str, int], Parsed]:
+    found = read_folder(source_files / "jats")
     return {(p.file, p.record): p for p in found}
 
 
@@ -103,9 +103,9 @@ def class_of(article: ET.Element) -> str:
     return "CC-BY"
 
 
-def test_the_licence_of_every_article_is_right(shared_data: Path, collected: dict) -> None:
+def test_the_licence_of_every_article_is_right(source_files: Path, collected: dict) -> None:
     wrong = []
-    for place, element in articles(shared_data / "jats").items():
+    for place, element in articles(source_files / "jats").items():
         if (article := collected[place].article) is None:
             continue
         expected = READ_BY_HAND.get(place) or class_of(element)
@@ -160,10 +160,12 @@ def pure(elements: Iterator[ET.Element], longer_than: int) -> list[str]:
     return [text for e in elements if not len(e) and len(text := plain(e)) > longer_than]
 
 
-def test_the_main_text_is_whole(shared_data: Path, collected: dict) -> None:
+def test_the_main_text_is_whole(
+    source_files: Path, collected: dict, least: Callable[[int], int]
+) -> None:
     """Paragraphs, captions and table cells without markup must all be there, word by word."""
     counts = {"p": 0, "caption": 0, "td": 0}
-    for place, element in articles(shared_data / "jats").items():
+    for place, element in articles(source_files / "jats").items():
         article, body = collected[place].article, main_part(element)
         if article is None:
             continue
@@ -176,9 +178,9 @@ def test_the_main_text_is_whole(shared_data: Path, collected: dict) -> None:
             for piece in pure((p for c in figure.findall("caption") for p in c), 20):
                 assert piece.rstrip(".") in text, (place, "caption", piece)
                 counts["caption"] += 1
-    assert counts["p"] > 700
-    assert counts["caption"] > 100
-    assert counts["td"] > 5000
+    assert counts["p"] >= least(700)
+    assert counts["caption"] >= least(100)
+    assert counts["td"] >= least(5000)
 
 
 # Parts of an article that hold text, and elements that stand inside a line of it.
@@ -240,9 +242,11 @@ def test_every_word_of_an_article_is_read_or_named(
     assert seen > (100 if not name else 2)
 
 
-def test_trap_of_sub_articles_and_responses(shared_data: Path, collected: dict) -> None:
+def test_trap_of_sub_articles_and_responses(
+    source_files: Path, collected: dict, least: Callable[[int], int]
+) -> None:
     seen = 0
-    for place, element in articles(shared_data / "jats").items():
+    for place, element in articles(source_files / "jats").items():
         article = collected[place].article
         for other in [*element.findall("sub-article"), *element.findall("response")]:
             assert article is not None
@@ -250,7 +254,7 @@ def test_trap_of_sub_articles_and_responses(shared_data: Path, collected: dict) 
             for piece in pure(other.iter("p"), 80):
                 assert piece not in text, (place, piece)
                 seen += 1
-    assert seen > 50
+    assert seen >= least(50)
 
 
 def test_trap_of_reference_lists(shared_data: Path, collected: dict) -> None:
@@ -268,6 +272,7 @@ def test_trap_of_reference_lists(shared_data: Path, collected: dict) -> None:
     assert set(found) == {"elife/elife09853.xml", "plos/journal.pntd.0002570.xml"}
 
 
+@pytest.mark.usefixtures("shared_data")
 def test_trap_of_roots_and_namespaces(collected: dict) -> None:
     item = collected["libero/libero-00666.xml", 0].article
     same = collected["libero/elife-00666.xml", 0].article
@@ -283,6 +288,7 @@ def test_trap_of_roots_and_namespaces(collected: dict) -> None:
     assert all(p.status != "error" for p in wrapped)
 
 
+@pytest.mark.usefixtures("shared_data")
 def test_trap_of_articles_without_abstract_or_body(collected: dict) -> None:
     kinds = {"correction", "retraction", "editorial", "letter"}
     notices = [
@@ -297,9 +303,11 @@ def test_trap_of_articles_without_abstract_or_body(collected: dict) -> None:
     assert all(a.title or a.abstract for a in bodiless)
 
 
-def test_digits_never_run_together(shared_data: Path, collected: dict) -> None:
+def test_digits_never_run_together(
+    source_files: Path, collected: dict, least: Callable[[int], int]
+) -> None:
     seen = 0
-    for place, element in articles(shared_data / "jats").items():
+    for place, element in articles(source_files / "jats").items():
         article, body = collected[place].article, main_part(element)
         if article is None:
             continue
@@ -315,7 +323,7 @@ def test_digits_never_run_together(shared_data: Path, collected: dict) -> None:
                     assert cited or shown in text, (place, before[-20:], power)
                     seen += 1
                 before = child.tail or ""
-    assert seen > 100
+    assert seen >= least(100)
 
 
 def read(body: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -257,9 +258,11 @@ def test_cut_off_posts_keep_what_was_whole(tmp_path: Path) -> None:
     assert "after 4 whole records" in found[-1].reason
 
 
-def test_every_row_of_the_real_dumps_is_accounted_for(shared_data: Path) -> None:
-    found = list(read_folder(shared_data / "stackexchange" / "dump"))
-    assert len({(p.file, p.record) for p in found}) == len(found) == 4152
+def test_every_row_of_a_dump_is_accounted_for(
+    source_files: Path, least: Callable[[int], int]
+) -> None:
+    found = list(read_folder(source_files / "stackexchange" / "dump"))
+    assert len({(p.file, p.record) for p in found}) == len(found) >= least(4152)
     articles = [p.article for p in found if p.article]
     assert all(a.journal.endswith(".com") for a in articles)
     assert len({a.id for a in articles}) == len(articles)
@@ -326,11 +329,13 @@ def test_medquad_layouts_read_the_same(layout: str) -> None:
     assert found.article.licence == "CC-BY-4.0"
 
 
-def test_medquad_without_pairs_is_a_named_skip(shared_data: Path) -> None:
+def test_medquad_without_pairs_is_a_named_skip(
+    source_files: Path, least: Callable[[int], int]
+) -> None:
     (found,) = medquad.parse([b'<Document id="2"><QAPairs/></Document>'])
     assert (found.status, found.reason) == ("skipped", "no question and answer pairs")
-    real = list(read_folder(shared_data / "qa" / "medquad" / "xml"))
-    assert len(real) == 243
+    real = list(read_folder(source_files / "qa" / "medquad" / "xml"))
+    assert len(real) >= least(243)
     assert {p.status for p in real} == {"article", "skipped"}
 
 

@@ -94,10 +94,10 @@ def test_passing_through_files_changes_nothing(
 
 
 def test_the_real_data_is_the_same_either_way(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_steps(monkeypatch)
-    compare(collect_folder(shared_data / "pubmed", tmp_path), shared_data / "pubmed")
+    compare(collect_folder(source_files / "pubmed", tmp_path), source_files / "pubmed")
 
 
 def test_two_workers_write_the_bytes_of_one(folder: Path, tmp_path: Path) -> None:
