@@ -31,15 +31,16 @@ _STYLE = (
 )
 
 
-def quality_figure(scored: pl.DataFrame) -> Figure:
+def quality_figure(scored: pl.DataFrame | pl.LazyFrame) -> Figure:
     """Histogram of the quality score with the limits of the buckets.
 
     Args:
-        scored: what `score` returns.
+        scored: what `score` returns, or `Inspected.scores`.
     """
+    quality = scored.lazy().select("quality").collect().to_series()
     figure = new_figure(7, 3.5)
     axes = figure.subplots()
-    axes.hist(scored["quality"].to_numpy(), bins=[i / 40 for i in range(41)], color=BLUE)
+    axes.hist(quality.to_numpy(), bins=[i / 40 for i in range(41)], color=BLUE)
     for limit, name in ((MEDIUM, "medium from 0.4"), (HIGH, "high from 0.7")):
         axes.axvline(limit, color=ORANGE, linestyle="--")
         axes.text(
@@ -56,17 +57,17 @@ def quality_figure(scored: pl.DataFrame) -> Figure:
     return figure
 
 
-def feature_figure(scored: pl.DataFrame) -> Figure:
+def feature_figure(scored: pl.DataFrame | pl.LazyFrame) -> Figure:
     """One small histogram per feature, on one scale.
 
     Args:
-        scored: what `score` returns.
+        scored: what `score` returns, or `Inspected.scores`.
     """
     figure = new_figure(9, 4.5)
     grid = figure.subplots(2, 4, sharex=True, sharey=True).ravel()
     for axes, feature in zip(grid, FEATURES, strict=True):
-        values = scored[f"feature_{feature.name}"].to_numpy()
-        axes.hist(values, bins=[i / 20 for i in range(21)], color=BLUE)
+        values = scored.lazy().select(f"feature_{feature.name}").collect().to_series()
+        axes.hist(values.to_numpy(), bins=[i / 20 for i in range(21)], color=BLUE)
         axes.set_title(f"{feature.name} (weight {feature.weight:.2f})", fontsize=10)
         axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
         plain(axes)
@@ -129,10 +130,12 @@ def source_table(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
         **{flag: pl.col("flags").list.contains(flag) for flag in ("no_abstract", "retracted")},
     }
     totals = [pl.col(name).sum() for name in marks]
+    # Twice, so that the order in which numbers are added up does not show.
+    mean = pl.col("quality").mean().round(6).round(3)
     return (
         scored.select("source", "quality", **marks)
         .group_by("source")
-        .agg(pl.len().alias("articles"), pl.col("quality").mean().round(3), *totals)
+        .agg(pl.len().alias("articles"), mean, *totals)
         .rename({"quality": "mean_quality"})
         .select("source", "articles", "kept", "mean_quality", *list(marks)[1:])
         .sort("source")
