@@ -1,4 +1,4 @@
-"""What stage 2 can be asked for."""
+"""Check the parameters of stage 2."""
 
 from __future__ import annotations
 
