@@ -24,7 +24,7 @@ BLOCKS = 9
 # In a block each record is compared with this many neighbours in the order of titles. It bounds
 # the work where thousands of records share a key, such as the DOI of a whole supplement.
 _NEIGHBOURS = 20
-_PAIRS_AT_ONCE = 100_000
+_PAIRS_AT_ONCE = 20_000
 _UPPER = np.uint64(32)
 
 _LINKED = {**PAIRS, "reason": pl.String, "title": pl.Float64}
@@ -66,7 +66,8 @@ def bibliographic_duplicates(records: pl.DataFrame) -> pl.DataFrame:
         raise ValueError(f"the id {twice} occurs more than once: collect gives each record its own")
     table = citations(records)
     keys = block_keys(table, records)
-    return cited_alike(keys.__getitem__, table.__getitem__, records.__getitem__)
+    rows = records.__getitem__
+    return cited_alike(keys.__getitem__, table.__getitem__, rows, rows)
 
 
 def block_keys(table: pl.DataFrame, records: pl.DataFrame) -> Array:
@@ -104,12 +105,13 @@ def block_keys(table: pl.DataFrame, records: pl.DataFrame) -> Array:
     return np.vstack([(column.to_numpy() >> _UPPER).astype(np.uint32) for column in hashed])
 
 
-def cited_alike(keys: Keys, cited: Rows, records: Rows) -> pl.DataFrame:
+def cited_alike(keys: Keys, cited: Rows, abstracts: Rows, records: Rows) -> pl.DataFrame:
     """Do what `bibliographic_duplicates` does where the records may lie anywhere.
 
     Args:
         keys: gives what `block_keys` returns for one number; 0 for records that are left out.
         cited: gives what `citations` returns for rows, which come in ascending order.
+        abstracts: gives `id` and `abstract` of the records, likewise.
         records: gives the records themselves, likewise.
     """
     found = np.empty(0, dtype=np.uint64)
@@ -118,7 +120,7 @@ def cited_alike(keys: Keys, cited: Rows, records: Rows) -> pl.DataFrame:
     linked = [pl.DataFrame(schema=_LINKED)]
     for start in range(0, len(found), _PAIRS_AT_ONCE):
         pairs = as_frame(found[start : start + _PAIRS_AT_ONCE])
-        linked.append(_judged(pairs, cited, records))
+        linked.append(_judged(pairs, cited, abstracts))
     every = pl.concat(linked)
     return _settle(every, cited, records) if every.height else pl.DataFrame(schema=_FOUND)
 
@@ -197,15 +199,11 @@ def _block_pairs(keys: Array, cited: Rows) -> Array:
     return coded
 
 
-def _judged(pairs: pl.DataFrame, cited: Rows, records: Rows) -> pl.DataFrame:
+def _judged(pairs: pl.DataFrame, cited: Rows, abstracts: Rows) -> pl.DataFrame:
     """The pairs of rows that are one article: `row`, `other`, `reason`, `title`."""
     rows = np.unique(pairs.select("row", "other").to_numpy())
     places = np.searchsorted(rows, pairs.select("row", "other").to_numpy())
-
-    def abstracts(some: Array) -> pl.DataFrame:
-        return records(rows[some])
-
-    linked = judge(cited(rows), places, abstracts).select(*_LINKED)
+    linked = judge(cited(rows), places, lambda some: abstracts(rows[some])).select(*_LINKED)
     of = pl.Series(rows, dtype=pl.UInt32)
     return linked.with_columns(row=of.gather(linked["row"]), other=of.gather(linked["other"]))
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from elara.inspection.differences import differences
 from elara.inspection.measures import similarities
-from elara.inspection.parts import Part, citations_at, records_at, sets_of, texts_at
+from elara.inspection.parts import Part, abstracts_at, citations_at, records_at, sets_of, texts_at
 from elara.machine import memory
 from elara.text.words import Array
 
@@ -75,6 +75,10 @@ class Collection:
     def citations(self, rows: Array) -> pl.DataFrame:
         """The citations of rows, which come in ascending order."""
         return pl.concat(self._each(citations_at, rows, "compare citations"))
+
+    def abstracts(self, rows: Array) -> pl.DataFrame:
+        """`id` and `abstract` of rows, which come in ascending order."""
+        return pl.concat(self._each(abstracts_at, rows, "compare citations"))
 
     def records(self, rows: Array) -> pl.DataFrame:
         """The articles themselves, with what `score` adds; rows come in ascending order."""

@@ -276,6 +276,7 @@ def _clusters(
     found = cited_alike(
         lambda number: collection.column("blocks", number, np.uint32) * left,
         collection.citations,
+        collection.abstracts,
         collection.records,
     )
     retracted = records.filter(pl.col("retracted") & pl.Series(single))["id"]

@@ -176,6 +176,12 @@ def citations_at(job: tuple[Part, Array]) -> pl.DataFrame:
     return pl.read_ipc(part.path.with_suffix(".citations"))[rows - part.first]
 
 
+def abstracts_at(job: tuple[Part, Array]) -> pl.DataFrame:
+    """`id` and `abstract` of some articles of a part, see `texts_at`."""
+    part, rows = job
+    return _frame(part.table().select(["id", "abstract"]).take(rows - part.first))
+
+
 def records_at(job: tuple[Part, Array]) -> pl.DataFrame:
     """Some articles of a measured part with what `score` adds, see `texts_at`."""
     part, rows = job
