@@ -12,6 +12,10 @@ with which they too reach a recall of 0.995 (with the defaults of datatrove, 14 
 of similarity 0.8 is found with probability 0.92). What
 each of them found is compared with what was planted.
 
+`elara` reads JSON Lines and finds duplicates by identifiers and texts, as the peers do.
+`elara_parquet` does the same from one Parquet file, and `elara_notebook` compares citations too:
+it is what notebook 2 runs.
+
 Ratios: `orjson_parse` is Elara's time over that of parsing alone; every other ratio is the peer's
 time over Elara's. `growth` runs Elara on three and ten times the corpus.
 """
@@ -61,7 +65,7 @@ PEERS: dict[str, tuple[list[str], int]] = {
 DISTRIBUTIONS = {"orjson_parse": "orjson", "text_dedup": "text-dedup"}
 ELARA = (
     "import sys; from pathlib import Path; from elara.inspection import inspect_files; "
-    "inspect_files(Path(sys.argv[1]), Path(sys.argv[2]))"
+    "inspect_files(Path(sys.argv[1]), Path(sys.argv[2]), by_citation={})"
 )
 
 
@@ -85,6 +89,19 @@ def corpus(articles: int, times: int) -> Path:
             subprocess.run([*generator, *into], check=True)
         (folder / "done").touch()
     return folder
+
+
+def as_parquet(folder: Path) -> Path:
+    """The corpus as one Parquet file with all columns, as notebook 1 leaves it; made once."""
+    import polars as pl
+
+    from elara.records import Article, schema
+
+    path = folder / "articles.parquet"
+    if not path.exists():
+        lines = pl.scan_ndjson(sorted(folder.glob("*.jsonl")), schema=schema(Article))
+        lines.sink_parquet(path, compression="zstd")
+    return path
 
 
 def environment(peer: str) -> Path:
@@ -122,12 +139,12 @@ def run(command: list[str], source: Path, into: Path) -> tuple[float, float]:
 
 
 def measure(
-    commands: dict[str, tuple[list[str], int]], source: Path, results: Path
+    commands: dict[str, tuple[list[str], Path, int]], results: Path
 ) -> dict[str, dict[str, Any]]:
-    """Run each command so many times, in turns: a while in which the machine is slow hits all."""
+    """Run each command on its input so many times, in turns: a slow while hits all of them."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    for turn in range(max(runs for _, runs in commands.values())):
-        for name, (command, runs) in commands.items():
+    for turn in range(max(runs for *_, runs in commands.values())):
+        for name, (command, source, runs) in commands.items():
             if turn < runs:
                 found[name].append(run(command, source, results / name))
     return {name: summary(runs) for name, runs in found.items()}
@@ -220,16 +237,21 @@ def main() -> None:
     asked = parser.parse_args()
     source = corpus(asked.articles, 1)
     results = BUILD / "benchmark"
-    elara = [sys.executable, "-c", ELARA]
+    elara, notebook = ([sys.executable, "-c", ELARA.format(c)] for c in (False, True))
     run(elara, source, results / "elara")  # compiles, and brings the files into memory
+    parquet = as_parquet(source)
 
-    commands = {"elara": (elara, asked.runs)}
+    commands = {
+        "elara": (elara, source, asked.runs),
+        "elara_parquet": (elara, parquet, asked.runs),
+        "elara_notebook": (notebook, parquet, asked.runs),
+    }
     pythons = {peer: environment(peer) for peer in asked.peers}
     for peer, python in pythons.items():
         command = [str(python), "-P", str(HERE / "inspection_peers.py"), peer]
-        commands[peer] = command, min(asked.runs, PEERS[peer][1])
-    times = measure(commands, source, results)
-    ours = times.pop("elara")
+        commands[peer] = command, source, min(asked.runs, PEERS[peer][1])
+    times = measure(commands, results)
+    ours, ours_parquet, ours_notebook = (times.pop(name) for name in list(commands)[:3])
     found: dict[str, Any] = {
         "command": "python benchmarks/inspection.py " + " ".join(sys.argv[1:]),
         "articles": asked.articles,
@@ -241,6 +263,8 @@ def main() -> None:
         "versions": {"python": platform.python_version()}
         | {n: importlib.metadata.version(n) for n in ("elara", "numba", "polars", "pyarrow")},
         "elara": ours,
+        "elara_parquet": ours_parquet,
+        "elara_notebook": ours_notebook,
         "peak_rss_mib": ours["peak_rss_mib"],
         "peers": times,
         "ratios": {},
@@ -287,11 +311,12 @@ def growth(
 
 def table(found: dict[str, Any]) -> str:
     """The result for reading."""
-    lines = [f"{'':14}{'median s':>10}{'spread s':>10}{'peak MiB':>10}{'ratio':>8}"]
-    for name, one in {"elara": found["elara"], **found["peers"]}.items():
+    lines = [f"{'':15}{'median s':>10}{'spread s':>10}{'peak MiB':>10}{'ratio':>8}"]
+    own = {name: found[name] for name in ("elara", "elara_parquet", "elara_notebook")}
+    for name, one in {**own, **found["peers"]}.items():
         ratio = found["ratios"].get(name, "")
         values = f"{one['median_s']:>10}{one['spread_s']:>10}{one['peak_rss_mib']:>10}{ratio:>8}"
-        lines.append(f"{name:14}{values}")
+        lines.append(f"{name:15}{values}")
     lines.append("")
     for one in found["growth"]:
         lines.append(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from elara.text.words import characters, strings
+
 SIMILAR = 0.8  # Jaccard similarity of word 3-shingles from which two texts are near-duplicates
 LONG, SHORT = 13, 8  # words in a sequence that counts as copied; SHORT for texts below LONG words
 SHARE = 0.5  # share of a text's sequences in one training example from which it counts as seen
@@ -19,7 +21,8 @@ class Words:
     """The words of many texts, end to end.
 
     Args:
-        hashes: one number per word; case, punctuation and spacing do not count.
+        hashes: one number per word, see `elara.text.words`; case, punctuation and spacing do not
+            count.
         lengths: words in each text.
     """
 
@@ -33,10 +36,10 @@ class Words:
         Args:
             texts: strings.
         """
-        words = texts.str.normalize("NFKC").str.to_lowercase().str.extract_all(r"[\p{L}\p{N}]+")
-        lengths = words.list.len().cast(pl.Int64).to_numpy()
-        flat = words.explode().drop_nulls().cast(pl.String)
-        return cls(flat.hash(seed=5).to_numpy(), lengths)
+        from elara.text.shingles import word_hashes
+
+        whole = strings(texts.str.normalize("NFKC").to_arrow())
+        return cls(*word_hashes(whole, *characters()))
 
     def sequences(self, size: int, wanted: Any = None) -> pl.DataFrame:
         """Every run of words, once per text.

@@ -1,9 +1,9 @@
 """Inspect: score every article, find duplicates, select what is kept, and report all of it."""
 
-from elara.inspection.bibliographic import add_bibliographic, bibliographic_duplicates
+from elara.inspection.bibliographic import bibliographic_duplicates
 from elara.inspection.duplicates import near_duplicates
 from elara.inspection.features import FEATURES, HIGH, MEDIUM, Feature, feature_table, score
-from elara.inspection.files import inspect_files
+from elara.inspection.files import Inspected, inspect_files
 from elara.inspection.matching import Clusters
 from elara.inspection.reading import InputError
 from elara.inspection.report import (
@@ -25,8 +25,8 @@ __all__ = [
     "Clusters",
     "Feature",
     "InputError",
+    "Inspected",
     "Selection",
-    "add_bibliographic",
     "bibliographic_duplicates",
     "feature_figure",
     "feature_table",

@@ -7,23 +7,33 @@ linked records the best one is kept.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 
-from elara.inspection.citation import citations
-from elara.inspection.evidence import Pairs, judge
+from elara.inspection.citation import abstract_head, citations
+from elara.inspection.evidence import judge
 from elara.inspection.features import MEDIUM
+from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
+from elara.inspection.matching import Clusters
+from elara.text.words import Array
 
-if TYPE_CHECKING:
-    from elara.inspection import Clusters
-
+# How many keys propose pairs: two records that share one are compared.
+BLOCKS = 9
 # In a block each record is compared with this many neighbours in the order of titles. It bounds
 # the work where thousands of records share a key, such as the DOI of a whole supplement.
 _NEIGHBOURS = 20
+_PAIRS_AT_ONCE = 20_000
+_UPPER = np.uint64(32)
 
-_SETTLED = ("row", "other", "reason", "title")
+_LINKED = {**PAIRS, "reason": pl.String, "title": pl.Float64}
+_FOUND = {"id": pl.String, "reason": pl.String, "kept_id": pl.String, "similarity": pl.Float64,
+          "cluster": pl.Int64}  # fmt: skip
+
+# What `block_keys` returns for one number; what `citations` returns for some rows; the records.
+Keys = Callable[[int], Array]
+Rows = Callable[[Array], pl.DataFrame]
 
 
 def bibliographic_duplicates(records: pl.DataFrame) -> pl.DataFrame:
@@ -54,16 +64,74 @@ def bibliographic_duplicates(records: pl.DataFrame) -> pl.DataFrame:
     if records["id"].is_duplicated().any():
         twice = records.filter(pl.col("id").is_duplicated())["id"].sort()[0]
         raise ValueError(f"the id {twice} occurs more than once: collect gives each record its own")
-    table = citations(_best_first(records))
-    return _settle(table, judge(table, _candidates(table)))
+    table = citations(records)
+    keys = block_keys(table, records)
+    rows = records.__getitem__
+    return cited_alike(keys.__getitem__, table.__getitem__, rows, rows)
 
 
-def add_bibliographic(scored: pl.DataFrame, clusters: Clusters) -> Clusters:
-    """Add the bibliographic duplicates among the records that have no better copy so far.
+def block_keys(table: pl.DataFrame, records: pl.DataFrame) -> Array:
+    """Hash what two records of one article are likely to have in common.
 
     Args:
-        scored: what `score` returns, perhaps with `volume` and `pages`.
-        clusters: what `near_duplicates` returns for it.
+        table: what `citations` returns for the records.
+        records: the records.
+
+    Returns:
+        BLOCKS x records (u32), 0 where a record lacks the field.
+    """
+    solid = pl.col("title").str.replace_all(" ", "")
+    long_title = pl.when(solid.str.len_chars() >= 12)
+    # By length, and words of one length by the alphabet.
+    ordered = pl.element().sort_by([pl.element().str.len_chars(), pl.element()], descending=True)
+    longest = pl.col("title").str.split(" ").list.unique().list.eval(ordered.head(3))
+    year, first = pl.col("year").cast(pl.String), pl.col("first")
+    place = pl.col("volume") + "|" + pl.col("page")
+    keys = [
+        pl.col("pmid"),
+        pl.col("work"),
+        long_title.then(solid.str.head(20)),
+        long_title.then(solid.str.tail(20)),
+        longest.list.sort().list.join(" ") + "|" + first.str.head(3),
+        place + "|" + year,
+        place + "|" + first.str.head(4),
+        pl.col("page") + "|" + first.str.head(4) + "|" + year,
+        pl.col("abstract"),
+    ]
+    hashed = table.with_columns(abstract=abstract_head(records)).select(
+        pl.when(key != "").then(key.hash()).fill_null(0).alias(str(number))
+        for number, key in enumerate(keys)
+    )
+    return np.vstack([(column.to_numpy() >> _UPPER).astype(np.uint32) for column in hashed])
+
+
+def cited_alike(keys: Keys, cited: Rows, abstracts: Rows, records: Rows) -> pl.DataFrame:
+    """Do what `bibliographic_duplicates` does where the records may lie anywhere.
+
+    Args:
+        keys: gives what `block_keys` returns for one number; 0 for records that are left out.
+        cited: gives what `citations` returns for rows, which come in ascending order.
+        abstracts: gives `id` and `abstract` of the records, likewise.
+        records: gives the records themselves, likewise.
+    """
+    found = np.empty(0, dtype=np.uint64)
+    for number in range(BLOCKS):
+        found = np.union1d(found, _block_pairs(keys(number), cited))
+    linked = [pl.DataFrame(schema=_LINKED)]
+    for start in range(0, len(found), _PAIRS_AT_ONCE):
+        pairs = as_frame(found[start : start + _PAIRS_AT_ONCE])
+        linked.append(_judged(pairs, cited, abstracts))
+    every = pl.concat(linked)
+    return _settle(every, cited, records) if every.height else pl.DataFrame(schema=_FOUND)
+
+
+def add_citations(clusters: Clusters, found: pl.DataFrame, retracted: pl.Series) -> Clusters:
+    """Add the bibliographic duplicates among the records that had no better copy so far.
+
+    Args:
+        clusters: what `elara.inspection.matching.match` returns.
+        found: what `cited_alike` returns for the records that it leaves.
+        retracted: ids of the records that are marked as retracted.
 
     Returns:
         The clusters with the further removed records. Their `similarity` is that of the titles.
@@ -71,7 +139,6 @@ def add_bibliographic(scored: pl.DataFrame, clusters: Clusters) -> Clusters:
         copies of retracted articles are marked here too.
     """
     known = clusters.removed
-    found = bibliographic_duplicates(scored.filter(~pl.col("id").is_in(known["id"].implode())))
     shift = known["cluster"].max() or 0
     removed = pl.concat(
         [
@@ -79,12 +146,11 @@ def add_bibliographic(scored: pl.DataFrame, clusters: Clusters) -> Clusters:
             found.with_columns(pl.col("cluster") + shift).select(known.columns),
         ]
     )
-    retracted = {*scored.filter("retracted")["id"]}
-    bad = pl.Series([*retracted, *clusters.copies_of_retracted], dtype=pl.String)
+    copies = pl.Series(clusters.copies_of_retracted, dtype=pl.String)
+    bad = pl.concat([retracted, copies])
     groups = [found.select("kept_id", "id"), found.select("kept_id", id="kept_id")]
     member = pl.concat(groups).unique().with_columns(bad=pl.col("id").is_in(bad.implode()))
     tainted = member.filter(pl.col("bad").any().over("kept_id"))["id"].to_list()
-    copies = {*clusters.copies_of_retracted, *tainted} - retracted
     review = clusters.review.with_columns(pl.col("kept_id").replace(found["id"], found["kept_id"]))
     review = review.filter(
         ~pl.col("id").is_in(found["id"].implode()) & (pl.col("id") != pl.col("kept_id"))
@@ -92,7 +158,7 @@ def add_bibliographic(scored: pl.DataFrame, clusters: Clusters) -> Clusters:
     return dataclasses.replace(
         clusters,
         removed=removed.sort("id"),
-        copies_of_retracted=tuple(sorted(copies)),
+        copies_of_retracted=tuple(sorted({*copies, *tainted} - {*retracted})),
         review=review,
     )
 
@@ -114,74 +180,56 @@ def _best_first(records: pl.DataFrame) -> pl.DataFrame:
     return records.sort([*order, -pl.sum_horizontal(said).cast(pl.Int64), pl.col("id")])
 
 
-def _candidates(table: pl.DataFrame) -> Pairs:
-    """Pairs of rows, smaller row first, that share a key of any block."""
-    solid = table["title"].str.replace_all(" ", "")
-    long_title = solid.str.len_chars() >= 12
-    words = table["title"].str.split(" ").list.unique()
-    longest = words.list.eval(
-        pl.element().sort_by([pl.element().str.len_chars(), pl.element()], descending=True).head(3)
-    )
-    year = table["year"].cast(pl.String)
-    place = table["volume"] + "|" + table["page"]
-    keys = {
-        "pmid": table["pmid"],
-        "work": table["work"],
-        "head": solid.str.head(20).zip_with(long_title, pl.Series([None], dtype=pl.String)),
-        "tail": solid.str.tail(20).zip_with(long_title, pl.Series([None], dtype=pl.String)),
-        "longest": longest.list.sort().list.join(" ") + "|" + table["first"].str.head(3),
-        "place": place + "|" + year,
-        "first": place + "|" + table["first"].str.head(4),
-        "page": table["page"] + "|" + table["first"].str.head(4) + "|" + year,
-        "abstract": table["abstract"].str.slice(60, 80),
-    }
-    # Rows in the order of titles, so that neighbours in a large block are the likely pairs.
-    rank = table.select(pl.struct("title", "year", "page", "id").rank("ordinal")).to_series()
-    found: list[Pairs] = []
-    for key in keys.values():
-        block = pl.DataFrame({"key": key, "rank": rank}).with_row_index("row")
-        block = block.filter(pl.col("key").is_not_null() & (pl.col("key") != ""))
-        block = block.filter(pl.len().over("key") > 1).sort("key", "rank")
-        names, rows = block["key"].rank("dense").to_numpy(), block["row"].to_numpy()
-        for step in range(1, _NEIGHBOURS + 1):
-            together = names[step:] == names[:-step]
-            if not together.any():
-                break
-            both = np.stack([rows[:-step][together], rows[step:][together]], axis=1)
-            found.append(np.sort(both.astype(np.int64), axis=1))
-    if not found:
-        return np.empty((0, 2), dtype=np.int64)
-    return np.unique(np.concatenate(found), axis=0)
+def _block_pairs(keys: Array, cited: Rows) -> Array:
+    """Pairs of rows (u64, see `bucket_pairs`) that share a key."""
+    block = pl.DataFrame({"key": keys}).with_row_index("row").filter(pl.col("key") != 0)
+    block = block.filter(pl.len().over("key") > 1)
+    crowded = pl.len().over("key") > _NEIGHBOURS + 1
+    large = block.filter(crowded)
+    if large.height:
+        # In the order of titles, so that neighbours in a large block are the likely pairs.
+        titles = cited(large["row"].to_numpy())
+        by_title = titles.select(pl.arg_sort_by("title", "year", "page", "id")).to_series()
+        large = large[by_title]
+    rows = pl.concat([block.filter(~crowded), large])["row"].to_numpy()
+    places = bucket_pairs(keys[rows], np.arange(len(rows), dtype=np.uint32), _NEIGHBOURS)
+    pairs = as_frame(places).select(pl.all().cast(pl.UInt64)).to_numpy()
+    ends: Array = np.sort(rows[pairs].astype(np.uint64), axis=1)
+    coded: Array = (ends[:, 0] << _UPPER) | ends[:, 1]
+    return coded
 
 
-def _settle(table: pl.DataFrame, linked: pl.DataFrame) -> pl.DataFrame:
-    """One row per record that another stands for. Smaller rows are preferred ones."""
-    members = _components(table.height, linked)
-    left, settled = members, [linked.clear().select(*_SETTLED)]
+def _judged(pairs: pl.DataFrame, cited: Rows, abstracts: Rows) -> pl.DataFrame:
+    """The pairs of rows that are one article: `row`, `other`, `reason`, `title`."""
+    rows = np.unique(pairs.select("row", "other").to_numpy())
+    places = np.searchsorted(rows, pairs.select("row", "other").to_numpy())
+    linked = judge(cited(rows), places, lambda some: abstracts(rows[some])).select(*_LINKED)
+    of = pl.Series(rows, dtype=pl.UInt32)
+    return linked.with_columns(row=of.gather(linked["row"]), other=of.gather(linked["other"]))
+
+
+def _settle(linked: pl.DataFrame, cited: Rows, records: Rows) -> pl.DataFrame:
+    """One row per record that another stands for."""
+    members = components(linked)
+    every = records(members["other"].to_numpy())
+    order = _best_first(every.with_row_index("place"))["place"].to_numpy()
+    # From here on a record's number is its place in the order: smaller ones are preferred.
+    table, every = cited(members["other"].to_numpy())[order], every[order]
+    places = pl.int_range(pl.len(), dtype=pl.UInt32)
+    left = cluster = members[order].select(other=places, cluster="cluster")
+    settled = []
     while left.height:
         best = left.with_columns(row=pl.col("other").min().over("cluster"))
-        rest = best.filter(pl.col("row") < pl.col("other"))
-        same = judge(table, rest.select("row", "other").to_numpy().astype(np.int64))
-        settled.append(same.select(*_SETTLED))
+        rest = best.filter(pl.col("row") < pl.col("other")).select("row", "other")
+        same = judge(table, rest.to_numpy().astype(np.int64), every.__getitem__)
+        settled.append(same.select(*_LINKED))
         gone = pl.concat([best["row"], same["other"]]).unique()
         left = left.filter(~pl.col("other").is_in(gone.implode()))
-    found = pl.concat(settled).join(members, on="other")
+    found = pl.concat(settled).join(cluster, on="other")
     return found.select(
-        id=table["id"].gather(found["other"]),
+        id=every["id"].gather(found["other"]),
         reason=pl.lit("citation_") + pl.col("reason"),
-        kept_id=table["id"].gather(found["row"]),
+        kept_id=every["id"].gather(found["row"]),
         similarity=pl.col("title").round(6),
         cluster=pl.col("cluster").rank("dense").cast(pl.Int64),
     ).sort("id")
-
-
-def _components(height: int, linked: pl.DataFrame) -> pl.DataFrame:
-    """Each linked row (`other`) with the number of the group it is connected with (`cluster`)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    a, b = linked["row"].to_numpy(), linked["other"].to_numpy()
-    graph = coo_array((np.ones(len(a), dtype=np.int8), (a, b)), shape=(height, height))
-    _, label = connected_components(graph, directed=False)
-    rows = pl.concat([linked["row"], linked["other"]]).unique().sort()
-    return pl.DataFrame({"other": rows, "cluster": label[rows.to_numpy()]})

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import polars as pl
 
-_TEXT = ("title", "abstract", "journal", "published", "doi", "pmid")
+_TEXT = ("title", "journal", "published", "doi", "pmid")
 _PLACE = ("volume", "pages")
 
 # "[Review] [70 refs]", "[Romanian]", "[Erratum appears in …]", "<ORIGINAL> …", "LA: Chi": what
@@ -53,16 +53,15 @@ def citations(records: pl.DataFrame) -> pl.DataFrame:
     """The comparable form of each record's citation.
 
     Args:
-        records: `id` and any of `title`, `abstract`, `authors` (list), `journal`, `published`,
-            `doi`, `pmid`, `publication_types` (list), `volume`, `pages` (text).
+        records: `id` and any of `title`, `authors` (list), `journal`, `published`, `doi`, `pmid`,
+            `publication_types` (list), `volume`, `pages` (text).
 
     Returns:
         One row per record, in order: `id`, `title` (folded words), `words` (how many), `parts`
         (all numerals of the title, Roman ones too), `notice` (`errat`, `reply` … or null),
         `authors` and `first` (folded name words without initials), `year`, `journal`, `volume`,
         `page` and `last` (numbers of the page range), `electronic` (the page is an article
-        number), `work` (the DOI, without the version of a Cochrane review), `pmid`, `abstract`
-        (the first 600 folded characters).
+        number), `work` (the DOI, without the version of a Cochrane review), `pmid`.
 
     Source: Unicode NFKD, https://unicode.org/reports/tr15/; how Cochrane numbers its versions,
         https://www.cochranelibrary.com/cdsr/about-cdsr
@@ -96,7 +95,6 @@ def citations(records: pl.DataFrame) -> pl.DataFrame:
         volume=pl.col("volume").str.extract(r"^\s*(?:vol\w*\.? ?)?(\d+)\s*(?:$|[^\d)\s]|\s[^)])"),
         work=pl.coalesce(doi.str.replace(r"(\.cd\d{6})\.pub\d+$", "$1"), cochrane),
         pmid=pl.col("pmid").str.extract(r"^\s*(\d+)\s*$"),
-        abstract=_null_if_empty(_fold(pl.col("abstract").str.slice(0, 900)).str.slice(0, 600)),
         pages=pl.when(~pl.col("pages").str.contains(_MONTH)).then("pages"),
     )
     return _page_numbers(table).with_columns(
@@ -107,6 +105,22 @@ def citations(records: pl.DataFrame) -> pl.DataFrame:
             pl.col("volume").cast(pl.Int32, strict=False).ne_missing(pl.col("year"))
         ).then("volume"),
     )
+
+
+def comparable_abstracts(records: pl.DataFrame) -> pl.Series:
+    """The first 600 folded characters of each abstract, null where there is none."""
+    return _folded_abstracts(records, 900, 0, 600)
+
+
+def abstract_head(records: pl.DataFrame) -> pl.Series:
+    """Of each abstract the folded characters behind its opening, null where it is too short."""
+    return _folded_abstracts(records, 300, 60, 80)
+
+
+def _folded_abstracts(records: pl.DataFrame, read: int, first: int, length: int) -> pl.Series:
+    abstract = _column(records, "abstract", pl.String).str.slice(0, read)
+    folded = _fold(abstract).str.slice(first, length)
+    return records.select("id", abstract=_null_if_empty(folded))["abstract"]
 
 
 def _column(records: pl.DataFrame, name: str, dtype: type[pl.DataType] | pl.DataType) -> pl.Expr:

@@ -10,10 +10,10 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from elara.inspection.features import MEDIUM
-from elara.inspection.files import Limits, inspect_parts
+from elara.inspection.files import Inspected, Limits, inspect_parts
 from elara.inspection.parts import Part, selected
 from elara.text.words import Array
 
@@ -29,7 +29,8 @@ def inspect_on_cluster(
     minimum: float = MEDIUM,
     threshold: float = 0.8,
     keep_non_english: bool = False,
-) -> dict[str, Any]:
+    by_citation: bool = True,
+) -> Inspected:
     """Like `elara.inspection.inspect_files`, on a Ray cluster.
 
     Needs the packages `daft` and `ray`, and Elara installed on every node.
@@ -42,9 +43,10 @@ def inspect_on_cluster(
         minimum: smallest quality that is kept, in [0, 1].
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
         keep_non_english: whether records in other languages stay.
+        by_citation: as for `inspect_files`.
 
     Returns:
-        The report.
+        Where the tables are, and what was done.
 
     Raises:
         InputError, ValueError, OSError: as `inspect_files`.
@@ -54,7 +56,7 @@ def inspect_on_cluster(
     import daft
 
     daft.set_runner_ray(address, noop_if_initialized=True)
-    limits = Limits(minimum, threshold, keep_non_english)
+    limits = Limits(minimum, threshold, keep_non_english, by_citation)
     return inspect_parts(paths, into.resolve(), limits, _Nodes())
 
 

@@ -1,4 +1,4 @@
-"""What two nearly equal texts differ in, and whether one of them may stand for the other.
+"""Compare two nearly equal texts word by word, and say whether one may stand for the other.
 
 Sentences are aligned first and the words of those that differ then, so that long texts are
 compared in little memory. A difference counts unless it is one of typography or spelling, of

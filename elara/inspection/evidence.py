@@ -12,17 +12,20 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from elara.inspection.citation import same_journal
+from elara.inspection.citation import comparable_abstracts, same_journal
+from elara.text.words import Array
 
-Pairs = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+# Gives records, with their abstracts, by their row numbers, which come in ascending order.
+Records = Callable[[Array], pl.DataFrame]
 
 
-def judge(table: pl.DataFrame, pairs: Pairs) -> pl.DataFrame:
+def judge(table: pl.DataFrame, pairs: Array, records: Records) -> pl.DataFrame:
     """Compare pairs of citations and keep those that a rule takes for one article.
 
     Args:
         table: what `citations` returns.
         pairs: two row numbers of the table per pair, shape (pairs, 2).
+        records: gives the records of some rows: abstracts are read where the rest is alike.
 
     Returns:
         One row per linked pair: `row`, `other`, `reason` (the rule: `pmid`, `doi`, `place`,
@@ -30,11 +33,11 @@ def judge(table: pl.DataFrame, pairs: Pairs) -> pl.DataFrame:
 
     Source: string similarities of RapidFuzz, https://rapidfuzz.github.io/RapidFuzz/
     """
-    compared = _compare(table, pairs).with_columns(reason=_verdict())
+    compared = _compare(table, pairs, records).with_columns(reason=_verdict())
     return compared.filter(pl.col("reason").is_not_null())
 
 
-def _compare(table: pl.DataFrame, pairs: Pairs) -> pl.DataFrame:
+def _compare(table: pl.DataFrame, pairs: Array, records: Records) -> pl.DataFrame:
     """What each pair has in common: similarities from 0 to 1, equalities, null for unknown."""
     from rapidfuzz import fuzz
 
@@ -61,7 +64,7 @@ def _compare(table: pl.DataFrame, pairs: Pairs) -> pl.DataFrame:
     return rows.with_columns(
         wording=_wording(table["title"], rows),
         contained=_similar(table["title"], rows, fuzz.partial_ratio, least=0.9),
-        abstract=_similar(table["abstract"], rows, fuzz.ratio, least=0.9),
+        abstract=_abstracts(records, rows),
         journal=_journals(table["journal"], rows),
     )
 
@@ -79,6 +82,17 @@ def _similar(
     every = np.full(rows.height, np.nan)
     every[known.to_numpy()] = scores / 100
     return pl.Series(every).fill_nan(None)
+
+
+def _abstracts(records: Records, rows: pl.DataFrame) -> pl.Series:
+    """Similarity of each pair's abstracts, 0 to 1 (0 below 0.9); null where one is missing."""
+    from rapidfuzz import fuzz
+
+    pairs = rows.select("row", "other").to_numpy()
+    some = np.unique(pairs)
+    texts = comparable_abstracts(records(some))
+    places = pl.DataFrame(np.searchsorted(some, pairs), ["row", "other"], orient="row")
+    return _similar(texts, places, fuzz.ratio, least=0.9)
 
 
 def _wording(titles: pl.Series, rows: pl.DataFrame) -> pl.Series:

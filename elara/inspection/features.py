@@ -1,4 +1,4 @@
-"""The quality score: a weighted mean of eight features, all of them in the table below.
+"""Score the quality of articles: a weighted mean of eight features, all in the table below.
 
 Each feature is a measure of the text (a share or a count) and a ramp that turns the measure into
 a value between 0 and 1. The score says how much there is to learn from a record as text. It says

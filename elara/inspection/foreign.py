@@ -1,4 +1,4 @@
-"""JSON Lines that others wrote, read as they are.
+"""Read JSON Lines that others wrote, as they are.
 
 Fields of `Article` may have other types than Elara gives them: a PMID is a number, a single author
 a text. What can be read as the type that is wanted is; other fields are counted and left; and a

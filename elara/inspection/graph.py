@@ -57,10 +57,12 @@ def components(pairs: pl.DataFrame) -> pl.DataFrame:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    if pairs.is_empty():
+        return pl.DataFrame(schema={"other": pl.UInt32, "cluster": pl.UInt32})
     ends = np.stack([pairs["row"].to_numpy(), pairs["other"].to_numpy()])
     rows, places = np.unique(ends, return_inverse=True)
     places = places.reshape(ends.shape)
     edges = coo_array((np.ones(pairs.height, dtype=np.int8), places), shape=(len(rows),) * 2)
     _, labels = connected_components(edges, directed=False)
     _, first = np.unique(labels, return_index=True)
-    return pl.DataFrame({"other": rows, "cluster": rows[first[labels]]}, schema_overrides=PAIRS)
+    return pl.DataFrame({"other": rows, "cluster": rows[first[labels]]})

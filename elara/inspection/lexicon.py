@@ -7,9 +7,18 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from elara.inspection.measures import strings
 from elara.text.wordlist import SUFFIXES
-from elara.text.words import ENGLISH, FLAGS, LETTER, LETTERS, MEDICAL, Array, Tables, characters
+from elara.text.words import (
+    ENGLISH,
+    FLAGS,
+    LETTER,
+    LETTERS,
+    MEDICAL,
+    Array,
+    Tables,
+    characters,
+    strings,
+)
 
 _FUNCTION_WORDS = """
     the of and in to was with were for is that by are from this at be which than we has have

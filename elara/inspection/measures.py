@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from elara.text.words import Array, Tables
+from elara.text.words import Array, Tables, Texts, strings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from elara.text.shingles import Strings, Texts
 
 # How many shingles are held at once to compare pairs: 8 bytes each.
 _SHINGLES_AT_ONCE = 4_000_000
@@ -75,22 +73,6 @@ def texts_of(table: pa.Table) -> Texts:
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array; of a single chunk it is no copy."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def strings(array: pa.Array) -> Strings:
-    """Offsets (i64, one more than texts) and bytes (u8) of texts; a null is an empty text."""
-    import pyarrow as pa
-
-    if array.null_count:
-        array = array.fill_null("")
-    width = np.int64 if pa.types.is_large_string(array.type) else np.int32
-    _, offsets, data = array.buffers()
-    if offsets is None or len(array) == 0:
-        return np.zeros(len(array) + 1, dtype=np.int64), np.frombuffer(b"", dtype=np.uint8)
-    found = np.frombuffer(offsets, dtype=width)[array.offset : array.offset + len(array) + 1]
-    read = np.frombuffer(data or b"", dtype=np.uint8)
-    read.flags.writeable = False  # as of a mapped file: numba compiles for one type only
-    return found.astype(np.int64), read
 
 
 def similarities(

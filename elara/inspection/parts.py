@@ -1,6 +1,6 @@
-"""A part of a large collection on disk, and what each pass does with it.
+"""Lay down a collection in parts on disk, and do with a part what each pass asks for.
 
-Both drivers, the threads of one machine and a cluster, call these functions and nothing else on
+The threads of one machine and the nodes of a cluster call these functions and nothing else on
 articles: where a part is worked on makes no difference to what comes out.
 """
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from elara.inspection.bibliographic import block_keys
+from elara.inspection.citation import citations
 from elara.inspection.differences import plain_texts
 from elara.inspection.features import judge
 from elara.inspection.foreign import Notes
@@ -47,15 +49,17 @@ class Part:
         with pa.memory_map(str(self.path)) as file:
             return pa.ipc.open_file(file).read_all()
 
-    def band(self, band: int) -> Array:
-        """The articles' keys of a MinHash band (u32)."""
-        keys = self.path.with_suffix(".keys")
-        return np.fromfile(keys, np.uint32, self.rows, offset=4 * band * self.rows)
+    def row(self, kind: str, number: int, dtype: type) -> Array:
+        """One number per article, of those that `measure_part` laid down.
 
-    def hashes(self, number: int) -> Array:
-        """The articles' hashes of what makes them identical, see `identities` (u64)."""
-        hashes = self.path.with_suffix(".hashes")
-        return np.fromfile(hashes, np.uint64, self.rows, offset=8 * number * self.rows)
+        Args:
+            kind: `keys` (MinHash bands, u32), `hashes` (of what makes articles identical, u64) or
+                `blocks` (of what citations have in common, u32).
+            number: which of them.
+            dtype: of the numbers.
+        """
+        start = number * self.rows * np.dtype(dtype).itemsize
+        return np.fromfile(self.path.with_suffix(f".{kind}"), dtype, self.rows, offset=start)
 
 
 def save_lexicon(lexicon: Tables, folder: Path) -> Path:
@@ -105,12 +109,13 @@ def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[st
     return stored, headings, notes
 
 
-def measure_part(part: Part, lexicon: Path) -> pl.DataFrame:
-    """Measure a part; its features and keys go to disk.
+def measure_part(part: Part, lexicon: Path, by_citation: bool) -> pl.DataFrame:
+    """Measure a part; its features, keys and citations go to disk.
 
     Args:
         part: from `store`.
         lexicon: from `save_lexicon`.
+        by_citation: whether citations are to be compared.
 
     Returns:
         One narrow row per article: what `narrow` gives, and what a report needs.
@@ -123,6 +128,10 @@ def measure_part(part: Part, lexicon: Path) -> pl.DataFrame:
     identities(articles, measures).tofile(part.path.with_suffix(".hashes"))
     judged = judge(articles, measures.counts)
     judged.write_ipc(part.path.with_suffix(".features"))
+    if by_citation:
+        cited = citations(articles)
+        cited.write_ipc(part.path.with_suffix(".citations"))
+        block_keys(cited, articles).tofile(part.path.with_suffix(".blocks"))
     # Copies: columns as they are would hold the whole mapped part in memory.
     copies = (pl.Series(c, articles[c].to_list()) for c in ("id", "retracted", "redistributable"))
     scored = pl.concat([articles.with_columns(copies), judged], how="horizontal")
@@ -161,16 +170,44 @@ def texts_at(job: tuple[Part, Array]) -> list[str]:
     return plain_texts(_frame(part.table().select(TEXT_COLUMNS))[rows - part.first])
 
 
+def citations_at(job: tuple[Part, Array]) -> pl.DataFrame:
+    """The citations of some articles of a measured part, see `texts_at`."""
+    part, rows = job
+    return pl.read_ipc(part.path.with_suffix(".citations"))[rows - part.first]
+
+
+def abstracts_at(job: tuple[Part, Array]) -> pl.DataFrame:
+    """`id` and `abstract` of some articles of a part, see `texts_at`."""
+    part, rows = job
+    return _frame(part.table().select(["id", "abstract"]).take(rows - part.first))
+
+
+def records_at(job: tuple[Part, Array]) -> pl.DataFrame:
+    """Some articles of a measured part with what `score` adds, see `texts_at`."""
+    part, rows = job
+    return _scored(part)[rows - part.first]
+
+
 def selected(part: Part, kept: Array) -> pl.DataFrame:
-    """The articles of a part that are kept, with the columns that `score` adds.
+    """The articles of a measured part that are kept, with the columns that `score` adds.
 
     Args:
         part: a measured part.
         kept: for every row of the part, whether it is kept.
     """
+    return _scored(part).filter(pl.Series(kept))
+
+
+def scores_of(part: Part) -> pl.DataFrame:
+    """What `score` adds to the articles of a measured part, with their `id` and `source`."""
     features = pl.read_ipc(part.path.with_suffix(".features"))
-    scored = pl.concat([_frame(part.table()), features], how="horizontal")
-    return scored.filter(pl.Series(kept))
+    named = _frame(part.table().select(["id", "source"]))
+    return pl.concat([named, features], how="horizontal")
+
+
+def _scored(part: Part) -> pl.DataFrame:
+    features = pl.read_ipc(part.path.with_suffix(".features"))
+    return pl.concat([_frame(part.table()), features], how="horizontal")
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

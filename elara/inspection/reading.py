@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elara.inspection.foreign import Lines, Notes, places, records
-from elara.inspection.measures import one_chunk, strings
+from elara.inspection.measures import one_chunk
 from elara.records import Article, schema
+from elara.text.words import strings
 
 if TYPE_CHECKING:
     import polars as pl

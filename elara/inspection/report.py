@@ -1,4 +1,4 @@
-"""What inspection found, for reading: figures, a table per source, report.json, report.html."""
+"""Present what inspection found: figures, a table per source, report.json and report.html."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from elara.inspection.selection import Selection
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Okabe-Ito, https://jfly.uni-koeln.de/color/: told apart with any kind of colour vision.
 # The files beside report.html, with their alternative texts.
 FIGURES = {
     "quality.png": "Histogram of the quality score, with the limits of the buckets.",
@@ -24,15 +25,16 @@ FIGURES = {
 }
 
 
-def quality_figure(scored: pl.DataFrame) -> Figure:
+def quality_figure(scored: pl.DataFrame | pl.LazyFrame) -> Figure:
     """Histogram of the quality score with the limits of the buckets.
 
     Args:
-        scored: what `score` returns.
+        scored: what `score` returns, or `Inspected.scores`.
     """
+    quality = scored.lazy().select("quality").collect().to_series()
     figure = new_figure(7, 3.5)
     axes = figure.subplots()
-    axes.hist(scored["quality"].to_numpy(), bins=[i / 40 for i in range(41)], color=BLUE)
+    axes.hist(quality.to_numpy(), bins=[i / 40 for i in range(41)], color=BLUE)
     for limit, name in ((MEDIUM, "medium from 0.4"), (HIGH, "high from 0.7")):
         axes.axvline(limit, color=ORANGE, linestyle="--")
         axes.text(
@@ -49,17 +51,17 @@ def quality_figure(scored: pl.DataFrame) -> Figure:
     return figure
 
 
-def feature_figure(scored: pl.DataFrame) -> Figure:
+def feature_figure(scored: pl.DataFrame | pl.LazyFrame) -> Figure:
     """One small histogram per feature, on one scale.
 
     Args:
-        scored: what `score` returns.
+        scored: what `score` returns, or `Inspected.scores`.
     """
     figure = new_figure(9, 4.5)
     grid = figure.subplots(2, 4, sharex=True, sharey=True).ravel()
     for axes, feature in zip(grid, FEATURES, strict=True):
-        values = scored[f"feature_{feature.name}"].to_numpy()
-        axes.hist(values, bins=[i / 20 for i in range(21)], color=BLUE)
+        values = scored.lazy().select(f"feature_{feature.name}").collect().to_series()
+        axes.hist(values.to_numpy(), bins=[i / 20 for i in range(21)], color=BLUE)
         axes.set_title(f"{feature.name} (weight {feature.weight:.2f})", fontsize=10)
         axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
         plain(axes)
@@ -122,10 +124,12 @@ def source_table(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
         **{flag: pl.col("flags").list.contains(flag) for flag in ("no_abstract", "retracted")},
     }
     totals = [pl.col(name).sum() for name in marks]
+    # Twice, so that the order in which numbers are added up does not show.
+    mean = pl.col("quality").mean().round(6).round(3)
     return (
         scored.select("source", "quality", **marks)
         .group_by("source")
-        .agg(pl.len().alias("articles"), pl.col("quality").mean().round(3), *totals)
+        .agg(pl.len().alias("articles"), mean, *totals)
         .rename({"quality": "mean_quality"})
         .select("source", "articles", "kept", "mean_quality", *list(marks)[1:])
         .sort("source")
@@ -180,16 +184,15 @@ def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """
     import jinja2
 
-    templates = jinja2.Environment(
+    room = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
     )
-    given = {"lines_skipped": 0, "fields_not_read": {}} | found.get("input", {})
-    return templates.get_template("report.html.jinja").render(
-        found,
-        input=given,
-        unread=[{"field": k, "records": v} for k, v in given["fields_not_read"].items()],
-        reasons=[{"reason": k, "records": v} for k, v in found["removed"].items()],
-        figures=figures,
-    )
+    page = room.get_template("report.html.jinja")
+    given = found.get("input", {})
+    unread = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
+    reasons = [{"reason": k, "records": v} for k, v in found["removed"].items()]
+    more = {"input": given, "fields_not_read": unread, "reasons": reasons, "figures": figures}
+    return page.render({**found, **more})

@@ -70,7 +70,7 @@ def select(
     stands for it stays.
 
     Args:
-        scored: what `score` returns.
+        scored: what `score` returns, or its columns `id`, `quality` and `flags`.
         clusters: what `near_duplicates` returns for it.
         minimum: smallest quality that is kept, in [0, 1].
         keep_non_english: whether records in other languages stay.
@@ -87,23 +87,18 @@ def select(
             f"{len(again)} records have the id of another, first {scored['id'][int(again[0])]}: "
             f"collect gives each article one id; run it again"
         )
-    removed = removals(scored, clusters, minimum, keep_non_english)
-    kept = scored.filter(~pl.col("id").is_in(removed["id"].implode()))
-    assert kept.height + removed.height == scored.height, "a record was lost in the selection"
-    return Selection(kept, removed, reviewed(clusters, removed))
-
-
-def reviewed(clusters: Clusters, removed: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `Clusters.review` of which both records stay."""
+    removed = _removals(scored, clusters, minimum, keep_non_english)
     gone = removed["id"].implode()
-    return clusters.review.filter(~pl.col("id").is_in(gone) & ~pl.col("kept_id").is_in(gone))
+    kept = scored.filter(~pl.col("id").is_in(gone))
+    assert kept.height + removed.height == scored.height, "a record was lost in the selection"
+    both = ~pl.col("id").is_in(gone) & ~pl.col("kept_id").is_in(gone)
+    return Selection(kept, removed, clusters.review.filter(both))
 
 
-def removals(
+def _removals(
     scored: pl.DataFrame, clusters: Clusters, minimum: float, keep_non_english: bool
 ) -> pl.DataFrame:
-    """The second half of `select`'s result, from the columns `id`, `quality` and `flags` alone; no
-    id is there twice."""
+    """`Selection.removed`."""
     check_minimum(minimum)
     _check(scored, clusters)
     flags = pl.col("flags").list

@@ -1,4 +1,4 @@
-"""Which words count as medical: Elara's own list plus the subject headings of the collection.
+"""List the words that count as medical: our own and those of the collection's headings.
 
 The list is written for this project; no third-party word list is part of it. It need not be
 complete: the score asks how densely a text speaks medicine, not which terms it knows.

@@ -1,4 +1,4 @@
-"""What a changed word may mean: which words can stand for each other, and which never can.
+"""List the words that can stand for each other in a text, and those that never can.
 
 Two texts of one template differ in a drug or a dose and in nothing else. So a word that replaces
 another makes another text unless both are listed here: as one meaning (`starts`, `begins`), or as

@@ -14,13 +14,7 @@ import numpy as np
 
 from elara.machine.jit import compiled
 from elara.text import words as column
-from elara.text.words import ALONE, BANDS, COUNTS, DASH, LETTER, ODD, ROWS, SPACE, Array, Tables
-
-# Offsets (i64) and bytes (u8) of many strings, as Arrow lays them out.
-Strings = tuple[Array, Array]
-# Titles, abstracts, all body texts, and which of these belong to a document: document `i` has
-# those from `parts[i]` up to `parts[i + 1]`.
-Texts = tuple[Strings, Strings, Strings, Array]
+from elara.text.words import ALONE, DASH, LETTER, ODD, SPACE, Array, Strings, Tables, Texts
 
 _U = np.uint64
 # FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/, and the last step of MurmurHash3.
@@ -33,7 +27,7 @@ _FLAGS = _U(column.FLAGS)
 _NEWLINE, _FULL_STOP, _EXCLAMATION, _QUESTION = 10, 46, 33, 63
 
 # The hash functions of MinHash: an odd factor and a shift each.
-_HASHES = BANDS * ROWS
+_HASHES = column.BANDS * column.ROWS
 _random = np.random.default_rng(42)
 _FACTOR = _random.integers(0, 1 << 31, _HASHES, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
 _SHIFT = _random.integers(0, 1 << 32, _HASHES, dtype=np.uint32)
@@ -301,9 +295,9 @@ def measure(texts: Texts, tables: Tables) -> Any:
     Source: Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900
     """
     n = texts[3].shape[0] - 1
-    counts = np.empty((n, COUNTS), dtype=np.int64)
+    counts = np.empty((n, column.COUNTS), dtype=np.int64)
     digests = np.empty(n, dtype=np.uint64)
-    keys = np.zeros((BANDS, n), dtype=np.uint32)
+    keys = np.zeros((column.BANDS, n), dtype=np.uint32)
     largest = 0
     for i in range(n):
         largest = max(largest, _size(texts, i))
@@ -328,10 +322,10 @@ def measure(texts: Texts, tables: Tables) -> Any:
             for s in range(filled):
                 least = min(least, np.uint32(np.uint32(a * halves[s]) + b))
             sketch[j] = least
-        for band in range(BANDS):
+        for band in range(column.BANDS):
             key = _START
-            for row in range(ROWS):
-                key = (key ^ _U(sketch[band * ROWS + row])) * _SPREAD
+            for row in range(column.ROWS):
+                key = (key ^ _U(sketch[band * column.ROWS + row])) * _SPREAD
                 key ^= key >> _S29
             keys[band, i] = np.uint32(key >> _S32)
     return counts, digests, keys
@@ -354,7 +348,7 @@ def shingle_sets(texts: Texts, tables: Tables, rows: Array) -> Any:
         largest = max(largest, _size(texts, row))
         total += _size(texts, row)
     starts = np.zeros(rows.shape[0] + 1, dtype=np.int64)
-    counts, state = np.empty(COUNTS, dtype=np.int64), np.empty(5, dtype=np.uint64)
+    counts, state = np.empty(column.COUNTS, dtype=np.int64), np.empty(5, dtype=np.uint64)
     # Only what is filled takes memory.
     sets, seen = np.empty(total, dtype=np.uint64), np.empty(_room(largest), dtype=np.uint64)
     for k in range(rows.shape[0]):

@@ -16,13 +16,21 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elara.text.sentences import UNSPACED
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Array = np.ndarray[Any, np.dtype[Any]]
+# Offsets (i64) and bytes (u8) of many strings, as Arrow lays them out.
+Strings = tuple[Array, Array]
+# Titles, abstracts, all body texts, and which of these belong to a document: document `i` has
+# those from `parts[i]` up to `parts[i + 1]`.
+Texts = tuple[Strings, Strings, Strings, Array]
 
 WORD = r"[\p{L}\p{M}\p{N}]+"
 
@@ -117,3 +125,19 @@ def _signs(lower: Array, general: Array, exact: Array) -> None:
     lower[exact == b"Pd"] = lower[0x2212] = -DASH
     for point, meant in _POINTS.items():
         lower[ord(point)] = -ord(meant)
+
+
+def strings(array: pa.Array) -> Strings:
+    """Offsets (i64, one more than texts) and bytes (u8) of texts; a null is an empty text."""
+    import pyarrow as pa
+
+    if array.null_count:
+        array = array.fill_null("")
+    width = np.int64 if pa.types.is_large_string(array.type) else np.int32
+    _, offsets, data = array.buffers()
+    if offsets is None or len(array) == 0:
+        return np.zeros(len(array) + 1, dtype=np.int64), np.frombuffer(b"", dtype=np.uint8)
+    found = np.frombuffer(offsets, dtype=width)[array.offset : array.offset + len(array) + 1]
+    read = np.frombuffer(data or b"", dtype=np.uint8)
+    read.flags.writeable = False  # as of a mapped file: numba compiles for one type only
+    return found.astype(np.int64), read

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elara.inspection import near_duplicates, score, select
-from elara.inspection.bibliographic import add_bibliographic, bibliographic_duplicates
+from elara.inspection import Inspected, inspect_files
+from elara.inspection.bibliographic import _block_pairs, bibliographic_duplicates
 from elara.inspection.citation import citations, same_journal
 from elara.inspection.evidence import judge
+from elara.inspection.graph import as_frame
 from elara.records import Article, frame
 
 TITLE = "Eculizumab for atypical haemolytic uraemic syndrome in adults after renal transplantation"
@@ -265,52 +266,59 @@ def test_order_does_not_matter_and_a_second_run_finds_nothing(
 @settings(max_examples=30, deadline=None)
 @given(rows=st.lists(CITATIONS, min_size=2, max_size=8))
 def test_a_pair_is_judged_alike_from_both_sides(rows: list[dict[str, Any]]) -> None:
-    table = citations(
-        pl.DataFrame(
-            [{"id": f"b:{n}"} | row for n, row in enumerate(rows)],
-            schema_overrides={"authors": pl.List(pl.String)},
-        )
+    records = pl.DataFrame(
+        [{"id": f"b:{n}"} | row for n, row in enumerate(rows)],
+        schema_overrides={"authors": pl.List(pl.String)},
     )
     pairs = np.array(list(combinations(range(len(rows)), 2)))
-    forth, back = judge(table, pairs), judge(table, pairs[:, ::-1])
+    forth, back = (
+        judge(citations(records), sides, records.__getitem__) for sides in (pairs, pairs[:, ::-1])
+    )
     assert forth.select("row", "other", "reason").equals(
         back.select(row="other", other="row", reason="reason")
     )
 
 
-def articles(*rows: dict[str, Any]) -> pl.DataFrame:
+def inspected(folder: Path, *rows: dict[str, Any]) -> Inspected:
     given_ = {key: PAPER[key] for key in ("title", "authors", "journal", "published")}
     made = [Article(**({"source": "pubmed"} | given_ | row)) for row in rows]
-    return score(frame(made, Article)).with_columns(quality=pl.lit(0.8))
+    frame(made, Article).write_parquet(folder / "in.parquet")
+    return inspect_files(folder / "in.parquet", folder, minimum=0, keep_non_english=True)
 
 
 def text(seed: int) -> str:
     return " ".join(random.Random(seed).choices([f"word{i}" for i in range(300)], k=90))
 
 
-@pytest.mark.long
-def test_added_to_near_duplicates_every_removed_record_names_one_that_stays() -> None:
-    table = articles(
+def test_added_to_near_duplicates_every_removed_record_names_one_that_stays(tmp_path: Path) -> None:
+    rows = (
         {"id": "a:1", "abstract": text(1), "redistributable": True},
         {"id": "a:2", "abstract": text(2)},
         {"id": "a:3", "abstract": text(2)},
         {"id": "a:4", "abstract": text(3), "title": "An altogether different study of sepsis"},
     )
-    clusters = add_bibliographic(table, near_duplicates(table))
-    assert clusters.removed.select("id", "reason", "kept_id").rows() == [
+    found = inspected(tmp_path, *rows)
+    assert found.clusters.removed.select("id", "reason", "kept_id").rows() == [
         ("a:2", "citation_title", "a:1"),
         ("a:3", "same_text", "a:1"),
     ]
-    selection = select(table, clusters, keep_non_english=True)
-    assert selection.kept["id"].to_list() == ["a:1", "a:4"]
+    assert pl.read_parquet(tmp_path / "articles.parquet")["id"].to_list() == ["a:1", "a:4"]
 
 
-def test_the_other_citation_of_a_retracted_article_goes_with_it() -> None:
-    table = articles(
+def test_the_other_citation_of_a_retracted_article_goes_with_it(tmp_path: Path) -> None:
+    found = inspected(
+        tmp_path,
         {"id": "a:1", "abstract": text(1)},
         {"id": "a:2", "abstract": text(2), "title": f"RETRACTED: {TITLE}", "retracted": True},
     )
-    clusters = add_bibliographic(table, near_duplicates(table))
-    assert clusters.copies_of_retracted == ("a:1",)
-    removed = select(table, clusters, keep_non_english=True).removed
-    assert removed["reason"].to_list() == ["copy_of_retracted", "retracted"]
+    assert found.clusters.copies_of_retracted == ("a:1",)
+    assert found.selection.removed["reason"].to_list() == ["copy_of_retracted", "retracted"]
+
+
+def test_in_a_large_block_a_record_is_compared_with_its_neighbours_by_title() -> None:
+    titles = [f"{first} {second} trial" for first in WORDS for second in WORDS][:60] * 2
+    rows = [{"id": f"b:{i:03}", "title": title} for i, title in enumerate(titles)]
+    table = citations(pl.DataFrame(rows))
+    found = as_frame(_block_pairs(np.full(120, 7, dtype=np.uint32), table.__getitem__))
+    assert {(i, i + 60) for i in range(60)} <= {*found.rows()}
+    assert found.height == 120 * 20 - 20 * 21 // 2

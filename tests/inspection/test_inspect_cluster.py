@@ -33,14 +33,14 @@ cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboar
 cluster.add_node(**node)
 ray.init(address=cluster.address, log_to_driver=False)
 source, into = Path(sys.argv[1]), Path(sys.argv[2])
-report = inspect_on_cluster(source, into, address=cluster.address)
+inspected = inspect_on_cluster(source, into, address=cluster.address)
 bad = into.parent / "bad.parquet"
 pl.DataFrame({"title": ["t"]}).write_parquet(bad)
 try:
     inspect_on_cluster([bad], into, address=cluster.address)
 except ValueError as error:
     message = str(error)
-print(json.dumps([len(ray.nodes()), report["articles"], message]))
+print(json.dumps([len(ray.nodes()), inspected.report["articles"], message]))
 ray.shutdown()
 cluster.shutdown()
 """

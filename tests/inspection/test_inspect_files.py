@@ -18,7 +18,7 @@ from elara.records import Article, frame
 
 OUTPUTS = (
     *("articles.parquet", "removed.parquet", "report.html", "report.json", "review.parquet"),
-    "skipped.parquet",
+    *("scores.parquet", "skipped.parquet"),
 )
 
 

@@ -83,7 +83,7 @@ def test_a_line_that_is_no_record_is_a_row_and_ends_no_run(tmp_path: Path) -> No
     (tmp_path / "b.jsonl").write_text('{"id": "w:1"}', encoding="utf-16")
     (tmp_path / "c.ndjson").write_bytes(b"\x1f\x8b\x08\x00")
     names = ("a.jsonl", "b.jsonl", "c.ndjson")
-    report = inspect_files([tmp_path / n for n in names], tmp_path / "out", minimum=0)
+    report = inspect_files([tmp_path / n for n in names], tmp_path / "out", minimum=0).report
     skipped = pl.read_parquet(tmp_path / "out" / "skipped.parquet")
     assert report["input"]["lines_skipped"] == skipped.height == len(SKIPPED) + 2
     told = {(Path(file).name, line): reason for file, line, reason in skipped.iter_rows()}
@@ -101,11 +101,11 @@ def test_fields_that_no_article_has_are_named_once_with_their_number(tmp_path: P
     rows[1]["fulltext"] = {"text": "t", "note": "n"}
     rows[2]["body"] = {"Dose": "5 mg"}  # a heading, which is read
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    report = inspect_files([tmp_path / "a.jsonl"], tmp_path / "out", minimum=0)
+    report = inspect_files([tmp_path / "a.jsonl"], tmp_path / "out", minimum=0).report
     assert report["input"]["fields_not_read"] == {"year": 4, "extra": 3, "body.note": 2}
     table = pl.DataFrame(rows, schema=["id", "year"]).with_columns(title=pl.lit("T"))
     table.write_parquet(tmp_path / "a.parquet")
-    report = inspect_files([tmp_path / "a.parquet"], tmp_path / "out", minimum=0)
+    report = inspect_files([tmp_path / "a.parquet"], tmp_path / "out", minimum=0).report
     assert report["input"]["fields_not_read"] == {"year": 4}
 
 
@@ -133,7 +133,7 @@ def test_an_id_that_is_there_again_is_a_row_and_the_first_record_stays(
                 ("c", 2, "'9'"), ("c", 3, "x:8")]  # fmt: skip
     for size in (12 << 20, 1):
         monkeypatch.setattr(reading, "PART_BYTES", size)
-        report = inspect_files(files, tmp_path / "out", minimum=0)
+        report = inspect_files(files, tmp_path / "out", minimum=0).report
         skipped = pl.read_parquet(tmp_path / "out" / "skipped.parquet").rows()
         for (file, line, reason), (stem, number, why) in zip(
             sorted(skipped), expected, strict=True
@@ -160,4 +160,4 @@ def test_one_file_may_be_named_by_its_path(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     text = "Forty invented adults took one tablet. Pain fell by half in 31 of them."
     file.write_text(json.dumps({"id": "x:1", "pmid": 99900001, "title": "T", "abstract": text}))
-    assert inspect_files(file, tmp_path / "out")["input"]["lines_skipped"] == 0
+    assert inspect_files(file, tmp_path / "out").report["input"]["lines_skipped"] == 0
