@@ -1,4 +1,4 @@
-"""PubMed records as MEDLINE text: the `.nbib` files and `efetch rettype=medline` answers."""
+"""Read PubMed records as MEDLINE text: the `.nbib` files and `efetch rettype=medline` answers."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
         title=_first(fields, "TI", "BTI"),
         abstract=_parts(_first(fields, "AB")),
         language=language_code(_first(fields, "LA")),
-        published=_published(fields),
+        published=_digits_date(_first(fields, "CTDT"))
+        or medline_date(_first(fields, "DP"))
+        or _digits_date(_first(fields, "DEP")),
         journal=book or _first(fields, "JT", "TA"),
         volume=_first(fields, "VI"),
         pages=_first(fields, "PG"),
@@ -205,11 +207,6 @@ def _parts(abstract: str) -> str:
     if not _FIRST_PART.match(abstract):
         return abstract
     return "\n".join(_NEXT_PART.split(abstract))
-
-
-def _published(fields: list[tuple[str, str]]) -> str:
-    contributed = _digits_date(_first(fields, "CTDT"))
-    return contributed or medline_date(_first(fields, "DP")) or _digits_date(_first(fields, "DEP"))
 
 
 def _digits_date(text: str) -> str:

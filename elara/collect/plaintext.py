@@ -1,4 +1,4 @@
-"""Plain text and Markdown files: kept as they are written, cut at Markdown's headings."""
+"""Read plain text and Markdown as they are written, cut at Markdown's headings."""
 
 from __future__ import annotations
 

@@ -112,12 +112,13 @@ def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
         found.reason = "" if body else "HTML page without text"
     if not body:
         return found
+    keywords = _first(metas, "keywords", "citation_keywords")
     values: dict[str, Any] = {
         "title": title or (take_title(body) if not site else ""),
         "abstract": _first(metas, "citation_abstract", "dcterms.abstract"),
         "language": tree.get("lang") or _first(metas, "dc.language"),
         "date": published,
-        "keywords": _keywords(_first(metas, "keywords", "citation_keywords")),
+        "keywords": [k for part in re.split("[;,]", keywords) if (k := part.strip())],
         "authors": [t for t in metas.get("citation_author", []) if t],
         "url": url,
         "doi": _first(metas, "citation_doi"),
@@ -262,7 +263,3 @@ def _issue_date(tree: Element) -> str:
         if found := _ISSUE.search(text_of(heading)):
             return medline_date(f"{found[2]} {found[1]}")
     return ""
-
-
-def _keywords(text: str) -> list[str]:
-    return [k for k in (part.strip() for part in re.split(r"[;,]", text)) if k]
