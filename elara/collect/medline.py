@@ -91,13 +91,21 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             yield Parsed(record=number, status="error", reason=f"malformed MEDLINE text: {error}")
             continue
         pmid = _first(fields, "PMID")
-        if reason := _incomplete(fields, pmid):
-            native = plain_pmid(pmid)
-            yield Parsed(record=number, native_id=native, status="error", reason=reason)
+        # The citation (SO) is always last; book records have none but end with identifiers (AID).
+        last = "AID" if _first(fields, "BTI") else "SO"
+        if not plain_pmid(pmid):
+            yield Parsed(record=number, status="error", reason=no_pmid(pmid))
             continue
-        nothing = [tag in _STATED and is_placeholder(text) for tag, text in fields]
-        dropped = [Dropped(*f, REASON) for f, no in zip(fields, nothing, strict=True) if no]
-        kept = [f for f, no in zip(fields, nothing, strict=True) if not no]
+        if not _first(fields, last):
+            reason = f"cut off before its {last} field: fetch it again"
+            yield Parsed(record=number, native_id=pmid, status="error", reason=reason)
+            continue
+        kept, dropped = [], []
+        for tag, text in fields:
+            if tag in _STATED and is_placeholder(text):
+                dropped.append(Dropped(tag, text, REASON))
+            else:
+                kept.append((tag, text))
         article = _article(kept, pmid)
         dropped += _other_abstracts(article, kept)
         yield Parsed(
@@ -131,19 +139,7 @@ def _fields(record: bytes) -> list[tuple[str, str]]:
                 f"line {number} of the record is neither a field nor the rest of one: "
                 f"fetch the file again"
             )
-    plain = [(tag, " ".join(text.split())) for tag, text in fields]
-    return [(tag, flat_runs(text) if "<su" in text else text) for tag, text in plain]
-
-
-def _incomplete(fields: list[tuple[str, str]], pmid: str) -> str:
-    """Why a record cannot be used; "" for a whole one.
-
-    The citation (SO) is always last. Book records have none; their identifiers (AID) are last.
-    """
-    if not plain_pmid(pmid):
-        return no_pmid(pmid)
-    last = "AID" if _first(fields, "BTI") else "SO"
-    return "" if _first(fields, last) else f"cut off before its {last} field: fetch it again"
+    return [(tag, flat_runs(" ".join(text.split()))) for tag, text in fields]
 
 
 def _first(fields: list[tuple[str, str]], *tags: str) -> str:

@@ -66,6 +66,18 @@ class Walker:
         flow.end()
         return flow.blocks
 
+    def own_blocks(self, *elements: Element) -> list[Block]:
+        """Elements themselves, by their roles, as blocks.
+
+        Args:
+            elements: that stand beside each other.
+        """
+        flow = Flow(self.break_in_line)
+        for element in elements:
+            self.child(element, flow)
+        flow.end()
+        return flow.blocks
+
     def line(self, element: Element | None) -> str:
         """All that an element holds, on one line.
 
@@ -207,10 +219,7 @@ class Walker:
                 if text:
                     lines.append(marker + text.replace("\n", "\n" + " " * len(marker)))
             else:  # a list straight inside a list, or a heading
-                whole = Flow(self.break_in_line)
-                self.child(child, whole)
-                whole.end()
-                inner = whole.blocks
+                inner = self.own_blocks(child)
                 indent = "  " if lines and any(b.kind == "list" for b in inner) else ""
                 lines += [indent + row for b in inner for row in b.text.split("\n")]
             linked += sum(block.linked for block in inner)
