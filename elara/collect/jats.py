@@ -115,6 +115,7 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
     kind = element.get("article-type", "")
     abstract, summaries = abstracts(walker, meta)
     title = TitleWalker()
+    pages = [text_of(meta.find(name)) for name in ("fpage", "lpage")]
     article = Article(
         id=f"{source}:{native}",
         source=source,
@@ -125,7 +126,7 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
         published=_published(meta),
         journal=text_of(next(element.iterfind("front/journal-meta//journal-title"), None)),
         volume=text_of(meta.find("volume")),
-        pages=_pages(meta),
+        pages="-".join(dict.fromkeys(filter(None, pages))) or text_of(meta.find("elocation-id")),
         keywords=[k for k in map(title.line, meta.iterfind("kwd-group//kwd")) if k] + subjects,
         authors=_authors(meta),
         affiliation_countries=affiliation_countries(map(text_of, meta.iter("aff"))),
@@ -145,12 +146,6 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
 def _meta(element: Element) -> Element:
     meta = element.find("front/article-meta")
     return etree.Element("article-meta") if meta is None else meta
-
-
-def _pages(meta: Element) -> str:
-    """First and last page, or the number of an article that has none."""
-    pages = [text_of(meta.find(name)) for name in ("fpage", "lpage")]
-    return "-".join(dict.fromkeys(p for p in pages if p)) or text_of(meta.find("elocation-id"))
 
 
 def _categories(meta: Element) -> tuple[list[str], list[str]]:

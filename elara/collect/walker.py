@@ -148,19 +148,16 @@ class Walker:
     def raise_text(self, element: Element, flow: Flow) -> None:
         """Raised text: a link to a note goes, the rest is kept apart from what is before it."""
         text = text_of(element)
+        beside = (element.getprevious(), element.getnext())
+        linked = any(other is not None and other.tag in ("xref", "a") for other in beside)
         if self.is_note(element, text, flow):
             self.note(element, flow)
-        elif text.strip(" ,;–-") or not self._is_between_links(element):
+        elif text.strip(" ,;–-") or not linked:  # no comma or dash between two links to notes
             self._add_small("sup", element, flow)
 
     def lower_text(self, element: Element, flow: Flow) -> None:
         """Lowered text."""
         self._add_small("sub", element, flow)
-
-    def _is_between_links(self, element: Element) -> bool:
-        """Whether a raised comma or dash stands between two links to notes."""
-        beside = (element.getprevious(), element.getnext())
-        return any(other is not None and other.tag in ("xref", "a") for other in beside)
 
     def _add_small(self, kind: str, element: Element, flow: Flow) -> None:
         """Add a raised or lowered run; spaces at its ends stay between words."""

@@ -101,7 +101,8 @@ def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
     if not site and _NO_TEXT.fullmatch(title):
         found.reason = f"HTML page that is an answer of a server, not a text: {title[:60]!r}"
         return found
-    rights = _rights(tree, metas)
+    links = [a.get("href") or "" for a in tree.iter("link", "a") if a.get("rel") == "license"]
+    rights = [value for name in _RIGHTS for value in metas.get(name, [])] + links
     published = _first(metas, *_DATES)
     issued = _issue_date(tree)  # before the tree is changed
     if site or _has_navigation(tree):
@@ -243,11 +244,6 @@ def _site(host: str, tree: Element) -> str:
         hosts = [_host_and_path(link)[0] for link in links if link.lower().startswith("http")]
     counts = Counter(site for host in hosts for site in _SITES if f".{host}".endswith(f".{site}"))
     return counts.most_common(1)[0][0] if counts else ""
-
-
-def _rights(tree: Element, metas: dict[str, list[str]]) -> list[str]:
-    links = [a.get("href") or "" for a in tree.iter("link", "a") if a.get("rel") == "license"]
-    return [v for name in _RIGHTS for v in metas.get(name, [])] + links
 
 
 def _title(tree: Element, metas: dict[str, list[str]]) -> str:
