@@ -1,4 +1,4 @@
-"""Which African countries an article is about, by the names in `africa.yaml`."""
+"""Find the African countries that an article names, by the names in `africa.yaml`."""
 
 from __future__ import annotations
 

@@ -14,10 +14,18 @@ from elara.collect.pagenotices import ADVICE
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
 
-# Classes and ids of boilerplate, compared as whole names.
-_BOILERPLATE = {
-    "no-syndicate", "modal", "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text",
-    "element-invisible", "breadcrumb", "breadcrumbs", "usa-breadcrumb", "breadcrumb-nav",
+# Classes and ids of boilerplate, compared as whole names. First those that parts of an article may
+# have as well: boilerplate only if they hold no sentence.
+_WEAK = {
+    "ad", "ads", "menu", "navigation", "languages", "feedback", "comments", "social", "toc",
+    "subscribe", "pager",
+}  # fmt: skip
+_BESIDE = {"sidebar", "side-bar"}  # boxed warnings are placed there as well
+_UNSEEN_NAMES = {
+    "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text", "element-invisible",
+}  # fmt: skip
+_BOILERPLATE = _WEAK | _BESIDE | _UNSEEN_NAMES | {
+    "no-syndicate", "modal", "breadcrumb", "breadcrumbs", "usa-breadcrumb", "breadcrumb-nav",
     "breadcrumb-wrapper", "skip-link", "skip-nav", "skipnav", "skip-to-content", "skip-main",
     "usa-skipnav", "share", "share-nav", "social", "social-share", "social-media", "share-buttons",
     "share-links", "sharing", "addthis", "addtoany", "a2a_kit", "page-share", "sf-social-share",
@@ -36,17 +44,8 @@ _BOILERPLATE = {
     "page-tools", "tblsearchoptions", "metric-details", "altmetric-embed", "headerlink", "popup",
     "pop-up", "newsletter-signup", "newsletter-sign-up",
 }  # fmt: skip
-# Names that parts of an article may have as well: boilerplate only if they hold no sentence.
-_WEAK = {
-    "ad", "ads", "menu", "navigation", "languages", "feedback", "comments", "social", "toc",
-    "subscribe", "pager",
-}  # fmt: skip
 # As an id these name a place in the article.
 _PLACES = _WEAK | {"related", "share", "sharing", "promo", "sponsor", "modal", "nav"}
-_UNSEEN_NAMES = {
-    "sr-only", "visually-hidden", "visuallyhidden", "screen-reader-text", "element-invisible",
-}  # fmt: skip
-_BESIDE = {"sidebar", "side-bar"}  # boxed warnings are placed there as well
 _ROLES = {
     "navigation", "search", "contentinfo", "banner", "menu", "menubar", "toolbar", "dialog",
     "alertdialog", "complementary",
@@ -115,7 +114,10 @@ def _name_panels(part: Element) -> None:
     for tab in tabs:
         names = ("aria-controls", "data-bs-target", "data-target", "href")
         panel = panels.get(next((v for n in names if (v := tab.get(n))), "").lstrip("#"))
-        bar = next((e for e in tab.iterancestors() if _holds_tabs(e)), None)
+        bars = (
+            e for e in tab.iterancestors() if e.get("role") == "tablist" or "nav-tabs" in tokens(e)
+        )
+        bar = next(bars, None)
         if panel is None or bar is None or bar in panel.iterancestors():
             continue
         inside = [h for h in panel.iter(*HEADINGS) if text_of(h)]
@@ -125,10 +127,6 @@ def _name_panels(part: Element) -> None:
             name.text, name.tail, panel.text = text_of(tab), panel.text, None
             panel.insert(0, name)
         _empty(tab)
-
-
-def _holds_tabs(element: Element) -> bool:
-    return element.get("role") == "tablist" or "nav-tabs" in tokens(element)
 
 
 def _empty(element: Element) -> None:
@@ -202,7 +200,7 @@ class _Pruner:
         if tag == "form":
             return "" if self._is_page(element) else "form"
         if tag == "button":
-            return "" if _is_kept_button(element) else "button"
+            return "" if _is_set_as_heading(element) or _is_control(element) else "button"
         if tag == "a" and _is_link_to_top(element):
             return "link to the top"
         names = tokens(element)
@@ -223,7 +221,11 @@ class _Pruner:
             warns = found <= _BESIDE and _WARNS.match(text_of(element))
             if not (unseen or warns or self._is_most(element)):
                 return f"furniture: {min(found)}"
-        if self._is_hidden(element):
+        if (
+            element.get("hidden") is not None
+            or element.get("aria-hidden") == "true"
+            or _HIDDEN.search(element.get("style") or "")
+        ):
             text = text_of(element)
             if len(text) > _COPIED and self._text.count(text) > 1:
                 return "hidden duplicate"
@@ -252,13 +254,6 @@ class _Pruner:
             return False
         text = _apart(aside)
         return not (_WARNS.match(text) or ADVICE.search(text))
-
-    def _is_hidden(self, element: Element) -> bool:
-        return (
-            element.get("hidden") is not None
-            or element.get("aria-hidden") == "true"
-            or bool(_HIDDEN.search(element.get("style") or ""))
-        )
 
     def _is_opened(self, element: Element, names: set[str]) -> bool:
         """Whether something on the page shows what is hidden at first."""
@@ -307,10 +302,6 @@ def _is_control(element: Element) -> bool:
         or "collapse" in (element.get("data-toggle"), element.get("data-bs-toggle"))
         or bool(_OPENS.search(" ".join(tokens(element))))
     )
-
-
-def _is_kept_button(button: Element) -> bool:
-    return _is_set_as_heading(button) or _is_control(button)
 
 
 def _is_set_as_heading(element: Element) -> bool:

@@ -1,4 +1,4 @@
-"""Publication dates as precise as the source states them, and no more."""
+"""Read publication dates as precisely as the source states them, and no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents of a user's own: Word files and the text layer of PDF files."""
+"""Read documents of a user's own: Word files and the text layer of PDF files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Europe PMC search answers: records of journals, preprints and other literature."""
+"""Read Europe PMC search answers: records of journals, preprints and other literature."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ def _article(result: dict[str, Any], source: str, native: str) -> Article:
     types = [str(t) for t in _listed(result, "pubTypeList", "pubType")]
     notices = _listed(result, "commentCorrectionList", "commentCorrection")
     licence = licence_of(str(result.get("license", "")))
+    journal = (issue.get("journal") or {}).get("title") or result.get("journalTitle")
+    publisher = (result.get("bookOrReportDetails") or {}).get("publisher")  # preprints, books
     return Article(
         id=f"europepmc:{source}:{native}",
         source="europepmc",
@@ -133,7 +135,7 @@ def _article(result: dict[str, Any], source: str, native: str) -> Article:
         or iso_date(str(issue.get("printPublicationDate", "")))
         or iso_date(str(result.get("firstPublicationDate", "")))
         or iso_date(str(result.get("pubYear", ""))),
-        journal=_journal(result, issue),
+        journal=_line(str(journal or publisher or "")),
         keywords=[_line(str(k)) for k in _listed(result, "keywordList", "keyword")],
         mesh=[str(m["descriptorName"]) for m in _listed(result, "meshHeadingList", "meshHeading")],
         volume=str(issue.get("volume", "")),
@@ -179,12 +181,6 @@ def _abstract(text: str) -> str:
         if plain := _line(content):
             lines.append(f"{label}: {plain}" if label else plain)
     return "\n".join(line for line in lines if line)
-
-
-def _journal(result: dict[str, Any], issue: dict[str, Any]) -> str:
-    journal = (issue.get("journal") or {}).get("title") or result.get("journalTitle")
-    publisher = (result.get("bookOrReportDetails") or {}).get("publisher")  # preprints, books
-    return _line(str(journal or publisher or ""))
 
 
 def _authors(result: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables as lines of text: spans filled in, so that each row can be read on its own."""
+"""Write tables as lines of text, with spans filled in: each row can be read on its own."""
 
 from __future__ import annotations
 
@@ -50,12 +50,9 @@ def table_lines(groups: Iterable[Sequence[Sequence[Cell]]]) -> list[str]:
     """
     rows = [row for group in groups for row in _filled(group)]
     used = sorted({column for row in rows for column, text in row.items() if text})
-    lines = [[row.get(column, "") for column in used] for row in rows]
-    return [" | ".join(_alone(row, cells)) for row, cells in zip(rows, lines, strict=True)]
-
-
-def _alone(row: dict[int, str], cells: list[str]) -> list[str]:
-    return cells if len(row) > 1 else list(row.values())
+    return [
+        " | ".join([row.get(c, "") for c in used] if len(row) > 1 else row.values()) for row in rows
+    ]
 
 
 def _filled(group: Sequence[Sequence[Cell]]) -> list[dict[int, str]]:

@@ -1,4 +1,4 @@
-"""HTML to blocks of plain text: whole pages, and the fragments that other formats carry."""
+"""Turn HTML into blocks of plain text: whole pages, and fragments that other formats carry."""
 
 from __future__ import annotations
 

@@ -61,7 +61,10 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     """
     for number, record in enumerate(split_records(chunks, RECORDS)):
         try:
-            element = linear_formulas(_without_namespace(read_record(record)))
+            element = read_record(record)
+            for named in element.iter(*_NAMESPACES):
+                named.tag = etree.QName(named).localname
+            linear_formulas(element)
             walker = JatsWalker()
             article = _article(walker, element, record)
         except etree.XMLSyntaxError as error:
@@ -84,6 +87,11 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
                 retracts=retracts,
             )
             continue
+        no_pmids = [
+            Dropped("article-id", text_of(stated)[:80], "not a PMID")
+            for stated in meta.iterfind("article-id[@pub-id-type='pmid']")
+            if not article.pmid
+        ]
         yield Parsed(
             record=number,
             native_id=native,
@@ -91,14 +99,8 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             revision=article.published,
             licence_stated=" ".join(_statements(meta)) if article.licence == UNKNOWN else "",
             retracts=retracts,
-            dropped=[*([] if article.pmid else _no_pmids(element)), *walker.left_out()],
+            dropped=[*no_pmids, *walker.left_out()],
         )
-
-
-def _without_namespace(article: Element) -> Element:
-    for element in article.iter(*_NAMESPACES):
-        element.tag = etree.QName(element).localname
-    return article
 
 
 def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
@@ -113,6 +115,7 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
     kind = element.get("article-type", "")
     abstract, summaries = abstracts(walker, meta)
     title = TitleWalker()
+    pages = [text_of(meta.find(name)) for name in ("fpage", "lpage")]
     article = Article(
         id=f"{source}:{native}",
         source=source,
@@ -123,7 +126,7 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
         published=_published(meta),
         journal=text_of(next(element.iterfind("front/journal-meta//journal-title"), None)),
         volume=text_of(meta.find("volume")),
-        pages=_pages(meta),
+        pages="-".join(dict.fromkeys(filter(None, pages))) or text_of(meta.find("elocation-id")),
         keywords=[k for k in map(title.line, meta.iterfind("kwd-group//kwd")) if k] + subjects,
         authors=_authors(meta),
         affiliation_countries=affiliation_countries(map(text_of, meta.iter("aff"))),
@@ -145,12 +148,6 @@ def _meta(element: Element) -> Element:
     return etree.Element("article-meta") if meta is None else meta
 
 
-def _pages(meta: Element) -> str:
-    """First and last page, or the number of an article that has none."""
-    pages = [text_of(meta.find(name)) for name in ("fpage", "lpage")]
-    return "-".join(dict.fromkeys(p for p in pages if p)) or text_of(meta.find("elocation-id"))
-
-
 def _categories(meta: Element) -> tuple[list[str], list[str]]:
     """Kinds of article, and subjects; the attribute tells which a group lists."""
     types: list[str] = []
@@ -160,12 +157,6 @@ def _categories(meta: Element) -> tuple[list[str], list[str]]:
         chosen = types if kind in ("heading", "display-channel", "article-type") else subjects
         chosen += [text for s in group.iter("subject") if (text := text_of(s))]
     return types, list(dict.fromkeys(subjects))
-
-
-def _no_pmids(element: Element) -> Iterator[Dropped]:
-    """What stands in the place of a PMID and is none."""
-    for stated in element.iterfind("front/article-meta/article-id[@pub-id-type='pmid']"):
-        yield Dropped("article-id", text_of(stated)[:80], "not a PMID")
 
 
 def _pmcid(ids: dict[str, str]) -> str:

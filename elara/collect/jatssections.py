@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from elara.collect.blocks import Flow, joined
-from elara.collect.jatstext import NAMED, JatsWalker, label_of
+from elara.collect.jatstext import JatsWalker, label_of
 from elara.collect.walker import Role, Walker
 from elara.collect.xmlrecords import Element
 from elara.records import Section
@@ -34,10 +34,8 @@ def full_title(walker: JatsWalker, meta: Element) -> str:
     for title in [] if group is None else group:
         if title.tag in ("article-title", "subtitle"):
             parts.append(walker.line(title))
-        elif title.tag != "fn-group":
-            walker.drop(title, "another title")
         else:
-            walker.drop(title, NAMED["fn-group"])
+            walker.drop(title, "notes" if title.tag == "fn-group" else "another title")
     return joined([part for part in parts if part], ": ")
 
 
@@ -178,7 +176,6 @@ def abstracts(walker: JatsWalker, meta: Element) -> tuple[str, list[Section]]:
 def _parts(walker: JatsWalker, abstract: Element) -> list[str]:
     """A line per paragraph and labelled part; items of lists have lines of their own."""
     lines: list[str] = []
-    flow = Flow(walker.break_in_line)
     for child in abstract:
         if child.tag == "sec":
             label = walker.line(child.find("title")).rstrip(":.")
@@ -188,8 +185,5 @@ def _parts(walker: JatsWalker, abstract: Element) -> list[str]:
             if text:
                 lines.append(f"{label.upper()}: {text}" if label else text)
         elif child.tag != "title":
-            flow.blocks = []
-            walker.child(child, flow)
-            flow.end()
-            lines += [block.text for block in flow.blocks]
+            lines += [block.text for block in walker.own_blocks(child)]
     return lines

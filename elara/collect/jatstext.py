@@ -24,7 +24,7 @@ _UNREAD = (
     "colgroup", "colspec", "x", "custom-meta", "processing-meta",
     etree.Comment, etree.ProcessingInstruction,
 )  # fmt: skip
-NAMED = {
+_NAMED = {
     "supplementary-material": "supplementary file", "media": "file", "fn": "note",
     "fn-group": "notes", "permissions": "rights", "alt-text": "description of a picture",
     "long-desc": "description of a picture", "ref-list": "references",
@@ -53,7 +53,7 @@ class JatsWalker(Walker):
     break_in_line = " "
 
     def _name_it(self, element: Element, flow: Flow) -> None:
-        self.drop(element, NAMED[element.tag])
+        self.drop(element, _NAMED[element.tag])
 
     def _picture(self, element: Element, flow: Flow) -> None:
         name = element.get(HREF) or element.get("id") or "picture"
@@ -94,14 +94,10 @@ class JatsWalker(Walker):
                 lines += self.table_text(child)[0]
             else:
                 notes += self._foot(child)
-        loose = Flow(self.break_in_line)
-        for child in element:
-            if child.tag not in _OF_TABLES:
-                self.child(child, loose)
-        loose.end()
-        if not tables and not loose.blocks and (lines[0] or element.find("graphic") is not None):
+        loose = self.own_blocks(*(c for c in element if c.tag not in _OF_TABLES))
+        if not tables and not loose and (lines[0] or element.find("graphic") is not None):
             self.dropped.append(Dropped("table-wrap", lines[0], "table as a picture"))
-        lines += [line for block in loose.blocks for line in block.text.split("\n")]
+        lines += [line for block in loose for line in block.text.split("\n")]
         if text := "\n".join(line for line in [*lines, *notes] if line):
             flow.blocks.append(Block("table", text))
 
@@ -111,7 +107,7 @@ class JatsWalker(Walker):
             if note.tag == "fn-group":
                 yield from self._foot(note)
                 continue
-            mark = text_of(note.find("label"))
+            mark = label_of(note)
             inner = [block.text.replace("\n", " ") for block in self.blocks(note)]
             if inner:
                 yield " ".join(filter(None, [mark, *inner]))
@@ -145,15 +141,10 @@ class JatsWalker(Walker):
     def caption(self, element: Element) -> str:
         """The label and caption of a figure or table on one line, each with its full stop."""
         caption = element.find("caption")
-        children = [] if caption is None else list(caption)
-        parts = [text_of(element.find("label")), *map(self._caption_part, children)]
+        parts = [label_of(element)]
+        for child in [] if caption is None else caption:
+            parts.append(" ".join(b.text.replace("\n", " ") for b in self.own_blocks(child)))
         return " ".join(p if p[-1] in ".?!:" else f"{p}." for p in parts if p)
-
-    def _caption_part(self, child: Element) -> str:
-        flow = Flow(self.break_in_line)
-        self.child(child, flow)
-        flow.end()
-        return " ".join(block.text.replace("\n", " ") for block in flow.blocks)
 
     def _displayed(self, element: Element, flow: Flow) -> None:
         """A formula on a line of its own, with its number."""
@@ -247,7 +238,7 @@ class JatsWalker(Walker):
         **dict.fromkeys(_BLOCKS, Walker.block),
         **dict.fromkeys(("statement", "boxed-text", "chem-struct-wrap", "kwd-group"), _labelled),
         **dict.fromkeys(_UNREAD, Walker.skip),
-        **dict.fromkeys(NAMED, _name_it),
+        **dict.fromkeys(_NAMED, _name_it),
         **dict.fromkeys(("graphic", "inline-graphic"), _picture),
         "title": _title,
         "list": lists,

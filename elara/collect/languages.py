@@ -1,4 +1,4 @@
-"""Language names of the sources to ISO 639-1 codes."""
+"""Turn the language names of the sources into ISO 639-1 codes."""
 
 from __future__ import annotations
 

@@ -147,7 +147,11 @@ def _main_parts(page: str, tree: Element, dropped: list[Dropped]) -> tuple[list[
     length = _length([whole], *_TEXT)
     for candidates in (
         list(whole.iter("article")),
-        [e for e in whole.iter("div", "section", "td") if _CONTENT & _names(e)],
+        [
+            e
+            for e in whole.iter("div", "section", "td")
+            if _CONTENT & {*tokens(e), (e.get("id") or "").lower()}
+        ],
     ):
         outer = _outer(candidates)
         if outer and length and _length(outer, *_TEXT) >= _MOST * length:
@@ -166,16 +170,15 @@ def _with_the_rest_named(
         if outside and next(aside.iterancestors(*_AROUND), None) is None and is_boxed_advice(aside):
             chosen.add(aside)
     found = parts if len(chosen) == len(parts) else [e for e in whole.iter() if e in chosen]
-    _name_the_rest(found, dropped)
+    path = dict.fromkeys(above for part in found for above in part.iterancestors())
+    for child in (child for above in reversed(path) for child in above):
+        if child not in path and child not in found:
+            _name_outside(child, dropped)
     return found
 
 
 def _outer(found: list[Element]) -> list[Element]:
     return [e for e in found if not any(above in found for above in e.iterancestors())]
-
-
-def _names(element: Element) -> set[str]:
-    return tokens(element) | {(element.get("id") or "").lower()}
 
 
 def _length(elements: list[Element], *names: str) -> int:
@@ -193,14 +196,6 @@ def _holds_the_text(parts: list[Element], whole: Element) -> bool:
 def _name_outside(piece: Element, dropped: list[Dropped]) -> None:
     if piece.tag not in _UNSEEN and (words := opening(piece)):
         dropped.append(Dropped(str(piece.tag), words, "outside the main part of the page"))
-
-
-def _name_the_rest(parts: list[Element], dropped: list[Dropped]) -> None:
-    """A row for each piece of the page around its main parts."""
-    path = dict.fromkeys(above for part in parts for above in part.iterancestors())
-    for child in (child for above in reversed(path) for child in above):
-        if child not in path and child not in parts:
-            _name_outside(child, dropped)
 
 
 class _ArticleFilter:
@@ -230,7 +225,9 @@ class _ArticleFilter:
             if block.kind == "heading" and not (self._head and ";" in block.text):
                 self._open(block, accredited)
             elif reason := self._reason(block):
-                self._drop(block, reason)
+                kind = block.kind if block.element is None else str(block.element.tag)
+                self._dropped.append(Dropped(kind, first_words(block.text), reason))
+                self._emptied = bool(self._above)
             else:
                 self._keep(block)
             self._before = block
@@ -278,11 +275,6 @@ class _ArticleFilter:
         self._prose = self._prose or (block.kind == "paragraph" and not linked)
         if not (linked and self._introduced):
             self._introduced = block.kind == "paragraph" and is_introduction(block.text)
-
-    def _drop(self, block: Block, reason: str) -> None:
-        kind = block.kind if block.element is None else str(block.element.tag)
-        self._dropped.append(Dropped(kind, first_words(block.text), reason))
-        self._emptied = bool(self._above)
 
     def _reason(self, block: Block) -> str:
         """Why a block is no part of the article; "" if it is."""

@@ -1,4 +1,4 @@
-"""Formulas as a line of text: MathML, or TeX where a source has nothing else."""
+"""Write formulas as a line of text: MathML, or TeX where a source has nothing else."""
 
 from __future__ import annotations
 

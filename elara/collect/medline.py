@@ -1,4 +1,4 @@
-"""PubMed records as MEDLINE text: the `.nbib` files and `efetch rettype=medline` answers."""
+"""Read PubMed records as MEDLINE text: the `.nbib` files and `efetch rettype=medline` answers."""
 
 from __future__ import annotations
 
@@ -91,13 +91,21 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             yield Parsed(record=number, status="error", reason=f"malformed MEDLINE text: {error}")
             continue
         pmid = _first(fields, "PMID")
-        if reason := _incomplete(fields, pmid):
-            native = plain_pmid(pmid)
-            yield Parsed(record=number, native_id=native, status="error", reason=reason)
+        # The citation (SO) is always last; book records have none but end with identifiers (AID).
+        last = "AID" if _first(fields, "BTI") else "SO"
+        if not plain_pmid(pmid):
+            yield Parsed(record=number, status="error", reason=no_pmid(pmid))
             continue
-        nothing = [tag in _STATED and is_placeholder(text) for tag, text in fields]
-        dropped = [Dropped(*f, REASON) for f, no in zip(fields, nothing, strict=True) if no]
-        kept = [f for f, no in zip(fields, nothing, strict=True) if not no]
+        if not _first(fields, last):
+            reason = f"cut off before its {last} field: fetch it again"
+            yield Parsed(record=number, native_id=pmid, status="error", reason=reason)
+            continue
+        kept, dropped = [], []
+        for tag, text in fields:
+            if tag in _STATED and is_placeholder(text):
+                dropped.append(Dropped(tag, text, REASON))
+            else:
+                kept.append((tag, text))
         article = _article(kept, pmid)
         dropped += _other_abstracts(article, kept)
         yield Parsed(
@@ -131,19 +139,7 @@ def _fields(record: bytes) -> list[tuple[str, str]]:
                 f"line {number} of the record is neither a field nor the rest of one: "
                 f"fetch the file again"
             )
-    plain = [(tag, " ".join(text.split())) for tag, text in fields]
-    return [(tag, flat_runs(text) if "<su" in text else text) for tag, text in plain]
-
-
-def _incomplete(fields: list[tuple[str, str]], pmid: str) -> str:
-    """Why a record cannot be used; "" for a whole one.
-
-    The citation (SO) is always last. Book records have none; their identifiers (AID) are last.
-    """
-    if not plain_pmid(pmid):
-        return no_pmid(pmid)
-    last = "AID" if _first(fields, "BTI") else "SO"
-    return "" if _first(fields, last) else f"cut off before its {last} field: fetch it again"
+    return [(tag, flat_runs(" ".join(text.split()))) for tag, text in fields]
 
 
 def _first(fields: list[tuple[str, str]], *tags: str) -> str:
@@ -167,7 +163,9 @@ def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
         title=_first(fields, "TI", "BTI"),
         abstract=_parts(_first(fields, "AB")),
         language=language_code(_first(fields, "LA")),
-        published=_published(fields),
+        published=_digits_date(_first(fields, "CTDT"))
+        or medline_date(_first(fields, "DP"))
+        or _digits_date(_first(fields, "DEP")),
         journal=book or _first(fields, "JT", "TA"),
         volume=_first(fields, "VI"),
         pages=_first(fields, "PG"),
@@ -205,11 +203,6 @@ def _parts(abstract: str) -> str:
     if not _FIRST_PART.match(abstract):
         return abstract
     return "\n".join(_NEXT_PART.split(abstract))
-
-
-def _published(fields: list[tuple[str, str]]) -> str:
-    contributed = _digits_date(_first(fields, "CTDT"))
-    return contributed or medline_date(_first(fields, "DP")) or _digits_date(_first(fields, "DEP"))
 
 
 def _digits_date(text: str) -> str:

@@ -1,4 +1,4 @@
-"""MedlinePlus health topics: the XML that the National Library of Medicine publishes daily."""
+"""Read MedlinePlus health topics: the XML that the National Library of Medicine publishes daily."""
 
 from __future__ import annotations
 

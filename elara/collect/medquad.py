@@ -1,4 +1,4 @@
-"""MedQuAD: questions and answers from NIH web pages, in its three XML layouts."""
+"""Read MedQuAD: questions and answers from NIH web pages, in its three XML layouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain text and Markdown files: kept as they are written, cut at Markdown's headings."""
+"""Read plain text and Markdown as they are written, cut at Markdown's headings."""
 
 from __future__ import annotations
 
@@ -100,11 +100,10 @@ def _front_matter(text: str) -> tuple[dict[str, Any], str]:
         return {}, text
     if not isinstance(values, dict):
         return {}, text
-    return {str(key): _plain(value) for key, value in values.items()}, body.strip("\n")
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime.date) else value
+    for key, value in values.items():
+        if isinstance(value, datetime.date):
+            values[key] = value.isoformat()
+    return {str(key): value for key, value in values.items()}, body.strip("\n")
 
 
 def _sections(text: str) -> list[Section]:

@@ -1,4 +1,4 @@
-r"""References as reference managers export them: RIS and BibTeX, with their abstracts."""
+r"""Read references as reference managers export them: RIS and BibTeX, with their abstracts."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ _BIBTEX = {
     "title": "title", "abstract": "abstract", "journal": "journal", "doi": "doi", "url": "url",
     "language": "language", "pmid": "pmid", "pmcid": "pmcid", "licence": "copyright",
 }  # fmt: skip
+_NAME = ("first_names", "middle_names", "prelast_names", "last_names", "lineage_names")
 _RAISED = re.compile(r"\\text(super|sub)script\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _DOLLAR = "\ue020"  # holds the place of a dollar sign that is one
 
@@ -164,14 +165,12 @@ def parse_bibtex(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         said |= {"id": key, "date": plain.get("date") or date, "url": read.fields.get("url", "")}
         said["doi"] = read.fields.get("doi", "")
         people = read.persons.get("author", [])
-        said["authors"] = [latex_text(" ".join(_names(person))) for person in people]
+        said["authors"] = [
+            latex_text(" ".join(name for part in _NAME for name in getattr(person, part)))
+            for person in people
+        ]
         said["keywords"] = [k for k in re.split(r"[;,]\s*", plain.get("keywords", "")) if k]
         yield _reference(said, number)
-
-
-def _names(person: object) -> list[str]:
-    parts = ("first_names", "middle_names", "prelast_names", "last_names", "lineage_names")
-    return [name for part in parts for name in getattr(person, part)]
 
 
 def latex_text(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Raised and lowered text on one line: 10<sup>5.3</sup> is 10^5.3, and never 105.3."""
+"""Write superscripts and subscripts on a line: 10<sup>5.3</sup> is 10^5.3, and never 105.3."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def one_line(kind: str, text: str, before: str, after: str = "", notes: bool = F
     close = before.rstrip()
     touches = close == before
     last = close[-1:]
-    if notes and not (before and touches) and not last.isdigit() and _begins_note(text, after):
-        return f"{text} "
+    if notes and not (before and touches) and not last.isdigit():
+        letter = text.isalpha() and len(text) == 1 and after[:1].isalnum()
+        if letter or (_NOTE.fullmatch(text) and _WORD_AFTER.match(after)):
+            return f"{text} "
     number = last.isdigit()
     if touches and not text[:1].isalpha():
         number = close.rstrip(GOES_ON)[-1:].isdigit()
@@ -82,12 +84,6 @@ def one_line(kind: str, text: str, before: str, after: str = "", notes: bool = F
         return _TRADE[text]
     ends = _SIMPLE.fullmatch(text) and not after[:1].isalnum()
     return _MARK[kind] + (text if ends or _IN_PARENTHESES.fullmatch(text) else f"({text})")
-
-
-def _begins_note(text: str, after: str) -> bool:
-    if text.isalpha() and len(text) == 1:
-        return after[:1].isalnum()
-    return bool(_NOTE.fullmatch(text) and _WORD_AFTER.match(after))
 
 
 def mark_runs(tree: Element) -> None:

@@ -1,4 +1,4 @@
-"""Which medical specialties an article belongs to, by the terms in `topics.yaml`."""
+"""Find the medical specialties that an article belongs to, by the terms in `topics.yaml`."""
 
 from __future__ import annotations
 

@@ -66,6 +66,18 @@ class Walker:
         flow.end()
         return flow.blocks
 
+    def own_blocks(self, *elements: Element) -> list[Block]:
+        """Elements themselves, by their roles, as blocks.
+
+        Args:
+            elements: that stand beside each other.
+        """
+        flow = Flow(self.break_in_line)
+        for element in elements:
+            self.child(element, flow)
+        flow.end()
+        return flow.blocks
+
     def line(self, element: Element | None) -> str:
         """All that an element holds, on one line.
 
@@ -136,19 +148,16 @@ class Walker:
     def raise_text(self, element: Element, flow: Flow) -> None:
         """Raised text: a link to a note goes, the rest is kept apart from what is before it."""
         text = text_of(element)
+        beside = (element.getprevious(), element.getnext())
+        linked = any(other is not None and other.tag in ("xref", "a") for other in beside)
         if self.is_note(element, text, flow):
             self.note(element, flow)
-        elif text.strip(" ,;–-") or not self._is_between_links(element):
+        elif text.strip(" ,;–-") or not linked:  # no comma or dash between two links to notes
             self._add_small("sup", element, flow)
 
     def lower_text(self, element: Element, flow: Flow) -> None:
         """Lowered text."""
         self._add_small("sub", element, flow)
-
-    def _is_between_links(self, element: Element) -> bool:
-        """Whether a raised comma or dash stands between two links to notes."""
-        beside = (element.getprevious(), element.getnext())
-        return any(other is not None and other.tag in ("xref", "a") for other in beside)
 
     def _add_small(self, kind: str, element: Element, flow: Flow) -> None:
         """Add a raised or lowered run; spaces at its ends stay between words."""
@@ -207,10 +216,7 @@ class Walker:
                 if text:
                     lines.append(marker + text.replace("\n", "\n" + " " * len(marker)))
             else:  # a list straight inside a list, or a heading
-                whole = Flow(self.break_in_line)
-                self.child(child, whole)
-                whole.end()
-                inner = whole.blocks
+                inner = self.own_blocks(child)
                 indent = "  " if lines and any(b.kind == "list" for b in inner) else ""
                 lines += [indent + row for b in inner for row in b.text.split("\n")]
             linked += sum(block.linked for block in inner)

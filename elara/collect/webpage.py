@@ -101,7 +101,8 @@ def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
     if not site and _NO_TEXT.fullmatch(title):
         found.reason = f"HTML page that is an answer of a server, not a text: {title[:60]!r}"
         return found
-    rights = _rights(tree, metas)
+    links = [a.get("href") or "" for a in tree.iter("link", "a") if a.get("rel") == "license"]
+    rights = [value for name in _RIGHTS for value in metas.get(name, [])] + links
     published = _first(metas, *_DATES)
     issued = _issue_date(tree)  # before the tree is changed
     if site or _has_navigation(tree):
@@ -112,12 +113,13 @@ def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
         found.reason = "" if body else "HTML page without text"
     if not body:
         return found
+    keywords = _first(metas, "keywords", "citation_keywords")
     values: dict[str, Any] = {
         "title": title or (take_title(body) if not site else ""),
         "abstract": _first(metas, "citation_abstract", "dcterms.abstract"),
         "language": tree.get("lang") or _first(metas, "dc.language"),
         "date": published,
-        "keywords": _keywords(_first(metas, "keywords", "citation_keywords")),
+        "keywords": [k for part in re.split("[;,]", keywords) if (k := part.strip())],
         "authors": [t for t in metas.get("citation_author", []) if t],
         "url": url,
         "doi": _first(metas, "citation_doi"),
@@ -244,11 +246,6 @@ def _site(host: str, tree: Element) -> str:
     return counts.most_common(1)[0][0] if counts else ""
 
 
-def _rights(tree: Element, metas: dict[str, list[str]]) -> list[str]:
-    links = [a.get("href") or "" for a in tree.iter("link", "a") if a.get("rel") == "license"]
-    return [v for name in _RIGHTS for v in metas.get(name, [])] + links
-
-
 def _title(tree: Element, metas: dict[str, list[str]]) -> str:
     stated = [v for name in _TITLES for v in metas.get(name, []) if v]
     whole = [v for v in stated if not v.endswith("...")]  # some og:titles are cut short
@@ -262,7 +259,3 @@ def _issue_date(tree: Element) -> str:
         if found := _ISSUE.search(text_of(heading)):
             return medline_date(f"{found[2]} {found[1]}")
     return ""
-
-
-def _keywords(text: str) -> list[str]:
-    return [k for k in (part.strip() for part in re.split(r"[;,]", text)) if k]

@@ -26,7 +26,6 @@ _DOCTYPE = rb"<!DOCTYPE(?>[^\[<>\"']|%b)*(?:\[%b\]\s*)?>" % (_QUOTED, _DECLARED)
 _PROLOG = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->|" + _DOCTYPE, re.DOTALL)
 _DECLARATIONS = re.compile(_DOCTYPE, re.DOTALL)
 _NAME = re.compile(rb"<([A-Za-z_][\w.:-]*)(?=[\s/>])")
-_BLANK_END = re.compile(rb"\s*>")
 _REST_OF_TAG = re.compile(rb"(?>[^<>\"']|%b)*>" % _QUOTED)
 # What hides tags from the eye of a search, and how it ends.
 _HIDING = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
@@ -127,38 +126,26 @@ def _record_end(
 ) -> int:
     """Where a record ends, or -1 where that is not in the buffer yet."""
     at = found.end()
-    if not buffer.startswith(b">", at):
-        tag = _REST_OF_TAG.match(buffer, at)
-        if tag and buffer[tag.end() - 2] == 47:  # a slash: the record is empty
-            return tag.end()
+    tag = _REST_OF_TAG.match(buffer, at)
+    if tag and buffer[tag.end() - 2] == 47:  # a slash: the record is empty
+        return tag.end()
+    end_tag = re.compile(rb"</%b\s*>" % re.escape(found[1]))
     while True:
-        limit, end = _end_tag(buffer, found[1], at)
+        end = end_tag.search(buffer, at)
+        limit = end.start() if end else len(buffer)
         hidden = hiding(buffer, at, limit)
+        # A record without end tag ends where the next one starts.
         visible = limit if hidden < 0 else hidden
-        # A record without end tag ends where the next one starts; a fast check before the exact.
-        if buffer.find(b"<" + found[1], at, visible) >= 0:
-            following = starts.search(buffer, at, visible)
-            if following:
-                return following.start()
+        if buffer.find(b"<" + found[1], at, visible) >= 0 and (
+            following := starts.search(buffer, at, visible)
+        ):
+            return following.start()
         if hidden < 0:
-            return end
+            return end.end() if end else -1
         if (at := hidden_end(buffer, hidden)) < 0:
             if not last:
                 return -1
             at = hidden + 2  # only this record is malformed
-
-
-def _end_tag(buffer: bytes, name: bytes, at: int) -> tuple[int, int]:
-    """Where the next end tag with this name begins and ends: -1 where that is not in the buffer."""
-    start = buffer.find(b"</" + name, at)
-    while start >= 0:
-        close = start + len(name) + 2
-        if buffer[close : close + 1] == b">":
-            return start, close + 1
-        if spaced := _BLANK_END.match(buffer, close):
-            return start, spaced.end()
-        start = buffer.find(b"</" + name, close)
-    return len(buffer), -1
 
 
 def hiding(data: bytes, at: int, stop: int) -> int:
