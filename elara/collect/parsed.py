@@ -1,4 +1,4 @@
-"""What every parser of this room returns: one `Parsed` per raw record."""
+"""Define what every parser of this room returns: one `Parsed` per raw record."""
 
 from __future__ import annotations
 
