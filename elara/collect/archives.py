@@ -1,4 +1,4 @@
-"""Files inside archives (7z, zip, tar), read as streams in one pass without unpacking to disk."""
+"""Read files inside archives (7z, zip, tar) as streams, without unpacking them to disk."""
 
 from __future__ import annotations
 
@@ -53,23 +53,14 @@ class NotReadError(PayloadError):
     """One entry of an archive is not read; those after it are."""
 
 
-def is_archive(head: bytes) -> bool:
-    """Whether a file is an archive that `open_members` reads.
+def kind_of(head: bytes) -> str:
+    """What kind of archive begins so: `7z`, `zip`, `tar`, or "".
 
     Args:
         head: the first 512 bytes of the file, or of what a gzip file holds.
 
     Source: https://py7zr.readthedocs.io/en/latest/archive_format.html and
         https://www.gnu.org/software/tar/manual/html_node/Standard.html
-    """
-    return bool(kind_of(head))
-
-
-def kind_of(head: bytes) -> str:
-    """What kind of archive begins so: `7z`, `zip`, `tar`, or "".
-
-    Args:
-        head: as for `is_archive`.
     """
     if head.startswith(_SEVEN_ZIP):
         return "7z"

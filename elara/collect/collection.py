@@ -1,4 +1,4 @@
-"""Collect a folder: parse in parallel, merge, and write three tables, however large it is."""
+"""Collect a folder: parse in parallel, merge, and write four tables, however large it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a source says about its licence to an SPDX identifier."""
+"""Turn what a source says about its licence into an SPDX identifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of licence statements: names of licences in several languages, and what may stand by.
+"""List the words of licence statements: names of licences in several languages, and their context.
 
 All patterns are for text without accents, with one kind of dash, quote and blank (see
 `elara.collect.licences`). What makes a statement free is closed: the name of a free licence, the

@@ -1,4 +1,4 @@
-"""The raw files of a folder, and how they are shared out."""
+"""List the raw files of a folder, and share them out into portions."""
 
 from __future__ import annotations
 
@@ -67,6 +67,33 @@ class RawFile:
 def sample_folder() -> Path:
     """The embedded sample: small, synthetic, in each source's own format."""
     return Path(importlib.import_module("elara.sample").__path__[0])
+
+
+def source_folder(local_files: str) -> Path:
+    """The folder that a run collects from.
+
+    Args:
+        local_files: a folder, absolute or relative to the current directory; "" means the
+            embedded sample.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+        FileNotFoundError: there is no file in it.
+    """
+    if not local_files:
+        return sample_folder()
+    folder = Path(local_files).expanduser()
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"Parameter `local_files` names {local_files!r}, which is not a folder: name one "
+            f"that exists, or leave it empty for the embedded sample."
+        )
+    if not any(files for _, _, files in os.walk(folder)):
+        raise FileNotFoundError(
+            f"Parameter `local_files` names {local_files!r}, a folder without any file: put the "
+            f"files there, or name the folder that holds them."
+        )
+    return folder
 
 
 def list_files(folder: Path, licence: str = "") -> list[RawFile]:

@@ -106,7 +106,9 @@ def _place(
     home: _Group | None = None
     for key in keys:
         other = index.get(key)
-        if other is None or other is home or not _may_join(other, article.pmid):
+        if other is None or other is home:
+            continue
+        if article.pmid and other.pmid and article.pmid != other.pmid:
             continue
         if home is None:
             home = other
@@ -123,10 +125,6 @@ def _place(
     home.pmid = home.pmid or article.pmid
     for key in keys:
         index.setdefault(key, home)
-
-
-def _may_join(group: _Group, pmid: str) -> bool:
-    return not (pmid and group.pmid and pmid != group.pmid)
 
 
 def _withdrawn(member: Parsed, deleted: dict[str, Parsed], outcomes: list[Outcome]) -> bool:

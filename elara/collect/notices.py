@@ -1,4 +1,4 @@
-"""Which articles a notice of retraction names, and which titles say that theirs is retracted."""
+"""Find the articles that a notice of retraction names, and titles that say theirs is retracted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own texts as articles: what their formats have in common."""
+"""Turn a user's own texts into articles: what their formats have in common."""
 
 from __future__ import annotations
 

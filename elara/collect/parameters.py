@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from elara.collect.licences import folder_licence
+from elara.collect.listing import source_folder
 from elara.collect.live.harvest import check_contact
 from elara.collect.live.sources import last_day, wanted_sources
 from elara.collect.own import check_columns
-from elara.collect.rawfiles import source_folder
 from elara.workspace.parameters import ParameterError, require
 
 

@@ -1,4 +1,4 @@
-"""Raw files as streams of bytes: plain or packed, whole or cut off."""
+"""Read raw files as streams of bytes: plain or packed, whole or cut off."""
 
 from __future__ import annotations
 

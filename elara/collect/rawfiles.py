@@ -1,17 +1,16 @@
-"""Parse raw files of any format, one by one."""
+"""Read raw files of any format, record by record."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from elara.collect import (
     documents,
@@ -37,7 +36,7 @@ from elara.collect.archives import (
     open_members,
 )
 from elara.collect.licences import licensed
-from elara.collect.listing import LICENCE_FILES, RawFile, list_files, sample_folder
+from elara.collect.listing import LICENCE_FILES, RawFile, list_files
 from elara.collect.notices import says_retracted
 from elara.collect.own import bare_name
 from elara.collect.parsed import Parsed
@@ -57,42 +56,6 @@ from elara.workspace.names import unescaped_path
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
 _INSIDE = "!"  # between the name of an archive and that of a file inside it
 _HEAD = 65_536  # bytes by which a format is told
-_RECORDS = {
-    "pubmed": pubmed.RECORDS,
-    "posts": stackexchange.RECORDS,
-    "jats": jats.RECORDS,
-    "medquad": medquad.RECORDS,
-    "medlineplus": medlineplus.RECORDS,
-}
-_CUT = {"ris": references.ris_records, "bibtex": references.bibtex_records}
-_ROWS = {"csv": tables.csv_rows, "jsonl": tables.jsonl_rows, "json": tables.json_rows}
-
-
-def source_folder(local_files: str) -> Path:
-    """The folder that a run collects from.
-
-    Args:
-        local_files: a folder, absolute or relative to the current directory; "" means the
-            embedded sample.
-
-    Raises:
-        NotADirectoryError: there is no such folder.
-        FileNotFoundError: there is no file in it.
-    """
-    if not local_files:
-        return sample_folder()
-    folder = Path(local_files).expanduser()
-    if not folder.is_dir():
-        raise NotADirectoryError(
-            f"Parameter `local_files` names {local_files!r}, which is not a folder: name one "
-            f"that exists, or leave it empty for the embedded sample."
-        )
-    if not any(files for _, _, files in os.walk(folder)):
-        raise FileNotFoundError(
-            f"Parameter `local_files` names {local_files!r}, a folder without any file: put the "
-            f"files there, or name the folder that holds them."
-        )
-    return folder
 
 
 def read_folder(folder: Path) -> Iterator[Parsed]:
@@ -184,7 +147,8 @@ class _Reading:
             return
         kind = kind_of(head)
         if not kind:
-            yield from self._placed(_parse(head, chunks, file, self, lies_at), file)
+            found = _parse(head, _Content(chunks, file, self, lies_at))
+            yield from self._placed(found, file)
         elif depth >= DEEPEST:
             reason = f"{kind} archive inside {DEEPEST} others: unpack it first"
             yield Parsed(record=-1, file=file, status="skipped", reason=reason)
@@ -225,7 +189,8 @@ class _Reading:
                 except WordFileError:
                     found = True
                     read = partial(documents.parse_docx, file=file)
-                    yield from self._placed(_from_disk(chunks, path, read), file)
+                    document = _Content(chunks, file, self, path)
+                    yield from self._placed(_from_disk(document, read), file)
         except OfficeFileError as error:
             yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
         except (PayloadError, OSError) as error:
@@ -235,16 +200,24 @@ class _Reading:
                 yield Parsed(record=-1, file=file, status="skipped", reason="empty archive")
 
 
-def _parse(
-    head: bytes, chunks: Iterator[bytes], file: str, reading: _Reading, lies_at: Path | None
-) -> Iterator[Parsed]:
-    name, reason = recognise(head, file)
-    if bare_name(file).lower() in LICENCE_FILES:
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a parser is given: the content in pieces, its name, and where it lies as it is."""
+
+    chunks: Iterator[bytes]
+    file: str
+    reading: _Reading
+    lies_at: Path | None
+
+
+def _parse(head: bytes, content: _Content) -> Iterator[Parsed]:
+    name, reason = recognise(head, content.file)
+    if bare_name(content.file).lower() in LICENCE_FILES:
         reason = "a licence inside an archive holds for nothing: put it beside the archive"
     if reason:
         yield Parsed(record=-1, status="skipped", reason=reason)
         return
-    found = _records(name, chunks, file, reading, lies_at)
+    found = _FORMATS[name].parse(content)
     first = next(found, None)
     if first is None:
         yield Parsed(record=-1, status="skipped", reason=f"{name} file without records")
@@ -253,55 +226,82 @@ def _parse(
     yield from found
 
 
-def _records(
-    name: str, chunks: Iterator[bytes], file: str, reading: _Reading, lies_at: Path | None
-) -> Iterator[Parsed]:
-    match name:
-        case "pubmed":
-            return pubmed.parse(chunks)
-        case "jats":
-            return jats.parse(chunks)
-        case "posts":
-            return stackexchange.parse_posts(chunks, _site(reading.path, file))
-        case "api":
-            return stackexchange.parse_api(chunks)
-        case "europepmc":
-            return europepmc.parse(chunks)
-        case "medquad":
-            return medquad.parse(chunks)
-        case "medline":
-            return medline.parse(chunks)
-        case "medlineplus":
-            return medlineplus.parse(chunks)
-        case "webpage":
-            return webpage.parse(chunks, "" if reading.fetched else file)
-        case "text":
-            return plaintext.parse_text(chunks, file)
-        case "markdown":
-            return plaintext.parse_markdown(chunks, file)
-        case "ris":
-            return references.parse_ris(chunks)
-        case "bibtex":
-            return references.parse_bibtex(chunks)
-        case "pdf":
-            return _from_disk(chunks, lies_at, partial(documents.parse_pdf, file=file))
-        case "parquet":
-            return _from_disk(
-                chunks,
-                lies_at,
-                lambda path: tables.parse(tables.parquet_rows(path), reading.columns, file),
-            )
-        case _:
-            return tables.parse(_ROWS[name](chunks), reading.columns, file)
+_Parse = Callable[[Iterable[bytes]], Iterator[Parsed]]
+_Cut = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
-def _from_disk(
-    chunks: Iterator[bytes], lies_at: Path | None, read: Callable[[Path], Iterator[Parsed]]
-) -> Iterator[Parsed]:
+class _Format(NamedTuple):
+    """How a format is parsed, and cut into raw records; without a cut it is read whole."""
+
+    parse: Callable[[_Content], Iterator[Parsed]]
+    cut: _Cut | None = None
+
+
+def _stream(parse: _Parse, cut: _Cut | None = None) -> _Format:
+    """A format of which nothing but the content matters."""
+    return _Format(lambda content: parse(content.chunks), cut)
+
+
+def _xml(parse: _Parse, names: tuple[str, ...]) -> _Format:
+    """A format whose records are the elements of these names."""
+    return _stream(parse, lambda chunks: split_records(chunks, names))
+
+
+def _entries(parse: _Parse, cut: Callable[[Iterable[bytes]], Iterator[str]]) -> _Format:
+    """A format of entries of text."""
+    return _stream(parse, lambda chunks: map(str.encode, cut(chunks)))
+
+
+def _table(rows: Callable[[Iterable[bytes]], Iterator[tables.Row]]) -> _Format:
+    """A format of a user's own tables."""
+    return _Format(
+        lambda c: tables.parse(rows(c.chunks), c.reading.columns, c.file),
+        lambda chunks: map(_as_json, rows(chunks)),
+    )
+
+
+def _parquet(content: _Content) -> Iterator[Parsed]:
+    def read(path: Path) -> Iterator[Parsed]:
+        return tables.parse(tables.parquet_rows(path), content.reading.columns, content.file)
+
+    return _from_disk(content, read)
+
+
+def _parquet_rows(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    with on_disk(iter(chunks)) as copy:
+        yield from map(_as_json, tables.parquet_rows(copy))
+
+
+_FORMATS = {
+    "pubmed": _xml(pubmed.parse, pubmed.RECORDS),
+    "jats": _xml(jats.parse, jats.RECORDS),
+    "medquad": _xml(medquad.parse, medquad.RECORDS),
+    "medlineplus": _xml(medlineplus.parse, medlineplus.RECORDS),
+    "medline": _stream(medline.parse, medline.split_records),
+    "posts": _Format(
+        lambda c: stackexchange.parse_posts(c.chunks, _site(c.reading.path, c.file)),
+        lambda chunks: split_records(chunks, stackexchange.RECORDS),
+    ),
+    "api": _stream(stackexchange.parse_api),
+    "europepmc": _stream(europepmc.parse),
+    "webpage": _Format(lambda c: webpage.parse(c.chunks, "" if c.reading.fetched else c.file)),
+    "text": _Format(lambda c: plaintext.parse_text(c.chunks, c.file)),
+    "markdown": _Format(lambda c: plaintext.parse_markdown(c.chunks, c.file)),
+    "ris": _entries(references.parse_ris, references.ris_records),
+    "bibtex": _entries(references.parse_bibtex, references.bibtex_records),
+    "pdf": _Format(lambda c: _from_disk(c, partial(documents.parse_pdf, file=c.file))),
+    "parquet": _Format(_parquet, _parquet_rows),
+    "csv": _table(tables.csv_rows),
+    "jsonl": _table(tables.jsonl_rows),
+    "json": _table(tables.json_rows),
+}
+
+
+def _from_disk(content: _Content, read: Callable[[Path], Iterator[Parsed]]) -> Iterator[Parsed]:
     """Read a format that is read from its end: where the file lies, or else from a copy."""
-    head, chunks = peek(chunks, 4)
-    if lies_at and next(raw_chunks(lies_at), b"").startswith(head[:4]):
-        yield from read(lies_at)
+    head, chunks = peek(content.chunks, 4)
+    if content.lies_at and next(raw_chunks(content.lies_at), b"").startswith(head[:4]):
+        yield from read(content.lies_at)
         return
     with on_disk(chunks) as path:
         yield from read(path)
@@ -328,25 +328,10 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     else:
         chunks = list(open_chunks(path))
     name, _ = recognise(b"".join(chunks)[:_HEAD], file)
-    records: Iterator[bytes]
-    if name == "medline":
-        records = medline.split_records(chunks)
-    elif name in _RECORDS:
-        records = split_records(chunks, _RECORDS[name])
-    elif name in _CUT:
-        records = (entry.encode() for entry in _CUT[name](chunks))
-    elif name in _ROWS:
-        records = map(_as_json, _ROWS[name](chunks))
-    elif name == "parquet":
-        with on_disk(iter(chunks)) as copy:
-            return _nth(map(_as_json, tables.parquet_rows(copy)), record, file)
-    else:
+    cut = _FORMATS[name].cut if name in _FORMATS else None
+    if cut is None:
         return b"".join(chunks)
-    return _nth(records, record, file)
-
-
-def _nth(records: Iterator[bytes], record: int, file: str) -> bytes:
-    found = next(itertools.islice(records, record, None), None)
+    found = next(itertools.islice(cut(chunks), record, None), None)
     if found is None:
         raise IndexError(f"{file} has no record {record}: it changed since it was collected.")
     return found

@@ -1,4 +1,4 @@
-"""What a collection holds: small tables and two figures."""
+"""Summarise a collection in small tables and two figures."""
 
 from __future__ import annotations
 

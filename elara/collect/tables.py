@@ -1,4 +1,4 @@
-"""Tables of a user's own: CSV, JSON Lines, JSON and Parquet, one article per row."""
+"""Read a user's own tables (CSV, JSON Lines, JSON and Parquet), one article per row."""
 
 from __future__ import annotations
 

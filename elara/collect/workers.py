@@ -1,4 +1,4 @@
-"""Work spread over processes that never outlive the one that started them."""
+"""Spread work over processes that never outlive the one that started them."""
 
 from __future__ import annotations
 

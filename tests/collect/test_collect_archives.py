@@ -14,7 +14,7 @@ import py7zr
 import pytest
 
 from elara.collect import payload, stackexchange
-from elara.collect.archives import WordFileError, is_archive, open_member, open_members
+from elara.collect.archives import WordFileError, kind_of, open_member, open_members
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
 
@@ -148,13 +148,13 @@ def test_passwords_and_office_files_are_named(tmp_path: Path) -> None:
 def test_archives_are_told_from_other_files(tmp_path: Path) -> None:
     for kind, write in {"7z": seven_zip, "zip": zipped}.items():
         write(tmp_path / kind, FILES)
-        assert is_archive((tmp_path / kind).read_bytes()[:512])
+        assert kind_of((tmp_path / kind).read_bytes()[:512])
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("a"))
-    assert is_archive(plain.getvalue()[:512])
-    assert not is_archive(POSTS[:512])
-    assert not is_archive(b"")
+    assert kind_of(plain.getvalue()[:512])
+    assert not kind_of(POSTS[:512])
+    assert not kind_of(b"")
 
 
 def test_a_dump_reads_the_same_packed_as_plain(

@@ -1,4 +1,4 @@
-"""PubMed as files: the yearly baseline and the daily updates, with checksums.
+"""Collect PubMed as files: the yearly baseline and the daily updates, with checksums.
 
 Updates hold new and revised records and lists of deleted ones; reading all files and merging them
 gives PubMed as of the last update. Files are numbered without gaps, and updates go on where the

@@ -1,4 +1,4 @@
-"""One HTTP client for all sources: polite, patient, and sure of what it received."""
+"""Fetch over HTTP for all sources: polite, patient, and sure of what was received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The E-utilities of the National Library of Medicine, which serve PubMed and PubMed Central.
+"""Collect from PubMed and PubMed Central through the E-utilities.
 
 A search gives ids, sliced by date where it has more than one answer may hold. Ids that are not
 here yet are posted to the History server, and their records fetched from it page by page. A record

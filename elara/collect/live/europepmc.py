@@ -1,4 +1,4 @@
-"""Europe PMC's search, which answers with the records themselves.
+"""Collect from Europe PMC, whose search answers with the records themselves.
 
 Each answer says how many hits the search has, so that a page which is too short, empty or the same
 as one before shows, and a search ends when all hits are here or those that are not are counted.

@@ -1,4 +1,4 @@
-"""Health agencies: the topics of MedlinePlus as one file, and pages of the CDC, the WHO and NIH.
+"""Collect from health agencies: the topics of MedlinePlus, and pages of the CDC, WHO and NIH.
 
 An agency's site is read from a page that lists others, as far as its `robots.txt` allows. The list
 says what has to come; a list without links, a page that is the same as another one, and a file with

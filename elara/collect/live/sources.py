@@ -1,4 +1,4 @@
-"""From the parameters of a run to its live sources."""
+"""Turn the parameters of a run into its live sources."""
 
 from __future__ import annotations
 

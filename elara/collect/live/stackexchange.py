@@ -1,4 +1,4 @@
-"""The Stack Exchange API: a site's questions with their answers, oldest first.
+"""Collect a site's questions with their answers from the Stack Exchange API, oldest first.
 
 Questions come in the order in which they were asked, up to a fixed moment, and each page begins at
 the last question of the page before it. So neither new questions nor deleted ones shift what a

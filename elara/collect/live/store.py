@@ -1,4 +1,4 @@
-"""Where answers of live sources are kept: immutable files and a journal that says what each is.
+"""Keep the answers of live sources: immutable files and a journal that says what each is.
 
 A file is complete before its line is added to the journal, and nothing else counts as fetched.
 So a process that is killed at any moment leaves at most one file without a line, which is the
