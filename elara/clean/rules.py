@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_lowercase
-
-import pyarrow as pa
 
 from elara.clean import repair
 from elara.clean.hyphens import Words, join_hyphens
 from elara.clean.ledger import cuts, findings
 from elara.clean.legal import DOI, MAIL, URL, legal_spans
-from elara.clean.space import tidy
 from elara.clean.triggers import END, START, touches
 
 TextFunction = Callable[[str], str]
@@ -80,7 +77,6 @@ class Rule:
             it may not lose a protected term anywhere.
         triggers: the rule looks only at texts that hold one of these strings, compared without
             regard to ASCII case and with every digit written as 0; none: at every text.
-        batch: the same as `function`, for many texts at once.
         informed: what takes the place of `function` where the words of the whole collection are
             known: from a text and these words to the new text.
     """
@@ -92,17 +88,11 @@ class Rule:
     function: TextFunction
     removes: Callable[[str], list[str]] | None = None
     triggers: Sequence[str] = ()
-    batch: Callable[[pa.LargeStringArray], pa.LargeStringArray] | None = None
     informed: Callable[[str, Words], str] | None = None
-    _touches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Make the test for the triggers once."""
-        object.__setattr__(self, "_touches", touches(self.triggers))
 
     def apply(self, text: str) -> str:
         """What the rule makes of a text."""
-        return self.function(text) if self._touches(text) else text
+        return self.function(text) if touches(self.triggers, text) else text
 
 
 def removing(
@@ -282,6 +272,5 @@ RULES = [
             *(f"{blank}{END}" for blank in " \n"),
             *repair.SPACES,
         ),
-        batch=tidy,
     ),
 ]
