@@ -1,4 +1,4 @@
-"""Clean: named rules repair text and take noise away; a ledger proves that no term was lost."""
+"""Clean texts by named rules, and check against a ledger that no protected term was lost."""
 
 from elara.clean.ledger import PROTECTED, Loss, Protected, count_terms, lost, terms
 from elara.clean.phi import find_phi

@@ -86,12 +86,12 @@ class Edits:
                 count += len(losses)
         return count
 
-    def settle(self) -> None:
+    def apply_rules(self) -> None:
         """Apply the rules to all texts until nothing changes."""
         self._bits = self._triggers.find(self.values())
-        self._settle(np.flatnonzero(self._bits))
+        self._apply_until_stable(np.flatnonzero(self._bits))
 
-    def _settle(self, places: Places) -> None:
+    def _apply_until_stable(self, places: Places) -> None:
         for _ in range(MOST_ROUNDS):
             if not len(places):
                 return
@@ -127,7 +127,7 @@ class Edits:
             take = without_sentences if rule == "boilerplate" else without_lines
             changed |= self.edit(rule, passages, partial(_without, take, passages))
         places = np.array(sorted(changed), np.int64)
-        self._settle(places)
+        self._apply_until_stable(places)
         return places
 
     def edit(self, rule: str, places: Iterable[int], make: Callable[[int, str], Edit]) -> set[int]:

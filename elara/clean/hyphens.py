@@ -1,4 +1,4 @@
-"""Words that a line end splits: joined where the joined word is known, else kept with a hyphen.
+"""Join words that a line end splits where the joined word is known, else keep the hyphen.
 
 What is known comes from three places: the text itself, the words of the whole collection, and the
 lexicon. A hyphen that the text or the collection has is never taken away.

@@ -1,4 +1,4 @@
-"""What stage 3 can be asked for."""
+"""Check the parameters of stage 3."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Pass:
         texts = unpack(table)
         edits = Edits(texts, self.rules, self.triggers, self.words)
         if self.repeats is None:
-            edits.settle()
+            edits.apply_rules()
         else:
             gone = self.repeats.to_remove(texts, find(texts.values, texts.prose), offset)
             changed = edits.remove(gone)

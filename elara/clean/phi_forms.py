@@ -1,4 +1,4 @@
-"""The forms of personal data that rules can find, in English and Spanish.
+"""List the kinds of personal data that rules can find, in English and Spanish.
 
 Source: the identifiers of 45 CFR 164.514(b)(2),
     https://www.ecfr.gov/current/title-45/section-164.514; check digits of cards and accounts after

@@ -1,4 +1,4 @@
-"""What a form of personal data is, and the check digits that some of them have."""
+"""Define what a kind of personal data is, and verify the check digits that some have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forms in which texts name people: a title, a label, an age, a greeting, or a full name.
+"""Find names of people by a title, a label, an age, a greeting, or the form of a full name.
 
 A capital letter alone makes no name: drugs, brands, eponyms, studies and places have one as well.
 So each form asks for something that only a person has. How often that works is measured by

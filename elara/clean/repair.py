@@ -1,4 +1,4 @@
-"""Repair of damaged text: functions from text to text that only undo what software did to it.
+"""Repair damaged text with functions that only undo what software did to it.
 
 They never apply NFKC to a text: it would turn x² into x2, ½ into 1⁄2 and µ (micro) into μ (mu).
 Both µ and μ stay as written, and so do curly quotes and every kind of dash.

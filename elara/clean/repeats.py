@@ -17,13 +17,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from elara.clean.passages import Found, find, in_structure, is_whole, may_go
+from elara.clean.passages import Found, find, in_structure, is_whole, may_go, span
 from elara.clean.texts import TEXT, Texts
 
 _PARTS = 32
 _PLACE = np.dtype([("hash", np.uint64), ("row", np.int64)])
 
-# By rule: text to the numbers of lines, or for `boilerplate` to where sentences start, in bytes.
+# By rule: text to the numbers of its lines, or for `boilerplate` of its sentences.
 Removals = dict[str, dict[int, set[int]]]
 
 
@@ -68,15 +68,15 @@ class Repeats:
         often = np.flatnonzero(~found.line & np.isin(found.hash, self.sentences))
         removals: Removals = {}
         # Sentences first: taking them leaves the numbers of lines as they are.
-        for rule, places, number in (
-            ("boilerplate", often, found.start),
-            ("repeated_paragraphs", np.setdiff1d(again, elsewhere), found.ordinal),
-            ("shared_paragraphs", elsewhere, found.ordinal),
+        for rule, places in (
+            ("boilerplate", often),
+            ("repeated_paragraphs", np.setdiff1d(again, elsewhere)),
+            ("shared_paragraphs", elsewhere),
         ):
             gone = removals.setdefault(rule, {})
             for i in places.tolist():
                 if self._may_go(texts, found, i):
-                    gone.setdefault(int(found.text[i]), set()).add(int(number[i]))
+                    gone.setdefault(int(found.text[i]), set()).add(int(found.number[i]))
         return removals
 
     def learn(self, values: pa.LargeStringArray) -> None:
@@ -87,21 +87,17 @@ class Repeats:
         """
         found = find(values, np.ones(len(values), bool))
         for place in np.flatnonzero(found.line).tolist():
-            text = values[int(found.text[place])].as_py().encode()
-            words = text[int(found.start[place]) : int(found.end[place])].decode()
-            self.verdicts[int(found.hash[place])] = may_go(words)
+            self.verdicts[int(found.hash[place])] = may_go(found.passage[place])
 
     def _may_go(self, texts: Texts, found: Found, place: int) -> bool:
-        value = int(found.hash[place])
-        if not self.verdicts.get(value, True):
-            return False
-        text = texts.values[int(found.text[place])].as_py().encode()
-        start, end = int(found.start[place]), int(found.end[place])
+        value, line = int(found.hash[place]), bool(found.line[place])
         if value not in self.verdicts:
-            self.verdicts[value] = may_go(text[start:end].decode())
-        if not self.verdicts[value] or in_structure(text, start, end):
+            self.verdicts[value] = may_go(found.passage[place])
+        if not self.verdicts[value]:
             return False
-        return bool(found.line[place]) or is_whole(text, start, end)
+        text: str = texts.values[int(found.text[place])].as_py()
+        start, end = span(text, line, int(found.number[place]))
+        return not in_structure(text, start, end) and (line or is_whole(text, start, end))
 
 
 def _later(row: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

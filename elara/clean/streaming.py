@@ -1,9 +1,8 @@
-"""Clean a table of any size in batches, and file what each rule did.
+"""Clean a table of any size in batches, and record what each rule did.
 
-First the words are counted that line ends may have split. The first round applies the rules to
-every text and counts sentences and paragraphs on disk. The next round removes what stands in
-several articles and counts again; it is the last one if nothing is left to remove, and else one
-more follows.
+First, words that line ends may have split are counted. The first pass applies the rules to every
+text and counts sentences and paragraphs on disk. The next pass removes what stands in several
+articles and counts again; passes follow until nothing is left to remove.
 """
 
 from __future__ import annotations

@@ -23,8 +23,6 @@ LOWER = {c: c + 32 for c in range(65, 91)}  # ASCII letters, for `str.translate`
 _FOLD = {**LOWER, **dict.fromkeys(range(48, 58), 48)}
 _MOST_BLOCKS = 64
 
-Buffers = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-
 
 def fold(text: str) -> str:
     """Text as triggers see it: ASCII letters in lower case, every ASCII digit a 0."""
@@ -44,20 +42,6 @@ def touches(triggers: Sequence[str], text: str) -> bool:
     )
 
 
-def buffers(texts: pa.LargeStringArray) -> Buffers:
-    """The bytes of an Arrow array and where each text starts, without a copy.
-
-    Args:
-        texts: `n` texts, none of them null.
-
-    Returns:
-        The bytes (uint8) and `n` + 1 positions in them.
-    """
-    _, places, data = texts.buffers()
-    offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return np.frombuffer(data if data else b"", np.uint8), offsets
-
-
 def translate(texts: pa.LargeStringArray, table: Mapping[int, int]) -> pl.Series:
     """Replace ASCII characters in many texts at once.
 
@@ -65,12 +49,14 @@ def translate(texts: pa.LargeStringArray, table: Mapping[int, int]) -> pl.Series
         texts: `n` texts, none of them null.
         table: ASCII characters and what replaces them, as for `str.translate`.
     """
-    data, offsets = buffers(texts)
-    bytes_table = np.array([table.get(c, c) for c in range(256)], np.uint8)
-    translated = bytes_table[data[offsets[0] : offsets[-1]]]
-    array = pa.LargeStringArray.from_buffers(
-        len(texts), pa.py_buffer(offsets - offsets[0]), pa.py_buffer(translated)
-    )
+    if not len(texts):
+        return pl.Series(dtype=pl.String)
+    _, places, data = texts.buffers()
+    offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    signs = bytes(table.get(sign, sign) for sign in range(256))
+    folded = data[offsets[0] : offsets[-1]].to_pybytes().translate(signs) if data else b""
+    starts = pa.py_buffer(offsets - offsets[0])
+    array = pa.LargeStringArray.from_buffers(len(texts), starts, pa.py_buffer(folded))
     return pl.Series(pl.from_arrow(array))
 
 

@@ -1,4 +1,4 @@
-"""What stage 6 can be asked for."""
+"""Check the parameters of stage 6."""
 
 from __future__ import annotations
 

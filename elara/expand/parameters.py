@@ -1,4 +1,4 @@
-"""What stage 4 can be asked for."""
+"""Check the parameters of stage 4."""
 
 from __future__ import annotations
 

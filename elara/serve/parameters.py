@@ -1,4 +1,4 @@
-"""What stage 7 can be asked for."""
+"""Check the parameters of stage 7."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over the wire. The disclaimer and the intended use are stated here and nowhere else."""
+"""Define requests and responses, and the disclaimer and intended use, stated nowhere else."""
 
 from __future__ import annotations
 
