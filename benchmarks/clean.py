@@ -53,7 +53,7 @@ SAMPLE = 20_000
 REPEATS = 5
 SEED = 7
 _CHUNK = 5_000
-# What the kernel takes for a word: ASCII letters and whatever is not ASCII.
+# What counts as a word: ASCII letters and whatever is not ASCII.
 _COMPOUND = re.compile("[a-z\x80-\U0010ffff]+(?:-[a-z\x80-\U0010ffff]+)*")
 _SMALL = {c: c + 32 for c in range(65, 91)}
 
@@ -154,7 +154,7 @@ class Words:
 
 
 def goes(passage: str) -> bool:
-    """What `may_go` says, of all that the kernel counts."""
+    """What `may_go` says, of all that is counted."""
     return passage.strip() != "" and may_go(passage)
 
 
@@ -185,15 +185,15 @@ class Plain:
 
     def clean(self) -> Plain:
         self.words = Words(self.texts.values())
-        self.settle(list(self.texts))
+        self.apply_rules(list(self.texts))
         for _ in range(MOST_ROUNDS):
             changed = self.remove_repeats()
             if not changed:
                 break
-            self.settle(changed)
+            self.apply_rules(changed)
         return self
 
-    def settle(self, places: list[Place]) -> None:
+    def apply_rules(self, places: list[Place]) -> None:
         for place in places:
             text = self.texts[place]
             for _ in range(MOST_ROUNDS):
@@ -245,19 +245,17 @@ class Plain:
                 repeated, shared = set(), set()
                 for ordinal, line in enumerate(text.split("\n")):
                     key = paragraph_key(line)
-                    size = len(line.encode())
+                    size = len(line)
                     if len(line) >= PARAGRAPH and goes(line):
                         elsewhere = place[1] != "abstract" and key in again and first[key] != number
-                        if (elsewhere or key in seen) and not in_structure(
-                            text.encode(), at, at + size
-                        ):
+                        if (elsewhere or key in seen) and not in_structure(text, at, at + size):
                             (shared if elsewhere else repeated).add(ordinal)
                         seen.add(key)
                     at += size + 1
                 at, kept, common = 0, [], []
                 for part in sentences(text):
-                    size = len(part.encode())
-                    span = text.encode(), at, at + size
+                    size = len(part)
+                    span = text, at, at + size
                     often = articles_with[part] >= REPEATS
                     out = often and not in_structure(*span) and is_whole(*span)
                     (common if out else kept).append(part)
@@ -406,7 +404,7 @@ def main() -> None:
     small, full = corpus(sample), corpus(asked.articles)
     with tempfile.TemporaryDirectory(dir=CORPORA) as name:
         ours, plain = Path(name) / "ours", Path(name) / "plain"
-        measure("elara", small, ours)  # compiles the kernels, once per machine
+        measure("elara", small, ours)  # warms the caches
         slow = [measure("plain", small, plain)]
         differ = differences(ours, plain)
         dirty = corpus(sample, noisy=True)
@@ -431,7 +429,7 @@ def main() -> None:
     result = {
         "command": " ".join(["python benchmarks/clean.py", *sys.argv[1:]]),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-        "versions": {n: version(n) for n in ("polars", "pyarrow", "numba", "numpy", "ftfy")},
+        "versions": {n: version(n) for n in ("polars", "pyarrow", "numpy", "ftfy")},
         "articles": asked.articles,
         "characters_after": characters,
         "same_output_on_sample": not differ,

@@ -29,7 +29,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,7 @@ from typing import Any
 import pyarrow as pa
 from lxml import etree
 
-from elara.clean import PHI
-from elara.clean.phi import find_in, patient_kinds
-from elara.clean.triggers import Triggers
+from elara.clean.phi import find_each, patient_kinds
 
 PROJECT = Path(__file__).resolve().parents[1]
 HALVES = ("tuned", "reported")
@@ -58,15 +55,10 @@ _AGE_AFTER = re.compile(r"(?i),?\s(?:is|was)?\s?an?\s\d{1,3}[- ]years?[- ]old")
 _FULL_NAME = re.compile(r"(?:[^\W\d_]\.?\s)?[^\W\d_][\w'’.-]+(?:\s[\w'’.-]+)+")
 
 
-def found_in(text: str) -> list[tuple[str, int, int]]:
-    """What the stage finds: it looks only for kinds of which a text holds a trigger."""
-    touched = int(_triggers().find(pa.array([text], pa.large_string()))[0])
-    return find_in(text, [kind for n, kind in enumerate(PHI) if touched >> n & 1])
-
-
-@cache
-def _triggers() -> Triggers:
-    return Triggers([kind.triggers for kind in PHI])
+def found_in(texts: list[str]) -> list[list[tuple[str, int, int]]]:
+    """What the stage finds in each text."""
+    found = dict(find_each(pa.array(texts, pa.large_string())))
+    return [found.get(place, []) for place in range(len(texts))]
 
 
 def half(record: str) -> str:
@@ -154,8 +146,10 @@ def rate(met: int, of: int) -> dict[str, Any]:
 def spans(data: Path, name: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Recall and precision of one set: half, then what is measured."""
     counts: dict[str, dict[str, list[int]]] = {h: defaultdict(lambda: [0, 0]) for h in HALVES}
-    for record, text, gold in SETS[name](data):
-        here, found = counts[half(record)], found_in(text)
+    records = list(SETS[name](data))
+    places = found_in([text for _, text, _ in records])
+    for (record, text, gold), found in zip(records, places, strict=True):
+        here = counts[half(record)]
         for kind, start, end in gold:
             for label, met in judged(text, kind, start, end, found):
                 here[f"recall {label}"][0] += met
@@ -195,21 +189,27 @@ def judged(
 def withheld(data: Path) -> dict[str, dict[str, Any]]:
     """Articles of PubMed that would be left out although no patient is named, by half."""
     counts = {h: [0, 0] for h in HALVES}
-    patients = patient_kinds()
-    seen: set[str] = set()
+    blocks: dict[str, list[str]] = {}
     for path in sorted((data / "pubmed").rglob("*.xml*")):
         raw = path.read_bytes()
         parser = etree.XMLParser(recover=True, huge_tree=True, resolve_entities=False)
         root = etree.fromstring(gzip.decompress(raw) if path.suffix == ".gz" else raw, parser)
         for article in () if root is None else root.iter("PubmedArticle", "PubmedBookArticle"):
             number = article.findtext(".//PMID") or ""
-            blocks = ["".join(e.itertext()) for e in article.iter("ArticleTitle", "AbstractText")]
-            if number in seen or not article.findall(".//AbstractText"):
-                continue
-            seen.add(number)
-            here = counts[half(f"pubmed:{number}")]
-            here[0] += any(kind in patients for t in blocks for kind, _, _ in found_in(t))
-            here[1] += 1
+            texts = ["".join(e.itertext()) for e in article.iter("ArticleTitle", "AbstractText")]
+            if article.findall(".//AbstractText"):
+                blocks.setdefault(number, texts)
+    numbers = [number for number, texts in blocks.items() for _ in texts]
+    found = found_in([text for texts in blocks.values() for text in texts])
+    patients = {
+        number
+        for number, places in zip(numbers, found, strict=True)
+        if any(kind in patient_kinds() for kind, _, _ in places)
+    }
+    for number in blocks:
+        here = counts[half(f"pubmed:{number}")]
+        here[0] += number in patients
+        here[1] += 1
     return {h: rate(*pair) for h, pair in counts.items()}
 
 

@@ -1,11 +1,11 @@
-"""Clean: named rules repair text and take noise away; a ledger proves that no term was lost."""
+"""Clean texts by named rules, and check against a ledger that no protected term was lost."""
 
-from elara.clean.cleaning import Cleaned, clean, clean_file
 from elara.clean.ledger import PROTECTED, Loss, Protected, count_terms, lost, terms
 from elara.clean.phi import find_phi
 from elara.clean.phi_forms import PHI
 from elara.clean.phi_kinds import PhiKind
 from elara.clean.rules import RULES, Rule, clean_text, removing
+from elara.clean.streaming import Cleaned, clean, clean_file
 
 __all__ = [
     "PHI",

@@ -1,4 +1,4 @@
-"""Words that a line end splits: joined where the joined word is known, else kept with a hyphen.
+"""Join words that a line end splits where the joined word is known, else keep the hyphen.
 
 What is known comes from three places: the text itself, the words of the whole collection, and the
 lexicon. A hyphen that the text or the collection has is never taken away.
@@ -7,16 +7,15 @@ lexicon. A hyphen that the text or the collection has is never taken away.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
-import numba
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from elara.clean.ledger import LINKING
-from elara.clean.triggers import buffers
+from elara.clean.triggers import LOWER, translate
 from elara.text.wordlist import is_word
 
 _SPLIT = re.compile(r"(?<![\w])((?:[^\W\d_]+-)*)([^\W\d_]+)-\n[^\S\n]*([^\W\d_]+)")
@@ -29,10 +28,10 @@ _AFTER_DASH = {
 # "day-to-\nday": after another hyphen these are words of their own.
 _SMALL = {*_words("a and as at by for in of off on or out the to up with")}
 _APART = {*_words("non no not self")}
-_SMALL_LETTERS = {c: c + 32 for c in range(65, 91)}  # as the kernel folds them
+# ASCII signs that are no part of a word become blanks, but for the hyphen.
+_WORD_SIGNS = {c: 32 for c in range(128) if not chr(c).isalpha() and chr(c) != "-"} | LOWER
 _MORE = 10  # times as often must a joined word be found as one with a hyphen, which may be damage
 _BROKEN = re.compile(r"([^\W\d_]+)-[^\S\n]*[\r\n]+[^\S\n]*([^\W\d_]+)")
-_MARKS = 1 << 16
 
 
 def split_forms(texts: pa.LargeStringArray) -> set[str]:
@@ -46,7 +45,7 @@ def split_forms(texts: pa.LargeStringArray) -> set[str]:
     for text in texts.filter(hit).to_pylist():
         for first, second in _BROKEN.findall(text):
             found |= {first + second, f"{first}-{second}"}
-    return {form.translate(_SMALL_LETTERS) for form in found}
+    return {form.translate(LOWER) for form in found}
 
 
 class Words:
@@ -57,12 +56,9 @@ class Words:
     """
 
     def __init__(self, forms: Iterable[str] = ()) -> None:
-        hashed = sorted((int(_hash(np.frombuffer(f.encode(), np.uint8))), f) for f in forms)
-        self._place = {form: place for place, (_, form) in enumerate(hashed)}
-        self._hashes = np.array([value for value, _ in hashed], np.uint64)
-        self._counts = np.zeros(len(hashed), np.int64)
-        self._marks = np.zeros(_MARKS, np.bool_)
-        self._marks[(self._hashes & np.uint64(_MARKS - 1)).astype(np.int64)] = True
+        # As `add` writes texts: a blank around each word, and a hyphen between two blanks.
+        self._forms = [f" {form.replace('-', ' - ')} " for form in sorted(forms)]
+        self._counts: Counter[str] = Counter()
 
     def add(self, texts: pa.LargeStringArray) -> None:
         """Count in these texts, too.
@@ -70,8 +66,10 @@ class Words:
         Args:
             texts: `n` texts, none of them null.
         """
-        if self._place:
-            _count(*buffers(texts), self._hashes, self._marks, self._counts)
+        if self._forms:
+            words = translate(texts, _WORD_SIGNS).str.replace_all("-", " - ", literal=True)
+            found = (" " + words + " ").str.extract_many(self._forms, overlapping=True)
+            self._counts.update(dict(found.explode().drop_nulls().value_counts().iter_rows()))
 
     def count(self, word: str) -> int:
         """How often a word occurs; 0 for one that was not to be counted.
@@ -79,50 +77,7 @@ class Words:
         Args:
             word: a word, or two with a hyphen between.
         """
-        place = self._place.get(word.translate(_SMALL_LETTERS))
-        return 0 if place is None else int(self._counts[place])
-
-
-@numba.njit(nogil=True, cache=True)
-def _hash(data):  # type: ignore[no-untyped-def]
-    value = np.uint64(0xCBF29CE484222325)
-    for byte in data:
-        value = (value ^ np.uint64(byte)) * np.uint64(0x100000001B3)
-    return value
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(data, offsets, hashes, marks, counts):  # type: ignore[no-untyped-def]
-    basis, prime = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-    for text in range(len(offsets) - 1):
-        word = pair = basis
-        letters = before = False  # whether a word is being read, and one stands before its hyphen
-        for place in range(offsets[text], offsets[text + 1] + 1):
-            byte = data[place] if place < offsets[text + 1] else np.uint8(10)
-            if 65 <= byte <= 90:
-                byte += 32
-            if 97 <= byte <= 122 or byte >= 0x80:
-                word = (word ^ np.uint64(byte)) * prime
-                if before:
-                    pair = (pair ^ np.uint64(byte)) * prime
-                letters = True
-                continue
-            if letters:
-                _note(hashes, marks, counts, word)
-                if before:
-                    _note(hashes, marks, counts, pair)
-            before = letters and byte == 45
-            if before:
-                pair = (word ^ np.uint64(45)) * prime
-            word, letters = basis, False
-
-
-@numba.njit(nogil=True, cache=True)
-def _note(hashes, marks, counts, value):  # type: ignore[no-untyped-def]
-    if marks[value & np.uint64(65535)]:
-        place = np.searchsorted(hashes, value)
-        if place < len(hashes) and hashes[place] == value:
-            counts[place] += 1
+        return self._counts[f" {word.translate(LOWER).replace('-', ' - ')} "]
 
 
 def join_hyphens(text: str, collection: Words | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The ledger of protected terms: what a reader must find again after cleaning.
+"""Count the protected terms of a text, so that a change that loses one can be refused.
 
 A rule may take away a passage without such a term (or a citation, an address, a legal line), and
 then it says so; everything else must still hold every term as often as before. The ledger reads

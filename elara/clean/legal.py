@@ -1,4 +1,4 @@
-"""Legal lines, citations and addresses, told by what they consist of and by nothing else.
+"""Recognise legal lines, citations and addresses by the words they consist of.
 
 A sentence is one of these only if every word of it belongs there: a sign of copyright or a licence,
 a year, the name of a holder, and the few small words between them. One word more, a dose, a verb or

@@ -1,4 +1,4 @@
-"""Refuse parameters that stage 3 cannot use."""
+"""Check the parameters of stage 3."""
 
 from __future__ import annotations
 

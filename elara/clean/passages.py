@@ -1,4 +1,4 @@
-"""Sentences and paragraphs of running text: found in one pass, taken out again by name."""
+"""Find sentences and paragraphs in running text, decide whether they may go, take them out."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from itertools import accumulate
 
-import numba
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 
 from elara.clean.ledger import PROTECTED
-from elara.clean.triggers import buffers
+from elara.clean.triggers import LOWER
 from elara.text.sentences import sentences as whole_sentences
 
 FEWEST_WORDS = 5
@@ -25,17 +25,31 @@ _ROW_OR_ITEM = re.compile(
 )
 _TURN = re.compile(r"(?m)^\s*(\[[^\]\n]{1,40}\]|[^\W\d_][\w .'’()-]{0,30}\s?:)\s")
 _PROTECTED = re.compile("|".join(f"(?:{p.pattern})".replace("(?:(?i)", "(?i:") for p in PROTECTED))
-_LOWER = {c: c + 32 for c in range(65, 91)}
-_LOWER_TABLE = np.array([_LOWER.get(c, c) for c in range(256)], np.uint8)
+# The same for polars: the capital is no part of the end. Then what a counted passage looks like.
+_ENDS = r"([.!?])[ \t]+([A-ZÀ-ÖØ-Þ])"
+_COUNTED = r"^[A-Z\x{C0}-\x{10FFFF}][^0-9]*[.!]$"
 
 
 def sentences(text: str) -> list[str]:
-    """Split running text where sentences and lines may end; separators stand in between.
+    """Split running text where sentences and lines may end: sentence, separator, sentence, …
 
-    This is what the kernel sees, millions of times: it knows no abbreviations, and takes "by Prof."
+    This is how `find` counts, millions of times: it knows no abbreviations, and takes "by Prof."
     for an end. What it finds is only counted; before any of it goes, `is_whole` asks for more.
     """
     return _BREAK.split(text)
+
+
+def span(text: str, line: bool, number: int) -> tuple[int, int]:
+    """Where a line or sentence starts and ends.
+
+    Args:
+        text: the text.
+        line: whether it is a line, else a sentence.
+        number: which one it is, from 0.
+    """
+    parts = re.split("(\n)", text) if line else sentences(text)
+    start = sum(map(len, parts[: 2 * number]))
+    return start, start + len(parts[2 * number])
 
 
 def may_go(passage: str) -> bool:
@@ -58,42 +72,41 @@ def may_go(passage: str) -> bool:
     )
 
 
-def in_structure(text: bytes, start: int, end: int) -> bool:
+def in_structure(text: str, start: int, end: int) -> bool:
     """Whether a passage stands in a table, a list or a dialogue, whose lines belong together.
 
     Args:
-        text: the text, in UTF-8.
-        start: the first byte of the passage.
-        end: the byte after its last.
+        text: the text.
+        start: the first character of the passage.
+        end: the character after its last.
     """
-    first = text.rfind(b"\n\n", 0, start) + 1
-    last = text.find(b"\n\n", end)
-    if _ROW_OR_ITEM.search(text[first : last if last >= 0 else len(text)].decode()):
+    first = text.rfind("\n\n", 0, start) + 1
+    last = text.find("\n\n", end)
+    if _ROW_OR_ITEM.search(text[first : last if last >= 0 else len(text)]):
         return True
-    labels = [label.lower() for label in _TURN.findall(text.decode())]
+    labels = [label.lower() for label in _TURN.findall(text)]
     return len(set(labels)) < len(labels)
 
 
-def is_whole(text: bytes, start: int, end: int) -> bool:
+def is_whole(text: str, start: int, end: int) -> bool:
     """Whether a passage is a sentence for `elara.text.sentences`, too, and no half of one.
 
     Args:
-        text: the text, in UTF-8.
-        start: the first byte of the passage, which stands in one line.
-        end: the byte after its last.
+        text: the text.
+        start: the first character of the passage, which stands in one line.
+        end: the character after its last.
     """
-    first = text.rfind(b"\n", 0, start) + 1
-    last = text.find(b"\n", end)
-    line = text[first : last if last >= 0 else len(text)].decode()
-    after = len(text[first:end].decode())
+    first = text.rfind("\n", 0, start) + 1
+    last = text.find("\n", end)
+    line = text[first : last if last >= 0 else len(text)]
+    after = end - first
     after += len(line[after:]) - len(line[after:].lstrip())
-    borders = {0, *accumulate(map(len, whole_sentences(line)))}
-    return {len(text[first:start].decode()), after} <= borders
+    return {start - first, after} <= {0, *accumulate(map(len, whole_sentences(line)))}
 
 
 def paragraph_key(line: str) -> str:
     """What two equal paragraphs have in common: all but the case of ASCII letters."""
-    return line.translate(_LOWER)
+    return line.translate(LOWER)
 
 
 @dataclass(frozen=True)
@@ -103,111 +116,49 @@ class Found:
     Args:
         text: the position of the text.
         line: whether it is a line, which is a paragraph; else a sentence.
-        start: first byte, in the text.
-        end: the byte after the last.
-        ordinal: which line of the text it is (or is in), from 0.
-        hash: of the bytes, ASCII letters of a line in lower case.
+        number: which line or sentence of the text it is, from 0.
+        hash: of the passage, ASCII letters of a line in lower case.
+        passage: the passage.
     """
 
     text: npt.NDArray[np.int64]
     line: npt.NDArray[np.bool_]
-    start: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    ordinal: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
     hash: npt.NDArray[np.uint64]
+    passage: pl.Series
 
 
 def find(values: pa.LargeStringArray, wanted: npt.NDArray[np.bool_]) -> Found:
-    """Find the sentences and lines of texts.
+    """Find the sentences and lines of texts that begin and end like one and hold no digit.
 
     Args:
         values: `n` texts.
         wanted: which of them to search; `n` booleans.
     """
-    data, offsets = buffers(values)
-    # A counted sentence has at least ten bytes, a counted line two hundred.
-    room = int(offsets[-1] - offsets[0]) // 10 + 1
-    table = np.empty((5, room), np.int64)
-    hashes = np.empty(room, np.uint64)
-    used = _parts(data, offsets, wanted, _LOWER_TABLE, PARAGRAPH, table, hashes)
-    text, line, start, end, ordinal = table[:, :used].copy()
-    return Found(text, line > 0, start, end, ordinal, hashes[:used].copy())
+    texts = pl.DataFrame({"text": np.arange(len(values)), "passage": pl.Series(values)})
+    texts = texts.filter(pl.Series(wanted))
+    passage = pl.col("passage")
+    blanks = passage.str.count_matches(r"[ \t]")
+    lines = _counted(texts, passage).filter(passage.str.len_chars() >= PARAGRAPH)
+    parts = _counted(texts, passage.str.replace_all(_ENDS, "${1}\n${2}"))
+    parts = parts.filter(blanks >= FEWEST_WORDS - 1)
+    keys = pl.Series("passage", map(paragraph_key, lines["passage"]), pl.String)
+    both = pl.concat([lines, parts])
+    return Found(
+        text=both["text"].to_numpy(),
+        line=np.arange(both.height) < lines.height,
+        number=both["number"].to_numpy(),
+        hash=pl.concat([keys, parts["passage"]]).hash().to_numpy(),
+        passage=both["passage"],
+    )
 
 
-@numba.njit(nogil=True, cache=True)
-def _parts(data, offsets, wanted, lower, short, table, hashes):  # type: ignore[no-untyped-def]
-    used = 0
-    basis, prime = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-    for text in range(len(offsets) - 1):
-        if not wanted[text]:
-            continue
-        start, end = offsets[text], offsets[text + 1]
-        sentence, line, ordinal = start, start, 0
-        blanks, digits, characters, line_digits = 0, False, 0, False
-        sentence_hash, line_hash = basis, basis
-        position = start
-        while position <= end:
-            byte = data[position] if position < end else np.uint8(10)
-            after = position + 1
-            cut = byte == 10
-            if (byte == 32 or byte == 9) and position > sentence:
-                last = data[position - 1]
-                if last == 46 or last == 33 or last == 63:
-                    while after < end and (data[after] == 32 or data[after] == 9):
-                        after += 1
-                    if after < end:
-                        a = data[after]
-                        b = data[after + 1] if after + 1 < end else np.uint8(0)
-                        cut = (65 <= a <= 90) or (a == 0xC3 and 0x80 <= b <= 0x9E and b != 0x97)
-                    if not cut:
-                        after = position + 1
-            if cut:
-                if position > sentence and blanks >= 4 and not digits:
-                    first, last = data[sentence], data[position - 1]
-                    if ((65 <= first <= 90) or first >= 0xC3) and (last == 46 or last == 33):
-                        table[0, used], table[1, used] = text, 0
-                        table[2, used], table[3, used] = sentence - start, position - start
-                        table[4, used] = ordinal
-                        hashes[used] = _mix(sentence_hash)
-                        used += 1
-                sentence, blanks, digits, sentence_hash = after, 0, False, basis
-            if byte == 10:
-                if characters >= short and not line_digits and position > line:
-                    first, last = data[line], data[position - 1]
-                    counted = ((65 <= first <= 90) or first >= 0xC3) and (last == 46 or last == 33)
-                else:
-                    counted = False
-                if counted:
-                    table[0, used], table[1, used] = text, 1
-                    table[2, used], table[3, used] = line - start, position - start
-                    table[4, used] = ordinal
-                    hashes[used] = _mix(line_hash)
-                    used += 1
-                line, characters, line_hash, line_digits = after, 0, basis, False
-                ordinal += 1
-            else:
-                for place in range(position, after):
-                    here = data[place]
-                    characters += (here & 0xC0) != 0x80
-                    line_hash = (line_hash ^ np.uint64(lower[here])) * prime
-                    line_digits = line_digits or bool(48 <= here <= 57)
-                if not cut:
-                    sentence_hash = (sentence_hash ^ np.uint64(byte)) * prime
-                    blanks += byte == 32 or byte == 9
-                    digits = digits or bool(48 <= byte <= 57)
-            position = after
-    return used
-
-
-@numba.njit(nogil=True, cache=True)
-def _mix(value):  # type: ignore[no-untyped-def]
-    """Spread the bits, as MurmurHash3 ends."""
-    value = np.uint64(value)
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xFF51AFD7ED558CCD)
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xC4CEB9FE1A85EC53)
-    return value ^ (value >> np.uint64(33))
+def _counted(texts: pl.DataFrame, split: pl.Expr) -> pl.DataFrame:
+    """The lines that count, and which line of its text each is."""
+    lines = texts.select("text", passage=split.str.split("\n"))
+    numbers = pl.int_ranges(pl.col("passage").list.len(), dtype=pl.Int64)
+    lines = lines.with_columns(number=numbers).explode("passage", "number")
+    return lines.filter(pl.col("passage").str.contains(_COUNTED))
 
 
 def without_lines(text: str, gone: set[int]) -> tuple[str, list[str]]:
@@ -230,15 +181,11 @@ def without_sentences(text: str, gone: set[int]) -> tuple[str, list[str]]:
 
     Args:
         text: the text.
-        gone: where they start, in bytes.
+        gone: which sentences, from 0.
 
     Returns:
         The rest, and the sentences.
     """
-    kept: list[str] = []
-    taken: list[str] = []
-    at = 0
-    for part in sentences(text):
-        (taken if at in gone else kept).append(part)
-        at += len(part.encode())
-    return "".join(kept), taken
+    parts = sentences(text)
+    kept = [part for place, part in enumerate(parts) if place % 2 or place // 2 not in gone]
+    return "".join(kept), [parts[2 * number] for number in sorted(gone)]

@@ -7,13 +7,18 @@ passes unseen. What is found is a reason to look, what is not found is no proof.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from elara.clean.phi_forms import PHI
 from elara.clean.phi_kinds import PhiKind
+from elara.clean.triggers import Triggers
 
+_TRIGGERS = Triggers([kind.triggers for kind in PHI])
 _BY_NAME = ("patient_name", "labelled_name", "name_with_age", "treated_name", "greeted_name")
 
 
@@ -49,6 +54,32 @@ def find_in(text: str, kinds: Iterable[PhiKind] = PHI) -> list[tuple[str, int, i
     return sorted(found, key=lambda place: (place[1], place[0]))
 
 
+def find_each(
+    texts: pa.LargeStringArray, wanted: npt.NDArray[np.uint64] | None = None
+) -> Iterator[tuple[int, list[tuple[str, int, int]]]]:
+    """Look through many texts; one search tells which kinds each of them may hold.
+
+    Args:
+        texts: `n` texts, none of them null.
+        wanted: for each text a number whose bit `k` says whether to look for kind `k` of `PHI`.
+
+    Yields:
+        The position of each text in which something was found, and what `find_in` says about it.
+    """
+    bits = _TRIGGERS.find(texts)
+    for number, kind in enumerate(PHI):
+        if kind.gate:
+            may = pl.Series(texts).str.contains(kind.gate).to_numpy()
+            bits = np.where(may, bits, bits & ~np.uint64(1 << number))
+    if wanted is not None:
+        bits &= wanted
+    for place in np.flatnonzero(bits).tolist():
+        mask = int(bits[place])
+        kinds = [kind for number, kind in enumerate(PHI) if mask >> number & 1]
+        if found := find_in(texts[place].as_py(), kinds):
+            yield place, found
+
+
 def patient_kinds() -> frozenset[str]:
     """The kinds that point to a patient."""
     return frozenset(kind.kind for kind in PHI if kind.patient)
@@ -67,11 +98,9 @@ def find_phi(texts: pl.DataFrame) -> pl.DataFrame:
     Source: the identifiers of 45 CFR 164.514(b)(2),
         https://www.ecfr.gov/current/title-45/section-164.514
     """
-    rows = [
-        (article, place, *found)
-        for article, place, text in texts.select("id", "field", "text").iter_rows()
-        for found in find_in(text)
-    ]
+    names = texts.select("id", "field").rows()
+    values = pa.array(texts["text"].to_list(), pa.large_string())
+    rows = [(*names[place], *each) for place, found in find_each(values) for each in found]
     types = {"id": pl.String, "field": pl.String, "kind": pl.String}
     schema = types | {"start": pl.Int64, "end": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row").sort("id", "field", "start", "kind")

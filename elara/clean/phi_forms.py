@@ -1,4 +1,4 @@
-"""The forms of personal data that rules can find, in English and Spanish.
+"""List the kinds of personal data that rules can find, in English and Spanish.
 
 Source: the identifiers of 45 CFR 164.514(b)(2),
     https://www.ecfr.gov/current/title-45/section-164.514; check digits of cards and accounts after
@@ -45,17 +45,6 @@ _CALLS = _words(
     "call calls called calling numbers dial dialled ring text texted reach reached contact "
     "page messages message answering number whatsapp sms hotline helpline helpdesk voicemail "
     "reachable phoned dialing faxed texting pager beeper viber telegram"
-)
-# What stands between such a word and the number, or what it begins with.
-_CALL_ENDS = (
-    *(" 0", " (0", " +0", ":", " #0", " @"),
-    *(
-        f" {word} "
-        for word in _words(
-            "me us him her them back at on to is are under my our your the from via using now this"
-        )
-    ),
-    *(" info", " details", " no. ", "\n0", "\n\n0", " - 0", " = 0"),
 )
 _NUMBER = (
     r"(?:\+ ?)?(?:\(\d[\d ]{0,5}\)|\d{1,12})"
@@ -183,51 +172,11 @@ PHI = (
         rf" (?:at|on|is|from)(?:[ :]{{1,2}}){_GROUPED}"
         rf"|(?<![\d)(.-]){_NUMBER}(?=\s?[-,(]\s?(?i:office|home|mobile|cell|fax|work)\b)"
         rf"|{'|'.join(_PHONE_FORMS)}){_EXTENSION}",
-        (
-            *after_break(
-                *(f"{label}{end}" for label in (*_PHONE_LABELS, "ph") for end in " .:,(\n")
-            ),
-            *(f"{place}{sep}" for place in _PHONE_PLACES for sep in (":", " phone", " number")),
-            *(
-                f"{before}{word}{after}"
-                for before in "\ufffe \n(,"
-                for word in _CALLS
-                for after in _CALL_ENDS
-            ),
-            *(f"0 is {whose}" for whose in ("my", "his", "her", "our", "their", "the ", "a ")),
-            *(
-                f"{letter}: {group}"
-                for letter in "tmpfcohw"
-                for group in ("00 0", "000 0", "000-0", "0000 0")
-            ),
-            *(f"0{sep}{place}" for place in ("office", "home", "mobile", "fax") for sep in "-,("),
-            *(f"0 was my {what}" for what in ("phone", "number", "mobile", "cell")),
-            *("00.00.00.00.00", "00 00 00 00 00", "00-00-00-00", "000-000.0000"),
-            *("000.000.000", "0000.000.", "000.0000.000", "0000000000", "00-0000000", "00 00000"),
-            *("(+0", "00 / 0", "000 0000", "000/0000", "000-0000"),
-            *(
-                f"({code}){rest}"
-                for code in ("00", "000", "0000", "00000")
-                for rest in ("000", " 00")
-            ),
-            *(
-                f"{group}{sep}{rest}{sep}00"
-                for group, rest in (("000", "00"), ("00", "000"))
-                for sep in " -/"
-            ),
-            *(f"\n{group} 00" for group in ("00", "000", "0000")),
-            *(
-                f" {where} {group}{sep}{rest}"
-                for where in ("at", "on", "is", "from", "at:", "on:", "is:")
-                for group in ("00", "000", "0000", "00000")
-                for sep in " -"
-                for rest in ("000", "00 00", "00-00")
-            ),
-            *(f"+0{sep}" for sep in "0 .-(/\xa0‑"),
-        ),
+        (),
         False,
         "Tel: +44 20 7946 0000",
         _is_phone,
+        gate=r"\d(?:[ .\-/\xa0‑()+]{0,8}\d){6}",
     ),
     PhiKind(
         "ssn",

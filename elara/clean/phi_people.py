@@ -1,4 +1,4 @@
-"""The forms in which texts name people: a title, a label, an age, a greeting, or a full name.
+"""Find names of people by a title, a label, an age, a greeting, or the form of a full name.
 
 A capital letter alone makes no name: drugs, brands, eponyms, studies and places have one as well.
 So each form asks for something that only a person has. How often that works is measured by
@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from elara.clean.phi_kinds import PhiKind, after_break
-from elara.clean.triggers import WORD, fold
+from elara.clean.repair import SPACES
+from elara.clean.triggers import AS_WRITTEN, fold
 
 _words = str.split
 
@@ -259,7 +260,11 @@ def _titles(titles: Iterable[str]) -> tuple[str, ...]:
     return after_break(*(f"{t.lower()}{e}" for t in titles for e in " .:\n\t\xa0"))
 
 
-GIVEN_TRIGGERS = tuple(sorted({WORD + re.split("[^\\w]", name)[0] for name in _GIVEN}))
+# A name follows after a blank or a hyphen; clean texts hold no other blanks.
+GIVEN_TRIGGERS = (
+    *(f"{AS_WRITTEN}{name}{end}" for name in sorted(_GIVEN) for end in " -"),
+    *SPACES,
+)
 
 
 PEOPLE = (
@@ -352,7 +357,7 @@ PEOPLE = (
                 for end in " ,.)\n\uffff"
                 if title + end != "do "
             ),
-            f"{WORD}DO",
+            *(f"{AS_WRITTEN}DO{end}" for end in (*" -", *SPACES)),
             *(f" {title}" for title in _words("m.d ph.d d.d.s r.n d.o f.a.c facp facs")),
             *(phrase.replace("_", " ") for phrase in _MET_TRIGGERS),
             *(

@@ -1,4 +1,4 @@
-"""Repair of damaged text: functions from text to text that only undo what software did to it.
+"""Repair damaged text with functions that only undo what software did to it.
 
 They never apply NFKC to a text: it would turn x² into x2, ½ into 1⁄2 and µ (micro) into μ (mu).
 Both µ and μ stay as written, and so do curly quotes and every kind of dash.
@@ -55,10 +55,7 @@ _CONTROL = re.compile(f"[{re.escape(CONTROLS)}{_INVISIBLE}]")
 # A soft hyphen is where a word may be split: at a line end the line end goes with it.
 _SPLIT_WORD = re.compile(r"(?<=[^\W\d_])\xad[^\S\n]*\n[^\S\n]*(?=[^\W\d_])")
 
-_LINE_END = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_BLANKS = re.compile(r"[^\S\n]+")
-_BLANKS_AT_END = re.compile(r" ?\n ?")
-_EMPTY_LINES = re.compile(r"\n{3,}")
+_LINE_ENDS = ("\r\n", *"\r\x0b\x0c\x85\u2028\u2029")
 
 # Text in UTF-8 that was read as Latin-1 or Windows-1252 has a letter from Â to ô and then a sign
 # that stands for a byte from 0x80 to 0xBF.
@@ -72,11 +69,8 @@ _EAST_ASIAN = re.compile(
     "\ufe30-\ufe4f\uff5f-\uffef\U00020000-\U0003ffff]"
 )
 BROKEN = (
-    *(lead + trail for lead in _LEADS for trail in _TRAILS),
-    "Ã ",  # "à", whose second byte became a blank
-    "Â ",
+    *_LEADS,
     *map(chr, range(0x80, 0xA0)),
-    "\ufffd",
     *_LIGATURES,
     *_WIDE,
 )
@@ -84,7 +78,7 @@ _LIGATURE = re.compile(f"[{_LIGATURES}]")
 _NARROW = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
 # What text in UTF-8 becomes in the wrong encoding: Latin-1 or Windows-1252, and nothing else.
 _WESTERN = re.compile(f"[\x00-\xff{''.join(t for t in _TRAILS if ord(t) > 0xFF)}\ufffd]+")
-_MISREAD = re.compile(f"[{_LEADS}][{_TRAILS}]|[\x80-\x9f]|â€\ufffd")
+_MISREAD = re.compile(f"[\x80-\x9f{_LEADS}](?:(?<=[\x80-\x9f])|[{_TRAILS}])")
 _BEYOND_ASCII = re.compile(r"\S*[^\x00-\x7f]\S*(?:\s+\S*[^\x00-\x7f]\S*)*")
 _COMPOSED = re.compile("[A-Za-z\xc0-\u024f][\u0300-\u036f]+")
 INVISIBLE = (*CONTROLS, *_INVISIBLE)
@@ -130,8 +124,9 @@ def unbreak(text: str) -> str:
 
     Source: https://ftfy.readthedocs.io/en/latest/config.html
     """
-    narrow = _LIGATURE if _EAST_ASIAN.search(text) else _NARROW
-    text = narrow.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
+    if _NARROW.search(text):
+        narrow = _LIGATURE if _EAST_ASIAN.search(text) else _NARROW
+        text = narrow.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
     if not _MISREAD.search(text):
         return text
     fixed = _WESTERN.sub(_encoded, text)
@@ -185,5 +180,9 @@ def strip_tags(text: str) -> str:
 
 def tidy_space(text: str) -> str:
     """One kind of line end, one blank between words, at most one blank line."""
-    lines = _BLANKS_AT_END.sub("\n", _BLANKS.sub(" ", _LINE_END.sub("\n", text)))
-    return _EMPTY_LINES.sub("\n\n", lines).strip()
+    for end in _LINE_ENDS:
+        text = text.replace(end, "\n")
+    text = "\n".join([" ".join(line.split()) for line in text.split("\n")])
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text.strip()

@@ -1,4 +1,4 @@
-"""A figure of what cleaning did."""
+"""Draw the figure of what each rule did."""
 
 from __future__ import annotations
 

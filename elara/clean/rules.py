@@ -1,20 +1,17 @@
-"""The rules of cleaning: named blocks in a list, each with its reason and a tested example."""
+"""List the rules of cleaning, each with a name, its reason and a tested example."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_lowercase
-
-import pyarrow as pa
 
 from elara.clean import repair
 from elara.clean.hyphens import Words, join_hyphens
 from elara.clean.ledger import cuts, findings
 from elara.clean.legal import DOI, MAIL, URL, legal_spans
-from elara.clean.space import tidy
 from elara.clean.triggers import END, START, touches
 
 TextFunction = Callable[[str], str]
@@ -32,14 +29,8 @@ _LEGAL_TRIGGERS = (
     "published online by",
     "published online 0000 by",
     "all rights reserved",
-    *(
-        f"this {article}is a{n} u{dot}"
-        for article in ("", "article ")
-        for n in ("", "n")
-        for dot in "s."
-    ),
-    *(f"this {article}is an open" for article in ("", "article ")),
-    "no claim to original",
+    "government work",
+    "access article",
 )
 
 _CORRESPONDENCE = (
@@ -80,7 +71,6 @@ class Rule:
             it may not lose a protected term anywhere.
         triggers: the rule looks only at texts that hold one of these strings, compared without
             regard to ASCII case and with every digit written as 0; none: at every text.
-        batch: the same as `function`, for many texts at once.
         informed: what takes the place of `function` where the words of the whole collection are
             known: from a text and these words to the new text.
     """
@@ -92,17 +82,11 @@ class Rule:
     function: TextFunction
     removes: Callable[[str], list[str]] | None = None
     triggers: Sequence[str] = ()
-    batch: Callable[[pa.LargeStringArray], pa.LargeStringArray] | None = None
     informed: Callable[[str, Words], str] | None = None
-    _touches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Make the test for the triggers once."""
-        object.__setattr__(self, "_touches", touches(self.triggers))
 
     def apply(self, text: str) -> str:
         """What the rule makes of a text."""
-        return self.function(text) if self._touches(text) else text
+        return self.function(text) if touches(self.triggers, text) else text
 
 
 def removing(
@@ -282,6 +266,5 @@ RULES = [
             *(f"{blank}{END}" for blank in " \n"),
             *repair.SPACES,
         ),
-        batch=tidy,
     ),
 ]

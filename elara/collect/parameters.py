@@ -1,4 +1,4 @@
-"""Refuse parameters that stage 1 cannot use."""
+"""Check the parameters of stage 1."""
 
 from __future__ import annotations
 

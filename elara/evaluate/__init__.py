@@ -1,4 +1,4 @@
-"""Stage 6: say honestly whether tuning helped."""
+"""Stage 6: measure whether tuning helped."""
 
 from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.verdict import EvaluationError, Verdict, compare, difference_figure, per_source

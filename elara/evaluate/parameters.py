@@ -1,4 +1,4 @@
-"""Refuse parameters that stage 6 cannot use."""
+"""Check the parameters of stage 6."""
 
 from __future__ import annotations
 

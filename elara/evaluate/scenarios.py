@@ -1,4 +1,4 @@
-"""Three fixed questions, answered by base model and adapter, side by side."""
+"""Ask base model and adapter three fixed questions, and show the answers side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Did tuning help? A paired difference with a confidence interval, in one sentence."""
+"""Say in one sentence whether tuning helped: a paired difference with a confidence interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 13 cases written for Elara, one per specialty, each in its own YAML file."""
+"""Read the 13 cases written for Elara, one per specialty, each in its own YAML file."""
 
 from __future__ import annotations
 

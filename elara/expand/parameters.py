@@ -1,4 +1,4 @@
-"""Refuse parameters that stage 4 cannot use."""
+"""Check the parameters of stage 4."""
 
 from __future__ import annotations
 

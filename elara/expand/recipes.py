@@ -1,4 +1,4 @@
-"""Recipes: named rules that turn one article into examples whose answer is the article's text.
+"""Turn one article into examples, by named recipes whose answer is the article's text.
 
 A recipe never writes medicine. The answer it gives is a passage of the article, so that every
 sentence the model learns can be looked up; only the question around it is ours.

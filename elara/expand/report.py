@@ -1,4 +1,4 @@
-"""Show what the training data looks like: one table, one figure."""
+"""Show what the training data looks like in one table and one figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuse parameters that stage 2 cannot use."""
+"""Check the parameters of stage 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the settings of the server from the environment, and the files that they name."""
+"""Read the server's settings from the environment, and check the files that they name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: routes, middleware, one form of error, and the model's start and end."""
+"""Build the application: routes, middleware, one form of error, the model's start and end."""
 
 from __future__ import annotations
 

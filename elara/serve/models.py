@@ -1,4 +1,4 @@
-"""The model behind the server: loaded, asked by one request at a time, unloaded."""
+"""Load the model behind the server, let one request at a time use it, and unload it."""
 
 from __future__ import annotations
 

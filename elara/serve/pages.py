@@ -1,4 +1,4 @@
-"""Serve the pages for people: a start page and the documentation, both without a network."""
+"""Serve a start page and the documentation to browsers, both without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuse parameters that stage 7 cannot use."""
+"""Check the parameters of stage 7."""
 
 from __future__ import annotations
 

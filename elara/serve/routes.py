@@ -1,4 +1,4 @@
-"""The four addresses of the server that programs use."""
+"""Define the four routes of the server that programs use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define what goes over the wire; the disclaimer and the intended use are stated only here."""
+"""Define requests and responses, and the disclaimer and intended use, stated nowhere else."""
 
 from __future__ import annotations
 

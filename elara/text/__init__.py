@@ -1,1 +1,1 @@
-"""Words and sentences, for every stage alike."""
+"""Split and recognise words, sentences and placeholders, alike for every stage."""

@@ -1,4 +1,4 @@
-"""Read texts that lie inside JSON objects: XML turned into JSON, headed abstracts, split names."""
+"""Read texts inside JSON objects: XML turned into JSON, headed abstracts, names in parts."""
 
 from __future__ import annotations
 

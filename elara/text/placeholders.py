@@ -1,4 +1,4 @@
-"""Recognise what sources print where they have nothing: "[Not Available].", "No abstract"."""
+"""Recognise what sources print for a missing value: "[Not Available].", "N/A", "No abstract"."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where sentences end, so that a text can be shortened without changing what it says.
+"""Find where sentences end, so that a text can be shortened without changing what it says.
 
 A cut in the wrong place turns "as described by Okafor et al. In children the dose was 1 mg" into
-half a dose. In doubt two sentences stay together. Lists and tables are never cut. Clean asks here,
-too, before it removes a sentence.
+half a dose. In doubt two sentences stay together. Lists and tables are never cut. Cleaning relies
+on it, too, before it removes a sentence.
 """
 
 from __future__ import annotations

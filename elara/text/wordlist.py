@@ -1,4 +1,4 @@
-"""Which words exist: general words of three languages, and endings that only medicine has."""
+"""Look up whether a word exists: in three languages, or by an ending that only medicine has."""
 
 from __future__ import annotations
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 import real_texts
 
 from elara.clean import PHI, PhiKind, find_phi
-from elara.clean.phi import find_in, patient_kinds
-from elara.clean.triggers import Triggers
+from elara.clean.phi import find_each, find_in, patient_kinds
 
 
 def test_find_phi_tells_places_and_never_text() -> None:
@@ -111,34 +111,30 @@ Desk: 432 03 163|0341 8387176-Office|Ph: 9498777106|reach her under 98765 43210
 """
 
 
-def found_in(text: str) -> list[tuple[str, int, int]]:
-    """What the stage finds, which looks only for kinds of which the text holds a trigger."""
-    touched = int(TRIGGERS.find(pa.array([text], pa.large_string()))[0])
-    found = find_in(text, [kind for n, kind in enumerate(PHI) if touched >> n & 1])
-    assert found == find_in(text)
-    return found
-
-
-TRIGGERS = Triggers([kind.triggers for kind in PHI])
+def found_in(texts: list[str]) -> list[tuple[str, list[tuple[str, int, int]]]]:
+    """What the stage finds, which looks only for kinds that a quick search has seen a sign of."""
+    found = dict(find_each(pa.array(texts, pa.large_string())))
+    assert [found.get(n, []) for n in range(len(texts))] == [find_in(text) for text in texts]
+    return [(text, found.get(n, [])) for n, text in enumerate(texts)]
 
 
 @pytest.mark.parametrize("line", THINGS.strip().split("\n"))
 def test_things_are_no_patients_and_numbers_no_telephones(line: str) -> None:
     wrong = patient_kinds() | {"repeated_name", "phone", "ip_address"}
-    for text in line.split("|"):
-        assert [(kind, text[a:b]) for kind, a, b in found_in(text) if kind in wrong] == []
+    for text, found in found_in(line.split("|")):
+        assert [(kind, text[a:b]) for kind, a, b in found if kind in wrong] == []
 
 
-@pytest.mark.parametrize(("text", "name"), PATIENTS.items())
-def test_patients_are_found_with_their_whole_name(text: str, name: str) -> None:
-    found = [text[a:b] for kind, a, b in found_in(text) if kind in patient_kinds()]
-    assert any(name in part for part in found), found
+def test_patients_are_found_with_their_whole_name() -> None:
+    for text, found in found_in([*PATIENTS]):
+        parts = [text[a:b] for kind, a, b in found if kind in patient_kinds()]
+        assert any(PATIENTS[text] in part for part in parts), (text, parts)
 
 
 @pytest.mark.parametrize("line", PHONES.strip().split("\n"))
 def test_telephone_numbers_of_many_countries_are_found(line: str) -> None:
-    for text in line.split("|"):
-        assert "phone" in {kind for kind, _, _ in found_in(text)}, text
+    for text, found in found_in(line.split("|")):
+        assert "phone" in {kind for kind, _, _ in found}, text
 
 
 def test_a_name_is_not_looked_for_as_a_word() -> None:
@@ -187,10 +183,8 @@ def test_recall_and_precision_hold(name: str, project: Path, shared_data: Path) 
 def test_published_articles_are_hardly_ever_flagged(shared_data: Path) -> None:
     files = real_texts.sets(shared_data)["pubmed/result_sets"]
     texts = [text for file in files for text in real_texts.texts(file)]
-    kinds = [kind for kind in PHI if kind.patient]
-    touched = Triggers([kind.triggers for kind in kinds]).find(pa.array(texts, pa.large_string()))
-    flagged = [
-        text for text, some in zip(texts, touched, strict=True) if some and find_in(text, kinds)
-    ]
+    mask = sum(1 << number for number, kind in enumerate(PHI) if kind.patient)
+    values = pa.array(texts, pa.large_string())
+    flagged = [texts[place] for place, _ in find_each(values, np.full(len(texts), mask, np.uint64))]
     assert len(texts) > 20_000
     assert flagged == []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
 import polars as pl
 import pytest
 import real_texts
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from elara.clean import RULES, Rule, clean, clean_text
+from elara.clean.repair import SPACES
 from elara.records import Article, Section, frame
 
 
@@ -118,6 +122,15 @@ def test_copyright_tails(tail: str) -> None:
     removes = rule("copyright_tail").removes
     assert removes is not None
     assert [t.strip() for t in removes(text)] == [tail]
+
+
+@settings(max_examples=150)
+@given(st.text(st.sampled_from([*" \n\n\r\t", *SPACES, *"abéµ日😀\x00Â\u200b\u3001\u2027"])))
+def test_blanks_of_every_kind_become_one(text: str) -> None:
+    """The rule's code splits and joins; this says the same in regular expressions."""
+    lines = re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text)
+    lines = re.sub(r" ?\n ?", "\n", re.sub(r"[^\S\n]+", " ", lines))
+    assert apply(rule("white_space"), text) == re.sub(r"\n{3,}", "\n\n", lines).strip()
 
 
 def test_superscripts_with_letters_and_lists() -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import clean as benchmark
 
-from elara.clean import Rule, clean_file, files
+from elara.clean import Rule, clean_file, tables
 from elara.machine import memory
 from elara.records import Article, frame
 from elara.workspace import WorkspaceError
@@ -57,12 +58,12 @@ def test_what_was_planted_about_patients_does_not_pass(corpus: Path, tmp_path: P
 
 
 def test_rows_wait_until_they_are_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_PIECE", 20_000)
-    with files.Writers(tmp_path) as out:
+    monkeypatch.setattr(tables, "_PIECE", 20_000)
+    with tables.Writers(tmp_path) as out:
         for number in range(1000):
             out.rows("dropped", [(f"{number:03}", "x" * 90)])  # 125 bytes in memory
-            out.rows("a/dropped", [(f"{number:03}", "y" * 18)], "dropped")  # 53 bytes
-    large, small = (pq.ParquetFile(tmp_path / f) for f in ("dropped.parquet", "a/dropped.parquet"))
+            out.table("small", pa.table({"id": [f"{number:03}"], "n": ["y" * 18]}))  # 53 bytes
+    large, small = (pq.ParquetFile(tmp_path / f) for f in ("dropped.parquet", "small.parquet"))
     assert 6 <= large.num_row_groups <= 12  # of 1,000 pieces
     assert 2 <= small.num_row_groups <= 6
     for table in (large.read(), small.read()):
@@ -76,7 +77,7 @@ def test_memory_between_batches_goes_back_to_the_system(
     trimmed: list[int] = []
     library = SimpleNamespace(malloc_trim=trimmed.append)
     monkeypatch.setattr(memory, "ctypes", SimpleNamespace(CDLL=lambda name: library))
-    monkeypatch.setattr(files, "_ROWS", 2)
+    monkeypatch.setattr(tables, "_ROWS", 2)
     path = tmp_path / "articles.parquet"
     rows = [Article(id=f"s:{n}", source="s", title="T") for n in range(20)]
     frame(rows, Article).write_parquet(path)

@@ -1,4 +1,4 @@
-"""One round of cleaning over one batch: what a worker thread does."""
+"""Clean one batch of articles: one pass over the collection does this to every batch."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from elara.clean.fields import Texts, pack, unpack
+from elara.clean.edits import Account, Edits
 from elara.clean.hyphens import Words
 from elara.clean.passages import Found, find
-from elara.clean.phi import find_in, patient_kinds
+from elara.clean.phi import find_each, patient_kinds
 from elara.clean.phi_forms import PHI
-from elara.clean.repeats import Shared
+from elara.clean.repeats import Repeats
 from elara.clean.rules import Rule
+from elara.clean.texts import Texts, pack, unpack
 from elara.clean.triggers import Triggers
-from elara.clean.work import Account, Work
 
 Place = tuple[str, str, str, int, int]
-_PATIENT = sum(1 << number for number, kind in enumerate(PHI) if kind.patient)
+_PATIENT = np.uint64(sum(1 << number for number, kind in enumerate(PHI) if kind.patient))
 
 
 @dataclass(frozen=True)
 class Done:
-    """A batch after a round.
+    """A batch after a pass.
 
     Args:
         table: the articles that stay, with a column `phi`.
@@ -52,42 +52,40 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Round:
-    """What a round does to every batch.
+class Pass:
+    """What a pass does to every batch.
 
     Args:
         rules: the rules.
-        shared: what stands in several articles; None in the first round, which applies the rules.
+        triggers: those of the rules, in their order.
         words: how often words occur in the collection.
         keep_phi: whether articles in which a patient may be named stay.
+        repeats: what stands in several articles; None in the first pass, which applies the rules.
     """
 
     rules: Sequence[Rule]
-    shared: Shared | None
+    triggers: Triggers
     words: Words
     keep_phi: bool
+    repeats: Repeats | None
 
-    def run(self, triggers: Triggers, table: pa.Table, offset: int) -> Done:
+    def run(self, table: pa.Table, offset: int) -> Done:
         """Clean a batch.
 
         Args:
-            triggers: of the rules, and after them of the kinds of personal data.
             table: articles.
             offset: the number of articles before it.
         """
         texts = unpack(table)
-        work = Work(texts, self.rules, triggers, self.words)
-        if self.shared is None:
-            mask = np.uint64((1 << len(self.rules)) - 1)
-            work.settle(np.flatnonzero(work.bits & mask))
+        edits = Edits(texts, self.rules, self.triggers, self.words)
+        if self.repeats is None:
+            edits.apply_rules()
         else:
-            gone = self.shared.to_remove(texts, find(texts.values, texts.prose), offset)
-            changed = np.array(sorted(work.remove(gone)), np.int64)
-            work.settle(changed)
-            self.shared.learn(work.values().take(pa.array(changed)))
-        lost = work.losses()
-        values = work.values()
-        phi = self._phi(work)
+            gone = self.repeats.to_remove(texts, find(texts.values, texts.prose), offset)
+            changed = edits.remove(gone)
+            self.repeats.learn(edits.values().take(pa.array(changed)))
+        values = edits.values()
+        phi = self._phi(texts, values)
         known = patient_kinds()
         patients = np.zeros(table.num_rows, bool)
         patients[[row for row, places in phi.items() if any(p[2] in known for p in places)]] = True
@@ -103,27 +101,23 @@ class Round:
             table=cleaned,
             texts=kept,
             found=find(kept.values, kept.prose),
-            account=work.account,
+            account=edits.account,
             dropped=[(texts.ids[row], str(reasons[row])) for row in np.flatnonzero(~stays)],
             phi=[place for row in sorted(phi) if stays[row] for place in phi[row]],
             phi_dropped=[place for row in sorted(phi) if not stays[row] for place in phi[row]],
             characters=(_characters(texts.values), _characters(kept.values)),
-            lost=lost,
+            lost=edits.losses(),
         )
 
-    def _phi(self, work: Work) -> dict[int, list[Place]]:
-        """What may identify a person, by article; in the first round only what decides."""
-        texts = work.texts
-        bits = np.where(texts.named, np.uint64(0), work.bits >> np.uint64(len(self.rules)))
-        if self.shared is None:
-            bits &= np.uint64(0 if self.keep_phi else _PATIENT)
+    def _phi(self, texts: Texts, values: pa.LargeStringArray) -> dict[int, list[Place]]:
+        """What may identify a person, by article; in the first pass only what decides."""
         found: dict[int, list[Place]] = {}
-        for place in np.flatnonzero(bits).tolist():
-            row, mask = int(texts.row[place]), int(bits[place])
-            kinds = [kind for number, kind in enumerate(PHI) if mask >> number & 1]
-            if places := find_in(work.text(place), kinds):
-                label = texts.label(place)
-                found.setdefault(row, []).extend((texts.ids[row], label, *p) for p in places)
+        if self.repeats is None and self.keep_phi:
+            return found
+        kinds = _PATIENT if self.repeats is None else ~np.uint64(0)
+        for place, places in find_each(values, np.where(texts.named, np.uint64(0), kinds)):
+            row, label = int(texts.row[place]), texts.label(place)
+            found.setdefault(row, []).extend((texts.ids[row], label, *p) for p in places)
         return found
 
 

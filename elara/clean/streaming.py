@@ -1,32 +1,28 @@
-"""Clean a table of any size in batches, and file what each rule did.
+"""Clean a table of any size in batches, and record what each rule did.
 
-First the words are counted that line ends may have split. The first round applies the rules to
-every text and counts sentences and paragraphs on disk. The next round removes what stands in
-several articles and counts again; it is the last one if nothing is left to remove, and else one
-more follows.
+First, words that line ends may have split are counted. The first pass applies the rules to every
+text and counts sentences and paragraphs on disk. The next pass removes what stands in several
+articles and counts again; passes follow until nothing is left to remove.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
 
-from elara.clean.fields import unpack
-from elara.clean.files import NEEDED, Writers, read
 from elara.clean.hyphens import Words, split_forms
-from elara.clean.phi_forms import PHI
-from elara.clean.repeats import Counter, Shared
-from elara.clean.rounds import Done, Round
+from elara.clean.passes import Done, Pass
+from elara.clean.repeats import Counter, Repeats
 from elara.clean.rules import MOST_ROUNDS, RULES, Rule
+from elara.clean.tables import NEEDED, Writers, read
+from elara.clean.texts import unpack
 from elara.clean.triggers import Triggers
 from elara.display.progress import Progress
 from elara.machine import memory
@@ -35,7 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WORKERS = 2
-_TABLES = ("articles", "dropped", "changes", "removed", "phi", "phi_dropped", "lost", "review")
+_COUNTS = (
+    *("articles", "dropped", "changes", "removed", "phi", "phi_dropped", "lost", "review"),
+    *("characters_before", "characters_after"),
+)
 
 
 @dataclass(frozen=True)
@@ -160,31 +159,51 @@ def clean_file(
         WorkspaceError: the file cannot be read as a table of articles.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    triggers = Triggers([*(r.triggers for r in rules), *(p.triggers for p in PHI)])
-    shared: Shared | None = None
+    triggers = Triggers([rule.triggers for rule in rules])
     words = _words(source) if any(rule.informed for rule in rules) else Words()
+    repeats: Repeats | None = None
+    counts = dict.fromkeys(_COUNTS, 0)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name, Writers(folder) as out:
-        work, tally = Path(name), _Tally(out)
+        work = Path(name)
         for number in range(MOST_ROUNDS):
-            this = Round(rules, shared, words, keep_phi)
+            this = Pass(rules, triggers, words, keep_phi, repeats)
             counter = Counter(work / f"counts-{number}", boilerplate_repeats)
-            # The first result is always read once more; the second is the last but for oddities.
-            target = f"articles-{number}.{'arrow' if shared is None else 'parquet'}"
-            changes = tally.counts["changes"]
-            tally.start()
-            with Writers(work) as passing:
-                for done in _each(partial(this.run, triggers), source, shared is None):
-                    counter.add(done.texts, done.found, tally.counts["articles"])
-                    passing.table(target, done.table)
-                    passing.rows(f"phi-{number}", done.phi, "phi")
-                    tally.add(done, shared is None)
-            source = work / target
-            shared = counter.shared(shared.verdicts if shared else {})
-            if number and (not shared.work_left() or tally.counts["changes"] == changes):
+            changes = counts["changes"]
+            counts |= {"articles": 0, "characters_after": 0, "phi": counts["phi_dropped"]}
+            (work / f"{number}").mkdir()
+            with Writers(work / f"{number}") as passing:
+                for done in _each(this, source):
+                    counter.add(done.texts, done.found, counts["articles"])
+                    passing.table("articles", done.table)
+                    passing.rows("phi", done.phi)
+                    _file(done, out, counts, first=repeats is None)
+            source = work / f"{number}" / "articles.parquet"
+            repeats = counter.repeats(repeats.verdicts if repeats else {})
+            if number and (not repeats.work_left() or counts["changes"] == changes):
                 break
         source.replace(folder / "articles.parquet")
-        out.copy("phi.parquet", work / f"phi-{number}.parquet")
-    return Cleaned(folder, tally.counts, tally.effects())
+        out.copy("phi", work / f"{number}" / "phi.parquet")
+    return Cleaned(folder, counts, _effects(folder))
+
+
+def _file(done: Done, out: Writers, counts: dict[str, int], first: bool) -> None:
+    """Write what became of a batch, and add it up."""
+    tables: dict[str, list[tuple[Any, ...]]] = {
+        "changes": [*done.account.changes],
+        "removed": [*done.account.removed],
+        "dropped": [*done.dropped],
+        "review": [*done.account.review],
+    }
+    for name, rows in tables.items():
+        out.rows(name, rows)
+        counts[name] += len(rows)
+    out.rows("phi", done.phi_dropped)
+    counts["phi"] += len(done.phi) + len(done.phi_dropped)
+    counts["phi_dropped"] += len(done.phi_dropped)
+    counts["lost"] += done.lost
+    counts["articles"] += done.table.num_rows
+    counts["characters_before"] += done.characters[0] if first else 0
+    counts["characters_after"] += done.characters[1]
 
 
 def _words(source: Path) -> Words:
@@ -199,15 +218,15 @@ def _words(source: Path) -> Words:
     return words
 
 
-def _each(run: Callable[[pa.Table, int], Done], source: Path, first: bool) -> Iterator[Done]:
-    """Run a round over the batches of a file on several threads, in order."""
+def _each(this: Pass, source: Path) -> Iterator[Done]:
+    """Run a pass over the batches of a file on several threads, in order."""
     waiting: deque[Future[Done]] = deque()
     offset = 0
-    label = "clean articles" if first else "remove repeats"
+    label = "remove repeats" if this.repeats else "clean articles"
     with ThreadPoolExecutor(_WORKERS) as workers, Progress(label) as progress:
         try:
             for batch in read(source):
-                waiting.append(workers.submit(run, batch, offset))
+                waiting.append(workers.submit(this.run, batch, offset))
                 offset += batch.num_rows
                 if len(waiting) > _WORKERS + 1:
                     yield waiting.popleft().result()
@@ -220,61 +239,14 @@ def _each(run: Callable[[pa.Table, int], Done], source: Path, first: bool) -> It
                 future.cancel()
 
 
-class _Tally:
-    """Files what rounds did, and adds it up."""
-
-    def __init__(self, out: Writers) -> None:
-        self.counts = dict.fromkeys((*_TABLES, "characters_before", "characters_after"), 0)
-        self._out = out
-        self._effects: dict[str, list[int]] = {}
-        for name in ("changes", "removed", "dropped", "phi", "review"):
-            out.rows(name, [])
-
-    def start(self) -> None:
-        """Forget what only the last round can tell."""
-        self.counts |= {"articles": 0, "characters_after": 0, "phi": self.counts["phi_dropped"]}
-
-    def add(self, done: Done, first: bool) -> None:
-        """File what became of a batch.
-
-        Args:
-            done: the batch.
-            first: whether it was the first round.
-        """
-        account = done.account
-        for _, rule, *_ in account.removed:
-            self._effects.setdefault(rule, [0, 0, 0])[2] += 1
-        for _, rule, _, _, _, count in account.changes:
-            effect = self._effects.setdefault(rule, [0, 0, 0])
-            effect[0] += 1
-            effect[1] += count
-        self._out.rows("changes", account.changes)
-        self._out.rows("removed", account.removed)
-        self._out.rows("dropped", done.dropped)
-        self._out.rows("review", [*account.review])
-        self._out.rows("phi", done.phi_dropped)
-        more = {
-            "articles": done.table.num_rows,
-            "dropped": len(done.dropped),
-            "changes": len(account.changes),
-            "removed": len(account.removed),
-            "phi": len(done.phi) + len(done.phi_dropped),
-            "phi_dropped": len(done.phi_dropped),
-            "lost": done.lost,
-            "review": len(account.review),
-            "characters_before": done.characters[0] if first else 0,
-            "characters_after": done.characters[1],
-        }
-        self.counts = {name: count + more[name] for name, count in self.counts.items()}
-
-    def effects(self) -> pl.DataFrame:
-        """What each rule did."""
-        rows = [(rule, *numbers) for rule, numbers in self._effects.items()]
-        columns = {
-            "rule": pl.String,
-            "texts": pl.Int64,
-            "characters": pl.Int64,
-            "passages": pl.Int64,
-        }
-        table = pl.DataFrame(rows, schema=columns, orient="row")
-        return table.sort(["texts", "rule"], descending=[True, False])
+def _effects(folder: Path) -> pl.DataFrame:
+    """What each rule did, from the tables that were written."""
+    changes, removed = (pl.scan_parquet(folder / f"{n}.parquet") for n in ("changes", "removed"))
+    texts = changes.group_by("rule").agg(
+        texts=pl.len().cast(pl.Int64), characters=pl.col("count").sum()
+    )
+    passages = removed.group_by("rule").agg(passages=pl.len().cast(pl.Int64))
+    effects = texts.join(passages, on="rule", how="left").with_columns(
+        pl.col("passages").fill_null(0)
+    )
+    return effects.sort("texts", "rule", descending=[True, False]).collect()

@@ -1,4 +1,4 @@
-"""An article's texts as one Arrow array, and back: cleaning works on texts, not on records."""
+"""Lay out the texts of articles as one Arrow array, and put them back into the articles."""
 
 from __future__ import annotations
 
@@ -62,11 +62,13 @@ def unpack(batch: pa.Table) -> Texts:
     owner = np.repeat(rows, lengths)
     part = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     kind = sections.field("kind")
-    answer = pc.equal(kind, "answer").to_numpy(zero_copy_only=False)
-    prose = pc.equal(kind, "text").to_numpy(zero_copy_only=False)
     sizes = [len(rows), len(rows), len(owner), len(owner)]
     field = np.repeat(np.arange(4, dtype=np.int8), sizes)
     nowhere = np.full(len(rows), -1)
+    prose = field == ABSTRACT
+    prose[field == TEXT] = pc.equal(kind, "text").to_numpy(zero_copy_only=False)
+    named = np.zeros(len(field), bool)
+    named[field == HEADING] = pc.equal(kind, "answer").to_numpy(zero_copy_only=False)
     return Texts(
         values=pa.concat_arrays(
             [
@@ -81,17 +83,9 @@ def unpack(batch: pa.Table) -> Texts:
         field=field,
         part=np.concatenate([nowhere, nowhere, part, part]),
         running=(field == ABSTRACT) | (field == TEXT),
-        prose=_by_field(field == ABSTRACT, field == TEXT, prose),
-        named=_by_field(np.zeros(len(field), bool), field == HEADING, answer),
+        prose=prose,
+        named=named,
     )
-
-
-def _by_field(
-    mask: npt.NDArray[np.bool_], where: npt.NDArray[np.bool_], values: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    mask = mask.copy()
-    mask[where] = values
-    return mask
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The tables of a cleaning run, read and written batch by batch."""
+"""Read articles in batches, and write the result tables of a cleaning run piece by piece."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from elara.workspace import WorkspaceError
@@ -18,27 +17,23 @@ _BYTES = 32 << 20
 _PIECE = 16 << 20
 NEEDED = ("id", "title", "abstract", "body")
 
+_COLUMNS = {
+    "changes": "id rule field before after count",
+    "removed": "id rule field text kind terms",
+    "dropped": "id reason",
+    "phi": "id field kind start end",
+    "review": "id rule field kind term before after",
+}
+_NUMBERS = {
+    *("changes.count", "removed.terms", "phi.start", "phi.end"),
+    *("review.before", "review.after"),
+}
 SCHEMAS = {
-    name: pa.schema([(column, kind) for column, kind in columns.items()])
-    for name, columns in {
-        "changes": {
-            **dict.fromkeys(("id", "rule", "field", "before", "after"), pa.large_string()),
-            "count": pa.int64(),
-        },
-        "removed": {
-            **dict.fromkeys(("id", "rule", "field", "text", "kind"), pa.large_string()),
-            "terms": pa.int64(),
-        },
-        "dropped": dict.fromkeys(("id", "reason"), pa.large_string()),
-        "phi": {
-            **dict.fromkeys(("id", "field", "kind"), pa.large_string()),
-            **dict.fromkeys(("start", "end"), pa.int64()),
-        },
-        "review": {
-            **dict.fromkeys(("id", "rule", "field", "kind", "term"), pa.large_string()),
-            **dict.fromkeys(("before", "after"), pa.int64()),
-        },
-    }.items()
+    table: pa.schema(
+        (column, pa.int64() if f"{table}.{column}" in _NUMBERS else pa.large_string())
+        for column in columns.split()
+    )
+    for table, columns in _COLUMNS.items()
 }
 
 
@@ -46,8 +41,8 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]
     """Read a table of articles in batches.
 
     Args:
-        path: a Parquet file, or one that `Writers.articles` wrote.
-        columns: which columns of a Parquet file to read; None reads all.
+        path: a Parquet file.
+        columns: which columns to read; None reads all.
 
     Yields:
         First, where all columns are read, an empty table with them; then at most 2,048 articles or
@@ -57,20 +52,13 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]
         WorkspaceError: the file cannot be read as a table of articles.
     """
     try:
-        with path.open("rb") as file:
-            if path.suffix == ".arrow":
-                stream = pa.ipc.open_stream(file)
-                batches, schema = iter(stream), stream.schema
-            else:
-                # A buffer ahead would keep what was read until the file's end.
-                parquet = pq.ParquetFile(file, pre_buffer=False)
-                if missing := {*NEEDED} - {*parquet.schema_arrow.names}:
-                    raise pa.ArrowInvalid(f"it has no column {', '.join(sorted(missing))}")
-                batches = parquet.iter_batches(batch_size=_ROWS, columns=columns)
-                schema = parquet.schema_arrow
+        # A buffer ahead would keep what was read until the file's end.
+        with pq.ParquetFile(path, pre_buffer=False) as parquet:
+            if missing := {*NEEDED} - {*parquet.schema_arrow.names}:
+                raise pa.ArrowInvalid(f"it has no column {', '.join(sorted(missing))}")
             if columns is None:
-                yield schema.empty_table()
-            for batch in batches:
+                yield parquet.schema_arrow.empty_table()
+            for batch in parquet.iter_batches(batch_size=_ROWS, columns=columns):
                 yield from _slices(pa.Table.from_batches([batch]))
     except (pa.ArrowException, OSError) as error:
         raise WorkspaceError(
@@ -89,7 +77,7 @@ def _slices(table: pa.Table) -> Iterator[pa.Table]:
 
 
 class Writers:
-    """Writes tables piece by piece; a table that got no rows is written empty.
+    """Writes Parquet tables (zstd) piece by piece; a table that got no rows is written empty.
 
     A Parquet writer keeps an entry for each column of each piece until the file ends, so rows
     wait until there are 16 MiB in all; then the largest table is written.
@@ -100,7 +88,7 @@ class Writers:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, pq.ParquetWriter] = {}
         self._waiting: dict[str, list[pa.Table]] = {}
         self._bytes: dict[str, int] = {}
         self._stack = ExitStack()
@@ -113,38 +101,30 @@ class Writers:
             for name in [*self._waiting]:
                 self._write(name)
 
-    def rows(self, name: str, rows: Sequence[tuple[Any, ...]], schema: str = "") -> None:
-        """Append rows to a Parquet table.
+    def rows(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Append rows to a result table.
 
         Args:
-            name: its file is `<name>.parquet`.
+            name: a key of `SCHEMAS`.
             rows: may be empty.
-            schema: a key of `SCHEMAS`, if it is not `name`.
         """
-        types = SCHEMAS[schema or name]
+        types = SCHEMAS[name]
         columns: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in types]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, types, strict=True)]
-        self.table(f"{name}.parquet", pa.Table.from_arrays(arrays, schema=types))
+        self.table(name, pa.Table.from_arrays(arrays, schema=types))
 
     def table(self, name: str, table: pa.Table) -> None:
         """Append to a table.
 
         Args:
-            name: its file: `.parquet` (zstd), or `.arrow` for a passing one.
+            name: its file is `<name>.parquet`.
             table: what to append.
         """
         if name not in self._open:
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".arrow":
-                sink = self._stack.enter_context(path.open("wb"))
-                writer = pa.ipc.new_stream(sink, table.schema)
-            else:
-                writer = pq.ParquetWriter(path, table.schema, compression="zstd")
+            path = self.folder / f"{name}.parquet"
+            writer = pq.ParquetWriter(path, table.schema, compression="zstd")
             self._open[name] = self._stack.enter_context(writer)
-        if name.endswith(".arrow"):
-            self._open[name].write_table(table)
-        elif table.num_rows:
+        if table.num_rows:
             self._waiting.setdefault(name, []).append(table)
             self._bytes[name] = self._bytes.get(name, 0) + table.nbytes
             if sum(self._bytes.values()) > _PIECE:

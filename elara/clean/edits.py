@@ -1,4 +1,4 @@
-"""Apply rules to the texts of one batch, check the ledger, and file what each rule did."""
+"""Apply rules to the texts of one batch, check each change against the ledger, and record it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from elara.clean.fields import Texts, replace
 from elara.clean.hyphens import Words
 from elara.clean.ledger import Loss, alike, contents, findings, lost
 from elara.clean.passages import without_lines, without_sentences
 from elara.clean.repeats import Removals
-from elara.clean.rules import MOST_ROUNDS, Rule, TextFunction
-from elara.clean.space import same_words
+from elara.clean.rules import MOST_ROUNDS, Rule
+from elara.clean.texts import Texts, replace
 from elara.clean.triggers import Triggers
 
 _EXCERPT = 120
@@ -43,8 +41,8 @@ class Account:
     review: dict[tuple[str, str, str, str, str, int, int], None] = field(default_factory=dict)
 
 
-class Work:
-    """The texts of a batch on their way through the rules.
+class Edits:
+    """The texts of a batch while the rules are applied.
 
     A doubt about one text stops none: the text stays as it was before the rule, and the doubt is
     filed for review.
@@ -52,7 +50,7 @@ class Work:
     Args:
         texts: the texts.
         rules: what to apply.
-        triggers: those of the rules, in their order (others may follow).
+        triggers: those of the rules, in their order.
         words: how often words occur in the collection.
     """
 
@@ -62,18 +60,11 @@ class Work:
         self.texts = texts
         self.rules = rules
         self.account = Account()
-        self.bits = triggers.find(texts.values)
+        self._bits = np.zeros(len(texts.values), np.uint64)
         self._triggers = triggers
         self._words = words
         self._new: dict[int, str] = {}
         self._taken: dict[int, list[list[str]]] = {}  # by text, what each change removed
-
-    def text(self, place: int) -> str:
-        """A text as it stands now."""
-        if place in self._new:
-            return self._new[place]
-        value: str = self.texts.values[place].as_py()
-        return value
 
     def values(self) -> pa.LargeStringArray:
         """All texts as they stand now."""
@@ -95,18 +86,18 @@ class Work:
                 count += len(losses)
         return count
 
-    def settle(self, places: Places) -> None:
-        """Apply the rules until nothing changes.
+    def apply_rules(self) -> None:
+        """Apply the rules to all texts until nothing changes."""
+        self._bits = self._triggers.find(self.values())
+        self._apply_until_stable(np.flatnonzero(self._bits))
 
-        Args:
-            places: the texts that may need it.
-        """
+    def _apply_until_stable(self, places: Places) -> None:
         for _ in range(MOST_ROUNDS):
             if not len(places):
                 return
             touched: set[int] = set()
             for number, rule in enumerate(self.rules):
-                hit = self.bits[places] >> np.uint64(number) & np.uint64(1) > 0
+                hit = self._bits[places] >> np.uint64(number) & np.uint64(1) > 0
                 if rule.removes:
                     hit &= self.texts.running[places]
                 touched |= self._apply(rule, places[hit])
@@ -115,21 +106,15 @@ class Work:
             self._unsettled(place)
 
     def _apply(self, rule: Rule, places: Places) -> set[int]:
-        function: TextFunction = rule.function
-        if rule.batch and len(places):
-            return self._edit_batch(rule.name, rule.batch, places)
-        if rule.informed:
-            informed, words = rule.informed, self._words
-            function = lambda text: informed(text, words)  # noqa: E731
-
         def edit(place: int, text: str) -> Edit:
-            after = function(text)
+            informed = rule.informed
+            after = informed(text, self._words) if informed else rule.function(text)
             return after, rule.removes(text) if rule.removes and after != text else []
 
         return self.edit(rule.name, places.tolist(), edit)
 
-    def remove(self, gone: Removals) -> set[int]:
-        """Take away passages that stand elsewhere too, or in many articles.
+    def remove(self, gone: Removals) -> Places:
+        """Take away passages that stand elsewhere too, or in many articles, and apply the rules.
 
         Args:
             gone: which.
@@ -138,14 +123,12 @@ class Work:
             The places of the texts that changed.
         """
         changed: set[int] = set()
-        # Sentences first: taking them leaves the numbers of lines as they are.
-        for rule, passages, take in (
-            ("boilerplate", gone.boilerplate, without_sentences),
-            ("repeated_paragraphs", gone.repeated, without_lines),
-            ("shared_paragraphs", gone.shared, without_lines),
-        ):
+        for rule, passages in gone.items():
+            take = without_sentences if rule == "boilerplate" else without_lines
             changed |= self.edit(rule, passages, partial(_without, take, passages))
-        return changed
+        places = np.array(sorted(changed), np.int64)
+        self._apply_until_stable(places)
+        return places
 
     def edit(self, rule: str, places: Iterable[int], make: Callable[[int, str], Edit]) -> set[int]:
         """Change texts under the eyes of the ledger.
@@ -160,7 +143,7 @@ class Work:
         """
         changed = []
         for place in places:
-            before = self.text(place)
+            before = self._new[place] if place in self._new else self.texts.values[place].as_py()
             try:
                 after, removed = make(place, before)
             except Exception as error:  # whatever it is, the other texts go on
@@ -176,38 +159,10 @@ class Work:
             self._new[place] = after
             changed.append(place)
             self._file(rule, place, before, after, removed)
-        self._look_again(changed)
-        return set(changed)
-
-    def _edit_batch(
-        self, rule: str, batch: Callable[[pa.LargeStringArray], pa.LargeStringArray], places: Places
-    ) -> set[int]:
-        """The same as `edit`, for a rule that changes white space and removes nothing."""
-        order = places.tolist()
-        new = {i: self._new[place] for i, place in enumerate(order) if place in self._new}
-        before = replace(self.texts.values.take(pa.array(places)), new)
-        after = batch(before)
-        differ = pc.not_equal(before, after)
-        before, after = before.filter(differ), after.filter(differ)
-        order = places[differ.to_numpy(zero_copy_only=False)].tolist()
-        same = same_words(before, after).tolist()
-        changed = []
-        for place, old, now, alike_but_space in zip(
-            order, before.to_pylist(), after.to_pylist(), same, strict=True
-        ):
-            if not alike_but_space and (losses := lost(old, now)):
-                self._doubt(rule, place, losses)
-                continue
-            self._new[place] = now
-            changed.append(place)
-            self._file(rule, place, old, now, [])
-        self._look_again(changed)
-        return set(changed)
-
-    def _look_again(self, changed: list[int]) -> None:
         if changed:
             new = pa.array([self._new[place] for place in changed], pa.large_string())
-            self.bits[changed] = self._triggers.find(new)
+            self._bits[changed] = self._triggers.find(new)
+        return set(changed)
 
     def _doubt(self, rule: str, place: int, losses: list[Loss]) -> None:
         article, label = self.texts.ids[self.texts.row[place]], self.texts.label(place)
@@ -218,7 +173,6 @@ class Work:
         """Give a text back as it came: two rules undo each other on it."""
         article, label = self.texts.ids[self.texts.row[place]], self.texts.label(place)
         del self._new[place], self._taken[place]
-        self.bits[place] = self._triggers.find(self.texts.values.slice(place, 1))[0]
         theirs = [row[1] for row in self.account.changes if (row[0], row[2]) == (article, label)]
         for rows in (self.account.changes, self.account.removed):
             rows[:] = [row for row in rows if (row[0], row[2]) != (article, label)]
@@ -228,25 +182,19 @@ class Work:
     def _file(self, rule: str, place: int, before: str, after: str, removed: list[str]) -> None:
         self._taken.setdefault(place, []).append(removed)
         article, label = self.texts.ids[self.texts.row[place]], self.texts.label(place)
-        self.account.changes.append(
-            (article, rule, label, *_excerpts(before, after), len(before) - len(after))
-        )
+        # Both texts around their first difference.
+        start = max(0, alike(before, after, min(len(before), len(after))) - _LEAD)
+        excerpts = before[start : start + _EXCERPT], after[start : start + _EXCERPT]
+        shorter = len(before) - len(after)
+        self.account.changes.append((article, rule, label, *excerpts, shorter))
         for passage in removed:
             if not passage.isspace():
                 kind, held = contents(passage)
-                self.account.removed.append(
-                    (article, rule, label, passage, kind, sum(held.values()))
-                )
+                terms = sum(held.values())
+                self.account.removed.append((article, rule, label, passage, kind, terms))
 
 
 def _without(
     take: Callable[[str, set[int]], Edit], gone: Mapping[int, set[int]], place: int, text: str
 ) -> Edit:
     return take(text, gone[place])
-
-
-def _excerpts(before: str, after: str) -> tuple[str, str]:
-    """Both texts around their first difference, at most 120 characters each."""
-    same = alike(before, after, min(len(before), len(after)))
-    start = max(0, same - _LEAD)
-    return before[start : start + _EXCERPT], after[start : start + _EXCERPT]
