@@ -14,7 +14,7 @@ LONG := (long or model) and not (browser or results or slow)
 AFTER := (browser or results) and not slow
 SLOW := slow
 
-.PHONY: help install run test test-fast test-slow test-hardware lint nbval lab serve book notebooks bench gpu-check lock clean browser
+.PHONY: help install run unit test test-fast test-slow test-hardware lint nbval lab serve book notebooks bench gpu-check lock clean browser
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -35,6 +35,12 @@ $(INSTALLED): pyproject.toml constraints.txt constraints-cpu.txt
 
 run: $(INSTALLED)  ## run notebooks 01-07 and build the book (ARGS="--profile gpu --from 4")
 	@$(BIN)/elara run --book $(ARGS)
+
+ROOMS := $(sort $(patsubst tests/%/,%,$(dir $(wildcard tests/*/test_*.py))))
+
+unit: $(INSTALLED)  ## the quick tests of one room, in seconds (ROOM=clean)
+	$(if $(filter $(ROOM),$(ROOMS)),,$(error Name a room, as in `make unit ROOM=clean`: $(ROOMS)))
+	@$(BIN)/pytest tests/$(ROOM) -q -m "$(FAST)"
 
 test-fast: $(INSTALLED) lint  ## lint, types and the quick tests (8 minutes at most)
 	$(call spread,$(FAST))

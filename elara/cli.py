@@ -1,10 +1,8 @@
-"""The command line: run, list, look at, check, export and serve what the notebooks make."""
+"""Run, list, look at, check, export and serve what the notebooks make: the command line."""
 
 from __future__ import annotations
 
-import difflib
 import io
-import json
 import logging
 import subprocess
 import sys
@@ -17,15 +15,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from elara import __version__, pipeline
 from elara.machine.caches import settle_home
 from elara.pipeline import forecast
-from elara.pipeline.explain import ParameterCommand, parameter_tables
 from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
+from elara.pipeline.parameter_help import ParameterCommand, parameter_tables, parse_parameters
+from elara.pipeline.summary import closing_lines, opening_lines, status_table
 from elara.workspace import Workspace, WorkspaceError
-from elara.workspace.names import shown
+from elara.workspace.names import escaped
 from elara.workspace.parameters import ParameterError
 
 app = typer.Typer(
@@ -36,8 +34,6 @@ app = typer.Typer(
 )
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-_INCOMPLETE = 3  # exit status of a run that ended well, but in which something did not come
 
 WorkspaceOption = Annotated[
     str, typer.Option("--workspace", "-w", help="Folder for everything a run reads and leaves.")
@@ -78,41 +74,20 @@ def _plan(
     *,
     checked: bool = True,
 ) -> pipeline.Plan:
-    values: dict[str, str] = {}
-    for text in (workspace, local_files or "", *parameters):
-        if any("\ud800" <= sign <= "\udfff" for sign in text):  # bytes that are not UTF-8
-            raise ParameterError(
-                f"`{shown(text)}` is no text (UTF-8, in this locale) that a notebook can hold: "
-                "rename the folder, or give it a second name with `ln -s FOLDER NAME`."
-            )
-    for item in parameters:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise ParameterError(f"`{item}` is not NAME=VALUE: write -p {item}=VALUE.")
-        values[name.strip()] = value.strip()
-    if local_files is not None:
-        values["local_files"] = local_files
     return pipeline.make_plan(
         Workspace(workspace),
         profile=profile,
-        parameters=values,
+        parameters=parse_parameters(parameters, workspace, local_files),
         folder=notebooks,
         forget=forget,
         checked=checked,
     )
 
 
-def _opening(plan: pipeline.Plan, named: str) -> None:
-    """Say which workspace this is and what it was made with."""
-    place = plan.workspace
-    out.print(escape(f"Workspace: {place.root} (from --workspace)" if named else str(place)))
-    if plan.recalled and (plan.recalled.given() or plan.recalled.profile != "laptop"):
-        profile = plan.recalled.profile
-        values = ({} if profile == "laptop" else {"profile": profile}) | plan.recalled.given()
-        told = ", ".join(f"{name}={value}" for name, value in values.items())
-        out.print(escape(f"As in earlier runs here: {told} (--forget leaves this out)"))
-    for change in plan.changed:
-        out.print(escape(f"Changed: {change}"))
+def say(*lines: str) -> None:
+    """Print lines as they are: square brackets in them are no markup."""
+    for line in lines:
+        out.print(escape(line))
 
 
 def _version(asked: bool) -> None:
@@ -153,16 +128,16 @@ def run(
     chosen = pipeline.select(plan, start=start, only=only)
     pipeline.check_values(plan, chosen)
     lost = _would_replace(plan, chosen)
-    _opening(plan, workspace)
+    say(*opening_lines(plan, workspace))
     if dry_run:
         table, lines = forecast.report(plan, chosen, force=force)
         Console(highlight=False).print(table)
-        out.print(escape("\n".join([*lines, *([f"{lost} That takes --replace."] if lost else [])])))
+        say(*lines, *([f"{lost} That takes --replace."] if lost else []))
         return
     if lost:
         _ask_to_replace(plan, lost, replace)
     try:
-        pipeline.run(plan, chosen, force=force, report=lambda line: out.print(escape(line)))
+        pipeline.run(plan, chosen, force=force, report=say)
     except KeyboardInterrupt:
         # The cell that was left behind ends with its kernel, and asyncio would print that too.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
@@ -174,24 +149,21 @@ def run(
         command = [sys.executable, str(builder), "--workspace", str(plan.workspace.root)]
         if code := subprocess.run(command, check=False).returncode:
             raise typer.Exit(code)
-    _closing(plan, time.monotonic() - started, page if book else None)
+    say("", *closing_lines(plan, time.monotonic() - started, page if book else None))
     for state in pipeline.states(plan):
         if state.status == "incomplete" and state.notebook in chosen:
             err.print(escape(f"Incomplete: {state.notebook.name}: {state.why}"), style="yellow")
-            raise typer.Exit(_INCOMPLETE)
+            raise typer.Exit(3)
 
 
 def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
     """What the collect notebook would replace that came from elsewhere, or ""."""
-    collect = next((n for n in chosen if "replace" in n.defaults), None)
-    if collect is None:
-        return ""
-    from elara.collect import would_replace
+    for values in map(plan.values, chosen):
+        if values.get("replace") is False:  # nor was it set with -p
+            from elara.collect import would_replace
 
-    values = plan.values(collect)
-    if values["replace"]:  # said with -p
-        return ""
-    return would_replace(plan.workspace, values["local_files"], values["sources"])
+            return would_replace(plan.workspace, values["local_files"], values["sources"])
+    return ""
 
 
 def _ask_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
@@ -214,30 +186,6 @@ def _somebody_answers() -> bool:
     return sys.stdin.isatty()
 
 
-def _closing(plan: pipeline.Plan, seconds: float, book: Path | None) -> None:
-    """Say where the results are and what to type next."""
-    place = plan.workspace
-    verdict = place.folder("evaluate") / "verdict.json"
-    adapter = place.folder("train") / "adapter"
-    lines = []
-    for what, path in (("Adapter", adapter), ("Evaluation", verdict), ("Book", book)):
-        if path and path.exists():
-            lines.append(f"{what:<11} {path}")
-    if verdict.exists():
-        told = json.loads(verdict.read_text(encoding="utf-8"))["verdict"]
-        lines.append(f"{'Verdict':<11} {told}")
-    lines.append(f"{'Took':<11} {seconds / 60:.1f} minutes")
-    steps = {"lab": "explore"}
-    if adapter.exists():
-        steps["serve"] = "ask the adapter"
-    if any(state.status != "fresh" for state in pipeline.states(plan)):
-        steps = {"run": "go on"} | steps
-    steps["status"] = "see what is fresh"
-    next_steps = [f"{pipeline.command(place, name)} ({why})" for name, why in steps.items()]
-    lines.append(f"{'Next':<11} {', '.join(next_steps)}")
-    out.print(escape("\n" + "\n".join(lines)))
-
-
 @app.command(cls=ParameterCommand)
 def parameters(
     stage: Annotated[str, typer.Argument(help="4, 04-expand, expand; none: all.")] = "",
@@ -250,7 +198,7 @@ def parameters(
 ) -> None:
     """List the parameters: values that a run would use, types, and what changing them does."""
     plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
-    _opening(plan, workspace)
+    say(*opening_lines(plan, workspace))
     for table in parameter_tables(plan, stage):
         Console(highlight=False).print(table)
 
@@ -267,38 +215,9 @@ def status(
     """Show which notebooks are fresh, which are stale and why."""
     # Not checked: what a folder has become is no reason to say nothing of the results.
     plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
-    _must_exist(plan.workspace)
-    _opening(plan, workspace)
-    table = Table()
-    for name in ("notebook", "status", "why", "rows", "seconds"):
-        table.add_column(name, justify="right" if name in ("rows", "seconds") else "left")
-    colours = {"fresh": "green", "failed": "red", "never run": "dim"}
-    for state in pipeline.states(plan):
-        table.add_row(
-            state.notebook.name,
-            f"[{colours.get(state.status, 'yellow')}]{state.status}[/]",
-            escape(state.why),
-            "" if state.rows is None else f"{state.rows:,}",
-            "" if state.seconds is None else f"{state.seconds:,.0f}",
-        )
-    Console(highlight=False).print(table)
-
-
-def _must_exist(place: Workspace) -> None:
-    """Refuse a workspace in which nothing has run: its name is most likely mistyped.
-
-    Raises:
-        WorkspaceError: the message names the closest one beside it.
-    """
-    if place.exists():
-        return
-    near = [p.name for p in place.root.parent.glob("*") if Workspace(p).exists()]
-    close = difflib.get_close_matches(place.root.name, near, n=1)
-    hint = f" Did you mean {place.root.parent / close[0]}?" if close else ""
-    start = pipeline.command(place, "run")
-    raise WorkspaceError(
-        f"There is no workspace in {place.root}.{hint} To make one there: `{start}`."
-    )
+    plan.workspace.must_exist()
+    say(*opening_lines(plan, workspace))
+    Console(highlight=False).print(status_table(plan))
 
 
 @app.command()
@@ -313,24 +232,21 @@ def show(
     workspace: WorkspaceOption = "",
 ) -> None:
     """List the tables that a stage left, or the rows of one: what was skipped, removed, changed."""
-    import polars as pl
-
-    from elara.workspace import show as listing
+    from elara.workspace.tables import stage_tables, table_rows
 
     place = Workspace(workspace)
-    _must_exist(place)
+    place.must_exist()
     if not table:
-        for name, number in listing.tables(place, stage).items():
-            out.print(escape(f"{pipeline.command(place, 'show', stage, name)}  ({number:,} rows)"))
+        for name, number in stage_tables(place, stage).items():
+            say(f"{place.command('show', stage, name)}  ({number:,} rows)")
         return
-    rows = listing.rows(place, stage, table, where)
-    for row in rows.head(most).collect().iter_rows(named=True):
+    rows, total = table_rows(place, stage, table, where, most=most)
+    for row in rows.iter_rows(named=True):
         for name, value in row.items():
             if value not in ("", None, []):
-                out.print(escape(f"{name + ':':<18} {textwrap.shorten(str(value), 400)}"))
+                say(f"{name + ':':<18} {textwrap.shorten(str(value), 400)}")
         out.print()
-    total = rows.select(pl.len()).collect().item()
-    out.print(f"{min(most, total):,} of {total:,} rows" + ("" if total <= most else " (--most N)"))
+    out.print(f"{rows.height:,} of {total:,} rows" + ("" if total <= most else " (--most N)"))
 
 
 @app.command()
@@ -349,13 +265,13 @@ def lab(
 
     plan = _plan(workspace, "", [], None, notebooks)
     copies = room.working_copies(plan, fresh=fresh)
-    _opening(plan, workspace)
-    out.print(escape(f"Working copies of the notebooks: {copies.folder}"))
+    say(*opening_lines(plan, workspace))
+    say(f"Working copies of the notebooks: {copies.folder}")
     for path in copies.saved:
-        out.print(escape(f"Your changed copy is now {path}"))
+        say(f"Your changed copy is now {path}")
     for path in copies.outdated:
         why = "the notebook or its values have changed since; --fresh makes a new one beside it"
-        out.print(escape(f"{path.name}: your changed copy is kept, though {why}"))
+        say(f"{path.name}: your changed copy is kept, though {why}")
     try:
         raise typer.Exit(room.start(copies, plan, arguments))
     except KeyboardInterrupt:
@@ -388,7 +304,7 @@ def verify(
     if result.passed and not result.finished:
         raise WorkspaceError(f"No finished stage in {place.root}: run `elara run` first.")
     for line in result.lines():
-        out.print(escape(line))
+        say(line)
     if any(path.endswith("/export.json") for path in result.files):
         out.print("exports: not checked: their answers were not compared again, only their bytes")
     passed = result.passed
@@ -407,14 +323,14 @@ def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
         raise WorkspaceError(str(error)) from error
     words = {True: "ok", False: "FAILED", None: "not checked"}
     for check in result.checks:
-        out.print(escape(f"adapter {check.name}: {words[check.passed]}: {shown(check.detail)}"))
+        say(f"adapter {check.name}: {words[check.passed]}: {escaped(check.detail)}")
     if result.fingerprint:
         out.print(f"adapter fingerprint: {result.fingerprint}")
     if not expect:
-        out.print(
-            "adapter: not checked: whether somebody computed every hash anew; to know, get the"
+        say(
+            "adapter: not checked: whether somebody computed every hash anew; to know, get the",
+            "  fingerprint from who made the adapter and add --expect FINGERPRINT",
         )
-        out.print("  fingerprint from who made the adapter and add --expect FINGERPRINT")
     return result.passed
 
 
@@ -442,11 +358,10 @@ def export(
         raise WorkspaceError(str(error)) from error
     for row in done.table.iter_rows(named=True):
         line = f"{row['format']} ({row['weights']}, {row['reader']}): KL {row['kl']:.1e}, "
-        line += f"bound {row['kl_bound']:.1e}, same top token {row['top1_agreement']:.1%}"
-        out.print(escape(line))
+        say(line + f"bound {row['kl_bound']:.1e}, same top token {row['top1_agreement']:.1%}")
     for name, path in done.folders.items():
         reused = " (already there)" if name in done.reused else ""
-        out.print(escape(f"{name}: {path}{reused}"))
+        say(f"{name}: {path}{reused}")
 
 
 @app.command()
@@ -461,8 +376,7 @@ def serve(
     try:
         room.run(room.Settings.from_environment(workspace=workspace, host=host, port=port))
     except (room.SettingsError, room.PortInUse) as error:
-        err.print(escape(f"Error: {error}"), style="red")
-        raise typer.Exit(1) from error
+        raise WorkspaceError(str(error)) from error
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The records that travel between stages: the only schemas in Elara.
+"""Define the records that travel between stages: the only schemas in Elara.
 
 A record is a plain dataclass; `frame` turns many of them into a polars table whose columns and
 types follow from the dataclass, so that nothing has to be declared twice.

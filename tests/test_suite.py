@@ -50,3 +50,13 @@ def test_make_runs_each_part_once(parts: dict[str, str], project: Path) -> None:
     for runs in (r"pytest tests/train", r"make\S* nbval"):
         settings = re.findall(rf"^env (.*) OMP_NUM_THREADS=(\d).* \S*{runs}", hardware, re.M)
         assert settings == [("ONEDNN_MAX_CPU_ISA=AVX2", "1"), ("-u ONEDNN_MAX_CPU_ISA", "4")]
+
+
+def test_one_room_is_tested_by_its_name(parts: dict[str, str], project: Path) -> None:
+    def make(room: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "--dry-run", "unit", f"ROOM={room}"]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True)
+
+    assert f'pytest tests/clean -q -m "{parts["FAST"]}"' in make("clean").stdout
+    for wrong in ("", "cleen"):
+        assert re.search(r"Name a room, .*: .*clean.*workspace", make(wrong).stderr), wrong

@@ -13,7 +13,7 @@ from typing import Any
 
 from elara.audit.files import Finding
 from elara.workspace import MANIFEST, STAGES
-from elara.workspace.names import shown
+from elara.workspace.names import escaped
 
 Records = Mapping[str, dict[str, Any]]
 # Times are kept to the second, and a record is written a moment after what it tells of.
@@ -85,7 +85,7 @@ def lost(manifests: Records, records: Records, evidence: Mapping[str, str]) -> I
         if "identity" in records.get(stage, {}):
             whys.append("a run record says that it finished")
         if stage in evidence:
-            whys.append(f"{shown(evidence[stage])} is there")
+            whys.append(f"{escaped(evidence[stage])} is there")
         if whys:
             detail = f"is missing, though {whys[0]}: `elara run --only {stage} --force`"
             yield Finding(stage, f"{home}/{MANIFEST}", False, detail)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from elara.workspace import file_sha256, seal_holds
-from elara.workspace.names import shown
+from elara.workspace.names import escaped
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _oddity(path: Path) -> str:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            return f"is a link to {shown(str(path.readlink()))}: put the file itself there"
+            return f"is a link to {escaped(str(path.readlink()))}: put the file itself there"
     except OSError as error:
         return f"cannot be looked at ({error.strerror})"
     return "" if stat.S_ISREG(mode) else "is no ordinary file: remove it"

@@ -18,7 +18,7 @@ from elara.audit.files import Finding, files_below
 from elara.audit.records import of_payloads, of_runs, of_sealed_folders, of_stage
 from elara.audit.unchecked import why_unchecked
 from elara.workspace import MANIFEST, STAGES, Workspace
-from elara.workspace.names import shown
+from elara.workspace.names import escaped
 
 # An executed notebook: the stage, and whether it failed.
 _EXECUTED = re.compile(r"notebooks/\d+-([^/.]+)(\.failed)?\.ipynb")
@@ -51,7 +51,7 @@ class Audit:
             own = [f for f in findings if f.group == group]
             for f in own:
                 if f.passed is False:
-                    yield f"{group}: FAILED: {shown(f.path)} {f.detail}"
+                    yield f"{group}: FAILED: {escaped(f.path)} {f.detail}"
             if well := sum(f.passed is True for f in own):
                 what = "links between results" if group == "chain" else "files as recorded"
                 yield f"{group}: ok: {well} {what}"

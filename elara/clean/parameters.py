@@ -1,4 +1,4 @@
-"""What stage 3 can be asked for."""
+"""Refuse parameters that stage 3 cannot use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse a number of repeats that would make every sentence boilerplate.
 
     Args:
-        values: see `elara.workspace.checks.check`.
+        values: see `elara.workspace.check_parameters`.
 
     Raises:
         ParameterError: it is too small.

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from elara.collect.payload import CHUNK, Allowance, PayloadError, peek, raw_chunks, unpacked
-from elara.workspace.names import shown
+from elara.workspace.names import escaped
 
 Members = Generator[tuple[str, Iterator[bytes]], None, None]
 
@@ -112,7 +112,7 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
         try:
             for name, content in members:
                 reading = allowance.watch(_sound(content))
-                yield shown(name), reading
+                yield escaped(name), reading
                 with contextlib.suppress(NotReadError):
                     for _ in reading:
                         pass
@@ -202,7 +202,7 @@ def _tar_members(chunks: Iterator[bytes]) -> Members:
 def _what(member: tarfile.TarInfo) -> str:
     if member.islnk() or member.issym():
         kind = "hard" if member.islnk() else "symbolic"
-        return f"a {kind} link to {shown(member.linkname)}, which is not followed"
+        return f"a {kind} link to {escaped(member.linkname)}, which is not followed"
     return "a named pipe, not a file" if member.isfifo() else "a device, not a file"
 
 

@@ -52,7 +52,7 @@ from elara.collect.payload import (
 )
 from elara.collect.recognise import recognise
 from elara.collect.xmlrecords import split_records, split_rows
-from elara.workspace.names import real_path
+from elara.workspace.names import unescaped_path
 
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
 _INSIDE = "!"  # between the name of an archive and that of a file inside it
@@ -321,7 +321,7 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     Raises:
         IndexError: the file has no such record any more.
     """
-    path = folder / real_path(file)
+    path = folder / unescaped_path(file)
     if _INSIDE in file and not path.exists():
         chunks = list(_packed(folder, file))
     else:
@@ -361,7 +361,7 @@ def _packed(folder: Path, file: str) -> Iterator[bytes]:
     """A file in an archive: the name of either may hold the sign that stands between the two."""
     parts = file.split(_INSIDE)
     for end in range(1, len(parts)):
-        archive = folder / real_path(_INSIDE.join(parts[:end]))
+        archive = folder / unescaped_path(_INSIDE.join(parts[:end]))
         if archive.is_file():
             return _member(archive, parts[end:])
     raise FileNotFoundError(f"{file}: there is no such archive in {folder} any more.")

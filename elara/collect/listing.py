@@ -16,7 +16,7 @@ from pathlib import Path
 from elara.collect.licences import UNKNOWN, stated_licence
 from elara.collect.live.store import BOOKKEEPING, JOURNAL, retrieval_times
 from elara.workspace import file_sha256
-from elara.workspace.names import shown_path
+from elara.workspace.names import escaped_path
 
 # When the embedded sample was written: reading it must give the same bytes everywhere.
 SAMPLE_DATE = "2026-11-22T00:00:00Z"
@@ -100,7 +100,7 @@ def list_files(folder: Path, licence: str = "") -> list[RawFile]:
     sample = folder.resolve() == sample_folder().resolve()
     files = []
     for rank, (path, real, state) in enumerate(found):
-        name = shown_path(real)
+        name = escaped_path(real)
         if isinstance(state, OSError):
             why = f"cannot be reached ({state.strerror}): repair the link or change the permissions"
             files.append(RawFile(path, name, rank, 0, "", no_file=why, broken=True))

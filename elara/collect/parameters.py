@@ -1,4 +1,4 @@
-"""What stage 1 can be asked for."""
+"""Refuse parameters that stage 1 cannot use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse what cannot be collected.
 
     Args:
-        values: see `elara.workspace.checks.check`.
+        values: see `elara.workspace.check_parameters`.
 
     Raises:
         ParameterError: there is no such folder, source, day or licence, no address for live

@@ -1,1 +1,1 @@
-"""Show things: figures, tables, progress."""
+"""Show figures, tables and progress in notebooks."""

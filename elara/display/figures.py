@@ -1,4 +1,4 @@
-"""The look that all figures share."""
+"""Give all figures the same look."""
 
 from __future__ import annotations
 

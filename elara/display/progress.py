@@ -1,4 +1,4 @@
-"""The one way in which long work reports how far it is."""
+"""Report how far long work has come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one way in which notebooks show a table: for people, in JupyterLab, in the book, as text.
+"""Show a table to people: in JupyterLab, in the book and as text.
 
 polars writes the shape, the types, quotes and six decimals, which help whoever debugs and nobody
 who reads.

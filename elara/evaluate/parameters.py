@@ -1,4 +1,4 @@
-"""What stage 6 can be asked for."""
+"""Refuse parameters that stage 6 cannot use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse numbers with which nothing would be measured.
 
     Args:
-        values: see `elara.workspace.checks.check`.
+        values: see `elara.workspace.check_parameters`.
 
     Raises:
         ParameterError: a number is too small.

@@ -1,4 +1,4 @@
-"""What stage 4 can be asked for."""
+"""Refuse parameters that stage 4 cannot use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse shares that leave nothing to train or test on, and other impossible values.
 
     Args:
-        values: see `elara.workspace.checks.check`.
+        values: see `elara.workspace.check_parameters`.
 
     Raises:
         ParameterError: a value cannot be used.

@@ -1,4 +1,4 @@
-"""What the training data looks like: one table, one figure."""
+"""Show what the training data looks like: one table, one figure."""
 
 from __future__ import annotations
 

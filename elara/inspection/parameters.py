@@ -1,4 +1,4 @@
-"""What stage 2 can be asked for."""
+"""Refuse parameters that stage 2 cannot use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse limits that no article could meet, or that say nothing.
 
     Args:
-        values: see `elara.workspace.checks.check`.
+        values: see `elara.workspace.check_parameters`.
 
     Raises:
         ParameterError: a limit is out of its range.

@@ -1,1 +1,1 @@
-"""The machine that a process runs on: cores, memory, caches, proxies."""
+"""Find out what the machine offers to this process: cores, memory, caches, proxies."""

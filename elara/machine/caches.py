@@ -1,4 +1,4 @@
-"""Where things are kept that can be made again: nothing depends on their being kept."""
+"""Find a folder for what can be made again: nothing depends on its being kept."""
 
 from __future__ import annotations
 

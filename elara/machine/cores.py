@@ -1,4 +1,4 @@
-"""What the system lets this process use: processor cores and open files."""
+"""Count the processor cores and open files that the system allows this process."""
 
 from __future__ import annotations
 

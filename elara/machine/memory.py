@@ -1,4 +1,4 @@
-"""Memory that the process no longer needs."""
+"""Give memory back that the process no longer needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proxy variables as Elara needs them: what is on this computer is never asked of a proxy.
+"""Set the proxy variables so that no request to this computer goes through a proxy.
 
 A notebook talks to servers of its own (the rehearsal of live sources, the served adapter). Most
 clients would send even that to the proxy which HTTP_PROXY names, where it is refused or hangs.

@@ -1,318 +1,35 @@
-"""The language model that train, evaluate and serve share: load it, talk to it.
+"""Load and run the language model that train, evaluate and serve share."""
 
-The packaged default is SmolLM2-135M-Instruct, whose weights come inside a package and need no
-network. Any other causal language model is named by its hub id or a local folder.
-"""
+from elara.model.base import (
+    TRAINING_FILE,
+    WEIGHTS_FILE,
+    LanguageModel,
+    load_adapter,
+    load_base,
+    quiet_libraries,
+    split_revision,
+)
+from elara.model.chat import Encoded, ModelError, encode
+from elara.model.generation import SYSTEM_PROMPT, Generation, generate
+from elara.model.packaged import PACKAGED, packaged_folder
+from elara.model.precision import Precision, choose_precision
 
-from __future__ import annotations
-
-import contextlib
-import logging
-import os
-import time
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from elara.model.chat import Encoded as Encoded
-from elara.model.chat import ModelError as ModelError
-from elara.model.chat import encode as encode
-from elara.model.chat import give_template
-from elara.model.marks import as_data
-from elara.model.packaged import PACKAGED as PACKAGED
-from elara.model.packaged import packaged_folder as packaged_folder
-from elara.model.precision import Precision as Precision
-from elara.model.precision import choose_precision as choose_precision
-
-if TYPE_CHECKING:
-    import torch
-
-SYSTEM_PROMPT = "You are a medical professional assistant."
-TRAINING_FILE = "training.json"
-WEIGHTS_FILE = "adapter_model.safetensors"  # the name that PEFT gives an adapter's weights
-
-
-@dataclass
-class LanguageModel:
-    """A model ready to answer.
-
-    Args:
-        model: the transformers (or PEFT) model, in evaluation mode.
-        tokenizer: its tokenizer, with a chat template.
-        name: the base model's name, as `load_base` takes it.
-        precision: where and in which number format it computes.
-    """
-
-    model: Any
-    tokenizer: Any
-    name: str
-    precision: Precision
-
-    @property
-    def device(self) -> str:
-        """`cuda` or `cpu`."""
-        return self.precision.device
-
-    @property
-    def dtype(self) -> str:
-        """The torch dtype's name."""
-        return self.precision.dtype
-
-    @property
-    def quantisation(self) -> str:
-        """`nf4` where the base weights are stored in 4 bits, else `none`."""
-        return "nf4" if getattr(self.model, "is_loaded_in_4bit", False) else "none"
-
-    @property
-    def bytes_each(self) -> int:
-        """Bytes of a number in which it computes."""
-        return 4 if self.dtype == "float32" else 2
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What a model answered.
-
-    Args:
-        text: the answer.
-        prompt_tokens: tokens of the prompt, chat template included.
-        new_tokens: tokens generated.
-        seconds: wall time of the generation, in seconds.
-        finished: whether the model stopped by itself rather than at the limit.
-    """
-
-    text: str
-    prompt_tokens: int
-    new_tokens: int
-    seconds: float
-    finished: bool
-
-
-def load_base(
-    name: str = PACKAGED, *, quantisation: str = "none", precision: str = "by_hardware"
-) -> LanguageModel:
-    """Load a base model.
-
-    Args:
-        name: `smollm2-135m-instruct` (packaged), a hub id such as
-            `mistralai/Mistral-7B-Instruct-v0.3`, one with a revision (`owner/name@revision`), or
-            a local folder. Any causal language model of transformers will do; one without a chat
-            template gets a plain one, which is said.
-        quantisation: `none`, or `nf4` for 4-bit NormalFloat with double quantisation (QLoRA),
-            which needs a quarter of the memory.
-        precision: as `choose_precision` takes it.
-
-    Raises:
-        ModelError: the model is not there, is gated, or cannot be read.
-
-    Source: QLoRA, https://arxiv.org/abs/2305.14314; transformers AutoModelForCausalLM.
-    """
-    import torch
-    import transformers
-
-    if quantisation not in ("none", "nf4"):
-        raise ModelError(f"Unknown quantisation {quantisation!r}: `none` or `nf4`.")
-    transformers.utils.logging.disable_progress_bar()
-    chosen = choose_precision(precision)
-    dtype: torch.dtype = getattr(torch, chosen.dtype)
-    where, revision = split_revision(name)
-    place: dict[str, Any] = {"pretrained_model_name_or_path": where, "revision": revision or "main"}
-    if name == PACKAGED:
-        place["pretrained_model_name_or_path"] = str(packaged_folder())
-    options: dict[str, Any] = {"dtype": dtype}
-    # FSDP2 places the parts itself, and can split 4-bit weights only if they are stored as floats.
-    split = os.environ.get("ACCELERATE_USE_FSDP") == "true"
-    if quantisation == "nf4":
-        options["quantization_config"] = transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-            bnb_4bit_quant_storage=dtype if split else None,
-        )
-        own = torch.cuda.current_device() if chosen.device == "cuda" else "cpu"
-        options["device_map"] = {"": own}
-    try:
-        with quiet_libraries():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-            if type(tokenizer).__name__ == "MistralCommonBackend":
-                # Where mistral-common is installed; it has no template that could be saved.
-                tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(**place)
-            model = transformers.AutoModelForCausalLM.from_pretrained(**place, **options)
-    except (OSError, ValueError) as error:
-        raise ModelError(_why_not(name, error)) from error
-    if quantisation == "none" and not split:
-        model = model.to(chosen.device)
-    if quantisation == "nf4" and chosen.device == "cpu":
-        _one_way_to_multiply(model)
-    _use_flash_attention(model, chosen)
-    own = tokenizer.chat_template
-    said = give_template(tokenizer)
-    if "Elara's chat template" not in said and tokenizer.chat_template != own:
-        print(f"{name}: {said}")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model.eval()
-    return LanguageModel(model, tokenizer, name, chosen)
-
-
-def _one_way_to_multiply(model: Any) -> None:
-    """Let 4-bit layers compute the same on every CPU.
-
-    On CPUs with AVX512-BF16 bitsandbytes packs the weights anew at the first answer and from then
-    on multiplies in bfloat16, in training too, where that product has no gradient.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-
-
-def split_revision(name: str) -> tuple[str, str | None]:
-    """Take the revision off a model's name.
-
-    Args:
-        name: as `load_base` takes it: `owner/name@revision`, a plain name, or a folder, which
-            may have an @ in its path.
-
-    Returns:
-        The name or folder, and the revision (a branch, tag or commit) or None.
-    """
-    where, at, revision = name.rpartition("@")
-    if not at or not revision or Path(name).exists():
-        return name, None
-    return where, revision
-
-
-def _use_flash_attention(model: Any, precision: Precision) -> None:
-    """FlashAttention where it is installed and the model can; transformers' choice elsewhere."""
-    import transformers
-
-    half = precision.device == "cuda" and precision.dtype != "float32"
-    if half and transformers.utils.is_flash_attn_2_available():
-        with contextlib.suppress(ValueError):  # BLOOM, among others, cannot
-            model.set_attn_implementation("flash_attention_2")
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep the libraries' warnings to each other, and their file paths, out of notebooks."""
-    noisy = logging.getLogger("bitsandbytes")  # misses an optional kernel that Elara does not use
-    level = noisy.level
-    noisy.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-            yield
-    finally:
-        noisy.setLevel(level)
-
-
-def _why_not(name: str, error: Exception) -> str:
-    text = str(error)
-    first = text.splitlines()[0] if text else type(error).__name__
-    owner = split_revision(name)[0]
-    if "gated" in text.lower() or "403" in text:
-        return (
-            f"{name} is gated. Accept its licence at https://huggingface.co/{owner}, make a read "
-            "token at https://huggingface.co/settings/tokens, then run `hf auth login` with it "
-            "(or set HF_TOKEN) and try again."
-        )
-    if "401" in text or "private" in text.lower():
-        return (
-            f"{name} is neither a local folder nor a public model. Check the spelling; for a "
-            f"private or gated model run `hf auth login` or set HF_TOKEN. `{PACKAGED}` works "
-            "offline."
-        )
-    return (
-        f"Cannot load {name}: {first}. Check the name, or the network; `{PACKAGED}` works offline."
-    )
-
-
-def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> LanguageModel:
-    """Load a trained adapter on top of its base model.
-
-    Args:
-        folder: the adapter folder that the train stage left.
-        base: the base model if it is loaded already (it is changed); else it is loaded by the
-            name that the adapter's `training.json` records.
-
-    Raises:
-        ModelError: the folder is not an adapter, or belongs to another base model.
-    """
-    import json
-
-    with quiet_libraries():
-        import peft
-
-    record = folder / TRAINING_FILE
-    if not record.exists():
-        raise ModelError(f"{folder} holds no adapter ({TRAINING_FILE} is missing): train first.")
-    training = json.loads(record.read_text(encoding="utf-8"))
-    name = training["base_model"]
-    if base is None:
-        wanted = training.get("config", {}).get("precision", "by_hardware")
-        base = load_base(name, quantisation=training["quantisation"], precision=wanted)
-    elif base.name != name:
-        raise ModelError(f"The adapter in {folder} was trained on {name}, not on {base.name}.")
-    try:
-        with quiet_libraries():
-            model = peft.PeftModel.from_pretrained(base.model, folder)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"The adapter in {folder} cannot be read: {error}") from error
-    # By the name in the file, PEFT would ask its hub about the base model at every checkpoint.
-    model.peft_config["default"].base_model_name_or_path = base.model.name_or_path
-    model.eval()
-    return LanguageModel(model, base.tokenizer, name, base.precision)
-
-
-def generate(
-    lm: LanguageModel,
-    messages: Sequence[dict[str, str]],
-    *,
-    max_new_tokens: int = 256,
-    temperature: float = 0.0,
-    seed: int = 0,
-) -> Generation:
-    """Answer a conversation.
-
-    Args:
-        lm: the model.
-        messages: turns with `role` and `content`, the last one from the user. Marks of the chat
-            format inside them are read as text.
-        max_new_tokens: the longest answer, in tokens.
-        temperature: 0 gives the most likely answer every time; above 0 samples.
-        seed: makes sampling repeatable.
-
-    Returns:
-        The answer and how long it took.
-    """
-    import torch
-
-    torch.manual_seed(seed)
-    prompt = lm.tokenizer.apply_chat_template(
-        as_data(lm.tokenizer, messages),
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
-    ).to(lm.device)
-    choice: dict[str, Any] = {"do_sample": False}
-    if temperature > 0:
-        choice = {"do_sample": True, "temperature": temperature}
-    started = time.perf_counter()
-    with torch.inference_mode():
-        output = lm.model.generate(
-            **prompt,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=lm.tokenizer.pad_token_id,
-            **choice,
-        )
-    new = output[0, prompt["input_ids"].shape[1] :]
-    return Generation(
-        text=lm.tokenizer.decode(new, skip_special_tokens=True).strip(),
-        prompt_tokens=int(prompt["input_ids"].shape[1]),
-        new_tokens=len(new),
-        seconds=time.perf_counter() - started,
-        finished=bool(new[-1] == lm.tokenizer.eos_token_id),
-    )
+__all__ = [
+    "PACKAGED",
+    "SYSTEM_PROMPT",
+    "TRAINING_FILE",
+    "WEIGHTS_FILE",
+    "Encoded",
+    "Generation",
+    "LanguageModel",
+    "ModelError",
+    "Precision",
+    "choose_precision",
+    "encode",
+    "generate",
+    "load_adapter",
+    "load_base",
+    "packaged_folder",
+    "quiet_libraries",
+    "split_revision",
+]

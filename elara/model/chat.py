@@ -1,4 +1,4 @@
-"""Conversations as a model reads them: chat templates, and the tokens that carry loss."""
+"""Turn conversations into tokens, and mark those that carry loss; choose chat templates."""
 
 from __future__ import annotations
 

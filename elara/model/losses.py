@@ -1,4 +1,4 @@
-"""The answer loss: how surprised a model is by a reference answer, token by token."""
+"""Measure the answer loss: how surprised a model is by a reference answer."""
 
 from __future__ import annotations
 

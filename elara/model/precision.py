@@ -1,4 +1,4 @@
-"""Device and number format: chosen once for a run, by what the hardware computes well."""
+"""Choose device and number format for a run by what the hardware computes well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executes one notebook with papermill and says in which cell it ended, if it did not end well."""
+"""Execute one notebook with papermill, and name the cell in which it failed, if it did."""
 
 from __future__ import annotations
 

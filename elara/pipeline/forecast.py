@@ -1,4 +1,4 @@
-"""What a run is expected to take, said before it starts: time, memory and disk of each stage.
+"""Estimate the time, memory and disk that a run will take, before it starts.
 
 A stage that has run in the workspace is measured by that run. Any other is measured by the laptop
 run on the sample, `benchmarks/stages.json`, and by what an article, a token or a held-out example
@@ -20,9 +20,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from elara.pipeline import Plan, fingerprint, read_record, states
 from elara.pipeline.notebooks import PACKAGE, Notebook
-from elara.workspace import WorkspaceError
+from elara.pipeline.plan import Plan
+from elara.pipeline.state import fingerprint, read_record, states
+from elara.workspace import WorkspaceError, stage_module
 
 MEASURED = PACKAGE.parent / "benchmarks" / "stages.json"
 # Settings with which a run is not comparable to one without; those of the model are stage 5's.
@@ -32,7 +33,6 @@ _KINDS = {
     "evaluate": ("max_length", "max_new_tokens"),
     "serve": ("max_new_tokens",),
 }
-_PACKED = {".gz", ".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"}
 
 
 @dataclass(frozen=True)
@@ -292,20 +292,11 @@ def _articles(plan: Plan, anew: bool) -> tuple[float | None, str]:
         counted = plan.workspace.manifest("collect")["counts"]["articles"]
         if not anew or _same_source(plan):
             return counted, ""
-    values = _values(plan, "collect")
-    if values.get("sources"):
-        return _most_records(values["sources"], values.get("most", 0))
-    if values.get("local_files"):
-        folder = Path(values["local_files"]).expanduser()
-        try:
-            sizes = {p: p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-        except OSError as error:
-            return None, f"files that cannot be looked at ({error})"
-        if any(path.suffix.lower() in _PACKED for path in sizes):
-            return None, "packed files: how much is in them shows in stage 1"
-        each = _measured()["stages"]["collect"]["bytes_per_article"]
-        return max(1, round(sum(sizes.values()) / each)), ""
-    return _measured()["stages"]["collect"]["at"]["articles"], ""
+    measured = _measured()["stages"]["collect"]
+    found: tuple[float | None, str] = stage_module("collect", "forecast").expected_articles(
+        _values(plan, "collect"), measured
+    )
+    return found
 
 
 def _same_source(plan: Plan) -> bool:
@@ -313,18 +304,6 @@ def _same_source(plan: Plan) -> bool:
     notebook = next(n for n in plan.notebooks if n.stage == "collect")
     then, now = _record(plan, "collect").get("fingerprint", {}), fingerprint(plan, notebook)
     return all(then.get(part) == now[part] for part in ("parameters", "paths"))
-
-
-def _most_records(named: Sequence[str], most: int) -> tuple[float | None, str]:
-    """The most records that live sources can give."""
-    from elara.collect.live.sources import wanted_sources
-    from elara.collect.queries import african_batches, load_searches
-
-    if not most or "pubmed_files" in named:
-        return None, "all records of a live source: how many there are shows in stage 1"
-    searches = {"pubmed": len(load_searches()), "pmc": len(load_searches())}
-    searches |= dict.fromkeys(("african_pubmed", "african_europepmc"), len(african_batches()))
-    return sum(most * searches.get(name, 1) for name in wanted_sources(named)), ""
 
 
 def _bytes(folder: Path) -> int:

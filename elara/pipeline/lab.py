@@ -1,4 +1,4 @@
-"""Working copies of the notebooks for JupyterLab, so that running them changes no committed file.
+"""Make working copies of the notebooks for JupyterLab, so that no committed file changes.
 
 A copy lies in `lab/` of its workspace and begins with the values that the workspace was made with.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from elara.pipeline import Plan
 from elara.pipeline.notebooks import Notebook, read_notebook, sha256
-from elara.workspace import cannot_write, write_atomically
+from elara.pipeline.plan import Plan
+from elara.workspace import write_atomically, writing_to
 
 # By the first line `elara.workspace.parameters.parameters_of` tells papermill's cell.
 _COMMENT = "Parameters\n# of this workspace: these win over the cell above, so change them here"
@@ -57,15 +57,13 @@ def working_copies(plan: Plan, *, fresh: bool = False) -> Copies:
     folder = plan.workspace.root / "lab"
     root = _common(plan.notebooks[0].path.resolve().parents[1], folder)
     copies = Copies(folder, root, [], [])
-    try:
+    with writing_to(plan.workspace.root):
         folder.mkdir(parents=True, exist_ok=True)
         made = _made(folder)
         appendices = sorted(plan.notebooks[0].path.parent.glob("[A-Z]-*.ipynb"))
         for notebook in (*plan.notebooks, *map(read_notebook, appendices)):
             _copy(plan, notebook, made, fresh, copies)
         write_atomically(folder / _MADE, json.dumps(made, indent=2) + "\n")
-    except OSError as error:
-        raise cannot_write(plan.workspace.root, error) from error
     return copies
 
 

@@ -1,10 +1,11 @@
-"""The numbered notebooks as the pipeline sees them: parameters, code, and what the code imports."""
+"""Read the numbered notebooks: their parameters, their code, and the files the code depends on."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,10 @@ def sha256(data: bytes) -> str:
 
 
 def modules_of(code: str) -> dict[str, str]:
-    """Follow the imports of `elara` from some code; data files beside a module count too.
+    """Follow the imports of `elara` from some code to the files that it depends on.
+
+    A package counts with its `__init__.py` and what that imports, not with all its modules. Data
+    files count with every module of their folder, for which of them reads them cannot be told.
 
     Args:
         code: Python source.
@@ -141,15 +145,10 @@ def modules_of(code: str) -> dict[str, str]:
     hashes: dict[str, str] = {}
     todo = _imported(code)
     while todo:
-        name = todo.pop()
-        base = PACKAGE.joinpath(*name.split(".")[1:])
-        if base.is_dir():
-            files = [
-                p for p in sorted(base.rglob("*")) if p.is_file() and "__pycache__" not in p.parts
-            ]
-        else:
-            files = [base.with_suffix(".py")] if base.with_suffix(".py").exists() else []
-        for file in files:
+        base = PACKAGE.joinpath(*todo.pop().split(".")[1:])
+        sources = [p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists()]
+        folders = {base, *(p.parent for p in sources)} - {PACKAGE}
+        for file in (*sources, *(p for folder in folders for p in _data_files(folder))):
             key = file.relative_to(PACKAGE.parent).as_posix()
             if key not in hashes:
                 content = file.read_bytes()
@@ -157,6 +156,15 @@ def modules_of(code: str) -> dict[str, str]:
                 if file.suffix == ".py":
                     todo |= _imported(content.decode())
     return dict(sorted(hashes.items()))
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    """What lies in a folder and is no Python, and in folders below it that hold no Python."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_file() and path.suffix != ".py":
+            yield path
+        elif path.is_dir() and path.name != "__pycache__" and not any(path.rglob("*.py")):
+            yield from (p for p in path.rglob("*") if p.is_file())
 
 
 def _imported(code: str) -> set[str]:

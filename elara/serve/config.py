@@ -1,4 +1,4 @@
-"""What the server runs with, read from the environment, and the files those settings name."""
+"""Read the settings of the server from the environment, and the files that they name."""
 
 from __future__ import annotations
 

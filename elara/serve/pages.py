@@ -1,4 +1,4 @@
-"""What people see in a browser: a start page and the documentation, both without a network."""
+"""Serve the pages for people: a start page and the documentation, both without a network."""
 
 from __future__ import annotations
 

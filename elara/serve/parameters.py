@@ -1,4 +1,4 @@
-"""What stage 7 can be asked for."""
+"""Refuse parameters that stage 7 cannot use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse what the server would refuse.
 
     Args:
-        values: see `elara.workspace.checks.check`.
+        values: see `elara.workspace.check_parameters`.
 
     Raises:
         ParameterError: a setting is out of its range, or the question is empty.

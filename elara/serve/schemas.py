@@ -1,4 +1,4 @@
-"""What goes over the wire. The disclaimer and the intended use are stated here and nowhere else."""
+"""Define what goes over the wire; the disclaimer and the intended use are stated only here."""
 
 from __future__ import annotations
 

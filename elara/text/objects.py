@@ -1,4 +1,4 @@
-"""Texts that lie inside objects of JSON: XML turned into JSON, headed abstracts, names in parts."""
+"""Read texts that lie inside JSON objects: XML turned into JSON, headed abstracts, split names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sources print where they have nothing: "[Not Available].", "N/A", "No abstract"."""
+"""Recognise what sources print where they have nothing: "[Not Available].", "No abstract"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stage 5 can be asked for."""
+"""Refuse parameters that stage 5 cannot use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Refuse settings that cannot train.
 
     Args:
-        values: see `elara.workspace.checks.check`.
+        values: see `elara.workspace.check_parameters`.
 
     Raises:
         ParameterError: a setting cannot be used, or the base model cannot be a model.

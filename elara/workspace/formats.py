@@ -1,4 +1,4 @@
-"""The file formats that stages leave, told by their suffix."""
+"""Read and write the file formats that stages leave, by their suffix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Names of files as text that every table, manifest and log can hold.
+r"""Turn names of files into text that every table, manifest and log can hold, and back.
 
 A file system takes any bytes for a name and an archive any name at all, while text is Unicode and
 a line of a log ends where a line ends. So a name is shown with escapes: a byte that is not UTF-8
@@ -19,7 +19,7 @@ _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LONG = {short[1]: sign for sign, short in _SHORT.items()}
 
 
-def shown(name: str) -> str:
+def escaped(name: str) -> str:
     """A name with escapes for what is not text.
 
     Args:
@@ -28,17 +28,17 @@ def shown(name: str) -> str:
     return _UNSAFE.sub(lambda found: _escape(found[0]), name)
 
 
-def shown_path(path: str) -> str:
+def escaped_path(path: str) -> str:
     """The same for a path of this system, whatever encoding its locale is set to.
 
     Args:
         path: with `/` between its parts.
     """
-    return shown(os.fsencode(path).decode("utf-8", "surrogateescape"))
+    return escaped(os.fsencode(path).decode("utf-8", "surrogateescape"))
 
 
-def real_path(text: str) -> str:
-    """The path that `shown_path` made a text of.
+def unescaped_path(text: str) -> str:
+    """The path that `escaped_path` made a text of.
 
     Args:
         text: as tables hold it.

@@ -1,4 +1,4 @@
-"""The parameters of a running notebook, and what to say of one that it does not have."""
+"""Read the parameters of a running notebook, and refuse those that it does not have."""
 
 from __future__ import annotations
 

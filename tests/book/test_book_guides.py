@@ -29,8 +29,7 @@ from elara.model import load_base
 from elara.model.packaged import PACKAGED, packaged_folder
 from elara.pipeline import lab, notebooks
 from elara.train.devices import launch
-from elara.workspace import Workspace
-from elara.workspace.checks import check
+from elara.workspace import Workspace, check_parameters
 from elara.workspace.parameters import PATHS
 
 # Why not, for each program whose commands are checked and not run, or kind of block.
@@ -183,9 +182,11 @@ def not_run(
 
     def checked(stage: str, values: dict[str, Any]) -> None:
         """Folders and models that only the reader has are not looked for."""
-        check(stage, {name: value for name, value in values.items() if name not in PATHS})
+        check_parameters(
+            stage, {name: value for name, value in values.items() if name not in PATHS}
+        )
 
-    monkeypatch.setattr(pipeline, "check", checked)
+    monkeypatch.setattr("elara.pipeline.plan.check_parameters", checked)
     monkeypatch.setattr(pipeline, "run", executed)
     monkeypatch.setattr(lab, "start", opened)
     monkeypatch.setattr(serve, "run", server)

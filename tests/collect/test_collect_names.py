@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elara.collect import collect_folder, raw_record
-from elara.pipeline import _listing
-from elara.workspace.names import real_path, shown, shown_path
+from elara.pipeline.state import files_digest
+from elara.workspace.names import escaped, escaped_path, unescaped_path
 
 PAGE = "<PubmedArticle><MedlineCitation><PMID>{}</PMID><Article><ArticleTitle>T</ArticleTitle>\
 </Article></MedlineCitation></PubmedArticle>"
@@ -44,14 +44,14 @@ def outcomes(folder: Path) -> dict[str, tuple[str, str]]:
 
 @given(st.text())
 def test_no_two_names_look_the_same(name: str) -> None:
-    assert real_path(shown(name)) == name
+    assert unescaped_path(escaped(name)) == name
 
 
 @given(st.binary().filter(lambda b: b"\0" not in b))
 def test_any_bytes_can_be_had_back(name: bytes) -> None:
-    text = shown_path(os.fsdecode(name))
+    text = escaped_path(os.fsdecode(name))
     text.encode()  # raises where a surrogate is left
-    assert os.fsencode(real_path(text)) == name
+    assert os.fsencode(unescaped_path(text)) == name
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
@@ -67,7 +67,7 @@ def test_a_name_that_is_no_text_is_shown_with_escapes(tmp_path: Path) -> None:
     for row in articles.rows(named=True):
         raw = raw_record(tmp_path, row["raw_file"], row["raw_record"])
         assert f"<PMID>{row['pmid']}</PMID>".encode() in raw
-    assert len(_listing(str(tmp_path))) == 64
+    assert len(files_digest(str(tmp_path))) == 64
 
 
 def test_what_is_no_file_is_named_and_never_opened(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import tiny_preference
 import tiny_run
 from safetensors.numpy import load_file
 
+from elara.continual import PreferenceConfig, Preferred, margin_figure, prefer
 from elara.continual.feedback import answers, read_preferences, split_by_prompt
-from elara.continual.margins import margin_figure
-from elara.continual.preference import PreferenceConfig, Preferred, prefer
 from elara.continual.saving import save_preferred
 from elara.continual.trainers import class_weights
 from elara.model import PACKAGED, generate, load_adapter, load_base

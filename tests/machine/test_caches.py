@@ -126,7 +126,7 @@ def test_kernels_run_from_a_package_that_cannot_be_written(
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(project / "elara", place / "site" / "elara", ignore=ignored)
     # Permissions do not bind root, but nobody makes a folder where a file stands.
-    (place / "site" / "elara" / "inspect" / "__pycache__").touch()
+    (place / "site" / "elara" / "inspection" / "__pycache__").touch()
     environment = {"PYTHONPATH": str(place / "site"), "TMPDIR": str(place / "tmp"), "HOME": home}
     first, second = (
         subprocess.run(

@@ -13,8 +13,7 @@ from tiny_notebooks import BEGIN, write_notebook
 
 from elara import pipeline
 from elara.pipeline.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook
-from elara.workspace import STAGES, Workspace
-from elara.workspace.checks import check
+from elara.workspace import STAGES, Workspace, check_parameters
 from elara.workspace.parameters import ParameterError, parameters_of
 
 
@@ -27,8 +26,8 @@ def real() -> dict[str, Notebook]:
 def test_the_defaults_of_every_notebook_can_be_used(real: dict[str, Notebook]) -> None:
     assert real.keys() == STAGES.keys()
     for stage, notebook in real.items():
-        check(stage, notebook.defaults)
-        check(stage, {})
+        check_parameters(stage, notebook.defaults)
+        check_parameters(stage, {})
 
 
 LIVE = {"sources": ["pubmed"], "email": "name@example.org"}
@@ -76,20 +75,20 @@ def test_impossible_values(
     real: dict[str, Notebook], stage: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ParameterError, match=message):
-        check(stage, real[stage].defaults | values)
+        check_parameters(stage, real[stage].defaults | values)
 
 
 def test_a_folder_without_any_file(tmp_path: Path) -> None:
     (tmp_path / "deep" / "down").mkdir(parents=True)
     with pytest.raises(ParameterError, match="a folder without any file"):
-        check("collect", {"local_files": str(tmp_path)})
+        check_parameters("collect", {"local_files": str(tmp_path)})
     (tmp_path / "deep" / "down" / "a.txt").touch()
-    check("collect", {"local_files": str(tmp_path)})
+    check_parameters("collect", {"local_files": str(tmp_path)})
 
 
 def test_a_model_of_the_hub_is_left_to_the_hub() -> None:
-    check("train", {"base_model": "mistralai/Mistral-7B-Instruct-v0.3"})
-    check("train", {"base_model": "mistralai/Mistral-7B-Instruct-v0.3@main"})
+    check_parameters("train", {"base_model": "mistralai/Mistral-7B-Instruct-v0.3"})
+    check_parameters("train", {"base_model": "mistralai/Mistral-7B-Instruct-v0.3@main"})
 
 
 def test_a_plan_is_refused_before_anything_is_written(

@@ -18,7 +18,7 @@ from tiny_notebooks import BEGIN, WRITE, write_notebook
 
 from elara import pipeline
 from elara.machine.proxies import spare_this_computer
-from elara.pipeline import execute
+from elara.pipeline import execute, running
 from elara.pipeline.notebooks import read_notebook
 from elara.workspace import Workspace, WorkspaceError, cannot_write
 from elara.workspace.parameters import ParameterError, from_here
@@ -197,7 +197,7 @@ def test_a_disk_that_takes_nothing_is_named(
     def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code), str(workspace.root / "notebooks" / "x"))
 
-    monkeypatch.setattr(pipeline, "execute", fail)
+    monkeypatch.setattr(running, "execute", fail)
     made = plan()
     with pytest.raises(pipeline.NotebookError) as caught:
         pipeline.run(made, made.notebooks, report=quiet)
@@ -221,7 +221,7 @@ def test_a_disk_that_fills_up_inside_a_cell_is_named(plan: Make, notebooks: Path
 def test_a_record_that_cannot_be_written_in_the_end_still_says_failed(
     plan: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, calls = pipeline.write_atomically, []
+    write, calls = running.write_atomically, []
 
     def full(path: Path, text: str) -> None:
         calls.append(path)
@@ -232,8 +232,8 @@ def test_a_record_that_cannot_be_written_in_the_end_still_says_failed(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pipeline, "write_atomically", full)
-    monkeypatch.setattr(pipeline, "execute", fail)
+    monkeypatch.setattr(running, "write_atomically", full)
+    monkeypatch.setattr(running, "execute", fail)
     made = plan()
     with pytest.raises(pipeline.NotebookError, match="no space left on"):
         pipeline.run(made, made.notebooks, report=quiet)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from elara import cli, pipeline
 from elara.collect import sample_folder, would_replace
-from elara.pipeline.remembered import FILE, Settings, recall
+from elara.pipeline.settings import FILE, Settings, load_settings
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError
 
@@ -90,7 +90,7 @@ def test_replacing_them_needs_a_word(
         assert "That takes --replace." in said
         assert articles(workspace) == mine
         kept = {"01-collect": {"local_files": str(own_files)}}
-        assert recall(workspace.root) == Settings("laptop", kept)
+        assert load_settings(workspace.root) == Settings("laptop", kept)
 
     wished = typed(workspace, "run", *collecting, "--local-files", "", "--replace")
     assert wished.exit_code == 0, wished.output
@@ -178,12 +178,12 @@ def test_values_are_used_again_and_changes_are_shown(plan: Make, workspace: Work
 def test_a_value_back_at_its_default_is_no_longer_kept(plan: Make, workspace: Workspace) -> None:
     pipeline.run(plan(seed="7"), [], report=quiet)
     pipeline.run(plan(seed="0"), [], report=quiet)
-    assert recall(workspace.root) == Settings()
+    assert load_settings(workspace.root) == Settings()
 
 
 def test_a_plan_alone_leaves_nothing(plan: Make, workspace: Workspace) -> None:
     plan(seed="7")
-    assert recall(workspace.root) is None
+    assert load_settings(workspace.root) is None
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"profile": "laptop", "parameters": 3}'])

@@ -27,6 +27,7 @@ from elara import pipeline
 from elara.audit import audit
 from elara.cli import app
 from elara.pipeline import notebooks as notebooks_module
+from elara.pipeline.state import difference
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError
 
@@ -129,7 +130,7 @@ def test_a_changed_module_is_named(
     changed = notebooks_module.modules_of(code)
     old = {"code": "", "parameters": {}, "inputs": {}, "paths": {}, "modules": modules}
     new = old | {"modules": changed}
-    assert pipeline._difference(old, new) == "module changed: elara/sample/a.xml"
+    assert difference(old, new) == "module changed: elara/sample/a.xml"
 
 
 def test_selecting_notebooks(plan: Make) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elara.workspace.parameters import ParameterError, parameters_of
 from elara.workspace import Workspace, WorkspaceError, default_workspace, write_atomically
+from elara.workspace.parameters import ParameterError, parameters_of
 
 TABLE = pl.DataFrame({"id": ["a", "b"], "n": [1, 2]})
 

@@ -1,4 +1,4 @@
-"""What a workspace was made with: the profile and parameters that later runs in it use again."""
+"""Keep the profile and parameters of a run for later runs in the same workspace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elara.workspace import WorkspaceError, cannot_write, write_atomically
+from elara.workspace import WorkspaceError, write_atomically, writing_to
 from elara.workspace.parameters import ONCE
 
 FILE = "parameters.json"
@@ -43,7 +43,7 @@ class Settings:
         return found
 
 
-def recall(root: Path) -> Settings | None:
+def load_settings(root: Path) -> Settings | None:
     """What earlier runs in a workspace were asked for.
 
     Args:
@@ -69,7 +69,7 @@ def recall(root: Path) -> Settings | None:
         ) from error
 
 
-def remember(root: Path, settings: Settings) -> None:
+def save_settings(root: Path, settings: Settings) -> None:
     """Keep the settings for later runs.
 
     Args:
@@ -80,10 +80,8 @@ def remember(root: Path, settings: Settings) -> None:
         WorkspaceError: the file cannot be written.
     """
     content = {"profile": settings.profile, "parameters": settings.parameters}
-    try:
+    with writing_to(root):
         write_atomically(root / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise cannot_write(root, error) from error
 
 
 def changes(before: Values, now: Values) -> list[str]:
@@ -96,10 +94,10 @@ def changes(before: Values, now: Values) -> list[str]:
     Returns:
         `name: old → new`, once for all notebooks in which the same change was made.
     """
-    told = [
+    lines = [
         f"{name}: {before[notebook][name]!r} → {value!r}"
         for notebook, values in now.items()
         for name, value in values.items()
         if name not in ONCE and before[notebook][name] != value
     ]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(lines))

@@ -1,4 +1,4 @@
-"""What the command line says of parameters: what there is to set, and how to write it."""
+"""Read parameters from the command line, and list those that there are to set."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
-from elara.pipeline import Plan, select
 from elara.pipeline.notebooks import explanations
+from elara.pipeline.plan import Plan, select
+from elara.workspace.names import escaped
 from elara.workspace.parameters import ParameterError
 
 _OPTIONS = ("-p", "--parameter")
@@ -44,6 +45,34 @@ def _refuse_blanks(words: Sequence[str]) -> None:
     raise ParameterError(f"No blanks between name, `=` and value: write -p {typed}.")
 
 
+def parse_parameters(
+    given: Sequence[str], workspace: str = "", local_files: str | None = None
+) -> dict[str, str]:
+    """Take `NAME=VALUE` apart.
+
+    Args:
+        given: what followed `-p`, one item each time.
+        workspace: the folder that was named, which has to be text too.
+        local_files: the folder that `--local-files` named, if it was given.
+
+    Raises:
+        ParameterError: an item has no `=`, or is no text.
+    """
+    for text in (workspace, local_files or "", *given):
+        if any("\ud800" <= sign <= "\udfff" for sign in text):  # bytes that are not UTF-8
+            raise ParameterError(
+                f"`{escaped(text)}` is no text (UTF-8, in this locale) that a notebook can hold: "
+                "rename the folder, or give it a second name with `ln -s FOLDER NAME`."
+            )
+    values: dict[str, str] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ParameterError(f"`{item}` is not NAME=VALUE: write -p {item}=VALUE.")
+        values[name.strip()] = value.strip()
+    return values if local_files is None else values | {"local_files": local_files}
+
+
 def parameter_tables(plan: Plan, stage: str = "") -> list[Table]:
     """Lay out the parameters of a stage, or of all, as the next run would set them.
 
@@ -64,9 +93,7 @@ def parameter_tables(plan: Plan, stage: str = "") -> list[Table]:
             if name == "workspace":  # --workspace sets it, for all notebooks
                 continue
             default = notebook.defaults[name]
-            told = repr(value)
-            if value != default:
-                told = f"{told}\ndefault: {default!r}"
-            table.add_row(name, escape(told), type(default).__name__, escape(meanings[name]))
+            values = repr(value) if value == default else f"{value!r}\ndefault: {default!r}"
+            table.add_row(name, escape(values), type(default).__name__, escape(meanings[name]))
         tables.append(table)
     return tables

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import polars as pl
 
 from elara.workspace.parameters import ParameterError, unknown_parameters
-from elara.workspace import STAGES, Workspace
+from elara.workspace.stages import STAGES
+from elara.workspace.workspace import Workspace
 
 _TABLES = (".parquet", ".jsonl")
 
 
-def tables(workspace: Workspace, stage: str) -> dict[str, int]:
+def stage_tables(workspace: Workspace, stage: str) -> dict[str, int]:
     """The tables that a finished stage left, and their rows.
 
     Args:
@@ -29,14 +30,20 @@ def tables(workspace: Workspace, stage: str) -> dict[str, int]:
     return {_stem(name): rows for name, rows in _files(workspace, stage).items()}
 
 
-def rows(workspace: Workspace, stage: str, table: str, where: Sequence[str] = ()) -> pl.LazyFrame:
-    """The rows of a table.
+def table_rows(
+    workspace: Workspace, stage: str, table: str, where: Sequence[str] = (), *, most: int
+) -> tuple[pl.DataFrame, int]:
+    """The first rows of a table.
 
     Args:
         workspace: where the stage has run.
         stage: its name.
-        table: a name that `tables` gives.
+        table: a name that `stage_tables` gives.
         where: conditions `column=value` or `column=value,value`, which all have to hold.
+        most: how many rows to read.
+
+    Returns:
+        The rows, and how many there are in all.
 
     Raises:
         ParameterError: there is no such stage, table or column, or a condition is not of that form.
@@ -58,7 +65,7 @@ def rows(workspace: Workspace, stage: str, table: str, where: Sequence[str] = ()
             why = f"write {name}=VALUE" if not equals else f"`{name}` holds lists"
             raise ParameterError(f"`--where {condition}` cannot be compared: {why}.")
         frame = frame.filter(pl.col(name).cast(pl.String).is_in(values.split(",")))
-    return frame
+    return frame.head(most).collect(), frame.select(pl.len()).collect().item()
 
 
 def _files(workspace: Workspace, stage: str) -> dict[str, int]:

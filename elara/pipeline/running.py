@@ -1,0 +1,183 @@
+"""Run the notebooks that are not fresh, in order, and keep a record of how each run went."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from elara.pipeline.execute import CellError, execute
+from elara.pipeline.notebooks import Notebook
+from elara.pipeline.plan import Plan
+from elara.pipeline.settings import save_settings
+from elara.pipeline.state import fingerprint, states
+from elara.workspace import (
+    Workspace,
+    WorkspaceError,
+    cannot_write,
+    disk_trouble,
+    file_sha256,
+    lock,
+    manifest_text,
+    sealed,
+    write_atomically,
+    writing_to,
+)
+
+_MOST_MISSING = 5  # lines of what is missing
+
+
+class NotebookError(RuntimeError):
+    """A notebook failed; the message names notebook, cell, error and the kept copy."""
+
+
+def run(
+    plan: Plan,
+    notebooks: Sequence[Notebook],
+    *,
+    force: bool = False,
+    report: Callable[[str], None] = print,
+) -> int:
+    """Run what is not fresh, in order; stop at the first failure.
+
+    Args:
+        plan: parameters and workspace.
+        notebooks: which of the plan's notebooks to consider.
+        force: run fresh ones too.
+        report: takes one line of text at a time.
+
+    Returns:
+        How many notebooks ran.
+
+    Raises:
+        NotebookError: a notebook failed; a rerun continues with it.
+        WorkspaceError: the workspace cannot be written, or a run is going on in it.
+    """
+    root = plan.workspace.root
+    with writing_to(root):
+        (root / "logs").mkdir(parents=True, exist_ok=True)
+        (root / "notebooks").mkdir(exist_ok=True)
+        held = lock(root / "logs" / "pipeline.lock", "The pipeline")
+    ran, noted = 0, set[str]()
+    try:
+        save_settings(root, plan.settings)
+        for notebook in notebooks:
+            state = next(s for s in states(plan) if s.notebook == notebook)
+            if state.status == "fresh" and not force:
+                report(f"{notebook.name}: fresh")
+                continue
+            for line in _notes(plan, notebook, noted):
+                report(line)
+            why = "its last run failed" if state.status == "failed" else state.why or state.status
+            report(f"{notebook.name}: running ({'forced' if force else why})")
+            seconds = _execute(plan, notebook, report)
+            report(f"{notebook.name}: done in {seconds:.0f} s")
+            for line in _result(plan.workspace, notebook, noted):
+                report(line)
+            ran += 1
+    finally:
+        held.release()
+    return ran
+
+
+def _notes(plan: Plan, notebook: Notebook, noted: set[str]) -> Iterator[str]:
+    """What earlier stages want to be known, unless this run has said so already."""
+    for earlier in plan.notebooks[: plan.notebooks.index(notebook)]:
+        with contextlib.suppress(WorkspaceError):
+            for line in plan.workspace.manifest(earlier.stage).get("notes", ()):
+                if line not in noted:
+                    noted.add(line)
+                    yield f"{earlier.name}: note: {line}"
+
+
+def _result(workspace: Workspace, notebook: Notebook, noted: set[str]) -> Iterator[str]:
+    """What a stage has just made, how to list it, and what to know before building on it."""
+    manifest = workspace.manifest(notebook.stage)
+    if summary := manifest.get("summary"):
+        yield f"  {summary}"
+    if listed := manifest.get("listed"):
+        yield f"  to list them: {workspace.command('show', notebook.stage, listed)}"
+    missing = manifest.get("incomplete", ())
+    for line in missing[:_MOST_MISSING]:
+        yield f"  incomplete: {line}"
+    if len(missing) > _MOST_MISSING:
+        yield f"  incomplete: and {len(missing) - _MOST_MISSING:,} more"
+    for line in manifest.get("notes", ()):
+        noted.add(line)
+        yield f"  note: {line}"
+
+
+def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> float:
+    """Run one notebook, and record how it went before and after; returns the seconds it took."""
+    root = plan.workspace.root
+    folder = root / "notebooks"
+    draft, kept = folder / f".{notebook.name}.ipynb", folder / f"{notebook.name}.ipynb"
+    failed = folder / f"{notebook.name}.failed.ipynb"
+    record: dict[str, Any] = {"fingerprint": fingerprint(plan, notebook)}
+    started = time.monotonic()
+    # Written first, so that the record stands even when nothing can be written in the end.
+    _write_record(plan, notebook, record | {"error": "the run broke off in this notebook"})
+    try:
+        failed.unlink(missing_ok=True)
+        with _kernels_work_in(plan.workspace):
+            execute(
+                notebook.path,
+                draft,
+                parameters=plan.overrides.get(notebook.name) or {},
+                log=root / "logs" / f"{notebook.name}.log",
+                report=report,
+            )
+        draft.replace(kept)
+    except (CellError, OSError) as error:
+        record |= {"error": _why_it_failed(root, error)}
+        record["seconds"] = round(time.monotonic() - started, 1)
+        with contextlib.suppress(WorkspaceError):  # then the first record has to do
+            _write_record(plan, notebook, record, draft)
+        ending = "Fix the problem, then run the same command again: it continues there."
+        with contextlib.suppress(OSError):
+            draft.replace(failed)
+            ending = f"The failed copy is {failed}. {ending}"
+        joined = "failed in" if isinstance(error, CellError) else "failed:"
+        raise NotebookError(f"{notebook.name} {joined} {record['error']}\n{ending}") from error
+    seconds = round(time.monotonic() - started, 1)
+    record["seconds"] = seconds
+    record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
+    _write_record(plan, notebook, record, kept)
+    return seconds
+
+
+def _why_it_failed(root: Path, error: CellError | OSError) -> str:
+    """What to tell of a failure; a full disk is named as such, whoever met it."""
+    if isinstance(error, OSError):
+        return str(cannot_write(root, error))
+    text = str(error)
+    if (code := disk_trouble(text)) and "Remedy:" not in text:
+        text += f"\n{cannot_write(root, OSError(code, os.strerror(code)))}"
+    return text
+
+
+@contextlib.contextmanager
+def _kernels_work_in(workspace: Workspace) -> Iterator[None]:
+    """Name the workspace to the kernels that start meanwhile."""
+    before = os.environ.get("ELARA_WORKSPACE")
+    os.environ["ELARA_WORKSPACE"] = str(workspace.root)
+    try:
+        yield
+    finally:
+        del os.environ["ELARA_WORKSPACE"]
+        if before is not None:
+            os.environ["ELARA_WORKSPACE"] = before
+
+
+def _write_record(
+    plan: Plan, notebook: Notebook, record: Mapping[str, Any], copy: Path | None = None
+) -> None:
+    """Write how a run went, so that `elara verify` notices a change in it and in the copy."""
+    content = dict(record) | {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    with writing_to(plan.workspace.root):
+        if copy is not None and copy.exists():
+            content["executed"] = file_sha256(copy)
+        write_atomically(plan.record_path(notebook), manifest_text(sealed(content)))
