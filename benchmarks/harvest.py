@@ -32,13 +32,14 @@ from typing import Any
 import polars as pl
 
 from elara import collect
-from elara.collect.live.entrez import Entrez, Query, topic_hits
+from elara.collect.live.entrez import Entrez, Query
+from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import harvest
 from elara.collect.live.store import Store, damaged_payloads
 from elara.collect.queries import african_batches, load_searches
 from elara.mirror import Faults, Mirror
 from elara.mirror.corpus import Corpus
-from elara.mirror.rawrecords import Numbering, read_raw
+from elara.mirror.records import Numbering, read_raw
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ELARA_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "pubmed"

@@ -36,6 +36,23 @@ def test_citation_says_what_the_package_says(project: Path, package: dict[str, A
     assert cited.get("repository-code", address) == address
 
 
+def test_the_changelog_is_kept_for_this_version(project: Path, package: dict[str, Any]) -> None:
+    # Source: https://keepachangelog.com/en/1.1.0/
+    text = (project / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(.+?)\]( - \d{4}-\d\d-\d\d)?$", text, re.MULTILINE)
+    assert len(versions) == len(re.findall(r"^## ", text, re.MULTILINE))
+    assert versions[0] == ("Unreleased", "") or versions[0][0] == package["project"]["version"]
+    kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_every_file_that_contributing_names_exists(project: Path) -> None:
+    text = (project / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([\w./-]+(?:/|\.(?:py|md|yaml|toml|yml)))`", text))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (project / name).exists()] == []
+
+
 def test_every_line_of_help_names_a_target_and_says_what_it_does(project: Path) -> None:
     shown = subprocess.run(
         ["make", "--no-print-directory", "help"],

@@ -1,14 +1,14 @@
 """Collect: raw files of every source to normalised articles, with nothing dropped silently."""
 
 from elara.collect.collection import Collection, collect_folder
-from elara.collect.folder import raw_record, read_file, read_folder, source_folder
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.listing import sample_folder
-from elara.collect.live.entrez import topic_hits
+from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources
 from elara.collect.live.store import damaged_payloads, payload_table
 from elara.collect.queries import african_batches, load_searches
+from elara.collect.rawfiles import raw_record, read_file, read_folder, source_folder
 from elara.collect.replacing import keep_collected, would_replace
 from elara.collect.report import (
     coverage,

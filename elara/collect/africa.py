@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -41,6 +42,7 @@ class Country:
 class _Names:
     """What `countries` looks up; the keys are plain names, see `plain`."""
 
+    any: re.Pattern[str]  # tells at once that a text names none
     in_text: dict[str, str]
     descriptors: dict[str, str]
     text: re.Pattern[str]
@@ -73,7 +75,7 @@ def countries(
     """
     known = _names()
     keywords = [plain(keyword).strip() for keyword in keywords]
-    addresses = [plain(affiliation) for affiliation in affiliations]
+    addresses = [a for a in map(plain, set(affiliations)) if known.any.search(a)]
     texts = (plain(title), plain(abstract), *keywords, *addresses)
     written = (found for text in texts for found in known.text.findall(text))
     ends = (found for address in addresses for found in known.affiliation.findall(address))
@@ -141,7 +143,11 @@ def _names() -> _Names:
     # Longest first, and `unlike` among them: a phrase is used up before a name inside it is seen.
     spelt = sorted({*phrases, *(p.upper() for p in phrases)}, key=lambda p: (-len(p), p))
     ambiguous = "|".join(plain(c.name) for c in listed if c.ambiguous)
+    # By the first letter, which spares a comparison with each name at every capital letter.
+    by_letter = itertools.groupby(spellings(), key=lambda name: name[0])
+    rest = {letter: "|".join(re.escape(n[1:]) for n in names) for letter, names in by_letter}
     return _Names(
+        re.compile("|".join(f"{letter}(?:{names})" for letter, names in rest.items())),
         in_text,
         descriptors,
         re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spelt))})(?!\w)"),

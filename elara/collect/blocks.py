@@ -1,15 +1,14 @@
-"""One walker from markup to blocks of plain text, for HTML and for JATS alike."""
+"""Hold blocks of plain text, and the small steps that every walker over markup shares."""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from elara.collect.grid import Cell, span, table_lines
-from elara.collect.parsed import Dropped
-from elara.collect.raised import GOES_ON, one_line
-from elara.collect.xmlrecords import Element, inner_text, text_of
+from elara.collect.superscripts import GOES_ON
+from elara.collect.xmlrecords import Element, text_of
 
 LINE = "\ue001"  # a private character stands for a break while white space is normalised
 _WORDS = 12  # of a dropped block that its row tells
@@ -19,8 +18,7 @@ MARK = re.compile(
     r"|[*†‡§¶‖#↑↩^⁎∗]+",
     re.IGNORECASE,
 )
-_BULLET = re.compile(r"^\s*(?:- |[•·▪‣]\s*)?")
-_CLOSED = (".", ":", ";", ",", "?", "!")
+CLOSED = (".", ":", ";", ",", "?", "!")
 _ROMAN = ((100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"))
 
 
@@ -81,350 +79,6 @@ class Flow:
         return text
 
 
-Role = Callable[[Any, Element, Flow], None]
-
-
-class Walker:
-    """Walks over an element and gathers its text as blocks, each piece once and in order.
-
-    What each element is, its class says in `roles`; an element without a role is markup inside a
-    line. What is left out has a row in `dropped`.
-    """
-
-    roles: ClassVar[Mapping[Any, Role]] = {}
-    items: ClassVar[frozenset[str]] = frozenset()  # of lists
-    terms: ClassVar[frozenset[str]] = frozenset()  # of lists of definitions
-    definitions: ClassVar[frozenset[str]] = frozenset()
-    rows: ClassVar[frozenset[str]] = frozenset()  # of tables
-    captions: ClassVar[frozenset[str]] = frozenset()
-    break_in_line: ClassVar[str] = "\n"
-
-    def __init__(self) -> None:
-        self.dropped: list[Dropped] = []
-        self._notes: list[str] = []
-
-    def left_out(self) -> list[Dropped]:
-        """What was left out so far; links to notes and references share one row."""
-        if not self._notes:
-            return self.dropped
-        words = " ".join(self._notes[:_WORDS])
-        return [*self.dropped, Dropped("note", words, f"links to notes: {len(self._notes)}")]
-
-    def blocks(self, element: Element) -> list[Block]:
-        """All that an element holds, as blocks.
-
-        Args:
-            element: of the language of this walker.
-        """
-        flow = Flow(self.break_in_line)
-        self.walk(element, flow)
-        flow.end()
-        return flow.blocks
-
-    def line(self, element: Element | None) -> str:
-        """All that an element holds, on one line.
-
-        Args:
-            element: any element, or None.
-        """
-        if element is None:
-            return ""
-        if not len(element):
-            return " ".join((element.text or "").split())
-        return " ".join(block.text.replace("\n", " ") for block in self.blocks(element))
-
-    def walk(self, parent: Element, flow: Flow) -> None:
-        """Add what an element holds to a flow.
-
-        Args:
-            parent: the element.
-            flow: where its text goes.
-        """
-        if parent.text:
-            flow.run.append(parent.text)
-        roles = self.roles
-        for child in parent:
-            role = roles.get(child.tag)
-            if role is None:
-                self.walk(child, flow)
-            else:
-                role(self, child, flow)
-            if child.tail:
-                flow.run.append(child.tail)
-
-    def drop(self, element: Element, reason: str, kind: str = "") -> None:
-        """Name an element that is left out, if it has text.
-
-        Args:
-            element: it; or what the row says of it.
-            reason: why.
-            kind: what it is, where its own name does not say it.
-        """
-        if words := opening(element):
-            self.dropped.append(Dropped(kind or str(element.tag), words, reason))
-
-    # Roles: what to do with an element of a kind.
-
-    def skip(self, element: Element, flow: Flow) -> None:
-        """Nothing that people read."""
-
-    def block(self, element: Element, flow: Flow) -> None:
-        """A paragraph, or a container of blocks."""
-        flow.end()
-        self.walk(element, flow)
-        flow.end("paragraph", element)
-
-    def heading(self, element: Element, flow: Flow) -> None:
-        """A heading: one line, whatever it is made of."""
-        flow.end()
-        if text := self.line(element):
-            flow.blocks.append(Block("heading", text, 0, element))
-
-    def break_line(self, element: Element, flow: Flow) -> None:
-        """A break inside a paragraph."""
-        flow.run.append(LINE)
-
-    def rule(self, element: Element, flow: Flow) -> None:
-        """A break between paragraphs."""
-        flow.end()
-
-    def raise_text(self, element: Element, flow: Flow) -> None:
-        """Raised text: a link to a note goes, the rest is kept apart from what is before it."""
-        text = text_of(element)
-        if self.is_note(element, text, flow):
-            self.note(element, flow)
-        elif text.strip(" ,;–-") or not self._is_between_links(element):
-            self._add_small("sup", element, flow)
-
-    def lower_text(self, element: Element, flow: Flow) -> None:
-        """Lowered text."""
-        self._add_small("sub", element, flow)
-
-    def _is_between_links(self, element: Element) -> bool:
-        """Whether a raised comma or dash stands between two links to notes."""
-        beside = (element.getprevious(), element.getnext())
-        return any(other is not None and other.tag in ("xref", "a") for other in beside)
-
-    def _add_small(self, kind: str, element: Element, flow: Flow) -> None:
-        """Add a raised or lowered run; spaces at its ends stay between words."""
-        before, after = flow.before(), self._after(element)
-        small = one_line(kind, self.line(element), before, after, notes=True)
-        written = inner_text(element)
-        if written[:1].isspace() and small[:1].isalnum() and before[-1:].isalpha():
-            small = f" {small}"
-        if written[-1:].isspace() and after[:1].isalnum():
-            small = f"{small} "
-        flow.run.append(small)
-
-    def strike(self, element: Element, flow: Flow) -> None:
-        """Text that was withdrawn."""
-        self.drop(element, "struck out")
-
-    def code(self, element: Element, flow: Flow) -> None:
-        """Text whose line breaks and spaces count."""
-        flow.end()
-        lines = self._verbatim(element).strip("\r\n").rstrip().splitlines()
-        if any(lines):
-            text = "\n".join(line.expandtabs(4) or " " for line in lines)
-            flow.blocks.append(Block("code", text, 0, element))
-
-    def _verbatim(self, element: Element) -> str:
-        pieces = [element.text or ""]
-        for child in element:
-            role = self.roles.get(child.tag)
-            if role is Walker.strike:
-                self.drop(child, "struck out")
-            elif role is not Walker.skip:
-                pieces.append("\n" if role is Walker.break_line else self._verbatim(child))
-            pieces.append(child.tail or "")
-        return "".join(pieces)
-
-    def quote(self, element: Element, flow: Flow) -> None:
-        """Words of somebody else, with `> ` before each line."""
-        flow.end()
-        inner = self.blocks(element)
-        lines = "\n\n".join(block.text for block in inner).split("\n")
-        if inner:
-            text = "\n".join(f"> {line}" if line else ">" for line in lines)
-            flow.blocks.append(Block("quote", text, sum(b.linked for b in inner), element))
-
-    def lists(self, element: Element, flow: Flow) -> None:
-        """A list: each item behind its number or a dash, what belongs to it indented."""
-        flow.end()
-        lines: list[str] = []
-        linked = 0
-        markers = self.markers(element)
-        for child in element:
-            if child.tag in self.items:
-                inner = self.blocks(child)
-                marker = next(markers)
-                text = "\n".join(block.text for block in inner)
-                if text:
-                    lines.append(marker + text.replace("\n", "\n" + " " * len(marker)))
-            else:  # a list straight inside a list, or a heading
-                whole = Flow(self.break_in_line)
-                self.child(child, whole)
-                whole.end()
-                inner = whole.blocks
-                indent = "  " if lines and any(b.kind == "list" for b in inner) else ""
-                lines += [indent + row for b in inner for row in b.text.split("\n")]
-            linked += sum(block.linked for block in inner)
-            if child.tail and child.tail.strip():
-                lines.append(" ".join(child.tail.split()))
-        if lines:
-            flow.blocks.append(Block("list", "\n".join(lines), linked, element))
-
-    def child(self, element: Element, flow: Flow) -> None:
-        """Add an element itself, by its role, to a flow."""
-        role = self.roles.get(element.tag)
-        if role is None:
-            self.walk(element, flow)
-        else:
-            role(self, element, flow)
-
-    def markers(self, element: Element) -> Iterator[str]:
-        """The dash or number before each item of a list."""
-        while True:
-            yield "- "
-
-    def define(self, element: Element, flow: Flow) -> None:
-        """A list of terms, each on a line with what it means."""
-        flow.end()
-        lines: list[str] = []
-        open_terms: list[str] = []
-        linked = 0
-        for part in self._definition_parts(element):
-            inner = self.blocks(part)
-            linked += sum(block.linked for block in inner)
-            text = "\n".join(block.text for block in inner)
-            if part.tag in self.terms:
-                open_terms += [text.replace("\n", " ")] if text else []
-            elif part.tag in self.definitions and open_terms:
-                term = ", ".join(open_terms)
-                open_terms = []
-                apart = " " if term.endswith(_CLOSED) else ": "
-                apart = "\n" if any(b.kind in ("list", "table") for b in inner[:1]) else apart
-                lines.append(term + apart + text if text else term)
-            elif text:  # a second meaning, or a heading of the list
-                indent = "  " if part.tag in self.definitions else ""
-                lines += [indent + line for line in text.split("\n")]
-        lines += open_terms
-        if lines:
-            flow.blocks.append(Block("definitions", "\n".join(lines), linked, element))
-
-    def _definition_parts(self, element: Element) -> Iterator[Element]:
-        for child in element:
-            if child.tag in ("div", "def-item"):
-                yield from self._definition_parts(child)
-            elif self.roles.get(child.tag) is not Walker.skip:
-                yield child
-
-    def table(self, element: Element, flow: Flow) -> None:
-        """A table: caption, rows, notes, each on its line."""
-        flow.end()
-        lines, linked = self.table_text(element)
-        if lines:
-            flow.blocks.append(Block("table", "\n".join(lines), linked, element))
-
-    def table_text(self, element: Element) -> tuple[list[str], int]:
-        """The lines of a table, and how many of its characters stand in links."""
-        groups: list[list[list[Cell]]] = [[]]
-        captions: list[str] = []
-        feet: list[list[list[Cell]]] = []
-        linked = self._rows(element, groups, captions, feet)
-        return [*captions, *table_lines([*groups, *feet])], linked
-
-    def _rows(
-        self,
-        element: Element,
-        groups: list[list[list[Cell]]],
-        captions: list[str],
-        feet: list[list[list[Cell]]],
-    ) -> int:
-        linked = 0
-        for child in element:
-            if child.tag in self.rows:
-                cells, share = self._row(child)
-                groups[-1].append(cells)
-                linked += share
-            elif child.tag in ("thead", "tbody", "tfoot"):
-                group: list[list[list[Cell]]] = [[]]
-                linked += self._rows(child, group, captions, feet)
-                (feet if child.tag == "tfoot" else groups).extend(group)
-                groups.append([])
-            elif child.tag in self.captions:
-                captions += filter(None, [self._cell_text(child)[0]])
-            elif child.tag in ("form", "tgroup"):
-                linked += self._rows(child, groups, captions, feet)
-            elif self.roles.get(child.tag) is not Walker.skip:
-                text, share = self._cell_text(child)
-                groups[-1].append([Cell(text)])
-                linked += share
-        return linked
-
-    def _row(self, row: Element) -> tuple[list[Cell], int]:
-        cells = []
-        linked = 0
-        head = all(cell.tag == "th" for cell in row)
-        for cell in row:
-            if self.roles.get(cell.tag) is not Walker.skip:
-                text, share = self._cell_text(cell, " " if head else "; ")
-                cells.append(Cell(text, *self.spans(cell)))
-                linked += share
-        return cells, linked
-
-    def spans(self, cell: Element) -> tuple[int, int]:
-        """Over how many rows and columns a cell reaches."""
-        return span(cell.get("rowspan")), max(span(cell.get("colspan")), 1)
-
-    def _cell_text(self, cell: Element, line: str = "; ") -> tuple[str, int]:
-        """The text of a cell on one line: breaks, paragraphs and items stay apart."""
-        if not len(cell):
-            return " ".join((cell.text or "").split()), 0
-        flow = Flow("\n")
-        self.walk(cell, flow)
-        flow.end()
-        parts = []
-        breaks = line if len(flow.blocks) == 1 and flow.blocks[0].kind == "paragraph" else "; "
-        for block in flow.blocks:
-            text = block.text.replace(" | ", ", ") if block.kind == "table" else block.text
-            parts += [_BULLET.sub("", row) for row in text.split("\n")]
-        return joined([p for p in parts if p], breaks), sum(b.linked for b in flow.blocks)
-
-    # Notes
-
-    def is_note(self, element: Element, text: str, flow: Flow) -> bool:
-        """Whether an element is no more than a link to a note or reference."""
-        raise NotImplementedError
-
-    def note(self, element: Element, flow: Flow) -> None:
-        """Leave a link to a note out; what stands on either side of it stays apart."""
-        self._notes.append(text_of(element))
-        if self.follows_note(flow):
-            del flow.run[flow.noted :]
-        if flow.before()[-1:].isalnum() and self._after(element)[:1].isalnum():
-            flow.run.append(" ")
-        flow.noted = len(flow.run)
-
-    def follows_note(self, flow: Flow) -> bool:
-        """Whether nothing but a comma or dash stands between here and a link to a note."""
-        return flow.noted >= 0 and not "".join(flow.run[flow.noted :]).strip(" ,;–-−")
-
-    def _after(self, element: Element | None) -> str:
-        """The characters behind an element, in the same line."""
-        while element is not None:
-            if element.tail:
-                return element.tail[:8]
-            if (following := element.getnext()) is not None:
-                return "" if following.tag in self.roles_of_blocks else text_of(following)[:8]
-            element = element.getparent()
-            if element is None or element.tag in self.roles_of_blocks:
-                return ""
-        return ""
-
-    roles_of_blocks: ClassVar[frozenset[Any]] = frozenset()
-
-
 def joined(parts: list[str], apart: str = "; ") -> str:
     """Pieces on one line, each kept apart from the one before it.
 
@@ -435,7 +89,7 @@ def joined(parts: list[str], apart: str = "; ") -> str:
     line = ""
     for part in parts:
         if line:
-            line += " " if line.endswith(_CLOSED) else apart
+            line += " " if line.endswith(CLOSED) else apart
         line += part
     return line
 
@@ -452,27 +106,31 @@ def besides(text: str, links: Iterable[Element]) -> str:
     return text
 
 
+def leading(words: Iterable[str]) -> str:
+    """The first of some words, as rows about dropped pieces have them.
+
+    Args:
+        words: no more of them are read than the row has.
+    """
+    return " ".join(itertools.islice(words, _WORDS))
+
+
 def first_words(text: str) -> str:
-    """The first words of a text, as rows about dropped pieces have them.
+    """The first words of a text.
 
     Args:
         text: any text.
     """
-    return " ".join(text.split(None, _WORDS)[:_WORDS])
+    return leading(text.split())
 
 
 def opening(element: Element) -> str:
-    """The first words of an element.
+    """The first words of an element, those of one block apart from those of the next.
 
     Args:
         element: however long it is, only its beginning is read.
     """
-    words: list[str] = []
-    for piece in element.itertext(None):
-        words += str(piece).split()
-        if len(words) >= _WORDS:
-            break
-    return " ".join(words[:_WORDS])
+    return leading(word for piece in element.itertext(None) for word in str(piece).split())
 
 
 def numbered(number: int, kind: str) -> str:

@@ -11,14 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from elara.collect.connect import connected
-from elara.collect.gather import write_articles, write_outcomes, write_removed
 from elara.collect.licences import folder_licence
+from elara.collect.linkage import linked, merge_linked
 from elara.collect.listing import RawFile, list_files, portions
-from elara.collect.live.harvest import NOT_RECEIVED
+from elara.collect.live.accounts import NOT_RECEIVED
+from elara.collect.mergeruns import write_articles, write_outcomes, write_removed
 from elara.collect.own import check_columns
-from elara.collect.runs import FOUND_SCHEMA, ORDER, Portion, read_portion
-from elara.collect.settle import settle
+from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, Portion, read_portion
 from elara.collect.workers import spread
 from elara.display.progress import track
 from elara.machine.cores import usable_cores
@@ -167,8 +166,8 @@ def _collect(
     runs = [run for portion in read_portions for run in portion.runs]
     paths = [path for portion in read_portions for path in portion.found]
     found = pl.scan_ipc(paths) if paths else pl.LazyFrame(schema=FOUND_SCHEMA)
-    groups = connected(found)
-    merged, settled, pieces = settle(groups, runs, found, scratch)
+    groups = linked(found)
+    merged, settled, pieces = merge_linked(groups, runs, found, scratch)
     write_articles(runs, groups[ORDER], merged, target / ARTICLES)
     write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES, more)
     write_removed(read_portions, settled, groups[ORDER], target / REMOVED)

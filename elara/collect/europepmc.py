@@ -102,7 +102,6 @@ def _parsed(number: int, result: dict[str, Any]) -> Parsed:
         record=number,
         native_id=name,
         article=article,
-        article_id=article.id,
         revision=iso_date(str(result.get("dateOfRevision", ""))),
         retracts=_targets(result),
     )

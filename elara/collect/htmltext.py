@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from lxml import etree, html
 
-from elara.collect.blocks import MARK, Block, Flow, Role, Walker, besides, first_words, numbered
+from elara.collect.blocks import MARK, Block, Flow, besides, first_words, numbered
 from elara.collect.mathml import linear
 from elara.collect.parsed import Dropped
+from elara.collect.walker import Role, Walker
 from elara.collect.xmlrecords import Element, text_of
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")

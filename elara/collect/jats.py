@@ -1,4 +1,4 @@
-"""JATS full texts: PubMed Central, publishers, and `efetch db=pmc` answers."""
+"""Read JATS full texts: PubMed Central, publishers, and `efetch db=pmc` answers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from lxml import etree
 
 from elara.collect.africa import affiliation_countries
 from elara.collect.dates import iso_date, partial_date
-from elara.collect.jatstext import (
-    JatsWalker,
+from elara.collect.jatssections import (
+    LANG,
     TitleWalker,
     abstracts,
     back_matter,
     full_title,
     sections,
 )
+from elara.collect.jatstext import HREF, JatsWalker
 from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, redistributable, strictest
 from elara.collect.mathml import linear_formulas
@@ -42,8 +43,6 @@ _NAMESPACES = (
     "{http://docs.oasis-open.org/ns/oasis-exchange/table}*",
     "{http://www.niso.org/standards/z39-96/ns/oasis-exchange/table}*",
 )
-_HREF = "{http://www.w3.org/1999/xlink}href"
-_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
@@ -89,7 +88,6 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             record=number,
             native_id=native,
             article=article,
-            article_id=article.id,
             revision=article.published,
             licence_stated=" ".join(_statements(meta)) if article.licence == UNKNOWN else "",
             retracts=retracts,
@@ -121,7 +119,7 @@ def _article(walker: JatsWalker, element: Element, record: bytes) -> Article:
         title=full_title(title, meta),
         abstract=abstract,
         body=[*summaries, *_body(walker, element)],
-        language=language_code(element.get(_LANG) or ""),
+        language=language_code(element.get(LANG) or ""),
         published=_published(meta),
         journal=text_of(next(element.iterfind("front/journal-meta//journal-title"), None)),
         volume=text_of(meta.find("volume")),
@@ -185,10 +183,10 @@ def _url(pmcid: str, doi: str) -> str:
 def _statements(meta: Element) -> Iterator[str]:
     """Everything that the article (not one of its figures) says about its licence."""
     for licence in meta.iterfind("permissions/license"):
-        yield licence.get(_HREF) or ""
+        yield licence.get(HREF) or ""
         yield text_of(licence)
         for part in licence.iter():
-            yield part.get(_HREF) or ""
+            yield part.get(HREF) or ""
     for tag in ("license_ref", "free_to_read"):
         for reference in meta.iterfind(f"permissions/{{*}}{tag}"):
             yield text_of(reference)

@@ -1,20 +1,18 @@
-"""The running text of a JATS article: paragraphs, lists, tables, formulas and captions."""
+"""Read the running text of JATS: paragraphs, lists, tables, formulas and captions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.blocks import MARK, Block, Flow, Role, Walker, besides, joined, numbered
+from elara.collect.blocks import MARK, Block, Flow, besides, numbered
 from elara.collect.grid import span
 from elara.collect.parsed import Dropped
+from elara.collect.walker import Role, Walker
 from elara.collect.xmlrecords import Element, text_of
-from elara.records import Section
 
-_SECTIONS = {"sec", "taxon-treatment", "treatment-sec"}
 _BLOCKS = (
     "p", "disp-formula-group", "fig-group", "table-wrap-group", "verse-group",
     "verse-line", "speech", "caption", "sec", "attrib", "app",
@@ -26,7 +24,7 @@ _UNREAD = (
     "colgroup", "colspec", "x", "custom-meta", "processing-meta",
     etree.Comment, etree.ProcessingInstruction,
 )  # fmt: skip
-_NAMED = {
+NAMED = {
     "supplementary-material": "supplementary file", "media": "file", "fn": "note",
     "fn-group": "notes", "permissions": "rights", "alt-text": "description of a picture",
     "long-desc": "description of a picture", "ref-list": "references",
@@ -38,7 +36,7 @@ _LISTS = {
 }  # fmt: skip
 _NOTES = {"bibr", "fn", "table-fn", "corresp", "aff", "author-notes", "ref", "footnote"}
 _FORMULA = "[formula]"  # stands for a formula that the source has as a picture only
-_HREF = "{http://www.w3.org/1999/xlink}href"
+HREF = "{http://www.w3.org/1999/xlink}href"
 
 
 class JatsWalker(Walker):
@@ -55,10 +53,10 @@ class JatsWalker(Walker):
     break_in_line = " "
 
     def _name_it(self, element: Element, flow: Flow) -> None:
-        self.drop(element, _NAMED[element.tag])
+        self.drop(element, NAMED[element.tag])
 
     def _picture(self, element: Element, flow: Flow) -> None:
-        name = element.get(_HREF) or element.get("id") or "picture"
+        name = element.get(HREF) or element.get("id") or "picture"
         self.dropped.append(Dropped(element.tag, name, "picture without text"))
 
     def _title(self, element: Element, flow: Flow) -> None:
@@ -70,7 +68,7 @@ class JatsWalker(Walker):
     def _labelled(self, element: Element, flow: Flow) -> None:
         """A box or statement, below its label: Box 1, Rule 2."""
         flow.end()
-        flow.run.append(_label(element))
+        flow.run.append(label_of(element))
         self.block(element, flow)
 
     def _inline(self, element: Element, flow: Flow) -> None:
@@ -161,7 +159,7 @@ class JatsWalker(Walker):
         """A formula on a line of its own, with its number."""
         flow.end()
         text = self._formula_text(element)
-        flow.blocks.append(Block("paragraph", " ".join(filter(None, [text, _label(element)]))))
+        flow.blocks.append(Block("paragraph", " ".join(filter(None, [text, label_of(element)]))))
 
     def _formula(self, element: Element, flow: Flow) -> None:
         flow.run.append(self._formula_text(element))
@@ -235,7 +233,7 @@ class JatsWalker(Walker):
         kind = _LISTS.get(element.get("list-type") or "", "")
         number = _first_number(element)
         for item in element.iterfind("list-item"):
-            label = _label(item)
+            label = label_of(item)
             if any(map(str.isalnum, label)):
                 yield f"{label} "
             elif kind:
@@ -249,7 +247,7 @@ class JatsWalker(Walker):
         **dict.fromkeys(_BLOCKS, Walker.block),
         **dict.fromkeys(("statement", "boxed-text", "chem-struct-wrap", "kwd-group"), _labelled),
         **dict.fromkeys(_UNREAD, Walker.skip),
-        **dict.fromkeys(_NAMED, _name_it),
+        **dict.fromkeys(NAMED, _name_it),
         **dict.fromkeys(("graphic", "inline-graphic"), _picture),
         "title": _title,
         "list": lists,
@@ -281,7 +279,12 @@ _OF_TABLES = {
 }  # fmt: skip
 
 
-def _label(element: Element) -> str:
+def label_of(element: Element) -> str:
+    """The label of a box, item or appendix.
+
+    Args:
+        element: that has it as a child, or none.
+    """
     return text_of(element.find("label"))
 
 
@@ -294,183 +297,3 @@ def _first_number(element: Element) -> int:
         if other.get("id") == earlier and other is not element:
             return _first_number(other) + len(other.findall("list-item"))
     return 1
-
-
-class TitleWalker(JatsWalker):
-    """Reads titles, in which every link and note is left out."""
-
-    roles: ClassVar[Mapping[Any, Role]] = {**JatsWalker.roles, "xref": Walker.note}
-
-
-def full_title(walker: JatsWalker, meta: Element) -> str:
-    """The title of an article with its subtitle.
-
-    Args:
-        walker: reads it, and gets a row for each other title: short ones and translations.
-        meta: `article-meta`.
-    """
-    group = meta.find("title-group")
-    parts = []
-    for title in [] if group is None else group:
-        if title.tag in ("article-title", "subtitle"):
-            parts.append(walker.line(title))
-        elif title.tag != "fn-group":
-            walker.drop(title, "another title")
-        else:
-            walker.drop(title, _NAMED["fn-group"])
-    return joined([part for part in parts if part], ": ")
-
-
-def sections(walker: JatsWalker, parent: Element, heading: str = "") -> Iterator[Section]:
-    """The text of a section, then those of its subsections under `Parent: Child` headings.
-
-    Args:
-        walker: reads the blocks, and keeps account of what is left out.
-        parent: `body`, `sec`, `app` or `floats-group`, its formulas made lines of text.
-        heading: of the parent.
-
-    Yields:
-        Sections that have text, in reading order.
-    """
-    flow = Flow(walker.break_in_line)
-    inner: list[Element] = []
-    for child in parent:
-        if child.tag in _SECTIONS:
-            inner.append(child)
-        elif child.tag != "title":
-            walker.child(child, flow)
-            if child.tail:
-                flow.run.append(child.tail)
-    flow.end()
-    empty = not flow.blocks
-    if flow.blocks:
-        yield Section(heading, "\n\n".join(block.text for block in flow.blocks))
-    for child in inner:
-        title = walker.line(child.find("title"))
-        below = ": ".join(part for part in (heading, title) if part)
-        for section in sections(walker, child, below):
-            empty = False
-            yield section
-    if empty:
-        for name in parent.iterchildren("title"):
-            walker.drop(name, "nothing below it")
-
-
-# Parts of the back matter that say who did, paid and owns what, by type and by title.
-_ADMINISTRATIVE = re.compile(
-    r"(?:(?:supplement(?:ary|al)|supporting|additional|major)[- ](?:materials?|information|data"
-    r"|datasets?|files?)|supplements?|(?:data|code|data and code)[- ](?:availability|sharing)"
-    r"|(?:data )?availability(?: of .*| statement)?|datasets?|funding(?:[- ](?:information"
-    r"|statement))?|financial (?:support|disclosures?)|(?:coi|disclosure)[- ]statement|disclosures?"
-    r"|(?:conflicts?[- ]of|competing|declarations? of(?: competing| conflicting)?)[- ]interests?"
-    r"|declarations?|author(?:s|s['’]|['’]s)?[- ]contributions?|contributor(?:s|ship)?"
-    r"|acknowledge?ments?|ethics?(?: approval| statement)?(?: and consent.*)?|consent (?:for|to) .*"
-    r"|provenance and peer review|publisher['’]s note)\W*",
-    re.IGNORECASE,
-)
-_ABBREVIATIONS = re.compile(r"(?:list of )?abbr(?:eviations?)?(?: used)?\W*", re.IGNORECASE)
-_BACK = {
-    "ack": "acknowledgements", "ref-list": "references", "fn-group": "notes", "bio": "biography",
-    "fn": "notes",
-}  # fmt: skip
-
-
-def _types(notes: Element) -> str:
-    """What kind of notes a group holds, where all are of one."""
-    kinds = {note.get("fn-type") or "" for note in notes.iterfind("fn")}
-    return kinds.pop() if len(kinds) == 1 else ""
-
-
-def back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
-    """The text that stands behind the main part: appendices, abbreviations, notes with text.
-
-    Args:
-        walker: reads the blocks, and gets a row for each part that is left out, such as references
-            and statements about funding.
-        back: the element of that name.
-
-    Yields:
-        Sections that have text, in reading order.
-    """
-    for part in back:
-        if part.tag in ("title", "label"):
-            walker.drop(part, "name of a group")
-            continue
-        title = walker.line(part.find("title"))
-        kind = part.get("sec-type") or part.get("notes-type") or part.get("content-type") or ""
-        reason = _BACK.get(part.tag, "")
-        if not reason and (_ADMINISTRATIVE.fullmatch(title) or _ADMINISTRATIVE.fullmatch(kind)):
-            reason = "administrative"
-        if part.tag == "fn-group" and _ABBREVIATIONS.fullmatch(title or _types(part)):
-            notes = "\n".join(filter(None, map(walker.line, part.iterfind("fn"))))
-            yield Section(title or "Abbreviations", notes)
-        elif reason:
-            walker.drop(part, reason)
-        elif part.tag in ("app-group", "back"):
-            yield from back_matter(walker, part)
-        else:
-            usual = {"app": "Appendix", "glossary": "Abbreviations"}.get(part.tag, "")
-            title = ": ".join(filter(None, [_label(part) if part.tag == "app" else "", title]))
-            yield from sections(walker, part, title or usual)
-
-
-# Other abstracts that only point to the article.
-_TEASERS = {
-    "toc", "teaser", "graphical", "precis", "synopsis", "editor", "web-summary", "short", "video",
-    "stereochemical", "objective", "tweet", "object", "key-image",
-}  # fmt: skip
-_ABSTRACTS = ("abstract", "section", "structured")
-_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-
-
-def abstracts(walker: JatsWalker, meta: Element) -> tuple[str, list[Section]]:
-    """The scientific abstract of an article, and the others that have text of their own.
-
-    Args:
-        walker: reads the blocks, and gets a row for each abstract that is left out: teasers,
-            pictures, translations.
-        meta: `article-meta`.
-
-    Returns:
-        The abstract, one line per part; and summaries for readers, each as a section.
-    """
-    scientific = ""
-    others: list[Section] = []
-    for abstract in meta.iterfind("abstract"):
-        kind = abstract.get("abstract-type", "abstract")
-        if kind in _TEASERS:
-            walker.drop(abstract, f"abstract of type {kind}")
-        elif kind in _ABSTRACTS and not scientific:
-            for name in abstract.iterchildren("title", "label"):
-                walker.drop(name, "name of a group")
-            scientific = "\n".join(_parts(walker, abstract))
-        else:
-            title = walker.line(abstract.find("title")) or kind.replace("-", " ").capitalize()
-            if kind in _ABSTRACTS and abstract.get(_LANG):
-                walker.drop(abstract, f"abstract in another language ({abstract.get(_LANG)})")
-            elif lines := _parts(walker, abstract):
-                others.append(Section(title, "\n\n".join(lines)))
-    for abstract in meta.iterfind("trans-abstract"):
-        language = abstract.get(_LANG) or "unknown"
-        walker.drop(abstract, f"abstract in another language ({language})")
-    return scientific, others
-
-
-def _parts(walker: JatsWalker, abstract: Element) -> list[str]:
-    """A line per paragraph and labelled part; items of lists have lines of their own."""
-    lines: list[str] = []
-    flow = Flow(walker.break_in_line)
-    for child in abstract:
-        if child.tag == "sec":
-            label = walker.line(child.find("title")).rstrip(":.")
-            inner = _parts(walker, child)
-            lists = any("\n" in line or line[:2] == "- " for line in inner)
-            text = "\n".join(inner) if lists else " ".join(inner)
-            if text:
-                lines.append(f"{label.upper()}: {text}" if label else text)
-        elif child.tag != "title":
-            flow.blocks = []
-            walker.child(child, flow)
-            flow.end()
-            lines += [block.text for block in flow.blocks]
-    return lines

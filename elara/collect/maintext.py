@@ -1,4 +1,4 @@
-"""The main text of a web page: the article without navigation and standing notices."""
+"""Find the main text of a web page: the article without navigation and standing notices."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
 from elara.collect.blocks import Block, first_words, opening
-from elara.collect.furniture import (
-    is_advice,
-    is_boxed_advice,
+from elara.collect.boilerplate import is_boxed_advice, prune
+from elara.collect.htmltext import HEADINGS, HtmlWalker, tokens
+from elara.collect.pagenotices import (
+    ADVICE,
     is_citation,
     is_download,
     is_elsewhere,
@@ -19,9 +20,7 @@ from elara.collect.furniture import (
     is_menu,
     is_notice,
     is_reference_list,
-    prune,
 )
-from elara.collect.htmltext import HEADINGS, HtmlWalker, tokens
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
 from elara.records import Section
@@ -76,7 +75,7 @@ def main_text(
     """The main text of a page, cut into sections at its headings.
 
     The part that the page marks as its main one is read, else the part that holds most of its
-    paragraphs, without navigation and furniture: paragraphs, lists, tables, quotes, captions,
+    paragraphs, without navigation and boilerplate: paragraphs, lists, tables, quotes, captions,
     boxes, panels that open on a click.
 
     Args:
@@ -98,7 +97,7 @@ def main_text(
         walker = HtmlWalker()
         blocks += walker.blocks(part)
         lost += walker.left_out()
-    return _Judge(lost, title).sections(blocks)
+    return _ArticleFilter(lost, title).sections(blocks)
 
 
 def document_text(tree: Element, dropped: list[Dropped] | None = None) -> list[Section]:
@@ -204,7 +203,7 @@ def _name_the_rest(parts: list[Element], dropped: list[Dropped]) -> None:
             _name_outside(child, dropped)
 
 
-class _Judge:
+class _ArticleFilter:
     """Tells the article's blocks from those that stand around it, each by what is before it."""
 
     def __init__(self, dropped: list[Dropped], title: str) -> None:
@@ -289,7 +288,7 @@ class _Judge:
         """Why a block is no part of the article; "" if it is."""
         if self._course:
             return "course for readers"
-        if self._about and not is_advice(block.text):
+        if self._about and not ADVICE.search(block.text):
             return "about the page"
         if is_notice(block.text):
             return "notice"
@@ -345,7 +344,7 @@ def _level(block: Block) -> int:
 
 def _is_text(paragraph: str) -> bool:
     """Whether a line is a sentence or says how much, how often or how long."""
-    return _is_sentence(paragraph) or bool(_DOSE.search(paragraph)) or is_advice(paragraph)
+    return _is_sentence(paragraph) or bool(_DOSE.search(paragraph) or ADVICE.search(paragraph))
 
 
 def _is_sentence(paragraph: str) -> bool:

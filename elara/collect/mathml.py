@@ -6,11 +6,10 @@ import re
 
 from lxml import etree
 
-from elara.collect.raised import SUBSCRIPTS, SUPERSCRIPTS, WHOLE
+from elara.collect.superscripts import SUBSCRIPTS, SUPERSCRIPTS, WHOLE
 from elara.collect.xmlrecords import (
     Element,
     inner_text,
-    keep_exponents,
     replace_content,
     text_of,
 )
@@ -32,21 +31,6 @@ _ACCENTS = {
 }  # fmt: skip
 _INVISIBLE = "\u2061\u2062\u2063\u2064\u200b"
 _TEX_DOCUMENT = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
-
-
-def plain_signs(tree: Element, source: bytes) -> Element:
-    """Write formulas as text and keep small digits apart, where a record has any.
-
-    Args:
-        tree: PubMed XML; changed in place.
-        source: the bytes it was read from, which tell at once whether there is work to do.
-
-    Returns:
-        The same tree.
-    """
-    if b"math" in source:
-        linear_formulas(tree)
-    return keep_exponents(tree) if b"<su" in source else tree
 
 
 def linear_formulas(tree: Element) -> Element:

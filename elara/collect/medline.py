@@ -12,9 +12,8 @@ from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.notices import named_by
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.pubmed import plain_doi, plain_pmid
-from elara.collect.pubmedtree import add_abstract, no_pmid, own_title
-from elara.collect.raised import flat_runs
+from elara.collect.pubmed import add_abstract, no_pmid, own_title, plain_doi, plain_pmid
+from elara.collect.superscripts import flat_runs
 from elara.records import Article
 from elara.text.placeholders import REASON, is_placeholder
 
@@ -105,7 +104,6 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             record=number,
             native_id=pmid,
             article=article,
-            article_id=article.id,
             revision="0001" + _digits_date(_first(fields, "LR")),
             licence_stated=_first(fields, "CI") if article.licence == UNKNOWN else "",
             retracts=named_by(t for tag in ("ROF", "PROF", "RRF") for t in _all(fields, tag)),

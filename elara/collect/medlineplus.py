@@ -55,7 +55,6 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             record=number,
             native_id=native,
             article=article,
-            article_id=article.id,
             dropped=dropped,
         )
 

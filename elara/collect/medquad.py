@@ -72,9 +72,7 @@ def _parsed(document: Element, number: int) -> Parsed:
         licence=LICENCE,
         redistributable=redistributable(LICENCE),
     )
-    return Parsed(
-        record=number, native_id=native, article=article, article_id=article.id, reason=left_out
-    )
+    return Parsed(record=number, native_id=native, article=article, reason=left_out)
 
 
 def _child(parent: Element, *names: str) -> str:

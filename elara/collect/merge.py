@@ -1,4 +1,4 @@
-"""One article for all records that describe it, and deletions carried out."""
+"""Merge all records that describe an article into one, and carry out deletions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from elara.collect.licences import OWN, no_stricter, strictness
 from elara.collect.parsed import Parsed
 from elara.records import PRIVATE, Article, Outcome, Piece
 
+WITHDRAWS = "DeleteCitation: the source withdraws this PMID"
 # The text of an article, to which its licence belongs.
 _PIECES = ("title", "abstract", "body")
 # What a record of another source may add where the kept one says nothing, or adds to a list.
@@ -64,7 +65,7 @@ def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome], list[P
             answers.append(parsed)
         elif parsed.status == "deletion":
             deleted.setdefault(parsed.native_id, parsed)
-            outcomes.append(_outcome(parsed, "DeleteCitation: the source withdraws this PMID"))
+            outcomes.append(_outcome(parsed, WITHDRAWS))
         else:
             outcomes.append(_outcome(parsed, parsed.reason))
     # Which of two articles with one DOI a record without PMID joins does not depend on the order.

@@ -290,7 +290,6 @@ def own_article(values: Mapping[str, Any], body: list[Section], called: str = ""
         record=0,
         native_id=said["id"] or digest,
         article=article,
-        article_id=article.id,
         licence_stated=said["licence"] if licence == UNKNOWN else "",
         dropped=dropped,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from elara.collect.folder import source_folder
 from elara.collect.licences import folder_licence
 from elara.collect.live.harvest import check_contact
 from elara.collect.live.sources import last_day, wanted_sources
 from elara.collect.own import check_columns
+from elara.collect.rawfiles import source_folder
 from elara.workspace.parameters import ParameterError, require
 
 

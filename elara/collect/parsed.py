@@ -29,7 +29,7 @@ class Parsed:
         reason: why it was skipped or what went wrong.
         article: the article, for status `article`. An answer that belongs to another record's
             article has none and names that article in `article_id`.
-        article_id: the article this record became or belongs to.
+        article_id: the article this record became or belongs to; that of `article` unless said.
         revision: among records of the same article and source the highest one is the newest.
         licence_stated: what the record says of its licence where that is none that Elara knows: a
             licence of its folder does not come in its place.
@@ -50,6 +50,10 @@ class Parsed:
     retracts: list[str] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.article is not None and not self.article_id:
+            self.article_id = self.article.id
 
     def remark(self, words: str) -> None:
         """Add to the reason, which may say something already.

@@ -1,36 +1,34 @@
-"""PubMed XML: articles, book records and deletion lists."""
+"""Read PubMed XML: articles, book records and deletion lists."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from elara.collect.licences import UNKNOWN, licence_of
-from elara.collect.mathml import plain_signs
-from elara.collect.notices import pubmed_targets
+from elara.collect.africa import affiliation_countries
+from elara.collect.dates import medline_date, partial_date
+from elara.collect.languages import language_code
+from elara.collect.licences import UNKNOWN, licence_of, redistributable, strictness
+from elara.collect.mathml import linear_formulas
+from elara.collect.notices import RETRACTED_IN, pubmed_targets
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.pubmedquick import OddRecordError, quick_article
-from elara.collect.pubmedtree import (
-    article_of,
-    book_of,
-    copyright_lines,
-    date_of,
-    no_pmid,
-    plain_doi,
-    plain_pmid,
-)
+from elara.collect.superscripts import flat_runs, mark_runs
 from elara.collect.xmlrecords import (
+    Element,
     hiding,
     malformed,
     read_record,
     split_records,
     text_of,
 )
+from elara.records import Article, Section
+from elara.text.placeholders import REASON, is_placeholder
 
-__all__ = ["RECORDS", "parse", "plain_doi", "plain_pmid"]
-_RIGHTS = b"<CopyrightInformation>"
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
+_PMID = re.compile("[1-9][0-9]{0,7}")
+_PLAIN_LANGUAGE = "plain-language-summary"
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
@@ -49,71 +47,23 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     """
     for number, record in enumerate(split_records(chunks, RECORDS)):
         try:
-            article, revision = quick_article(record)
-        except (OddRecordError, UnicodeDecodeError, etree.XMLSyntaxError):
-            yield from _read(number, record)
+            element = read_record(_without_references(record))
+        except etree.XMLSyntaxError as error:
+            yield Parsed(record=number, status="error", reason=malformed(error))
             continue
-        yield Parsed(
-            record=number,
-            native_id=article.pmid,
-            article=article,
-            article_id=article.id,
-            revision=revision,
-            licence_stated=_copyright(record) if article.licence == UNKNOWN else "",
-        )
-
-
-def _read(number: int, record: bytes) -> Iterator[Parsed]:
-    """Read any record as a tree."""
-    try:
-        element = read_record(_without_references(record))
-    except etree.XMLSyntaxError as error:
-        yield Parsed(record=number, status="error", reason=malformed(error))
-        return
-    plain_signs(element, record)
-    if element.tag == "DeleteCitation":
-        for withdrawn in element.iterfind("PMID"):
-            if pmid := plain_pmid(text_of(withdrawn)):
+        if b"math" in record:
+            linear_formulas(element)
+        if b"<su" in record:
+            mark_runs(element)
+        if element.tag != "DeleteCitation":
+            yield _parsed(element, number)
+            continue
+        for stated in map(text_of, element.iterfind("PMID")):
+            if pmid := plain_pmid(stated):
                 yield Parsed(record=number, native_id=pmid, status="deletion")
             else:
-                reason = no_pmid(text_of(withdrawn))
-                yield Parsed(record=number, status="error", reason=f"DeleteCitation: {reason}")
-        return
-    book = element.tag == "PubmedBookArticle"
-    citation = element.find("BookDocument" if book else "MedlineCitation")
-    pmid_element = None if citation is None else citation.find("PMID")
-    stated = text_of(pmid_element)
-    pmid = plain_pmid(stated)
-    if citation is None or pmid_element is None or not pmid:
-        yield Parsed(record=number, status="error", reason=no_pmid(stated))
-        return
-    dropped: list[Dropped] = []
-    if book:
-        article = book_of(citation, pmid, dropped)
-    else:
-        article = article_of(element, citation, pmid, dropped)
-    revised = citation.find("DateRevised")
-    rights = copyright_lines(citation)
-    parsed = Parsed(
-        record=number,
-        native_id=pmid,
-        article=article,
-        article_id=article.id,
-        revision=pmid_element.get("Version", "1").zfill(4) + date_of(revised),
-        licence_stated="; ".join(filter(None, rights)) if article.licence == UNKNOWN else "",
-        retracts=pubmed_targets(citation),
-        dropped=dropped,
-    )
-    if len(set(map(licence_of, rights))) > 1:
-        parsed.remark(f"licence {article.licence}, the strictest that its abstracts state")
-    yield parsed
-
-
-def _copyright(record: bytes) -> str:
-    """The line of copyright as it is written; "" for none."""
-    start = record.find(_RIGHTS)
-    end = record.find(b"</", start)
-    return record[start + len(_RIGHTS) : end].decode("utf-8", "replace") if start >= 0 else ""
+                reason = f"DeleteCitation: {no_pmid(stated)}"
+                yield Parsed(record=number, status="error", reason=reason)
 
 
 def _without_references(record: bytes) -> bytes:
@@ -123,3 +73,261 @@ def _without_references(record: bytes) -> bytes:
     if not 0 <= start < end or hiding(record, 0, len(record)) >= 0:
         return record  # nothing to leave out, or a tag that may be none
     return record[:start] + record[end + 16 :]
+
+
+def _parsed(record: Element, number: int) -> Parsed:
+    book = record.tag == "PubmedBookArticle"
+    whole = _parts(record)
+    citation = whole.get("BookDocument" if book else "MedlineCitation")
+    cited = _parts(citation)
+    stated = text_of(cited.get("PMID"))
+    pmid = plain_pmid(stated)
+    if citation is None or not pmid:
+        return Parsed(record=number, status="error", reason=no_pmid(stated))
+    dropped: list[Dropped] = []
+    if book:
+        body = cited
+        article = _book(citation, body, pmid, dropped)
+    else:
+        body = _parts(cited.get("Article"))
+        article = _journal_article(citation, body, _parts(whole.get("PubmedData")), pmid, dropped)
+    rights = [_text(_parts(body.get("Abstract")).get("CopyrightInformation"))]
+    further = map(_text, citation.iterfind("OtherAbstract/CopyrightInformation"))
+    rights += filter(None, further)
+    licences = set(map(licence_of, rights))
+    article.licence = max(licences, key=strictness)
+    article.redistributable = redistributable(article.licence)
+    parsed = Parsed(
+        record=number,
+        native_id=pmid,
+        article=article,
+        revision=cited["PMID"].get("Version", "1").zfill(4) + _date(cited.get("DateRevised")),
+        licence_stated="; ".join(filter(None, rights)) if article.licence == UNKNOWN else "",
+        retracts=pubmed_targets(citation),
+        dropped=dropped,
+    )
+    if len(licences) > 1:
+        parsed.remark(f"licence {article.licence}, the strictest that its abstracts state")
+    return parsed
+
+
+def _parts(element: Element | None) -> dict[str, Element]:
+    """The first child of each name: one look for all, as each search for one takes as long."""
+    return {} if element is None else {str(part.tag): part for part in reversed(element)}
+
+
+def _journal_article(
+    citation: Element,
+    body: dict[str, Element],
+    data: dict[str, Element],
+    pmid: str,
+    dropped: list[Dropped],
+) -> Article:
+    journal = _parts(body.get("Journal"))
+    issue = _parts(journal.get("JournalIssue"))
+    ids = _ids(data.get("ArticleIdList"))
+    article = _shared(citation, body, pmid, dropped)
+    article.journal = _stated(journal.get("Title"), dropped)
+    article.volume = _text(issue.get("Volume"))
+    article.pages = _text(_parts(body.get("Pagination")).get("MedlinePgn"))
+    article.published = _date(issue.get("PubDate")) or _date(body.get("ArticleDate"))
+    article.mesh = [_text(d) for d in citation.iterfind("MeshHeadingList/*/DescriptorName")]
+    article.doi = plain_doi(ids.get("doi") or _location_doi(body.get("ELocationID")))
+    article.pmcid = ids.get("pmc", "").upper()
+    types = body.get("PublicationTypeList")
+    article.publication_types = [] if types is None else list(map(_text, types))
+    relations = citation.iterfind("CommentsCorrectionsList/CommentsCorrections")
+    article.retracted = "Retracted Publication" in article.publication_types or any(
+        relation.get("RefType") in RETRACTED_IN for relation in relations
+    )
+    return article
+
+
+def _book(
+    document: Element, body: dict[str, Element], pmid: str, dropped: list[Dropped]
+) -> Article:
+    book = _parts(body.get("Book"))
+    article = _shared(document, body, pmid, dropped)
+    article.journal = _stated(book.get("BookTitle"), dropped)
+    article.title = article.title or article.journal
+    article.published = _date(body.get("ContributionDate")) or _date(book.get("PubDate"))
+    article.authors = article.authors or _authors(book.get("AuthorList"), dropped)
+    article.publication_types = [
+        *map(_text, document.iterfind("PublicationType")),
+        "Book chapter" if "ArticleTitle" in body else "Book",
+    ]
+    article.doi = plain_doi(_ids(body.get("ArticleIdList")).get("doi", ""))
+    return article
+
+
+def _shared(
+    citation: Element, body: dict[str, Element], pmid: str, dropped: list[Dropped]
+) -> Article:
+    """What articles and book records keep in the same place."""
+    first = body.get("AuthorList")
+    lists = [] if first is None else [first, *first.itersiblings("AuthorList")]
+    authors = next((a for a in lists if a.get("Type", "authors") == "authors"), None)
+    affiliations = [] if authors is None else authors.iter("Affiliation")
+    stated = (_stated(keyword, dropped) for keyword in citation.iterfind("KeywordList/Keyword"))
+    article = Article(
+        id=f"pubmed:{pmid}",
+        source="pubmed",
+        title=_stated(body.get("ArticleTitle"), dropped),
+        abstract=_unless_placeholder("Abstract", _abstract(body.get("Abstract")), dropped),
+        language=language_code(text_of(body.get("Language"))),
+        keywords=[keyword for keyword in stated if keyword],
+        authors=_authors(authors, dropped),
+        affiliation_countries=affiliation_countries(map(text_of, affiliations)),
+        url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
+        pmid=pmid,
+    )
+    own_title(article, _stated(body.get("VernacularTitle"), dropped))
+    for other in citation.iterfind("OtherAbstract"):
+        text, language = _abstract(other), other.get("Language", "eng")
+        if text and (reason := add_abstract(article, text, language, other.get("Type", ""))):
+            dropped.append(Dropped("OtherAbstract", text[:80], reason))
+    return article
+
+
+def _text(element: Element | None) -> str:
+    """The text of an element, with raised and lowered runs on its line."""
+    return flat_runs(text_of(element))
+
+
+def _stated(element: Element | None, dropped: list[Dropped]) -> str:
+    """The text of an element, or "" where it says only that there is none."""
+    return "" if element is None else _unless_placeholder(element.tag, _text(element), dropped)
+
+
+def _unless_placeholder(block: str, text: str, dropped: list[Dropped]) -> str:
+    if text and is_placeholder(text):
+        dropped.append(Dropped(block, text, REASON))
+        return ""
+    return text
+
+
+def _abstract(abstract: Element | None) -> str:
+    """One line per part of an abstract, with its label."""
+    lines = []
+    for part in () if abstract is None else abstract.iterfind("AbstractText"):
+        if text := _text(part):
+            label = " ".join(part.get("Label", "").split()).rstrip(":")
+            lines.append(f"{label.upper()}: {text}" if label else text)
+    return "\n".join(lines)
+
+
+def _authors(authors: Element | None, dropped: list[Dropped]) -> list[str]:
+    """Names of persons and groups, without misspelt ones that a correction follows."""
+    names = []
+    for author in () if authors is None else authors.iterfind("Author"):
+        if author.get("ValidYN") == "N":
+            continue
+        parts = _parts(author)
+        name = _text(parts.get("CollectiveName"))
+        if not name:
+            fore = _text(parts.get("ForeName")) or _text(parts.get("Initials"))
+            name = f"{fore} {_text(parts.get('LastName'))}".strip()
+        if name := _unless_placeholder("Author", name, dropped):
+            names.append(name)
+    return names
+
+
+def _ids(listed: Element | None) -> dict[str, str]:
+    """Kind of identifier (`doi`, `pmc`) to its value."""
+    return {} if listed is None else {str(i.get("IdType")): text_of(i) for i in listed}
+
+
+def _location_doi(first: Element | None) -> str:
+    locations = [] if first is None else [first, *first.itersiblings("ELocationID")]
+    stated = (i for i in locations if i.get("EIdType") == "doi" and i.get("ValidYN") != "N")
+    return text_of(next(stated, None))
+
+
+def _date(date: Element | None) -> str:
+    """A date with `Year`, `Month` and `Day` or with a `MedlineDate`, as precise as it is stated."""
+    parts = {name: part.text or "" for name, part in _parts(date).items()}
+    if year := parts.get("Year"):
+        # A season may be two months (Jan-Feb): of a range the beginning counts.
+        month = parts.get("Month") or parts.get("Season", "")
+        return partial_date(year, month, parts.get("Day", ""))
+    return medline_date(parts.get("MedlineDate", ""))
+
+
+def own_title(article: Article, title: str) -> None:
+    """Keep the title that an article has in its own language beside the English one.
+
+    Args:
+        article: with the English title, if any.
+        title: the one in the article's language, or "".
+    """
+    if not article.title:
+        article.title = title
+    elif title and title != article.title:
+        article.body.append(Section(f"Title ({article.language})", title, "translation"))
+
+
+def add_abstract(article: Article, text: str, language: str, kind: str) -> str:
+    """Keep one more abstract of an article.
+
+    English ones are text of the article; one that the article has no other for is its abstract.
+
+    Args:
+        article: with its abstract, if any.
+        text: the abstract.
+        language: as the source names it.
+        kind: the source's type of abstract, for example `plain-language-summary`.
+
+    Returns:
+        Why it is not kept, or "".
+    """
+    if is_placeholder(text):
+        return REASON
+    heading = "Plain language summary" if kind == _PLAIN_LANGUAGE else "Abstract"
+    code = language_code(language)
+    if code != "en":
+        tag = code if code != "und" else language or code
+        article.body.append(Section(f"{heading} ({tag})", text, "translation"))
+    elif text == article.abstract:
+        return "the same as the abstract"
+    elif not article.abstract and kind != _PLAIN_LANGUAGE:
+        article.abstract = text
+    else:
+        heading = heading if kind == _PLAIN_LANGUAGE else "Other abstract"
+        article.body.append(Section(heading, text))
+    return ""
+
+
+def plain_doi(text: str) -> str:
+    """A DOI in lower case without resolver prefix, or "" where the text holds none.
+
+    Args:
+        text: for example `https://doi.org/10.1000/ABC`.
+
+    Source: DOIs compare case-insensitively, https://www.doi.org/doi-handbook/HTML/case-sensitivity.html
+    """
+    start = text.find("10.")
+    return text[start:].strip().lower() if start >= 0 else ""
+
+
+def plain_pmid(text: str) -> str:
+    """A PubMed id, or "" where the text is none: a number of at most 8 digits, 1 or above.
+
+    Args:
+        text: for example `31452104`.
+    """
+    return found[0] if (found := _PMID.fullmatch(text.strip())) else ""
+
+
+def no_pmid(text: str) -> str:
+    """The reason line for a record whose PubMed id is missing or none.
+
+    Args:
+        text: what stands in its place.
+    """
+    if not text.strip():
+        return "no PMID: the record cannot be named; fetch it again"
+    shown = text if len(text) <= 20 else f"{text[:20]}… ({len(text)} characters)"
+    return (
+        f"no PMID: {shown!r} is not a number of at most 8 digits that begins with 1 to 9; "
+        f"fetch the record again or correct it"
+    )

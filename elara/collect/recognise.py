@@ -1,4 +1,4 @@
-"""Tell what a file holds from its first bytes. A name counts only for text without a signature."""
+"""Tell what a file holds from its first bytes, and text without a signature from its name."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ from elara.collect.payload import PayloadError, as_utf8
 from elara.collect.tables import table_in
 from elara.collect.xmlrecords import root_name
 
-# Root element to the parser that reads it.
+# Root elements by the parser that reads them.
 _ROOTS = {
-    "PubmedArticleSet": "pubmed",
-    "PubmedBookArticleSet": "pubmed",
-    "PubmedArticle": "pubmed",
-    "PubmedBookArticle": "pubmed",
-    "DeleteCitation": "pubmed",
-    "article": "jats",
-    "pmc-articleset": "jats",
-    "posts": "posts",
-    "Document": "medquad",
-    "doc": "medquad",
-    "DiseaseFile": "medquad",
-    "health-topics": "medlineplus",
-    "health-topic": "medlineplus",
-    "responseWrapper": "europepmc",
-    "html": "webpage",
-    "HTML": "webpage",
-}
+    "pubmed": (
+        "PubmedArticleSet", "PubmedBookArticleSet", "PubmedArticle", "PubmedBookArticle",
+        "DeleteCitation",
+    ),
+    "jats": ("article", "pmc-articleset"),
+    "posts": ("posts",),
+    "medquad": ("Document", "doc", "DiseaseFile"),
+    "medlineplus": ("health-topics", "health-topic"),
+    "europepmc": ("responseWrapper",),
+    "webpage": ("html", "HTML"),
+}  # fmt: skip
 # Root element to what the file is instead of articles.
 _OTHER_ROOTS = {
     "eSearchResult": "E-utilities esearch answer: ids, not records",
@@ -111,8 +105,9 @@ def recognise(head: bytes, file: str = "") -> tuple[str, str]:
     if text.startswith((b"{", b"[")) and (_OBJECTS.match(text) or not prose):
         return _json(text, _suffix(file))
     root = root_name(text)
-    if root in _ROOTS:
-        return _ROOTS[root], ""
+    for parser, roots in _ROOTS.items():
+        if root in roots:
+            return parser, ""
     # Pages may carry a byte order mark that was encoded twice, so `<` need not come first.
     if _HTML.search(text[:1024]):
         return "webpage", ""
@@ -133,10 +128,8 @@ def _text(head: bytes, file: str) -> tuple[str, str]:
     if len(_CONTROLS.findall(text)) > _MOST_CONTROLS * len(text):
         return "", "named like text, but its bytes are none" if known else _NOT_READ
     if known in ("text", "markdown") and _README.fullmatch(bare_name(file)):
-        return (
-            "",
-            "a README, which speaks about other files: rename it if it is a text to learn from",
-        )
+        reason = "a README, which speaks about other files: rename it if it is a text to learn from"
+        return "", reason
     if _RIS.match(text):
         return "ris", ""
     if _BIBTEX.match(text):

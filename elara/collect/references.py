@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from elara.collect.own import decoded, own_article
 from elara.collect.parsed import Parsed
-from elara.collect.raised import one_line
+from elara.collect.superscripts import one_line
 from elara.text.placeholders import is_placeholder
 
 _TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")

@@ -1,4 +1,4 @@
-"""Stack Exchange questions with their answers: data dump (Posts.xml) and API answers."""
+"""Read Stack Exchange questions with their answers: data dump (Posts.xml) and API answers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 
 from lxml import etree
 
+from elara.collect.blocks import first_words
 from elara.collect.dates import iso_date
 from elara.collect.htmltext import html_text
 from elara.collect.licences import licence_of, redistributable, strictness
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
-from elara.collect.xmlrecords import malformed, read_record, split_rows
+from elara.collect.xmlrecords import malformed, read_record, split_records
 from elara.records import Article, Section
 
 # PostTypeId of the dump. Source: https://meta.stackexchange.com/q/2677
@@ -27,6 +28,7 @@ _POST_TYPES = {
     "9": "article", "10": "help article", "12": "collection",
 }  # fmt: skip
 
+RECORDS = ("row",)
 _HOST = re.compile(r"https?://([^/?#]+)")
 
 
@@ -49,6 +51,26 @@ class _Post:
     deleted: bool = False
     closed: bool = False  # or locked
 
+    @property
+    def rejected(self) -> str:
+        """Why the community does not want it to be read; "" for one that it lets stand.
+
+        That the asker accepted an answer does not outweigh it: one reader was satisfied, and those
+        who voted think it wrong.
+        """
+        if self.deleted:
+            return f"{self.kind} that was deleted"
+        return f"{self.kind} with score {self.score}" if self.score < 0 else ""
+
+    def skipped(self, reason: str, article_id: str = "") -> Parsed:
+        return Parsed(
+            record=self.record,
+            native_id=self.number,
+            status="skipped",
+            reason=reason,
+            article_id=article_id,
+        )
+
 
 def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
     """Read the Posts.xml of a Stack Exchange data dump.
@@ -68,38 +90,36 @@ def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
     """
     questions: dict[str, _Post] = {}
     answers: dict[str, list[_Post]] = {}
-    broken: Exception | None = None
-    rows = enumerate(split_rows(chunks, "row"))
+    broken: PayloadError | None = None
+    rows = enumerate(split_records(chunks, RECORDS))
     while True:
         try:
             number, row = next(rows)
+            values = {str(k): str(v) for k, v in read_record(row).attrib.items()}
         except StopIteration:
             break
         except PayloadError as error:  # cut off: join what was read before saying so
             broken = error
             break
-        try:
-            values = read_record(row).attrib
         except etree.XMLSyntaxError as error:
             yield Parsed(record=number, status="error", reason=malformed(error))
             continue
-        post = _dump_post(number, {str(k): str(v) for k, v in values.items()}, site)
-        kind = str(values.get("PostTypeId", ""))
+        post = _dump_post(number, values, site)
+        kind = values.get("PostTypeId", "")
         if kind == "1":
             questions[post.number] = post
         elif kind == "2":
             answers.setdefault(post.parent, []).append(post)
         else:
             name = _POST_TYPES.get(kind, f"post type {kind or 'missing'}")
-            reason = f"{name}, not a question or answer"
-            yield Parsed(record=number, native_id=post.number, status="skipped", reason=reason)
+            yield post.skipped(f"{name}, not a question or answer")
     yield from _joined(questions, answers, site)
     if broken:
         raise broken
 
 
 def _dump_post(record: int, values: dict[str, str], site: str) -> _Post:
-    created = values.get("CreationDate", "")
+    created, score = values.get("CreationDate", ""), values.get("Score", "")
     return _Post(
         record=record,
         number=values.get("Id", ""),
@@ -107,7 +127,7 @@ def _dump_post(record: int, values: dict[str, str], site: str) -> _Post:
         title=values.get("Title", ""),
         body=values.get("Body", ""),
         tags=[t for t in re.split(r"[<>|]+", values.get("Tags", "")) if t],
-        score=_integer(values.get("Score", "")),
+        score=int(score) if re.fullmatch(r"-?[0-9]{1,18}", score) else 0,
         created=created,
         licence=licence_of(values.get("ContentLicense") or _licence_by_date(created)),
         owner=_attribution(site, values.get("OwnerUserId", ""), values.get("OwnerDisplayName", "")),
@@ -203,20 +223,18 @@ def _joined(
 ) -> Iterator[Parsed]:
     for number, question in questions.items():
         given = answers.pop(number, [])
-        replies = [a for a in given if not _rejected(a)]
+        own = [a for a in given if a.record >= 0]  # answers that have a record of their own
+        replies = [a for a in given if not a.rejected]
         if reason := _refused(question, replies):
-            for post in (question, *(a for a in given if a.record >= 0)):
-                yield Parsed(
-                    record=post.record, native_id=post.number, status="skipped", reason=reason
-                )
+            yield from (post.skipped(reason) for post in (question, *own))
             continue
         # Best first: the one the asker accepted, then by votes.
         best = question.accepted
         replies.sort(key=lambda a: (a.number != best and not a.is_accepted, -a.score, a.number))
         dropped = [
-            Dropped("answer", " ".join(html_text(a.body).split()[:12]), _rejected(a))
+            Dropped("answer", first_words(html_text(a.body)), a.rejected)
             for a in given
-            if _rejected(a)
+            if a.rejected
         ]
         article = _article(question, replies, site, dropped)
         missing = question.answers - len(given)
@@ -225,42 +243,21 @@ def _joined(
             native_id=number,
             reason=f"{missing} of {question.answers} answers are not in it" if missing > 0 else "",
             article=article,
-            article_id=article.id,
             revision=f"{len(replies):06}",
             dropped=dropped,
         )
-        for post in given:
-            if post.record >= 0 and (reason := _rejected(post)):
-                yield Parsed(
-                    record=post.record,
-                    native_id=post.number,
-                    status="skipped",
-                    reason=reason,
-                    article_id=article.id,
-                )
+        yield from (a.skipped(a.rejected, article.id) for a in own if a.rejected)
         for reply in replies:
             if reply.record >= 0:
                 yield Parsed(record=reply.record, native_id=reply.number, article_id=article.id)
     for number, orphans in answers.items():
         reason = f"answer to question {number}, which is not in this file"
-        for post in orphans:
-            yield Parsed(record=post.record, native_id=post.number, status="skipped", reason=reason)
-
-
-def _rejected(post: _Post) -> str:
-    """Why the community does not want a post to be read; "" for one that it lets stand.
-
-    That the asker accepted an answer does not outweigh it: one reader was satisfied, and those who
-    voted think it wrong.
-    """
-    if post.deleted:
-        return f"{post.kind} that was deleted"
-    return f"{post.kind} with score {post.score}" if post.score < 0 else ""
+        yield from (post.skipped(reason) for post in orphans)
 
 
 def _refused(question: _Post, replies: list[_Post]) -> str:
     """Why a question is left out with its answers; "" for one that is kept."""
-    why = _rejected(question)
+    why = question.rejected
     if why and not question.deleted:
         if question.closed:
             return f"{why}, which is closed or locked"
@@ -291,10 +288,6 @@ def _article(question: _Post, replies: list[_Post], site: str, dropped: list[Dro
         licence=licence,
         redistributable=redistributable(licence),
     )
-
-
-def _integer(text: str) -> int:
-    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else 0
 
 
 def _attribution(site: str, user: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Pages of the CDC, the WHO and the NIH, as served."""
+"""Read web pages: those of the CDC, the WHO and the NIH as served, and pages of a user's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
@@ -62,7 +62,7 @@ _NO_TEXT = re.compile(
     re.IGNORECASE,
 )
 # What a page of a site has and a document that was saved as HTML has not.
-_FURNITURE = "//main | //nav | //footer | //aside | //*[@role='main' or @role='navigation']"
+_NAVIGATION = "//main | //nav | //footer | //aside | //*[@role='main' or @role='navigation']"
 _LINKED = 0.4  # a page with a larger part of its text in links has navigation
 _RIGHTS = ("dcterms.rights", "dcterms.license", "dc.rights", "license")
 
@@ -84,91 +84,85 @@ def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
     except (etree.ParserError, ValueError):
         yield Parsed(record=0, status="skipped", reason="HTML page without content")
         return
+    yield _parsed(page, tree, own_file)
+
+
+def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
     metas = _metas(tree)
     url = _url(tree, metas)
-    site = _site(url, tree)
-    if not site and own_file and not f".{_parts(url)[0]}".endswith(_ANSWERS):
-        yield _own_page(page, tree, metas, own_file)
-        return
-    if not site:
-        reason = "HTML page that is not from the CDC, the WHO or an institute of the NIH"
-        yield Parsed(record=0, status="skipped", reason=reason)
-        return
-    source, publisher, licence = _SITES[site]
-    dropped: list[Dropped] = []
-    published = iso_date(_first(metas, *_DATES)) or _issue_date(tree)
+    host, path = _host_and_path(url)
+    site = _site(host, tree)
     title = _title(tree, metas)
+    dropped: list[Dropped] = []
+    found = Parsed(record=0, native_id=url if site else "", status="skipped", dropped=dropped)
+    if not site and (not own_file or f".{host}".endswith(_ANSWERS)):
+        found.reason = "HTML page that is not from the CDC, the WHO or an institute of the NIH"
+        return found
+    if not site and _NO_TEXT.fullmatch(title):
+        found.reason = f"HTML page that is an answer of a server, not a text: {title[:60]!r}"
+        return found
     rights = _rights(tree, metas)
-    body = main_text(page, tree, dropped, title)
+    published = _first(metas, *_DATES)
+    issued = _issue_date(tree)  # before the tree is changed
+    if site or _has_navigation(tree):
+        body = main_text(page, tree, dropped, title)
+        found.reason = "" if body else "HTML page without main text (navigation only)"
+    else:
+        body = document_text(tree, dropped)
+        found.reason = "" if body else "HTML page without text"
     if not body:
-        reason = "HTML page without main text (navigation only)"
-        yield Parsed(record=0, native_id=url, status="skipped", reason=reason, dropped=dropped)
-        return
-    native = _parts(url)[1] or hashlib.sha256(page.encode()).hexdigest()[:12]
+        return found
+    values: dict[str, Any] = {
+        "title": title or (take_title(body) if not site else ""),
+        "abstract": _first(metas, "citation_abstract", "dcterms.abstract"),
+        "language": tree.get("lang") or _first(metas, "dc.language"),
+        "date": published,
+        "keywords": _keywords(_first(metas, "keywords", "citation_keywords")),
+        "authors": [t for t in metas.get("citation_author", []) if t],
+        "url": url,
+        "doi": _first(metas, "citation_doi"),
+    }
+    if not site:
+        values["journal"] = _first(metas, "citation_journal_title", "og:site_name")
+        values["licence"] = "\n".join(rights)
+        found = own_article(values, body, titled(body, file_title(own_file)))
+        found.dropped = dropped
+        return found
+    source, publisher, licence = _SITES[site]
     if any(licence_of(x) != UNKNOWN or restricts(x) for x in rights):
         licence = strictest(rights)
+    native = path or hashlib.sha256(page.encode()).hexdigest()[:12]
     article = Article(
         id=f"{source}:{native}",
         source=source,
         title=title,
-        abstract=_first(metas, "citation_abstract", "dcterms.abstract"),
+        abstract=values["abstract"],
         body=body,
-        language=language_code(tree.get("lang") or _first(metas, "dc.language")),
-        published=published,
+        language=language_code(values["language"]),
+        published=iso_date(published) or issued,
         journal=_first(metas, "citation_journal_title") or publisher,
-        keywords=_keywords(_first(metas, "keywords", "citation_keywords")),
-        authors=[t for t in metas.get("citation_author", []) if t],
+        keywords=values["keywords"],
+        authors=values["authors"],
         publication_types=["Web page"],
         url=url,
-        doi=plain_doi(_first(metas, "citation_doi")),
+        doi=plain_doi(values["doi"]),
         licence=licence,
         redistributable=redistributable(licence),
     )
-    yield Parsed(
+    return Parsed(
         record=0,
         native_id=native,
         article=article,
-        article_id=article.id,
         revision=iso_date(_first(metas, "dcterms.modified", "dc.date")),
         dropped=dropped,
     )
 
 
-def _own_page(page: str, tree: Element, metas: dict[str, list[str]], file: str) -> Parsed:
-    """A page of a site that Elara does not know."""
-    title = _title(tree, metas)
-    if _NO_TEXT.fullmatch(title):
-        reason = f"HTML page that is an answer of a server, not a text: {title[:60]!r}"
-        return Parsed(record=0, status="skipped", reason=reason)
-    furnished = cast(list[Element], tree.xpath(_FURNITURE))
-    linked = sum(len(text_of(a)) for a in tree.iter("a"))
-    rights = "\n".join(_rights(tree, metas))
-    dropped: list[Dropped] = []
-    if furnished or linked > _LINKED * len(text_of(tree)):
-        body = main_text(page, tree, dropped, title)
-        if not body:
-            reason = "HTML page without main text (navigation only)"
-            return Parsed(record=0, status="skipped", reason=reason, dropped=dropped)
-    else:
-        body = document_text(tree, dropped)
-        if not body:
-            return Parsed(record=0, status="skipped", reason="HTML page without text")
-    values = {
-        "title": title,
-        "abstract": _first(metas, "citation_abstract", "dcterms.abstract"),
-        "language": tree.get("lang") or _first(metas, "dc.language"),
-        "date": _first(metas, *_DATES),
-        "journal": _first(metas, "citation_journal_title", "og:site_name"),
-        "keywords": _keywords(_first(metas, "keywords", "citation_keywords")),
-        "authors": [t for t in metas.get("citation_author", []) if t],
-        "url": _url(tree, metas),
-        "doi": _first(metas, "citation_doi"),
-        "licence": rights,
-    }
-    values["title"] = title or take_title(body)
-    found = own_article(values, body, titled(body, file_title(file)))
-    found.dropped = dropped
-    return found
+def _has_navigation(tree: Element) -> bool:
+    """Whether a page is one of a site, and not a document that was saved as HTML."""
+    if tree.xpath(_NAVIGATION):
+        return True
+    return sum(len(text_of(a)) for a in tree.iter("a")) > _LINKED * len(text_of(tree))
 
 
 def decode(page: bytes) -> str:
@@ -231,7 +225,7 @@ def _url(tree: Element, metas: dict[str, list[str]]) -> str:
     return shared
 
 
-def _parts(url: str) -> tuple[str, str]:
+def _host_and_path(url: str) -> tuple[str, str]:
     """Host and path of an address; empty where it is none."""
     try:
         split = urlsplit(url)
@@ -240,12 +234,12 @@ def _parts(url: str) -> tuple[str, str]:
     return split.netloc.lower(), split.path.strip("/")
 
 
-def _site(url: str, tree: Element) -> str:
+def _site(host: str, tree: Element) -> str:
     """The known site of a page: from its address, else the one that most of its links name."""
-    hosts = [host] if (host := _parts(url)[0]) else []
+    hosts = [host] if host else []
     if not hosts:
         links = (str(a.get("href") or a.get("src") or "") for a in tree.iter("a", "script", "img"))
-        hosts = [_parts(link)[0] for link in links if link.lower().startswith("http")]
+        hosts = [_host_and_path(link)[0] for link in links if link.lower().startswith("http")]
     counts = Counter(site for host in hosts for site in _SITES if f".{host}".endswith(f".{site}"))
     return counts.most_common(1)[0][0] if counts else ""
 

@@ -1,4 +1,4 @@
-"""Cut an XML stream into its records and read each on its own.
+"""Cut an XML stream into its records and read each of them.
 
 Reading records apart has three effects. A malformed record cannot take its neighbours with it. A
 file that breaks off keeps everything before the break. And no DOCTYPE ever reaches the XML
@@ -15,7 +15,6 @@ from html.entities import html5
 from lxml import etree
 
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.raised import GOES_ON, one_line
 
 Element = etree._Element
 
@@ -41,18 +40,6 @@ _WRAPPER = (
     b' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
     b' xmlns:jats="https://jats.nlm.nih.gov">'
 )
-# Elements that stand inside a line: text goes on from what precedes them.
-_INLINE = {
-    "a", "abbr", "b", "bold", "em", "ext-link", "font", "i", "italic", "named-content", "roman",
-    "sc", "small", "span", "strong", "styled-content", "sub", "sup", "u", "underline", "xref",
-}  # fmt: skip
-# All that `str.split` splits at, but the blank.
-_ASCII_SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f"
-_SPACES = (
-    _ASCII_SPACES
-    + "\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
-    + "".join(map(chr, range(0x2000, 0x200B)))
-)
 _PARSER = etree.XMLParser(
     resolve_entities=False,
     no_network=True,
@@ -60,6 +47,7 @@ _PARSER = etree.XMLParser(
     huge_tree=True,
     remove_comments=True,
     remove_pis=True,
+    collect_ids=False,
 )
 
 
@@ -222,55 +210,6 @@ def _visible_again(data: bytes, at: int, last: bool) -> int:
     return end
 
 
-def split_rows(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Like `split_records`, for empty elements that hold everything in attributes.
-
-    Args:
-        chunks: pieces of one XML document.
-        name: element name.
-
-    Yields:
-        One element at a time. XML allows no `<` in an attribute, so it ends before the next one.
-
-    Raises:
-        PayloadError: the document breaks off.
-    """
-    start = f"<{name} ".encode("ascii")
-    buffer = b""
-    for chunk in _without_hidden(as_utf8(chunks)):
-        parts = (buffer + chunk).split(b"<")
-        for part in parts[1:-1]:
-            if (row := b"<" + part.rstrip()).startswith(start):
-                yield row
-        buffer = b"<" + parts[-1]
-    last = buffer.rstrip()
-    if last.startswith(start) and last.endswith(b"/>"):
-        yield last
-    if not buffer.startswith(b"</"):
-        raise PayloadError("the file breaks off before its end tag: fetch it again")
-
-
-def _without_hidden(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The text without comments, literal sections, instructions and declarations."""
-    buffer = b""
-    for chunk in itertools.chain(chunks, [None]):
-        buffer += chunk or b""
-        at = 0
-        while (hidden := hiding(buffer, at, len(buffer))) >= 0:
-            if hidden > at:
-                yield buffer[at:hidden]
-            at = hidden
-            if (end := _visible_again(buffer, hidden, chunk is None)) < 0:
-                break
-            at = end
-        # What hides may begin with the last character.
-        if hidden < 0:
-            kept = len(buffer) - (chunk is not None and buffer.endswith(b"<"))
-            yield buffer[at:kept]
-            at = max(at, kept)
-        buffer = buffer[at:]
-
-
 def read_record(record: bytes) -> Element:
     """Read one record.
 
@@ -321,51 +260,8 @@ def text_of(element: Element | None) -> str:
     """
     if element is None:
         return ""
-    if len(element):
-        return squeeze(inner_text(element))
-    return squeeze(element.text or "")
-
-
-def squeeze(text: str) -> str:
-    """White space as single spaces, none at the ends: `" ".join(text.split())`.
-
-    Long texts mostly are so already, and finding that out takes a tenth of the time.
-
-    Args:
-        text: any text.
-    """
-    spaces = _ASCII_SPACES if text.isascii() else _SPACES
-    if len(text) < 200 or "  " in text or any(map(text.__contains__, spaces)):
-        return " ".join(text.split())
-    return text.strip()
-
-
-def keep_exponents(tree: Element) -> Element:
-    """Keep raised and lowered text apart from the digits beside it, see `elara.collect.raised`.
-
-    10<sup>9</sup> becomes 10⁹ and not 109, 10<sup>5.3</sup> becomes 10^5.3 and not 105.3.
-
-    Args:
-        tree: HTML, JATS or PubMed XML; changed in place.
-
-    Returns:
-        The same tree.
-    """
-    for small in list(tree.iter("sup", "sub")):
-        # A source may raise a sign and its number one by one: they are one run.
-        while (following := small.getnext()) is not None and following.tag == small.tag:
-            if small.tail:
-                break
-            replace_content(small, inner_text(small) + inner_text(following))
-            small.tail, following.tail = following.tail, None
-            small.getparent().remove(following)  # type: ignore[union-attr]  # it has a sibling
-    # The innermost first, and from the end: what precedes a run is still as the source has it.
-    for small in reversed(list(tree.iter("sup", "sub"))):
-        text = text_of(small)
-        written = one_line(str(small.tag), text, _preceding(small), _following(small))
-        if written != text:
-            replace_content(small, written)
-    return tree
+    text = inner_text(element) if len(element) else element.text
+    return " ".join(text.split()) if text else ""
 
 
 def replace_content(element: Element, text: str) -> None:
@@ -378,38 +274,3 @@ def replace_content(element: Element, text: str) -> None:
     tail = element.tail
     element.clear()
     element.text, element.tail = text, tail
-
-
-def _preceding(element: Element) -> str:
-    """The text before an element on its line, as far back as its last letter or digit."""
-    text = ""
-    node: Element | None = element
-    while node is not None and not text.strip().rstrip(GOES_ON):
-        sibling, parent = node.getprevious(), node.getparent()
-        if sibling is None:
-            text = ("" if parent is None else parent.text or "") + text
-            node = parent if parent is not None and parent.tag in _INLINE else None
-            continue
-        text = (sibling.tail or "") + text
-        if not text.strip().rstrip(GOES_ON):
-            if sibling.tag not in _INLINE:
-                break
-            text = inner_text(sibling) + text
-        node = sibling
-    return text
-
-
-def _following(element: Element) -> str:
-    """The text right after an element on its line."""
-    node: Element | None = element
-    while node is not None and not node.tail:
-        following, parent = node.getnext(), node.getparent()
-        if following is None:
-            node = parent if parent is not None and parent.tag in _INLINE else None
-        elif following.tag not in _INLINE:
-            return ""
-        elif text := inner_text(following):
-            return text
-        else:
-            node = following
-    return "" if node is None else node.tail or ""

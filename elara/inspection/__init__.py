@@ -1,7 +1,7 @@
 """Inspect: score every article, find duplicates, select what is kept, and report all of it."""
 
 from elara.inspection.bibliographic import add_bibliographic, bibliographic_duplicates
-from elara.inspection.duplicates import exact_duplicates, near_duplicates
+from elara.inspection.duplicates import near_duplicates
 from elara.inspection.features import FEATURES, HIGH, MEDIUM, Feature, feature_table, score
 from elara.inspection.files import inspect_files
 from elara.inspection.matching import Clusters
@@ -28,7 +28,6 @@ __all__ = [
     "Selection",
     "add_bibliographic",
     "bibliographic_duplicates",
-    "exact_duplicates",
     "feature_figure",
     "feature_table",
     "inspect_files",

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from elara.inspection.features import MEDIUM
 from elara.inspection.files import Limits, inspect_parts
 from elara.inspection.parts import Part, selected
-from elara.inspection.text import Array
+from elara.text.words import Array
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -19,7 +19,7 @@ import polars as pl
 
 from elara.inspection import wording
 from elara.inspection.measures import TEXT_COLUMNS
-from elara.inspection.text import ALONE, Array, characters
+from elara.text.words import ALONE, Array, characters
 
 # A list of words longer than this is not compared word by word: a text as long as a book whose
 # every sentence differs.
@@ -201,21 +201,32 @@ def _sentence(sentence: str) -> tuple[_Word, ...]:
 
 def _tokens(plain: str) -> Iterator[_Word]:
     after_number = False
-    for match in _token().finditer(plain):
+    for piece in plain.split():
+        found = _read(piece, after_number)
+        yield from found
+        if found:
+            after_number = found[-1].shown[-1].isdecimal()
+
+
+@lru_cache(maxsize=65_536)  # most words of a text are common ones
+def _read(piece: str, after_number: bool) -> tuple[_Word, ...]:
+    """The words of a text without blanks."""
+    found = []
+    for match in _token().finditer(piece):
         shown, kind = match[0], match.lastgroup
         if kind == "number":
-            yield _Word(_number(shown), shown, number=True)
+            found.append(_Word(_number(shown), shown, number=True))
         elif kind == "word":
             word = shown.casefold().removesuffix("'s")
             key = _AS_NUMBER.get(word) or _UNITS.get(word, word)
             if after_number and key in _CASED:
                 key = shown
-            yield _Word(
-                key, shown, number=word in _AS_NUMBER, sign=key == "%", latin=key < "\u0370"
-            )
+            number = word in _AS_NUMBER
+            found.append(_Word(key, shown, number=number, sign=key == "%", latin=key < "\u0370"))
         else:
-            yield _Word(shown, shown, sign=kind == "sign", latin=kind == "sign")
+            found.append(_Word(shown, shown, sign=kind == "sign", latin=kind == "sign"))
         after_number = kind == "number"
+    return tuple(found)
 
 
 def _number(shown: str) -> str:

@@ -12,30 +12,21 @@ import polars as pl
 from elara.inspection.differences import differences, plain_texts
 from elara.inspection.lexicon import tables
 from elara.inspection.matching import Clusters, identities, match, narrow
-from elara.inspection.measures import TEXT_COLUMNS, WORDS, measure_frame, similarities, texts_of
-from elara.inspection.text import Array
-
-
-def exact_duplicates(scored: pl.DataFrame) -> Clusters:
-    """Find records of the same article: one DOI, PMID or PMCID, or the same words.
-
-    Args:
-        scored: what `score` returns.
-
-    Returns:
-        The clusters. A text of fewer than 20 words has a copy only where journal and authors are
-        the same too, and a title of so few words without a text has none.
-    """
-    return _match(scored, 1.0, near=False)
+from elara.inspection.measures import TEXT_COLUMNS, measure_frame, similarities, texts_of
+from elara.text.words import WORDS, Array
 
 
 def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
-    """Find exact duplicates, then records whose texts are nearly the same.
+    """Find records of the same article, then records whose texts are nearly the same.
 
-    Candidates come from MinHash with banding; each is verified by the exact Jaccard similarity
-    of its 3-word shingles. A record that differs from the one that would stand for it in a drug, a
-    number, a unit, a negation or the like stays, and is listed in `review`.
-    `elara.inspection.matching.match` says which record of a cluster stays.
+    Records are the same article that have one DOI, PMID or PMCID, or the same words. A text of
+    fewer than 20 words has a copy only where journal and authors are the same too, and a title of
+    so few words without a text has none.
+
+    Candidates for nearly the same text come from MinHash with banding; each is verified by the
+    exact Jaccard similarity of its 3-word shingles. A record that differs from the one that would
+    stand for it in a drug, a number, a unit, a negation or the like stays, and is listed in
+    `review`. `elara.inspection.matching.match` says which record of a cluster stays.
 
     Args:
         scored: what `score` returns.
@@ -49,31 +40,26 @@ def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
 
     Source: Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900
     """
+    from elara.text.shingles import shingle_sets
+
     check_threshold(threshold)
-    return _match(scored, threshold, near=True)
+    lexicon = tables(())  # which words are medical does not matter here
+    found = measure_frame(scored, lexicon)
+    texts = texts_of(scored.select(TEXT_COLUMNS).to_arrow())
+    words = found.counts[:, WORDS]
+
+    def similar(left: Array, right: Array) -> Array:
+        return similarities(left, right, words, lambda rows: shingle_sets(texts, lexicon, rows))
+
+    def differ(left: Array, right: Array) -> list[str]:
+        return differences(left, right, lambda rows: plain_texts(scored[rows]))
+
+    hashes = identities(scored, found).__getitem__
+    bands = found.keys.__getitem__
+    return match(narrow(scored, found), hashes, bands, similar, differ, threshold)
 
 
 def check_threshold(threshold: float) -> None:
     """Raise ValueError unless the threshold can be a Jaccard similarity."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}; a Jaccard similarity is above 0, at most 1")
-
-
-def _match(scored: pl.DataFrame, threshold: float, near: bool) -> Clusters:
-    from elara.inspection.kernels import shingle_sets
-
-    lexicon = tables(())  # which words are medical does not matter here
-    found = measure_frame(scored, lexicon)
-    texts = texts_of(scored.select(TEXT_COLUMNS).to_arrow())
-
-    def similar(left: Array, right: Array) -> Array:
-        words = found.counts[:, WORDS]
-        return similarities(left, right, words, lambda rows: shingle_sets(texts, lexicon, rows))
-
-    bands = found.keys.__getitem__ if near else None
-    hashes = identities(scored, found).__getitem__
-
-    def differ(left: Array, right: Array) -> list[str]:
-        return differences(left, right, lambda rows: plain_texts(scored[rows]))
-
-    return match(narrow(scored, found), hashes, bands, similar, differ, threshold)

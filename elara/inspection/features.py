@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from elara.inspection import measures as column
 from elara.inspection.lexicon import tables
 from elara.inspection.measures import measure_frame
 from elara.inspection.terms import medical_words
-from elara.inspection.text import Array
+from elara.text import words as column
 from elara.text.placeholders import PLACEHOLDER
+from elara.text.words import Array
 
 HIGH = 0.7
 MEDIUM = 0.4
@@ -128,7 +128,7 @@ def judge(articles: pl.DataFrame, counts: Array) -> pl.DataFrame:
 
     Args:
         articles: the columns of `Article`, one row per article.
-        counts: i64, one row per article, see `elara.inspection.measures`.
+        counts: i64, one row per article, see `elara.text.words`.
     """
     stated, values, quality, judgement = _expressions()
     return (

@@ -43,9 +43,9 @@ from elara.inspection.reading import InputError, Piece, name_repeats, pieces
 from elara.inspection.report import report, report_html
 from elara.inspection.selection import Selection, removals, repeated_ids, reviewed
 from elara.inspection.terms import medical_words
-from elara.inspection.text import Array
 from elara.machine import memory
 from elara.machine.cores import usable_cores
+from elara.text.words import Array
 from elara.workspace.formats import write_file
 
 Item = TypeVar("Item")

@@ -1,18 +1,15 @@
-"""What words are known as, in the form that the compiled pass looks them up in."""
+"""Lay out the known words in tables for the compiled pass over the texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import numpy as np
+import polars as pl
 
-from elara.inspection.text import LETTER, Array, characters
+from elara.inspection.measures import strings
 from elara.text.wordlist import SUFFIXES
-
-# What a word is known as; a word can be both.
-MEDICAL, ENGLISH = 1, 2
-FLAGS = MEDICAL | ENGLISH
-LETTERS = 26
+from elara.text.words import ENGLISH, FLAGS, LETTER, LETTERS, MEDICAL, Array, Tables, characters
 
 _FUNCTION_WORDS = """
     the of and in to was with were for is that by are from this at be which than we has have
@@ -21,11 +18,9 @@ _FUNCTION_WORDS = """
 
 ENGLISH_WORDS = frozenset(_FUNCTION_WORDS.split())
 
-Tables = tuple[Array, Array, Array, Array, Array]
-
 
 def tables(vocabulary: Iterable[str]) -> Tables:
-    """The tables that `elara.inspection.kernels` reads.
+    """The tables that `elara.text.shingles` reads.
 
     Args:
         vocabulary: lower-cased medical words, see `elara.inspection.terms.medical_words`.
@@ -45,14 +40,19 @@ def tables(vocabulary: Iterable[str]) -> Tables:
 
 
 def _known(medical: dict[str, int]) -> Array:
-    from elara.inspection.kernels import hash_words
+    from elara.text.shingles import word_hashes
 
     meaning = medical | {w: ENGLISH | medical.get(w, 0) for w in ENGLISH_WORDS}
     # Small, because it is looked at for every word: it is to stay in the processor's cache.
     room = 1 << (2 * len(meaning)).bit_length()
     known = np.zeros(room, dtype=np.uint64)
     words = sorted(meaning)
-    for word, hashed in zip(words, hash_words(words).tolist(), strict=True):
+    # Not `pa.array`, which imports pandas where there is one.
+    column = pl.Series(words, dtype=pl.String).to_arrow()
+    hashes, lengths = word_hashes(strings(column), *characters())
+    single = lengths == 1  # in Chinese a heading's word is several
+    hashes = hashes[np.repeat(single, lengths)]
+    for word, hashed in zip(np.array(words)[single].tolist(), hashes.tolist(), strict=True):
         slot = hashed & (room - 1)
         while known[slot]:
             slot = (slot + 1) & (room - 1)

@@ -1,4 +1,4 @@
-"""Which records stand for one article, and which of them stays.
+"""Find the records that stand for one article, and the one of each cluster that stays.
 
 This works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
 (the notebook's table, the files of a large collection) hands in four functions: what they give,
@@ -16,17 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from elara.inspection.measures import (
-    ABSTRACT_TOKENS,
-    BANDS,
-    BODY_TOKENS,
-    SHORTEST,
-    WORDS,
-    Measures,
-)
-from elara.inspection.ranking import best_first, standing
-from elara.inspection.text import Array
+from elara.inspection.features import MEDIUM
+from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
+from elara.inspection.measures import Measures
 from elara.text.placeholders import PLACEHOLDER
+from elara.text.words import ABSTRACT_TOKENS, BANDS, BODY_TOKENS, SHORTEST, WORDS, Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +40,12 @@ _STATED = [
     pl.when(pl.col(i) != "").then(pl.col(i).hash(seed=0)).fill_null(0).alias(i)
     for i in _IDENTIFIERS
 ]
-_PAIRS = {"row": pl.UInt32, "other": pl.UInt32}
+# What comes before quality, the smaller the better: retracted, low, not redistributable.
+_STANDING = (
+    pl.col("retracted").cast(pl.UInt8) * 4
+    + (pl.col("quality") < MEDIUM).cast(pl.UInt8) * 2
+    + (~pl.col("redistributable")).cast(pl.UInt8)
+)
 REVIEW = {"id": pl.String, "kept_id": pl.String, "similarity": pl.Float64, "difference": pl.String}
 
 # For all rows the hashes (u64) by which they are identical, for a number in IDENTICAL; the keys of
@@ -141,7 +140,7 @@ def _texts(articles: pl.DataFrame, measures: Measures) -> Array:
 def match(
     records: pl.DataFrame,
     hashes: Hashes,
-    bands: Bands | None,
+    bands: Bands,
     similar: Similar,
     differ: Differ,
     threshold: float,
@@ -158,7 +157,7 @@ def match(
     Args:
         records: what `narrow` returns.
         hashes: gives a row of what `identities` returns.
-        bands: gives the keys of a MinHash band, or None to compare identifiers and words only.
+        bands: gives the keys of a MinHash band.
         similar: gives the exact Jaccard similarity of pairs of rows.
         differ: says what keeps a row from standing for another, see
             `elara.inspection.differences.difference`.
@@ -175,15 +174,13 @@ def match(
     told = _Differences(
         lambda a, b: differ(*(order[s].astype(np.int64) for s in (a, b))),
         records["words"].to_numpy()[order],
-        standing(records)[order],
+        records.select(_STANDING).to_series().to_numpy()[order],
     )
     identical = _identical(hashes, order)
-    pairs = pl.DataFrame(schema=_PAIRS)
-    if bands is not None:
-        alone = (records["words"].to_numpy() >= SHORTEST)[order]
-        alone[identical["other"].to_numpy()] = False
-        compared = np.flatnonzero(alone)
-        pairs = _candidates(bands, order[compared], compared.astype(np.uint32))
+    alone = (records["words"].to_numpy() >= SHORTEST)[order]
+    alone[identical["other"].to_numpy()] = False
+    compared = np.flatnonzero(alone)
+    pairs = _candidates(bands, order[compared], compared.astype(np.uint32))
     known.learn(pl.concat([pairs, identical.select("row", "other")]))
     pairs = known.of(pairs)
     return _clusters(records, order, identical, pairs, (known, told), threshold)
@@ -194,7 +191,7 @@ class _Similarities:
 
     def __init__(self, similar: Similar) -> None:
         self._similar = similar
-        self._known = pl.DataFrame(schema=_PAIRS | {"similarity": pl.Float64})
+        self._known = pl.DataFrame(schema=PAIRS | {"similarity": pl.Float64})
 
     def learn(self, pairs: pl.DataFrame) -> None:
         new = (
@@ -219,7 +216,7 @@ class _Differences:
 
     def __init__(self, differ: Differ, words: Array, standing: Array) -> None:
         self._differ, self._words, self._standing = differ, words, standing
-        self.known = pl.DataFrame(schema={**_PAIRS, "difference": pl.String, "turned": pl.Boolean})
+        self.known = pl.DataFrame(schema={**PAIRS, "difference": pl.String, "turned": pl.Boolean})
 
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """The pairs, in their order, with their `difference`, and whether it is `turned`: the
@@ -239,6 +236,12 @@ class _Differences:
         return pairs.join(self.known, on=["row", "other"], how="left", maintain_order="left")
 
 
+def best_first(records: pl.DataFrame) -> Array:
+    """The rows (u32), the best first, see `match`."""
+    order = pl.arg_sort_by(_STANDING, -pl.col("quality"), ~pl.col("with_abstract"), "id")
+    return records.select(order).to_series().to_numpy()
+
+
 def _identical(hashes: Hashes, order: Array) -> pl.DataFrame:
     """Records that are one article: `row` (the best of them), `other`, `reason`."""
     place = np.empty_like(order)
@@ -246,51 +249,29 @@ def _identical(hashes: Hashes, order: Array) -> pl.DataFrame:
     edges = []
     for number, reason in enumerate(IDENTICAL):
         keys = hashes(number)
-        rows = _repeated(keys)
-        shared = pl.DataFrame({"other": place[rows], "key": keys[rows]})
+        known = pl.DataFrame({"other": place, "key": keys}).filter(pl.col("key") != 0)
+        shared = known.filter(pl.col("key").is_duplicated())
         same = shared.select(pl.col("other").min().over("key").alias("row"), "other")
         edges.append(
             same.filter(pl.col("row") < pl.col("other")).with_columns(reason=pl.lit(reason))
         )
     every = pl.concat(edges)
     found = every.unique("other", keep="first", maintain_order=True)
-    root = _components(len(order), every)
-    best = pl.Series("row", root[found["other"].to_numpy()], dtype=pl.UInt32)
-    return found.with_columns(best)
+    best = components(every).select("other", row="cluster")
+    return found.drop("row").join(best, on="other", maintain_order="left").select(every.columns)
 
 
-def _repeated(keys: Array) -> Array:
-    """Positions of the keys that occur more than once; most do not, so sorting them is enough."""
-    known = np.flatnonzero(keys)
-    ordered = np.sort(keys[known])
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(twice):
-        return np.empty(0, dtype=np.int64)
-    # Not `np.isin`, which takes five times the memory of the keys.
-    at = np.minimum(np.searchsorted(twice, keys[known]), len(twice) - 1)
-    found: Array = known[twice[at] == keys[known]]
-    return found
-
-
-def _candidates(keys: Bands, rows: Array, places: Array) -> pl.DataFrame:
+def _candidates(bands: Bands, rows: Array, places: Array) -> pl.DataFrame:
     """Pairs of places, of the rows that are compared, that share at least one MinHash band."""
-    from elara.inspection.pairs import neighbours, repeated
 
     def pairs_of(band: int) -> Array:
-        buckets = keys(band)[rows]
-        shared = repeated(buckets)
-        entries = np.empty(len(shared), dtype=np.uint64)  # a key above, a place below
-        halves = entries.astype("<u8", copy=False).view("<u4").reshape(-1, 2)
-        halves[:, 0], halves[:, 1] = places[shared], buckets[shared]
-        entries.sort()
-        return neighbours(entries, _NEIGHBOURS)
+        return bucket_pairs(bands(band)[rows], places, _NEIGHBOURS)
 
     found = np.empty(0, dtype=np.uint64)
     with ThreadPoolExecutor(2) as pool:  # sorting lets go of the GIL; each holds one band
         for pairs in pool.map(pairs_of, range(BANDS)):
-            found = np.unique(np.concatenate([found, pairs]))
-    row, other = found >> np.uint64(32), found & np.uint64(0xFFFFFFFF)
-    return pl.DataFrame({"row": row, "other": other}, schema_overrides=_PAIRS)
+            found = np.union1d(found, pairs)
+    return as_frame(found)
 
 
 def _clusters(
@@ -303,16 +284,16 @@ def _clusters(
 ) -> Clusters:
     known, told = compared
     near = pairs.filter(pl.col("similarity") >= threshold)
-    copies = pl.concat([identical, _replace_near(len(order), near, known, told, threshold)])
+    copies = pl.concat([identical, _replace_near(near, known, told, threshold)])
     other, kept = copies["other"].to_numpy(), copies["row"].to_numpy()
     stands = np.arange(len(order), dtype=np.uint32)
     stands[other] = kept
     while (stands[kept] != kept).any():  # the copy of a copy
         kept = stands[kept]
-    root = _components(
-        len(order), pl.concat([copies.select("row", "other"), near.select("row", "other")])
+    groups = components(pl.concat([copies.select("row", "other"), near.select("row", "other")]))
+    verified = known.of(copies.with_columns(row=kept)).join(
+        groups, on="other", maintain_order="left"
     )
-    verified = known.of(copies.with_columns(row=kept, cluster=root[other]))
 
     def ids(rows: pl.Series) -> pl.Series:
         return records["id"].gather(order[rows.to_numpy()])
@@ -345,16 +326,14 @@ def _clusters(
 
 
 def _replace_near(
-    rows: int, near: pl.DataFrame, known: _Similarities, told: _Differences, threshold: float
+    near: pl.DataFrame, known: _Similarities, told: _Differences, threshold: float
 ) -> pl.DataFrame:
     """Which row stands for which: cluster by cluster, the best record for all like it."""
     closest = near.sort("other", "similarity", "row", descending=[False, True, False])
     closest = closest.group_by("other", maintain_order=True).head(_PARTNERS)
     same = told.of(closest.select("row", "other")).filter(pl.col("difference") == "")
-    root = _components(rows, same)
-    among = pl.concat([same["row"], same["other"]]).unique().sort()
-    left = pl.DataFrame({"other": among, "cluster": root[among.to_numpy()]})
-    replaced = pl.DataFrame(schema=_PAIRS)
+    left = components(same)
+    replaced = pl.DataFrame(schema=PAIRS)
     while left.height:
         best = left.with_columns(row=pl.col("other").min().over("cluster"))
         rest = known.of(best.filter(pl.col("row") < pl.col("other")).select("row", "other"))
@@ -381,11 +360,3 @@ def _copies_of_retracted(
     )
     copies = marked.filter(pl.col("own").any().over("row") & ~pl.col("own"))
     return tuple(sorted(copies["id"].to_list()))
-
-
-def _components(rows: int, pairs: pl.DataFrame) -> Array:
-    """For each row the smallest row that it is connected with."""
-    from elara.inspection.pairs import components
-
-    left, right = (pairs[side].to_numpy().astype(np.int64) for side in ("row", "other"))
-    return components(rows, left, right)

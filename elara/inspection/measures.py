@@ -1,7 +1,7 @@
-"""What the one pass over the text finds in a table of articles; what is compiled is in kernels.
+"""Hand the texts of articles to the compiled pass over their words.
 
-A table comes as Arrow (`title`, `abstract`, `body` as in `Article`), because the compiled pass
-reads Arrow's buffers where they lie.
+A table comes as Arrow (`title`, `abstract`, `body` as in `Article`), because the pass reads Arrow's
+buffers where they lie.
 """
 
 from __future__ import annotations
@@ -12,36 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from elara.inspection.text import Array
+from elara.text.words import Array, Tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from elara.inspection.kernels import Strings, Texts
-    from elara.inspection.lexicon import Tables
-
-# The columns of the counts.
-(
-    WORDS,
-    MEDICAL_WORDS,
-    ENGLISH_WORDS,
-    DISTINCT_SHINGLES,
-    SENTENCES,
-    ORDINARY_SENTENCES,
-    CHARACTERS,
-    ODD_SIGNS,
-    ABSTRACT_TOKENS,
-    BODY_TOKENS,
-) = range(10)
-COUNTS = 10
-
-# Fewer words than this are a title at most: equal or similar titles are no equal articles.
-SHORTEST = 20
-
-# 32 bands of 4 rows: a pair at Jaccard 0.8 shares a band with probability 1 - (1 - 0.8^4)^32,
-# that is 0.99999993.
-BANDS = 32
-ROWS = 4
+    from elara.text.shingles import Strings, Texts
 
 # How many shingles are held at once to compare pairs: 8 bytes each.
 _SHINGLES_AT_ONCE = 4_000_000
@@ -53,7 +29,7 @@ class Measures(NamedTuple):
     """One row per article.
 
     Args:
-        counts: i64, articles x 10, the columns as named above.
+        counts: i64, articles x 10, the columns as named in `elara.text.words`.
         digests: u64, a hash of all words in their order.
         keys: u32, bands x articles, the bucket of each MinHash band.
     """
@@ -70,20 +46,14 @@ def measure(table: pa.Table, tables: Tables) -> Measures:
         table: articles with the columns `title`, `abstract` and `body`.
         tables: what `elara.inspection.lexicon.tables` returns.
     """
-    from elara.inspection import kernels
+    from elara.text import shingles
 
-    return Measures(*kernels.measure(texts_of(table), tables))
+    return Measures(*shingles.measure(texts_of(table), tables))
 
 
 def measure_frame(articles: pl.DataFrame, tables: Tables) -> Measures:
-    """Like `measure`, for a polars table, slice by slice."""
-    slices = [*articles.select(TEXT_COLUMNS).iter_slices(16_384)] or [articles.select(TEXT_COLUMNS)]
-    parts = [measure(part.to_arrow(), tables) for part in slices]
-    return Measures(
-        np.concatenate([p.counts for p in parts]),
-        np.concatenate([p.digests for p in parts]),
-        np.concatenate([p.keys for p in parts], axis=1),
-    )
+    """Like `measure`, for a polars table."""
+    return measure(articles.select(TEXT_COLUMNS).to_arrow(), tables)
 
 
 def texts_of(table: pa.Table) -> Texts:
@@ -93,25 +63,18 @@ def texts_of(table: pa.Table) -> Texts:
     """
     import pyarrow.compute as pc
 
-    title, abstract, body = (_whole(table.column(name)) for name in TEXT_COLUMNS)
-    if len(body.values) == 0:
-        nothing = (np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.uint8))
-        return strings(title), strings(abstract), nothing, np.zeros(len(title) + 1, np.int64)
+    title, abstract, body = (one_chunk(table.column(name)) for name in TEXT_COLUMNS)
     parts = np.asarray(body.offsets).astype(np.int64)
     sections = body.values.field("text")
-    foreign = pc.equal(body.values.field("kind"), "translation").fill_null(False)
-    if pc.any(foreign).as_py():
-        sections = pc.if_else(foreign, "", sections)
+    if len(sections):
+        foreign = pc.equal(body.values.field("kind"), "translation").fill_null(False)
+        sections = pc.if_else(foreign, "", sections) if pc.any(foreign).as_py() else sections
     return strings(title), strings(abstract), strings(sections), parts
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    import pyarrow as pa
-
-    chunks = column.chunks
-    return (
-        chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks or [pa.array([], column.type)])
-    )
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; of a single chunk it is no copy."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def strings(array: pa.Array) -> Strings:
@@ -123,10 +86,11 @@ def strings(array: pa.Array) -> Strings:
     width = np.int64 if pa.types.is_large_string(array.type) else np.int32
     _, offsets, data = array.buffers()
     if offsets is None or len(array) == 0:
-        return np.zeros(len(array) + 1, dtype=np.int64), np.zeros(0, dtype=np.uint8)
+        return np.zeros(len(array) + 1, dtype=np.int64), np.frombuffer(b"", dtype=np.uint8)
     found = np.frombuffer(offsets, dtype=width)[array.offset : array.offset + len(array) + 1]
-    empty = np.zeros(0, dtype=np.uint8)
-    return found.astype(np.int64), np.frombuffer(data, dtype=np.uint8) if data else empty
+    read = np.frombuffer(data or b"", dtype=np.uint8)
+    read.flags.writeable = False  # as of a mapped file: numba compiles for one type only
+    return found.astype(np.int64), read
 
 
 def similarities(
@@ -138,14 +102,15 @@ def similarities(
     """Exact Jaccard similarity of pairs of articles, in bounded memory.
 
     Args:
-        left, right: rows, pair by pair.
+        left: rows, pair by pair.
+        right: those of the others.
         words: number of words of every row.
-        sets: gives the sorted shingles of rows, as `elara.inspection.kernels.shingle_sets` does.
+        sets: gives the shingles of rows, as `elara.text.shingles.shingle_sets` does.
 
     Returns:
         One similarity per pair, f64.
     """
-    from elara.inspection.pairs import jaccard
+    from elara.text.shingles import jaccard
 
     found = np.empty(len(left), dtype=np.float64)
     load = np.cumsum(words[left].astype(np.int64) + words[right]) // _SHINGLES_AT_ONCE

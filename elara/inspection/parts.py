@@ -17,11 +17,10 @@ import polars as pl
 from elara.inspection.differences import plain_texts
 from elara.inspection.features import judge
 from elara.inspection.foreign import Notes
-from elara.inspection.lexicon import Tables
 from elara.inspection.matching import identities, narrow
-from elara.inspection.measures import BANDS, TEXT_COLUMNS, measure, texts_of
+from elara.inspection.measures import TEXT_COLUMNS, measure, texts_of
 from elara.inspection.reading import Piece, read
-from elara.inspection.text import Array
+from elara.text.words import BANDS, Array, Tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,13 +141,14 @@ def sets_of(job: tuple[Part, Array], lexicon: Path) -> tuple[Array, Array]:
         lexicon: from `save_lexicon`.
 
     Returns:
-        As `elara.inspection.kernels.shingle_sets`.
+        As `elara.text.shingles.shingle_sets`.
     """
-    from elara.inspection.kernels import shingle_sets
+    from elara.text.shingles import shingle_sets
 
     part, rows = job
     texts = texts_of(part.table().select(TEXT_COLUMNS))
-    return shingle_sets(texts, load_lexicon(lexicon), rows - part.first)
+    starts, shingles = shingle_sets(texts, load_lexicon(lexicon), rows - part.first)
+    return starts, shingles
 
 
 def texts_at(job: tuple[Part, Array]) -> list[str]:

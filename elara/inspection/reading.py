@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elara.inspection.foreign import Lines, Notes, places, records
-from elara.inspection.lines import read_lines
-from elara.inspection.measures import strings
+from elara.inspection.measures import one_chunk, strings
 from elara.records import Article, schema
 
 if TYPE_CHECKING:
@@ -156,23 +155,39 @@ def read(piece: Piece, notes: Notes) -> Iterator[pa.Table]:
     if isinstance(piece, Refused):
         notes.skipped.append((piece.path, -1, piece.reason))
     elif isinstance(piece, tuple):
-        table = read_lines(_bytes(piece), arrow_schema(), _UNSTATED)
-        if table is None or not _is_sound(table):
-            table = _foreign(piece, notes)
-        yield table
+        data = b"".join(lines.read().rstrip(b"\n") + b"\n" for lines in piece)
+        yield usual_records(data) or _foreign(piece, notes)
     else:
         yield from _row_tables(piece, notes)
 
 
-def _is_sound(table: pa.Table) -> bool:
-    """Whether every record has an id and every text is UTF-8."""
-    import pyarrow as pa
+def usual_records(data: bytes) -> pa.Table | None:
+    """Read JSON Lines whose records hold what an `Article` has, each value of its type or null.
 
+    Args:
+        data: whole lines, the last one with its line break.
+
+    Returns:
+        A table as `read` yields it; None if anything in the lines is unusual.
+    """
+    import pyarrow as pa
+    import pyarrow.json
+
+    whole = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    declared = pyarrow.json.ParseOptions(arrow_schema(), unexpected_field_behavior="error")
     try:
-        table.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return _without_id(table) < 0
+        table = pyarrow.json.read_json(pa.BufferReader(data), whole, declared)
+        table.validate(full=True)  # whether the texts are UTF-8
+    except ValueError:
+        return None
+    # The parser takes two records on one line for two, leaves out blank lines, and lets a list
+    # hold null.
+    lists = (column.chunk(0) for column in table.columns if pa.types.is_list(column.type))
+    one_per_line = data.count(b"\n") == 1 + data.count(b"\n{") == table.num_rows
+    if not one_per_line or any(found.values.null_count for found in lists):
+        return None
+    table = _conform(table)
+    return table if _without_id(table) < 0 else None
 
 
 def _foreign(piece: tuple[Lines, ...], notes: Notes) -> pa.Table:
@@ -262,8 +277,7 @@ def _conform(table: pa.Table) -> pa.Table:
     for field in arrow_schema():
         column = pa.nulls(table.num_rows, field.type)
         if field.name in table.column_names and table.num_rows:
-            whole = table.column(field.name).combine_chunks()
-            column = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+            column = one_chunk(table.column(field.name))
         filled.append(_without_nulls(column.cast(field.type), field.name))
     return pa.table(filled, schema=arrow_schema())
 
@@ -275,45 +289,31 @@ def _without_id(table: pa.Table) -> int:
     return int(without[0]) if len(without) else -1
 
 
-class _Room(threading.local):
-    """Memory that a thread reads into again and again: new memory costs the system's time."""
-
-    def __init__(self) -> None:
-        self.bytes = bytearray()
-
-    def of(self, size: int) -> memoryview:
-        if len(self.bytes) < size:
-            self.bytes = bytearray(size)
-        return memoryview(self.bytes)[:size]
-
-
-_ROOM = _Room()
-
-
-def _bytes(piece: tuple[Lines, ...]) -> memoryview:
-    """The lines, each piece of a file with a line break behind it; good until the next call."""
-    data = room = _ROOM.of(sum(lines.stop - lines.start + 1 for lines in piece))
-    for lines in piece:
-        size = lines.stop - lines.start
-        with lines.path.open("rb", buffering=0) as file:
-            file.seek(lines.start)
-            read = file.readinto(room[:size]) or 0
-        room[read : size + 1] = b"\n" * (size + 1 - read)  # a file may have become shorter
-        room = room[size + 1 :]
-    return data
-
-
-def _without_nulls(column: pa.Array, name: str) -> pa.Array:
+def _without_nulls(column: pa.Array, name: str = "") -> pa.Array:
     import pyarrow as pa
 
+    if pa.types.is_list(column.type):
+        values = column.values
+        if pa.types.is_struct(values.type):
+            texts = [_without_nulls(child) for child in values.flatten()]
+            values = pa.StructArray.from_arrays(texts, fields=[*values.type])
+        if column.null_count == 0 and values is column.values:
+            return column
+        # The validity bitmap goes; the offsets of a null list span nothing.
+        return pa.ListArray.from_arrays(column.offsets, values, type=column.type)
     if column.null_count == 0:
         return column
-    if pa.types.is_list(column.type):
-        # The validity bitmap goes; the offsets of a null list span nothing.
-        return pa.ListArray.from_arrays(column.offsets, column.values, type=column.type)
-    if pa.types.is_string(column.type):
-        return column.fill_null(_UNSTATED.get(name, ""))
-    return column.fill_null(pa.scalar(0).cast(column.type))
+    return column.fill_null(_nothing(column.type, name))
+
+
+@cache
+def _nothing(dtype: pa.DataType, name: str) -> pa.Scalar:
+    import polars as pl
+    import pyarrow as pa
+
+    value = _UNSTATED.get(name, "") if pa.types.is_string(dtype) else 0
+    # Not `pa.scalar`, which imports pandas where there is one.
+    return pl.Series([value]).to_arrow()[0].cast(dtype)
 
 
 def arrow_schema() -> pa.Schema:

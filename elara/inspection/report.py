@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,19 +16,12 @@ from elara.inspection.selection import Selection
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe-Ito, https://jfly.uni-koeln.de/color/: told apart with any kind of colour vision.
 # The files beside report.html, with their alternative texts.
 FIGURES = {
     "quality.png": "Histogram of the quality score, with the limits of the buckets.",
     "features.png": "One small histogram for each feature of the score.",
     "duplicates.png": "Candidate pairs by exact similarity, with the threshold.",
 }
-
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;margin:1rem 0}th,td{border:1px solid #999;padding:.3rem .6rem;"
-    "text-align:left}caption{text-align:left;font-weight:bold}img{max-width:100%}"
-)
 
 
 def quality_figure(scored: pl.DataFrame) -> Figure:
@@ -175,15 +168,6 @@ def with_abstract_percent(scored: pl.DataFrame) -> float:
     return round(100 * have / max(scored.height, 1), 1)
 
 
-def _input(found: Mapping[str, Any]) -> str:
-    """What files held beside articles, as HTML; nothing where a table was inspected."""
-    given = found.get("input", {})
-    skipped = given.get("lines_skipped", 0)
-    lines = f"<p>{skipped} lines were skipped: see skipped.parquet.</p>" if skipped else ""
-    fields = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
-    return lines + (_table("Fields that were not read", fields) if fields else "")
-
-
 def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """The report as one HTML page.
 
@@ -194,36 +178,18 @@ def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     Returns:
         A complete HTML 5 document.
     """
-    removed = [{"reason": k, "records": v} for k, v in found["removed"].items()]
-    images = "".join(
-        f'<p><img src="{escape(name)}" alt="{escape(alt)}"></p>' for name, alt in figures.items()
-    )
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Inspection report</title><style>{_STYLE}</style></head><body><main>"
-        f"<h1>Inspection report</h1><p>{found['articles']} articles came in, {found['kept']} are "
-        f"kept. Mean quality {found['mean_quality']}; {found['with_abstract_percent']} % have an "
-        f"abstract. {found['duplicates']['candidate_pairs']} pairs were proposed as near "
-        f"duplicates, {found['duplicates']['verified_pairs']} reached similarity "
-        f"{found['duplicates']['threshold']}. {found['duplicates']['records_for_review']} records "
-        f"are nearly the same as another and differ in what counts: they stay, see "
-        f"review.parquet.</p>{_input(found)}<h2>Removed</h2>"
-        f"{_table('Records removed, by reason', removed)}<h2>Sources</h2>"
-        f"{_table('What each source gave', found['sources'])}<h2>Score</h2>"
-        f"{_table('Features of the score', found['features'])}{images}</main></body></html>\n"
-    )
+    import jinja2
 
-
-def _table(caption: str, rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return f"<p>{escape(caption)}: none.</p>"
-    head = "".join(f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(v))}</td>" for v in row.values()) + "</tr>"
-        for row in rows
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
-    return (
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
+    given = {"lines_skipped": 0, "fields_not_read": {}} | found.get("input", {})
+    return templates.get_template("report.html.jinja").render(
+        found,
+        input=given,
+        unread=[{"field": k, "records": v} for k, v in given["fields_not_read"].items()],
+        reasons=[{"reason": k, "records": v} for k, v in found["removed"].items()],
+        figures=figures,
     )

@@ -9,7 +9,7 @@ import polars as pl
 
 from elara.inspection.features import MEDIUM
 from elara.inspection.matching import REVIEW, Clusters
-from elara.inspection.text import Array
+from elara.text.words import Array
 
 
 @dataclass(frozen=True)

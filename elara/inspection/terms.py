@@ -10,7 +10,7 @@ from functools import cache
 
 import polars as pl
 
-from elara.inspection.text import WORD
+from elara.text.words import WORD
 
 _WORDS = """
 abdominal abscess acute adherence adjuvant admission adrenal adverse airway allergy analgesia

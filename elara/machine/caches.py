@@ -46,7 +46,7 @@ def writable_cache() -> Path:
         OSError: there is no temporary folder either.
     """
     wanted = own_cache()
-    if wanted and _can_write(wanted):
+    if wanted and can_write(wanted):
         return wanted
     folder = _temporary()
     _say(
@@ -65,7 +65,7 @@ def settle_home() -> None:
         home = Path.home()
     except RuntimeError:
         home = Path(os.devnull)
-    if home.is_dir() and _can_write(home):
+    if home.is_dir() and can_write(home):
         return
     folder = _temporary() / "home"
     folder.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def _say(what: str, variable: str) -> None:
     print(f"{what}Name a folder in {variable} to keep what is made there.", file=sys.stderr)
 
 
-def _can_write(folder: Path) -> bool:
+def can_write(folder: Path) -> bool:
     """Whether files can be made in a folder, which is made where it does not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

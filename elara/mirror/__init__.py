@@ -1,4 +1,4 @@
-"""A local stand-in for the live sources: it serves a folder of raw files over their protocols."""
+"""Serve a folder of raw files over the protocols of the live sources, for rehearsals and tests."""
 
 from elara.mirror.faults import Faults
 from elara.mirror.messages import Request

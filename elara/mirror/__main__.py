@@ -1,4 +1,4 @@
-"""`python -m elara.mirror FOLDER`: the mirror as a process of its own."""
+"""Run the mirror as a process of its own: `python -m elara.mirror FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PubMed's baseline and update files, as NLM offers them for download."""
+"""Answer as NLM's file archive does: PubMed's baseline and update files with their checksums."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import hashlib
 import re
 from functools import lru_cache
 
-import numpy as np
+from isal import igzip
 
 from elara.mirror.corpus import Corpus
-from elara.mirror.messages import TEXT, Answer, Call, not_found
-from elara.mirror.packing import gzip_bytes
+from elara.mirror.messages import HTML, TEXT, Answer, Asked, not_found
 
 PER_FILE = 1_000  # articles in a baseline file (NLM: 30,000)
 REVISED_EVERY = 20  # each so many-th record has a revision in an update file
 WITHDRAWN_EVERY = 50  # each so many-th record is withdrawn by the last update file
 _YEAR = 26
-_GZIP = "application/x-gzip"
 _NAME = re.compile(rf"pubmed{_YEAR}n(\d{{4}})\.xml\.gz(\.md5)?")
 _HEAD = (
     b'<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet SYSTEM '
@@ -41,58 +39,56 @@ class Bulk:
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
-        books = [r.texts[0].startswith(b"<PubmedBook") for r in corpus.records]
-        index = np.arange(corpus.size)
-        self._articles = index[~np.array(books, dtype=bool)[index % max(len(books), 1)]]
-        self._baseline = -(-len(self._articles) // PER_FILE)
+        books = [r.copied(0).startswith(b"<PubmedBook") for r in corpus.records]
+        self._articles = [i for i in range(corpus.size) if not books[i % len(books)]]
+        last = -(-len(self._articles) // PER_FILE)
+        self._folders = {
+            "baseline": range(1, last + 1),
+            "updatefiles": range(last + 1, last + 3),
+        }
         self._file = lru_cache(maxsize=8)(self._make)
 
-    def __call__(self, call: Call) -> Answer:
+    def __call__(self, path: str, asked: Asked) -> Answer:
         """Answer one request.
 
         Args:
-            call: the request.
+            path: the path after the service's name.
+            asked: its parameters.
         """
-        numbers = {
-            "baseline": range(1, self._baseline + 1),
-            "updatefiles": range(self._baseline + 1, self._baseline + 3),
-        }
-        folder, _, file = call.path.partition("/")
-        if folder not in numbers:
-            return not_found(call.path)
-        if not file:
-            return _index(folder, [f"pubmed{_YEAR}n{n:04}.xml.gz" for n in numbers[folder]])
+        folder, _, file = path.partition("/")
+        numbers = self._folders.get(folder, range(0))
         named = _NAME.fullmatch(file)
-        if not named or int(named[1]) not in numbers[folder]:
-            return not_found(call.path)
+        if numbers and not file:
+            return _index(folder, [f"pubmed{_YEAR}n{n:04}.xml.gz" for n in numbers])
+        if not named or int(named[1]) not in numbers:
+            return not_found(path)
         content = self._file(int(named[1]))
         if not named[2]:
-            return Answer(content, _GZIP, stored=True)
+            return Answer(content, "application/x-gzip", stored=True)
         digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        line = f"MD5({file.removesuffix('.md5')})= {digest}\n"
-        return Answer(line.encode(), TEXT, stored=True)
+        return Answer(f"MD5({file.removesuffix('.md5')})= {digest}\n".encode(), TEXT, stored=True)
 
     def _make(self, number: int) -> bytes:
         """One file: part of the baseline, revisions, or revisions and withdrawn records."""
-        update = number - self._baseline
+        update = number - self._folders["baseline"].stop + 1
         if update < 1:
             part = self._articles[(number - 1) * PER_FILE : number * PER_FILE]
-            return gzip_bytes(self._corpus.document(_HEAD, part, _TAIL, gzip=False))
-        chosen = self._articles[update - 1 :: REVISED_EVERY]
-        lines = [_HEAD, *(self._revised(int(index)) for index in chosen)]
+            lines = [self._corpus.content(index) for index in part]
+        else:
+            lines = [self._revised(i) for i in self._articles[update - 1 :: REVISED_EVERY]]
         if update == 2:
-            withdrawn = self._corpus.numbers(self._articles[WITHDRAWN_EVERY - 1 :: WITHDRAWN_EVERY])
-            pmids = "".join(f'<PMID Version="1">{n}</PMID>\n' for n in withdrawn)
-            lines.append(f"<DeleteCitation>\n{pmids}</DeleteCitation>\n".encode())
-        return gzip_bytes(b"".join([*lines, _TAIL]))
+            withdrawn = self._articles[WITHDRAWN_EVERY - 1 :: WITHDRAWN_EVERY]
+            pmids = self._corpus.numbers(withdrawn)
+            listed = "\n".join(f'<PMID Version="1">{n}</PMID>' for n in pmids)
+            lines.append(f"<DeleteCitation>\n{listed}\n</DeleteCitation>".encode())
+        return igzip.compress(_HEAD + b"\n".join(lines) + b"\n" + _TAIL, 1, mtime=0)
 
     def _revised(self, index: int) -> bytes:
-        copy, record = self._corpus.place(index)
-        content = b"".join(record.plain(copy))
+        content = self._corpus.content(index)
         dated, count = _REVISED.subn(_REVISION, content, count=1)
         if not count:
             dated = content.replace(b"</PMID>", b"</PMID>" + _REVISION, 1)
-        return _TITLE.sub(rb"\1Revised: ", dated, count=1) + b"\n"
+        return _TITLE.sub(rb"\1Revised: ", dated, count=1)
 
 
 def _index(folder: str, files: list[str]) -> Answer:
@@ -107,4 +103,4 @@ def _index(folder: str, files: list[str]) -> Answer:
         f"<h1>Index of /pubmed/{folder}</h1>\n<pre>Name    Last modified    Size  <hr>"
         f'<a href="/pubmed/">Parent Directory</a>\n{rows}<hr></pre>\n</body></html>\n'
     )
-    return Answer(page.encode(), stored=True)
+    return Answer(page.encode(), HTML, stored=True)

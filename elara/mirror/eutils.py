@@ -1,24 +1,16 @@
-"""NCBI's E-utilities: esearch, epost and efetch for PubMed and PMC."""
+"""Answer as NCBI's E-utilities do: esearch, epost and efetch for PubMed and PMC."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
-from collections.abc import Mapping
 from html import escape
 
 from elara.mirror.corpus import Corpus, Selection
-from elara.mirror.messages import JSON, TEXT, XML, Answer, Call, json_answer, not_found
+from elara.mirror.messages import XML, Answer, Asked, not_found, number
 
-# PubMed shows the first 9,999 hits of a query and no more; other databases page on.
-LAST_START = 9_998
+MOST_SHOWN = 9_999  # hits that PubMed shows of a query
 _MOST = 10_000  # ids or records in one answer
-_LONGEST_TARGET = 8_190  # bytes of a request line; longer ones must be posted
-_TOO_FAR = (
-    "Search Backend failed: Exception:{nl}'retstart' cannot be larger than 9998. For PubMed, {nl}"
-    "{tool} can only retrieve the first 9,999 records {nl}matching the query."
-)
 _DTD = "https://eutils.ncbi.nlm.nih.gov/eutils/dtd"
 _SETS = {
     "pubmed": (
@@ -35,14 +27,6 @@ _SETS = {
 }
 
 
-class _History:
-    """Results that are kept on the server under one WebEnv."""
-
-    def __init__(self) -> None:
-        self.queries: list[tuple[str, Selection]] = []
-        self.uses = 0
-
-
 class Eutils:
     """Answers E-utilities requests.
 
@@ -56,133 +40,80 @@ class Eutils:
     def __init__(self, corpora: dict[str, Corpus], history_requests: int) -> None:
         self._corpora = corpora
         self._history_requests = history_requests
-        self._histories: dict[str, _History] = {}
+        self._posted: dict[str, Selection] = {}  # WebEnv to what was posted under it
+        self._uses: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, call: Call) -> Answer:
+    def __call__(self, path: str, asked: Asked) -> Answer:
         """Answer one request.
 
         Args:
-            call: the request.
+            path: the path after the service's name.
+            asked: its parameters.
         """
-        if call.method == "GET" and call.length > _LONGEST_TARGET:
-            return Answer(b"<html><body>414 Request-URI Too Long</body></html>", status=414)
-        tools = {"esearch": self._esearch, "epost": self._epost, "efetch": self._efetch}
-        tool = tools.get(call.path.rpartition("/")[2].removesuffix(".fcgi"))
-        if tool is None:
-            return not_found(call.path)
-        database = call.parameters.get("db", "pubmed")
-        if database not in self._corpora:
-            message = f"Invalid db name specified: {database}"
-            return _search_error(message, call) if tool == self._esearch else _error(message, 400)
-        return tool(call, database, self._corpora[database])
+        database = asked.get("db", "pubmed")
+        corpus = self._corpora.get(database)
+        if corpus is None:
+            return _error("eFetchResult", f"Invalid db name specified: {database}", 400)
+        match path:
+            case "esearch.fcgi":
+                return self._esearch(asked, database, corpus)
+            case "epost.fcgi":
+                return self._epost(asked, corpus)
+            case "efetch.fcgi":
+                return self._efetch(asked, database, corpus)
+        return not_found(path)
 
-    def _esearch(self, call: Call, database: str, corpus: Corpus) -> Answer:
-        asked = call.parameters
+    def _esearch(self, asked: Asked, database: str, corpus: Corpus) -> Answer:
         term = asked.get("term", "")
-        if not term.strip():
-            return _search_error("Empty term and query_key - nothing todo", call)
-        start = call.number("retstart", 0)
-        # Both ends of a range must be given.
-        dates = (asked.get("mindate", ""), asked.get("maxdate", ""))
-        found = corpus.search(term, *(dates if all(dates) else ("", "")))
-        if database == "pubmed" and start > LAST_START < len(found) - 1:
-            # The message has line breaks, which now and then are not escaped in JSON.
-            raw = hashlib.sha256(term.encode()).digest()[0] % 2
-            return _search_error(_TOO_FAR.format(nl="\n", tool="ESearch"), call, broken=bool(raw))
-        if asked.get("sort", "").lower().replace("+", "_") in ("pub_date", "date", "pubdate"):
-            found = corpus.by_date(found)
-        shown = found[start : start + min(call.number("retmax", 20), _MOST)]
+        if not term.strip():  # errors of a search come with status 200
+            return _error("eSearchResult", "Empty term and query_key - nothing todo", 200)
+        found = corpus.search(term, asked.get("mindate", ""), asked.get("maxdate", ""))
+        shown = found[: min(number(asked, "retmax", 20), _MOST)]
         if database == "pubmed":
-            shown = shown[: LAST_START + 1 - start]
-        kept = {}
-        if asked.get("usehistory", "") == "y":
-            name, key = self._keep(database, found, f"{database} {term} {dates}", asked)
-            kept = {"querykey": key, "webenv": name}
-        ids = [str(number) for number in corpus.numbers(shown)]
-        counts = {"count": str(len(found)), "retmax": str(len(ids)), "retstart": str(start)}
-        if asked.get("retmode") == "json":
-            result = {**counts, **kept, "idlist": ids, "translationset": [],
-                      "querytranslation": term}  # fmt: skip
-            return json_answer(_with_header(result))
-        names = {"count": "Count", "retmax": "RetMax", "retstart": "RetStart",
-                 "querykey": "QueryKey", "webenv": "WebEnv"}  # fmt: skip
-        head = "".join(f"<{names[k]}>{v}</{names[k]}>" for k, v in {**counts, **kept}.items())
-        listed = "\n".join(f"<Id>{i}</Id>" for i in ids)
+            shown = shown[:MOST_SHOWN]
+        listed = "\n".join(f"<Id>{i}</Id>" for i in corpus.numbers(shown))
         return _xml(
             "eSearchResult",
             "esearch 20060628",
-            f"{head}<IdList>\n{listed}\n</IdList><TranslationSet/>"
+            f"<Count>{len(found)}</Count><RetMax>{len(shown)}</RetMax><RetStart>0</RetStart>"
+            f"<IdList>\n{listed}\n</IdList><TranslationSet/>"
             f"<QueryTranslation>{escape(term, quote=False)}</QueryTranslation>",
         )
 
-    def _epost(self, call: Call, database: str, corpus: Corpus) -> Answer:
-        text = call.parameters.get("id", "")
-        if not text.strip():
-            return _error("Empty ID list; Nothing to store.", 400)
-        name, key = self._keep(database, corpus.find(_numbers(text)), text, call.parameters)
-        content = f"\n\t<QueryKey>{key}</QueryKey>\n\t<WebEnv>{name}</WebEnv>\n"
+    def _epost(self, asked: Asked, corpus: Corpus) -> Answer:
+        text = asked.get("id", "")
+        with self._lock:
+            # Named after the ids, so that the same requests get the same answers.
+            earlier = 0
+            while (name := _name(text, earlier)) in self._posted:
+                earlier += 1
+            self._posted[name] = corpus.find(_numbers(text))
+        content = f"\n\t<QueryKey>1</QueryKey>\n\t<WebEnv>{name}</WebEnv>\n"
         return _xml("ePostResult", "epost 20090526", content)
 
-    def _keep(
-        self, database: str, found: Selection, about: str, asked: Mapping[str, str]
-    ) -> tuple[str, str]:
-        """Store a result under the client's WebEnv or a new one; its name and query key."""
-        with self._lock:
-            name = asked.get("WebEnv", "")
-            if name not in self._histories or not self._histories[name].queries:
-                # Named after the query, so that the same requests get the same answers.
-                earlier = 0
-                while (name := _name(about, earlier)) in self._histories:
-                    earlier += 1
-                self._histories[name] = _History()
-            queries = self._histories[name].queries
-            queries.append((database, found))
-            return name, str(len(queries))
-
-    def _efetch(self, call: Call, database: str, corpus: Corpus) -> Answer:
-        asked = call.parameters
-        start, most = call.number("retstart", 0), min(call.number("retmax", _MOST), _MOST)
+    def _efetch(self, asked: Asked, database: str, corpus: Corpus) -> Answer:
         if "WebEnv" in asked:
-            found = self._recall(asked["WebEnv"], asked.get("query_key", "1"), database)
-            if found is None:
-                return _lost(asked["WebEnv"], asked.get("query_key", "1"))
-            if database == "pubmed" and start > LAST_START:
-                return _error(_TOO_FAR.format(nl="\n", tool="EFetch"), 400)
-            if start >= max(len(found), 1):
-                return _error(
-                    f"Cannot retrieve history data: OUT OF RANGE. Parameter retstart={start} + 1 "
-                    f"is greater than number of records available in history. History includes "
-                    f"{len(found)} IDs.",
-                    400,
-                )
-        elif asked.get("id", "").strip():
-            found = corpus.find(_numbers(asked["id"]))
+            kept = self._recall(asked["WebEnv"])
+            if kept is None:
+                return _lost(asked["WebEnv"])
         else:
-            return _error("Empty id list - nothing todo", 400)
-        shown = found[start : start + most]
-        if asked.get("rettype") == "uilist":
-            return Answer("".join(f"{n}\n" for n in corpus.numbers(shown)).encode(), TEXT)
+            kept = corpus.find(_numbers(asked.get("id", "")))
+        start = number(asked, "retstart", 0)
+        shown = kept[start : start + number(asked, "retmax", _MOST)]
         head, tail = _SETS[database]
-        body = corpus.document(head, shown, tail, call.gzip)
-        return Answer(body, XML, encoding="gzip" if call.gzip else "")
+        return Answer(corpus.document(head, shown, tail), XML)
 
-    def _recall(self, name: str, key: str, database: str) -> Selection | None:
+    def _recall(self, name: str) -> Selection | None:
+        """What was posted, unless it was asked for too often."""
         with self._lock:
-            history = self._histories.get(name)
-            if history is None:
-                return None
-            history.uses += 1
-            if self._history_requests and history.uses > self._history_requests:
-                history.queries.clear()  # the name is not given out again
-            at = int(key) - 1 if key.isdigit() else -1
-            if not 0 <= at < len(history.queries) or history.queries[at][0] != database:
-                return None
-            return history.queries[at][1]
+            self._uses[name] = self._uses.get(name, 0) + 1
+            spent = 0 < self._history_requests < self._uses[name]
+            return None if spent else self._posted.get(name)
 
 
-def _name(about: str, earlier: int) -> str:
-    return "MCID_" + hashlib.sha256(f"{earlier} {about}".encode()).hexdigest()[:24]
+def _name(text: str, earlier: int) -> str:
+    return "MCID_" + hashlib.sha256(f"{earlier} {text}".encode()).hexdigest()[:24]
 
 
 def _numbers(text: str) -> list[int]:
@@ -190,32 +121,18 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in parts if part.isascii() and part.isdigit()]
 
 
-def _with_header(result: Mapping[str, object]) -> dict[str, object]:
-    return {"header": {"type": "esearch", "version": "0.3"}, "esearchresult": result}
-
-
-def _search_error(message: str, call: Call, broken: bool = False) -> Answer:
-    """Errors of a search come with status 200."""
-    if call.parameters.get("retmode") != "json":
-        content = f"<ERROR>{escape(message, quote=False)}</ERROR>"
-        return _xml("eSearchResult", "esearch 20060628", content)
-    text = json.dumps(_with_header({"ERROR": message}))
-    return Answer((text.replace("\\n", "\n") if broken else text).encode(), JSON)
-
-
-def _error(message: str, status: int) -> Answer:
-    answer = _xml(
-        "eFetchResult", "efetch 20131226", f"\n\t<ERROR>{escape(message, quote=False)}</ERROR>\n"
-    )
-    answer.status = status
-    return answer
-
-
-def _lost(name: str, key: str) -> Answer:
+def _lost(name: str) -> Answer:
     """A forgotten WebEnv: half of them are told with status 400, half inside a 200."""
     if int(hashlib.sha256(name.encode()).hexdigest()[0], 16) % 2:
-        return _error(f"cannot retrieve history data. query_key: {key}, WebEnv: {name}", 400)
-    return _error(f"Unable to obtain query #{key}", 200)
+        message = f"cannot retrieve history data. query_key: 1, WebEnv: {name}"
+        return _error("eFetchResult", message, 400)
+    return _error("eFetchResult", "Unable to obtain query #1", 200)
+
+
+def _error(root: str, message: str, status: int) -> Answer:
+    answer = _xml(root, "efetch 20131226", f"<ERROR>{escape(message, quote=False)}</ERROR>")
+    answer.status = status
+    return answer
 
 
 def _xml(root: str, public: str, content: str) -> Answer:

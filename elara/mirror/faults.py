@@ -1,16 +1,16 @@
-"""Which requests go wrong, and how: the same for the same seed."""
+"""Decide which requests go wrong, and how: the same for the same seed."""
 
 from __future__ import annotations
 
-import datetime
 import email.utils
 import hashlib
-import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from elara.mirror.messages import HTML, JSON, Answer
+from elara.mirror.messages import HTML, Answer, json_answer
+from elara.mirror.stackexchange import refused
 
 # The last four come with status 200 and in the right form: see `elara.mirror.spoil`;
 # `stale` is the answer to an earlier request.
@@ -69,7 +69,8 @@ class Faults:
             identity: of `identity`.
             attempt: counted from 0.
         """
-        if self._digest(GONE, identity) < self.gone:
+        digest = hashlib.blake2b(f"{self.seed}|{GONE}|{identity}".encode(), digest_size=6).digest()
+        if int.from_bytes(digest) < self.gone * 2**48:
             return Fault(GONE)
         seed = f"{self.seed}|{attempt}|{identity}".encode()
         digest = hashlib.blake2b(seed, digest_size=16).digest()
@@ -77,35 +78,6 @@ class Faults:
             return Fault()
         kind = self.kinds[int.from_bytes(digest[6:8]) % len(self.kinds)]
         return Fault(kind, digest[8], 0.05 + 0.9 * digest[9] / 255)
-
-    def _digest(self, what: str, identity: str) -> float:
-        digest = hashlib.blake2b(f"{self.seed}|{what}|{identity}".encode(), digest_size=6).digest()
-        return int.from_bytes(digest) / 2**48
-
-
-class Attempts:
-    """Counts attempts and faults per request.
-
-    Args:
-        faults: how often they occur.
-    """
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-        self._seen: dict[str, tuple[int, int]] = {}
-
-    def next_fault(self, identity: str) -> Fault:
-        """Count one more attempt, and say what goes wrong with it.
-
-        Args:
-            identity: of the request.
-        """
-        attempts, struck = self._seen.get(identity, (0, 0))
-        fault = self._faults.draw(identity, attempts)
-        if struck >= MOST and fault.kind != GONE:
-            fault = Fault()
-        self._seen[identity] = attempts + 1, struck + bool(fault.kind)
-        return fault
 
 
 def identity(service: str, path: str, parameters: Mapping[str, str]) -> str:
@@ -128,34 +100,17 @@ def refusal(service: str, retry_after: float, variant: int) -> Answer:
         retry_after: seconds to wait.
         variant: odd ones name the moment instead of the seconds, where a header says it.
 
-    Source: Retry-After, RFC 9110, section 10.2.3, https://www.rfc-editor.org/rfc/rfc9110
+    Source: Retry-After, RFC 9110, section 10.2.3, https://www.rfc-editor.org/rfc/rfc9110, and
+        https://api.stackexchange.com/docs/throttle
     """
     if service == "stackexchange":
-        seconds = math.ceil(retry_after)
-        return throttled(f"too many requests from this IP, more requests available in {seconds} "
-                         "seconds")  # fmt: skip
-    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=retry_after)
+        wait = f"more requests available in {math.ceil(retry_after)} seconds"
+        return refused(502, "throttle_violation", f"too many requests from this IP, {wait}")
     # An HTTP date has whole seconds: round up, so that it is never too early.
-    date = email.utils.format_datetime(
-        moment.replace(microsecond=0) + datetime.timedelta(seconds=1), usegmt=True
-    )
-    content = {"error": "API rate limit exceeded", "api-key": "127.0.0.1", "count": "4",
-               "limit": "3"}  # fmt: skip
-    answer = Answer(json.dumps(content).encode(), JSON, 429)
+    date = email.utils.formatdate(math.ceil(time.time() + retry_after), usegmt=True)
+    answer = json_answer({"error": "API rate limit exceeded", "count": "4", "limit": "3"}, 429)
     answer.headers["Retry-After"] = date if variant % 2 else f"{retry_after:g}"
     return answer
-
-
-def throttled(message: str) -> Answer:
-    """The Stack Exchange API's answer to a client that asks too often.
-
-    Args:
-        message: says how long to wait.
-
-    Source: https://api.stackexchange.com/docs/throttle
-    """
-    content = {"error_id": 502, "error_message": message, "error_name": "throttle_violation"}
-    return Answer(json.dumps(content).encode(), JSON, 400)
 
 
 def breakdown(variant: int) -> Answer:

@@ -1,4 +1,4 @@
-"""What the services of the mirror take and return, and what its log holds."""
+"""Define what the services of the mirror return, and what its log holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ XML = "text/xml; charset=UTF-8"
 JSON = "application/json; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
 TEXT = "text/plain; charset=UTF-8"
+
+Asked = Mapping[str, str]  # the parameters of the query string and of a posted form
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +36,14 @@ class Request:
     fault: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request as a service sees it.
-
-    Args:
-        path: the path after the service's name, without a leading slash.
-        parameters: of the query string and of a posted form.
-        gzip: whether the client accepts gzip.
-        method: GET, HEAD or POST.
-        length: bytes of the request target.
-    """
-
-    path: str
-    parameters: Mapping[str, str]
-    gzip: bool = False
-    method: str = "GET"
-    length: int = 0
-
-    def number(self, name: str, default: int) -> int:
-        """A parameter as a whole number from 0, or the default where it is not one."""
-        text = self.parameters.get(name, "")
-        return int(text) if text.isascii() and text.isdigit() else default
-
-
 @dataclass(slots=True)
 class Answer:
     """What a service returns.
 
     Args:
-        body: the content as it is to be sent.
+        body: the content, not packed.
         content_type: for the header of that name.
         status: HTTP status.
-        encoding: `gzip` where the body is already packed.
         stored: whether it is a file that stays the same, so that parts of it can be asked for.
         headers: further headers.
     """
@@ -74,9 +51,14 @@ class Answer:
     body: bytes
     content_type: str = HTML
     status: int = 200
-    encoding: str = ""
     stored: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def number(asked: Asked, name: str, default: int) -> int:
+    """A parameter as a whole number from 0, or the default where it is not one."""
+    text = asked.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 def json_answer(content: Any, status: int = 200) -> Answer:
@@ -95,14 +77,14 @@ def not_found(path: str) -> Answer:
     return Answer(page.encode(), HTML, 404)
 
 
-def listing(title: str, links: Mapping[str, str]) -> Answer:
+def listing(title: str, links: list[str]) -> Answer:
     """A page of links.
 
     Args:
         title: its heading.
-        links: address to text.
+        links: their addresses.
     """
-    lines = "\n".join(f'<li><a href="{href}">{text}</a></li>' for href, text in links.items())
+    lines = "\n".join(f'<li><a href="{href}">{href}</a></li>' for href in links)
     page = (
         f'<!DOCTYPE html>\n<html lang="en"><head><title>{title}</title></head>\n'
         f"<body><h1>{title}</h1>\n<ul>\n{lines}\n</ul>\n</body></html>\n"

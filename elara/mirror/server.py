@@ -1,46 +1,37 @@
-"""The mirror itself: services behind one address, a log of requests, and faults on the way out."""
+"""Serve all sources behind one address, log the requests, and inject faults on the way out."""
 
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import http.client
 import json
+import re
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
-from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, urlsplit
 
+from isal import igzip
+
 from elara.mirror.bulk import Bulk
 from elara.mirror.corpus import Corpus
 from elara.mirror.europepmc import EuropePmc
 from elara.mirror.eutils import Eutils
-from elara.mirror.faults import (
-    Attempts,
-    Fault,
-    Faults,
-    breakdown,
-    identity,
-    refusal,
-    wrong_page,
-)
-from elara.mirror.messages import Answer, Call, Request, not_found
-from elara.mirror.packing import gzip_bytes
-from elara.mirror.pages import SITES, MedlinePlus, Site, robots
-from elara.mirror.ranges import part_of
-from elara.mirror.rawrecords import Numbering, read_raw
+from elara.mirror.faults import GONE, MOST, Fault, Faults, breakdown, identity, refusal, wrong_page
+from elara.mirror.messages import TEXT, Answer, Asked, Request, not_found
+from elara.mirror.pages import SITES, MedlinePlus, Site
+from elara.mirror.records import Numbering, read_raw
 from elara.mirror.spoil import spoil
 from elara.mirror.stackexchange import StackExchange
 
 _IDLE = 60  # seconds after which a connection without requests is closed
 _TRICKLE = 8  # pieces of a slow answer
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing drops what is unsent
+_RANGE = re.compile(r"bytes=(\d+)-")
 
 
 class Mirror:
@@ -54,7 +45,6 @@ class Mirror:
         per_query: hits of a search that `hits` does not name; never more than a third of all.
         hits: part of a query, in lower case, to the number of its hits.
         history_requests: how many fetches a WebEnv lives for; 0 for any number.
-        backoff_every: each so many-th Stack Exchange answer asks for a pause; 0 for none.
         log_file: JSON Lines file to which each request is added at once.
 
     Raises:
@@ -71,7 +61,6 @@ class Mirror:
         per_query: int = 400,
         hits: Mapping[str, int] | None = None,
         history_requests: int = 0,
-        backoff_every: int = 0,
         log_file: Path | None = None,
     ) -> None:
         self.faults = faults or Faults()
@@ -81,15 +70,15 @@ class Mirror:
             name: Corpus(records, numbering, copies, per_query, hits or {})
             for name, records in zip(("pubmed", "pmc"), read_raw(folder, numbering), strict=True)
         }
-        self._services: dict[str, Callable[[Call], Answer]] = {
+        self._services: dict[str, Callable[[str, Asked], Answer]] = {
             "eutils": Eutils(corpora, history_requests),
             "pubmed": Bulk(corpora["pubmed"]),
-            "europepmc": EuropePmc(corpora, numbering),
-            "stackexchange": StackExchange(folder, backoff_every),
+            "europepmc": EuropePmc(corpora),
+            "stackexchange": StackExchange(folder),
             "medlineplus": MedlinePlus(folder),
             **{name: Site(folder, name) for name in SITES},
         }
-        self._attempts = Attempts(self.faults)
+        self._attempts: dict[str, tuple[int, int]] = {}  # identity to attempts and faults
         self._earlier: dict[str, tuple[str, Answer]] = {}  # kind of request to identity and answer
         self._lock = threading.Lock()
         self._log_file: TextIO | None = log_file.open("a", encoding="utf-8") if log_file else None
@@ -114,66 +103,64 @@ class Mirror:
         """Serve until the process is interrupted."""
         self._thread.join()
 
-    def next_fault(self, service: str, call: Call) -> Fault:
-        """What goes wrong with this request, if anything.
+    def next_fault(self, service: str, path: str, asked: Asked) -> Fault:
+        """What goes wrong with this request, if anything; counts one more attempt at it.
 
         Args:
             service: first part of the path.
-            call: the request.
+            path: the rest of the path.
+            asked: its parameters.
         """
-        if service not in self._services or call.path.endswith("robots.txt"):
+        if service not in self._services:
             return Fault()
+        name = identity(service, path, asked)
         with self._lock:
-            return self._attempts.next_fault(identity(service, call.path, call.parameters))
+            attempts, struck = self._attempts.get(name, (0, 0))
+            fault = self.faults.draw(name, attempts)
+            if struck >= MOST and fault.kind != GONE:
+                fault = Fault()
+            self._attempts[name] = attempts + 1, struck + bool(fault.kind)
+        if fault.kind == "html" and service in SITES:  # a page for a page would be no fault
+            return dataclasses.replace(fault, kind="500")
+        return fault
 
-    def answer(self, service: str, call: Call) -> Answer:
+    def answer(self, service: str, path: str, asked: Asked) -> Answer:
         """What the service would answer if nothing went wrong.
 
         Args:
             service: first part of the path.
-            call: the request.
+            path: the rest of the path.
+            asked: its parameters.
         """
-        if service == "robots.txt":
-            rules = [robots(f"/{name}").body.partition(b"\n")[2] for name in self._services]
-            return Answer(b"User-agent: *\n" + b"".join(rules), robots("").content_type)
+        if service == "robots.txt":  # RFC 9309, https://www.rfc-editor.org/rfc/rfc9309
+            rules = [f"Disallow: /{name}/private/\n" for name in self._services]
+            return Answer("".join(["User-agent: *\n", *rules]).encode(), TEXT)
         if service not in self._services:
             return not_found(service)
-        if call.path == "robots.txt":
-            return robots("")
-        return self._services[service](call)
+        answer = self._services[service](path, asked)
+        if "stale" in self.faults.kinds and self.faults.rate and answer.status == 200:
+            kept = dataclasses.replace(answer, stored=False)
+            self._earlier[_kind(service, path)] = identity(service, path, asked), kept
+        return answer
 
-    def spoilt(self, service: str, call: Call, kind: str) -> Answer | None:
+    def spoilt(self, service: str, path: str, asked: Asked, kind: str) -> Answer | None:
         """An answer of status 200 in the right form, which is not the one that was asked for.
 
         Args:
             service: first part of the path.
-            call: the request.
+            path: the rest of the path.
+            asked: its parameters.
             kind: `stale`, or one that `elara.mirror.spoil` knows.
 
         Returns:
             None where there is no such answer to this request.
         """
         if kind == "stale":
-            asked, answer = self._earlier.get(_kind(service, call.path), ("", Answer(b"")))
-            other = asked not in ("", identity(service, call.path, call.parameters))
-            return answer if other else None
-        answer = self.answer(service, dataclasses.replace(call, gzip=False))
-        body = gzip.decompress(answer.body) if answer.encoding else answer.body
-        changed = spoil(kind, body) if answer.status == 200 else None
+            other, answer = self._earlier.get(_kind(service, path), ("", Answer(b"")))
+            return answer if other not in ("", identity(service, path, asked)) else None
+        answer = self._services[service](path, asked)
+        changed = spoil(kind, answer.body) if answer.status == 200 else None
         return None if changed is None else Answer(changed, answer.content_type)
-
-    def keep(self, service: str, call: Call, answer: Answer) -> None:
-        """Remember an answer, which later requests may be given in place of theirs.
-
-        Args:
-            service: first part of the path.
-            call: the request.
-            answer: what it is answered.
-        """
-        if "stale" in self.faults.kinds and self.faults.rate and answer.status == 200:
-            asked = identity(service, call.path, call.parameters)
-            kept = dataclasses.replace(answer, stored=False)
-            self._earlier[_kind(service, call.path)] = asked, kept
 
     def note(self, request: Request) -> None:
         """Add a request to the log.
@@ -219,90 +206,74 @@ class _Handler(BaseHTTPRequestHandler):
         """The mirror keeps its own log."""
 
     def do_GET(self) -> None:
-        self._serve()
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def _serve(self) -> None:
         target = urlsplit(self.path)
-        query = parse_qsl(target.query, keep_blank_values=True)
+        asked = dict(parse_qsl(target.query, keep_blank_values=True))
         if length := int(self.headers.get("Content-Length") or 0):
-            query += parse_qsl(self.rfile.read(length).decode("utf-8", "replace"))
+            asked |= parse_qsl(self.rfile.read(length).decode("utf-8", "replace"))
         service, _, path = target.path.strip("/").partition("/")
-        packed = "gzip" in self.headers.get("Accept-Encoding", "")
-        call = Call(path, dict(query), packed, self.command, len(self.path))
         mirror = self.server.mirror
-        fault = mirror.next_fault(service, call)
-        if fault.kind == "html" and service in SITES:
-            fault = dataclasses.replace(fault, kind="500")  # a page for a page would be no fault
-        answer = self._faulty(service, call, fault)
+        fault = mirror.next_fault(service, path, asked)
+        answer = self._faulty(service, path, asked, fault)
         if answer is None:  # nothing could be left out or confused
             fault = dataclasses.replace(fault, kind="500")
             answer = breakdown(fault.variant)
         before = fault.kind == "reset" and fault.variant % 2 == 0
         status = 0 if before else answer.status
-        mirror.note(Request(self.arrived, service, path, dict(query), status, fault.kind))
+        mirror.note(Request(self.arrived, service, path, asked, status, fault.kind))
         if before:
             self._reset()
         else:
             self._send(answer, fault)
 
-    def _faulty(self, service: str, call: Call, fault: Fault) -> Answer | None:
+    do_POST = do_GET
+
+    def _faulty(self, service: str, path: str, asked: Asked, fault: Fault) -> Answer | None:
         mirror = self.server.mirror
-        answer: Answer | None
         match fault.kind:
             case "429":
-                answer = refusal(service, mirror.faults.retry_after, fault.variant)
+                return refusal(service, mirror.faults.retry_after, fault.variant)
             case "500":
-                answer = breakdown(fault.variant)
+                return breakdown(fault.variant)
             case "html":
-                expected = mirror.answer(service, call).content_type
-                answer = wrong_page(expected, fault.variant)
+                expected = mirror.answer(service, path, asked).content_type
+                return wrong_page(expected, fault.variant)
             case "gone":
-                answer = not_found(call.path)
+                return not_found(path)
             case "empty" | "short" | "repeated" | "stale":
-                answer = mirror.spoilt(service, call, fault.kind)
-            case _:
-                answer = mirror.answer(service, call)
-                mirror.keep(service, call, answer)
-                if answer.stored and answer.status == 200:
-                    answer = part_of(answer, self.headers)
-                if call.gzip and not answer.encoding and not answer.stored:
-                    answer.body, answer.encoding = gzip_bytes(answer.body), "gzip"
+                return mirror.spoilt(service, path, asked, fault.kind)
+        answer = mirror.answer(service, path, asked)
+        if answer.stored:
+            _cut(answer, self.headers.get("Range", ""))
+        elif "gzip" in self.headers.get("Accept-Encoding", ""):
+            answer = dataclasses.replace(answer, body=igzip.compress(answer.body, 1))
+            answer.headers = answer.headers | {"Content-Encoding": "gzip"}
         return answer
 
-    def _head(self, answer: Answer, framing: str) -> bytes:
-        lines = [
-            f"HTTP/1.1 {answer.status} {http.client.responses[answer.status]}",
-            f"Date: {formatdate(usegmt=True)}",
-            f"Content-Type: {answer.content_type}",
-            framing,
-            *(f"{name}: {value}" for name, value in answer.headers.items()),
-        ]
-        if answer.encoding:
-            lines += [f"Content-Encoding: {answer.encoding}", "Vary: Accept-Encoding"]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    def _head(self, answer: Answer, framing: str, value: str) -> None:
+        self.send_response(answer.status)
+        for name, content in {"Content-Type": answer.content_type, **answer.headers}.items():
+            self.send_header(name, content)
+        self.send_header(framing, value)
+        self.end_headers()
 
     def _send(self, answer: Answer, fault: Fault) -> None:
         body = answer.body
-        head = self._head(answer, f"Content-Length: {len(body)}")
-        if self.command == "HEAD":
-            self.wfile.write(head)
-        elif fault.kind == "truncated":
+        delay = self.server.mirror.faults.slow_seconds
+        if fault.kind == "truncated":
             self._truncate(answer, fault)
-        elif fault.kind == "slow":
-            self._trickle(head, body, fault)
-        elif fault.kind == "reset":
-            self.wfile.write(head + body[: len(body) // 2])
+            return
+        if fault.kind == "slow" and fault.variant % 2:  # it waits at the start
+            time.sleep(delay)
+        self._head(answer, "Content-Length", f"{len(body)}")
+        if fault.kind == "reset":
+            self.wfile.write(body[: len(body) // 2])
             self._reset()
-        elif len(body) < 65_536:
-            self.wfile.write(head + body)
+        elif fault.kind == "slow" and not fault.variant % 2:  # or between the pieces
+            step = max(1, -(-len(body) // _TRICKLE))
+            for start in range(0, len(body), step):
+                time.sleep(delay / _TRICKLE)
+                self.wfile.write(body[start : start + step])
         else:
-            self.wfile.write(head)
             self.wfile.write(body)
 
     def _truncate(self, answer: Answer, fault: Fault) -> None:
@@ -310,30 +281,28 @@ class _Handler(BaseHTTPRequestHandler):
         part = answer.body[: int(len(answer.body) * fault.share)]
         match fault.variant % 3:
             case 0:
-                head = self._head(answer, f"Content-Length: {len(answer.body)}")
-                self.wfile.write(head + part)
-                self.close_connection = True
+                self._head(answer, "Content-Length", f"{len(answer.body)}")
             case 1:
-                head = self._head(answer, "Transfer-Encoding: chunked")
-                self.wfile.write(head + b"%x\r\n%b\r\n" % (len(part), part) if part else head)
-                self.close_connection = True
+                self._head(answer, "Transfer-Encoding", "chunked")
+                part = b"%x\r\n%b\r\n" % (len(part), part) if part else b""
             case _:
-                self.wfile.write(self._head(answer, f"Content-Length: {len(part)}") + part)
-
-    def _trickle(self, head: bytes, body: bytes, fault: Fault) -> None:
-        """Odd variants wait at the start, even ones between the pieces."""
-        delay = self.server.mirror.faults.slow_seconds
-        if fault.variant % 2:
-            time.sleep(delay)
-            self.wfile.write(head + body)
-            return
-        self.wfile.write(head)
-        step = max(1, -(-len(body) // _TRICKLE))
-        for start in range(0, len(body), step):
-            time.sleep(delay / _TRICKLE)
-            self.wfile.write(body[start : start + step])
+                self._head(answer, "Content-Length", f"{len(part)}")
+        self.wfile.write(part)
+        self.close_connection = True
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.connection.close()  # together with the files that `finish` closes
         self.close_connection = True
+
+
+def _cut(answer: Answer, asked: str) -> None:
+    """Reduce an answer to the rest of a file, where only that is asked for.
+
+    Source: RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110
+    """
+    if found := _RANGE.fullmatch(asked):
+        start, size = int(found[1]), len(answer.body)
+        answer.status = 206 if start < size else 416
+        answer.body = answer.body[start:]
+        answer.headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"

@@ -1,4 +1,4 @@
-"""Answers that look whole and are not: records are missing, though form and counts are right."""
+"""Leave records out of an answer, so that it still looks whole: form and counts stay right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COUNTED = {
     b"<health-topics": re.compile(rb"<health-topic\b.*?</health-topic>", re.DOTALL),
 }
 # Where an answer in JSON keeps its records.
-_LISTS = (("items",), ("resultList", "result"), ("esearchresult", "idlist"))
+_LISTS = (("items",), ("resultList", "result"))
 _NO_PAGE = b"<!DOCTYPE html>\n<html><head><title></title></head><body></body></html>"
 _CHOICES: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
     "empty": lambda records: [],

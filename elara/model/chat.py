@@ -62,7 +62,7 @@ class ModelError(RuntimeError):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A conversation as a model reads it, with the part that is judged.
+    """A conversation as a model reads it, with the part on which loss is taken.
 
     Args:
         input_ids: token ids of the whole conversation, ending with the stop token.
@@ -112,15 +112,15 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
             "answer cannot be told apart: use another template or model."
         )
     spoken = told["assistant_masks"] if marked else [1] * len(whole)
-    judged = [i for i in range(len(asked), len(whole)) if spoken[i]]
-    stops = [i for i in judged if whole[i] == tokenizer.eos_token_id]
-    if not stops or stops[-1] == judged[0]:
+    target = [i for i in range(len(asked), len(whole)) if spoken[i]]
+    stops = [i for i in target if whole[i] == tokenizer.eos_token_id]
+    if not stops or stops[-1] == target[0]:
         raise ModelError(
             f"No answer ended by the stop token {tokenizer.eos_token!r} in an example that asks "
             f"{messages[-2]['content'][:60]!r}: a model trained on it would not learn to stop."
         )
     labels = [-100] * (stops[-1] + 1)
-    for i in judged:
+    for i in target:
         if i <= stops[-1]:
             labels[i] = whole[i]
     return Encoded(whole[: stops[-1] + 1], labels)

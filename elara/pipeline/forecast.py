@@ -83,8 +83,8 @@ def _of(plan: Plan, notebook: Notebook, size: _Size) -> Forecast:
         return nothing(size.why_not or f"the number of {missing[0]} is not known yet")
     seconds, mib, disk = (_at(measured, key, size) for key in ("seconds", "peak_mib", "disk_bytes"))
     memory = min(mib, measured.get("most_mib", mib)) * 2**20
-    usual = _kind(notebook.stage, notebook.defaults, _defaults(plan, "train"))
-    others = {k: v for k, v in _kind_now(plan, notebook).items() if v != usual[k]}
+    usual = _comparable(plan, notebook.stage, defaults=True)
+    others = {k: v for k, v in _comparable(plan, notebook.stage).items() if v != usual[k]}
     if notebook.stage == "collect" and _values(plan, "collect").get("sources"):
         return Forecast(notebook, None, memory, disk, "the services decide how long they take")
     if last := _last_run(plan, notebook):
@@ -95,9 +95,9 @@ def _of(plan: Plan, notebook: Notebook, size: _Size) -> Forecast:
             notebook, seconds, None if others else memory, disk, "from its last run here"
         )
     if others:
-        told = ", ".join(f"{name}={value}" for name, value in others.items())
+        listed = ", ".join(f"{name}={value}" for name, value in others.items())
         hint = "; notebook 5 says it once the model is loaded" if notebook.stage == "train" else ""
-        return nothing(f"nothing was measured with {told}{hint}")
+        return nothing(f"nothing was measured with {listed}{hint}")
     basis = f"from the run measured on the sample with {_measured()['cores']} cores"
     for what, at in measured.get("at", {}).items():
         if size.known[what] != at:
@@ -119,13 +119,13 @@ def report(
         A table with one row for each notebook, and lines to print below it.
     """
     found = {state.notebook.name: state for state in states(plan)}
-    told = [found[notebook.name] for notebook in notebooks]
-    runs = [s.notebook for s in told if force or s.status != "fresh"]
+    chosen = [found[notebook.name] for notebook in notebooks]
+    runs = [s.notebook for s in chosen if force or s.status != "fresh"]
     expected = {f.notebook.name: f for f in forecast(plan, runs)}
     table = Table()
     for name in ("notebook", "would run", "time", "memory", "disk"):
         table.add_column(name, justify="left" if name in ("notebook", "would run") else "right")
-    for state in told:
+    for state in chosen:
         cells = ["", "", ""]
         if one := expected.get(state.notebook.name):
             cells = [_time(one.seconds), _size_of(one.memory), _size_of(one.disk)]
@@ -210,23 +210,23 @@ def _measured() -> dict[str, Any]:
     return found
 
 
-def _defaults(plan: Plan, stage: str) -> dict[str, Any]:
-    return next((n.defaults for n in plan.notebooks if n.stage == stage), {})
+def _values(plan: Plan, stage: str, *, defaults: bool = False) -> dict[str, Any]:
+    notebook = next((n for n in plan.notebooks if n.stage == stage), None)
+    if notebook is None:
+        return {}
+    return notebook.defaults if defaults else plan.values(notebook)
 
 
-def _values(plan: Plan, stage: str) -> dict[str, Any]:
-    return next((plan.values(n) for n in plan.notebooks if n.stage == stage), {})
+def _comparable(plan: Plan, stage: str, *, defaults: bool = False) -> dict[str, Any]:
+    """The settings with which one run of a stage can be compared to another."""
+    own, train = (_values(plan, name, defaults=defaults) for name in (stage, "train"))
+    return _kind(stage, own, train)
 
 
 def _kind(stage: str, own: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that make runs of a stage comparable."""
     if stage not in _KINDS:
         return {}
     return {n: train.get(n) for n in _MODEL} | {n: own.get(n) for n in _KINDS[stage]}
-
-
-def _kind_now(plan: Plan, notebook: Notebook) -> dict[str, Any]:
-    return _kind(notebook.stage, _values(plan, notebook.stage), _values(plan, "train"))
 
 
 def _last_run(plan: Plan, notebook: Notebook) -> tuple[_Size, float, float] | None:
@@ -237,9 +237,10 @@ def _last_run(plan: Plan, notebook: Notebook) -> tuple[_Size, float, float] | No
     parameters, inputs = then["fingerprint"]["parameters"], then["fingerprint"]["inputs"]
     train = _record(plan, "train").get("fingerprint", {}).get("parameters", {})
     # What it read has to be there still, for its size to be known.
-    if _kind(notebook.stage, parameters, train) != _kind_now(plan, notebook) or any(
-        fingerprint(plan, notebook)["inputs"].get(stage) != inputs[stage] for stage in inputs
-    ):
+    inputs_now = fingerprint(plan, notebook)["inputs"]
+    if any(inputs_now.get(stage) != identity for stage, identity in inputs.items()):
+        return None
+    if _kind(notebook.stage, parameters, train) != _comparable(plan, notebook.stage):
         return None
     earlier = _size(Plan(plan.workspace, plan.notebooks, {notebook.name: parameters}), set())
     if not _measured()["stages"][notebook.stage].get("at", {}).keys() <= earlier.known.keys():
@@ -292,9 +293,9 @@ def _articles(plan: Plan, anew: bool) -> tuple[float | None, str]:
         counted = plan.workspace.manifest("collect")["counts"]["articles"]
         if not anew or _same_source(plan):
             return counted, ""
-    measured = _measured()["stages"]["collect"]
-    found: tuple[float | None, str] = stage_module("collect", "forecast").expected_articles(
-        _values(plan, "collect"), measured
+    collect = stage_module("collect", "forecast")
+    found: tuple[float | None, str] = collect.expected_articles(
+        _values(plan, "collect"), _measured()["stages"]["collect"]
     )
     return found
 

@@ -17,7 +17,7 @@ from elara.workspace.parameters import (
     ParameterError,
     from_here,
     like,
-    unknown_parameters,
+    unknown_names,
 )
 
 
@@ -149,8 +149,7 @@ def select(plan: Plan, *, start: str = "", only: str = "") -> list[Notebook]:
         number = notebook.name.split("-")[0]
         if wanted in (number, number.lstrip("0"), notebook.name, notebook.stage):
             return [notebook] if only else plan.notebooks[i:]
-    known = [n.stage for n in plan.notebooks]
-    raise ParameterError(unknown_parameters([wanted], known).replace("parameter", "stage"))
+    raise ParameterError(unknown_names([wanted], (n.stage for n in plan.notebooks), "stage"))
 
 
 def _usual(notebooks: Sequence[Notebook], folder: Path, profile: str) -> dict[str, dict[str, Any]]:
@@ -164,11 +163,11 @@ def _usual(notebooks: Sequence[Notebook], folder: Path, profile: str) -> dict[st
     except yaml.YAMLError as error:
         raise ParameterError(f"{path} is not valid YAML: {error}") from error
     by_name = {n.name: n for n in notebooks}
-    if wrong := unknown_parameters(content, by_name):
-        raise ParameterError(f"{path}: {wrong.replace('parameter', 'notebook')}")
+    if wrong := unknown_names(content, by_name, "notebook"):
+        raise ParameterError(f"{path}: {wrong}")
     usual = {n.name: dict(n.defaults) for n in notebooks}
     for name, values in content.items():
-        if wrong := unknown_parameters(values or {}, by_name[name].defaults):
+        if wrong := unknown_names(values or {}, by_name[name].defaults):
             raise ParameterError(f"{path}, {name}: {wrong}")
         for key, value in (values or {}).items():
             usual[name][key] = _value(by_name[name], key, value)
@@ -181,7 +180,7 @@ def _still_known(
     """What earlier runs were given, unless a notebook no longer has that parameter."""
     for notebook in notebooks:
         values = recalled.parameters.get(notebook.name, {})
-        if wrong := unknown_parameters(values, notebook.defaults):
+        if wrong := unknown_names(values, notebook.defaults):
             raise ParameterError(
                 f"{path} keeps a parameter that {notebook.name} no longer has. {wrong} Correct "
                 "the file, or run once with --forget."
@@ -203,7 +202,7 @@ def _given(
             known = {p for n in notebooks for p in n.defaults}
             if stage:
                 known = {f"{n.stage}.{p}" for n in notebooks for p in n.defaults}
-            raise ParameterError(unknown_parameters([name], known))
+            raise ParameterError(unknown_names([name], known))
         for notebook in takers:
             given[notebook.name][bare] = _value(notebook, bare, value)
     return given

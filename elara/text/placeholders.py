@@ -43,7 +43,6 @@ _BEGINNING = (
     r"|there |this |titel|title|titol|titre|título|un[adfgiklprst])"
 )
 _BEGINS = re.compile(_BEGINNING, re.IGNORECASE)
-_ONE_BEGINS = re.compile(r"\n" + _BEGINNING, re.IGNORECASE)
 
 
 def is_placeholder(text: str) -> bool:
@@ -55,12 +54,3 @@ def is_placeholder(text: str) -> bool:
     if len(text) > LONGEST or not _BEGINS.match(text):
         return False
     return _PLACEHOLDER.fullmatch(text) is not None
-
-
-def any_placeholder(values: list[str]) -> bool:
-    """Whether one of some values is a placeholder, in a fraction of the time.
-
-    Args:
-        values: titles, names, keywords; not "".
-    """
-    return bool(_ONE_BEGINS.search("\n" + "\n".join(values))) and any(map(is_placeholder, values))

@@ -19,12 +19,13 @@ class ParameterError(ValueError):
     """A notebook was given a parameter that it does not have, or a value that cannot be used."""
 
 
-def unknown_parameters(given: Iterable[str], known: Iterable[str]) -> str:
-    """Say which parameters are not known, each with its closest match.
+def unknown_names(given: Iterable[str], known: Iterable[str], what: str = "parameter") -> str:
+    """Say which names are not known, each with its closest match.
 
     Args:
-        given: names that a caller sets.
-        known: names that the notebook has.
+        given: names that were typed.
+        known: names that there are.
+        what: what they name.
 
     Returns:
         One sentence per unknown name, or "" when all are known.
@@ -34,7 +35,7 @@ def unknown_parameters(given: Iterable[str], known: Iterable[str]) -> str:
     for name in sorted(set(given) - set(known)):
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"known are: {', '.join(known)}."
-        lines.append(f"Unknown parameter `{name}`: {hint}")
+        lines.append(f"Unknown {what} `{name}`: {hint}")
     return " ".join(lines)
 
 
@@ -219,7 +220,7 @@ def parameters_of(namespace: dict[str, Any]) -> dict[str, Any]:
     injected = [i for i, c in enumerate(cells) if c.lstrip().startswith("# Parameters\n")]
     for i in injected:
         known = set().union(*map(_assigned, cells[:i]))
-        if wrong := unknown_parameters(_assigned(cells[i]), known):
+        if wrong := unknown_names(_assigned(cells[i]), known):
             raise ParameterError(wrong)
     _settle(namespace, _declared(cells))
     # A script has no history, nor has a kernel that is told to store none (as nbval does).

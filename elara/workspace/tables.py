@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from elara.workspace.parameters import ParameterError, unknown_parameters
+from elara.workspace.parameters import ParameterError, unknown_names
 from elara.workspace.stages import STAGES
 from elara.workspace.workspace import Workspace
 
@@ -52,15 +52,14 @@ def table_rows(
     files = _files(workspace, stage)
     found = next((name for name in files if table in (name, _stem(name))), "")
     if not found:
-        wrong = unknown_parameters([table], map(_stem, files))
-        raise ParameterError(wrong.replace("parameter", "table"))
+        raise ParameterError(unknown_names([table], map(_stem, files), "table"))
     path = workspace.folder(stage) / found
     frame = pl.scan_ndjson(path) if path.suffix == ".jsonl" else pl.scan_parquet(path)
     columns = frame.collect_schema()
     for condition in where:
         name, equals, values = condition.partition("=")
-        if wrong := unknown_parameters([name], columns):
-            raise ParameterError(wrong.replace("parameter", "column"))
+        if wrong := unknown_names([name], columns, "column"):
+            raise ParameterError(wrong)
         if not equals or columns[name].is_nested():
             why = f"write {name}=VALUE" if not equals else f"`{name}` holds lists"
             raise ParameterError(f"`--where {condition}` cannot be compared: {why}.")
@@ -69,8 +68,8 @@ def table_rows(
 
 
 def _files(workspace: Workspace, stage: str) -> dict[str, int]:
-    if wrong := unknown_parameters([stage], STAGES):
-        raise ParameterError(wrong.replace("parameter", "stage"))
+    if wrong := unknown_names([stage], STAGES, "stage"):
+        raise ParameterError(wrong)
     entries = workspace.manifest(stage)["files"]
     return {name: entry["rows"] for name, entry in entries.items() if name.endswith(_TABLES)}
 

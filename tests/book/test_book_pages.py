@@ -89,18 +89,6 @@ def test_every_page_is_in_the_toc() -> None:
     assert written - named == set()
 
 
-def test_every_module_has_its_place_in_the_api_pages() -> None:
-    modules = {
-        ".".join(p.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
-        for p in (PROJECT / "elara").rglob("*.py")
-    }
-    public = {m for m in modules if not any(part[0] == "_" for part in m.split("."))} - {"elara"}
-    shown: list[str] = []
-    for page in (PROJECT / "book" / "api").glob("*.md"):
-        shown += re.findall(r"automodule:: (\S+)", page.read_text(encoding="utf-8"))
-    assert sorted(shown) == sorted(public), "book/api/*.md: one `automodule` for each module"
-
-
 def test_every_quoted_number_is_published() -> None:
     """The build says so too; here it takes a moment only."""
     missing = []

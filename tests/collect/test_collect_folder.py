@@ -169,7 +169,7 @@ def test_an_unreadable_file_is_a_named_error(
         raise PermissionError(13, "Permission denied", path.name)
 
     (tmp_path / "locked.xml").write_text("<posts>")
-    monkeypatch.setattr("elara.collect.folder.raw_chunks", refuse)
+    monkeypatch.setattr("elara.collect.rawfiles.raw_chunks", refuse)
     (outcome,) = collect_folder(tmp_path).outcomes.collect().rows(named=True)
     assert (outcome["status"], outcome["file"]) == ("error", "locked.xml")
     assert "Permission denied" in outcome["reason"]

@@ -14,7 +14,7 @@ from elara.collect import read_file
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError, as_utf8, open_chunks
 from elara.collect.recognise import recognise
-from elara.collect.xmlrecords import read_record, root_name, split_records, split_rows, text_of
+from elara.collect.xmlrecords import read_record, root_name, split_records, text_of
 
 RECORD = (
     "<PubmedArticle><MedlineCitation><PMID>{}</PMID><Article><ArticleTitle>{}</ArticleTitle>"
@@ -176,9 +176,12 @@ def test_a_wrapper_may_declare_the_prefixes() -> None:
 
 def test_rows_end_before_the_next_tag() -> None:
     chunks = [b'<posts>\n  <row Id="1" Body="a > b"/>\n  <row I', b'd="2" />\n</posts>\n']
-    assert list(split_rows(chunks, "row")) == [b'<row Id="1" Body="a > b"/>', b'<row Id="2" />']
+    assert list(split_records(chunks, ("row",))) == [
+        b'<row Id="1" Body="a > b"/>',
+        b'<row Id="2" />',
+    ]
     with pytest.raises(PayloadError, match="breaks off"):
-        list(split_rows([b'<posts><row Id="1"/><row Id="2"'], "row"))
+        list(split_records([b'<posts><row Id="1"/><row Id="2"'], ("row",)))
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=30)
@@ -249,7 +252,7 @@ def test_tags_in_comments_and_the_like_cut_nothing(size: int) -> None:
     pieces = [HIDDEN[i : i + size] for i in range(0, len(HIDDEN), size)]
     assert list(split_records(pieces, ("rec", "other"))) == SHOWN
     pieces = [ROWS[i : i + size] for i in range(0, len(ROWS), size)]
-    assert [row[9:10] for row in split_rows(pieces, "row")] == [b"1", b"2"]
+    assert [row[9:10] for row in split_records(pieces, ("row",))] == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])

@@ -14,11 +14,13 @@ from live_stub import Query as Asked
 from live_stub import Stub
 
 from elara.collect import sample_folder
+from elara.collect.live.accounts import Harvest
 from elara.collect.live.bulk import PubmedFiles
-from elara.collect.live.entrez import Entrez, Query, topic_hits
+from elara.collect.live.entrez import Entrez, Query
 from elara.collect.live.europepmc import EuropePmc
+from elara.collect.live.eutils import topic_hits
 from elara.collect.live.government import SITES, Site
-from elara.collect.live.harvest import ASKS, Harvest, HarvestIncomplete, Source, harvest
+from elara.collect.live.harvest import ASKS, HarvestIncomplete, Source, harvest
 from elara.collect.live.stackexchange import StackExchange
 from elara.collect.live.store import INCOMPLETE, Store, payload_table
 from elara.mirror import Faults, Mirror

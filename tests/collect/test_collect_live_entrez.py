@@ -9,7 +9,8 @@ import live_run
 import pytest
 
 from elara.collect.live import entrez
-from elara.collect.live.entrez import Entrez, Query, topic_hits
+from elara.collect.live.entrez import Entrez, Query
+from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import HarvestIncomplete, harvest
 from elara.mirror import Mirror
 

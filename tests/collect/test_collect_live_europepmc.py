@@ -12,9 +12,10 @@ from live_stub import Query as Asked
 from live_stub import Stub
 
 from elara.collect import europepmc, pubmed, read_folder
+from elara.collect.live.accounts import Harvest
 from elara.collect.live.entrez import Query
 from elara.collect.live.europepmc import EuropePmc
-from elara.collect.live.harvest import Harvest, HarvestIncomplete, harvest
+from elara.collect.live.harvest import HarvestIncomplete, harvest
 from elara.collect.live.store import Store, payload_table
 from elara.collect.merge import merge
 from elara.collect.recognise import recognise

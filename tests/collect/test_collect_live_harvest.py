@@ -102,7 +102,7 @@ class OneBadStep:
     def run(self, fetch: Fetch) -> None:
         from elara.collect.live.client import FetchError, Request
 
-        for path in ("cdc/", "nowhere", "who/"):
+        for path in ("cdc/health-topics.html", "nowhere", "who/news-room/fact-sheets"):
             try:
                 fetch.get(path, Request(f"{self.base_url}/{path}"), suffix="html")
             except FetchError as error:
@@ -114,7 +114,10 @@ def test_one_failing_step_does_not_stop_the_others_and_is_named(
 ) -> None:
     with Mirror(sample) as mirror, pytest.raises(HarvestIncomplete, match=r"nowhere: .*404"):
         harvest([OneBadStep(mirror.url)], tmp_path, CONTACT)
-    assert payload_table(tmp_path)["step"].to_list() == ["cdc/", "who/"]
+    assert payload_table(tmp_path)["step"].to_list() == [
+        "cdc/health-topics.html",
+        "who/news-room/fact-sheets",
+    ]
 
 
 def test_an_error_in_a_source_reaches_the_caller(sample: Path, tmp_path: Path) -> None:

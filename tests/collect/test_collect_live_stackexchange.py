@@ -14,7 +14,8 @@ import pytest
 from live_stub import Query, Stub
 
 from elara.collect import stackexchange
-from elara.collect.live.harvest import Harvest, HarvestIncomplete, harvest
+from elara.collect.live.accounts import Harvest
+from elara.collect.live.harvest import HarvestIncomplete, harvest
 from elara.collect.live.stackexchange import StackExchange
 from elara.collect.payload import open_chunks
 from elara.records import Article

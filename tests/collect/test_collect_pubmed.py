@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_collect_pubmedquick import USUAL
 
 from elara.collect import collect_folder, pubmed
 from elara.collect.dates import iso_date, medline_date, partial_date
 from elara.collect.languages import language_code
 from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
+from elara.collect.payload import PayloadError
 from elara.records import Article, Section, abstract_parts
 
 FULL = """<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID Version="2">7</PMID>
@@ -38,6 +38,25 @@ at <mml:math xmlns:mml="m"><mml:mi>x</mml:mi></mml:math></ArticleTitle>
 <ArticleId IdType="doi">10.9/cited</ArticleId>
 </ArticleIdList></Reference></ReferenceList></PubmedData>
 </PubmedArticle></PubmedArticleSet>"""
+USUAL = """<PubmedArticle><MedlineCitation Status="MEDLINE" Owner="NLM"><PMID Version="2">7</PMID>
+<DateCompleted><Year>2020</Year><Month>01</Month><Day>02</Day></DateCompleted><DateRevised>
+<Year>2021</Year><Month>06</Month><Day>10</Day></DateRevised><Article PubModel="Print"><Journal>
+<ISSN IssnType="Print">0</ISSN><JournalIssue CitedMedium="Print"><PubDate><Year>2020</Year><Month>
+Mar</Month></PubDate></JournalIssue><Title>Heart</Title></Journal><ArticleTitle>{0}</ArticleTitle>
+<Abstract><AbstractText Label="AIM" NlmCategory="OBJECTIVE">{1}</AbstractText><AbstractText>{2}
+</AbstractText><CopyrightInformation>CC BY 4.0</CopyrightInformation></Abstract>
+<AuthorList CompleteYN="Y"><Author ValidYN="Y"><LastName>{3}</LastName><ForeName>{4}</ForeName>
+<Initials>A</Initials><AffiliationInfo><Affiliation>x</Affiliation></AffiliationInfo></Author>
+<Author ValidYN="Y"><LastName>Sow</LastName><ForeName>Fa</ForeName></Author></AuthorList>
+<Language>fre</Language>
+<PublicationTypeList><PublicationType UI="D016428">{5}</PublicationType></PublicationTypeList>
+</Article><MeshHeadingList><MeshHeading>
+<DescriptorName UI="D1" MajorTopicYN="N">{6}</DescriptorName></MeshHeading></MeshHeadingList>
+<KeywordList Owner="NOTNLM"><Keyword MajorTopicYN="N">{7}</Keyword></KeywordList></MedlineCitation>
+<PubmedData><ArticleIdList><ArticleId IdType="pubmed">7</ArticleId>
+<ArticleId IdType="doi">10.1/{8}</ArticleId></ArticleIdList><ReferenceList><Reference>
+<ArticleIdList><ArticleId IdType="doi">10.9/cited</ArticleId></ArticleIdList></Reference>
+</ReferenceList></PubmedData></PubmedArticle>"""
 
 
 def one(date: str = "<Year>2020</Year>", extra: str = "") -> Article:
@@ -102,6 +121,29 @@ def test_dates_and_languages_that_cannot_be_are_left_out() -> None:
     assert [language_code(n) for n in ("eng", "en-US", "Spanish", "xxx", "")] == [
         "en", "en", "es", "und", "und",
     ]  # fmt: skip
+
+
+def test_the_usual_layout_is_read() -> None:
+    (found,) = pubmed.parse([USUAL.format(*"abcdefghi").encode()])
+    assert found.article is not None
+    assert found.revision == "00022021-06-10"
+    assert found.article.authors == ["e d", "Fa Sow"]
+    assert (found.article.abstract, found.article.doi) == ("AIM: b\nc", "10.1/i")
+
+
+@pytest.mark.parametrize("bad", ["a & b", "a < b", "&nope;", "\x01", "]]>", "\ufffe", "<i>open"])
+def test_a_malformed_text_is_never_overlooked(bad: str) -> None:
+    for place in range(9):
+        fields = [*"abcdefghi"]
+        fields[place] = bad
+        (found,) = pubmed.parse([USUAL.format(*fields).encode()])
+        assert found.status == "error"
+
+
+def test_a_broken_end_is_told() -> None:
+    record = USUAL.format(*"abcdefghi").encode()
+    with pytest.raises(PayloadError, match="breaks off"):
+        list(pubmed.parse([b"<PubmedArticleSet>" + record]))
 
 
 def test_exponents_stay_exponents() -> None:

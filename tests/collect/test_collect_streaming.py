@@ -18,12 +18,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from elara.collect import Collection, collect_folder, read_folder, sample_folder
-from elara.collect.folder import read_listed
 from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.merge import merge
 from elara.collect.parsed import Dropped, Parsed
+from elara.collect.rawfiles import read_listed
 from elara.collect.report import removed_table, summary
-from elara.collect.runs import Portion, assign, read_portion
+from elara.collect.sortedruns import Portion, assign, read_portion
 from elara.collect.workers import WorkerError, spread
 from elara.records import Article, Outcome, Piece, Removal, frame, records
 
@@ -78,8 +78,9 @@ def compare(found: Collection, folder: Path) -> None:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every limit so small that a little data passes through all of the machinery."""
     for name, value in {
-        "listing._PORTION": 1, "runs._RUN_ARTICLES": 7, "settle._TOGETHER": 11,
-        "gather._TOGETHER": 2_000, "gather._SAMPLE": 500, "gather._ROWS": 13, "runs._ROWS": 9,
+        "listing._PORTION": 1, "sortedruns._RUN_ARTICLES": 7, "linkage._TOGETHER": 11,
+        "sortedruns._ROWS": 9, "mergeruns._TOGETHER": 2_000, "mergeruns._SAMPLE": 500,
+        "mergeruns._ROWS": 13,
     }.items():  # fmt: skip
         monkeypatch.setattr(f"elara.collect.{name}", value)
 
@@ -128,7 +129,7 @@ def dropping(file: RawFile, columns: Mapping[str, str]) -> Iterator[Parsed]:
 
 def read_dropping(task: tuple[int, list[RawFile]], **options: Any) -> Portion:
     with pytest.MonkeyPatch.context() as patch:  # in the process that reads
-        patch.setattr("elara.collect.runs.read_listed", dropping)
+        patch.setattr("elara.collect.sortedruns.read_listed", dropping)
         return read_portion(task, **options)
 
 
@@ -247,8 +248,8 @@ def test_few_files_are_open_at_once(tmp_path: Path) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
-        "from elara.collect import collect_folder, runs, settle\n"
-        "runs._RUN_ARTICLES, settle._TOGETHER = 5, 1\n"
+        "from elara.collect import collect_folder, linkage, sortedruns\n"
+        "sortedruns._RUN_ARTICLES, linkage._TOGETHER = 5, 1\n"
         "print(collect_folder(Path(sys.argv[1])).counts())"
     )
     said = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], text=True)

@@ -7,10 +7,12 @@ import random
 import polars as pl
 import pytest
 
-from elara.inspection import Clusters, exact_duplicates, near_duplicates, score, select
-from elara.inspection.measures import SHORTEST
+from elara.inspection import Clusters, near_duplicates, score, select
+from elara.inspection.features import MEDIUM
+from elara.inspection.matching import best_first
 from elara.inspection.wording import _COMMON
 from elara.records import Article, frame
+from elara.text.words import SHORTEST
 
 # Words that may replace each other in a copy: what may not is in test_inspect_differences.py.
 WORDS, OTHERS = _COMMON.split()[:400], _COMMON.split()[400:]
@@ -103,7 +105,7 @@ def test_one_article_through_two_sources() -> None:
         {"id": "s:8", "abstract": text(4)},
         {"id": "s:9", "abstract": text(5)},
     )
-    removed = exact_duplicates(table).removed
+    removed = near_duplicates(table).removed
     assert removed.select("id", "reason", "kept_id").rows() == [
         ("pubmed:9", "same_doi", "pmc:1"),
         ("s:7", "same_pmid", "pmc:1"),
@@ -207,3 +209,30 @@ def test_selection_refuses_what_does_not_belong_together() -> None:
     with pytest.raises(ValueError, match="minimum is 40"):
         select(table, clusters, minimum=40)
     assert isinstance(clusters, Clusters)
+
+
+def test_best_record_comes_first_and_the_smallest_id_of_equals() -> None:
+    chance = random.Random(3)
+    rows = [
+        {
+            "id": f"id:{number:03d}",
+            "retracted": chance.random() < 0.2,
+            "redistributable": chance.random() < 0.5,
+            "quality": chance.choice([0.1, 0.3, MEDIUM, 0.9]),
+            "with_abstract": chance.random() < 0.5,
+        }
+        for number in chance.sample(range(1000), 300)
+    ]
+    wanted = sorted(
+        rows,
+        key=lambda row: (
+            row["retracted"],
+            row["quality"] < MEDIUM,  # type: ignore[operator]
+            not row["redistributable"],
+            -row["quality"],  # type: ignore[operator]
+            not row["with_abstract"],
+            row["id"],
+        ),
+    )
+    order = best_first(pl.DataFrame(rows))
+    assert [rows[at]["id"] for at in order] == [row["id"] for row in wanted]

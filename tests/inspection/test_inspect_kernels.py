@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elara.inspection import FEATURES, score
-from elara.inspection.kernels import shingle_sets
+from elara.inspection.graph import bucket_pairs, components
 from elara.inspection.lexicon import ENGLISH_WORDS, tables
 from elara.inspection.measures import measure, measure_frame, texts_of
-from elara.inspection.pairs import components, jaccard
 from elara.inspection.terms import medical_words
-from elara.inspection.text import LETTER, characters
 from elara.records import Article, Section, frame
 from elara.text.sentences import UNSPACED
+from elara.text.shingles import jaccard, shingle_sets
 from elara.text.wordlist import SUFFIXES
+from elara.text.words import LETTER, characters
 
 MEDICAL = medical_words(pl.Series([[]], dtype=pl.List(pl.String)))
 
@@ -148,7 +148,8 @@ def test_features_of_any_text_are_those_of_the_definition(
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(texts, min_size=2, max_size=5))
 def test_jaccard_is_that_of_sets_of_word_triples(abstracts: list[str]) -> None:
-    table = pl.DataFrame({"title": "", "abstract": abstracts, "body": [[]] * len(abstracts)})
+    articles = [Article(id="a", source="", title="", abstract=text) for text in abstracts]
+    table = frame(articles, Article).select("title", "abstract", "body")
     rows = np.arange(len(abstracts))
     found = shingle_sets(texts_of(table.to_arrow()), tables(()), rows)
     sets = []
@@ -168,22 +169,31 @@ def test_every_character_has_the_lower_case_of_python() -> None:
     assert all(chr(lower[c]) == chr(c).lower()[0] for c in parts_of_words)
 
 
+nodes = st.integers(0, 30)
+
+
 @settings(max_examples=100, deadline=None)
-@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(
-    st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=40))))  # fmt: skip
-def test_components_lead_to_the_smallest_connected_row(
-    graph: tuple[int, list[tuple[int, int]]],
-) -> None:
-    n, edges = graph
-    groups = [{i} for i in range(n)]
+@given(st.lists(st.tuples(nodes, nodes), max_size=40))
+def test_components_lead_to_the_smallest_connected_row(edges: list[tuple[int, int]]) -> None:
+    groups = {i: {i} for edge in edges for i in edge}
     for a, b in edges:
-        if groups[a] is not groups[b]:
-            groups[a] |= groups[b]
-            for member in groups[b]:
-                groups[member] = groups[a]
-    pairs = np.array(edges, dtype=np.int64).reshape(-1, 2)
-    found = components(n, pairs[:, 0].copy(), pairs[:, 1].copy())
-    assert found.tolist() == [min(group) for group in groups]
+        groups[a] |= groups[b]
+        for member in groups[b]:
+            groups[member] = groups[a]
+    pairs = pl.DataFrame(edges, {"row": pl.UInt32, "other": pl.UInt32}, orient="row")
+    assert components(pairs).rows() == [(i, min(groups[i])) for i in sorted(groups)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 4))
+def test_rows_of_a_bucket_are_paired_with_the_next_ones(keys: list[int], furthest: int) -> None:
+    rows = np.arange(7, 7 + len(keys), dtype=np.uint32)
+    found = bucket_pairs(np.array(keys, dtype=np.uint32), rows, furthest).tolist()
+    expected = []
+    for key in set(keys):
+        bucket = [int(row) for row, k in zip(rows, keys, strict=True) if k == key]
+        expected += [(a, b) for i, a in enumerate(bucket) for b in bucket[i + 1 : i + 1 + furthest]]
+    assert [(pair >> 32, pair & 0xFFFFFFFF) for pair in found] == sorted(expected)
 
 
 def test_slices_of_a_table_are_measured_like_the_table() -> None:

@@ -17,7 +17,7 @@ from elara.machine import caches
 from elara.machine.cores import usable_cores
 from elara.model import packaged
 
-WORK = "from elara.inspection.kernels import hash_words; print(hash_words(['liver']).tolist())"
+WORK = "from elara.inspection.lexicon import tables; print(tables(['liver'])[3].tolist())"
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_packaged_model_is_read_from_a_cache_that_cannot_be_written(
     whole = place / "kept" / f"{packaged.PACKAGED}-7-2"
     whole.mkdir(parents=True)
     (whole / "source.sha256").touch()
-    monkeypatch.setattr(caches, "_can_write", lambda _: False)
+    monkeypatch.setattr(caches, "can_write", lambda _: False)
     monkeypatch.setenv("ELARA_CACHE", str(place / "kept"))
     assert packaged.packaged_folder() == whole
     made: list[Path] = []
@@ -107,8 +107,8 @@ def test_a_home_that_cannot_be_written_keeps_what_can_be_read(
 ) -> None:
     home = place / "home"
     (home / ".cache" / "huggingface").mkdir(parents=True)
-    can_write = caches._can_write
-    monkeypatch.setattr(caches, "_can_write", lambda f: f != home and can_write(f))
+    can_write = caches.can_write
+    monkeypatch.setattr(caches, "can_write", lambda f: f != home and can_write(f))
     for variable in ("HF_HOME", *(name for name, _, _ in caches._OTHERS)):
         monkeypatch.setenv(variable, "")  # so that it is put back afterwards
         monkeypatch.delenv(variable)
@@ -126,7 +126,7 @@ def test_kernels_run_from_a_package_that_cannot_be_written(
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(project / "elara", place / "site" / "elara", ignore=ignored)
     # Permissions do not bind root, but nobody makes a folder where a file stands.
-    (place / "site" / "elara" / "inspection" / "__pycache__").touch()
+    (place / "site" / "elara" / "text" / "__pycache__").touch()
     environment = {"PYTHONPATH": str(place / "site"), "TMPDIR": str(place / "tmp"), "HOME": home}
     first, second = (
         subprocess.run(
@@ -141,8 +141,8 @@ def test_kernels_run_from_a_package_that_cannot_be_written(
     )
     assert first.stdout == second.stdout
     assert first.stderr.count("cannot be written") == 1
-    assert not list((place / "site").rglob("*.o"))
-    assert len(list((place / "tmp").rglob("kernels-*.o"))) == 1
+    assert not list((place / "site").rglob("*.nbi"))
+    assert len(list((place / "tmp").rglob("shingles.word_hashes-*.nbi"))) == 1
 
 
 def test_there_is_at_least_one_core(monkeypatch: pytest.MonkeyPatch) -> None:

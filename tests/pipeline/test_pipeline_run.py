@@ -28,8 +28,9 @@ from elara.audit import audit
 from elara.cli import app
 from elara.pipeline import notebooks as notebooks_module
 from elara.pipeline.state import difference
-from elara.workspace import Workspace, WorkspaceError
+from elara.workspace import STAGES, Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError
+from elara.workspace.stages import stage_folder
 
 Make = Callable[..., pipeline.Plan]
 
@@ -341,13 +342,39 @@ def test_a_record_cut_off_by_a_crash_counts_as_never_run(plan: Make) -> None:
     assert statuses(plan())["collect"][0] == "never run"
 
 
-def test_the_embedded_sample_counts_as_code_of_the_first_notebook() -> None:
-    modules = notebooks_module.read_notebook(
-        notebooks_module.NOTEBOOKS / "01-collect.ipynb"
-    ).modules
-    assert "elara/sample/pubmed/african_health.xml" in modules
-    assert "elara/collect/topics.yaml" in modules
-    assert not any(name.startswith("elara/train/") for name in modules)
+@pytest.fixture(scope="module")
+def followed() -> dict[str, set[str]]:
+    """The files on which each stage's notebook depends."""
+    paths = notebooks_module.numbered(notebooks_module.NOTEBOOKS)
+    return {n.stage: set(n.modules) for n in map(notebooks_module.read_notebook, paths)}
+
+
+def test_the_embedded_sample_counts_as_code_of_the_first_notebook(
+    followed: dict[str, set[str]],
+) -> None:
+    assert "elara/sample/pubmed/african_health.xml" in followed["collect"]
+    assert "elara/collect/topics.yaml" in followed["collect"]
+    assert "elara/model/templates/mistral.jinja" in followed["train"]
+    assert not any(name.startswith("elara/sample/") for name in followed["clean"])
+
+
+def test_a_change_of_the_tools_makes_no_stage_stale(followed: dict[str, set[str]]) -> None:
+    for stage, files in followed.items():
+        assert not {f for f in files if f.startswith(("elara/pipeline/", "elara/cli"))}, stage
+    for stage in ("collect", "inspect", "clean"):
+        apart = ("elara/train/", "elara/audit/", "elara/export/", "elara/model/", "elara/serve/")
+        assert not {f for f in followed[stage] if f.startswith(apart)}, stage
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_change_anywhere_in_its_room_makes_a_stage_stale(
+    followed: dict[str, set[str]], project: Path, stage: str
+) -> None:
+    """All but what is asked by name, which decides no result: checks, forecasts, programs."""
+    room = project / "elara" / stage_folder(stage)
+    asked = ("parameters.py", "forecast.py", "__main__.py")
+    code = [p for p in room.rglob("*.py") if p.name not in asked and "import " in p.read_text()]
+    assert {p.relative_to(project).as_posix() for p in code} <= followed[stage]
 
 
 def test_verify_accounts_for_every_file_that_a_run_leaves(plan: Make, workspace: Workspace) -> None:

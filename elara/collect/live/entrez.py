@@ -15,34 +15,29 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
-
-import polars as pl
-from lxml import etree
 
 from elara.collect.live.client import FetchError, Request, accept
+from elara.collect.live.eutils import (
+    SearchAnswer,
+    finds_nothing,
+    forgotten,
+    history_key,
+    record_ids,
+    search_answer,
+    wrong_post,
+    wrong_records,
+    wrong_search,
+)
 from elara.collect.live.harvest import ASKS, Fetch, Incomplete
-from elara.collect.live.store import payload_table, read_payload, short_name
+from elara.collect.live.store import short_name
 
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 LARGEST = 9_998  # ids that one search gives; past them the answer is an error with status 200
 _FIRST_DAY = datetime.date(1800, 1, 1)
 _MOST_RECORDS = {"pubmed": 500, "pmc": 20}  # per page: some megabytes each
-_ENDS = {"pubmed": (b"</PubmedArticleSet>", b"<PubmedArticleSet/>"), "pmc": (b"</pmc-articleset>",)}
-_ID = {
-    "pubmed": re.compile(
-        rb"<(?:MedlineCitation|BookDocument)\b[^>]*>\s*<PMID\b[^>]*>\s*(\d+)\s*</PMID>"
-    ),
-    "pmc": re.compile(
-        rb"<article-id\s[^>]*pub-id-type=\"(?:pmc|pmcid|pmcaid)\"[^>]*>\s*(?:PMC)?(\d+)"
-    ),
-}
 _NOT_GIVEN = "the service lists them, but does not give them: run again."
-_FORGOTTEN = ("unable to obtain query", "webenv", "query_key", "history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +124,8 @@ class Entrez:
         known = fetch.store.ids()
         for step in [s for s in fetch.store.steps if s.startswith("records/again/")]:
             promised = set(fetch.store.steps[step].ids)
-            known -= promised - self._found(fetch.store.read(step))
+            known -= promised - record_ids(fetch.store.read(step), self.database)
         return known
-
-    def _found(self, body: bytes) -> set[str]:
-        return {i.decode() for i in _ID[self.database].findall(body)}
 
     def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> set[str]:
         """Fetch records that are not here yet; the ids of those that did not come."""
@@ -172,9 +164,10 @@ class Entrez:
 
     def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
         form = self._form({"id": ",".join(ids), "retmode": "xml"})
-        request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=self._wrong_records)
+        check = functools.partial(wrong_records, database=self.database)
+        request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=check)
         body = fetch.ask(request)
-        found = self._found(body) & set(ids)
+        found = record_ids(body, self.database) & set(ids)
         if found:
             step = f"records/again/{short_name(','.join(ids))}"
             fetch.store.add(step, request.url, body, "xml", sorted(found))
@@ -195,16 +188,11 @@ class Entrez:
         }
         if self.most:
             form["sort"] = "relevance"
-        return Request(f"{self.base_url}/esearch.fcgi", form=self._form(form), check=_wrong_search)
+        return Request(f"{self.base_url}/esearch.fcgi", form=self._form(form), check=wrong_search)
 
     def _form(self, more: Mapping[str, str]) -> dict[str, str]:
         form = {"db": self.database, "tool": "elara", "email": self.contact, **more}
         return form | ({"api_key": self.api_key} if self.api_key else {})
-
-    def _wrong_records(self, body: bytes) -> str:
-        if not body.rstrip().endswith(_ENDS[self.database]):
-            return f"no complete set of records but {_beginning(body)}"
-        return ""
 
 
 @dataclass(slots=True)
@@ -282,11 +270,11 @@ class _Search:
     def _step(self, first: datetime.date, last: datetime.date) -> str:
         return f"{self._begin}{first}/{last}/{self._wanted}"
 
-    def _answer(self, first: datetime.date, last: datetime.date) -> _Answer:
+    def _answer(self, first: datetime.date, last: datetime.date) -> SearchAnswer:
         whole = self._whole(first, last)
 
         def lacks(body: bytes) -> str:
-            answer = _search_answer(body)
+            answer = search_answer(body)
             if whole:
                 self.said = answer.said
             if len(set(answer.ids)) != min(answer.total, self._wanted):
@@ -302,9 +290,9 @@ class _Search:
 
         request = self.source._search_request(self.query.term, first, last, self._wanted)
         # That a part has none is held against the whole, which has nothing to be held against.
-        odd = _nothing if whole else accept
+        odd = finds_nothing if whole else accept
         step = self._step(first, last)
-        return _search_answer(self.fetch.get(step, request, lacks=lacks, odd=odd))
+        return search_answer(self.fetch.get(step, request, lacks=lacks, odd=odd))
 
 
 @dataclass(slots=True)
@@ -333,7 +321,7 @@ class _History:
                 if last_try:
                     raise
             except FetchError as error:
-                if last_try or not (error.status == 400 and _forgotten(error.body)):
+                if last_try or not (error.status == 400 and forgotten(error.body)):
                     raise
             except _Forgotten as error:
                 if last_try:
@@ -348,115 +336,23 @@ class _History:
 
     def _new(self, body: bytes) -> list[str]:
         """Which of the ids a page holds that no other page has brought."""
-        found = self.source._found(body) - self.received
+        found = record_ids(body, self.source.database) - self.received
         return [i for i in self.ids if i in found]
 
     def _lacks(self, body: bytes) -> str:
         return "" if self._new(body) else "a page without any record that was asked for"
 
     def _wrong(self, body: bytes) -> str:
-        wrong = self.source._wrong_records(body)
-        if wrong and _forgotten(body[:2000].decode("utf-8", "replace")):
+        wrong = wrong_records(body, self.source.database)
+        if wrong and forgotten(body[:2000].decode("utf-8", "replace")):
             raise _Forgotten(self.source.base_url)
         return wrong
 
     def _post(self) -> dict[str, str]:
         form = self.source._form({"id": ",".join(self.ids)})
         url = f"{self.source.base_url}/epost.fcgi"
-        tree = etree.fromstring(self.fetch.ask(Request(url, form=form, check=_wrong_post)))
-        return {
-            "WebEnv": tree.findtext("WebEnv") or "",
-            "query_key": tree.findtext("QueryKey") or "",
-        }
+        return history_key(self.fetch.ask(Request(url, form=form, check=wrong_post)))
 
 
 class _Forgotten(Exception):
     """The History server does not know these ids any more."""
-
-
-def _forgotten(message: str) -> bool:
-    words = message.lower()
-    return "error" in words and any(word in words for word in _FORGOTTEN)
-
-
-def _tree(body: bytes) -> etree._Element | None:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-    try:
-        return etree.fromstring(body, parser)
-    except etree.XMLSyntaxError:
-        return None
-
-
-def _wrong_search(body: bytes) -> str:
-    tree = _tree(body)
-    if tree is None or tree.tag != "eSearchResult":
-        return f"no search result but {_beginning(body)}"
-    if error := tree.findtext("ERROR"):
-        return f"the search failed: {error}"
-    return "" if (tree.findtext("Count") or "").isdecimal() else "a search result without a count"
-
-
-def _wrong_post(body: bytes) -> str:
-    tree = _tree(body)
-    whole = tree is not None and tree.findtext("WebEnv") and tree.findtext("QueryKey")
-    return "" if whole else f"no history key but {_beginning(body)}"
-
-
-class _Answer(NamedTuple):
-    """What a search answer says.
-
-    Args:
-        total: how many records there are.
-        ids: those that it lists.
-        translation: how the service understood the query: two that differ have two of them.
-        said: what of the query it could not use, and searched without.
-
-    Source: https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd
-    """
-
-    total: int
-    ids: list[str]
-    translation: str
-    said: str
-
-
-@functools.lru_cache(maxsize=4)  # it is looked at several times, but not kept for long
-def _search_answer(body: bytes) -> _Answer:
-    tree = _tree(body)
-    assert tree is not None  # checked when it came
-    remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
-    return _Answer(
-        int(tree.findtext("Count") or 0),
-        [i.text or "" for i in tree.iterfind("IdList/Id")],
-        tree.findtext("QueryTranslation") or "",
-        "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks),
-    )
-
-
-def _nothing(body: bytes) -> str:
-    return "" if _search_answer(body).total else "a search that finds nothing at all"
-
-
-def _beginning(body: bytes) -> str:
-    return repr(body[:60].decode("utf-8", "replace")) if body.strip() else "an empty answer"
-
-
-def topic_hits(root: Path, source: str = "pubmed") -> pl.DataFrame:
-    """Which records the searches of a source found, read from the stored answers.
-
-    Args:
-        root: the folder of all payloads.
-        source: name of an `Entrez` source.
-
-    Returns:
-        Columns topic (`Query.name`) and native_id, one row per pair.
-    """
-    kept = payload_table(root).filter(source=source).select("step", "file")
-    pairs = dict.fromkeys(
-        (step.split("/")[1], native_id)
-        for step, file in kept.iter_rows()
-        if step.startswith("search/")
-        for native_id in _search_answer(read_payload(root / file)).ids
-    )
-    columns = {"topic": pl.String, "native_id": pl.String}
-    return pl.DataFrame(list(pairs), schema=columns, orient="row")

@@ -15,23 +15,19 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import polars as pl
-
+from elara.collect.live.accounts import Account, Failure, Harvest
 from elara.collect.live.client import Client, FetchError, Request, accept
 from elara.collect.live.store import INCOMPLETE, LOCK, Store, payload_table
 from elara.display.progress import Progress
-from elara.records import Outcome, Status, frame
+from elara.records import frame
 from elara.workspace import lock
 
 _PASSES = 2  # what failed while a server was down gets another chance at the end
-NOT_RECEIVED = "not received: "  # how the reason of an outcome begins that belongs to no file
 ASKS = 5  # times that a request is sent whose answers contradict themselves
 _GONE = (404, 410)
-_LEFT_OUT = re.compile("NotFound|Ignored")  # of PubMed's remarks, those on words without effect
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -59,47 +55,6 @@ class Incomplete(FetchError):
     def __init__(self, message: str, answer: bytes) -> None:
         super().__init__(message)
         self.answer = answer
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Something that a source did not get.
-
-    Args:
-        what: the address of a page, or words for the search or the records.
-        reason: why not.
-        gone: the server has no such page any more, so that another pass would change nothing.
-        ids: the source's ids of the records, where they are known.
-    """
-
-    what: str
-    reason: str
-    gone: bool = False
-    ids: tuple[str, ...] = ()
-
-    def line(self) -> str:
-        """What is missing, and why."""
-        named = self.reason.startswith(self.what)
-        return self.reason if named else f"{self.what}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """What a source promised of one search, list or folder, and what came.
-
-    Args:
-        source: name of the source.
-        what: the search, list or folder.
-        expected: how many records, pages or files there should be.
-        received: how many of them are here.
-        said: what the service remarks on the search, such as words that it left out.
-    """
-
-    source: str
-    what: str
-    expected: int
-    received: int
-    said: str = ""
 
 
 class Fetch:
@@ -318,96 +273,6 @@ class HarvestIncomplete(RuntimeError):
     """Something could not be fetched; the message lists it. Run again to continue."""
 
 
-@dataclass(slots=True)
-class Harvest:
-    """What a run of the live sources did.
-
-    Args:
-        root: the folder of all payloads.
-        payloads: one row per `Payload`, of this run and all before it.
-        downloaded: source to how many answers this run fetched from the network.
-        retries: how many requests had to be repeated.
-        accounts: one row per `Account`.
-        failures: source to what is missing.
-    """
-
-    root: Path
-    payloads: pl.DataFrame
-    downloaded: dict[str, int] = field(default_factory=dict)
-    retries: int = 0
-    accounts: pl.DataFrame = field(default_factory=lambda: frame([], Account))
-    failures: dict[str, list[Failure]] = field(default_factory=dict)
-
-    def missing(self) -> list[str]:
-        """A line for each thing that did not come; none where every account closes."""
-        return [
-            f"{source}: {failure.line()}"
-            for source, failures in self.failures.items()
-            for failure in failures
-        ]
-
-    def remarks(self) -> list[str]:
-        """A line for each search of which the service left words out."""
-        said = self.accounts.filter(pl.col("said").str.contains(_LEFT_OUT.pattern))
-        rows = said.select("source", "what", "said").iter_rows()
-        return [f"{source}: {what} left out a part: {words}" for source, what, words in rows]
-
-    def open_accounts(self) -> pl.DataFrame:
-        """The accounts that do not close, and those of searches on which the service remarks."""
-        short = pl.col("received") < pl.col("expected")
-        return self.accounts.filter(short | (pl.col("said") != ""))
-
-    def outcomes(self) -> list[Outcome]:
-        """Rows for the table of outcomes: what did not come, and what services said of searches.
-
-        The file is the address of what did not come, or source and search. That words of a
-        search had no effect is an error, other remarks are not. Where the ids of
-        missing records are known, each has a row of its own.
-        """
-        missing = [
-            _outcome(source, failure.what, NOT_RECEIVED + failure.reason, "error", native_id)
-            for source, failures in self.failures.items()
-            for failure in failures
-            for native_id in failure.ids or ("",)
-        ]
-        said = self.accounts.filter(pl.col("said") != "").select("source", "what", "said")
-        return missing + [
-            _outcome(
-                source,
-                what,
-                f"the service says of this search: {words}",
-                "error" if _LEFT_OUT.search(words) else "skipped",
-            )
-            for source, what, words in said.iter_rows()
-        ]
-
-    def per_source(self) -> pl.DataFrame:
-        """One row per source: answers kept, of which fetched in this run, records and bytes.
-
-        `expected` and `received` add up its accounts (a record counts in each search that finds
-        it), and `missing` is how many lines `missing` has for it.
-        """
-        new = pl.DataFrame(
-            {"source": list(self.downloaded), "fetched_now": list(self.downloaded.values())},
-            schema={"source": pl.String, "fetched_now": pl.Int64},
-        )
-        closed = self.accounts.group_by("source").agg(pl.sum("expected", "received"))
-        missing = pl.DataFrame(
-            [(source, len(failures)) for source, failures in self.failures.items()],
-            schema={"source": pl.String, "missing": pl.Int64},
-            orient="row",
-        )
-        return (
-            self.payloads.group_by("source")
-            .agg(answers=pl.len(), records=pl.col("ids").list.len().sum(), bytes=pl.sum("bytes"))
-            .join(new, on="source", how="full", coalesce=True)
-            .join(closed, on="source", how="full", coalesce=True)
-            .join(missing, on="source", how="full", coalesce=True)
-            .fill_null(0)
-            .sort("source")
-        )
-
-
 def harvest(
     sources: Sequence[Source],
     root: Path,
@@ -447,9 +312,14 @@ def harvest(
             Client(contact, patience=patience, longest_pause=longest_pause) as client,
             Progress("collect") as progress,
         ):
+            stop = threading.Event()
             told: dict[tuple[str, ...], tuple[str, ...]] = {}
-            runs = [_Run(source, root, client, progress, told) for source in sources]
-            _run_all(runs)
+            runs = []
+            for source in sources:
+                client.limit(source.base_url, source.per_second)
+                fetch = Fetch(Store(root, source.name), client, progress, stop, told)
+                runs.append(_Run(source, fetch))
+            _run_all(runs, stop)
         done = Harvest(
             root,
             payload_table(root),
@@ -470,34 +340,23 @@ def harvest(
     return done
 
 
-def _outcome(source: str, what: str, reason: str, status: Status, native_id: str = "") -> Outcome:
-    file = what if "://" in what else f"{source}/{what}"
-    return Outcome(file=file, record=-1, native_id=native_id, status=status, reason=reason)
-
-
 class _Run(threading.Thread):
     """One source at work."""
 
-    def __init__(
-        self,
-        source: Source,
-        root: Path,
-        client: Client,
-        progress: Progress,
-        told: dict[tuple[str, ...], tuple[str, ...]],
-    ) -> None:
+    def __init__(self, source: Source, fetch: Fetch) -> None:
         super().__init__(name=source.name, daemon=True)
         self.source = source
-        self.stop = threading.Event()
-        self.fetch = Fetch(Store(root, source.name), client, progress, self.stop, told)
+        self.fetch = fetch
         self.error: BaseException | None = None
-        client.limit(source.base_url, source.per_second)
 
     def run(self) -> None:
         try:
             for _ in range(_PASSES):
                 self.fetch.failures.clear()
-                self._once()
+                try:
+                    self.source.run(self.fetch)
+                except FetchError as error:
+                    self.fetch.fail(self.source.base_url, error)
                 if all(failure.gone for failure in self.fetch.failures):
                     break
             if not self.fetch.failures:
@@ -507,31 +366,18 @@ class _Run(threading.Thread):
         except BaseException as error:  # handed over to the main thread
             self.error = error
 
-    def _once(self) -> None:
-        try:
-            self.source.run(self.fetch)
-        except FetchError as error:
-            self.fetch.fail(self.source.base_url, error)
 
-
-def _run_all(runs: Sequence[_Run]) -> None:
+def _run_all(runs: Sequence[_Run], stop: threading.Event) -> None:
+    """Wait until all runs have ended or one has failed; an interrupt gets through meanwhile."""
     for run in runs:
         run.start()
+    waiting = True
     try:
-        for run in _finished(runs):
-            if run.error:
-                raise run.error
+        while waiting:
+            waiting = any(run.is_alive() for run in runs)
+            for error in (run.error for run in runs if run.error):
+                raise error
+            if waiting:
+                time.sleep(0.05)
     finally:
-        for run in runs:
-            run.stop.set()
-
-
-def _finished(runs: Sequence[_Run]) -> Iterator[_Run]:
-    """The runs in the order in which they end; an interrupt gets through while waiting."""
-    waiting = list(runs)
-    while waiting:
-        for run in list(waiting):
-            run.join(0.05)
-            if not run.is_alive():
-                waiting.remove(run)
-                yield run
+        stop.set()

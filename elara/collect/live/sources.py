@@ -20,7 +20,7 @@ from elara.collect.live.stackexchange import MEDICAL_SCIENCES, StackExchange
 from elara.collect.live.store import LAST_DAY
 from elara.collect.queries import african_batches, load_searches
 from elara.workspace import write_atomically
-from elara.workspace.parameters import unknown_parameters
+from elara.workspace.parameters import unknown_names
 
 _TITLE_OR_ABSTRACT = re.compile(r'("[^"]*"|[^\s"()\[\]]+)\[Title/Abstract\]')
 # What a user may name, and the sources that each stands for.
@@ -111,8 +111,8 @@ def wanted_sources(named: Sequence[str], mirrors: Iterable[str] = ()) -> list[st
     """
     wanted = [name for group in GROUPS if group in named for name in GROUPS[group]]
     for given, known in ((named, GROUPS), (mirrors, wanted or chain(*GROUPS.values()))):
-        if wrong := unknown_parameters(map(str, given), known):
-            raise ValueError(wrong.replace("parameter", "source"))
+        if wrong := unknown_names(map(str, given), known, "source"):
+            raise ValueError(wrong)
     return wanted
 
 

@@ -1,0 +1,66 @@
+"""Pair the rows that share a bucket, and number the groups of rows that pairs connect."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from elara.text.words import Array
+
+PAIRS = {"row": pl.UInt32, "other": pl.UInt32}
+_UPPER, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
+
+
+def bucket_pairs(keys: Array, rows: Array, furthest: int) -> Array:
+    """Pair the rows of each bucket.
+
+    Args:
+        keys: the bucket of each row (u32).
+        rows: the rows (u32). In a bucket they are taken in ascending order.
+        furthest: how many places on in its bucket a row is paired with at most.
+
+    Returns:
+        Pairs (u64, sorted), the smaller row in the upper half; `as_frame` reads them.
+    """
+    entries = (keys.astype(np.uint64) << _UPPER) | rows
+    entries.sort()
+    same = entries[1:] >> _UPPER == entries[:-1] >> _UPPER
+    shared = np.zeros(len(entries), dtype=bool)
+    shared[1:] |= same
+    shared[:-1] |= same
+    entries = entries[shared]
+    found = []
+    for step in range(1, min(furthest, len(entries) - 1) + 1):
+        together = entries[step:] >> _UPPER == entries[:-step] >> _UPPER
+        if not together.any():
+            break
+        ends = entries[:-step][together], entries[step:][together]
+        found.append((ends[0] << _UPPER) | (ends[1] & _LOWER))
+    return np.sort(np.concatenate(found)) if found else np.empty(0, dtype=np.uint64)
+
+
+def as_frame(pairs: Array) -> pl.DataFrame:
+    """The pairs of `bucket_pairs` as a table: `row`, `other`."""
+    return pl.DataFrame({"row": pairs >> _UPPER, "other": pairs & _LOWER}, schema_overrides=PAIRS)
+
+
+def components(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Find which rows are connected, through however many pairs.
+
+    Args:
+        pairs: `row` and `other`.
+
+    Returns:
+        Each row that is in a pair (`other`, ascending), and the smallest row that it is connected
+        with (`cluster`).
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.stack([pairs["row"].to_numpy(), pairs["other"].to_numpy()])
+    rows, places = np.unique(ends, return_inverse=True)
+    places = places.reshape(ends.shape)
+    edges = coo_array((np.ones(pairs.height, dtype=np.int8), places), shape=(len(rows),) * 2)
+    _, labels = connected_components(edges, directed=False)
+    _, first = np.unique(labels, return_index=True)
+    return pl.DataFrame({"other": rows, "cluster": rows[first[labels]]}, schema_overrides=PAIRS)
