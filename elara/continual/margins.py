@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from elara.continual.feedback import answers
-from elara.continual.measure import interval
 from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.display.progress import track
 from elara.model import LanguageModel, encode
+from elara.model.intervals import interval
 from elara.model.losses import answer_loss
 
 if TYPE_CHECKING:

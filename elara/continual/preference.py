@@ -19,9 +19,9 @@ from elara.continual.preference_trainer import make_trainer
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
 from elara.train.checkpoints import last_checkpoint, remove_others
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
-from elara.train.form import adapter_dtype, check_form, own_form
+from elara.train.estimate import is_out_of_memory
 from elara.train.lora import add_lora
-from elara.train.memory import is_out_of_memory
+from elara.train.model_state import adapter_dtype, check_number_format, restoring
 
 _POSITIVE = (
     *("beta", "learning_rate", "epochs", "batch_size", "gradient_accumulation"),
@@ -163,7 +163,7 @@ def prefer(
     before = log_probabilities(lm, train, held_out)
     last = last_checkpoint(folder)
     try:
-        with own_form(lm.model):
+        with restoring(lm.model):
             trainer = make_trainer(lm, method, train, held_out, config, folder)
             trained_in = adapter_dtype(lm.model)
             started = time.perf_counter()
@@ -253,7 +253,7 @@ def _with_adapter(lm: LanguageModel, lora: TrainingConfig) -> LanguageModel:
 
     if not isinstance(lm.model, peft.PeftModel):
         with quiet_libraries():
-            check_form(lm, lora)
+            check_number_format(lm, lora)
             adapted = add_lora(lm, lora)
         adapted.eval()
         return LanguageModel(adapted, lm.tokenizer, lm.name, lm.precision)

@@ -1,4 +1,4 @@
-"""What stage 5 can be asked for."""
+"""Check the parameters of stage 5."""
 
 from __future__ import annotations
 
