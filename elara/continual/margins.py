@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from elara.continual.feedback import answers
-from elara.continual.measure import interval
 from elara.display.progress import track
 from elara.model import LanguageModel, encode
+from elara.model.intervals import interval
 from elara.model.losses import answer_loss
 
 

@@ -21,9 +21,9 @@ from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
 from elara.train.checkpoints import last_checkpoint, remove_others
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
-from elara.train.form import adapter_dtype, check_form, own_form
+from elara.train.estimate import is_out_of_memory
 from elara.train.lora import add_lora
-from elara.train.memory import is_out_of_memory
+from elara.train.model_state import adapter_dtype, check_number_format, restoring
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ def prefer(
     before = log_probabilities(lm, train, held_out)
     last = last_checkpoint(folder)
     try:
-        with own_form(lm.model):
+        with restoring(lm.model):
             trainer = make_trainer(lm, method, train, held_out, config, folder)
             trained_in = adapter_dtype(lm.model)
             started = time.perf_counter()
@@ -205,7 +205,7 @@ def _with_adapter(lm: LanguageModel, lora: TrainingConfig) -> LanguageModel:
         lm.model.set_adapter("default")  # makes its matrices trainable
     else:
         with quiet_libraries():
-            check_form(lm, lora)
+            check_number_format(lm, lora)
             lm = LanguageModel(add_lora(lm, lora), lm.tokenizer, lm.name, lm.precision)
     lm.model.eval()
     return lm
