@@ -13,6 +13,8 @@ FAST := not (long or model or browser or results or slow)
 LONG := (long or model) and not (browser or results or slow)
 AFTER := (browser or results) and not slow
 SLOW := slow
+# The rooms whose results could depend on a processor.
+MODELS := $(wildcard tests/train tests/audit tests/export tests/continual)
 
 .PHONY: help install run unit test test-fast test-slow test-hardware lint nbval lab serve book notebooks bench gpu-check lock clean browser
 
@@ -56,16 +58,16 @@ test-slow: $(INSTALLED)  ## the slowest tests and test-hardware; run it after te
 	$(MAKE) test-hardware
 
 # Two runs hold both instruction sets and both numbers of threads; `env -u` is a processor as it is.
-test-hardware: $(INSTALLED)  ## tests/train and the notebooks with fewer processor instructions, and with 1 and 4 threads
+test-hardware: $(INSTALLED)  ## the tests of models and the notebooks with fewer processor instructions, and with 1 and 4 threads
 	$(call on-hardware,lesser,ONEDNN_MAX_CPU_ISA=AVX2,1)
 	$(call on-hardware,own,-u ONEDNN_MAX_CPU_ISA,4)
-	@echo "tests/train and the notebooks passed with AVX2 and 1 thread, and as it is with 4 threads"
+	@echo "The tests of models and the notebooks passed with AVX2 and 1 thread, and as it is with 4 threads"
 
 # Two processes of one thread each suit two cores better than one process of two.
 spread = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "$(1)"
 
 define on-hardware
-	env $(2) OMP_NUM_THREADS=$(3) MKL_NUM_THREADS=$(3) $(BIN)/pytest tests/train
+	env $(2) OMP_NUM_THREADS=$(3) MKL_NUM_THREADS=$(3) $(BIN)/pytest $(MODELS)
 	env $(2) OMP_NUM_THREADS=$(3) MKL_NUM_THREADS=$(3) $(MAKE) nbval TESTED=_build/test-$(1)
 endef
 

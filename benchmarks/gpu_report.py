@@ -55,7 +55,7 @@ def _holds(value: float, way: int, bound: float) -> bool:
 
 def table(found: dict[str, Any]) -> str:
     """The runs as a Markdown table."""
-    lines = ["| run | batch | recomputed | tokens/s | MFU % | peak GiB | reserved GiB |"]
+    lines = ["| run | batch | checkpointed layers | tokens/s | MFU % | peak GiB | reserved GiB |"]
     lines.append("|---|---:|---:|---:|---:|---:|---:|")
     for name, result in found.items():
         if "tokens_per_second" in result:
@@ -63,7 +63,7 @@ def table(found: dict[str, Any]) -> str:
             cells = [
                 name,
                 result["examples_per_step"] if not plan else plan["batch"],
-                plan.get("recomputed", "all"),
+                plan.get("checkpointed_layers", "all"),
                 f"{result['tokens_per_second']:,.0f}",
                 *(result.get(k, "–") for k in ("mfu_percent", "peak_gib", "reserved_gib")),
             ]

@@ -37,7 +37,7 @@ class Variant:
         shape: a key of `gpu_model.SHAPES`.
         quantisation: `none` or `nf4`.
         batch: examples per forward pass; for `elara` with `memory_gib`, what is planned for.
-        recomputed: layers that are recomputed; -1: as many as `memory_gib` asks for.
+        checkpointed_layers: layers that are checkpointed; -1: as many as `memory_gib` asks for.
         memory_gib: the memory to plan for; 0: the device's.
         lean: Elara's lean layers.
         compiled: compile each decoder layer.
@@ -52,7 +52,7 @@ class Variant:
     shape: str = "mistral-7b"
     quantisation: str = "none"
     batch: int = 4
-    recomputed: int = -1
+    checkpointed_layers: int = -1
     memory_gib: float = 0
     lean: bool = True
     compiled: bool = False
@@ -190,15 +190,14 @@ def measure(variant: Variant) -> dict[str, Any]:
 def _plan(gpu: Any, model: Any, config: Any, variant: Variant) -> Any:
     memory = int(variant.memory_gib * 2**30) or gpu.device_memory() or 2**62
     shape, fixed = model.config.get_text_config(), gpu.fixed_bytes(model)
-    plan = gpu.choose(shape, config, fixed=fixed, memory=memory)
-    if variant.recomputed >= 0:
-        needed = gpu.activation_bytes(shape, config, variant.batch, variant.recomputed)
+    plan = gpu.choose_plan(shape, config, fixed=fixed, memory=memory)
+    if variant.checkpointed_layers >= 0:
+        needed = gpu.activation_bytes(shape, config, variant.batch, variant.checkpointed_layers)
         plan = gpu.GpuPlan(
             batch=variant.batch,
             accumulation=1,
-            recomputed=variant.recomputed,
+            checkpointed_layers=variant.checkpointed_layers,
             bytes=fixed + needed,
-            reason="as asked for",
         )
     return dataclasses.replace(plan, lean=variant.lean, compiled=variant.compiled)
 

@@ -104,7 +104,7 @@ def _note_tokens(plan: pipeline.Plan, stages: dict[str, Any]) -> None:
     compared = values["sweep_tokens"] * len(values["sweep_rates"])
     own = stages["train"]
     own["at"] = {"tokens": record["tokens"] + compared}
-    own["each"] = {"seconds": _cell(plan, "train", "train.fit(") / record["tokens"]}
+    own["each"] = {"seconds": _cell(plan, "train", "train.fine_tune(") / record["tokens"]}
     own["tokens_per_example"] = round(record["tokens"] / len(record["examples"]))
 
 

@@ -3,7 +3,7 @@
 `python benchmarks/train.py` trains the packaged model with LoRA on the same examples in three ways,
 alternating, each run in a process of its own, and writes `benchmarks/train.json`:
 
-- `elara`: `elara.train.fit` with the laptop profile (batch 1, accumulation 4, float32);
+- `elara`: `elara.train.sft` with the laptop profile (batch 1, accumulation 4, float32);
 - `trl`: `trl.SFTTrainer` with TRL's own defaults (batch 8, bfloat16 autocast, activation
   checkpointing, linear schedule). Set are only: the same LoRA, the same learning rate, one epoch
   over the same examples, the CPU, no checkpoints and no report;
@@ -66,10 +66,10 @@ def one_run(way: str, folder: Path, tokens: int, seed: int) -> dict[str, Any]:
             expected = estimate(lm, data, config)
             found["estimate"] = {
                 "seconds": expected.seconds,
-                "peak_mib": expected.peak_bytes / 2**20,
+                "peak_mib": expected.memory.peak / 2**20,
                 "took_seconds": time.perf_counter() - started,
             }
-            training = train.fit(lm, data, config, Path(temporary))
+            training = train.fine_tune(lm, data, config, Path(temporary))
             found["seconds"], model = training.seconds, training.model.model
             found["steps"] = training.steps
         else:
@@ -130,7 +130,7 @@ def held_out_loss(model: Any, examples: list[Any]) -> float:
     import torch
 
     model.eval()
-    total, judged = 0.0, 0
+    total, targets = 0.0, 0
     with torch.inference_mode():
         for example in examples:
             scores = model(input_ids=torch.tensor([example.input_ids]), use_cache=False).logits
@@ -139,8 +139,8 @@ def held_out_loss(model: Any, examples: list[Any]) -> float:
                 scores[0, :-1].float(), labels, reduction="sum"
             )
             total += float(loss)
-            judged += int((labels != -100).sum())
-    return total / judged
+            targets += int((labels != -100).sum())
+    return total / targets
 
 
 def measured(runs: list[dict[str, Any]]) -> dict[str, Any]:

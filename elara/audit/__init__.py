@@ -1,4 +1,10 @@
-"""Look at what a run left, and say what stands, what does not, and what cannot be told."""
+"""Audit what training and the other stages left.
+
+For one adapter: `certify` compares the training data with everything held out, `write_passport`
+records what the adapter was made from and seals its folder, `verify` checks seal and losses
+again, and the model card says what a reader must know. For a whole workspace: `audit` accounts
+for every file by the records of runs.
+"""
 
 from elara.audit.card import embedded_card, model_card
 from elara.audit.certificate import AuditError, Certificate, certify

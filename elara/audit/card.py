@@ -1,4 +1,4 @@
-"""The model card: what a person reads first who receives an adapter."""
+"""Write the model card and the licences that travel with an adapter."""
 
 from __future__ import annotations
 
@@ -128,7 +128,6 @@ def licence_text(record: dict[str, Any]) -> str:
     Args:
         record: the content of `training.json`.
     """
-    rows = "\n".join(f"| {name} | {n} |" for name, n in sorted(record["licences"].items()))
     names = licences(record)
     unknown = (
         "\nPart of it is **unknown**: ask whoever made this adapter before you pass it on, or use "
@@ -146,11 +145,15 @@ own; whoever passes the weights on has to keep to all of these: {", ".join(names
 
 | licence | examples |
 |---|---:|
-{rows or "| unknown | 0 |"}
+{_rows(record) or "| unknown | 0 |"}
 {private_note(record["licences"])}
 Licences that begin with `CC-BY` ask for attribution: the passport's data manifest, where this
 folder has one, names the article behind every example.
 """
+
+
+def _rows(record: dict[str, Any]) -> str:
+    return "\n".join(f"| {name} | {n} |" for name, n in sorted(record["licences"].items()))
 
 
 def private_note(licences: Mapping[str, int]) -> str:
@@ -182,8 +185,6 @@ def model_card(record: dict[str, Any]) -> str:
     config = record["config"]
     base = shown_name(record["base_model"])
     share = 100 * record["trainable_parameters"] / record["total_parameters"]
-    texts = "\n".join(f"| {name} | {n} |" for name, n in sorted(record["licences"].items()))
-    private = private_note(record["licences"])
     splits = "\n".join(
         f"| {row['split']} | {row['examples']} | {row['tokens']} | {row['answer_tokens']} |"
         for row in record["data"]
@@ -215,8 +216,8 @@ rate {config["learning_rate"]} (cosine), base weights in {record["precision"]["d
 ## Licences of the training text
 | licence | examples |
 |---|---:|
-{texts}
-{private}
+{_rows(record)}
+{private_note(record["licences"])}
 `LICENSE.md` says what follows for whoever passes this adapter on.
 
 ## Passport

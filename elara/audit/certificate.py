@@ -37,6 +37,7 @@ SOURCES = (
     "https://arxiv.org/abs/2411.03923 (how such measures compare)",
 )
 
+_LISTED = 1000  # findings that the passport lists
 _FINDINGS: Any = {
     "set": pl.String,
     "item": pl.String,
@@ -92,12 +93,8 @@ class Certificate:
             "Train on `certificate.without(examples)`."
         )
 
-    def record(self, *, most: int = 1000) -> dict[str, Any]:
-        """The certificate as plain values, for the passport.
-
-        Args:
-            most: findings that are listed; all of them are counted.
-        """
+    def record(self) -> dict[str, Any]:
+        """The certificate as plain values, for the passport; all findings are counted."""
         held = self.findings.select("set", "item").n_unique()
         found = self.findings.group_by("check").agg(pl.struct("set", "item").n_unique())
         counts = dict(found.iter_rows())
@@ -109,7 +106,7 @@ class Certificate:
                 for name, text in METHODS.items()
             ],
             "contaminated_items": held,
-            "findings": self.findings.head(most).to_dicts(),
+            "findings": self.findings.head(_LISTED).to_dicts(),
             "sources": list(SOURCES),
         }
 

@@ -1,4 +1,4 @@
-"""Whether stages fit together: what each read is what is there, and none lost its manifest.
+"""Check that stages fit together: each read what is there now, and none lost its manifest.
 
 A stage that is run again by hand makes the later ones stale, and so does a restored adapter:
 every byte is right, so that is told and does not fail. It fails where no such run explains it,
@@ -40,7 +40,7 @@ def inputs(manifests: Records) -> Iterator[Finding]:
             else:
                 detail = (
                     f"{stage} read another result of {earlier}, though {earlier} was not run "
-                    f"since: {STAGES[earlier]}/{MANIFEST} or this file was exchanged"
+                    f"since: {STAGES[earlier]}/{MANIFEST} or this file was replaced"
                 )
                 yield Finding("chain", path, False, detail)
 
@@ -63,8 +63,8 @@ def runs(manifests: Records, records: Records) -> Iterator[Finding]:
             yield Finding("chain", path, None, detail)
         else:
             detail = (
-                "is another than its run record names, though it was not written since: it or "
-                "the record was exchanged"
+                "differs from what its run record names, though it was not written since: it or "
+                "the record was replaced"
             )
             yield Finding("chain", path, False, detail)
 

@@ -1,12 +1,15 @@
-"""What lies below a folder, and whether it is what a record says.
+"""List the files below a folder and compare them with what a record says.
 
-Nothing here stops at a file that cannot be read or has a strange name: that becomes a finding.
+A file that cannot be read or has a strange name becomes a finding and stops nothing. Some files
+grow, or come and go, while Elara works: no record can say what they should be, and each has its
+reason here.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +18,36 @@ from typing import Any
 
 from elara.workspace import file_sha256, seal_holds
 from elara.workspace.names import escaped
+
+_LOG = "a log: it grows while a run goes on, and no result is read from it"
+_LOCK = "a lock, or who held it"
+_DRAFT = "a draft of a run that is going on or was interrupted: no result until it is finished"
+_TRAINING = "checkpoints and trials of training: what came of them is in the adapter"
+_CURVES = "a tracker's curves: the losses themselves are in losses.parquet"
+_RESTORING = "an adapter half restored: the next use of the versions finishes it"
+_EDITOR = "a copy that JupyterLab keeps"
+_LAB = "a working copy of a notebook, to be changed in JupyterLab"
+_SETTINGS = "what the next run will use: what each stage did use is in its manifest"
+
+_UNCHECKED = {
+    r"logs/[^/]+\.log": _LOG,
+    r"logs/[^/]+\.(lock|owner)": _LOCK,
+    r"(.+/)?versions/\.lock(\.owner)?": _LOCK,
+    r"(.+/)?exports/\.export/lock(\.owner)?": _LOCK,
+    r"raw/payloads/(\.until|\.harvest\.(lock|owner))": _LOCK,
+    r"raw/payloads/[^/]+/[^/]+\.part": _DRAFT,
+    r"(.+/)?\.partial/.+": _DRAFT,
+    r"(.+/)?versions/\.keeping/.+": _DRAFT,
+    r"(.+/)?exports/\.export/drafts/.+": _DRAFT,
+    r"notebooks/\.[^/]+\.ipynb": _DRAFT,
+    r"(.+/)?\.[^/]+\.\d+": _DRAFT,  # what `write_atomically` was killed in
+    r"lora_adapters/\.(checkpoints|sweep|job)/.+": _TRAINING,
+    r"lora_adapters/curves/.+": _CURVES,
+    r"lora_adapters/(\.(restoring|replaced)/.+|\.restoring\.json)": _RESTORING,
+    r"notebooks/\.ipynb_checkpoints/.+": _EDITOR,
+    r"lab/.+": _LAB,
+    r"parameters\.json": _SETTINGS,
+}
 
 
 @dataclass(frozen=True)
@@ -69,8 +102,8 @@ def _oddity(path: Path) -> str:
         if stat.S_ISLNK(mode):
             return f"is a link to {escaped(str(path.readlink()))}: put the file itself there"
     except OSError as error:
-        return f"cannot be looked at ({error.strerror})"
-    return "" if stat.S_ISREG(mode) else "is no ordinary file: remove it"
+        return f"cannot be inspected ({error.strerror})"
+    return "" if stat.S_ISREG(mode) else "is not a regular file: remove it"
 
 
 def compare(root: Path, found: Mapping[str, str], group: str, path: str, sha256: str) -> Finding:
@@ -135,3 +168,13 @@ def read_record(
     except (ValueError, RecursionError) as error:
         return {}, finding(False, f"was changed: it is not valid JSON ({error})")
     return content, finding(whole, "as sealed" if whole else "was changed")
+
+
+def why_unchecked(path: str) -> str:
+    """Why nothing says what a file should be; "" where something should.
+
+    Args:
+        path: the file, below the workspace.
+    """
+    matching = (why for form, why in _UNCHECKED.items() if re.fullmatch(form, path, re.DOTALL))
+    return next(matching, "")

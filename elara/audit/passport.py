@@ -1,4 +1,4 @@
-"""The adapter passport: one account of what an adapter was made from, how, and what it is worth.
+"""Write the adapter passport: what an adapter was made from, how, and what it is worth.
 
 It is written into the adapter folder before the folder is sealed, when no evaluation exists yet.
 The evaluation completes a copy, which names the passport that it completes by its hash: the
@@ -25,7 +25,7 @@ from elara.audit.card import INTENDED_USE, shown_name
 from elara.audit.certificate import AuditError, Certificate, contaminated_items, described
 from elara.audit.page import passport_html
 from elara.audit.probe import PROBE_FILE, UNIT, mean_losses, record_probe
-from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
+from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import PRIVATE
 from elara.workspace import file_sha256

@@ -1,4 +1,4 @@
-"""A small slice of examples with its recorded losses, so that anyone can measure them again."""
+"""Record the losses of a few examples in an adapter folder, and measure them again later."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from elara.model.losses import answer_loss
 PROBE_FILE = "probe.json"
 SIZE = 8  # examples: enough to notice another model, few enough for a laptop's patience
 LONGEST = 512  # tokens of an example in the slice
+SIDES = ("base", "adapter")
 UNIT = "nats per answer token"
 BOUND = 1e-3  # nats per answer token: how close a loss measured again must come
 
@@ -46,9 +47,10 @@ def record_probe(
             encoded = encode(lm.tokenizer, row["messages"])
             if len(encoded.input_ids) > min(max_length, LONGEST):
                 continue
-            both = {"input_ids": list(encoded.input_ids), "labels": list(encoded.labels)}
-            named = {"id": row["id"], "split": split, "licence": row["licence"]}
-            chosen.append(measured(lm, named | {"sha256": _digest(both)} | both))
+            tokens = {"input_ids": list(encoded.input_ids), "labels": list(encoded.labels)}
+            digest = hashlib.sha256(repr([*tokens.values()]).encode()).hexdigest()
+            named = {"id": row["id"], "split": split, "licence": row["licence"], "sha256": digest}
+            chosen.append(measured(lm, named | tokens))
     return {
         "bound": BOUND,
         "unit": UNIT,
@@ -66,13 +68,9 @@ def measured(lm: LanguageModel, row: dict[str, Any]) -> dict[str, Any]:
     """
     losses = {
         side: answer_loss(lm, row["input_ids"], row["labels"], adapter=side == "adapter")
-        for side in ("base", "adapter")
+        for side in SIDES
     }
     return row | losses
-
-
-def _digest(tokens: dict[str, list[int]]) -> str:
-    return hashlib.sha256(repr([tokens["input_ids"], tokens["labels"]]).encode()).hexdigest()
 
 
 def mean_losses(probe: dict[str, Any]) -> dict[str, float]:
@@ -85,7 +83,7 @@ def mean_losses(probe: dict[str, Any]) -> dict[str, float]:
         `base` and `adapter`; nothing where the slice is empty.
     """
     rows = probe["examples"]
-    return {s: sum(r[s] for r in rows) / len(rows) for s in ("base", "adapter") if rows}
+    return {s: sum(r[s] for r in rows) / len(rows) for s in SIDES if rows}
 
 
 def measure_again(lm: LanguageModel, probe: dict[str, Any]) -> pl.DataFrame:
@@ -101,9 +99,10 @@ def measure_again(lm: LanguageModel, probe: dict[str, Any]) -> pl.DataFrame:
     """
     rows = []
     for row in probe["examples"]:
-        for side in ("base", "adapter"):
-            again = answer_loss(lm, row["input_ids"], row["labels"], adapter=side == "adapter")
-            rows.append((row["id"], side, row[side], again, abs(again - row[side])))
+        again = measured(lm, row)
+        for side in SIDES:
+            off = abs(again[side] - row[side])
+            rows.append((row["id"], side, row[side], again[side], off))
     names = ["id", "side", "recorded", "measured", "difference"]
     types = [pl.String, pl.String, pl.Float64, pl.Float64, pl.Float64]
     return pl.DataFrame(rows, schema=dict(zip(names, types, strict=True)), orient="row")

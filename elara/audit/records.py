@@ -1,4 +1,4 @@
-"""What records say of files: manifests, journals of payloads, exports, kept versions, runs."""
+"""Read what manifests, journals of payloads, exports, kept versions and runs say of files."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def of_stage(root: Path, found: Found, stage: str) -> tuple[dict[str, Any], list
         files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
         inputs = all(isinstance(value, str) for value in manifest["inputs"].values())
         if not inputs or (own.passed and manifest["identity"] != identity_of(manifest)):
-            own = Finding(stage, own.path, False, "was changed: its identity is another's")
+            own = Finding(stage, own.path, False, "was changed: its identity does not fit")
     except (KeyError, TypeError, AttributeError):
-        why = own.detail if own.passed is False else "was changed: it is no manifest"
+        why = own.detail if own.passed is False else "was changed: it is not a manifest"
         return {}, [Finding(stage, own.path, False, why)]
     rows = [compare(root, found, stage, f"{home}/{n}", digest) for n, digest in files.items()]
     return manifest, [own, *rows]
@@ -126,7 +126,7 @@ def _sealed_folder(root: Path, found: Found, folder: str, name: str) -> Iterator
         # A version carries the start of its content's hash in its name.
         content = content_digest(files or {})
         if record.get("sha256") != content or not folder.endswith(content[:8]):
-            own = Finding(group, own.path, False, "was changed: it is another version's")
+            own = Finding(group, own.path, False, "was changed: it belongs to another version")
     yield own
     for file, digest in files.items() if isinstance(files, dict) else ():
         yield compare(root, found, group, f"{folder}/{file}", str(digest))

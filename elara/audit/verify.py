@@ -1,9 +1,4 @@
-"""Check an adapter folder: is every byte as it was sealed, and does the model still say the same?
-
-The folder holds `SHA256SUMS`, one line per file, in the format of the `sha256sum` program. The
-file is compared with what it should be byte for byte, so that a change in it is noticed like a
-change in any other file; its own hash is the adapter's fingerprint.
-"""
+"""Verify an adapter folder: every byte is as it was sealed, and the model gives the same losses."""
 
 from __future__ import annotations
 
@@ -15,11 +10,9 @@ from typing import Any
 
 from elara.audit.certificate import AuditError
 from elara.audit.probe import PROBE_FILE, measure_again
+from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of
 from elara.model import TRAINING_FILE, LanguageModel, ModelError, load_adapter, load_base
-from elara.workspace import file_hashes, file_sha256, write_atomically
-
-SUMS_FILE = "SHA256SUMS"
-PASSPORT_FILE, PAGE_FILE = "passport.json", "passport.html"
+from elara.workspace import file_sha256
 
 
 @dataclass(frozen=True)
@@ -56,74 +49,6 @@ class Verification:
         return all(check.passed is not False for check in self.checks)
 
 
-def files_of(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below a folder, `SHA256SUMS` at its top left out.
-
-    Args:
-        folder: an adapter folder.
-
-    Returns:
-        Path relative to the folder to hash, sorted by path.
-    """
-    return {name: digest for name, digest in file_hashes(folder).items() if name != SUMS_FILE}
-
-
-def seal(folder: Path) -> str:
-    """Write `SHA256SUMS`. Nothing in the folder may change after it.
-
-    Args:
-        folder: the finished adapter folder.
-
-    Returns:
-        The fingerprint: the hash of `SHA256SUMS`.
-    """
-    write_atomically(folder / SUMS_FILE, _sums(files_of(folder)))
-    return file_sha256(folder / SUMS_FILE)
-
-
-def _sums(files: dict[str, str]) -> str:
-    return "".join(f"{digest}  {name}\n" for name, digest in files.items())
-
-
-def damage(folder: Path) -> list[str]:
-    """Compare a sealed folder with its `SHA256SUMS`.
-
-    Args:
-        folder: an adapter folder.
-
-    Returns:
-        One sentence per file that was changed, removed or added; none where every byte is as it
-        was sealed.
-    """
-    sums = folder / SUMS_FILE
-    if not sums.is_file():
-        return [f"{SUMS_FILE} is missing: this folder was never sealed, or the file was removed"]
-    sealed = sums.read_bytes()
-    # A pipe would never end, and a linked folder is not looked into. A link to a file is as good
-    # as the file: the hub's client leaves such.
-    folders = {p for p in folder.rglob("*") if p.is_dir() and not p.is_symlink()}
-    if odd := [p for p in folder.rglob("*") if p not in folders and not p.is_file()]:
-        return [f"{p.relative_to(folder)} is no ordinary file" for p in odd]
-    try:
-        found = files_of(folder)
-    except OSError as error:
-        return [f"{error.filename} cannot be read ({error.strerror})"]
-    if sealed == _sums(found).encode(errors="surrogateescape"):
-        return []
-    lines = (
-        line.partition("  ") for line in sealed.decode(errors="surrogateescape").split("\n") if line
-    )
-    listed = {name: digest for digest, _, name in lines}
-    wrong = [f"{name} is missing" for name in sorted(listed.keys() - found.keys())]
-    wrong += [f"{name} was added" for name in sorted(found.keys() - listed.keys())]
-    wrong += [
-        f"{name} was changed"
-        for name, digest in found.items()
-        if listed.get(name, digest) != digest
-    ]
-    return wrong or [f"{SUMS_FILE} was changed"]
-
-
 def verify(
     folder: Path,
     base: str | LanguageModel | None = None,
@@ -143,7 +68,7 @@ def verify(
         expect: the fingerprint that the folder should have; "" takes any.
 
     Raises:
-        AuditError: the folder is not there, or is no adapter.
+        AuditError: the folder is not there, or is not an adapter.
 
     Source: https://www.gnu.org/software/coreutils/manual/html_node/sha2-utilities.html
     """
@@ -178,7 +103,9 @@ def _check_is_adapter(folder: Path) -> None:
         return
     inside = folder / "lora_adapters" / "adapter"
     where = inside if inside.is_dir() else "the folder that holds adapter_config.json"
-    raise AuditError(f"{folder} is no adapter: it has none of {', '.join(signs)}. Name {where}.")
+    raise AuditError(
+        f"{folder} is not an adapter folder: it has none of {', '.join(signs)}. Name {where}."
+    )
 
 
 def _not_made(why: str) -> list[Check]:

@@ -14,9 +14,8 @@ from itertools import groupby
 from typing import Any
 
 from elara.audit import chain
-from elara.audit.files import Finding, files_below
+from elara.audit.files import Finding, files_below, why_unchecked
 from elara.audit.records import of_payloads, of_runs, of_sealed_folders, of_stage
-from elara.audit.unchecked import why_unchecked
 from elara.workspace import MANIFEST, STAGES, Workspace
 from elara.workspace.names import escaped
 

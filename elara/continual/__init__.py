@@ -2,9 +2,9 @@
 
 from elara.continual.feedback import answers, read_preferences, split_by_prompt
 from elara.continual.forgetting import Continued, change, forgetting_figure, replay, train_on
-from elara.continual.margins import margin_figure
-from elara.continual.preference import PreferenceConfig, Preferred, prefer
+from elara.continual.preference import Preferred, margin_figure, prefer
 from elara.continual.saving import save_preferred, write_preference_passport
+from elara.continual.trainers import PreferenceConfig
 from elara.continual.versions import Versions
 
 __all__ = [

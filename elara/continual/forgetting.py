@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from elara.continual.measure import interval
 from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.model import LanguageModel, encode, load_base, quiet_libraries
+from elara.model.intervals import interval
 from elara.model.losses import answer_losses
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, tokenise
-from elara.train.fit import Training, fit
+from elara.train.sft import Training, fine_tune
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,7 +126,7 @@ def train_on(
     )
     _check_measurable(lm, old_test, config.max_length)
     data = tokenise(lm.tokenizer, examples, validation, config)
-    training = fit(lm, data, config, checkpoints, start_from=earlier)
+    training = fine_tune(lm, data, config, checkpoints, start_from=earlier)
     losses = _before_and_after(training.model, earlier, old_test, config.max_length)
     forgetting = change(losses)
     rise = forgetting.row(by_predicate=pl.col("source") == ALL, named=True)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from elara.continual.feedback import answers
-from elara.continual.measure import interval
-from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.display.progress import track
 from elara.model import LanguageModel, encode
+from elara.model.intervals import interval
 from elara.model.losses import answer_loss
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from elara.continual.preference import Preferred
 
 
 def log_probabilities(
@@ -131,31 +125,3 @@ def _of_singles(good: pl.Series, bad: pl.Series) -> tuple[float, float, float, f
 def _gap(good: pl.DataFrame, bad: pl.DataFrame, column: str) -> float:
     means = [(part[column] / part["tokens"]).to_numpy().mean() for part in (good, bad)]
     return float(means[0] - means[1])
-
-
-def margin_figure(preferred: Preferred) -> Figure:
-    """Draw how the reward margin grew, on the feedback trained on and on the held-out feedback.
-
-    Args:
-        preferred: the result of `prefer`.
-
-    Returns:
-        The trainer's margin per step as a line, the held-out margin as points, and the final
-        held-out margin of `Preferred.margins` with its 95 % interval as a bar at the right.
-    """
-    figure = new_figure(7, 3.5)
-    axes = figure.subplots()
-    axes.axhline(0, color=GREY, linewidth=0.8)
-    train = preferred.steps.filter(pl.col("split") == "train", pl.col("margin").is_finite())
-    held = preferred.steps.filter(pl.col("split") == "held_out", pl.col("margin").is_finite())
-    axes.plot(train["step"], train["margin"], color=BLUE, label="training")
-    axes.plot(held["step"], held["margin"], "o", color=ORANGE, label="held out")
-    final = preferred.margins.filter(split="held_out").row(0, named=True)
-    if math.isfinite(final["low"]):
-        axes.vlines(held["step"][-1], final["low"], final["high"], color=ORANGE, linewidth=2)
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel("reward margin")
-    axes.set_title(f"Chosen above rejected ({preferred.method.upper()}), 0 at the start")
-    axes.legend(frameon=False, loc="upper left")
-    plain(axes)
-    return figure

@@ -5,77 +5,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from elara.continual.feedback import answers, check, split_by_prompt
 from elara.continual.margins import log_probabilities, margins, steps_table
-from elara.continual.trainers import make_trainer
+from elara.continual.trainers import PreferenceConfig, make_trainer
+from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
 from elara.train.checkpoints import last_checkpoint, remove_others
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
-from elara.train.form import adapter_dtype, check_form, own_form
+from elara.train.estimate import is_out_of_memory
 from elara.train.lora import add_lora
-from elara.train.memory import is_out_of_memory
+from elara.train.model_state import adapter_dtype, check_number_format, restoring
 
-_POSITIVE = (
-    *("beta", "learning_rate", "epochs", "batch_size", "gradient_accumulation"),
-    *("max_length", "save_steps"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreferenceConfig:
-    """Settings of preference tuning.
-
-    Args:
-        method: `dpo` learns from pairs of answers; `kto` learns from single answers that were
-            liked or not, and takes a pair as one of each; `by_label` is `dpo` if all feedback is
-            pairs and `kto` otherwise.
-        beta: how dear it is to move away from the model at the start; lower moves further.
-        learning_rate: peak step size of AdamW; a tenth of what training on examples takes or less.
-        epochs: passes over the feedback.
-        batch_size: pairs (`dpo`) or answers (`kto`, at least 2) per forward pass.
-        gradient_accumulation: forward passes per optimiser step.
-        max_length: longest question with answer in tokens; longer ones are left out and counted.
-        warmup_share: share of the steps over which the learning rate rises from 0.
-        save_steps: optimiser steps between checkpoints.
-        held_out_share: part of the questions that is only measured on, in (0, 1).
-        seed: fixes the split, the order and a new adapter's start.
-
-    Raises:
-        TrainingError: a value makes no sense.
-
-    Source: DPO, https://arxiv.org/abs/2305.18290; KTO, https://arxiv.org/abs/2402.01306.
-    """
-
-    method: str = "by_label"
-    beta: float = 0.1
-    learning_rate: float = 1e-5
-    epochs: float = 1.0
-    batch_size: int = 2
-    gradient_accumulation: int = 4
-    max_length: int = 1024
-    warmup_share: float = 0.1
-    save_steps: int = 50
-    held_out_share: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.method not in ("by_label", "dpo", "kto"):
-            raise TrainingError(f"`method` is {self.method!r}: use `by_label`, `dpo` or `kto`.")
-        for name in _POSITIVE:
-            if not getattr(self, name) > 0:
-                raise TrainingError(f"`{name}` is {getattr(self, name)}: it must be above 0.")
-        if not 0 < self.held_out_share < 1:
-            raise TrainingError("`held_out_share` must be between 0 and 1.")
-        if not 0 <= self.warmup_share < 1:
-            raise TrainingError("`warmup_share` must be in [0, 1).")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -163,7 +114,7 @@ def prefer(
     before = log_probabilities(lm, train, held_out)
     last = last_checkpoint(folder)
     try:
-        with own_form(lm.model):
+        with restoring(lm.model):
             trainer = make_trainer(lm, method, train, held_out, config, folder)
             trained_in = adapter_dtype(lm.model)
             started = time.perf_counter()
@@ -254,7 +205,7 @@ def _with_adapter(lm: LanguageModel, lora: TrainingConfig) -> LanguageModel:
         lm.model.set_adapter("default")  # makes its matrices trainable
     else:
         with quiet_libraries():
-            check_form(lm, lora)
+            check_number_format(lm, lora)
             lm = LanguageModel(add_lora(lm, lora), lm.tokenizer, lm.name, lm.precision)
     lm.model.eval()
     return lm
@@ -268,3 +219,31 @@ def _run_name(lm: LanguageModel, preferences: pl.DataFrame, config: PreferenceCo
             content.update(name.encode())
             content.update(values.detach().float().cpu().numpy().tobytes())
     return content.hexdigest()[:16]
+
+
+def margin_figure(preferred: Preferred) -> Figure:
+    """Draw how the reward margin grew, on the feedback trained on and on the held-out feedback.
+
+    Args:
+        preferred: the result of `prefer`.
+
+    Returns:
+        The trainer's margin per step as a line, the held-out margin as points, and the final
+        held-out margin of `Preferred.margins` with its 95 % interval as a bar at the right.
+    """
+    figure = new_figure(7, 3.5)
+    axes = figure.subplots()
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    train = preferred.steps.filter(pl.col("split") == "train", pl.col("margin").is_finite())
+    held = preferred.steps.filter(pl.col("split") == "held_out", pl.col("margin").is_finite())
+    axes.plot(train["step"], train["margin"], color=BLUE, label="training")
+    axes.plot(held["step"], held["margin"], "o", color=ORANGE, label="held out")
+    final = preferred.margins.filter(split="held_out").row(0, named=True)
+    if math.isfinite(final["low"]):
+        axes.vlines(held["step"][-1], final["low"], final["high"], color=ORANGE, linewidth=2)
+    axes.set_xlabel("optimiser step")
+    axes.set_ylabel("reward margin")
+    axes.set_title(f"Chosen above rejected ({preferred.method.upper()}), 0 at the start")
+    axes.legend(frameon=False, loc="upper left")
+    plain(axes)
+    return figure

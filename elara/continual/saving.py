@@ -26,7 +26,8 @@ from elara.audit.passport import (
 )
 from elara.audit.probe import BOUND, PROBE_FILE, UNIT, mean_losses, measured
 from elara.continual.feedback import answers
-from elara.continual.preference import PreferenceConfig, Preferred
+from elara.continual.preference import Preferred
+from elara.continual.trainers import PreferenceConfig
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import Example, schema
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import polars as pl
@@ -15,10 +16,62 @@ from elara.display.progress import watched
 from elara.model import LanguageModel, quiet_libraries
 from elara.model.marks import as_data
 from elara.train.callbacks import reporter
+from elara.train.config import TrainingError
 from elara.train.trainer import keeping_formats
 
-if TYPE_CHECKING:
-    from elara.continual.preference import PreferenceConfig
+_POSITIVE = (
+    *("beta", "learning_rate", "epochs", "batch_size", "gradient_accumulation"),
+    *("max_length", "save_steps"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig:
+    """Settings of preference tuning.
+
+    Args:
+        method: `dpo` learns from pairs of answers; `kto` learns from single answers that were
+            liked or not, and takes a pair as one of each; `by_label` is `dpo` if all feedback is
+            pairs and `kto` otherwise.
+        beta: how dear it is to move away from the model at the start; lower moves further.
+        learning_rate: peak step size of AdamW; a tenth of what training on examples takes or less.
+        epochs: passes over the feedback.
+        batch_size: pairs (`dpo`) or answers (`kto`, at least 2) per forward pass.
+        gradient_accumulation: forward passes per optimiser step.
+        max_length: longest question with answer in tokens; longer ones are left out and counted.
+        warmup_share: share of the steps over which the learning rate rises from 0.
+        save_steps: optimiser steps between checkpoints.
+        held_out_share: part of the questions that is only measured on, in (0, 1).
+        seed: fixes the split, the order and a new adapter's start.
+
+    Raises:
+        TrainingError: a value makes no sense.
+
+    Source: DPO, https://arxiv.org/abs/2305.18290; KTO, https://arxiv.org/abs/2402.01306.
+    """
+
+    method: str = "by_label"
+    beta: float = 0.1
+    learning_rate: float = 1e-5
+    epochs: float = 1.0
+    batch_size: int = 2
+    gradient_accumulation: int = 4
+    max_length: int = 1024
+    warmup_share: float = 0.1
+    save_steps: int = 50
+    held_out_share: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in ("by_label", "dpo", "kto"):
+            raise TrainingError(f"`method` is {self.method!r}: use `by_label`, `dpo` or `kto`.")
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise TrainingError(f"`{name}` is {getattr(self, name)}: it must be above 0.")
+        if not 0 < self.held_out_share < 1:
+            raise TrainingError("`held_out_share` must be between 0 and 1.")
+        if not 0 <= self.warmup_share < 1:
+            raise TrainingError("`warmup_share` must be in [0, 1).")
 
 
 # The columns in which the trainers keep the token ids of answers.

@@ -15,16 +15,17 @@ from typing import Any
 import polars as pl
 
 from elara.continual.differences import Comparison, compare_adapters, last_losses
-from elara.export.drafts import draft_folder, replace_folder
 from elara.model import TRAINING_FILE, WEIGHTS_FILE
 from elara.train.config import TrainingError
 from elara.workspace import (
     MANIFEST,
     WorkspaceError,
     content_digest,
+    draft_folder,
     file_hashes,
     identity_of,
     manifest_text,
+    replace_folder,
     sealed,
     write_atomically,
 )

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from elara.display.figures import BLUE, ORANGE, SKY, new_figure, plain
+from elara.model.intervals import interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,35 +76,23 @@ def compare(losses: pl.DataFrame, *, resamples: int = 9_999, seed: int = 0) -> V
     Raises:
         EvaluationError: fewer than five held-out sources, too few for an interval.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 14 (BCa);
-        https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.bootstrap.html
+    Source: see `elara.model.intervals.interval`.
     """
-    from scipy import stats
-
     sources = per_source(losses)
     if len(sources) < 5:
         raise EvaluationError(
             f"Only {len(sources)} held-out sources: an interval needs at least 5. "
             "Raise `test_share` in 04, or collect more."
         )
-    differences = sources["difference"].to_numpy()
-    # When every source differs by the same amount there is nothing to resample.
-    if np.ptp(differences) == 0:
-        low = high = float(differences[0])
-    else:
-        rng = np.random.default_rng(seed)
-        interval = stats.bootstrap(
-            (differences,), np.mean, n_resamples=resamples, rng=rng, method="BCa"
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
-    difference = float(differences.mean())
+    differences = sources["difference"].to_list()
+    difference, low, high = interval(differences, resamples=resamples, seed=seed)
     return Verdict(
         base=float(sources["base"].to_numpy().mean()),
         adapter=float(sources["adapter"].to_numpy().mean()),
         difference=difference,
         low=low,
         high=high,
-        better_sources=int((differences < 0).sum()),
+        better_sources=sum(value < 0 for value in differences),
         articles=len(sources),
         examples=len(losses),
         better=high < 0,

@@ -26,7 +26,6 @@ import polars as pl
 
 import elara
 from elara.audit.card import licence_expression, shown_name
-from elara.export.drafts import draft_folder, replace_folder
 from elara.export.errors import ExportError
 from elara.export.gguf_file import GGUF_TYPES, check_gguf, write_gguf
 from elara.export.model_card import write_card
@@ -42,7 +41,14 @@ from elara.model import (
     split_revision,
 )
 from elara.model.chat import without_markers
-from elara.workspace import file_hashes, file_sha256, sealed, write_atomically
+from elara.workspace import (
+    draft_folder,
+    file_hashes,
+    file_sha256,
+    replace_folder,
+    sealed,
+    write_atomically,
+)
 from elara.workspace.formats import json_text
 
 FORMATS = ("merged", "gguf", "vllm", "vllm-lora")

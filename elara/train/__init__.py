@@ -1,5 +1,6 @@
 """Stage 5: train a LoRA adapter on the examples, with the loss on the answers alone."""
 
+from elara.display.figures import loss_figure
 from elara.train.config import (
     REASONS,
     REFERENCE,
@@ -10,12 +11,10 @@ from elara.train.config import (
 )
 from elara.train.data import TokenData, choose_batching, masked_html, tokenise
 from elara.train.devices.launch import finished, launch, write_job
-from elara.train.estimate import Estimate, estimate
-from elara.train.fit import Training, fit
+from elara.train.estimate import Estimate, count_memory, estimate, what_to_change
 from elara.train.lora import Summary, add_lora, optimiser, summary
-from elara.train.memory import count_memory, what_to_change
-from elara.train.report import loss_figure
 from elara.train.save import save_adapter
+from elara.train.sft import Training, fine_tune
 from elara.train.sweep import Sweep, sweep, sweep_figure
 
 __all__ = [
@@ -34,8 +33,8 @@ __all__ = [
     "count_memory",
     "differences",
     "estimate",
+    "fine_tune",
     "finished",
-    "fit",
     "launch",
     "loss_figure",
     "masked_html",

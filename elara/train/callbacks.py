@@ -1,4 +1,4 @@
-"""What a run says while it goes: progress, the live curve, the trackers; and when it stops."""
+"""Report a run's progress, live curve and logged values, and decide when it evaluates and stops."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from elara.display.figures import loss_figure
 from elara.display.progress import progress_line, watched
 from elara.train.checkpoints import best_evaluation, keep_best
-from elara.train.report import loss_figure
 from elara.train.trackers import Trackers
 
 _LINE_SECONDS, _PLOT_SECONDS = 60.0, 2.0

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: which ones belong to it, which are whole, and the best weights so far."""
+"""Find a run's whole checkpoints, remove others, and keep the best weights so far."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""What a training run is set to, and why a run differs from the reference."""
+"""Set a training run, check the settings, and say how they differ from the reference."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import polars as pl
+import polars as pl
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -191,17 +190,10 @@ def differences(config: TrainingConfig) -> pl.DataFrame:
         Columns setting, reference, this_run, reason; one row per setting that differs. A value
         that is nobody's default has the reason `chosen for this run`.
     """
-    import polars as pl
-
     rows = [
-        {
-            "setting": row["setting"],
-            "reference": str(row["reference"]),
-            "this_run": str(row["value"]),
-            "reason": row["reason"],
-        }
+        (row["setting"], str(row["reference"]), str(row["value"]), row["reason"])
         for row in config.beside_reference()
         if row["reason"]
     ]
     columns = ("setting", "reference", "this_run", "reason")
-    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
+    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")

@@ -1,4 +1,4 @@
-"""Examples as tokens: what fits, what the budget allows, and which tokens carry loss."""
+"""Tokenise examples, choose those that fit length and budget, and choose how they share batches."""
 
 from __future__ import annotations
 
@@ -205,10 +205,10 @@ def masked_html(tokenizer: Any, encoded: Encoded) -> str:
 
     pairs = zip(encoded.input_ids, encoded.labels, strict=True)
     spans = []
-    for judged, run in itertools.groupby(pairs, key=lambda pair: pair[1] != -100):
+    for target, run in itertools.groupby(pairs, key=lambda pair: pair[1] != -100):
         text = html.escape(tokenizer.decode([token for token, _ in run])).replace("\n", "⏎<br>")
         # White on blue is legible on a light page and on a dark one.
         spans.append(
-            f'<mark style="background:#0072B2;color:#fff">{text}</mark>' if judged else text
+            f'<mark style="background:#0072B2;color:#fff">{text}</mark>' if target else text
         )
     return f'<p style="font-family:monospace;line-height:1.5">{"".join(spans)}</p>'

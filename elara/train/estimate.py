@@ -1,23 +1,60 @@
-"""What a run will need, before it starts: memory by counting, time by a few timed steps."""
+"""Estimate what a run needs before it starts: memory by counting, time by a few timed steps."""
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from elara.model import Encoded, LanguageModel, quiet_libraries
 from elara.train.config import TrainingConfig
-from elara.train.data import TokenData
-from elara.train.fast import fused_lora, judge_answers_only, replaced
-from elara.train.form import check_form, own_form
+from elara.train.cpu_kernels import ROWS, add_answer_loss, fused_lora, replaced
+from elara.train.data import TokenData, choose_batching
+from elara.train.devices import gpu
 from elara.train.lora import add_lora, summary
-from elara.train.memory import count_memory
+from elara.train.model_state import check_number_format, restoring
 
 _MIB = 2**20
-_TRIALS, _TRIAL_SECONDS = 8, 8.0
-_SPREAD = (3, 6, 1, 4, 7, 0, 5, 2)  # an order in which any few trials are of spread lengths
+# Times what is counted on a CPU: the allocator's holes and the kernels' working memory.
+_SLACK = 1.15
+_TRIAL_SECONDS = 8.0
+_SPREAD = (
+    3,
+    6,
+    1,
+    4,
+    7,
+    0,
+    5,
+    2,
+)  # trials by length, ordered so that any first few are of spread lengths
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes at the peak of a run, by what they hold.
+
+    Args:
+        base: the base model's weights.
+        adapter: the adapter's weights, gradients and both AdamW states.
+        activations: what the largest forward pass keeps for the backward pass, with scores.
+        other: the process besides (CPU only: Python, libraries, data).
+    """
+
+    base: int
+    adapter: int
+    activations: int
+    other: int
+
+    @property
+    def peak(self) -> int:
+        """The highest use of memory: of the process on a CPU, of the device on a GPU."""
+        return self.base + self.adapter + self.activations + self.other
 
 
 @dataclass(frozen=True)
@@ -27,23 +64,15 @@ class Estimate:
     Args:
         trainable: parameters that will be trained.
         total: parameters of base model and adapter.
-        base_bytes: the base model's weights in memory.
-        adapter_bytes: the adapter's weights, gradients and both AdamW states.
-        activation_bytes: what the largest forward pass keeps for the backward pass, with scores.
-        other_bytes: the process besides (CPU only: Python, libraries, data).
-        peak_bytes: the highest use of memory: of the process on a CPU, of the device on a GPU.
+        memory: bytes at its peak.
         steps: optimiser steps.
         tokens: tokens that all epochs go through.
-        seconds: wall time of `fit`, evaluations included.
+        seconds: wall time of `fine_tune`, evaluations included.
     """
 
     trainable: int
     total: int
-    base_bytes: int
-    adapter_bytes: int
-    activation_bytes: int
-    other_bytes: int
-    peak_bytes: int
+    memory: Memory
     steps: int
     tokens: int
     seconds: float
@@ -54,11 +83,12 @@ class Estimate:
         return self.tokens / self.seconds
 
     def __str__(self) -> str:
+        memory = self.memory
         return (
             f"{self.steps} steps over {self.tokens:,} tokens: about {self.seconds / 60:.1f} "
-            f"minutes ({self.tokens_per_second:.0f} tokens/s), {self.peak_bytes / _MIB:,.0f} MiB "
-            f"(weights {self.base_bytes / _MIB:,.0f}, adapter and optimiser "
-            f"{self.adapter_bytes / _MIB:,.0f}, activations {self.activation_bytes / _MIB:,.0f}); "
+            f"minutes ({self.tokens_per_second:.0f} tokens/s), {memory.peak / _MIB:,.0f} MiB "
+            f"(weights {memory.base / _MIB:,.0f}, adapter and optimiser "
+            f"{memory.adapter / _MIB:,.0f}, activations {memory.activations / _MIB:,.0f}); "
             f"{100 * self.trainable / self.total:.2f} % of {self.total:,} parameters are trained"
         )
 
@@ -77,7 +107,7 @@ def estimate(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Esti
     Raises:
         TrainingError: the model was loaded in another number format than `config` says.
     """
-    check_form(lm, config)
+    check_number_format(lm, config)
     facts = summary(lm.model, config)
     tokens = round(sum(len(e.input_ids) for e in data.train) * config.epochs)
     batches = math.ceil(len(data.train) / config.batch_size)
@@ -85,25 +115,13 @@ def estimate(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Esti
     steps = max(1, math.ceil(per_epoch * config.epochs))
     memory = count_memory(lm, data, config)  # first: trials leave the allocator full
     train_seconds, read_seconds, update_seconds = _timed(lm, data, config)
-    held = sum(len(e.input_ids) for e in data.validation)
     evaluations = 0
     if data.validation:
-        evaluations = 1 + (
-            steps // config.eval_steps if config.eval_steps else round(config.epochs)
-        )
+        every = config.eval_steps
+        evaluations = 1 + (steps // every if every else round(config.epochs))
+    held = sum(len(e.input_ids) for e in data.validation)
     seconds = tokens * train_seconds + held * evaluations * read_seconds + steps * update_seconds
-    return Estimate(
-        trainable=facts.trainable,
-        total=facts.total,
-        base_bytes=memory.base,
-        adapter_bytes=memory.adapter,
-        activation_bytes=memory.activations,
-        other_bytes=memory.other,
-        peak_bytes=memory.peak,
-        steps=steps,
-        tokens=tokens,
-        seconds=seconds,
-    )
+    return Estimate(facts.trainable, facts.total, memory, steps, tokens, seconds)
 
 
 def _timed(
@@ -117,7 +135,8 @@ def _timed(
     with quiet_libraries():
         model = add_lora(lm, config)
     try:
-        return _trials(lm, model, data)
+        with restoring(model), replaced(model, fused_lora):
+            return _trials(lm, model, data)
     finally:
         lm.model = model.unload()
         lm.model.eval()
@@ -127,42 +146,185 @@ def _timed(
 
 
 def _trials(lm: LanguageModel, model: Any, data: TokenData) -> tuple[float, float, float]:
-    """Time a few steps as `fit` makes them."""
+    """Time a few steps as `fine_tune` makes them."""
     import torch
 
     half = torch.autocast(lm.device, torch.bfloat16, enabled=lm.dtype == "bfloat16")
-    with own_form(model), replaced(model, fused_lora):
-        model.train()
-        short = judge_answers_only(model.get_base_model())
-        ordered = sorted(data.train, key=lambda e: len(e.input_ids))
-        chosen = [ordered[(2 * i + 1) * len(ordered) // (2 * _TRIALS)] for i in range(_TRIALS)]
-        chosen = [chosen[i] for i in _SPREAD]
+    model.train()
+    answers_only = add_answer_loss(model.get_base_model())
+    ordered = sorted(data.train, key=lambda e: len(e.input_ids))
 
-        def loss(example: Encoded) -> Any:
-            ids = torch.tensor([example.input_ids], device=lm.model.device)
-            labels = torch.tensor([example.labels], device=lm.model.device)
-            with half:
-                if short:
-                    return model(input_ids=ids, labels=labels, answers_only=True)["loss_sum"]
-                return model(input_ids=ids, labels=labels, use_cache=False).loss
+    def loss(example: Encoded) -> Any:
+        ids = torch.tensor([example.input_ids], device=lm.model.device)
+        labels = torch.tensor([example.labels], device=lm.model.device)
+        with half:
+            if answers_only:
+                return model(input_ids=ids, labels=labels, answers_only=True)["loss_sum"]
+            return model(input_ids=ids, labels=labels, use_cache=False).loss
 
-        def timed(work: Any) -> float:
-            started = time.perf_counter()
-            work()
-            if lm.device == "cuda":
-                torch.cuda.synchronize()
-            return time.perf_counter() - started
+    def backward(example: Encoded) -> None:
+        loss(example).backward()
 
-        timed(lambda: loss(ordered[0]).backward())  # the first pass is slower than the others
-        begun, seconds, tokens = time.perf_counter(), 0.0, 0
-        for example in chosen:
-            seconds += timed(lambda example=example: loss(example).backward())
-            tokens += len(example.input_ids)
-            if time.perf_counter() - begun > _TRIAL_SECONDS:
-                break
-        middle = ordered[len(ordered) // 2]
-        with torch.no_grad():
-            reading = timed(lambda: loss(middle)) / len(middle.input_ids)
-        adam = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0)
-        timed(adam.step)
-        return seconds / tokens, reading, timed(adam.step)
+    def timed(step: Callable[[], Any]) -> float:
+        started = time.perf_counter()
+        step()
+        if lm.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    timed(partial(backward, ordered[0]))  # the first pass is slower than the others
+    begun, seconds, tokens = time.perf_counter(), 0.0, 0
+    for i in _SPREAD:
+        example = ordered[(2 * i + 1) * len(ordered) // (2 * len(_SPREAD))]
+        seconds += timed(partial(backward, example))
+        tokens += len(example.input_ids)
+        if time.perf_counter() - begun > _TRIAL_SECONDS:
+            break
+    middle = ordered[len(ordered) // 2]
+    with torch.no_grad():
+        reading = timed(partial(loss, middle)) / len(middle.input_ids)
+    adam = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0)
+    timed(adam.step)
+    return seconds / tokens, reading, timed(adam.step)
+
+
+def count_memory(
+    lm: LanguageModel, data: TokenData, config: TrainingConfig, *, available: int | None = None
+) -> Memory:
+    """Count the memory at a run's peak.
+
+    On a GPU `fine_tune` keeps as many activations as there is room for, so that the count depends
+    on its memory: it is that of the plan that `fine_tune` will choose.
+
+    Args:
+        lm: the base model, with or without an adapter.
+        data: tokenised examples.
+        config: settings.
+        available: bytes of the GPU's memory; None for those of the GPU that is there. 0 counts
+            the least that will do.
+    """
+    get_base = getattr(lm.model, "get_base_model", None)
+    model = get_base() if get_base else lm.model
+    facts = summary(model, config)
+    itemsize = lm.bytes_each
+    loaded = sum(
+        p.numel() * p.element_size() for n, p in model.named_parameters() if "lora_" not in n
+    )
+    base = loaded
+    quantised = lm.quantisation == "nf4"
+    if config.quantisation == "nf4" and not quantised:
+        base = facts.linear_nf4_bytes + facts.other_bytes * itemsize // 2
+    if config.quantisation == "none" and quantised:
+        base = (facts.linear_bytes + facts.other_bytes) * itemsize // 2
+    adapter = 4 * facts.adapter_bytes  # weights, gradients, two AdamW states, all of one format
+    if lm.device == "cpu":
+        activations = round(_SLACK * _activation_bytes(lm, model, data, config))
+        return Memory(base, adapter, activations, _process_bytes(loaded))
+    plan = gpu.choose_plan(
+        model.config.get_text_config(),
+        config,
+        fixed=base + adapter,
+        memory=gpu.device_memory() if available is None else available,
+        itemsize=itemsize,
+    )
+    return Memory(base, adapter, plan.bytes - base - adapter, 0)
+
+
+def _activation_bytes(
+    lm: LanguageModel, model: Any, data: TokenData, config: TrainingConfig
+) -> int:
+    """What a pass on a CPU keeps, which computes nothing again."""
+    shape = model.config.get_text_config()
+    width, layers = shape.hidden_size, shape.num_hidden_layers
+    inner = getattr(shape, "intermediate_size", None) or 4 * width
+    itemsize = lm.bytes_each
+    packed = choose_batching(lm, config)[0] == "packed"
+    tokens, targets = _largest_batch(data.train, config, packed=packed)
+    # Per token and layer, kept for the backward pass: the two residual streams and their norms
+    # (4 widths), queries, keys, values, what attention gives, its copy in order (5), and gate,
+    # its silu, up, and their product (4 inner widths). Dropout keeps its own copy of the inputs
+    # of all seven projections.
+    floats = 9 * width + 4 * inner + 7 * config.lora_r
+    if config.lora_dropout:
+        floats += (6 * width + inner) * 5 // 4
+    if config.lora_variant == "dora":
+        floats += 2 * (5 * width + 2 * inner)
+    # Scores of the answer tokens, a block at a time, with one working copy.
+    scores = 2 * 4 * min(targets, ROWS) * shape.vocab_size + 3 * itemsize * targets * width
+    return int(layers * floats * itemsize * tokens + scores)
+
+
+def _largest_batch(
+    examples: list[Encoded], config: TrainingConfig, *, packed: bool
+) -> tuple[int, int]:
+    """Tokens (padding included) and answer tokens of the largest forward pass to be expected."""
+    longest = sorted((min(len(e.input_ids), config.max_length) for e in examples), reverse=True)
+    tokens = longest[0] * config.batch_size
+    if packed:
+        tokens = config.max_length * config.batch_size
+    share = max(sum(t != -100 for t in e.labels) / len(e.labels) for e in examples)
+    return tokens, round(tokens * share)
+
+
+def _process_bytes(loaded: int) -> int:
+    """What the process holds besides the weights, the trainer's libraries included."""
+    import psutil
+
+    with quiet_libraries():
+        import trl.trainer.sft_trainer  # noqa: F401 - so that it is counted
+
+    gc.collect()
+    return max(0, int(psutil.Process().memory_info().rss) - loaded)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a GPU or a CPU.
+
+    Args:
+        error: what a library raised.
+    """
+    import torch
+
+    text = str(error).lower()
+    said = ("can't allocate memory", "defaultcpuallocator", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in said)
+    )
+
+
+def what_to_change(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> str:
+    """Name the (at most three) parameters that would lower a run's memory most, and to what.
+
+    Args:
+        lm: the model, with or without its adapter.
+        data: tokenised examples.
+        config: the settings that did not fit.
+    """
+    needs = partial(count_memory, lm, data, available=0)
+    now = needs(config).peak
+    longest = max(len(e.input_ids) for e in data.train)
+    changes: dict[str, tuple[Any, TrainingConfig]] = {}
+
+    def offer(name: str, value: Any) -> None:
+        changes[name] = (value, dataclasses.replace(config, **{name: value}))
+
+    if config.batch_size > 1:
+        offer("batch_size", config.batch_size // 2)
+    offer("max_length", max(1, min(longest, config.max_length) // 2))
+    if config.quantisation == "none":
+        offer("quantisation", "nf4")
+    if config.lora_dropout:
+        offer("lora_dropout", 0.0)
+    if config.lora_r > 1:
+        offer("lora_r", max(1, config.lora_r // 2))
+    predicted = {n: (v, needs(c).peak) for n, (v, c) in changes.items()}
+    lower = [item for item in predicted.items() if item[1][1] < now]
+    best = sorted(lower, key=lambda item: item[1][1])[:3]
+    told = "; ".join(
+        f"`{name}` {value} instead of {getattr(config, name)}: {peak / _MIB:,.0f} MiB"
+        for name, (value, peak) in best
+    )
+    return (
+        f"Memory ran out: these settings need about {now / _MIB:,.0f} MiB. Change one of these, "
+        f"with the memory that it is predicted to need: {told}."
+    )

@@ -1,4 +1,4 @@
-"""What LoRA adds to a model: where it sits, how it starts, how its parts learn, what it weighs."""
+"""Put LoRA matrices on a model, make their optimiser, and count what they add."""
 
 from __future__ import annotations
 
@@ -53,12 +53,6 @@ class Summary:
     def saved_share(self) -> float:
         """What NF4 saves of the linear layers' bfloat16 memory, from 0 to 1."""
         return 1 - self.linear_nf4_bytes / self.linear_bytes
-
-    @property
-    def saved_share_of_model(self) -> float:
-        """What NF4 saves of the whole model's bfloat16 memory, from 0 to 1."""
-        before = self.linear_bytes + self.other_bytes
-        return 1 - (self.linear_nf4_bytes + self.other_bytes) / before
 
 
 def target_modules(model: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Refuse parameters that stage 5 cannot use."""
+"""Check the parameters of stage 5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leave an adapter that others can load, check and judge."""
+"""Save an adapter with its tokenizer, its record, its model card and its licences."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from elara.model import TRAINING_FILE, WEIGHTS_FILE, LanguageModel
 from elara.model.chat import template_name
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
-from elara.train.fit import Training
 from elara.train.lora import of_adapter
+from elara.train.sft import Training
 from elara.workspace import file_sha256
 from elara.workspace.formats import write_file
 

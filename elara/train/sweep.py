@@ -1,4 +1,4 @@
-"""Try several learning rates on a small budget, and see which one lowers the held-out loss."""
+"""Compare learning rates on a small budget by the held-out loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from elara.model import LanguageModel
 from elara.train.checkpoints import run_name
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData
-from elara.train.fit import fit
+from elara.train.sft import fine_tune
 from elara.workspace import write_atomically
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _one(
         return row
     row = {"learning_rate": rate, "loss_before": None, "loss": None, "steps": 0, "seconds": 0.0}
     try:
-        training = fit(load(), data, config, checkpoints / name)
+        training = fine_tune(load(), data, config, checkpoints / name)
     except TrainingError as error:
         if "not a finite number" not in str(error):
             raise

@@ -1,4 +1,4 @@
-"""Where a run's curves are logged; nothing that goes wrong there stops a run.
+"""Log a run's curves with trackers; nothing that goes wrong there stops the run.
 
 TensorBoard and Trackio write local files. Weights & Biases writes local files too unless an
 account is set up, and MLflow unless `MLFLOW_TRACKING_URI` names a server: a run talks to another
@@ -10,112 +10,74 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
-
-
-class Tracker(Protocol):
-    """What a run asks of a tracker."""
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Write numbers down for a step."""
-
-    def close(self) -> None:
-        """Finish the run."""
-
-
-class _TensorBoard:
-    package = "tensorboard"
-
-    def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(str(folder / run))
-        rows = "\n".join(f"| {name} | {value} |" for name, value in settings.items())
-        self.writer.add_text("settings", f"| setting | value |\n|---|---|\n{rows}")
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-        self.writer.flush()
-
-    def close(self) -> None:
-        self.writer.close()
-
 
 # Where W&B has its accounts, and where it had them before.
 _WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
-
-class _WeightsAndBiases:
-    package = "wandb"
-
-    def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        wandb: Any = importlib.import_module(self.package)
-        folder.mkdir(parents=True, exist_ok=True)
-        account = "WANDB_API_KEY" in os.environ or _in_netrc(_WANDB_HOSTS)
-        mode = os.environ.get("WANDB_MODE", "online" if account else "offline")
-        if mode == "offline" and not account:
-            print("W&B: no account (`wandb login`), so the run is kept in files: `wandb sync`.")
-        self.run = wandb.init(
-            project="elara", name=run, dir=str(folder), config=dict(settings), mode=mode,
-            settings=wandb.Settings(init_timeout=20, silent=True),
-        )  # fmt: skip
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self.run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self.run.finish()
+# What logs numbers for a step, and what finishes the run.
+_Log = Callable[[Mapping[str, float], int], Any]
+_Tracker = tuple[_Log, Callable[[], Any]]
 
 
-class _MLflow:
-    package = "mlflow"
+def _tensorboard(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
+    from torch.utils.tensorboard import SummaryWriter
 
-    def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # By default a server that is down is asked for minutes, and training waits.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
-        mlflow: Any = importlib.import_module(self.package)
-        folder.mkdir(parents=True, exist_ok=True)
-        if "MLFLOW_TRACKING_URI" not in os.environ:
-            mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve()}")
-        mlflow.set_experiment("elara")
-        self.mlflow = mlflow
-        mlflow.start_run(run_name=run)
-        mlflow.log_params(dict(settings))
+    writer = SummaryWriter(str(folder / run))
+    rows = "\n".join(f"| {name} | {value} |" for name, value in settings.items())
+    writer.add_text("settings", f"| setting | value |\n|---|---|\n{rows}")
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self.mlflow.log_metrics(dict(values), step=step)
+    def log(values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
 
-    def close(self) -> None:
-        self.mlflow.end_run()
+    return log, writer.close
 
 
-class _Trackio:
-    package = "trackio"
+def _wandb(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    wandb: Any = importlib.import_module("wandb")
+    folder.mkdir(parents=True, exist_ok=True)
+    account = "WANDB_API_KEY" in os.environ or _in_netrc(_WANDB_HOSTS)
+    mode = os.environ.get("WANDB_MODE", "online" if account else "offline")
+    if mode == "offline" and not account:
+        print("W&B: no account (`wandb login`), so the run is kept in files: `wandb sync`.")
+    opened = wandb.init(
+        project="elara", name=run, dir=str(folder), config=dict(settings), mode=mode,
+        settings=wandb.Settings(init_timeout=20, silent=True),
+    )  # fmt: skip
+    return lambda values, step: opened.log(dict(values), step=step), lambda: opened.finish()
 
-    def __init__(self, folder: Path, run: str, settings: Mapping[str, Any]) -> None:
-        os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read on import
-        self.trackio: Any = importlib.import_module(self.package)
-        self.trackio.init(project="elara", name=run, config=dict(settings))
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self.trackio.log(dict(values), step=step)
+def _mlflow(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # By default a server that is down is asked for minutes, and training waits.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+    mlflow: Any = importlib.import_module("mlflow")
+    folder.mkdir(parents=True, exist_ok=True)
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve()}")
+    mlflow.set_experiment("elara")
+    mlflow.start_run(run_name=run)
+    mlflow.log_params(dict(settings))
+    return (
+        lambda values, step: mlflow.log_metrics(dict(values), step=step),
+        lambda: mlflow.end_run(),
+    )
 
-    def close(self) -> None:
-        self.trackio.finish()
+
+def _trackio(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
+    os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read on import
+    trackio: Any = importlib.import_module("trackio")
+    trackio.init(project="elara", name=run, config=dict(settings))
+    return lambda values, step: trackio.log(dict(values), step=step), lambda: trackio.finish()
 
 
-_KINDS: dict[str, Any] = {
-    "tensorboard": _TensorBoard,
-    "wandb": _WeightsAndBiases,
-    "mlflow": _MLflow,
-    "trackio": _Trackio,
-}
+_KINDS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow, "trackio": _trackio}
 
 
 class Trackers:
@@ -131,31 +93,29 @@ class Trackers:
     def __init__(
         self, names: Sequence[str], folder: Path, run: str, settings: Mapping[str, Any]
     ) -> None:
-        self.open: dict[str, Tracker] = {}
+        self.open: dict[str, _Tracker] = {}
         plain = {k: v if isinstance(v, int | float) else str(v) for k, v in settings.items()}
         for name in names:
-            kind = _KINDS[name]
             try:
-                self.open[name] = kind(folder / name, run, plain)
+                self.open[name] = _KINDS[name](folder / name, run, plain)
             except ImportError as error:
-                reason = f"`pip install {kind.package}` to have it"
-                self._leave_out(name, error, reason)
+                self._leave_out(name, error, f"`pip install {name}` to have it")
             except Exception as error:  # whatever a service's client raises
                 self._leave_out(name, error, "check its account and the network")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Write numbers down for a step in every tracker."""
-        for name, tracker in list(self.open.items()):
+        for name, (log, _) in list(self.open.items()):
             try:
-                tracker.log(values, step)
+                log(values, step)
             except Exception as error:
                 self._leave_out(name, error, "check its account, the network and the disk")
 
     def close(self) -> None:
         """Finish in every tracker."""
-        for name, tracker in list(self.open.items()):
+        for name, (_, close) in list(self.open.items()):
             try:
-                tracker.close()
+                close()
             except Exception as error:
                 self._leave_out(name, error, "its last numbers may be missing")
 

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with two changes: the fast loss on CPUs, and an order that can be resumed."""
+"""Adapt TRL's SFTTrainer: a faster loss on CPUs, and an order of examples that can be resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from elara.train.fast import judge_answers_only
+from elara.train.cpu_kernels import add_answer_loss
 
 
 class LengthOrder:
@@ -87,7 +87,7 @@ def trainer_class() -> Any:
             super().__init__(*args, **named)
             # TRL's own loss skips question tokens too, but only with GPU kernels.
             causal = self.accelerator.unwrap_model(self.model).get_base_model()
-            self.short_way = self.args.device.type == "cpu" and judge_answers_only(causal)
+            self.answers_only = self.args.device.type == "cpu" and add_answer_loss(causal)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             rows = self.train_dataset if train_dataset is None else train_dataset
@@ -108,10 +108,10 @@ def trainer_class() -> Any:
         ) -> Any:
             if not model.training:  # else a share of the tokens that all processes evaluate at once
                 num_items_in_batch = None
-            if not self.short_way or return_outputs:
+            if not self.answers_only or return_outputs:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             found = model(**inputs, answers_only=True)
-            tokens = found["judged"] if num_items_in_batch is None else num_items_in_batch
+            tokens = found["target_tokens"] if num_items_in_batch is None else num_items_in_batch
             loss = found["loss_sum"] / torch.as_tensor(tokens).clamp(min=1)
             if self.args.average_tokens_across_devices and num_items_in_batch is not None:
                 loss = loss * self.accelerator.num_processes  # gradients are averaged over them

@@ -376,7 +376,7 @@ def test_what_is_no_adapter_is_refused_without_loading_anything(
 ) -> None:
     (tmp_path / "file").write_text("x")
     for folder, told in (
-        (tmp_path, "is no adapter"),
+        (tmp_path, "is not an adapter"),
         (whole.root, "lora_adapters/adapter"),
         (tmp_path / "file", "There is no adapter folder"),
         (tmp_path / "nothing", "There is no adapter folder"),

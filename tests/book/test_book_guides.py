@@ -117,7 +117,7 @@ def after_a_run(
         lm = load_base()
         data = train.tokenise(lm.tokenizer, splits["train"], splits["validation"], config)
         folders = {"checkpoints": stage.home / ".checkpoints", "logs": stage.home / "curves"}
-        training = train.fit(lm, data, config, **folders)
+        training = train.fine_tune(lm, data, config, **folders)
         train.save_adapter(training, config, data, {"CC0-1.0": 8}, stage.draft / "adapter")
         held_out = {name: splits[name] for name in ("validation", "test")}
         certificate = audit.certify(splits["train"], held_out)

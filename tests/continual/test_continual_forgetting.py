@@ -13,9 +13,9 @@ import tiny_run
 from elara import train
 from elara.continual import forgetting as continual
 from elara.continual.forgetting import change, forgetting_figure, replay, train_on
-from elara.continual.measure import interval
 from elara.continual.versions import Versions
 from elara.model import load_adapter
+from elara.model.intervals import interval
 from elara.model.losses import answer_losses
 
 

@@ -17,7 +17,8 @@ from transformers import Trainer
 
 from elara.audit.certificate import AuditError, Certificate, certify
 from elara.audit.passport import MANIFEST_FILE, read_manifest, with_verdict
-from elara.audit.verify import damage, verify
+from elara.audit.seal import damage
+from elara.audit.verify import verify
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred, prefer
 from elara.continual.saving import save_preferred, write_preference_passport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,8 @@ import tiny_preference
 import tiny_run
 from safetensors.numpy import load_file
 
+from elara.continual import PreferenceConfig, Preferred, margin_figure, prefer
 from elara.continual.feedback import answers, read_preferences, split_by_prompt
-from elara.continual.margins import margin_figure
-from elara.continual.preference import PreferenceConfig, Preferred, prefer
 from elara.continual.saving import save_preferred
 from elara.continual.trainers import class_weights
 from elara.model import PACKAGED, generate, load_adapter, load_base
@@ -108,8 +108,14 @@ def test_an_earlier_adapter_is_tuned_against_itself(
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["pairs", "singles"])
 def test_a_killed_run_continues_to_the_same_weights(
-    kind: str, dpo: Done, kto: Done, tiny_folder: Path, tmp_path: Path
+    kind: str,
+    dpo: Done,
+    kto: Done,
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for the helpers it imports
     command = [sys.executable, tiny_preference.__file__, str(tiny_folder), str(tmp_path), kind]
     tiny_run.kill_at_checkpoint(command, tmp_path)
     again = tiny_preference.run(tiny_folder, tmp_path, kind)

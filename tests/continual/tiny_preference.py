@@ -9,7 +9,7 @@ from typing import Any
 import synthetic_preferences
 import tiny_run
 
-from elara.continual.preference import PreferenceConfig, Preferred, prefer
+from elara.continual import PreferenceConfig, Preferred, prefer
 from elara.continual.saving import save_preferred
 from elara.model import load_base
 

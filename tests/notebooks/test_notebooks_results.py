@@ -36,7 +36,11 @@ def test_no_notebook_tried_to_reach_the_network(finished: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["01-collect", "02-inspect", "03-clean", "04-expand", "05-train", "06-evaluate"]
+    "name",
+    [
+        *("01-collect", "02-inspect", "03-clean", "04-expand", "05-train", "06-evaluate"),
+        *("A-passport-and-export", "B-continual-learning"),
+    ],
 )
 def test_the_book_shows_figures(project: Path, name: str) -> None:
     cells = json.loads((project / "notebooks" / f"{name}.ipynb").read_text())["cells"]
@@ -112,3 +116,13 @@ def test_training_data_opens_with_datasets(finished: Workspace) -> None:
 def test_the_server_answered_with_the_adapter(finished: Workspace) -> None:
     transcript = json.loads((finished.folder("serve") / "transcript.json").read_text())
     assert '"mode": "model"' in json.dumps(transcript)
+
+
+def test_the_appendices_left_an_export_and_three_versions(finished: Workspace) -> None:
+    from elara.continual import Versions
+
+    proof = json.loads((finished.root / "exports" / "gguf" / "export.json").read_text())["parity"]
+    assert all(row["kl"] <= row["kl_bound"] for row in proof)
+    kept = Versions(finished.folder("train")).listed()
+    assert kept["damage"].to_list() == ["", "", ""]
+    assert kept["parent"].to_list() == ["", *kept["version"][:2]]

@@ -47,11 +47,13 @@ def test_links_lead_where_they_led(plan: Make, notebooks: Path, workspace: Works
     document = nbformat.read(path, as_version=4)
     document.cells.append(new_markdown_cell("[guide](../book/guide.md), [next](02-inspect.ipynb)"))
     nbformat.write(document, path)
+    nbformat.write(document, notebooks / "A-more.ipynb")
     copies = working_copies(plan())
     text = nbformat.read(copies.folder / path.name, as_version=4).cells[-1].source
     link = text.split("(")[1].split(")")[0]
     assert Path(os.path.normpath(copies.folder / link)) == guide
     assert "(02-inspect.ipynb)" in text
+    assert (copies.folder / "A-more.ipynb").is_file()  # an appendix is copied, though not run
     assert copies.folder.is_relative_to(copies.root)
     assert guide.is_relative_to(copies.root)
 

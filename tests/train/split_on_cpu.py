@@ -20,7 +20,7 @@ from elara.train import trainer
 from elara.train.devices import worker
 
 begin = accelerate.PartialState.__init__
-gather = worker.gather
+gather = worker.gather_weights
 
 
 def as_if_gpu(self: Any, cpu: bool = False, **options: Any) -> None:
@@ -40,8 +40,8 @@ if __name__ == "__main__":
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     accelerate.PartialState.__init__ = as_if_gpu
     accelerate.PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
-    worker.gather = gather_and_tell
+    worker.gather_weights = gather_and_tell
     # Nor what is for CPUs alone: it reads a layer's weights past the hooks that put it together.
-    importlib.import_module("elara.train.fit").fused_lora = lambda _: None
-    trainer.judge_answers_only = lambda _: False
+    importlib.import_module("elara.train.sft").fused_lora = lambda _: None
+    trainer.add_answer_loss = lambda _: False
     raise SystemExit(worker.main())

@@ -19,7 +19,7 @@ def test_training_in_another_place(
     place: str, tiny_folder: Path, tmp_path: Path, project: Path
 ) -> None:
     home = elsewhere.folder_for_anyone(tmp_path)
-    script = project / "tests" / "train" / "tiny_run.py"
+    script = project / "tests" / "tiny_run.py"
     done = subprocess.run(
         [*elsewhere.prefix(place, project), sys.executable, script, tiny_folder, home],
         env=os.environ

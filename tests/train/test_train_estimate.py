@@ -17,15 +17,14 @@ import torch
 
 from elara import train
 from elara.model import LanguageModel, load_base
-from elara.train import fast
+from elara.train import cpu_kernels
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData
 from elara.train.devices import gpu
-from elara.train.estimate import estimate
-from elara.train.fit import _gpu_plan
-from elara.train.form import own_form
+from elara.train.estimate import count_memory, estimate, is_out_of_memory, what_to_change
 from elara.train.lora import add_lora
-from elara.train.memory import count_memory, is_out_of_memory, what_to_change
+from elara.train.model_state import restoring
+from elara.train.sft import _gpu_plan
 from elara.train.trainer import trainer_class
 
 
@@ -70,7 +69,7 @@ def test_memory_grows_with_what_uses_it(tiny_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mib", [2**15, 800, 0])
-def test_on_a_gpu_it_counts_the_plan_that_fit_will_choose(
+def test_on_a_gpu_it_counts_the_plan_that_training_will_choose(
     mib: int, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, data, settings = prepared(tiny_folder, max_length=2000)
@@ -111,7 +110,7 @@ def test_out_of_memory_names_three_parameters_with_what_they_would_need(
     monkeypatch.setattr(trainer_class(), "training_step", failing)
     lm, data, settings = prepared(tiny_folder, batch_size=4)
     with pytest.raises(TrainingError) as raised:
-        train.fit(lm, data, settings, tmp_path)
+        train.fine_tune(lm, data, settings, tmp_path)
     said = str(raised.value)
     assert said.startswith("Memory ran out: these settings need about ")
     changes = re.findall(r"`(\w+)` (\S+) instead of \S+: [\d,]+ MiB", said)
@@ -149,7 +148,7 @@ data = train.tokenise(lm.tokenizer, rows, rows.head(0), settings)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 60 * 2**20,) * 2)
 try:
-    train.fit(lm, data, settings, out / "second")
+    train.fine_tune(lm, data, settings, out / "second")
 except train.TrainingError as error:
     print("TOLD", error)
 """
@@ -159,7 +158,7 @@ except train.TrainingError as error:
 def test_memory_that_really_runs_out(tiny_folder: Path, tmp_path: Path, project: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("limits a process the Linux way")
-    here = str(Path(__file__).parent)
+    here = str(Path(tiny_run.__file__).parent)
     command = [sys.executable, "-c", LIMITED, here, str(tiny_folder), str(tmp_path)]
     log = tmp_path / "network.log"
     offline = {"PYTHONPATH": str(project / "tests" / "offline"), "ELARA_NETWORK_LOG": str(log)}
@@ -179,7 +178,7 @@ def loss_and_gradients(lm: LanguageModel, data: TokenData, *, quickly: bool) -> 
         ids, labels = torch.tensor([example.input_ids]), torch.tensor([example.labels])
         if quickly:
             found = model(input_ids=ids, labels=labels, answers_only=True)
-            loss = found["loss_sum"] / found["judged"]
+            loss = found["loss_sum"] / found["target_tokens"]
         else:
             loss = model(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
@@ -197,10 +196,10 @@ def test_the_fast_way_gives_the_same_loss_and_gradients(variant: str, tiny_folde
     lm.model.train()
     plain_loss, plain = loss_and_gradients(lm, data, quickly=False)
     before = [m.__dict__.get("forward") for m in lm.model.modules()]
-    with own_form(lm.model), fast.replaced(lm.model, fast.fused_lora) as changed:
+    with restoring(lm.model), cpu_kernels.replaced(lm.model, cpu_kernels.fused_lora) as changed:
         lm.model.train()
         assert changed == (0 if variant == "dora" else 14)
-        assert fast.judge_answers_only(lm.model.get_base_model())
+        assert cpu_kernels.add_answer_loss(lm.model.get_base_model())
         quick_loss, quick = loss_and_gradients(lm, data, quickly=True)
     assert abs(float(plain_loss - quick_loss)) < 1e-4
     for name, gradient in plain.items():

@@ -99,12 +99,12 @@ def adapted(quantisation: str) -> Any:
 
 
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
-@pytest.mark.parametrize(("lean", "recomputed"), [(True, 0), (True, 2), (False, 3)])
-def test_a_plan_changes_no_gradient(quantisation: str, lean: bool, recomputed: int) -> None:
+@pytest.mark.parametrize(("lean", "checkpointed"), [(True, 0), (True, 2), (False, 3)])
+def test_a_plan_changes_no_gradient(quantisation: str, lean: bool, checkpointed: int) -> None:
     import torch
 
     model = adapted(quantisation)
-    plan = gpu.GpuPlan(batch=2, accumulation=1, recomputed=recomputed, lean=lean)
+    plan = gpu.GpuPlan(batch=2, accumulation=1, checkpointed_layers=checkpointed, lean=lean)
     loss, wanted = gradients(model, None)
     found_loss, found = gradients(model, plan)
     assert found_loss == pytest.approx(loss, abs=1e-5)
@@ -115,7 +115,7 @@ def test_a_plan_changes_no_gradient(quantisation: str, lean: bool, recomputed: i
 
 def test_lean_layers_are_really_used_and_recompute_where_they_should() -> None:
     model = adapted("none")
-    plan = gpu.GpuPlan(batch=2, accumulation=1, recomputed=2)
+    plan = gpu.GpuPlan(batch=2, accumulation=1, checkpointed_layers=2)
     with gpu.applied(model, plan):
         forms = [m for m in model.modules() if "forward" in m.__dict__]
         kinds = {type(m).__name__ for m in forms}
@@ -130,15 +130,15 @@ def test_a_plan_keeps_the_effective_batch_and_fits() -> None:
     model = adapted("none")
     config = TrainingConfig(lora_dropout=0.0)
     fixed = gpu.fixed_bytes(model)
-    choose = functools.partial(gpu.choose, model.config, config, fixed=fixed)
+    choose = functools.partial(gpu.choose_plan, model.config, config, fixed=fixed)
     roomy = choose(memory=2**36)
-    assert (roomy.batch, roomy.accumulation, roomy.recomputed) == (4, 1, 0)
+    assert (roomy.batch, roomy.accumulation, roomy.checkpointed_layers) == (4, 1, 0)
     assert roomy.bytes == fixed + gpu.activation_bytes(model.config, config, 4, 0)
     tight = choose(memory=int((roomy.bytes - 2**20) / gpu.USABLE))
     assert tight.batch * tight.accumulation == 4
     assert tight.bytes < roomy.bytes
-    assert (tight.batch, tight.recomputed) != (roomy.batch, roomy.recomputed)
-    assert choose(memory=2**36, wide=4).bytes > roomy.bytes
+    assert (tight.batch, tight.checkpointed_layers) != (roomy.batch, roomy.checkpointed_layers)
+    assert choose(memory=2**36, itemsize=4).bytes > roomy.bytes
     least = choose(memory=1)
     assert least.batch == 1
 

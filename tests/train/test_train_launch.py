@@ -44,7 +44,7 @@ def one(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> train.Tr
     work = read_job(job(tiny_folder, folder / "job"))
     lm = load_base(str(tiny_folder))
     data = train.tokenise(lm.tokenizer, work.train, work.validation, work.config)
-    return train.fit(lm, data, work.config, folder / "checkpoints")
+    return train.fine_tune(lm, data, work.config, folder / "checkpoints")
 
 
 def _workers(folder: Path) -> list[psutil.Process]:
@@ -160,7 +160,7 @@ def test_what_cannot_start_is_refused_at_once(
         ("Traceback\nelara: No example is left.\nChildFailedError: x", "No example is left."),
         ("[rank1]: Traceback\n[rank1]: ValueError: odd\nx.ChildFailedError: y", "ValueError: odd"),
         ("[rank0]: torch.OutOfMemoryError: CUDA out of memory.", "Lower `batch_size`"),
-        ("  exitcode  : -9 (pid: 12)\n", "ended by SIGKILL, .* want of memory"),
+        ("  exitcode  : -9 (pid: 12)\n", "ended by SIGKILL; .* memory most often ran out"),
         ("nothing\nknown", "nothing known"),
     ],
 )

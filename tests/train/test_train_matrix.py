@@ -34,9 +34,9 @@ from elara.model import load_adapter, load_base
 from elara.model.losses import answer_losses
 from elara.model.precision import Precision, choose_precision
 from elara.serve import ModelManager
-from elara.train import callbacks, fast
-from elara.train.form import own_form
+from elara.train import callbacks, cpu_kernels
 from elara.train.lora import add_lora
+from elara.train.model_state import restoring
 
 RATE = 1e-2
 
@@ -195,7 +195,7 @@ def make(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> A
         out, base = tmp_path_factory.mktemp("made"), models[choice.shape]
         lm, config = load(choice, base), settings(choice, base)
         data = train.tokenise(lm.tokenizer, TRAIN, HELD, config)
-        training = train.fit(lm, data, config, out / "checkpoints")
+        training = train.fine_tune(lm, data, config, out / "checkpoints")
         train.save_adapter(training, config, data, {"CC0-1.0": 6}, out / "adapter")
         certificate = audit.certify(TRAIN, {"validation": HELD, "test": TEST})
         splits = {"train": TRAIN, "validation": HELD}
@@ -235,7 +235,7 @@ def test_a_step_is_that_of_plain_peft(choice: Choice, models: dict[str, Path]) -
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 if short:
                     found = model(input_ids=ids, labels=labels, answers_only=True)
-                    loss = found["loss_sum"] / found["judged"]
+                    loss = found["loss_sum"] / found["target_tokens"]
                 else:
                     loss = model(input_ids=ids, labels=labels, use_cache=False).loss
             loss.backward()
@@ -244,10 +244,10 @@ def test_a_step_is_that_of_plain_peft(choice: Choice, models: dict[str, Path]) -
         return total, torch.cat(learned)
 
     plain_loss, plain = step(model)
-    with own_form(model), fast.replaced(model, fast.fused_lora) as changed:
+    with restoring(model), cpu_kernels.replaced(model, cpu_kernels.fused_lora) as changed:
         layers = len([n for n, _ in model.named_parameters() if "lora_A" in n])
         assert changed == (0 if choice.variant == "dora" else layers)
-        assert fast.judge_answers_only(model.get_base_model())
+        assert cpu_kernels.add_answer_loss(model.get_base_model())
         own_loss, own = step(model, short=True)
     if choice.precision == "float32":  # 24 bits of a number: only the order of sums differs
         assert own_loss == pytest.approx(plain_loss, rel=1e-5)
@@ -311,8 +311,8 @@ def test_an_estimate_counts_and_leaves_the_model_as_it_was(choice: Choice, make:
     lm = made.load()
     before = {n: p.clone() for n, p in lm.model.named_parameters()}
     found = train.estimate(lm, made.data, made.config)
-    assert found.trainable == made.training.trainable
-    assert found.adapter_bytes == found.trainable * 4 * (2 if choice.quantisation == "nf4" else 4)
+    assert found.trainable == made.training.model.model.get_nb_trainable_parameters()[0]
+    assert found.memory.adapter == found.trainable * 4 * (2 if choice.quantisation == "nf4" else 4)
     assert found.steps > 0
     assert found.seconds > 0
     assert before.keys() == dict(lm.model.named_parameters()).keys()
@@ -337,8 +337,8 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     with monkeypatch.context() as patch:
         patch.setattr(callbacks, "reporter", Kill)
         with pytest.raises(Killed):
-            train.fit(made.load(), made.data, made.config, tmp_path)
-    again = train.fit(made.load(), made.data, made.config, tmp_path)
+            train.fine_tune(made.load(), made.data, made.config, tmp_path)
+    again = train.fine_tune(made.load(), made.data, made.config, tmp_path)
     assert again.resumed_at == 2
     assert losses(again.model) == losses(made.training.model)
 
@@ -443,7 +443,7 @@ def test_packing_is_refused_where_attention_mixes_examples(models: dict[str, Pat
     lm, config = load(choice, base), settings(choice, base)
     data = train.tokenise(lm.tokenizer, TRAIN, HELD, config)
     with pytest.raises(train.TrainingError, match="lets packed examples read each other"):
-        train.fit(lm, data, config, base / "checkpoints")
+        train.fine_tune(lm, data, config, base / "checkpoints")
 
 
 @pytest.mark.parametrize(
@@ -468,13 +468,13 @@ def test_what_the_hardware_chooses_is_what_is_recorded(
         found = chosen if wanted == "by_hardware" else choose_precision(wanted)
         return dataclasses.replace(found, device="cpu")
 
-    for module in ("elara.model", "elara.train.form", "elara.train.checkpoints"):
+    for module in ("elara.model", "elara.train.model_state", "elara.train.checkpoints"):
         monkeypatch.setattr(f"{module}.choose_precision", choose)
     base = models["Llama"]
     config = settings(CHOICES[4], base, precision="by_hardware")
     lm = load_base(str(base), precision="by_hardware")
     data = train.tokenise(lm.tokenizer, TRAIN.head(2), HELD, config)
-    training = train.fit(lm, data, config, tmp_path / "checkpoints")
+    training = train.fine_tune(lm, data, config, tmp_path / "checkpoints")
     record = train.save_adapter(training, config, data, {}, tmp_path / "adapter")
     assert record["precision"]["dtype"] == dtype
     reloaded = load_adapter(tmp_path / "adapter")
@@ -492,7 +492,7 @@ def test_a_model_that_contradicts_its_settings_is_refused(
     other = {"precision": "float32", "quantisation": "nf4"}[part]
     wrong = dataclasses.replace(config, **{part: other})
     for work in (
-        lambda: train.fit(lm, data, wrong, tmp_path),
+        lambda: train.fine_tune(lm, data, wrong, tmp_path),
         lambda: train.estimate(lm, data, wrong),
         lambda: continual.prefer(
             lm, synthetic_preferences.pairs(8), tiny_preference.config(), tmp_path, lora=wrong

@@ -186,9 +186,8 @@ def test_the_reference_trains_less_than_a_percent_of_mistral_7b() -> None:
     # The adapter of a 4-bit model is trained and stored in bfloat16.
     assert found.adapter_bytes == pytest.approx(84e6, rel=0.01)
     assert summary(model, settings(lora_r=16)).adapter_bytes == pytest.approx(168e6, rel=0.01)
-    # 4 of 16 bits remain, and the scales: 74 % of the linear layers; the embeddings stay.
+    # 4 of 16 bits remain, and the scales: 74 % of the linear layers.
     assert found.saved_share == pytest.approx(0.742, abs=0.001)
-    assert found.saved_share_of_model == pytest.approx(0.714, abs=0.001)
 
     lora = peft.LoraConfig(r=16, target_modules=list(train.TARGETS), task_type="CAUSAL_LM")
     adapted = peft.get_peft_model(model, lora, low_cpu_mem_usage=True)
@@ -262,7 +261,7 @@ def test_bloom_loads_from_a_folder_with_the_plain_template(
     )
     config_ = tiny_run.config(tmp_path, epochs=1)
     data = train.tokenise(lm.tokenizer, tiny_run.examples(4), tiny_run.examples(0), config_)
-    training = train.fit(lm, data, config_, tmp_path / "checkpoints")
+    training = train.fine_tune(lm, data, config_, tmp_path / "checkpoints")
     assert training.steps == 1
     assert training.losses["loss"].is_finite().all()
 

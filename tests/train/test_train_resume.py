@@ -214,4 +214,4 @@ def test_watching_needs_something_to_watch(tiny_folder: Path, tmp_path: Path) ->
     lm = load_base(str(tiny_folder))
     data = train.tokenise(lm.tokenizer, tiny_run.examples(4), tiny_run.examples(0), settings)
     with pytest.raises(train.TrainingError, match="`patience` needs validation examples"):
-        train.fit(lm, data, settings, tmp_path)
+        train.fine_tune(lm, data, settings, tmp_path)

@@ -235,6 +235,6 @@ def test_a_run_logs_to_its_trackers_and_goes_on_without_a_missing_one(
     lm = load_base(str(tiny_folder))
     rows = tiny_run.examples(8)
     data = train.tokenise(lm.tokenizer, rows, rows.head(2), settings)
-    train.fit(lm, data, settings, tmp_path / "checkpoints", logs=tmp_path / "logs")
+    train.fine_tune(lm, data, settings, tmp_path / "checkpoints", logs=tmp_path / "logs")
     assert {"train/loss", "validation/loss", "train/learning_rate"} <= seen.keys()
     assert "pip install wandb" in capsys.readouterr().out

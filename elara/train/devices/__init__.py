@@ -1,1 +1,1 @@
-"""More than one device, and GPUs used well."""
+"""Train on several devices, and plan how a GPU is used."""

@@ -1,9 +1,9 @@
-"""Training steps that use a GPU well: what is kept in memory, and layers that touch it less often.
+"""Plan how training steps use a GPU: what is kept in memory, and layers that touch it less often.
 
 A large model on a GPU waits for memory more than for arithmetic. Three things help, and none of
 them changes what is computed beyond rounding:
 
-- Nothing is recomputed that fits in memory. Recomputing every layer in the backward pass, the
+- Nothing that fits in memory is computed again. Recomputing every layer in the backward pass, the
   usual default, costs half as much again as the whole forward pass.
 - The gradient of several small batches is that of one large batch, and a GPU prefers the latter.
 - Lean layers: the norm in one kernel, the LoRA update added by the matrix product itself, and an
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elara.train.fast import fused_lora, replaced
+from elara.train.cpu_kernels import fused_lora, replaced
 from elara.train.lora import ADAPTER_BYTES
 
 if TYPE_CHECKING:
@@ -36,21 +36,19 @@ class GpuPlan:
     Args:
         batch: examples per forward pass.
         accumulation: forward passes per optimiser step.
-        recomputed: layers, counted from the first, whose activations are computed again in the
-            backward pass instead of kept.
+        checkpointed_layers: layers, counted from the first, whose activations are computed again
+            in the backward pass instead of kept.
         lean: whether norms, MLPs and LoRA layers run in their lean form.
         compiled: whether each decoder layer is compiled; the first steps take minutes.
         bytes: predicted peak memory, in bytes.
-        reason: the choice, in one sentence.
     """
 
     batch: int
     accumulation: int
-    recomputed: int = 0
+    checkpointed_layers: int = 0
     lean: bool = True
     compiled: bool = False
     bytes: int = 0
-    reason: str = ""
 
 
 def device_memory() -> int:
@@ -71,8 +69,8 @@ def fixed_bytes(model: Any) -> int:
     return fixed
 
 
-def choose(
-    shape: Any, config: TrainingConfig, *, fixed: int, memory: int, wide: int = 2
+def choose_plan(
+    shape: Any, config: TrainingConfig, *, fixed: int, memory: int, itemsize: int = 2
 ) -> GpuPlan:
     """Choose forward batch and recomputation by what fits.
 
@@ -84,7 +82,7 @@ def choose(
         config: gives batch size, accumulation, dropout and longest example.
         fixed: bytes of weights and optimiser, see `fixed_bytes`.
         memory: the device's memory in bytes.
-        wide: bytes of one activation.
+        itemsize: bytes of one activation.
 
     Returns:
         The plan with the least work per token among those that fit; if none fits, the one that
@@ -93,37 +91,29 @@ def choose(
     layers: int = shape.num_hidden_layers
     together = config.batch_size * config.gradient_accumulation
     plans = [
-        (batch, recomputed, fixed + activation_bytes(shape, config, batch, recomputed, wide=wide))
+        GpuPlan(
+            batch=batch,
+            accumulation=together // batch,
+            checkpointed_layers=layer,
+            bytes=fixed + activation_bytes(shape, config, batch, layer, itemsize=itemsize),
+        )
         for batch in range(1, together + 1)
         if together % batch == 0
-        for recomputed in range(layers + 1)
+        for layer in range(layers + 1)
     ]
-    fitting = [plan for plan in plans if plan[2] <= USABLE * memory]
 
-    def work(plan: tuple[int, int, int]) -> float:
+    def cost(plan: GpuPlan) -> float:
         # Forward and backward cost 4 units, recomputing everything 2 more. Matrix products over
         # less than some 4,000 rows leave part of a large GPU idle.
-        batch, recomputed, _ = plan
-        return float(4 + 2 * recomputed / layers) * (1 + 512 / (batch * config.max_length))
+        recomputing = 2 * plan.checkpointed_layers / layers
+        return (4 + recomputing) * (1 + 512 / (plan.batch * config.max_length))
 
-    batch, recomputed, needed = (
-        min(fitting, key=work) if fitting else min(plans, key=lambda plan: plan[2])
-    )
-    reason = (
-        f"{batch} examples per forward pass, {recomputed} of {layers} layers recomputed: "
-        f"{needed / 2**30:.1f} of {memory / 2**30:.0f} GiB predicted"
-    )
-    return GpuPlan(
-        batch=batch,
-        accumulation=together // batch,
-        recomputed=recomputed,
-        bytes=needed,
-        reason=reason,
-    )
+    fitting = [plan for plan in plans if plan.bytes <= USABLE * memory]
+    return min(fitting, key=cost) if fitting else min(plans, key=lambda plan: plan.bytes)
 
 
 def activation_bytes(
-    shape: Any, config: TrainingConfig, batch: int, recomputed: int, *, wide: int = 2
+    shape: Any, config: TrainingConfig, batch: int, checkpointed: int, *, itemsize: int = 2
 ) -> int:
     """Predict what lean training steps hold besides weights and optimiser at their peak.
 
@@ -133,8 +123,8 @@ def activation_bytes(
         shape: the model's (text) configuration.
         config: gives dropout, variant and longest example.
         batch: examples per forward pass.
-        recomputed: layers that keep their input alone.
-        wide: bytes of one activation.
+        checkpointed: layers that keep their input alone.
+        itemsize: bytes of one activation.
     """
     hidden: int = shape.hidden_size
     inner: int = getattr(shape, "intermediate_size", None) or 4 * hidden
@@ -143,13 +133,13 @@ def activation_bytes(
     queries = heads * head
     keys = (getattr(shape, "num_key_value_heads", None) or heads) * head
     # Both norms' in- and outputs, queries and attention's output, keys and values, three of MLP.
-    layer = wide * (4 * hidden + 2 * queries + 2 * keys + 3 * inner)
+    layer = itemsize * (4 * hidden + 2 * queries + 2 * keys + 3 * inner)
     if config.lora_dropout:  # each LoRA input anew, and its mask of one byte
-        layer += (wide + 1) * (5 * hidden + queries + inner)
+        layer += (itemsize + 1) * (5 * hidden + queries + inner)
     if config.lora_variant == "dora":  # what each projection gives, twice
-        layer += 2 * wide * (2 * hidden + queries + 2 * keys + 2 * inner)
-    kept = layer * (shape.num_hidden_layers - recomputed) + wide * hidden * recomputed
-    working = (layer if recomputed else 0) + wide * (4 * hidden + 4 * inner)
+        layer += 2 * itemsize * (2 * hidden + queries + 2 * keys + 2 * inner)
+    kept = layer * (shape.num_hidden_layers - checkpointed) + itemsize * hidden * checkpointed
+    working = (layer if checkpointed else 0) + itemsize * (4 * hidden + 4 * inner)
     return int(batch * config.max_length * (kept + working) + _WORKSPACE)
 
 
@@ -161,14 +151,14 @@ def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
 
     Args:
         model: the PEFT model.
-        plan: what `choose` returned, or another.
+        plan: what `choose_plan` returned, or another.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-    if plan.recomputed:
+    if plan.checkpointed_layers:
         model.activation_checkpointing_enable({"use_reentrant": False})
-        for layer in layers[plan.recomputed :]:
+        for layer in layers[plan.checkpointed_layers :]:
             layer.gradient_checkpointing = False
     if plan.compiled:
         for layer in layers:
@@ -180,7 +170,7 @@ def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
         if plan.compiled:
             for layer in layers:
                 layer._compiled_call_impl = None
-        if plan.recomputed:
+        if plan.checkpointed_layers:
             model.activation_checkpointing_disable()
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import polars as pl
 
 from elara.machine.cores import usable_cores
-from elara.model import TRAINING_FILE, LanguageModel, load_adapter
+from elara.model import TRAINING_FILE, load_adapter
 from elara.records import Example, schema
 from elara.train.config import TrainingConfig, TrainingError
-from elara.train.fit import Training
+from elara.train.sft import Training
 from elara.workspace.formats import json_text
 
 PROFILES = ("data_parallel", "fsdp2", "deepspeed")
@@ -179,12 +179,11 @@ def launch(job: Path, *, profile: str = "data_parallel", processes: int = 2) -> 
     return job / "adapter"
 
 
-def finished(job: Path, *, base: LanguageModel | None = None) -> Training:
-    """Load what the workers of a job left, as if `fit` had run here.
+def finished(job: Path) -> Training:
+    """Load what the workers of a job left, as if `fine_tune` had run here.
 
     Args:
         job: the job folder, after `launch` or after a run on a cluster.
-        base: the base model if it is loaded already (it is changed).
 
     Raises:
         TrainingError: the job has not finished.
@@ -197,15 +196,13 @@ def finished(job: Path, *, base: LanguageModel | None = None) -> Training:
             f"The job in {job} has not finished ({error}): launch it again to continue."
         ) from error
     return Training(
-        model=load_adapter(job / "adapter", base=base),
+        model=load_adapter(job / "adapter"),
         losses=losses,
         steps=record["steps"],
         resumed_at=record["resumed_at_step"],
-        trainable=record["trainable_parameters"],
-        total=record["total_parameters"],
         tokens=record["tokens"],
         seconds=record["seconds"],
-        best_step=record.get("best_step", record["steps"]),
+        best_step=record["best_step"],
     )
 
 
@@ -277,5 +274,5 @@ def _why(output: str) -> str:
     killed = re.search(r"exitcode\s*: -(\d+)", output)
     if killed:
         name = signal.Signals(int(killed[1])).name
-        return f"a worker was ended by {name}, for SIGKILL mostly for want of memory: use fewer."
+        return f"a worker was ended by {name}; after SIGKILL, memory most often ran out: use fewer."
     return " ".join(line for line in lines[-3:] if line)

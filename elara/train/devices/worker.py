@@ -1,4 +1,4 @@
-"""One of the processes that train a job.
+"""Take part in training a job, as one of its processes.
 
 Started by `accelerate launch … --module elara.train.devices.worker JOB`, or by torchrun.
 """
@@ -18,12 +18,12 @@ from elara.model import LanguageModel, ModelError, load_base
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, tokenise
 from elara.train.devices.launch import FOLLOW, REASON, Job, per_process, read_job
-from elara.train.fit import Training, fit
 from elara.train.lora import add_lora
 from elara.train.save import save_adapter
+from elara.train.sft import Training, fine_tune
 
 
-def work(folder: Path) -> None:
+def train_job(folder: Path) -> None:
     """Take part in training the job in a folder; the main process saves the adapter there.
 
     Args:
@@ -46,27 +46,32 @@ def work(folder: Path) -> None:
     if state.is_main_process:  # a result of an earlier run must not stand for this one
         (folder / "losses.parquet").unlink(missing_ok=True)
         shutil.rmtree(folder / "adapter", ignore_errors=True)
-    lm = load_base(config.base_model, quantisation=config.quantisation, precision=config.precision)
+    lm = _load(config)
     data = tokenise(lm.tokenizer, job.train, job.validation, config)
     print(f"{state.num_processes} processes ({profile}): {lm.precision.reason}", flush=True)
     # Another profile or number of processes writes checkpoints that this one cannot read.
     checkpoints = folder / "checkpoints" / f"{profile}-{state.num_processes}"
-    training = fit(lm, data, config, checkpoints, logs=folder / "logs")
-    weights = gather(training.model.model)
+    training = fine_tune(lm, data, config, checkpoints, logs=folder / "logs")
+    weights = gather_weights(training.model.model)
     if state.is_main_process:
         _save(job, training, data, weights if profile != "data_parallel" else None)
     state.wait_for_everyone()
 
 
+def _load(config: TrainingConfig) -> LanguageModel:
+    return load_base(
+        config.base_model, quantisation=config.quantisation, precision=config.precision
+    )
+
+
 def _profile(config: TrainingConfig, distributed: str) -> str:
     # `accelerate launch` tells its workers the profile in these two variables.
-    profile = "data_parallel"
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         profile = "fsdp2"
     elif os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
         profile = "deepspeed"
-    if profile == "data_parallel":
-        return profile
+    else:
+        return "data_parallel"
     if distributed.endswith(("CPU", "NO")):
         raise TrainingError(
             f"The {profile} profile splits the model over GPUs and this machine offers none: "
@@ -86,7 +91,7 @@ def _profile(config: TrainingConfig, distributed: str) -> str:
     return profile
 
 
-def gather(model: Any) -> dict[str, Any]:
+def gather_weights(model: Any) -> dict[str, Any]:
     """Put the trained parameters together where they are split; every process must take part.
 
     Args:
@@ -116,11 +121,7 @@ def _save(job: Job, training: Training, data: TokenData, weights: dict[str, Any]
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
         unset_hf_deepspeed_config()  # it would split the whole one too, and wait for the others
-        whole = load_base(
-            job.config.base_model,
-            quantisation=job.config.quantisation,
-            precision=job.config.precision,
-        )
+        whole = _load(job.config)
         model = add_lora(whole, job.config)
         unknown = model.load_state_dict(weights, strict=False).unexpected_keys
         assert not unknown, unknown
@@ -145,7 +146,7 @@ def main() -> int:
     if os.environ.get(FOLLOW):
         threading.Thread(target=_follow, daemon=True).start()
     try:
-        work(Path(sys.argv[1]))
+        train_job(Path(sys.argv[1]))
     except (TrainingError, ModelError) as error:
         print(f"{REASON}{error}", file=sys.stderr, flush=True)
         return 1

@@ -18,7 +18,7 @@ from elara.audit import AuditError
 from elara.audit.certificate import Certificate, certify
 from elara.audit.overlap import Words, similar
 from elara.audit.passport import data_manifest, with_verdict, write_passport
-from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
+from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, damage
 from elara.export import export
 from elara.export.parity import PROMPTS
 from elara.model import load_base
@@ -278,7 +278,7 @@ def test_private_texts_are_counted_and_none_of_their_words_travels(
     settings = tiny_run.config(tiny_folder)
     lm = load_base(str(tiny_folder))
     data = train.tokenise(lm.tokenizer, private, private.head(1), settings)
-    training = train.fit(lm, data, settings, tmp_path / "checkpoints")
+    training = train.fine_tune(lm, data, settings, tmp_path / "checkpoints")
     adapter = tmp_path / "adapter"
     train.save_adapter(training, settings, data, {"private": 4}, adapter)
     splits = {"train": private, "validation": private.head(0)}

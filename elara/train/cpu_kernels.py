@@ -1,8 +1,8 @@
-"""The same numbers in less time: what training on a CPU spends its seconds on, done once.
+"""Compute the answer loss and LoRA layers faster on a CPU, with the same result.
 
 Two things are computed differently from the libraries, with the same result up to rounding:
 
-- the vocabulary: scores for 49,152 words are only needed where a token is judged, and their
+- the vocabulary: scores for 49,152 words are only needed where a token is a target, and their
   gradient is known as soon as they are, so question tokens are never scored and nothing is
   computed twice;
 - LoRA: the update is added into what the base layer gives, so that nothing is kept twice. This
@@ -195,11 +195,11 @@ def _frozen_function() -> Any:
     return FrozenLinear
 
 
-def judge_answers_only(causal: Any) -> bool:
+def add_answer_loss(causal: Any) -> bool:
     """Let a causal model's `forward` sum the loss over answer tokens when asked to.
 
     Afterwards `model(input_ids, labels=..., answers_only=True)` returns a dictionary with
-    `loss_sum` (nats) and `judged` (tokens).
+    `loss_sum` (nats) and `target_tokens`.
 
     Args:
         causal: the transformers model (not its PEFT wrapper); its `forward` is wrapped.
@@ -228,10 +228,10 @@ def judge_answers_only(causal: Any) -> bool:
             return whole(*args, **named)
         labels = named.pop("labels")[:, 1:]
         states = causal.base_model(*args, **(named | {"use_cache": False})).last_hidden_state
-        judged = labels != -100
-        chosen = states[:, :-1][judged]
-        loss_sum = function.apply(chosen, causal.get_output_embeddings().weight, labels[judged])
-        return {"loss_sum": loss_sum, "judged": judged.sum()}
+        target = labels != -100
+        chosen = states[:, :-1][target]
+        loss_sum = function.apply(chosen, causal.get_output_embeddings().weight, labels[target])
+        return {"loss_sum": loss_sum, "target_tokens": target.sum()}
 
     causal.forward = forward
     return True

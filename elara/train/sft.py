@@ -1,4 +1,4 @@
-"""One training run with TRL's SFTTrainer: LoRA on a base model, checkpoints, resume."""
+"""Fine-tune a base model with LoRA by TRL's SFTTrainer, with checkpoints from which it resumes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 import polars as pl
 
 from elara.display.progress import watched
-from elara.model import Encoded, LanguageModel, quiet_libraries
+from elara.model import LanguageModel, quiet_libraries
 from elara.train import callbacks
 from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError
+from elara.train.cpu_kernels import fused_lora, replaced
 from elara.train.data import TokenData, choose_batching
 from elara.train.devices import gpu
-from elara.train.fast import fused_lora, replaced
-from elara.train.form import adapter_dtype, check_form, own_form
+from elara.train.estimate import is_out_of_memory, what_to_change
 from elara.train.lora import add_lora, of_adapter, optimiser
-from elara.train.memory import is_out_of_memory, what_to_change
+from elara.train.model_state import adapter_dtype, check_number_format, restoring
 from elara.train.trackers import Trackers
 from elara.train.trainer import trainer_class
 
@@ -40,8 +40,6 @@ class Training:
         losses: columns step, epoch, split, loss (nats per answer token) and learning_rate.
         steps: optimiser steps in all.
         resumed_at: the step that this run continued from, 0 for a fresh start.
-        trainable: parameters that were trained.
-        total: parameters of base model and adapter.
         tokens: tokens gone through by this run.
         seconds: wall time of this run, in seconds.
         best_step: the step whose weights were kept, where early stopping chose; else the last.
@@ -53,8 +51,6 @@ class Training:
     losses: pl.DataFrame
     steps: int
     resumed_at: int
-    trainable: int
-    total: int
     tokens: int
     seconds: float
     best_step: int = -1
@@ -67,7 +63,7 @@ class Training:
         return self.tokens / self.seconds
 
 
-def fit(
+def fine_tune(
     lm: LanguageModel,
     data: TokenData,
     config: TrainingConfig,
@@ -98,22 +94,24 @@ def fit(
 
     Source: https://huggingface.co/docs/trl/sft_trainer
     """
+    import accelerate
+
+    processes = accelerate.PartialState()
     if config.patience and not data.validation:
         raise TrainingError("`patience` needs validation examples to watch; set it to 0 without.")
-    check_form(lm, config)
+    check_number_format(lm, config)
     folder = checkpoints / kept.run_name(data, config, start_from)
     if config.patience and {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"} & os.environ.keys():
         raise TrainingError("`patience` needs a whole model on each device: use data_parallel.")
-    if _main_process():
+    if processes.is_main_process:
         kept.remove_others(checkpoints, folder)
-    _wait_for_everyone()
+    processes.wait_for_everyone()
     last = kept.last_checkpoint(folder)
     with quiet_libraries():
         model = _adapter(lm, config, start_from)
-    trainable, total = model.get_nb_trainable_parameters()
     history = kept.history(last) if last else []
     done = bool(config.patience) and kept.best_evaluation(history)[1] >= config.patience
-    with own_form(model), contextlib.ExitStack() as stack:
+    with restoring(model), contextlib.ExitStack() as stack:
         with quiet_libraries():
             plan = _gpu_plan(lm, model, of_adapter(config, model)) if lm.device == "cuda" else None
             trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
@@ -136,12 +134,12 @@ def fit(
         raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
     steps = resumed_at if done else int(trainer.state.global_step)
     best = steps
-    _wait_for_everyone()
+    processes.wait_for_everyone()
     if config.patience:
         best = kept.best_evaluation(history)[0]
         kept.load_best(model, folder)
-    _wait_for_everyone()
-    if _main_process():
+    processes.wait_for_everyone()
+    if processes.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
     per_epoch = sum(len(e.input_ids) for e in data.train)
     share = (steps - resumed_at) / max(trainer.state.max_steps, steps, 1)
@@ -151,8 +149,6 @@ def fit(
         losses=losses,
         steps=steps,
         resumed_at=resumed_at,
-        trainable=trainable,
-        total=total,
         tokens=tokens,
         seconds=seconds,
         best_step=best,
@@ -162,25 +158,13 @@ def fit(
 
 
 def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig) -> gpu.GpuPlan:
-    return gpu.choose(
+    return gpu.choose_plan(
         model.config.get_text_config(),
         config,
         fixed=gpu.fixed_bytes(model),
         memory=gpu.device_memory(),
-        wide=lm.bytes_each,
+        itemsize=lm.bytes_each,
     )
-
-
-def _main_process() -> bool:
-    import accelerate
-
-    return bool(accelerate.PartialState().is_main_process)
-
-
-def _wait_for_everyone() -> None:
-    import accelerate
-
-    accelerate.PartialState().wait_for_everyone()
 
 
 def _adapter(lm: LanguageModel, config: TrainingConfig, start_from: Path | None) -> Any:
@@ -229,13 +213,18 @@ def _trainer(
         own.append(callbacks.early_stopping(config.patience, folder))
     if data.validation:
         own.append(callbacks.evaluations(config.eval_steps))
+    train, validation = (
+        datasets.Dataset.from_list([dataclasses.asdict(e) for e in part]) if part else None
+        for part in (data.train, data.validation)
+    )
+    evaluate_first = fresh and validation is not None
     trainer = trainer_class()(
         model=model,
         args=_arguments(
-            lm, data, config, folder, packed=batching == "packed", plan=plan, fresh=fresh
+            lm, config, folder, plan, packed=batching == "packed", evaluate_first=evaluate_first
         ),
-        train_dataset=_dataset(data.train),
-        eval_dataset=_dataset(data.validation) if data.validation else None,
+        train_dataset=train,
+        eval_dataset=validation,
         processing_class=lm.tokenizer,
         callbacks=own,
         optimizers=(optimiser(model, config), None),
@@ -263,21 +252,14 @@ def _explained(
         raise TrainingError(f"{last} cannot be read ({error}): remove it and rerun.") from error
 
 
-def _dataset(examples: list[Encoded]) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_list([dataclasses.asdict(e) for e in examples])
-
-
 def _arguments(
     lm: LanguageModel,
-    data: TokenData,
     config: TrainingConfig,
     folder: Path,
+    plan: gpu.GpuPlan | None,
     *,
     packed: bool,
-    plan: gpu.GpuPlan | None,
-    fresh: bool,
+    evaluate_first: bool,
 ) -> Any:
     import trl
 
@@ -299,10 +281,10 @@ def _arguments(
         bf16=lm.dtype == "bfloat16",
         fp16=False,  # the adapter's bf16 gradients break the fp16 gradient scaler
         use_cpu=not on_gpu,
-        activation_checkpointing=False,  # the plan recomputes as many layers as memory demands
+        activation_checkpointing=False,  # the plan sets it for as many layers as memory demands
         tf32=True if on_gpu else None,
         eval_strategy="no",  # see `callbacks.evaluations`
-        eval_on_start=bool(data.validation) and fresh,
+        eval_on_start=evaluate_first,
         # A logged loss is the mean since the last one: never across a checkpoint, so that a run
         # that continues logs the same numbers.
         logging_steps=math.gcd(5, config.save_steps),

@@ -57,7 +57,7 @@ def run(model: Path, out: Path, **changes: Any) -> train.Training:
     settings = config(model, **changes)
     lm = load_base(str(model))
     data = train.tokenise(lm.tokenizer, examples(16), examples(4, start=100), settings)
-    training = train.fit(lm, data, settings, out / "checkpoints")
+    training = train.fine_tune(lm, data, settings, out / "checkpoints")
     train.save_adapter(training, settings, data, {"CC0-1.0": 16}, out / "adapter")
     return training
 

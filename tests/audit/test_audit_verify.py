@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from elara.audit import AuditError
 from elara.audit.passport import write_passport
 from elara.audit.probe import measure_again
-from elara.audit.verify import SUMS_FILE, damage, seal, verify
+from elara.audit.seal import SUMS_FILE, damage, seal
+from elara.audit.verify import verify
 from elara.cli import app
 from elara.model import load_base
 
@@ -221,7 +222,7 @@ def test_the_packaged_model_gives_its_recorded_losses_again(tmp_path: Path) -> N
     splits = {"train": tiny_run.examples(8), "validation": tiny_run.examples(4, start=100)}
     lm = load_base(PACKAGED)
     data = train.tokenise(lm.tokenizer, splits["train"], splits["validation"], config)
-    training = train.fit(lm, data, config, tmp_path / "checkpoints")
+    training = train.fine_tune(lm, data, config, tmp_path / "checkpoints")
     folder = tmp_path / "adapter"
     train.save_adapter(training, config, data, {"CC0-1.0": 8}, folder)
     write_passport(folder, training, config, splits, certify(splits["train"], {}))
@@ -234,10 +235,10 @@ def test_the_packaged_model_gives_its_recorded_losses_again(tmp_path: Path) -> N
 def test_a_pipe_a_linked_folder_and_a_strange_name_are_named(copy: Path, tmp_path: Path) -> None:
     pipe = copy / "pipe"
     os.mkfifo(pipe)
-    assert damage(copy) == ["pipe is no ordinary file"]
+    assert damage(copy) == ["pipe is not a regular file"]
     pipe.unlink()
     (copy / "more").symlink_to(tmp_path, target_is_directory=True)
-    assert damage(copy) == ["more is no ordinary file"]
+    assert damage(copy) == ["more is not a regular file"]
     (copy / "more").unlink()
     (copy / os.fsdecode(b"caf\xe9")).write_bytes(b"")
     assert damage(copy) == [f"{os.fsdecode(b'caf' + bytes([0xE9]))} was added"]
@@ -253,7 +254,7 @@ def test_files_may_be_links_as_the_hubs_client_leaves_them(copy: Path, tmp_path:
 
 def test_what_was_never_an_adapter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lora_adapters" / "adapter").mkdir(parents=True)
-    with pytest.raises(AuditError, match=r"is no adapter.*Name .*lora_adapters/adapter"):
+    with pytest.raises(AuditError, match=r"is not an adapter.*Name .*lora_adapters/adapter"):
         verify(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The form that a model has while it learns, and its own form afterwards."""
+"""Restore a model after training has changed it, and check the number format it was loaded in."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from elara.train.config import TrainingConfig, TrainingError
 
 
 @contextlib.contextmanager
-def own_form(model: Any) -> Iterator[None]:
-    """Give a model back in the form it came in, whatever is done to it inside.
+def restoring(model: Any) -> Iterator[None]:
+    """Give a model back in the state it came in, whatever is done to it inside.
 
     Trainers leave things on a model that change what it computes: a wrapper that puts it under
     autocast, a loss of its own, a 4-bit model's adapter in bfloat16. What is measured on such a
@@ -56,7 +56,7 @@ def adapter_dtype(model: Any) -> str:
     return str(weight.dtype).removeprefix("torch.")
 
 
-def check_form(lm: LanguageModel, config: TrainingConfig) -> None:
+def check_number_format(lm: LanguageModel, config: TrainingConfig) -> None:
     """Refuse a model that was loaded in another number format than the settings say.
 
     Args:
