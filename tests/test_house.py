@@ -1,4 +1,7 @@
-"""The rules of the house: who may import whom, and how large and how well described things are."""
+"""The rules of the house: no circles, and how large and how well described things are.
+
+Which room imports which is in `book/rooms.yaml`; tests/book/test_book_architecture.py checks it.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,6 @@ PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = PROJECT / "elara"
 STAGE_ROOMS = {stage_folder(stage) for stage in STAGES}
 FOUNDATION = {"records", "workspace", "pipeline", "model", "display", "machine", "text"}
-# Room to the rooms it may import; a room that is not named here is held to the other rules only.
-MAY_IMPORT = {
-    "records": set(),
-    "machine": set(),
-    "text": set(),
-    "workspace": set(),
-    "display": set(),
-    "model": {"workspace", "machine", "display"},
-    # The pipeline knows notebooks. What it asks of a stage it asks by `stage_module`.
-    "pipeline": {"workspace"},
-    "audit": FOUNDATION - {"pipeline"},
-    "export": FOUNDATION - {"pipeline"} | {"audit"},
-    "continual": FOUNDATION - {"pipeline"} | {"audit", "export", "train"},
-    **{room: FOUNDATION - {"pipeline"} | {"audit"} for room in STAGE_ROOMS},
-    "mirror": {"collect", *FOUNDATION} - {"pipeline"},
-}
 MAY_IMPORT_TRAIN = {"train", "continual", "cli"}
 
 
@@ -96,15 +83,6 @@ def test_no_room_imports_itself_by_way_of_others() -> None:
     assert circle(graph) == ""
 
 
-def test_rooms_import_only_what_they_may() -> None:
-    wrong = [
-        f"{name} imports {other}"
-        for name, inner, other in between_rooms()
-        if other not in MAY_IMPORT.get(inner, {other})
-    ]
-    assert wrong == []
-
-
 def test_only_training_imports_training() -> None:
     wrong = [
         name
@@ -135,7 +113,9 @@ def test_python_starts_inside_every_room() -> None:
 
 
 def test_the_foundation_imports_nothing_heavy() -> None:
-    names = [n for n in trees() if room(n) in FOUNDATION and not n.endswith("__main__")]
+    # Compiled, so they need numba as soon as they are imported.
+    kernels = {"elara.machine.jit", "elara.text.shingles"}
+    names = [n for n in trees() if room(n) in FOUNDATION and n not in kernels]
     heavy = ("torch", "transformers", "peft", "numba", "scipy", "pandas", "matplotlib", "datasets")
     code = f"import importlib, sys\nfor n in {names}: importlib.import_module(n)\n"
     code += f"print(*[n for n in {heavy} if n in sys.modules])"

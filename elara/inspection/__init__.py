@@ -3,13 +3,12 @@
 from elara.inspection.bibliographic import bibliographic_duplicates
 from elara.inspection.duplicates import near_duplicates
 from elara.inspection.features import FEATURES, HIGH, MEDIUM, Feature, feature_table, score
+from elara.inspection.figures import feature_figure, quality_figure
 from elara.inspection.files import Inspected, inspect_files
 from elara.inspection.matching import Clusters
 from elara.inspection.reading import InputError
 from elara.inspection.report import (
     FIGURES,
-    feature_figure,
-    quality_figure,
     report,
     report_html,
     source_table,

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from elara.inspection.features import MEDIUM
+from elara.inspection.figures import duplicate_figure
 from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
 from elara.inspection.measures import Measures
 from elara.text.placeholders import PLACEHOLDER
@@ -82,8 +83,6 @@ class Clusters:
 
     def plot(self) -> Figure:
         """Every proposed pair at its exact similarity: what was verified, what was not."""
-        from elara.inspection.report import duplicate_figure
-
         return duplicate_figure(self.pairs, self.threshold)
 
 

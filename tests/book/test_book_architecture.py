@@ -61,8 +61,6 @@ def test_every_room_is_in_the_figure(extension: ModuleType, project: Path) -> No
     assert all(room in drawn.get("aria-label") for room in rooms - {"pipeline"})
 
 
-# Remove this mark once audit and export import no train, train no export, and pipeline no stage.
-@pytest.mark.xfail(reason="imports between rooms are being moved", strict=True)
 def test_the_figure_shows_the_imports_of_the_code(extension: ModuleType, project: Path) -> None:
     rooms, code = listed(extension), imported(project / "elara")
     foundation = set(extension.load()["foundation"])
