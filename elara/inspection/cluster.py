@@ -1,71 +1,39 @@
-"""Inspect a collection that outgrows a machine: the parts are worked on by Daft on Ray.
+"""Spread the work on parts of a collection over a Ray cluster, with Daft.
 
-The work on a part is that of `elara.inspection.parts`, and the decisions are those of the local
-driver, so that both remove the same records. This module only hands parts to Daft.
+The work on a part is that of `elara.inspection.parts`, and the decisions are taken where inspection
+was called, so that a cluster removes the same records as one machine. It needs the packages of the
+group `cluster` where it is called, Elara on every node, and files and workspace on storage that all
+nodes see under one path.
+
+Source: Daft on Ray, https://docs.daft.ai/en/stable/distributed/ray/
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from pathlib import Path
 from typing import TypeVar
-
-from elara.inspection.features import MEDIUM
-from elara.inspection.files import Inspected, Limits, inspect_parts
-from elara.inspection.parts import Part, selected
-from elara.text.words import Array
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def inspect_on_cluster(
-    paths: Path | Iterable[Path],
-    into: Path,
-    *,
-    address: str,
-    minimum: float = MEDIUM,
-    threshold: float = 0.8,
-    keep_non_english: bool = False,
-    by_citation: bool = True,
-) -> Inspected:
-    """Like `elara.inspection.inspect_files`, on a Ray cluster.
-
-    Needs the packages `daft` and `ray`, and Elara installed on every node.
+class Nodes:
+    """The nodes of a cluster; Daft decides which of them does what.
 
     Args:
-        paths: as for `inspect_files`; every node must see them under the same path.
-        into: as for `inspect_files`, on storage that all nodes share. The kept articles are in a
-            folder `articles`, one Parquet file for each part, in order.
         address: of the cluster's head, e.g. `ray://head:10001` or `auto`.
-        minimum: smallest quality that is kept, in [0, 1].
-        threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
-        keep_non_english: whether records in other languages stay.
-        by_citation: as for `inspect_files`.
-
-    Returns:
-        Where the tables are, and what was done.
-
-    Raises:
-        InputError, ValueError, OSError: as `inspect_files`.
-
-    Source: Daft on Ray, https://docs.daft.ai/en/stable/distributed/ray/
     """
-    import daft
 
-    daft.set_runner_ray(address, noop_if_initialized=True)
-    limits = Limits(minimum, threshold, keep_non_english, by_citation)
-    return inspect_parts(paths, into.resolve(), limits, _Nodes())
+    def __init__(self, address: str) -> None:
+        import daft
 
-
-class _Nodes:
-    """The nodes of the cluster; Daft decides which of them does what."""
+        daft.set_runner_ray(address, noop_if_initialized=True)
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], label: str
     ) -> Iterator[Result]:
+        """Apply a function to all items on the nodes; results come in the order of the items."""
         import daft
 
         tasks = [pickle.dumps((function, item)) for item in items]
@@ -79,12 +47,6 @@ class _Nodes:
                 raise found
             yield found
 
-    def write(self, parts: list[Part], kept: Array, folder: Path) -> str:
-        (folder / "articles").mkdir()
-        slices = ((p, kept[p.first : p.first + p.rows]) for p in parts)
-        list(self.each(partial(_write, folder / "articles"), slices, "write parts"))
-        return "articles"
-
 
 def _call(task: bytes) -> bytes:
     """On a node: do one task. An exception is a result too, so that its message arrives whole."""
@@ -93,10 +55,3 @@ def _call(task: bytes) -> bytes:
         return pickle.dumps(function(item))
     except (ValueError, OSError) as error:
         return pickle.dumps(error)
-
-
-def _write(folder: Path, job: tuple[Part, Array]) -> None:
-    part, kept = job
-    articles = selected(part, kept)
-    path = folder / f"{part.path.stem}.parquet"
-    articles.write_parquet(path, compression="snappy", statistics=False)

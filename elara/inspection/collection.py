@@ -22,15 +22,12 @@ Result = TypeVar("Result")
 
 
 class Workers(Protocol):
-    """Where the parts are worked on: the one thing in which the two drivers differ."""
+    """Where the parts are worked on: the threads of one machine, or the nodes of a cluster."""
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], label: str
     ) -> Iterator[Result]:
         """Apply a function to all items; results come in the order of the items."""
-
-    def write(self, parts: list[Part], kept: Array, folder: Path) -> str:
-        """Write the articles that are kept into a folder; returns the name of what was written."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ def inspect_files(
     threshold: float = 0.8,
     keep_non_english: bool = False,
     by_citation: bool = True,
+    cluster: str = "",
 ) -> Inspected:
     """Score articles, find duplicates and select what is kept, in bounded memory.
 
@@ -111,6 +112,8 @@ def inspect_files(
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
         keep_non_english: whether records in other languages stay.
         by_citation: whether records are the same article that two databases cite differently.
+        cluster: address of a Ray cluster that works on the parts, e.g. `ray://head:10001` or
+            `auto`; "" for the threads of this process. See `elara.inspection.cluster`.
 
     Returns:
         Where the tables are, and what was done.
@@ -121,9 +124,13 @@ def inspect_files(
         OSError: the disk is full or the folder cannot be written. Whatever failed, what an
             earlier run left in `into` is untouched.
     """
+    limits = Limits(minimum, threshold, keep_non_english, by_citation)
+    if cluster:
+        from elara.inspection.cluster import Nodes
+
+        return inspect_parts(paths, into.resolve(), limits, Nodes(cluster))
     with ThreadPoolExecutor(THREADS) as pool:
         warm = pool.submit(tables, ())  # loads the kernels; the first time it compiles them
-        limits = Limits(minimum, threshold, keep_non_english, by_citation)
         found = inspect_parts(paths, into, limits, Threads(pool))
         warm.result()
     return found
@@ -147,16 +154,6 @@ class Threads:
         while waiting:
             yield waiting.popleft().result()
 
-    def write(self, parts: list[Part], kept: Array, folder: Path) -> str:
-        """Write one Parquet file."""
-        path = folder / "articles.parquet"
-        chosen = (
-            selected(part, kept[part.first : part.first + part.rows])
-            for part in track(parts, label="write parts")
-        )
-        _sink(chosen, path)
-        return path.name
-
 
 def inspect_parts(
     paths: Path | Iterable[Path], into: Path, limits: Limits, workers: Workers
@@ -173,8 +170,6 @@ def inspect_parts(
     try:
         found = _inspect(files, draft, limits, workers)
         for path in (draft / "out").iterdir():
-            if (into / path.name).is_dir():
-                shutil.rmtree(into / path.name)
             path.replace(into / path.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -204,9 +199,12 @@ def _inspect(
     selection = dataclasses.replace(selection, kept=selection.kept.select("quality"))
     give_back()
     out = draft / "out"
-    workers.write(parts, kept, out)
-    _sink((scores_of(p).filter(single[p.first : p.first + p.rows]) for p in parts),
-          out / "scores.parquet")  # fmt: skip
+    written = track(parts, label="write parts")
+    _sink(
+        (selected(p, kept[p.first : p.first + p.rows]) for p in written), out / "articles.parquet"
+    )
+    scores = (scores_of(p).filter(single[p.first : p.first + p.rows]) for p in parts)
+    _sink(scores, out / "scores.parquet")
     write_file(out / "removed.parquet", selection.removed)
     write_file(out / "review.parquet", selection.review)
     write_file(out / "skipped.parquet", skipped := notes.table())

@@ -64,6 +64,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
     "CONTRIBUTING.md": {"make": 3, "pre-commit": 1},
     "README.md": {"make": 4, "elara run": 5, "elara lab": 1, "elara serve": 1, "papermill": 4},
     "book/benchmarks.md": {"python": 8, "elara run": 1},
+    "book/cluster.md": {"pip": 1, "elara run": 1},
     "book/collecting.md": {"python": 1, "elara run": 6, "text": 1},
     "book/continual.md": {"papermill": 1, "elara run": 4},
     "book/exporting.md": {
@@ -181,10 +182,9 @@ def not_run(
         return 0
 
     def checked(stage: str, values: dict[str, Any]) -> None:
-        """Folders and models that only the reader has are not looked for."""
-        check_parameters(
-            stage, {name: value for name, value in values.items() if name not in PATHS}
-        )
+        """Folders, models and packages that only the reader has are not looked for."""
+        theirs = {*PATHS, "cluster"}
+        check_parameters(stage, {name: v for name, v in values.items() if name not in theirs})
 
     monkeypatch.setattr("elara.pipeline.plan.check_parameters", checked)
     monkeypatch.setattr(pipeline, "run", executed)

@@ -138,7 +138,7 @@ def test_a_run_that_is_killed_leaves_what_was_there(corpus: Path, tmp_path: Path
     before = contents(tmp_path)
     code = (
         "import os, sys; from pathlib import Path; from elara.inspection import files\n"
-        "files.Threads.write = lambda *_: os._exit(9)\n"
+        "files._sink = lambda *_: os._exit(9)\n"
         "files.inspect_files(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(corpus), str(tmp_path)], check=False)

@@ -468,7 +468,7 @@ def test_what_the_hardware_chooses_is_what_is_recorded(
         found = chosen if wanted == "by_hardware" else choose_precision(wanted)
         return dataclasses.replace(found, device="cpu")
 
-    for module in ("elara.model", "elara.train.model_state", "elara.train.checkpoints"):
+    for module in ("elara.model.base", "elara.train.model_state", "elara.train.checkpoints"):
         monkeypatch.setattr(f"{module}.choose_precision", choose)
     base = models["Llama"]
     config = settings(CHOICES[4], base, precision="by_hardware")
