@@ -86,6 +86,13 @@ def test_a_folder_without_any_file(tmp_path: Path) -> None:
     check_parameters("collect", {"local_files": str(tmp_path)})
 
 
+def test_a_cluster_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elara.inspection.parameters.find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match="`pip install --group cluster`"):
+        check_parameters("inspect", {"cluster": "ray://head:10001"})
+    check_parameters("inspect", {"cluster": ""})
+
+
 def test_a_model_of_the_hub_is_left_to_the_hub() -> None:
     check_parameters("train", {"base_model": "mistralai/Mistral-7B-Instruct-v0.3"})
     check_parameters("train", {"base_model": "mistralai/Mistral-7B-Instruct-v0.3@main"})
