@@ -12,8 +12,7 @@ from pathlib import Path
 import polars as pl
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
-# Advice with a margin, not a measure: the exported gguf of the packaged model is about 145 MB, and
-# tables, adapter and checkpoints come on top.
+# Advice with a margin, not a measure: tables, adapter and checkpoints, and room for one export.
 _NEEDED_MB = 500
 
 
