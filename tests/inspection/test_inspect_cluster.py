@@ -32,7 +32,7 @@ cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboar
 cluster.add_node(**node)
 ray.init(address=cluster.address, log_to_driver=False)
 source, into = Path(sys.argv[1]), Path(sys.argv[2])
-inspected = inspect_on_cluster(source, into, address=cluster.address)
+inspected = inspect_files(source, into, cluster=cluster.address)
 bad = into.parent / "bad.parquet"
 pl.DataFrame({"title": ["t"]}).write_parquet(bad)
 try:
