@@ -1,100 +1,103 @@
-"""Read the 13 cases written for Elara, one per specialty, each in its own YAML file."""
+"""Turn the curated cases into training examples, and count how far they have been checked."""
 
 from __future__ import annotations
 
-from importlib import resources
-from importlib.resources.abc import Traversable
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
-import yaml
 
+from elara.expand.cases import GENERAL_KNOWLEDGE, Case, read_cases
 from elara.records import Example, Message, frame
 
-# Key of a case file to the type that its value must have.
-_KEYS: dict[str, type] = {
-    "id": str,
-    "specialty": str,
-    "title": str,
-    "instruction": str,
-    "reasoning": str,
-    "management": list,
-    "red_flags": list,
-    "safety_note": str,
-    "guidelines": list,
-}
 LICENCE = "CC-BY-4.0"
 
 
-class CuratedError(ValueError):
-    """A case file is not complete; the message names the file and the key."""
-
-
-def curated_examples(system_prompt: str, folder: Traversable | None = None) -> pl.DataFrame:
+def curated_examples(system_prompt: str, cases: Sequence[Case] | None = None) -> pl.DataFrame:
     """The curated cases as training examples.
+
+    A case that nobody has answered a second time, or whose disagreement is open, is left out.
 
     Args:
         system_prompt: the system turn of every example.
-        folder: where the YAML files are; by default those that ship with Elara.
+        cases: from `read_cases`; by default those that ship with Elara.
 
     Returns:
-        One `Example` row per case, in file order, all in the `train` split.
+        One `Example` row per cleared case, in file order, all in the `train` split.
 
     Raises:
-        CuratedError: a file is not valid YAML, or a key is missing, empty or of the wrong type.
+        CuratedError: see `read_cases`.
     """
-    folder = folder or resources.files("elara.expand") / "curated"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    examples = []
-    for file in files:
-        case = _read(file)
-        examples.append(
-            Example(
-                id=case["id"],
-                messages=[
-                    Message("system", system_prompt),
-                    Message("user", case["instruction"].strip()),
-                    Message("assistant", render(case)),
-                ],
-                specialty=case["specialty"],
-                origin="curated",
-                recipe="case",
-                article_ids=[case["id"]],
-                licence=LICENCE,
-                redistributable=True,
-            )
+    examples = [
+        Example(
+            id=case.id,
+            messages=[
+                Message("system", system_prompt),
+                Message("user", case.instruction.strip()),
+                Message("assistant", render(case)),
+            ],
+            specialty=case.specialty,
+            origin="curated",
+            recipe="case",
+            article_ids=[case.id],
+            licence=LICENCE,
+            redistributable=True,
         )
+        for case in (read_cases() if cases is None else cases)
+        if case.cleared
+    ]
     return frame(examples, Example)
 
 
-def render(case: dict[str, Any]) -> str:
-    """The answer of a case: reasoning, numbered management, red flags, safety note.
+def render(case: Case) -> str:
+    """The answer of a case.
 
     Args:
-        case: the content of a case file.
+        case: a case.
 
     Returns:
-        Markdown with one heading per part.
+        Markdown with one heading per part. Where the scenario leaves decisive data out, the answer
+        first asks for them and says what is safe until they are there.
     """
-    steps = "\n".join(f"{n}. {step.strip()}" for n, step in enumerate(case["management"], start=1))
-    flags = "\n".join(f"- {flag.strip()}" for flag in case["red_flags"])
-    return (
-        f"**Clinical reasoning**\n{case['reasoning'].strip()}\n\n"
-        f"**Management**\n{steps}\n\n"
-        f"**Red flags**\n{flags}\n\n"
-        f"**Safety note**\n{case['safety_note'].strip()}"
+    steps = "\n".join(f"{n}. {step}" for n, step in enumerate(case.management, start=1))
+    parts = {
+        "Missing information": _bullets(case.missing),
+        "Until then": _bullets(case.interim),
+        "Clinical reasoning": case.reasoning,
+        "Management": steps,
+        "Depending on the answers": _bullets(case.branches),
+        "Red flags": _bullets(case.red_flags),
+        "What would change the plan": _bullets(case.would_change),
+        "Safety note": case.safety_note,
+    }
+    return "\n\n".join(f"**{heading}**\n{text}" for heading, text in parts.items() if text)
+
+
+def _bullets(items: Sequence[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def review_table(cases: Sequence[Case]) -> pl.DataFrame:
+    """How far each case has been checked.
+
+    Args:
+        cases: from `read_cases`.
+
+    Returns:
+        One row per case: id, specialty, stance, missing (decisive data left out), figures,
+        sourced (figures that name a document), second_answer, old_guidelines (more than 24 months
+        old at our last look), review_status.
+    """
+    return pl.DataFrame(
+        {
+            "id": case.id,
+            "specialty": case.specialty,
+            "stance": case.stance,
+            "missing": len(case.missing),
+            "figures": len(case.facts),
+            "sourced": sum(fact.source != GENERAL_KNOWLEDGE for fact in case.facts),
+            "second_answer": case.second_answer.status,
+            "old_guidelines": sum(g.older_than_two_years for g in case.guidelines),
+            "review_status": case.review_status,
+        }
+        for case in cases
     )
-
-
-def _read(file: Traversable) -> dict[str, Any]:
-    try:
-        case: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise CuratedError(f"{file.name} is not valid YAML: {error}") from error
-    for key, kind in _KEYS.items():
-        value = case.get(key) if isinstance(case, dict) else None
-        if not value or not isinstance(value, kind):
-            raise CuratedError(f"{file.name}: `{key}` must be a {kind.__name__} that is not empty.")
-        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-            raise CuratedError(f"{file.name}: every item of `{key}` must be text; quote it.")
-    return case

@@ -10,7 +10,12 @@ from typing import Any
 from elara.model.base import LanguageModel
 from elara.model.marks import as_data
 
-SYSTEM_PROMPT = "You are a medical professional assistant."
+# It travels with every example, adapter and export.
+SYSTEM_PROMPT = (
+    "You are a medical education assistant. Your answers are educational and not for the care of "
+    "patients. In an emergency, point to the local emergency services. If decisive information is "
+    "missing, say what is missing."
+)
 
 
 @dataclass(frozen=True)
