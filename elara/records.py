@@ -7,6 +7,8 @@ types follow from the dataclass, so that nothing has to be declared twice.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -211,6 +213,25 @@ class Message:
     content: str
 
 
+@dataclass(slots=True)
+class Span:
+    """A passage of a clean article that stands in an answer.
+
+    Args:
+        turn: position of the answer among the example's messages.
+        article_id: the article.
+        part: `abstract`, or `body/N`: section N of the body, counted from 0.
+        start: first character of the passage in the text of that part.
+        end: the character behind its last one.
+    """
+
+    turn: int
+    article_id: str
+    part: str
+    start: int
+    end: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Example:
     """One training example: a chat whose last message is the answer to learn.
@@ -226,6 +247,9 @@ class Example:
         licence: SPDX identifier of that text, or `unknown`.
         redistributable: whether the example may be passed on.
         split: `train`, `validation` or `test`.
+        language: of the answer, as `Article.language`.
+        spans: the passages that its answers consist of; none in a curated example.
+        article_sha256: of the clean article's text, see `text_sha256`; "" for a curated example.
     """
 
     id: str
@@ -237,6 +261,9 @@ class Example:
     licence: str
     redistributable: bool
     split: Split = "train"
+    language: str = "en"
+    spans: list[Span] = field(default_factory=list)
+    article_sha256: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -262,6 +289,20 @@ class Preference:
     source: str = ""
     adapter: str = ""
     created_at: str = ""
+
+
+def text_sha256(article: Article) -> str:
+    """The hash of an article's text: title, abstract and body.
+
+    Args:
+        article: a clean article.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
+    body = [[section.kind, section.heading, section.text] for section in article.body]
+    text = json.dumps([article.title, article.abstract, body], ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 _PART = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (.*)$")

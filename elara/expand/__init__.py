@@ -1,16 +1,19 @@
-"""Stage 4: turn clean articles and curated cases into chat examples, split by source."""
+"""Stage 4: turn clean articles and curated cases into chat examples, split by topic."""
 
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
-from elara.expand.recipes import RECIPES, Expansion, grounded_examples
+from elara.expand.grounded import Expansion, answer_of, grounded_examples
+from elara.expand.recipes import RECIPES
 from elara.expand.report import examples_figure, outlook, summary
-from elara.expand.split import split_by_source, without_repeats
+from elara.expand.split import split_by_topic, without_repeats
+from elara.expand.topics import topic_clusters
 
 __all__ = [
     "RECIPES",
     "Case",
     "CuratedError",
     "Expansion",
+    "answer_of",
     "curated_examples",
     "examples_figure",
     "grounded_examples",
@@ -18,7 +21,8 @@ __all__ = [
     "read_cases",
     "render",
     "review_table",
-    "split_by_source",
+    "split_by_topic",
     "summary",
+    "topic_clusters",
     "without_repeats",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from elara.expand.recipes import check_licences
+from elara.expand.grounded import check_languages, check_licences
 from elara.expand.split import check_shares
 from elara.workspace.parameters import ParameterError, require
 
@@ -22,6 +22,8 @@ def check(values: Mapping[str, Any]) -> None:
     try:
         if "licences" in values:
             check_licences(values["licences"])
+        if "languages" in values:
+            check_languages(values["languages"])
         shares = {
             name: values[name] for name in ("test_share", "validation_share") if name in values
         }

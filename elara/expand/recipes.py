@@ -1,35 +1,57 @@
-"""Turn one article into examples, by named recipes whose answer is the article's text.
+"""Find the passages of an article that answer a question, by named recipes.
 
 A recipe never writes medicine. The answer it gives is a passage of the article, so that every
-sentence the model learns can be looked up; only the question around it is ours.
+sentence the model learns can be looked up; only the question around it is ours, or the source's.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import polars as pl
+from elara.expand.questions import bare, is_topic
+from elara.records import Article, Origin, Section
 
-from elara.records import (
-    PRIVATE,
-    Article,
-    Example,
-    Message,
-    Origin,
-    Section,
-    abstract_parts,
-    frame,
-    records,
+_CONCLUSION = re.compile(
+    r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME|CONCLUS[IÃ]|CONCLUSIÓN|CONCLUSÃO"
 )
-from elara.text.sentences import count_words
-from elara.text.sentences import shorten as _shorten
+# Parts of an abstract that say how or why a study was made.
+_STUDY = re.compile(
+    r"METHOD|DESIGN|MÉTODO|MÉTHODE|SETTING|PARTICIPANT|DATA SOURCE|REGISTRATION|OBJECTI[VF]|AIM|"
+    r"PURPOSE|OBJETIVO|MBINU"
+)
+_LABELLED = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (?=\S)")
+_ABOUT_ALL = re.compile(
+    r"^(?:introduction|background|overview|summary|key (?:points|facts)|plain language summary|"
+    r"abstract|introducción|resumen|introduction générale|résumé|introdução|resumo|utangulizi|"
+    r"muhtasari)$",
+    re.IGNORECASE,
+)
 
-_CONCLUSION = re.compile(r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME")
-_MIN_WORDS = 12
+# A passage: part of the article, first character, and the one behind the last.
+Passage = tuple[str, int, int]
 
-Pair = tuple[str, str]
+
+@dataclass(frozen=True)
+class Draft:
+    """A question and the passages that answer it.
+
+    Args:
+        answer: passages, in order.
+        kind: how `elara.expand.questions.ask` words the question; "" where the source asks it.
+        question: as the source asks it.
+        heading: what the answer is about, within the article.
+        findings: passages that the question quotes.
+        before: question and answer passages that the source has before this one, or None.
+    """
+
+    answer: list[Passage]
+    kind: str = ""
+    question: str = ""
+    heading: str = ""
+    findings: list[Passage] = field(default_factory=list)
+    before: tuple[str, list[Passage]] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,73 +62,91 @@ class Recipe:
         name: how examples and the report call it.
         origin: what `Example.origin` becomes.
         why: what the model can learn from it.
-        pairs: yields (question, answer) pairs of an article; none where it does not apply.
+        drafts: yields what it finds in an article; nothing where it does not apply.
     """
 
     name: str
     origin: Origin
     why: str
-    pairs: Callable[[Article], Iterator[Pair]]
+    drafts: Callable[[Article], Iterator[Draft]]
 
 
-@dataclass(frozen=True)
-class Expansion:
-    """The result of running the recipes.
+def part_text(article: Article, part: str) -> str:
+    """The text of a part of an article.
 
     Args:
-        examples: `Example` rows, ordered by id.
-        skipped: columns `article_id`, `reason`: every article that gave no example.
+        article: a clean article.
+        part: `abstract`, or `body/N`.
     """
-
-    examples: pl.DataFrame
-    skipped: pl.DataFrame
-
-
-def _bare(title: str) -> str:
-    return title.strip().rstrip(".").strip("[]")
+    if part == "abstract":
+        return article.abstract
+    return article.body[int(part.removeprefix("body/"))].text
 
 
-def _conclusion(article: Article) -> Iterator[Pair]:
-    parts = abstract_parts(article.abstract)
-    ends = [text for label, text in parts if _CONCLUSION.search(label)]
-    rest = " ".join(text for label, text in parts if not _CONCLUSION.search(label))
+def _lines(article: Article) -> Iterator[tuple[str, Passage]]:
+    """The labelled lines of an abstract: label (or "") and passage."""
+    start = 0
+    for line in article.abstract.splitlines(keepends=True):
+        label = _LABELLED.match(line)
+        first = start + (label.end() if label else len(line) - len(line.lstrip()))
+        last = start + len(line.rstrip())
+        if last > first:
+            yield label[1] if label else "", ("abstract", first, last)
+        start += len(line)
+
+
+def _conclusion(article: Article) -> Iterator[Draft]:
+    lines = list(_lines(article))
+    ends = [passage for label, passage in lines if _CONCLUSION.search(label)]
+    rest = [passage for label, passage in lines if not _CONCLUSION.search(label)]
     if ends and rest:
-        yield (
-            f'An article titled "{_bare(article.title)}" reports: {rest}\n\nWhat does it conclude?',
-            " ".join(ends),
-        )
+        yield Draft(ends, "conclusion", findings=rest)
 
 
-def _key_points(article: Article) -> Iterator[Pair]:
-    parts = abstract_parts(article.abstract)
-    unlabelled = " ".join(text for label, text in parts if not label)
-    if unlabelled:
-        yield f"Summarise what a clinician should know: {_bare(article.title)}.", unlabelled
-        return
-    labelled = [(label, text) for label, text in parts if not re.search("METHOD|DESIGN", label)]
-    if len(labelled) > 1:
-        text = " ".join(text for _, text in labelled)
-        yield f"Summarise what a clinician should know: {_bare(article.title)}.", text
+def _key_points(article: Article) -> Iterator[Draft]:
+    lines = list(_lines(article))
+    plain = [passage for label, passage in lines if not label]
+    told = [passage for label, passage in lines if label and not _STUDY.search(label)]
+    answer = plain or (told if len(told) > 1 else [])
+    if answer:
+        yield Draft(answer, "topic" if is_topic(bare(article.title)) else "article")
 
 
-def _explain(article: Article) -> Iterator[Pair]:
-    for section in article.body:
+def _explain(article: Article) -> Iterator[Draft]:
+    title = bare(article.title)
+    topic = is_topic(title)
+    for number, section in enumerate(article.body):
         if section.kind != "text":
             continue
-        heading = section.heading.strip()
-        about = f"{_bare(article.title)}: {_bare(heading)}" if heading else _bare(article.title)
-        yield f"Explain in plain professional language: {about}.", section.text
+        heading = bare(section.heading)
+        whole = not heading or heading.casefold() == title.casefold()
+        whole = whole or bool(_ABOUT_ALL.match(heading))
+        kind = "topic" if topic else "article"
+        if not whole:
+            kind = "section" if topic else "article_section"
+        yield Draft([(f"body/{number}", 0, len(section.text))], kind, heading=heading)
 
 
-def _question(article: Article) -> Iterator[Pair]:
+def _question(article: Article) -> Iterator[Draft]:
     asked: Section | None = None
-    for section in article.body:
+    before: tuple[str, list[Passage]] | None = None
+    for number, section in enumerate(article.body):
         if section.kind == "question":
             asked = section
         elif section.kind == "answer" and asked is not None:
-            lines = [line for line in (asked.heading.strip(), asked.text.strip()) if line]
-            yield "\n\n".join(dict.fromkeys(lines)), section.text
+            lines = [line for line in (_natural(asked.heading), _natural(asked.text)) if line]
+            question = "\n\n".join(dict.fromkeys(lines))
+            answer: list[Passage] = [(f"body/{number}", 0, len(section.text))]
+            yield Draft(answer, question=question, before=before)
+            before = question, answer
             asked = None  # the best answer comes first; the others stay in the article
+
+
+def _natural(question: str) -> str:
+    """A question without what a form left in it: "what is (are) Gout ?" becomes "What is Gout?"."""
+    text = re.sub(r"\b(is|do|does) \((?:are|does|do)\)", r"\1", question.strip())
+    text = re.sub(r"\?[ ?]+$", "?", re.sub(r" +([?.!,;])", r"\1", text))
+    return text[:1].upper() + text[1:]
 
 
 RECIPES: list[Recipe] = [
@@ -115,72 +155,3 @@ RECIPES: list[Recipe] = [
     Recipe("key_points", "grounded", "say what matters about a topic", _key_points),
     Recipe("explain", "grounded", "explain a section of a page or article", _explain),
 ]
-
-
-def check_licences(licences: str) -> None:
-    """Raise ValueError unless this is a choice of texts."""
-    if licences not in ("redistributable", "any"):
-        raise ValueError(f"`licences` is {licences!r}: use `redistributable` or `any`.")
-
-
-def grounded_examples(
-    articles: pl.DataFrame,
-    system_prompt: str,
-    *,
-    licences: str = "redistributable",
-    max_answer_words: int = 160,
-    max_question_words: int = 200,
-) -> Expansion:
-    """Run every recipe on every article.
-
-    Args:
-        articles: clean `Article` rows.
-        system_prompt: the system turn of every example.
-        licences: `redistributable` uses only text that may be passed on, and text that its
-            owner marked `private`; `any` uses all, for training that stays private.
-        max_answer_words: answers are cut after the last whole sentence, list or table within
-            this many words.
-        max_question_words: a longer question (with its context) gives no example.
-
-    Returns:
-        The examples, and every article that gave none with its reason.
-    """
-    check_licences(licences)
-    examples: list[Example] = []
-    skipped: list[dict[str, str]] = []
-    for article in records(articles, Article):
-        allowed = article.redistributable or article.licence == PRIVATE
-        if licences == "redistributable" and not allowed:
-            reason = f"licence {article.licence} does not allow redistribution"
-            skipped.append({"article_id": article.id, "reason": reason})
-            continue
-        found = list(_examples(article, system_prompt, max_answer_words, max_question_words))
-        examples += found
-        if not found:
-            skipped.append({"article_id": article.id, "reason": "no recipe applies"})
-    table = frame(examples, Example).sort("id")
-    return Expansion(table, pl.DataFrame(skipped, {"article_id": pl.String, "reason": pl.String}))
-
-
-def _examples(
-    article: Article, system_prompt: str, max_answer: int, max_question: int
-) -> Iterator[Example]:
-    for recipe in RECIPES:
-        for number, (question, answer) in enumerate(recipe.pairs(article)):
-            short = _shorten(answer, max_answer)
-            if count_words(short) < _MIN_WORDS or count_words(question) > max_question:
-                continue
-            yield Example(
-                id=f"{article.id}/{recipe.name}/{number}",
-                messages=[
-                    Message("system", system_prompt),
-                    Message("user", question.strip()),
-                    Message("assistant", short),
-                ],
-                specialty=article.topics[0] if article.topics else "General",
-                origin=recipe.origin,
-                recipe=recipe.name,
-                article_ids=[article.id],
-                licence=article.licence,
-                redistributable=article.redistributable,
-            )

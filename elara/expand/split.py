@@ -1,9 +1,10 @@
-"""Hold out whole sources, so that the test never asks about a text that training saw."""
+"""Hold out whole topics, so that the test never asks about what training saw in another text."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -28,13 +29,13 @@ def without_repeats(examples: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
         return text.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
 
     ordered = examples.sort("id")
-    first = said(-1).is_first_distinct() & said(1).is_first_distinct()
+    first = said(-1).is_first_distinct() & said(-2).is_first_distinct()
     marked = ordered.with_columns(first=first)
     return marked.filter("first").drop("first"), marked.filter(~pl.col("first")).drop("first")
 
 
 def check_shares(test_share: float = 0.15, validation_share: float = 0.05) -> None:
-    """Raise ValueError if no source would be tested on, or none trained on."""
+    """Raise ValueError if no topic would be tested on, or none trained on."""
     if not 0 < test_share < 1 or not 0 <= validation_share < 1 - test_share:
         raise ValueError(
             f"test_share {test_share} and validation_share {validation_share} must be positive "
@@ -42,43 +43,42 @@ def check_shares(test_share: float = 0.15, validation_share: float = 0.05) -> No
         )
 
 
-def split_by_source(
+def split_by_topic(
     examples: pl.DataFrame,
-    titles: dict[str, str],
+    clusters: Mapping[str, str],
     *,
     test_share: float = 0.15,
     validation_share: float = 0.05,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Assign every example to train, validation or test, all of one source to the same split.
+    """Assign every example to train, validation or test, all of one topic to the same split.
 
-    Sources with the same title (one disease described in two collections) count as one. Curated
-    cases are few and always train.
+    Curated cases are few and always train, and so does every topic that holds one.
 
     Args:
         examples: `Example` rows.
-        titles: article id to title.
-        test_share: share of the sources held out for the final test, 0 to 1.
-        validation_share: share of the sources held out to watch training, 0 to 1.
-        seed: another seed holds out other sources.
+        clusters: article id to the name of its topic, from `topic_clusters`; an article that is
+            not named is a topic of its own.
+        test_share: share of the topics held out for the final test, 0 to 1.
+        validation_share: share of the topics held out to watch training, 0 to 1.
+        seed: another seed holds out other topics.
 
     Returns:
         The examples with `split` set, in the order given.
 
     Raises:
-        ValueError: the shares are out of range, or leave no source to train or test on.
+        ValueError: the shares are out of range, or leave no topic to train or test on.
     """
     check_shares(test_share, validation_share)
     sources = examples["article_ids"].list.first().to_list()
-    groups = [titles.get(source, source).casefold().strip(" .[]") for source in sources]
-    curated = (examples["origin"] == "curated").to_list()
+    topics = [clusters.get(source, source) for source in sources]
+    curated = {t for t, o in zip(topics, examples["origin"], strict=True) if o == "curated"}
     drawn = sorted(
-        {g for g, own in zip(groups, curated, strict=True) if not own},
-        key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).digest(),
+        set(topics) - curated, key=lambda t: hashlib.sha256(f"{seed}:{t}".encode()).digest()
     )
     if len(drawn) < 3:
         raise ValueError(
-            f"{len(drawn)} sources are too few to hold any out: collect more, or lower "
+            f"{len(drawn)} topics are too few to hold any out: collect more, or lower "
             "`minimum_quality` in 02; for private training put the word `private` into "
             "`licence.txt` in the texts' folder, or set `licences` to `any` in 04."
         )
@@ -87,5 +87,5 @@ def split_by_source(
     where: dict[str, Split] = dict.fromkeys(drawn, "train")
     where |= dict.fromkeys(drawn[:tests], "test")
     where |= dict.fromkeys(drawn[tests : tests + validations], "validation")
-    splits = ["train" if own else where[g] for g, own in zip(groups, curated, strict=True)]
+    splits = [where.get(topic, "train") for topic in topics]
     return examples.with_columns(split=pl.Series(splits, dtype=pl.String))

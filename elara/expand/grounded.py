@@ -1,0 +1,245 @@
+"""Build examples from articles: run the recipes, pass every draft through the gates."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from elara.expand.cautions import caution
+from elara.expand.gates import (
+    MEDICAL_SHARE,
+    answer_refusals,
+    medical_share,
+    not_content,
+    unsupported,
+)
+from elara.expand.questions import LANGUAGES, ask, bare
+from elara.expand.recipes import RECIPES, Draft, Passage, Recipe, part_text
+from elara.records import PRIVATE, Article, Example, Message, Span, frame, records, text_sha256
+from elara.text.sentences import count_words, shorten
+
+_CONTEXT_WORDS = 120  # of the question and answer that a follow-up question follows
+_REJECTED = dict.fromkeys(("article_id", "recipe", "part", "rule", "evidence"), pl.String)
+_SKIPPED = dict.fromkeys(("article_id", "reason"), pl.String)
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The result of running the recipes.
+
+    Args:
+        examples: `Example` rows, ordered by id.
+        skipped: columns `article_id`, `reason`: every article that gave no example.
+        rejected: columns article_id, recipe, part (where the answer would have come from), rule
+            (the gate) and evidence (the words that decided): every draft that a gate refused.
+    """
+
+    examples: pl.DataFrame
+    skipped: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def check_licences(licences: str) -> None:
+    """Raise ValueError unless this is a choice of texts."""
+    if licences not in ("redistributable", "any"):
+        raise ValueError(f"`licences` is {licences!r}: use `redistributable` or `any`.")
+
+
+def check_languages(languages: Sequence[str]) -> None:
+    """Raise ValueError unless there are questions in each of these languages."""
+    if not languages or (unknown := set(languages) - set(LANGUAGES)):
+        wrong = f"{min(unknown)!r} is unknown" if languages else "it is empty"
+        raise ValueError(f"`languages`: {wrong}. There are questions in {', '.join(LANGUAGES)}.")
+
+
+def grounded_examples(
+    articles: pl.DataFrame,
+    system_prompt: str,
+    *,
+    licences: str = "redistributable",
+    languages: Sequence[str] = LANGUAGES,
+    max_answer_words: int = 160,
+    max_question_words: int = 200,
+    seed: int = 0,
+) -> Expansion:
+    """Run every recipe on every article.
+
+    Args:
+        articles: clean `Article` rows.
+        system_prompt: the system turn of every example.
+        licences: `redistributable` uses only text that may be passed on, and text that its
+            owner marked `private`; `any` uses all, for training that stays private.
+        languages: ISO 639-1 codes of the languages to use.
+        max_answer_words: answers are cut after the last whole sentence, list or table within
+            this many words.
+        max_question_words: a longer question (with its context) gives no example.
+        seed: chooses among the phrasings of a question.
+
+    Returns:
+        The examples, every article that gave none, and every draft that a gate refused.
+
+    Raises:
+        ValueError: `licences` or `languages` cannot be used.
+    """
+    check_licences(licences)
+    check_languages(languages)
+    maker = _Maker(system_prompt, max_answer_words, max_question_words, seed)
+    examples: list[Example] = []
+    skipped: list[tuple[str, str]] = []
+    for article in records(articles, Article):
+        reason = _refused(article, licences, languages)
+        found = [] if reason else list(maker.examples(article))
+        examples += found
+        if not found:
+            skipped.append((article.id, reason or "no passage answers a question"))
+    return Expansion(
+        frame(examples, Example).sort("id"),
+        pl.DataFrame(skipped, _SKIPPED, orient="row"),
+        pl.DataFrame(maker.rejected, _REJECTED, orient="row"),
+    )
+
+
+def _refused(article: Article, licences: str, languages: Sequence[str]) -> str:
+    """Why no recipe is tried on an article, or ""."""
+    allowed = article.redistributable or article.licence == PRIVATE
+    if licences == "redistributable" and not allowed:
+        return f"licence {article.licence} does not allow redistribution"
+    if article.retracted:
+        return "retracted"
+    if (article.language if article.language != "und" else "en") not in languages:
+        return f"language {article.language} is not among `languages`"
+    texts = [s.text for s in article.body if s.kind != "translation"]
+    if medical_share(" ".join([article.title, article.abstract, *texts])) < MEDICAL_SHARE:
+        return "not about medicine"
+    return ""
+
+
+class _Maker:
+    """Turns the drafts of articles into examples, and lists those that a gate refuses."""
+
+    def __init__(self, system: str, max_answer: int, max_question: int, seed: int) -> None:
+        self.system, self.seed = system, seed
+        self.max_answer, self.max_question = max_answer, max_question
+        self.rejected: list[tuple[str, str, str, str, str]] = []
+
+    def examples(self, article: Article) -> Iterator[Example]:
+        for recipe in RECIPES:
+            for number, draft in enumerate(recipe.drafts(article)):
+                part = draft.answer[0][0]
+                try:
+                    yield self._example(article, recipe, draft, f"{recipe.name}/{number}")
+                except _RejectedError as refusal:
+                    rule, evidence = refusal.args
+                    self.rejected.append((article.id, recipe.name, part, rule, evidence))
+
+    def _example(self, article: Article, recipe: Recipe, draft: Draft, name: str) -> Example:
+        if words := not_content(draft.heading):
+            raise _RejectedError("not content", words)
+        passages = self._shortened(article, draft.answer)
+        answer = quoted(article, passages)
+        language = article.language if article.language != "und" else "en"
+        for refusal in answer_refusals(answer, language):
+            raise _RejectedError(*refusal)
+        question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
+        if (length := count_words(question)) > self.max_question:
+            raise _RejectedError("long question", f"{length} words")
+        if draft.findings:
+            shown = f"{article.title} {quoted(article, draft.findings)}"
+            if missing := unsupported(answer, shown):
+                raise _RejectedError("not shown in the findings", missing)
+        messages = [Message("system", self.system), *self._context(article, draft)]
+        answer = "\n\n".join(filter(None, [answer, caution(answer, language)]))
+        messages += [Message("user", question.strip()), Message("assistant", answer)]
+        last = len(messages) - 1
+        return Example(
+            id=f"{article.id}/{name}",
+            messages=messages,
+            specialty=article.topics[0] if article.topics else "General",
+            origin=recipe.origin,
+            recipe=recipe.name,
+            article_ids=[article.id],
+            licence=article.licence,
+            redistributable=article.redistributable,
+            language=language,
+            spans=[Span(last, article.id, *passage) for passage in passages],
+            article_sha256=text_sha256(article),
+        )
+
+    def _asked(self, article: Article, draft: Draft, language: str, key: str) -> str:
+        return ask(
+            draft.kind,
+            language,
+            random.Random(f"{self.seed}:{key}"),
+            title=bare(article.title),
+            heading=draft.heading,
+            findings=quoted(article, draft.findings),
+        )
+
+    def _context(self, article: Article, draft: Draft) -> Iterator[Message]:
+        """The question and answer that the source has before this one, where they are short."""
+        if draft.before is None:
+            return
+        question, passages = draft.before
+        answer = quoted(article, passages)
+        if count_words(question) + count_words(answer) <= _CONTEXT_WORDS:
+            yield Message("user", question)
+            yield Message("assistant", answer)
+
+    def _shortened(self, article: Article, passages: list[Passage]) -> list[Passage]:
+        """As many of the passages, and of the last one's sentences, as an answer may have."""
+        kept: list[Passage] = []
+        left = self.max_answer
+        for part, start, end in passages:
+            text = part_text(article, part)[start:end]
+            start += len(text) - len(text.lstrip())
+            short = shorten(text, left)
+            if not short:
+                break
+            whole = len(short.split()) == len(text.split())
+            kept.append((part, start, start + _length(text.lstrip(), short)))
+            left -= count_words(short)
+            if not whole:
+                break
+        if not kept:
+            raise _RejectedError("no whole sentence", f"within {self.max_answer} words")
+        return kept
+
+
+class _RejectedError(Exception):
+    """A gate refuses a draft; the arguments are its name and the words that decided."""
+
+
+def _length(text: str, short: str) -> int:
+    """How many characters of a text its shortened form covers: blanks may have become fewer."""
+    signs = sum(not c.isspace() for c in short)
+    for position, character in enumerate(text):
+        if not signs:
+            return position
+        signs -= not character.isspace()
+    return len(text)
+
+
+def quoted(article: Article, passages: Sequence[Passage]) -> str:
+    """The text of passages, with a blank between them.
+
+    Args:
+        article: the clean article.
+        passages: part, start and end of each.
+    """
+    return " ".join(part_text(article, part)[start:end] for part, start, end in passages)
+
+
+def answer_of(example: Example, article: Article) -> str:
+    """The answer of an example as its article has it, without the caution.
+
+    Args:
+        example: a grounded example.
+        article: the clean article that it names.
+
+    Returns:
+        The last message's text, up to the caution.
+    """
+    return quoted(article, [(span.part, span.start, span.end) for span in example.spans])
