@@ -75,6 +75,7 @@ _MEDICAL = re.compile(
     r"tubercul|hiv|aids|hepatitis|sepsis|shock|emergenc|resuscit|intensive|anesth|anaesth|opioid|"
     r"nurs|physician|doctor|health|risk|chronic|acute|prognos|screen|biops|radio|imaging|tomograph|"
     r"ultraso|x-ray|ecg|gene|genet|mutat|chromosom|inherit|congenital|hormon|thyroid|steroid|"
+    r"contracept|menstr|ovulat|sexual|antigen|antibod|serolog|virus|pharm|prescri|oxygen|serum|plasma|"
     r"allerg|inflam|arthr|ulcer|gastr|intestin|colo|rect|urin|bladder|prostat|eye|ocul|vision|ear|"
     r"hearing|dental|tooth|teeth|oral|poison|toxi|venom|snake|bite|parasit|worm|enferm|salud|"
     r"paciente|tratam|s[íi]ntoma|maladie|sant[ée]|traitement|doen[çc]a|sa[úu]de|ugonjwa|afya|"
