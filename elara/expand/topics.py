@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from elara.expand.cases import Case
 
 LINKED = 0.5  # share of the weight of one article's terms that the other has, to share a topic
 LARGEST = 0.1  # share of all examples that one topic may hold
-_COMMON, _FEW = 0.05, 5  # a term in more than this share, and number, of articles tells nothing
+# Only terms of so few articles are looked up for pairs: a share of all, within these numbers.
+_COMMON, _FEW, _MANY = 0.05, 5, 200
 
 # MeSH headings that say who or what was studied, and words of titles that name no topic.
 _NAMES_NO_TOPIC = """
@@ -35,8 +37,8 @@ def topic_clusters(
 
     Two articles are linked when the terms of their titles (up to a colon) overlap, or those with
     MeSH headings and keywords: the terms in common have at least `LINKED` of the weight (inverse
-    document frequency) of one article's terms. The strongest links come first; one that would make
-    a cluster larger than `LARGEST` is refused.
+    document frequency) of one article's terms. Titles of the same terms are always linked. The
+    strongest links come first; one that would make a cluster larger than `LARGEST` is refused.
 
     Args:
         articles: `Article` rows.
@@ -55,10 +57,10 @@ def topic_clusters(
     size |= {case.id: 1 for case in cases}
     titles = {name: _terms(title, []) for name, title, _, _ in rows}
     terms = {name: _terms(title, [*mesh, *words]) for name, title, mesh, words in rows}
-    found = pl.concat([_pairs(titles), _pairs(terms)])
+    found = pl.concat([_pairs(titles), _pairs(terms), _equal(titles)])
     pairs = found.group_by("article", "article_b").agg(pl.col("similarity").max())
     pairs = pairs.sort("similarity", "article", "article_b", descending=[True, False, False])
-    most = max([math.ceil(LARGEST * sum(size.values())), *size.values()])
+    most = max([_FEW, math.ceil(LARGEST * sum(size.values())), *size.values()])
     first = {article: article for article in size}
     links = []
     for a, b, similarity in pairs.iter_rows():
@@ -91,7 +93,7 @@ def _pairs(terms: dict[str, set[str]]) -> pl.DataFrame:
     weight = (1 + len(terms) / pl.col("often")).log()
     weighted = table.join(often, on="term").with_columns(weight=weight)
     whole = weighted.group_by("article").agg(whole=pl.col("weight").sum())
-    telling = weighted.filter(pl.col("often") <= max(_FEW, _COMMON * len(terms)))
+    telling = weighted.filter(pl.col("often") <= max(_FEW, min(_MANY, _COMMON * len(terms))))
     telling = telling.join(whole, on="article")
     pairs = telling.join(telling, on="term", suffix="_b").filter(
         pl.col("article") < pl.col("article_b")
@@ -100,6 +102,14 @@ def _pairs(terms: dict[str, set[str]]) -> pl.DataFrame:
     share = pl.col("weight").sum() / least
     found = pairs.group_by("article", "article_b").agg(similarity=share.round(4))
     return found.filter(pl.col("similarity") >= LINKED)
+
+
+def _equal(terms: dict[str, set[str]]) -> pl.DataFrame:
+    """Each article with the next one of the same terms, however many share them."""
+    rows = sorted((" ".join(sorted(found)), article) for article, found in terms.items() if found)
+    pairs = [(a, b, 1.0) for (one, a), (other, b) in itertools.pairwise(rows) if one == other]
+    schema = {"article": pl.String, "article_b": pl.String, "similarity": pl.Float64}
+    return pl.DataFrame(pairs, schema, orient="row")
 
 
 def _root(first: dict[str, str], article: str) -> str:
