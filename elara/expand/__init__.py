@@ -4,8 +4,9 @@ from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.grounded import Expansion, answer_of, grounded_examples
 from elara.expand.recipes import RECIPES
+from elara.expand.repeats import Repeats, without_repeats
 from elara.expand.report import examples_figure, outlook, summary
-from elara.expand.split import split_by_topic, without_repeats
+from elara.expand.split import split_by_topic
 from elara.expand.topics import topic_clusters
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Case",
     "CuratedError",
     "Expansion",
+    "Repeats",
     "answer_of",
     "curated_examples",
     "examples_figure",

@@ -43,18 +43,16 @@ class Setting(_Part):
 
 
 class Guideline(_Part):
-    """A guideline that the answer follows, and the month in which we last looked at it."""
+    """A guideline that the answer follows; `checked` is the month of our last look, if any."""
 
     body: Text
     title: Text
     year: int = Field(ge=1990, le=2100)
-    checked: str = Field(pattern=r"^\d{4}-\d{2}$")
+    checked: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")] | None
 
-    @property
-    def older_than_two_years(self) -> bool:
-        """Whether more than 24 months lay between its year's end and our last look."""
-        year, month = map(int, self.checked.split("-"))
-        return (year - self.year) * 12 + month - 12 > 24
+    def older_than_two_years(self, month: str) -> bool:
+        """Whether more than 24 months lie between its year's end and a month such as `2026-11`."""
+        return (int(month[:4]) - self.year) * 12 + int(month[5:]) - 12 > 24
 
 
 class Source(_Part):

@@ -10,6 +10,9 @@ from elara.expand.cases import GENERAL_KNOWLEDGE, Case, read_cases
 from elara.records import Example, Message, frame
 
 LICENCE = "CC-BY-4.0"
+# When the cases were last gone through; a table that changed with the calendar would not be
+# reproducible. `review_table` takes any other month.
+LAST_CHECK = "2026-11"
 
 
 def curated_examples(system_prompt: str, cases: Sequence[Case] | None = None) -> pl.DataFrame:
@@ -76,16 +79,17 @@ def _bullets(items: Sequence[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def review_table(cases: Sequence[Case]) -> pl.DataFrame:
+def review_table(cases: Sequence[Case], month: str = LAST_CHECK) -> pl.DataFrame:
     """How far each case has been checked.
 
     Args:
         cases: from `read_cases`.
+        month: by which the age of guidelines is counted, such as `2026-11`.
 
     Returns:
         One row per case: id, specialty, stance, missing (decisive data left out), figures,
-        sourced (figures that name a document), second_answer, old_guidelines (more than 24 months
-        old at our last look), review_status.
+        sourced (figures that name a document), second_answer, guidelines, unchecked (guidelines
+        that we did not look at), old (guidelines more than 24 months old), review_status.
     """
     return pl.DataFrame(
         {
@@ -96,7 +100,9 @@ def review_table(cases: Sequence[Case]) -> pl.DataFrame:
             "figures": len(case.facts),
             "sourced": sum(fact.source != GENERAL_KNOWLEDGE for fact in case.facts),
             "second_answer": case.second_answer.status,
-            "old_guidelines": sum(g.older_than_two_years for g in case.guidelines),
+            "guidelines": len(case.guidelines),
+            "unchecked": sum(g.checked is None for g in case.guidelines),
+            "old": sum(g.older_than_two_years(month) for g in case.guidelines),
             "review_status": case.review_status,
         }
         for case in cases

@@ -11,29 +11,6 @@ import polars as pl
 from elara.records import Split
 
 
-def without_repeats(examples: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Drop examples whose question or answer stands in an earlier one already.
-
-    Question sets repeat template answers under many titles; if one copy were trained on and
-    another tested on, the test would reward memory.
-
-    Args:
-        examples: `Example` rows.
-
-    Returns:
-        The examples kept (the first of each repeat, in id order), and those dropped.
-    """
-
-    def said(turn: int) -> pl.Expr:
-        text = pl.col("messages").list.get(turn).struct.field("content")
-        return text.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
-
-    ordered = examples.sort("id")
-    first = said(-1).is_first_distinct() & said(-2).is_first_distinct()
-    marked = ordered.with_columns(first=first)
-    return marked.filter("first").drop("first"), marked.filter(~pl.col("first")).drop("first")
-
-
 def check_shares(test_share: float = 0.15, validation_share: float = 0.05) -> None:
     """Raise ValueError if no topic would be tested on, or none trained on."""
     if not 0 < test_share < 1 or not 0 <= validation_share < 1 - test_share:

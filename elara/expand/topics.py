@@ -31,7 +31,10 @@ _LINKS = {"article_a": pl.String, "article_b": pl.String, "similarity": pl.Float
 
 
 def topic_clusters(
-    articles: pl.DataFrame, examples: pl.DataFrame, cases: Sequence[Case] = ()
+    articles: pl.DataFrame,
+    examples: pl.DataFrame,
+    cases: Sequence[Case] = (),
+    alike: pl.DataFrame | None = None,
 ) -> tuple[dict[str, str], pl.DataFrame]:
     """Put articles, and curated cases, on the same topic into one cluster.
 
@@ -44,6 +47,7 @@ def topic_clusters(
         articles: `Article` rows.
         examples: `Example` rows; articles that gave none are left out.
         cases: curated cases, which count as articles.
+        alike: from `without_repeats`: examples whose articles are linked, too.
 
     Returns:
         Article or case id to the id of its cluster's first one; and the links: article_a,
@@ -57,7 +61,7 @@ def topic_clusters(
     size |= {case.id: 1 for case in cases}
     titles = {name: _terms(title, []) for name, title, _, _ in rows}
     terms = {name: _terms(title, [*mesh, *words]) for name, title, mesh, words in rows}
-    found = pl.concat([_pairs(titles), _pairs(terms), _equal(titles)])
+    found = pl.concat([_pairs(titles), _pairs(terms), _equal(titles), _answers(examples, alike)])
     pairs = found.group_by("article", "article_b").agg(pl.col("similarity").max())
     pairs = pairs.sort("similarity", "article", "article_b", descending=[True, False, False])
     most = max([_FEW, math.ceil(LARGEST * sum(size.values())), *size.values()])
@@ -110,6 +114,17 @@ def _equal(terms: dict[str, set[str]]) -> pl.DataFrame:
     pairs = [(a, b, 1.0) for (one, a), (other, b) in itertools.pairwise(rows) if one == other]
     schema = {"article": pl.String, "article_b": pl.String, "similarity": pl.Float64}
     return pl.DataFrame(pairs, schema, orient="row")
+
+
+def _answers(examples: pl.DataFrame, alike: pl.DataFrame | None) -> pl.DataFrame:
+    """The articles of examples whose answers are alike."""
+    source = examples.select("id", pl.col("article_ids").list.first().alias("article"))
+    schema = {"article": pl.String, "article_b": pl.String, "similarity": pl.Float64}
+    if alike is None:
+        return pl.DataFrame(schema=schema)
+    both = alike.join(source, left_on="id_a", right_on="id")
+    both = both.join(source, left_on="id_b", right_on="id", suffix="_b")
+    return both.filter(pl.col("article") != pl.col("article_b")).select(list(schema))
 
 
 def _root(first: dict[str, str], article: str) -> str:

@@ -166,9 +166,11 @@ def test_a_case_trains_only_after_a_second_answer(
 
 
 def test_a_guideline_is_old_after_two_years(tmp_path: Path) -> None:
-    for checked, old in (("2015-12", 0), ("2016-01", 1)):
-        case = read(tmp_path, changed("guidelines.0.checked", checked))
-        assert review_table([case])["old_guidelines"].to_list() == [old]
+    case = read(tmp_path, WHOLE)
+    for month, old in (("2015-12", 0), ("2016-01", 1)):
+        assert review_table([case], month)["old"].to_list() == [old]
+    unchecked = read(tmp_path, changed("guidelines.0.checked", None))
+    assert review_table([unchecked])["unchecked"].to_list() == [1]
 
 
 def test_every_specialty_has_the_case_of_the_reference() -> None:

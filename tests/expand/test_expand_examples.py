@@ -305,9 +305,35 @@ def test_repeated_questions_and_answers_go() -> None:
         example(2, "same answer."),
         example(3, "Other.", "Question 1?"),
     ]
-    kept, dropped = without_repeats(frame(rows, Example))
-    assert kept["id"].to_list() == ["x:1/key_points/0"]
-    assert dropped["id"].to_list() == ["x:2/key_points/0", "x:3/key_points/0"]
+    found = without_repeats(frame(rows, Example))
+    assert found.examples["id"].to_list() == ["x:1/key_points/0"]
+    assert found.dropped.select("id", "rule").rows() == [
+        ("x:2/key_points/0", "equal answer"),
+        ("x:3/key_points/0", "equal question"),
+    ]
+
+
+def test_answers_alike_go_unless_they_differ_in_what_matters() -> None:
+    long = f"{WORDS} {WORDS.replace('Iron', 'Folate')}"
+    rows = [
+        example(1, f"{long} Give aspirin 75 mg."),
+        example(2, f"{long} Please give aspirin 75 mg."),
+        example(3, f"{long} Give aspirin 300 mg."),
+        example(4, f"{long} Do not give aspirin 75 mg."),
+        example(5, f"{long} Give clopidogrel 75 mg."),
+        example(6, "Give aspirin at once."),
+        example(7, "Do not give aspirin."),
+    ]
+    found = without_repeats(frame(rows, Example))
+    assert found.dropped.select("id", "rule", "repeats").rows() == [
+        ("x:2/key_points/0", "answer alike", "x:1/key_points/0")
+    ]
+    assert found.alike.height == 6  # each pair of 1, 3, 4 and 5
+    articles = frame([article(n, title=f"{'abcdefghi'[n] * 5}") for n in range(1, 8)], Article)
+    for row in rows:
+        row.article_ids = [f"pubmed:{row.id[2]}"]
+    clusters, _ = topic_clusters(articles, frame(rows, Example), [], found.alike)
+    assert len({clusters[f"pubmed:{n}"] for n in (1, 3, 4, 5)}) == 1
 
 
 @given(st.integers(3, 60), st.integers(0, 5), st.floats(0.05, 0.6), st.floats(0, 0.3))
