@@ -27,7 +27,7 @@ class Repeats:
         examples: those kept: of each repeat the first in id order.
         dropped: columns id, rule (`equal question`, `equal answer`, `answer alike`), repeats (the
             id of the one kept) and similarity (0 to 1).
-        alike: id_a, id_b, similarity: answers alike that differ in a number, a negation, a
+        alike: id_a, id_b, similarity, differs: answers alike but for a number, a negation, a
             comparison or a drug. Both stay, and belong on one side of a split.
     """
 
