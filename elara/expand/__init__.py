@@ -2,8 +2,8 @@
 
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
-from elara.expand.grounded import Expansion, answer_of, grounded_examples
-from elara.expand.recipes import RECIPES
+from elara.expand.drafts import RECIPES
+from elara.expand.recipes import Expansion, answer_of, grounded_examples
 from elara.expand.repeats import Repeats, without_repeats
 from elara.expand.report import examples_figure, outlook, summary
 from elara.expand.split import split_by_topic

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from elara.expand.cautions import drugs
 from elara.text.sentences import count_words
@@ -113,8 +114,12 @@ def medical_share(text: str) -> float:
         text: title and text of an article.
     """
     words = re.findall(r"[^\W\d_]{3,}", text.casefold())
-    found = sum(bool(_MEDICAL.match(word) or _ENDING.fullmatch(word)) for word in words)
-    return found / max(len(words), 1)
+    return sum(map(_is_medical, words)) / max(len(words), 1)
+
+
+@lru_cache(maxsize=2**17)
+def _is_medical(word: str) -> bool:
+    return bool(_MEDICAL.match(word) or _ENDING.fullmatch(word))
 
 
 def answer_refusals(answer: str, language: str) -> Iterator[Refusal]:

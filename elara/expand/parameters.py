@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from elara.expand.grounded import check_languages, check_licences
+from elara.expand.recipes import check_languages, check_licences
 from elara.expand.split import check_shares
 from elara.workspace.parameters import ParameterError, require
 

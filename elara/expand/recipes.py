@@ -1,157 +1,246 @@
-"""Find the passages of an article that answer a question, by named recipes.
-
-A recipe never writes medicine. The answer it gives is a passage of the article, so that every
-sentence the model learns can be looked up; only the question around it is ours, or the source's.
-"""
+"""Build examples from articles: run the recipes, pass every draft through the gates."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from elara.expand.questions import bare, is_topic
-from elara.records import Article, Origin, Section
+import polars as pl
 
-_CONCLUSION = re.compile(
-    r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME|CONCLUS[IÃ]|CONCLUSIÓN|CONCLUSÃO"
+from elara.expand.cautions import caution
+from elara.expand.drafts import RECIPES, Draft, Passage, Recipe, part_text
+from elara.expand.gates import (
+    MEDICAL_SHARE,
+    answer_refusals,
+    medical_share,
+    not_content,
+    unsupported,
 )
-# Parts of an abstract that say how or why a study was made.
-_STUDY = re.compile(
-    r"METHOD|DESIGN|MÉTODO|MÉTHODE|SETTING|PARTICIPANT|DATA SOURCE|REGISTRATION|OBJECTI[VF]|AIM|"
-    r"PURPOSE|OBJETIVO|MBINU"
-)
-_LABELLED = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (?=\S)")
-_ABOUT_ALL = re.compile(
-    r"^(?:introduction|background|overview|summary|key (?:points|facts)|plain language summary|"
-    r"abstract|introducción|resumen|introduction générale|résumé|introdução|resumo|utangulizi|"
-    r"muhtasari)$",
-    re.IGNORECASE,
-)
+from elara.expand.questions import LANGUAGES, ask, bare
+from elara.records import PRIVATE, Article, Example, Message, Span, frame, records, text_sha256
+from elara.text.sentences import count_words
+from elara.text.sentences import shorten as _shorten
 
-# A passage: part of the article, first character, and the one behind the last.
-Passage = tuple[str, int, int]
+_CONTEXT_WORDS = 120  # of the question and answer that a follow-up question follows
+_REJECTED = dict.fromkeys(("article_id", "recipe", "part", "rule", "evidence"), pl.String)
+_SKIPPED = dict.fromkeys(("article_id", "reason"), pl.String)
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A question and the passages that answer it.
+class Expansion:
+    """The result of running the recipes.
 
     Args:
-        answer: passages, in order.
-        kind: how `elara.expand.questions.ask` words the question; "" where the source asks it.
-        question: as the source asks it.
-        heading: what the answer is about, within the article.
-        findings: passages that the question quotes.
-        before: question and answer passages that the source has before this one, or None.
+        examples: `Example` rows, ordered by id.
+        skipped: columns `article_id`, `reason`: every article that gave no example.
+        rejected: columns article_id, recipe, part (where the answer would have come from), rule
+            (the gate) and evidence (the words that decided): every draft that a gate refused.
     """
 
-    answer: list[Passage]
-    kind: str = ""
-    question: str = ""
-    heading: str = ""
-    findings: list[Passage] = field(default_factory=list)
-    before: tuple[str, list[Passage]] | None = None
+    examples: pl.DataFrame
+    skipped: pl.DataFrame
+    rejected: pl.DataFrame
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A named rule.
+def check_licences(licences: str) -> None:
+    """Raise ValueError unless this is a choice of texts."""
+    if licences not in ("redistributable", "any"):
+        raise ValueError(f"`licences` is {licences!r}: use `redistributable` or `any`.")
+
+
+def check_languages(languages: Sequence[str]) -> None:
+    """Raise ValueError unless there are questions in each of these languages."""
+    if not languages or (unknown := set(languages) - set(LANGUAGES)):
+        wrong = f"{min(unknown)!r} is unknown" if languages else "it is empty"
+        raise ValueError(f"`languages`: {wrong}. There are questions in {', '.join(LANGUAGES)}.")
+
+
+def grounded_examples(
+    articles: pl.DataFrame,
+    system_prompt: str,
+    *,
+    licences: str = "redistributable",
+    languages: Sequence[str] = LANGUAGES,
+    max_answer_words: int = 160,
+    max_question_words: int = 200,
+    seed: int = 0,
+) -> Expansion:
+    """Run every recipe on every article.
 
     Args:
-        name: how examples and the report call it.
-        origin: what `Example.origin` becomes.
-        why: what the model can learn from it.
-        drafts: yields what it finds in an article; nothing where it does not apply.
+        articles: clean `Article` rows.
+        system_prompt: the system turn of every example.
+        licences: `redistributable` uses only text that may be passed on, and text that its
+            owner marked `private`; `any` uses all, for training that stays private.
+        languages: ISO 639-1 codes of the languages to use.
+        max_answer_words: answers are cut after the last whole sentence, list or table within
+            this many words.
+        max_question_words: a longer question (with its context) gives no example.
+        seed: chooses among the phrasings of a question.
+
+    Returns:
+        The examples, every article that gave none, and every draft that a gate refused.
+
+    Raises:
+        ValueError: `licences` or `languages` cannot be used.
     """
+    check_licences(licences)
+    check_languages(languages)
+    maker = _Maker(system_prompt, max_answer_words, max_question_words, seed)
+    examples: list[Example] = []
+    skipped: list[tuple[str, str]] = []
+    for article in records(articles, Article):
+        reason = _refused(article, licences, languages)
+        found = [] if reason else list(maker.examples(article))
+        examples += found
+        if not found:
+            skipped.append((article.id, reason or "no passage answers a question"))
+    return Expansion(
+        frame(examples, Example).sort("id"),
+        pl.DataFrame(skipped, _SKIPPED, orient="row"),
+        pl.DataFrame(maker.rejected, _REJECTED, orient="row"),
+    )
 
-    name: str
-    origin: Origin
-    why: str
-    drafts: Callable[[Article], Iterator[Draft]]
+
+def _refused(article: Article, licences: str, languages: Sequence[str]) -> str:
+    """Why no recipe is tried on an article, or ""."""
+    allowed = article.redistributable or article.licence == PRIVATE
+    if licences == "redistributable" and not allowed:
+        return f"licence {article.licence} does not allow redistribution"
+    if article.retracted:
+        return "retracted"
+    if (article.language if article.language != "und" else "en") not in languages:
+        return f"language {article.language} is not among `languages`"
+    texts = [s.text for s in article.body if s.kind != "translation"]
+    if medical_share(" ".join([article.title, article.abstract, *texts])) < MEDICAL_SHARE:
+        return "not about medicine"
+    return ""
 
 
-def part_text(article: Article, part: str) -> str:
-    """The text of a part of an article.
+class _Maker:
+    """Turns the drafts of articles into examples, and lists those that a gate refuses."""
+
+    def __init__(self, system: str, max_answer: int, max_question: int, seed: int) -> None:
+        self.system, self.seed = system, seed
+        self.max_answer, self.max_question = max_answer, max_question
+        self.rejected: list[tuple[str, str, str, str, str]] = []
+
+    def examples(self, article: Article) -> Iterator[Example]:
+        for recipe in RECIPES:
+            for number, draft in enumerate(recipe.drafts(article)):
+                part = draft.answer[0][0]
+                try:
+                    yield self._example(article, recipe, draft, f"{recipe.name}/{number}")
+                except _RejectedError as refusal:
+                    rule, evidence = refusal.args
+                    self.rejected.append((article.id, recipe.name, part, rule, evidence))
+
+    def _example(self, article: Article, recipe: Recipe, draft: Draft, name: str) -> Example:
+        if words := not_content(draft.heading):
+            raise _RejectedError("not content", words)
+        passages = self._shortened(article, draft.answer)
+        answer = quoted(article, passages)
+        language = article.language if article.language != "und" else "en"
+        for refusal in answer_refusals(answer, language):
+            raise _RejectedError(*refusal)
+        question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
+        if (length := count_words(question)) > self.max_question:
+            raise _RejectedError("long question", f"{length} words")
+        if draft.findings:
+            shown = f"{article.title} {quoted(article, draft.findings)}"
+            if missing := unsupported(answer, shown):
+                raise _RejectedError("not shown in the findings", missing)
+        messages = [Message("system", self.system), *self._context(article, draft)]
+        answer = "\n\n".join(filter(None, [answer, caution(answer, language)]))
+        messages += [Message("user", question.strip()), Message("assistant", answer)]
+        last = len(messages) - 1
+        return Example(
+            id=f"{article.id}/{name}",
+            messages=messages,
+            specialty=article.topics[0] if article.topics else "General",
+            origin=recipe.origin,
+            recipe=recipe.name,
+            article_ids=[article.id],
+            licence=article.licence,
+            redistributable=article.redistributable,
+            language=language,
+            spans=[Span(last, article.id, *passage) for passage in passages],
+            article_sha256=text_sha256(article),
+        )
+
+    def _asked(self, article: Article, draft: Draft, language: str, key: str) -> str:
+        return ask(
+            draft.kind,
+            language,
+            random.Random(f"{self.seed}:{key}"),
+            title=bare(article.title),
+            heading=draft.heading,
+            findings=quoted(article, draft.findings),
+        )
+
+    def _context(self, article: Article, draft: Draft) -> Iterator[Message]:
+        """The question and answer that the source has before this one, where they are short."""
+        if draft.before is None:
+            return
+        question, passages = draft.before
+        answer = quoted(article, passages)
+        if count_words(question) + count_words(answer) <= _CONTEXT_WORDS:
+            yield Message("user", question)
+            yield Message("assistant", answer)
+
+    def _shortened(self, article: Article, passages: list[Passage]) -> list[Passage]:
+        """As many of the passages, and of the last one's sentences, as an answer may have."""
+        kept: list[Passage] = []
+        left = self.max_answer
+        for part, start, end in passages:
+            text = part_text(article, part)[start:end]
+            start += len(text) - len(text.lstrip())
+            short = _shorten(text, left)
+            if not short:
+                break
+            whole = len(short.split()) == len(text.split())
+            kept.append((part, start, start + _length(text.lstrip(), short)))
+            left -= count_words(short)
+            if not whole:
+                break
+        if not kept:
+            raise _RejectedError("no whole sentence", f"within {self.max_answer} words")
+        return kept
+
+
+class _RejectedError(Exception):
+    """A gate refuses a draft; the arguments are its name and the words that decided."""
+
+
+def _length(text: str, short: str) -> int:
+    """How many characters of a text its shortened form covers: blanks may have become fewer."""
+    signs = sum(not c.isspace() for c in short)
+    for position, character in enumerate(text):
+        if not signs:
+            return position
+        signs -= not character.isspace()
+    return len(text)
+
+
+def quoted(article: Article, passages: Sequence[Passage]) -> str:
+    """The text of passages, with a blank between them.
 
     Args:
-        article: a clean article.
-        part: `abstract`, or `body/N`.
+        article: the clean article.
+        passages: part, start and end of each.
     """
-    if part == "abstract":
-        return article.abstract
-    return article.body[int(part.removeprefix("body/"))].text
+    return " ".join(part_text(article, part)[start:end] for part, start, end in passages)
 
 
-def _lines(article: Article) -> Iterator[tuple[str, Passage]]:
-    """The labelled lines of an abstract: label (or "") and passage."""
-    start = 0
-    for line in article.abstract.splitlines(keepends=True):
-        label = _LABELLED.match(line)
-        first = start + (label.end() if label else len(line) - len(line.lstrip()))
-        last = start + len(line.rstrip())
-        if last > first:
-            yield label[1] if label else "", ("abstract", first, last)
-        start += len(line)
+def answer_of(example: Example, article: Article) -> str:
+    """The answer of an example as its article has it, without the caution.
 
+    Args:
+        example: a grounded example.
+        article: the clean article that it names.
 
-def _conclusion(article: Article) -> Iterator[Draft]:
-    lines = list(_lines(article))
-    ends = [passage for label, passage in lines if _CONCLUSION.search(label)]
-    rest = [passage for label, passage in lines if not _CONCLUSION.search(label)]
-    if ends and rest:
-        yield Draft(ends, "conclusion", findings=rest)
-
-
-def _key_points(article: Article) -> Iterator[Draft]:
-    lines = list(_lines(article))
-    plain = [passage for label, passage in lines if not label]
-    told = [passage for label, passage in lines if label and not _STUDY.search(label)]
-    answer = plain or (told if len(told) > 1 else [])
-    if answer:
-        yield Draft(answer, "topic" if is_topic(bare(article.title)) else "article")
-
-
-def _explain(article: Article) -> Iterator[Draft]:
-    title = bare(article.title)
-    topic = is_topic(title)
-    for number, section in enumerate(article.body):
-        if section.kind != "text":
-            continue
-        heading = bare(section.heading)
-        whole = not heading or heading.casefold() == title.casefold()
-        whole = whole or bool(_ABOUT_ALL.match(heading))
-        kind = "topic" if topic else "article"
-        if not whole:
-            kind = "section" if topic else "article_section"
-        yield Draft([(f"body/{number}", 0, len(section.text))], kind, heading=heading)
-
-
-def _question(article: Article) -> Iterator[Draft]:
-    asked: Section | None = None
-    before: tuple[str, list[Passage]] | None = None
-    for number, section in enumerate(article.body):
-        if section.kind == "question":
-            asked = section
-        elif section.kind == "answer" and asked is not None:
-            lines = [line for line in (_natural(asked.heading), _natural(asked.text)) if line]
-            question = "\n\n".join(dict.fromkeys(lines))
-            answer: list[Passage] = [(f"body/{number}", 0, len(section.text))]
-            yield Draft(answer, question=question, before=before)
-            before = question, answer
-            asked = None  # the best answer comes first; the others stay in the article
-
-
-def _natural(question: str) -> str:
-    """A question without what a form left in it: "what is (are) Gout ?" becomes "What is Gout?"."""
-    text = re.sub(r"\b(is|do|does) \((?:are|does|do)\)", r"\1", question.strip())
-    text = re.sub(r"\?[ ?]+$", "?", re.sub(r" +([?.!,;])", r"\1", text))
-    return text[:1].upper() + text[1:]
-
-
-RECIPES: list[Recipe] = [
-    Recipe("question", "qa", "answer a question as its source did", _question),
-    Recipe("conclusion", "grounded", "read findings and state what follows", _conclusion),
-    Recipe("key_points", "grounded", "say what matters about a topic", _key_points),
-    Recipe("explain", "grounded", "explain a section of a page or article", _explain),
-]
+    Returns:
+        The last message's text, up to the caution.
+    """
+    return quoted(article, [(span.part, span.start, span.end) for span in example.spans])

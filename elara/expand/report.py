@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from elara.display.figures import BLUE, GREEN, ORANGE, new_figure, plain
-from elara.expand.grounded import Expansion
+from elara.expand.recipes import Expansion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
