@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
+from elara.display.progress import track
+from elara.inspection.cluster import Nodes
 from elara.inspection.differences import differences
+from elara.inspection.evidence import Kind
 from elara.inspection.measures import similarities
-from elara.inspection.parts import Part, abstracts_at, citations_at, records_at, sets_of, texts_at
+from elara.inspection.parts import Part, measure_part, rows_at, sets_of, texts_at
 from elara.machine import memory
+from elara.machine.cores import usable_cores
 from elara.text.words import Array
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+THREADS = usable_cores()
 
-class Workers(Protocol):
-    """Where the parts are worked on: the threads of one machine, or the nodes of a cluster."""
+
+class Threads:
+    """A few threads of this process. The kernels, the parser and polars let go of the GIL.
+
+    Args:
+        pool: of `THREADS` threads.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], label: str
     ) -> Iterator[Result]:
-        """Apply a function to all items; results come in the order of the items."""
+        """Apply a function to all items, few of them at once; results come in their order."""
+        waiting: deque[Future[Result]] = deque()
+        for item in track(items, label=label):
+            waiting.append(self._pool.submit(function, item))
+            if len(waiting) > THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+# Where the parts are worked on: the threads of one machine, or the nodes of a cluster.
+Workers = Threads | Nodes
 
 
 @dataclass(frozen=True)
@@ -37,12 +63,18 @@ class Collection:
     Args:
         workers: who reads the parts.
         parts: at least one.
-        lexicon: from `elara.inspection.parts.save_lexicon`.
+        lexicon: the tables of `elara.inspection.lexicon`, saved by numpy.
     """
 
     workers: Workers
     parts: list[Part]
     lexicon: Path
+
+    def measured(self, by_citation: bool) -> pl.DataFrame:
+        """Measure all parts; one narrow row per article, see `elara.inspection.parts`."""
+        give_back()
+        work = partial(measure_part, lexicon=self.lexicon, by_citation=by_citation)
+        return pl.concat(self.workers.each(work, self.parts, "measure parts"))
 
     def column(self, kind: str, number: int, dtype: type) -> Array:
         """One number per article, see `elara.inspection.parts.Part.row`."""
@@ -69,17 +101,9 @@ class Collection:
 
         return differences(left, right, texts)
 
-    def citations(self, rows: Array) -> pl.DataFrame:
-        """The citations of rows, which come in ascending order."""
-        return pl.concat(self._each(citations_at, rows, "compare citations"))
-
-    def abstracts(self, rows: Array) -> pl.DataFrame:
-        """`id` and `abstract` of rows, which come in ascending order."""
-        return pl.concat(self._each(abstracts_at, rows, "compare citations"))
-
-    def records(self, rows: Array) -> pl.DataFrame:
-        """The articles themselves, with what `score` adds; rows come in ascending order."""
-        return pl.concat(self._each(records_at, rows, "compare citations"))
+    def rows(self, kind: Kind, rows: Array) -> pl.DataFrame:
+        """What `Part.read` gives of rows, which come in ascending order."""
+        return pl.concat(self._each(partial(rows_at, kind=kind), rows, "compare citations"))
 
     def _each(
         self, function: Callable[[tuple[Part, Array]], Result], rows: Array, label: str

@@ -12,7 +12,7 @@ import polars as pl
 from elara.inspection.differences import differences, plain_texts
 from elara.inspection.lexicon import tables
 from elara.inspection.matching import Clusters, identities, match, narrow
-from elara.inspection.measures import TEXT_COLUMNS, measure_frame, similarities, texts_of
+from elara.inspection.measures import measure, similarities, texts_of
 from elara.text.words import WORDS, Array
 
 
@@ -44,12 +44,15 @@ def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
 
     check_threshold(threshold)
     lexicon = tables(())  # which words are medical does not matter here
-    found = measure_frame(scored, lexicon)
-    texts = texts_of(scored.select(TEXT_COLUMNS).to_arrow())
+    found = measure(scored, lexicon)
     words = found.counts[:, WORDS]
 
+    def sets(rows: Array) -> tuple[Array, Array]:
+        starts, shingles = shingle_sets(texts_of(scored[rows]), lexicon)
+        return starts, shingles
+
     def similar(left: Array, right: Array) -> Array:
-        return similarities(left, right, words, lambda rows: shingle_sets(texts, lexicon, rows))
+        return similarities(left, right, words, sets)
 
     def differ(left: Array, right: Array) -> list[str]:
         return differences(left, right, lambda rows: plain_texts(scored[rows]))

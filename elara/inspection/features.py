@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from elara.inspection.lexicon import tables
-from elara.inspection.measures import measure_frame
+from elara.inspection.measures import measure
 from elara.inspection.terms import medical_words
 from elara.text import words as column
 from elara.text.placeholders import PLACEHOLDER
@@ -119,7 +119,7 @@ def score(articles: pl.DataFrame) -> pl.DataFrame:
         and `flags`, a list of any of `retracted`, `notice`, `non_english`, `empty`,
         `no_abstract`.
     """
-    found = measure_frame(articles, tables(medical_words(articles["mesh"])))
+    found = measure(articles, tables(medical_words(articles["mesh"])))
     return pl.concat([articles, judge(articles, found.counts)], how="horizontal")
 
 

@@ -11,7 +11,6 @@ from elara.text.wordlist import SUFFIXES
 from elara.text.words import (
     ENGLISH,
     FLAGS,
-    LETTER,
     LETTERS,
     MEDICAL,
     Array,
@@ -35,17 +34,12 @@ def tables(vocabulary: Iterable[str]) -> Tables:
         vocabulary: lower-cased medical words, see `elara.inspection.terms.medical_words`.
 
     Returns:
-        Kinds and lower-case forms of characters; for each byte the lower-case form of a letter or
-        digit of ASCII, else 0; a hash table of known words (u64: the hash, its last two bits
-        replaced by what the word is known as; 0 for a free place); the medical endings as a tree
-        that is read from the last letter on (i16, per node LETTERS numbers: next node, -1 at the
-        end of an ending, 0 for none).
+        Kinds and lower-case forms of characters; a hash table of known words (u64: the hash, its
+        last two bits replaced by what the word is known as; 0 for a free place); the medical
+        endings as a tree that is read from the last letter on (i16, per node LETTERS numbers: next
+        node, -1 at the end of an ending, 0 for none).
     """
-    kinds, lower = characters()
-    ascii_words = np.where(kinds[:256] >= LETTER, lower[:256], 0)
-    ascii_words[128:] = 0
-    known = _known(dict.fromkeys(vocabulary, MEDICAL))
-    return kinds, lower, ascii_words.astype(np.uint8), known, _endings()
+    return *characters(), _known(dict.fromkeys(vocabulary, MEDICAL)), _endings()
 
 
 def _known(medical: dict[str, int]) -> Array:
@@ -56,9 +50,7 @@ def _known(medical: dict[str, int]) -> Array:
     room = 1 << (2 * len(meaning)).bit_length()
     known = np.zeros(room, dtype=np.uint64)
     words = sorted(meaning)
-    # Not `pa.array`, which imports pandas where there is one.
-    column = pl.Series(words, dtype=pl.String).to_arrow()
-    hashes, lengths = word_hashes(strings(column), *characters())
+    hashes, lengths = word_hashes(strings(pl.Series(words, dtype=pl.String)), *characters())
     single = lengths == 1  # in Chinese a heading's word is several
     hashes = hashes[np.repeat(single, lengths)]
     for word, hashed in zip(np.array(words)[single].tolist(), hashes.tolist(), strict=True):

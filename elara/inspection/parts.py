@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -17,15 +17,12 @@ import polars as pl
 from elara.inspection.bibliographic import block_keys
 from elara.inspection.citation import citations
 from elara.inspection.differences import plain_texts
+from elara.inspection.evidence import Kind
 from elara.inspection.features import judge
-from elara.inspection.foreign import Notes
 from elara.inspection.matching import identities, narrow
 from elara.inspection.measures import TEXT_COLUMNS, measure, texts_of
-from elara.inspection.reading import Piece, read
+from elara.inspection.reading import Notes, Piece, read
 from elara.text.words import BANDS, Array, Tables
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,22 @@ class Part:
     first: int
     rows: int
 
-    def table(self) -> pa.Table:
-        """The articles, mapped and not read: only what is used comes into memory."""
-        import pyarrow as pa
+    def read(self, kind: Kind | Literal["articles", "scores"]) -> pl.DataFrame:
+        """One row per article, mapped and not read: only what is used comes into memory.
 
-        with pa.memory_map(str(self.path)) as file:
-            return pa.ipc.open_file(file).read_all()
+        Args:
+            kind: `articles`; `abstracts` (`id` and `abstract`); of a measured part `citations`,
+                `scores` (what `score` adds, with `id` and `source`), and `scored` (the articles
+                with what it adds).
+        """
+        if kind == "citations":
+            return pl.read_ipc(self.path.with_suffix(".citations"))
+        articles = pl.read_ipc(self.path)
+        if kind in ("scores", "scored"):
+            named = articles.select("id", "source") if kind == "scores" else articles
+            features = pl.read_ipc(self.path.with_suffix(".features"))
+            return pl.concat([named, features], how="horizontal")
+        return articles.select("id", "abstract") if kind == "abstracts" else articles
 
     def row(self, kind: str, number: int, dtype: type) -> Array:
         """One number per article, of those that `measure_part` laid down.
@@ -62,22 +69,15 @@ class Part:
         return np.fromfile(self.path.with_suffix(f".{kind}"), dtype, self.rows, offset=start)
 
 
-def save_lexicon(lexicon: Tables, folder: Path) -> Path:
-    """Lay down the lexicon beside the parts, for whoever works on them."""
-    path = folder / "lexicon.npz"
-    np.savez(path, *lexicon)
-    return path
-
-
 @lru_cache(maxsize=1)
-def _lexicon(path: Path, changed: int) -> Tables:
+def _tables(path: Path, changed: int) -> Tables:
     with np.load(path) as found:
         return tuple(found.values())
 
 
-def load_lexicon(path: Path) -> Tables:
-    """What `save_lexicon` laid down; a process reads it once."""
-    return _lexicon(path, path.stat().st_mtime_ns)
+def _lexicon(path: Path) -> Tables:
+    """What lies beside the parts; a process reads it once."""
+    return _tables(path, path.stat().st_mtime_ns)
 
 
 def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[str], Notes]:
@@ -91,21 +91,16 @@ def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[st
         Path and number of rows of each part, the subject headings that occur, and what is left
         out.
     """
-    import pyarrow as pa
-
     piece, base = job
     stored: list[tuple[Path, int]] = []
     headings: frozenset[str] = frozenset()
     notes = Notes()
-    for number, table in enumerate(read(piece, notes)):
-        if not table.num_rows:
-            continue
-        path = base.with_name(f"{base.name}-{number:04d}.arrow")
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-        stored.append((path, table.num_rows))
-        found = _frame(table.select(["mesh"])).select(pl.col("mesh").explode().unique())
-        headings |= frozenset(found["mesh"].drop_nulls().to_list())
+    for number, articles in enumerate(read(piece, notes)):
+        if articles.height:
+            path = base.with_name(f"{base.name}-{number:04d}.arrow")
+            articles.write_ipc(path)
+            stored.append((path, articles.height))
+            headings |= frozenset(articles["mesh"].explode().drop_nulls().unique())
     return stored, headings, notes
 
 
@@ -114,17 +109,16 @@ def measure_part(part: Part, lexicon: Path, by_citation: bool) -> pl.DataFrame:
 
     Args:
         part: from `store`.
-        lexicon: from `save_lexicon`.
+        lexicon: the tables of `elara.inspection.lexicon`, saved by numpy.
         by_citation: whether citations are to be compared.
 
     Returns:
         One narrow row per article: what `narrow` gives, and what a report needs.
     """
-    table = part.table()
-    measures = measure(table, load_lexicon(lexicon))
+    articles = part.read("articles")
+    measures = measure(articles, _lexicon(lexicon))
     assert measures.keys.shape == (BANDS, part.rows)
     measures.keys.tofile(part.path.with_suffix(".keys"))
-    articles = _frame(table)
     identities(articles, measures).tofile(part.path.with_suffix(".hashes"))
     judged = judge(articles, measures.counts)
     judged.write_ipc(part.path.with_suffix(".features"))
@@ -147,7 +141,7 @@ def sets_of(job: tuple[Part, Array], lexicon: Path) -> tuple[Array, Array]:
 
     Args:
         job: a part, and rows of the collection that lie in it, ascending (i64).
-        lexicon: from `save_lexicon`.
+        lexicon: see `measure_part`.
 
     Returns:
         As `elara.text.shingles.shingle_sets`.
@@ -155,62 +149,18 @@ def sets_of(job: tuple[Part, Array], lexicon: Path) -> tuple[Array, Array]:
     from elara.text.shingles import shingle_sets
 
     part, rows = job
-    texts = texts_of(part.table().select(TEXT_COLUMNS))
-    starts, shingles = shingle_sets(texts, load_lexicon(lexicon), rows - part.first)
+    texts = texts_of(part.read("articles")[rows - part.first])
+    starts, shingles = shingle_sets(texts, _lexicon(lexicon))
     return starts, shingles
 
 
 def texts_at(job: tuple[Part, Array]) -> list[str]:
-    """The texts of some articles of a part.
-
-    Args:
-        job: a part, and rows of the collection that lie in it, ascending (i64).
-    """
+    """The texts of some articles of a part, see `sets_of`."""
     part, rows = job
-    return plain_texts(_frame(part.table().select(TEXT_COLUMNS))[rows - part.first])
+    return plain_texts(part.read("articles").select(TEXT_COLUMNS)[rows - part.first])
 
 
-def citations_at(job: tuple[Part, Array]) -> pl.DataFrame:
-    """The citations of some articles of a measured part, see `texts_at`."""
+def rows_at(job: tuple[Part, Array], kind: Kind) -> pl.DataFrame:
+    """What `Part.read` gives of some articles of a part, see `sets_of`."""
     part, rows = job
-    return pl.read_ipc(part.path.with_suffix(".citations"))[rows - part.first]
-
-
-def abstracts_at(job: tuple[Part, Array]) -> pl.DataFrame:
-    """`id` and `abstract` of some articles of a part, see `texts_at`."""
-    part, rows = job
-    return _frame(part.table().select(["id", "abstract"]).take(rows - part.first))
-
-
-def records_at(job: tuple[Part, Array]) -> pl.DataFrame:
-    """Some articles of a measured part with what `score` adds, see `texts_at`."""
-    part, rows = job
-    return _scored(part)[rows - part.first]
-
-
-def selected(part: Part, kept: Array) -> pl.DataFrame:
-    """The articles of a measured part that are kept, with the columns that `score` adds.
-
-    Args:
-        part: a measured part.
-        kept: for every row of the part, whether it is kept.
-    """
-    return _scored(part).filter(pl.Series(kept))
-
-
-def scores_of(part: Part) -> pl.DataFrame:
-    """What `score` adds to the articles of a measured part, with their `id` and `source`."""
-    features = pl.read_ipc(part.path.with_suffix(".features"))
-    named = _frame(part.table().select(["id", "source"]))
-    return pl.concat([named, features], how="horizontal")
-
-
-def _scored(part: Part) -> pl.DataFrame:
-    features = pl.read_ipc(part.path.with_suffix(".features"))
-    return pl.concat([_frame(part.table()), features], how="horizontal")
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    return part.read(kind)[rows - part.first]
