@@ -16,9 +16,8 @@ import polars as pl
 from elara.inspection.citation import comparable_abstracts, same_journal
 from elara.text.words import Array
 
-# Gives the `citations`, the `abstracts` or all of the `scored` records of some rows, which come in
-# ascending order.
-Kind = Literal["citations", "abstracts", "scored"]
+# What is known of records, and what gives it for some rows, which come in ascending order.
+Kind = Literal["citations", "abstracts", "scored", "articles", "texts", "scores"]
 Rows = Callable[[Kind, Array], pl.DataFrame]
 
 

@@ -14,9 +14,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from elara.inspection.lexicon import tables
+from elara.inspection.lexicon import medical_words, tables
 from elara.inspection.measures import measure
-from elara.inspection.terms import medical_words
 from elara.text import words as column
 from elara.text.placeholders import PLACEHOLDER
 from elara.text.words import Array

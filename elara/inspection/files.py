@@ -25,16 +25,22 @@ import polars as pl
 from elara.display.progress import track
 from elara.inspection.bibliographic import add_citations, cited_alike
 from elara.inspection.cluster import Nodes
-from elara.inspection.collection import THREADS, Collection, Threads, Workers, give_back
+from elara.inspection.collection import (
+    THREADS,
+    Collection,
+    Part,
+    Threads,
+    Workers,
+    give_back,
+    store,
+)
 from elara.inspection.duplicates import check_threshold
 from elara.inspection.features import MEDIUM
-from elara.inspection.lexicon import tables
+from elara.inspection.lexicon import medical_words, tables
 from elara.inspection.matching import Clusters, match
-from elara.inspection.parts import Part, store
 from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
 from elara.inspection.report import report, report_html
 from elara.inspection.selection import Selection, check_ids, select
-from elara.inspection.terms import medical_words
 from elara.workspace.formats import write_file
 
 _DRAFT = ".inspecting"

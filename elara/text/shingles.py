@@ -8,13 +8,19 @@ imported here touches this file too.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 
+import numba
 import numpy as np
 
-from elara.machine.jit import compiled
+from elara.machine.caches import can_write, writable_cache
 from elara.text import words as column
 from elara.text.words import ALONE, DASH, DIGIT, LETTER, ODD, SPACE, Array, Strings, Tables, Texts
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _U = np.uint64
 # FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/, and the last step of MurmurHash3.
@@ -31,6 +37,23 @@ _HASHES = column.BANDS * column.ROWS
 _random = np.random.default_rng(42)
 _FACTOR = _random.integers(0, 1 << 31, _HASHES, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
 _SHIFT = _random.integers(0, 1 << 32, _HASHES, dtype=np.uint32)
+
+
+# Machine code is kept in `__pycache__` beside the source, and in Elara's cache where that cannot be
+# written: https://numba.readthedocs.io/en/stable/developer/caching.html
+if not numba.config.CACHE_DIR and not can_write(Path(__file__).parent / "__pycache__"):
+    numba.config.CACHE_DIR = str(writable_cache() / "numba")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function at its first call, or load what an earlier process compiled.
+
+    It runs without the GIL.
+
+    Args:
+        function: what numba can compile.
+    """
+    return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
 
 
 @compiled

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from elara.inspection import FEATURES, score
 from elara.inspection.graph import bucket_pairs, components
-from elara.inspection.lexicon import ENGLISH_WORDS, tables
+from elara.inspection.lexicon import ENGLISH_WORDS, medical_words, tables
 from elara.inspection.measures import measure, texts_of
-from elara.inspection.terms import medical_words
 from elara.records import Article, Section, frame
 from elara.text.sentences import UNSPACED
 from elara.text.shingles import jaccard, shingle_sets
