@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from elara.inspection.citation import abstract_head, citations
+from elara.inspection.citation import citations, folded_abstracts
 from elara.inspection.evidence import Rows, judge
 from elara.inspection.features import MEDIUM
 from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
@@ -95,7 +95,8 @@ def block_keys(table: pl.DataFrame, records: pl.DataFrame) -> Array:
         pl.col("page") + "|" + first.str.head(4) + "|" + year,
         pl.col("abstract"),
     ]
-    hashed = table.with_columns(abstract=abstract_head(records)).select(
+    # Of the abstract what lies behind its opening, which many share.
+    hashed = table.with_columns(abstract=folded_abstracts(records, 300, 60, 80)).select(
         pl.when(key != "").then(key.hash()).fill_null(0).alias(str(number))
         for number, key in enumerate(keys)
     )

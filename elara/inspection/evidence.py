@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from elara.inspection.citation import comparable_abstracts, same_journal
+from elara.inspection.citation import folded_abstracts, same_journal
 from elara.text.words import Array
 
 # What is known of records, and what gives it for some rows, which come in ascending order.
@@ -64,7 +64,7 @@ def _compare(pairs: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     alike = (col("title") >= 0.6) & ((col("authors") >= 0.6) | (col("first") >= 0.85))
     pairs = pairs.filter((same | alike).fill_null(False))
     placed, some = _places(pairs)
-    abstracts = comparable_abstracts(rows("abstracts", some))
+    abstracts = folded_abstracts(rows("abstracts", some), 900, 0, 600)
     return pairs.with_columns(
         wording=_each(table["title"], pairs, _wording, pl.Float64),
         contained=_similar(table["title"], pairs, fuzz.partial_ratio, least=0.9),

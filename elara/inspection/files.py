@@ -34,10 +34,9 @@ from elara.inspection.collection import (
     give_back,
     store,
 )
-from elara.inspection.duplicates import check_threshold
 from elara.inspection.features import MEDIUM
 from elara.inspection.lexicon import medical_words, tables
-from elara.inspection.matching import Clusters, match
+from elara.inspection.matching import Clusters, check_threshold, match
 from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
 from elara.inspection.report import report, report_html
 from elara.inspection.selection import Selection, check_ids, select

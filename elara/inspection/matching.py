@@ -1,9 +1,13 @@
 """Find the records that stand for one article, and the one of each cluster that stays.
 
-This works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
-(the notebook's table, the files of a large collection) hands in four functions: what they give,
-hashes of an identifier, keys of a MinHash band, similarities and differences of pairs, is held one
-at a time.
+MinHash and LSH only propose pairs. No record is removed on their word: its exact Jaccard
+similarity with the very record that is kept in its place is computed first, and then the two are
+compared word by word. Leaflets of one template are alike in all but the drug and its dose.
+
+`match` works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
+(a table in memory, the files of a large collection) hands in four functions: what they give, hashes
+of an identifier, keys of a MinHash band, similarities and differences of pairs, is held one at a
+time.
 """
 
 from __future__ import annotations
@@ -16,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from elara.inspection.differences import differences, plain_texts
 from elara.inspection.features import MEDIUM
 from elara.inspection.figures import duplicate_figure
 from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
-from elara.inspection.measures import Measures
+from elara.inspection.lexicon import tables
+from elara.inspection.measures import Measures, measure, similarities, texts_of
 from elara.text.placeholders import PLACEHOLDER
 from elara.text.words import ABSTRACT_TOKENS, BANDS, BODY_TOKENS, SHORTEST, WORDS, Array
 
@@ -84,6 +90,58 @@ class Clusters:
     def plot(self) -> Figure:
         """Every proposed pair at its exact similarity: what was verified, what was not."""
         return duplicate_figure(self.pairs, self.threshold)
+
+
+def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
+    """Find records of the same article, then records whose texts are nearly the same.
+
+    Records are the same article that have one DOI, PMID or PMCID, or the same words. A text of
+    fewer than 20 words has a copy only where journal and authors are the same too, and a title of
+    so few words without a text has none.
+
+    Candidates for nearly the same text come from MinHash with banding; each is verified by the
+    exact Jaccard similarity of its 3-word shingles. A record that differs from the one that would
+    stand for it in a drug, a number, a unit, a negation or the like stays, and is listed in
+    `review`. `match` says which record of a cluster stays.
+
+    Args:
+        scored: what `score` returns.
+        threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
+
+    Returns:
+        The clusters.
+
+    Raises:
+        ValueError: the threshold is not in (0, 1].
+
+    Source: Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900
+    """
+    from elara.text.shingles import shingle_sets
+
+    check_threshold(threshold)
+    lexicon = tables(())  # which words are medical does not matter here
+    found = measure(scored, lexicon)
+    words = found.counts[:, WORDS]
+
+    def sets(rows: Array) -> tuple[Array, Array]:
+        starts, shingles = shingle_sets(texts_of(scored[rows]), lexicon)
+        return starts, shingles
+
+    def similar(left: Array, right: Array) -> Array:
+        return similarities(left, right, words, sets)
+
+    def differ(left: Array, right: Array) -> list[str]:
+        return differences(left, right, lambda rows: plain_texts(scored[rows]))
+
+    hashes = identities(scored, found).__getitem__
+    bands = found.keys.__getitem__
+    return match(narrow(scored, found), hashes, bands, similar, differ, threshold)
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError unless the threshold can be a Jaccard similarity."""
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a Jaccard similarity is above 0, at most 1")
 
 
 def narrow(scored: pl.DataFrame, measures: Measures) -> pl.DataFrame:
@@ -189,14 +247,14 @@ def match(
         return pairs.with_columns(similarity=similar(*rows(pairs)))
 
     likeness = _Known(like, {"similarity": pl.Float64})
-    differences = _Known(told, {"difference": pl.String, "turned": pl.Boolean})
+    difference = _Known(told, {"difference": pl.String, "turned": pl.Boolean})
     identical = _identical(hashes, order)
     alone = records["words"].to_numpy() >= SHORTEST
     alone[identical["other"].to_numpy()] = False
     compared = np.flatnonzero(alone)
     pairs = _candidates(bands, order[compared], compared.astype(np.uint32))
     likeness.of(pl.concat([pairs, identical.select("row", "other")]))
-    return _clusters(records, identical, likeness.of(pairs), (likeness, differences), threshold)
+    return _clusters(records, identical, likeness.of(pairs), (likeness, difference), threshold)
 
 
 class _Known:

@@ -223,9 +223,10 @@ def _row_tables(piece: Rows, notes: Notes) -> Iterator[pl.DataFrame]:
             try:
                 table = _conform(pl.DataFrame(batch))
             except pl.exceptions.PolarsError as error:
+                why = str(error).partition("\n")[0]
                 raise InputError(
-                    f"{piece.path}: a column has another type than an article's ({error}): "
-                    f"convert it, or run collect on the file, which takes values as they are"
+                    f"{piece.path}: a column has another type than an article's ({why}): convert "
+                    f"it, or run collect on the file, which takes values as they are"
                 ) from error
             if (without := (table["id"] == "").arg_true()).len():
                 raise InputError(

@@ -77,9 +77,9 @@ def select(
         The selection.
 
     Raises:
-        ValueError: `minimum` is not in [0, 1], an id occurs twice, or the clusters name records
-            that `scored` does not have.
+        ValueError: `minimum` is not in [0, 1], or an id occurs twice.
     """
+    check_minimum(minimum)
     check_ids(scored["id"])
     removed = _removals(scored, clusters, minimum, keep_non_english)
     gone = removed["id"].implode()
@@ -93,8 +93,6 @@ def _removals(
     scored: pl.DataFrame, clusters: Clusters, minimum: float, keep_non_english: bool
 ) -> pl.DataFrame:
     """`Selection.removed`."""
-    check_minimum(minimum)
-    _check(scored, clusters)
     flags = pl.col("flags").list
     conditions = {
         "retracted": flags.contains("retracted"),
@@ -137,14 +135,4 @@ def check_ids(ids: pl.Series) -> None:
         raise ValueError(
             f"{again.len()} records have the id of another, first {again[0]}: collect gives each "
             f"article one id; run it again"
-        )
-
-
-def _check(scored: pl.DataFrame, clusters: Clusters) -> None:
-    named = pl.concat([clusters.removed["id"], clusters.removed["kept_id"]]).unique().sort()
-    known = scored["id"].filter(scored["id"].is_in(named.implode()))
-    if strange := named.filter(~named.is_in(known.implode())).to_list():
-        raise ValueError(
-            f"the clusters name {strange[0]}, which is not among the scored records: "
-            f"compute them from the same table"
         )
