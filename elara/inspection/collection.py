@@ -27,8 +27,8 @@ from elara.inspection.features import judge
 from elara.inspection.matching import identities, narrow
 from elara.inspection.measures import TEXT_COLUMNS, measure, similarities, texts_of
 from elara.inspection.reading import Notes, Piece, read
-from elara.machine import memory
 from elara.machine.cores import usable_cores
+from elara.machine.memory import give_back
 from elara.text.words import BANDS, Array, Tables
 
 Item = TypeVar("Item")
@@ -258,16 +258,8 @@ class Collection:
         self, function: Callable[[tuple[Part, Array]], Result], rows: Array, label: str
     ) -> list[Result]:
         """Apply a function to each part with the rows that lie in it."""
-        memory.give_back()
+        give_back()
         ends = np.array([part.first + part.rows for part in self.parts])
         split = np.split(rows, np.searchsorted(rows, ends[:-1]))
         jobs = [(p, some) for p, some in zip(self.parts, split, strict=True) if len(some)]
         return list(self.workers.each(function, jobs or [(self.parts[0], rows)], label))
-
-
-def give_back() -> None:
-    """Return memory that is free to the system: a pass needs other pieces than the one before."""
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
-    memory.give_back()

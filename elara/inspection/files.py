@@ -25,21 +25,14 @@ import polars as pl
 from elara.display.progress import track
 from elara.inspection.bibliographic import add_citations, cited_alike
 from elara.inspection.cluster import Nodes
-from elara.inspection.collection import (
-    THREADS,
-    Collection,
-    Part,
-    Threads,
-    Workers,
-    give_back,
-    store,
-)
+from elara.inspection.collection import THREADS, Collection, Part, Threads, Workers, store
 from elara.inspection.features import MEDIUM
 from elara.inspection.lexicon import medical_words, tables
 from elara.inspection.matching import Clusters, check_threshold, match
 from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
 from elara.inspection.report import report, report_html
 from elara.inspection.selection import Selection, check_ids, select
+from elara.machine.memory import give_back
 from elara.workspace.formats import write_file
 
 _DRAFT = ".inspecting"
@@ -90,9 +83,8 @@ def inspect_files(
             taken as text where text is expected, and a single text as a list of one.
         into: folder for `articles.parquet` (kept), `scores.parquet` (of all articles),
             `removed.parquet`, `review.parquet` (nearly the same as another, and kept),
-            `skipped.parquet` (the lines that cannot be records, with `file`, `line` and
-            `reason`), `report.json` and `report.html`.
-            They appear there when all of them are finished.
+            `skipped.parquet` (the lines that cannot be records, with `file`, `line` and `reason`),
+            `report.json` and `report.html`. They appear there when all of them are finished.
         minimum: smallest quality that is kept, in [0, 1].
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
         keep_non_english: whether records in other languages stay.
@@ -149,6 +141,8 @@ def inspect_files(
 
 def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collection, Notes]:
     """Lay down the parts, and beside them the lexicon."""
+    import pyarrow as pa
+
     jobs = ((piece, draft / f"{n:06d}") for n, piece in enumerate([*pieces(paths)]))
     parts: list[Part] = []
     headings: set[str] = set()
@@ -167,6 +161,7 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
             f"there is no article to inspect: name .jsonl or .parquet files with some{first}"
         )
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
+    pa.default_memory_pool().release_unused()
     np.savez(draft / "lexicon.npz", *tables(medical_words(mesh)))
     return Collection(workers, parts, draft / "lexicon.npz"), notes
 

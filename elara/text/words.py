@@ -116,6 +116,6 @@ def characters() -> tuple[Array, Array]:
 
 def strings(texts: pl.Series) -> Strings:
     """Where each text begins and ends (i64), and the characters of all texts (u32)."""
-    ends = np.cumsum(texts.str.len_chars().to_numpy(), dtype=np.int64)
+    ends = np.cumsum(texts.str.len_chars().fill_null(0), dtype=np.int64)
     whole = texts.str.join()[0] or ""
     return np.concatenate([[0], ends]), np.frombuffer(whole.encode("utf-32-le"), np.uint32)
