@@ -113,9 +113,8 @@ def test_python_starts_inside_every_room() -> None:
 
 
 def test_the_foundation_imports_nothing_heavy() -> None:
-    # Compiled, so they need numba as soon as they are imported.
-    kernels = {"elara.machine.jit", "elara.text.shingles"}
-    names = [n for n in trees() if room(n) in FOUNDATION and n not in kernels]
+    # Compiled, so it needs numba as soon as it is imported.
+    names = [n for n in trees() if room(n) in FOUNDATION and n != "elara.text.shingles"]
     heavy = ("torch", "transformers", "peft", "numba", "scipy", "pandas", "matplotlib", "datasets")
     code = f"import importlib, sys\nfor n in {names}: importlib.import_module(n)\n"
     code += f"print(*[n for n in {heavy} if n in sys.modules])"

@@ -38,8 +38,7 @@ class Words:
         """
         from elara.text.shingles import word_hashes
 
-        whole = strings(texts.str.normalize("NFKC").to_arrow())
-        return cls(*word_hashes(whole, *characters()))
+        return cls(*word_hashes(strings(texts.str.normalize("NFKC")), *characters()))
 
     def sequences(self, size: int, wanted: Any = None) -> pl.DataFrame:
         """Every run of words, once per text.

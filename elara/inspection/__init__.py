@@ -1,19 +1,12 @@
 """Inspect: score every article, find duplicates, select what is kept, and report all of it."""
 
 from elara.inspection.bibliographic import bibliographic_duplicates
-from elara.inspection.duplicates import near_duplicates
 from elara.inspection.features import FEATURES, HIGH, MEDIUM, Feature, feature_table, score
 from elara.inspection.figures import feature_figure, quality_figure
 from elara.inspection.files import Inspected, inspect_files
-from elara.inspection.matching import Clusters
+from elara.inspection.matching import Clusters, near_duplicates
 from elara.inspection.reading import InputError
-from elara.inspection.report import (
-    FIGURES,
-    report,
-    report_html,
-    source_table,
-    with_abstract_percent,
-)
+from elara.inspection.report import FIGURES, report, report_html
 from elara.inspection.selection import Selection, select
 
 __all__ = [
@@ -36,6 +29,4 @@ __all__ = [
     "report_html",
     "score",
     "select",
-    "source_table",
-    "with_abstract_percent",
 ]

@@ -12,11 +12,12 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from elara.inspection.citation import abstract_head, citations
-from elara.inspection.evidence import judge
+from elara.inspection.citation import citations, folded_abstracts
+from elara.inspection.evidence import Rows, judge
 from elara.inspection.features import MEDIUM
 from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
 from elara.inspection.matching import Clusters
+from elara.inspection.selection import check_ids
 from elara.text.words import Array
 
 # How many keys propose pairs: two records that share one are compared.
@@ -31,9 +32,8 @@ _LINKED = {**PAIRS, "reason": pl.String, "title": pl.Float64}
 _FOUND = {"id": pl.String, "reason": pl.String, "kept_id": pl.String, "similarity": pl.Float64,
           "cluster": pl.Int64}  # fmt: skip
 
-# What `block_keys` returns for one number; what `citations` returns for some rows; the records.
+# What `block_keys` returns for one number.
 Keys = Callable[[int], Array]
-Rows = Callable[[Array], pl.DataFrame]
 
 
 def bibliographic_duplicates(records: pl.DataFrame) -> pl.DataFrame:
@@ -61,13 +61,10 @@ def bibliographic_duplicates(records: pl.DataFrame) -> pl.DataFrame:
     Source: the fields compared are those of Hair et al. 2023 (ASySD),
         https://doi.org/10.1186/s12915-023-01686-z; the rules are our own.
     """
-    if records["id"].is_duplicated().any():
-        twice = records.filter(pl.col("id").is_duplicated())["id"].sort()[0]
-        raise ValueError(f"the id {twice} occurs more than once: collect gives each record its own")
+    check_ids(records["id"])
     table = citations(records)
-    keys = block_keys(table, records)
-    rows = records.__getitem__
-    return cited_alike(keys.__getitem__, table.__getitem__, rows, rows)
+    keys = block_keys(table, records).__getitem__
+    return cited_alike(keys, lambda kind, rows: (table if kind == "citations" else records)[rows])
 
 
 def block_keys(table: pl.DataFrame, records: pl.DataFrame) -> Array:
@@ -98,31 +95,30 @@ def block_keys(table: pl.DataFrame, records: pl.DataFrame) -> Array:
         pl.col("page") + "|" + first.str.head(4) + "|" + year,
         pl.col("abstract"),
     ]
-    hashed = table.with_columns(abstract=abstract_head(records)).select(
+    # Of the abstract what lies behind its opening, which many share.
+    hashed = table.with_columns(abstract=folded_abstracts(records, 300, 60, 80)).select(
         pl.when(key != "").then(key.hash()).fill_null(0).alias(str(number))
         for number, key in enumerate(keys)
     )
     return np.vstack([(column.to_numpy() >> _UPPER).astype(np.uint32) for column in hashed])
 
 
-def cited_alike(keys: Keys, cited: Rows, abstracts: Rows, records: Rows) -> pl.DataFrame:
+def cited_alike(keys: Keys, rows: Rows) -> pl.DataFrame:
     """Do what `bibliographic_duplicates` does where the records may lie anywhere.
 
     Args:
         keys: gives what `block_keys` returns for one number; 0 for records that are left out.
-        cited: gives what `citations` returns for rows, which come in ascending order.
-        abstracts: gives `id` and `abstract` of the records, likewise.
-        records: gives the records themselves, likewise.
+        rows: gives what is asked for of records, which come in ascending order.
     """
     found = np.empty(0, dtype=np.uint64)
     for number in range(BLOCKS):
-        found = np.union1d(found, _block_pairs(keys(number), cited))
+        found = np.union1d(found, _block_pairs(keys(number), rows))
     linked = [pl.DataFrame(schema=_LINKED)]
     for start in range(0, len(found), _PAIRS_AT_ONCE):
         pairs = as_frame(found[start : start + _PAIRS_AT_ONCE])
-        linked.append(_judged(pairs, cited, abstracts))
+        linked.append(judge(pairs, rows).select(*_LINKED))
     every = pl.concat(linked)
-    return _settle(every, cited, records) if every.height else pl.DataFrame(schema=_FOUND)
+    return _settle(every, rows) if every.height else pl.DataFrame(schema=_FOUND)
 
 
 def add_citations(clusters: Clusters, found: pl.DataFrame, retracted: pl.Series) -> Clusters:
@@ -180,7 +176,7 @@ def _best_first(records: pl.DataFrame) -> pl.DataFrame:
     return records.sort([*order, -pl.sum_horizontal(said).cast(pl.Int64), pl.col("id")])
 
 
-def _block_pairs(keys: Array, cited: Rows) -> Array:
+def _block_pairs(keys: Array, rows: Rows) -> Array:
     """Pairs of rows (u64, see `bucket_pairs`) that share a key."""
     block = pl.DataFrame({"key": keys}).with_row_index("row").filter(pl.col("key") != 0)
     block = block.filter(pl.len().over("key") > 1)
@@ -188,40 +184,30 @@ def _block_pairs(keys: Array, cited: Rows) -> Array:
     large = block.filter(crowded)
     if large.height:
         # In the order of titles, so that neighbours in a large block are the likely pairs.
-        titles = cited(large["row"].to_numpy())
+        titles = rows("citations", large["row"].to_numpy())
         by_title = titles.select(pl.arg_sort_by("title", "year", "page", "id")).to_series()
         large = large[by_title]
-    rows = pl.concat([block.filter(~crowded), large])["row"].to_numpy()
-    places = bucket_pairs(keys[rows], np.arange(len(rows), dtype=np.uint32), _NEIGHBOURS)
-    pairs = as_frame(places).select(pl.all().cast(pl.UInt64)).to_numpy()
-    ends: Array = np.sort(rows[pairs].astype(np.uint64), axis=1)
+    every = pl.concat([block.filter(~crowded), large])["row"].to_numpy()
+    places = bucket_pairs(keys[every], np.arange(len(every), dtype=np.uint32), _NEIGHBOURS)
+    ends: Array = np.sort(every[as_frame(places).to_numpy()].astype(np.uint64), axis=1)
     coded: Array = (ends[:, 0] << _UPPER) | ends[:, 1]
     return coded
 
 
-def _judged(pairs: pl.DataFrame, cited: Rows, abstracts: Rows) -> pl.DataFrame:
-    """The pairs of rows that are one article: `row`, `other`, `reason`, `title`."""
-    rows = np.unique(pairs.select("row", "other").to_numpy())
-    places = np.searchsorted(rows, pairs.select("row", "other").to_numpy())
-    linked = judge(cited(rows), places, lambda some: abstracts(rows[some])).select(*_LINKED)
-    of = pl.Series(rows, dtype=pl.UInt32)
-    return linked.with_columns(row=of.gather(linked["row"]), other=of.gather(linked["other"]))
-
-
-def _settle(linked: pl.DataFrame, cited: Rows, records: Rows) -> pl.DataFrame:
+def _settle(linked: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     """One row per record that another stands for."""
     members = components(linked)
-    every = records(members["other"].to_numpy())
+    every = rows("scored", members["other"].to_numpy())
     order = _best_first(every.with_row_index("place"))["place"].to_numpy()
     # From here on a record's number is its place in the order: smaller ones are preferred.
-    table, every = cited(members["other"].to_numpy())[order], every[order]
+    table, every = rows("citations", members["other"].to_numpy())[order], every[order]
     places = pl.int_range(pl.len(), dtype=pl.UInt32)
     left = cluster = members[order].select(other=places, cluster="cluster")
     settled = []
     while left.height:
         best = left.with_columns(row=pl.col("other").min().over("cluster"))
         rest = best.filter(pl.col("row") < pl.col("other")).select("row", "other")
-        same = judge(table, rest.to_numpy().astype(np.int64), every.__getitem__)
+        same = judge(rest, lambda kind, some: (table if kind == "citations" else every)[some])
         settled.append(same.select(*_LINKED))
         gone = pl.concat([best["row"], same["other"]]).unique()
         left = left.filter(~pl.col("other").is_in(gone.implode()))

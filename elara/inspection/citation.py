@@ -107,17 +107,15 @@ def citations(records: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def comparable_abstracts(records: pl.DataFrame) -> pl.Series:
-    """The first 600 folded characters of each abstract, null where there is none."""
-    return _folded_abstracts(records, 900, 0, 600)
+def folded_abstracts(records: pl.DataFrame, read: int, first: int, length: int) -> pl.Series:
+    """Some folded characters of each abstract, null where there are none.
 
-
-def abstract_head(records: pl.DataFrame) -> pl.Series:
-    """Of each abstract the folded characters behind its opening, null where it is too short."""
-    return _folded_abstracts(records, 300, 60, 80)
-
-
-def _folded_abstracts(records: pl.DataFrame, read: int, first: int, length: int) -> pl.Series:
+    Args:
+        records: with or without `abstract`.
+        read: so many characters of the abstract are folded.
+        first: the first character that is taken of these.
+        length: how many are taken.
+    """
     abstract = _column(records, "abstract", pl.String).str.slice(0, read)
     folded = _fold(abstract).str.slice(first, length)
     return records.select("id", abstract=_null_if_empty(folded))["abstract"]

@@ -1,9 +1,9 @@
 """Spread the work on parts of a collection over a Ray cluster, with Daft.
 
-The work on a part is that of `elara.inspection.parts`, and the decisions are taken where inspection
-was called, so that a cluster removes the same records as one machine. It needs the packages of the
-group `cluster` where it is called, Elara on every node, and files and workspace on storage that all
-nodes see under one path.
+The work on a part is that of `elara.inspection.collection`, and the decisions are taken where
+inspection was called, so that a cluster removes the same records as one machine. It needs the
+packages of the group `cluster` where it is called, Elara on every node, and files and workspace on
+storage that all nodes see under one path.
 
 Source: Daft on Ray, https://docs.daft.ai/en/stable/distributed/ray/
 """

@@ -1,33 +1,208 @@
-"""Look up columns and rows of a collection that lies on disk in parts."""
+"""Lay down a collection in parts on disk, and look up columns and rows of it.
+
+The threads of one machine and the nodes of a cluster call the functions of this module and nothing
+else on articles: where a part is worked on makes no difference to what comes out.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
-from elara.inspection.differences import differences
-from elara.inspection.measures import similarities
-from elara.inspection.parts import Part, abstracts_at, citations_at, records_at, sets_of, texts_at
-from elara.machine import memory
-from elara.text.words import Array
+from elara.display.progress import track
+from elara.inspection.bibliographic import block_keys
+from elara.inspection.citation import citations
+from elara.inspection.cluster import Nodes
+from elara.inspection.differences import differences, plain_texts
+from elara.inspection.evidence import Kind
+from elara.inspection.features import judge
+from elara.inspection.matching import identities, narrow
+from elara.inspection.measures import TEXT_COLUMNS, measure, similarities, texts_of
+from elara.inspection.reading import Notes, Piece, read
+from elara.machine.cores import usable_cores
+from elara.machine.memory import give_back
+from elara.text.words import BANDS, Array, Tables
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+THREADS = usable_cores()
+_COLUMNS = {"abstracts": ["id", "abstract"], "texts": TEXT_COLUMNS, "scores": ["id", "source"]}
 
-class Workers(Protocol):
-    """Where the parts are worked on: the threads of one machine, or the nodes of a cluster."""
+
+@dataclass(frozen=True)
+class Part:
+    """Some consecutive articles, laid down so that they can be mapped into memory.
+
+    Args:
+        path: the articles, uncompressed Arrow; beside them lie their features and keys.
+        first: row of the first one in the collection.
+        rows: how many there are.
+    """
+
+    path: Path
+    first: int
+    rows: int
+
+    def read(self, kind: Kind) -> pl.DataFrame:
+        """One row per article, mapped and not read: only what is used comes into memory.
+
+        Args:
+            kind: `articles`; of their columns `abstracts` or `texts`; of a measured part
+                `citations`, `scores` (what `score` adds, with `id` and `source`), and `scored` (the
+                articles with what it adds).
+        """
+        if kind == "citations":
+            return pl.read_ipc(self.path.with_suffix(".citations"))
+        found = pl.read_ipc(self.path).select(_COLUMNS.get(kind, pl.all()))
+        if kind in ("scores", "scored"):
+            features = pl.read_ipc(self.path.with_suffix(".features"))
+            found = pl.concat([found, features], how="horizontal")
+        return found
+
+    def row(self, kind: str, number: int, dtype: type) -> Array:
+        """One number per article, of those that `measure_part` laid down.
+
+        Args:
+            kind: `keys` (MinHash bands, u32), `hashes` (of what makes articles identical, u64) or
+                `blocks` (of what citations have in common, u32).
+            number: which of them.
+            dtype: of the numbers.
+        """
+        start = number * self.rows * np.dtype(dtype).itemsize
+        return np.fromfile(self.path.with_suffix(f".{kind}"), dtype, self.rows, offset=start)
+
+
+@lru_cache(maxsize=1)
+def _tables(path: Path, changed: int) -> Tables:
+    with np.load(path) as found:
+        return tuple(found.values())
+
+
+def _lexicon(path: Path) -> Tables:
+    """What lies beside the parts; a process reads it once."""
+    return _tables(path, path.stat().st_mtime_ns)
+
+
+def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[str], Notes]:
+    """Parse a piece of the input and lay it down as one part or more.
+
+    Args:
+        job: a piece, from `elara.inspection.reading.pieces`, and where the parts are to lie: this
+            path with a number appended.
+
+    Returns:
+        Path and number of rows of each part, the subject headings that occur, and what is left
+        out.
+    """
+    piece, base = job
+    stored: list[tuple[Path, int]] = []
+    headings: frozenset[str] = frozenset()
+    notes = Notes()
+    for number, articles in enumerate(read(piece, notes)):
+        if articles.height:
+            path = base.with_name(f"{base.name}-{number:04d}.arrow")
+            articles.write_ipc(path)
+            stored.append((path, articles.height))
+            headings |= frozenset(articles["mesh"].explode().drop_nulls().unique())
+    return stored, headings, notes
+
+
+def measure_part(part: Part, lexicon: Path, by_citation: bool) -> pl.DataFrame:
+    """Measure a part; its features, keys and citations go to disk.
+
+    Args:
+        part: from `store`.
+        lexicon: the tables of `elara.inspection.lexicon`, saved by numpy.
+        by_citation: whether citations are to be compared.
+
+    Returns:
+        One narrow row per article: what `narrow` gives, and what a report needs.
+    """
+    articles = part.read("articles")
+    measures = measure(articles, _lexicon(lexicon))
+    assert measures.keys.shape == (BANDS, part.rows)
+    measures.keys.tofile(part.path.with_suffix(".keys"))
+    identities(articles, measures).tofile(part.path.with_suffix(".hashes"))
+    judged = judge(articles, measures.counts)
+    judged.write_ipc(part.path.with_suffix(".features"))
+    if by_citation:
+        cited = citations(articles)
+        cited.write_ipc(part.path.with_suffix(".citations"))
+        block_keys(cited, articles).tofile(part.path.with_suffix(".blocks"))
+    # Copies: columns as they are would hold the whole mapped part in memory.
+    copies = (pl.Series(c, articles[c].to_list()) for c in ("id", "retracted", "redistributable"))
+    scored = pl.concat([articles.with_columns(copies), judged], how="horizontal")
+    return narrow(scored, measures).with_columns(
+        scored["source"].cast(pl.Categorical),
+        scored["bucket"].cast(pl.Enum(["high", "medium", "low"])),
+        scored["flags"],
+    )
+
+
+def sets_of(job: tuple[Part, Array], lexicon: Path) -> tuple[Array, Array]:
+    """The shingles of some articles of a part.
+
+    Args:
+        job: a part, and rows of the collection that lie in it, ascending (i64).
+        lexicon: see `measure_part`.
+
+    Returns:
+        As `elara.text.shingles.shingle_sets`.
+    """
+    from elara.text.shingles import shingle_sets
+
+    part, rows = job
+    texts = texts_of(part.read("texts")[rows - part.first])
+    starts, shingles = shingle_sets(texts, _lexicon(lexicon))
+    return starts, shingles
+
+
+def texts_at(job: tuple[Part, Array]) -> list[str]:
+    """The texts of some articles of a part, see `sets_of`."""
+    part, rows = job
+    return plain_texts(part.read("texts")[rows - part.first])
+
+
+def rows_at(job: tuple[Part, Array], kind: Kind) -> pl.DataFrame:
+    """What `Part.read` gives of some articles of a part, see `sets_of`."""
+    part, rows = job
+    return part.read(kind)[rows - part.first]
+
+
+class Threads:
+    """A few threads of this process. The kernels, the parser and polars let go of the GIL.
+
+    Args:
+        pool: of `THREADS` threads.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
 
     def each(
         self, function: Callable[[Item], Result], items: Iterable[Item], label: str
     ) -> Iterator[Result]:
-        """Apply a function to all items; results come in the order of the items."""
+        """Apply a function to all items, few of them at once; results come in their order."""
+        waiting: deque[Future[Result]] = deque()
+        for item in track(items, label=label):
+            waiting.append(self._pool.submit(function, item))
+            if len(waiting) > THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+# Where the parts are worked on: the threads of one machine, or the nodes of a cluster.
+Workers = Threads | Nodes
 
 
 @dataclass(frozen=True)
@@ -37,15 +212,21 @@ class Collection:
     Args:
         workers: who reads the parts.
         parts: at least one.
-        lexicon: from `elara.inspection.parts.save_lexicon`.
+        lexicon: the tables of `elara.inspection.lexicon`, saved by numpy.
     """
 
     workers: Workers
     parts: list[Part]
     lexicon: Path
 
+    def measured(self, by_citation: bool) -> pl.DataFrame:
+        """Measure all parts; one narrow row per article."""
+        give_back()
+        work = partial(measure_part, lexicon=self.lexicon, by_citation=by_citation)
+        return pl.concat(self.workers.each(work, self.parts, "measure parts"))
+
     def column(self, kind: str, number: int, dtype: type) -> Array:
-        """One number per article, see `elara.inspection.parts.Part.row`."""
+        """One number per article, see `Part.row`."""
         found: Array = np.empty(self.parts[-1].first + self.parts[-1].rows, dtype=dtype)
         for part in self.parts:
             found[part.first : part.first + part.rows] = part.row(kind, number, dtype)
@@ -69,32 +250,16 @@ class Collection:
 
         return differences(left, right, texts)
 
-    def citations(self, rows: Array) -> pl.DataFrame:
-        """The citations of rows, which come in ascending order."""
-        return pl.concat(self._each(citations_at, rows, "compare citations"))
-
-    def abstracts(self, rows: Array) -> pl.DataFrame:
-        """`id` and `abstract` of rows, which come in ascending order."""
-        return pl.concat(self._each(abstracts_at, rows, "compare citations"))
-
-    def records(self, rows: Array) -> pl.DataFrame:
-        """The articles themselves, with what `score` adds; rows come in ascending order."""
-        return pl.concat(self._each(records_at, rows, "compare citations"))
+    def rows(self, kind: Kind, rows: Array) -> pl.DataFrame:
+        """What `Part.read` gives of rows, which come in ascending order."""
+        return pl.concat(self._each(partial(rows_at, kind=kind), rows, "compare citations"))
 
     def _each(
         self, function: Callable[[tuple[Part, Array]], Result], rows: Array, label: str
     ) -> list[Result]:
         """Apply a function to each part with the rows that lie in it."""
-        memory.give_back()
+        give_back()
         ends = np.array([part.first + part.rows for part in self.parts])
         split = np.split(rows, np.searchsorted(rows, ends[:-1]))
         jobs = [(p, some) for p, some in zip(self.parts, split, strict=True) if len(some)]
         return list(self.workers.each(function, jobs or [(self.parts[0], rows)], label))
-
-
-def give_back() -> None:
-    """Return memory that is free to the system: a pass needs other pieces than the one before."""
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
-    memory.give_back()

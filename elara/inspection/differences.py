@@ -166,7 +166,7 @@ def _token() -> re.Pattern[str]:
     """A number, a word, or a sign that says something."""
     kinds, _ = characters()
     marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")
-    alone = "".join(_ranges([i for i, kind in enumerate(kinds.tolist()) if kind == ALONE]))
+    alone = "".join(_ranges(np.flatnonzero(kinds == ALONE).tolist()))
     return re.compile(
         rf"(?P<number>(?:{_MINUS})?(?:\d+(?:[.,]\d+)*|\.\d+))"
         rf"|(?P<alone>[{alone}])"

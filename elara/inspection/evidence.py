@@ -8,24 +8,25 @@ nothing. The thresholds were chosen on two of the four gold sets; see benchmarks
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from elara.inspection.citation import comparable_abstracts, same_journal
+from elara.inspection.citation import folded_abstracts, same_journal
 from elara.text.words import Array
 
-# Gives records, with their abstracts, by their row numbers, which come in ascending order.
-Records = Callable[[Array], pl.DataFrame]
+# What is known of records, and what gives it for some rows, which come in ascending order.
+Kind = Literal["citations", "abstracts", "scored", "articles", "texts", "scores"]
+Rows = Callable[[Kind, Array], pl.DataFrame]
 
 
-def judge(table: pl.DataFrame, pairs: Array, records: Records) -> pl.DataFrame:
+def judge(pairs: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     """Compare pairs of citations and keep those that a rule takes for one article.
 
     Args:
-        table: what `citations` returns.
-        pairs: two row numbers of the table per pair, shape (pairs, 2).
-        records: gives the records of some rows: abstracts are read where the rest is alike.
+        pairs: `row` and `other` (u32).
+        rows: gives the citations, and the abstracts where the rest is alike.
 
     Returns:
         One row per linked pair: `row`, `other`, `reason` (the rule: `pmid`, `doi`, `place`,
@@ -33,21 +34,22 @@ def judge(table: pl.DataFrame, pairs: Array, records: Records) -> pl.DataFrame:
 
     Source: string similarities of RapidFuzz, https://rapidfuzz.github.io/RapidFuzz/
     """
-    compared = _compare(table, pairs, records).with_columns(reason=_verdict())
+    compared = _compare(pairs, rows).with_columns(reason=_verdict())
     return compared.filter(pl.col("reason").is_not_null())
 
 
-def _compare(table: pl.DataFrame, pairs: Array, records: Records) -> pl.DataFrame:
+def _compare(pairs: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     """What each pair has in common: similarities from 0 to 1, equalities, null for unknown."""
     from rapidfuzz import fuzz
 
-    rows = pl.DataFrame(pairs, schema={"row": pl.UInt32, "other": pl.UInt32}, orient="row")
-    a, b = table[rows["row"]], table[rows["other"]]
-    rows = rows.with_columns(
+    pairs, some = _places(pairs)
+    table = rows("citations", some)
+    a, b = table[pairs["left"]], table[pairs["right"]]
+    pairs = pairs.with_columns(
         *(a[name] == b[name] for name in ("pmid", "work", "volume", "page", "last")),
-        title=_similar(table["title"], rows, fuzz.ratio),
-        authors=_similar(table["authors"], rows, fuzz.token_set_ratio),
-        first=_similar(table["first"], rows, fuzz.token_set_ratio),
+        title=_similar(table["title"], pairs, fuzz.ratio),
+        authors=_similar(table["authors"], pairs, fuzz.token_set_ratio),
+        first=_similar(table["first"], pairs, fuzz.token_set_ratio),
         gap=(a["year"] - b["year"]).abs(),
         notice=a["notice"].eq_missing(b["notice"]),
         parts=(a["parts"] == b["parts"]) | (a["parts"] == "") | (b["parts"] == ""),
@@ -60,64 +62,57 @@ def _compare(table: pl.DataFrame, pairs: Array, records: Records) -> pl.DataFram
     col = pl.col
     same = col("pmid") | col("work") | (col("volume") & (col("page") | col("last")))
     alike = (col("title") >= 0.6) & ((col("authors") >= 0.6) | (col("first") >= 0.85))
-    rows = rows.filter((same | alike).fill_null(False))
-    return rows.with_columns(
-        wording=_wording(table["title"], rows),
-        contained=_similar(table["title"], rows, fuzz.partial_ratio, least=0.9),
-        abstract=_abstracts(records, rows),
-        journal=_journals(table["journal"], rows),
+    pairs = pairs.filter((same | alike).fill_null(False))
+    placed, some = _places(pairs)
+    abstracts = folded_abstracts(rows("abstracts", some), 900, 0, 600)
+    return pairs.with_columns(
+        wording=_each(table["title"], pairs, _wording, pl.Float64),
+        contained=_similar(table["title"], pairs, fuzz.partial_ratio, least=0.9),
+        abstract=_similar(abstracts, placed, fuzz.ratio, least=0.9),
+        journal=_each(table["journal"], pairs, same_journal, pl.Boolean),
     )
 
 
+def _places(pairs: pl.DataFrame) -> tuple[pl.DataFrame, Array]:
+    """The pairs, with where each row is among all of theirs, and these, ascending."""
+    every = np.unique(pairs.select("row", "other").to_numpy())
+    left, right = (pl.Series(np.searchsorted(every, pairs[n])) for n in ("row", "other"))
+    return pairs.with_columns(left=left, right=right), every
+
+
 def _similar(
-    texts: pl.Series, rows: pl.DataFrame, scorer: Callable[..., float], least: float = 0.0
+    texts: pl.Series, pairs: pl.DataFrame, scorer: Callable[..., float], least: float = 0.0
 ) -> pl.Series:
     """Similarity of each pair's texts, 0 to 1 (0 below `least`); null where one is missing."""
     from rapidfuzz.process import cpdist
 
-    a, b = texts.gather(rows["row"]), texts.gather(rows["other"])
+    a, b = texts.gather(pairs["left"]), texts.gather(pairs["right"])
     known = a.is_not_null() & b.is_not_null()
     one, two = a.filter(known).to_list(), b.filter(known).to_list()
     scores = cpdist(one, two, scorer=scorer, score_cutoff=least * 100)
-    every = np.full(rows.height, np.nan)
+    every = np.full(pairs.height, np.nan)
     every[known.to_numpy()] = scores / 100
     return pl.Series(every).fill_nan(None)
 
 
-def _abstracts(records: Records, rows: pl.DataFrame) -> pl.Series:
-    """Similarity of each pair's abstracts, 0 to 1 (0 below 0.9); null where one is missing."""
-    from rapidfuzz import fuzz
-
-    pairs = rows.select("row", "other").to_numpy()
-    some = np.unique(pairs)
-    texts = comparable_abstracts(records(some))
-    places = pl.DataFrame(np.searchsorted(some, pairs), ["row", "other"], orient="row")
-    return _similar(texts, places, fuzz.ratio, least=0.9)
+def _each(
+    texts: pl.Series, pairs: pl.DataFrame, compare: Callable[[str, str], Any], dtype: Any
+) -> pl.Series:
+    """What is said of each pair's texts; null where one is missing."""
+    both = zip(texts.gather(pairs["left"]), texts.gather(pairs["right"]), strict=True)
+    return pl.Series([None if None in two else compare(*two) for two in both], dtype=dtype)
 
 
-def _wording(titles: pl.Series, rows: pl.DataFrame) -> pl.Series:
+def _wording(one: str, two: str) -> float:
     """Similarity of the words that only one title has with those that only the other has, 0 to 1.
 
     Spelling leaves it high (`anaemia`, `anemia`), another subject does not (`adults`, `children`).
     """
     from rapidfuzz import fuzz
 
-    values: list[float | None] = []
-    pairs = zip(titles.gather(rows["row"]), titles.gather(rows["other"]), strict=True)
-    for one, two in pairs:
-        if one is None or two is None or one == two:
-            values.append(None if one is None or two is None else 1.0)
-            continue
-        a, b = one.split(), two.split()
-        only = ["".join(w for w in a if w not in b), "".join(w for w in b if w not in a)]
-        values.append(fuzz.ratio(*only) / 100 if all(only) else 1.0)
-    return pl.Series(values, dtype=pl.Float64)
-
-
-def _journals(names: pl.Series, rows: pl.DataFrame) -> pl.Series:
-    both = zip(names.gather(rows["row"]), names.gather(rows["other"]), strict=True)
-    told = [None if a is None or b is None else same_journal(a, b) for a, b in both]
-    return pl.Series(told, dtype=pl.Boolean)
+    a, b = one.split(), two.split()
+    only = ["".join(w for w in a if w not in b), "".join(w for w in b if w not in a)]
+    return fuzz.ratio(*only) / 100 if all(only) else 1.0
 
 
 def _verdict() -> pl.Expr:

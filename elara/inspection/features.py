@@ -8,15 +8,13 @@ nothing about whether the medicine in it is right.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from elara.inspection.lexicon import tables
-from elara.inspection.measures import measure_frame
-from elara.inspection.terms import medical_words
+from elara.inspection.lexicon import medical_words, tables
+from elara.inspection.measures import measure
 from elara.text import words as column
 from elara.text.placeholders import PLACEHOLDER
 from elara.text.words import Array
@@ -119,7 +117,7 @@ def score(articles: pl.DataFrame) -> pl.DataFrame:
         and `flags`, a list of any of `retracted`, `notice`, `non_english`, `empty`,
         `no_abstract`.
     """
-    found = measure_frame(articles, tables(medical_words(articles["mesh"])))
+    found = measure(articles, tables(medical_words(articles["mesh"])))
     return pl.concat([articles, judge(articles, found.counts)], how="horizontal")
 
 
@@ -130,15 +128,17 @@ def judge(articles: pl.DataFrame, counts: Array) -> pl.DataFrame:
         articles: the columns of `Article`, one row per article.
         counts: i64, one row per article, see `elara.text.words`.
     """
-    stated, values, quality, judgement = _expressions()
+    quality = pl.sum_horizontal(pl.col(f"feature_{f.name}") * f.weight for f in FEATURES)
+    high = pl.when(pl.col("quality") >= HIGH).then(pl.lit("high"))
+    bucket = high.when(pl.col("quality") >= MEDIUM).then(pl.lit("medium")).otherwise(pl.lit("low"))
     return (
         # One query: each that is run by itself costs more than its work on a part of a collection.
         articles.lazy()
-        .select(stated)
+        .select(**_stated())
         .with_columns(_measures(counts))
-        .with_columns(values)
-        .with_columns(quality)
-        .select(judgement)
+        .with_columns(f.value().alias(f"feature_{f.name}") for f in FEATURES)
+        .with_columns(quality=quality.round(6))
+        .select("quality", bucket.alias("bucket"), pl.col("^feature_.*$").round(6), flags=_flags())
         .collect(optimizations=pl.QueryOptFlags.none())
     )
 
@@ -168,9 +168,10 @@ def _measures(counts: Array) -> list[pl.Series]:
     return [pl.Series(name, values, nan_to_null=True) for name, values in measured.items()]
 
 
-def _completeness() -> pl.Expr:
-    """Share of six kinds of metadata that a record has."""
-    present = [
+def _stated() -> dict[str, pl.Expr]:
+    """What the score and the flags need of a record besides the measures of its text."""
+    untold = (pl.col("abstract") == "") & (pl.col("body").list.len() == 0)
+    metadata = [
         pl.col("published") != "",
         pl.col("journal") != "",
         pl.col("authors").list.len() > 0,
@@ -178,35 +179,13 @@ def _completeness() -> pl.Expr:
         pl.any_horizontal(pl.col("doi", "pmid", "pmcid", "url") != ""),
         pl.col("licence") != "unknown",
     ]
-    return pl.mean_horizontal(p.cast(pl.Float64) for p in present)
-
-
-@cache
-def _expressions() -> tuple[list[pl.Expr], list[pl.Expr], pl.Expr, list[pl.Expr]]:
-    """What is stated, the features, the score and what is said of a record; for all parts alike."""
-    names = [f"feature_{f.name}" for f in FEATURES]
-    quality = pl.sum_horizontal(pl.col(f"feature_{f.name}") * f.weight for f in FEATURES)
-    high = pl.when(pl.col("quality") >= HIGH).then(pl.lit("high"))
-    bucket = high.when(pl.col("quality") >= MEDIUM).then(pl.lit("medium")).otherwise(pl.lit("low"))
-    return (
-        [_completeness().alias("metadata"), *(e.alias(n) for n, e in _stated().items())],
-        [f.value().alias(f"feature_{f.name}") for f in FEATURES],
-        quality.round(6).alias("quality"),
-        [pl.col("quality"), bucket.alias("bucket"), pl.col(names).round(6), _flags()],
-    )
-
-
-def _stated() -> dict[str, pl.Expr]:
-    """What the flags need of a record besides its measures."""
-    no_body = pl.col("body").list.len() == 0
     return {
+        "metadata": pl.mean_horizontal(present.cast(pl.Float64) for present in metadata),
         "retracted": pl.col("retracted"),
         "notice": pl.col("publication_types").list.join("\n").str.contains(_NOTICE_TYPES)
         | pl.col("title").str.contains(_NOTICE_TITLE),
         "stated_foreign": ~pl.col("language").is_in(["en", "und"]),
-        "untitled": pl.col("title").str.contains(PLACEHOLDER)
-        & (pl.col("abstract") == "")
-        & no_body,
+        "untitled": pl.col("title").str.contains(PLACEHOLDER) & untold,
         "no_abstract": pl.col("abstract") == "",
     }
 
@@ -224,10 +203,5 @@ def _flags() -> pl.Expr:
         "empty": (words == 0) | pl.col("untitled"),
         "no_abstract": pl.col("no_abstract"),
     }
-    # Five conditions make 32 lists; each row takes the one of its number.
-    names = list(conditions)
-    lists = [[name for bit, name in enumerate(names) if n >> bit & 1] for n in range(32)]
-    number = pl.sum_horizontal(
-        c.cast(pl.UInt32) * 2**bit for bit, c in enumerate(conditions.values())
-    )
-    return pl.lit(pl.Series("flags", lists, dtype=pl.List(pl.String))).gather(number)
+    said = (pl.when(c).then(pl.lit(name)) for name, c in conditions.items())
+    return pl.concat_list(said).list.drop_nulls()

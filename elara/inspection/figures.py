@@ -25,15 +25,8 @@ def quality_figure(scored: pl.DataFrame | pl.LazyFrame) -> Figure:
     axes.hist(quality.to_numpy(), bins=[i / 40 for i in range(41)], color=BLUE)
     for limit, name in ((MEDIUM, "medium from 0.4"), (HIGH, "high from 0.7")):
         axes.axvline(limit, color=ORANGE, linestyle="--")
-        axes.text(
-            limit - 0.01,
-            0.97,
-            name,
-            transform=axes.get_xaxis_transform(),
-            ha="right",
-            va="top",
-            color=ORANGE,
-        )
+        text = axes.text(limit - 0.01, 0.97, name, color=ORANGE, ha="right", va="top")
+        text.set_transform(axes.get_xaxis_transform())
     axes.set(xlabel="quality (0 to 1)", ylabel="articles", xlim=(0, 1))
     plain(axes)
     return figure
@@ -75,14 +68,8 @@ def duplicate_figure(pairs: pl.DataFrame, threshold: float) -> Figure:
         ("verified: near duplicate", BLUE, "o", ranked.filter(verified)),
         ("proposed by MinHash, not verified", GREY, "x", ranked.filter(~verified)),
     ):
-        axes.scatter(
-            rows["similarity"].to_numpy(),
-            rows["rank"].to_numpy(),
-            color=colour,
-            marker=marker,
-            s=30,
-            label=f"{label} ({rows.height})",
-        )
+        x, y = rows["similarity"].to_numpy(), rows["rank"].to_numpy()
+        axes.scatter(x, y, s=30, color=colour, marker=marker, label=f"{label} ({rows.height})")
     axes.axvline(threshold, color=ORANGE, linestyle="--", label=f"threshold {threshold:g}")
     axes.set(
         xlabel="exact Jaccard similarity of 3-word shingles (0 to 1)",

@@ -12,51 +12,31 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from elara.display.progress import track
 from elara.inspection.bibliographic import add_citations, cited_alike
-from elara.inspection.collection import Collection, Workers, give_back
-from elara.inspection.duplicates import check_threshold
+from elara.inspection.cluster import Nodes
+from elara.inspection.collection import THREADS, Collection, Part, Threads, Workers, store
 from elara.inspection.features import MEDIUM
-from elara.inspection.foreign import Notes
-from elara.inspection.lexicon import tables
-from elara.inspection.matching import Clusters, match
-from elara.inspection.parts import Part, measure_part, save_lexicon, scores_of, selected, store
-from elara.inspection.reading import InputError, Piece, name_repeats, pieces
+from elara.inspection.lexicon import medical_words, tables
+from elara.inspection.matching import Clusters, check_threshold, match
+from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
 from elara.inspection.report import report, report_html
-from elara.inspection.selection import Selection, repeated_ids, select
-from elara.inspection.terms import medical_words
-from elara.machine.cores import usable_cores
-from elara.text.words import Array
+from elara.inspection.selection import Selection, check_ids, select
+from elara.machine.memory import give_back
 from elara.workspace.formats import write_file
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Origins = list[tuple[int, Piece]]  # the first row of each piece of the input
 
 _DRAFT = ".inspecting"
 _NAMED = 50  # fields that are not read and are named
-THREADS = usable_cores()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What decides about a record, see `inspect_files`."""
-
-    minimum: float = MEDIUM
-    threshold: float = 0.8
-    keep_non_english: bool = False
-    by_citation: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,15 +79,12 @@ def inspect_files(
 
     Args:
         paths: `.jsonl` or `.parquet` files with the fields of `Article`, one such file, or a
-            folder of `.jsonl` files. Fields that a record does not have are empty. JSON Lines that
-            others wrote are read as they are: a number is taken as text where text is expected, a
-            single author as a list of one, `AbstractText` as the abstract, parts with headings as
-            its lines; a record without `id` gets one from its place.
+            folder of `.jsonl` files. Fields that a record does not have are empty. A number is
+            taken as text where text is expected, and a single text as a list of one.
         into: folder for `articles.parquet` (kept), `scores.parquet` (of all articles),
             `removed.parquet`, `review.parquet` (nearly the same as another, and kept),
-            `skipped.parquet` (the lines that cannot be records, and the records whose id an
-            earlier one has, with `file`, `line` and `reason`), `report.json` and `report.html`.
-            They appear there when all of them are finished.
+            `skipped.parquet` (the lines that cannot be records, with `file`, `line` and `reason`),
+            `report.json` and `report.html`. They appear there when all of them are finished.
         minimum: smallest quality that is kept, in [0, 1].
         threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
         keep_non_english: whether records in other languages stay.
@@ -120,165 +97,104 @@ def inspect_files(
 
     Raises:
         InputError: a file cannot be read, or none holds an article; the message says which.
-        ValueError: a limit is out of range.
+        ValueError: a limit is out of range, or two records have one id.
         OSError: the disk is full or the folder cannot be written. Whatever failed, what an
             earlier run left in `into` is untouched.
     """
-    limits = Limits(minimum, threshold, keep_non_english, by_citation)
-    if cluster:
-        from elara.inspection.cluster import Nodes
-
-        return inspect_parts(paths, into.resolve(), limits, Nodes(cluster))
-    with ThreadPoolExecutor(THREADS) as pool:
-        warm = pool.submit(tables, ())  # loads the kernels; the first time it compiles them
-        found = inspect_parts(paths, into, limits, Threads(pool))
-        warm.result()
-    return found
-
-
-class Threads:
-    """A few threads of this process. The kernels, the parser and polars let go of the GIL."""
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-
-    def each(
-        self, function: Callable[[Item], Result], items: Iterable[Item], label: str
-    ) -> Iterator[Result]:
-        """Apply a function to all items, few of them at once; results come in their order."""
-        waiting: deque[Future[Result]] = deque()
-        for item in track(items, label=label):
-            waiting.append(self._pool.submit(function, item))
-            if len(waiting) > THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def inspect_parts(
-    paths: Path | Iterable[Path], into: Path, limits: Limits, workers: Workers
-) -> Inspected:
-    """What `inspect_files` does, with the work on parts done by whoever is given."""
-    check_threshold(limits.threshold)
+    check_threshold(threshold)
     if isinstance(paths, Path):
-        files = [paths] if paths.is_file() else sorted(paths.glob("*.jsonl"))
-    else:
-        files = list(paths)
-    draft = into / _DRAFT
+        paths = [paths] if paths.is_file() else sorted(paths.glob("*.jsonl"))
+    draft = into.resolve() / _DRAFT
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
     (draft / "out").mkdir(parents=True)
     try:
-        found = _inspect(files, draft, limits, workers)
+        with ThreadPoolExecutor(THREADS) as pool:
+            pool.submit(tables, ())  # loads the kernels meanwhile; the first time it compiles them
+            workers = Nodes(cluster) if cluster else Threads(pool)
+            collection, notes = _read(workers, paths, draft)
+            records = collection.measured(by_citation)
+            check_ids(records["id"])
+            clusters = _clusters(collection, records, threshold, by_citation)
+        records = records.select("id", "source", "quality", "bucket", "flags")
+        selection = select(records, clusters, minimum, keep_non_english)
+        found = report(records, clusters, selection)
+        unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])
+        found["input"] = {"lines_skipped": len(notes.skipped), "fields_not_read": unknown}
+        kept = ~records["id"].is_in(selection.removed["id"].implode())
+        del records
+        selection = dataclasses.replace(selection, kept=selection.kept.select("quality"))
+        _write(draft / "out", collection.parts, kept)
+        for name, content in {
+            "removed.parquet": selection.removed,
+            "review.parquet": selection.review,
+            "skipped.parquet": pl.DataFrame(notes.skipped, SKIPPED, orient="row"),
+            "report.html": report_html(found, {}),
+            "report.json": found,
+        }.items():
+            write_file(draft / "out" / name, content)
         for path in (draft / "out").iterdir():
             path.replace(into / path.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Inspected(into, *found)
+    return Inspected(into, found, clusters, selection)
 
 
-def _inspect(
-    files: list[Path], draft: Path, limits: Limits, workers: Workers
-) -> tuple[dict[str, Any], Clusters, Selection]:
-    """Lay down parts in a folder, and the finished tables in `out` below it."""
-    parts, lexicon, notes, origins = _read(workers, files, draft)
-    work = partial(measure_part, lexicon=lexicon, by_citation=limits.by_citation)
-    records = pl.concat(workers.each(work, parts, "measure parts"))
-    again = repeated_ids(records["id"])
-    _name_repeats(records["id"].gather(again), again, origins, notes)
-    single = np.ones(records.height, dtype=bool)
-    single[again] = False
-    collection = Collection(workers, parts, lexicon)
-    clusters = _clusters(collection, records, single, limits)
-    give_back()
-    records = records.select("id", "source", "quality", "bucket", "flags").filter(pl.Series(single))
-    selection = select(records, clusters, limits.minimum, limits.keep_non_english)
-    found = report(records, clusters, selection)
-    kept = single.copy()
-    kept[single] = ~records["id"].is_in(selection.removed["id"].implode()).to_numpy()
-    del records
-    selection = dataclasses.replace(selection, kept=selection.kept.select("quality"))
-    give_back()
-    out = draft / "out"
-    written = track(parts, label="write parts")
-    _sink(
-        (selected(p, kept[p.first : p.first + p.rows]) for p in written), out / "articles.parquet"
-    )
-    scores = (scores_of(p).filter(single[p.first : p.first + p.rows]) for p in parts)
-    _sink(scores, out / "scores.parquet")
-    write_file(out / "removed.parquet", selection.removed)
-    write_file(out / "review.parquet", selection.review)
-    write_file(out / "skipped.parquet", skipped := notes.table())
-    unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])
-    found["input"] = {"lines_skipped": skipped.height, "fields_not_read": unknown}
-    write_file(out / "report.html", report_html(found, {}))
-    write_file(out / "report.json", found)
-    return found, clusters, selection
-
-
-def _read(
-    workers: Workers, files: list[Path], draft: Path
-) -> tuple[list[Part], Path, Notes, Origins]:
+def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collection, Notes]:
     """Lay down the parts, and beside them the lexicon."""
-    origins: Origins = []
-    every = list(pieces(files))
-    jobs = ((p, draft / f"{number:06d}") for number, p in enumerate(every))
+    import pyarrow as pa
+
+    jobs = ((piece, draft / f"{n:06d}") for n, piece in enumerate([*pieces(paths)]))
     parts: list[Part] = []
     headings: set[str] = set()
     notes = Notes()
     rows = 0
-    read = workers.each(store, jobs, "read parts")
-    for piece, (stored, found, left_out) in zip(every, read, strict=True):
-        origins.append((rows, piece))
+    for stored, found, left_out in workers.each(store, jobs, "read parts"):
         for path, count in stored:
             parts.append(Part(path, rows, count))
             rows += count
         headings |= found
-        notes.add(left_out)
+        notes.skipped += left_out.skipped
+        notes.unknown += left_out.unknown
     if not rows:
-        first = "".join(f"; {r[0]}, line {r[1]}: {r[2]}" for r in notes.table().head(1).rows())
+        first = "".join(f"; {file}, line {n}: {why}" for file, n, why in notes.skipped[:1])
         raise InputError(
             f"there is no article to inspect: name .jsonl or .parquet files with some{first}"
         )
-    give_back()
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
-    return parts, save_lexicon(tables(medical_words(mesh)), draft), notes, origins
-
-
-def _name_repeats(ids: pl.Series, rows: Array, origins: Origins, notes: Notes) -> None:
-    """Tell where the records are whose ids earlier ones have."""
-    of_piece = np.searchsorted([first for first, _ in origins], rows, side="right") - 1
-    for number in np.unique(of_piece).tolist():
-        first, piece = origins[number]
-        mine = of_piece == number
-        repeats = zip((rows[mine] - first).tolist(), ids.filter(pl.Series(mine)), strict=True)
-        name_repeats(piece, dict(repeats), notes)
+    pa.default_memory_pool().release_unused()
+    np.savez(draft / "lexicon.npz", *tables(medical_words(mesh)))
+    return Collection(workers, parts, draft / "lexicon.npz"), notes
 
 
 def _clusters(
-    collection: Collection, records: pl.DataFrame, single: Array, limits: Limits
+    collection: Collection, records: pl.DataFrame, threshold: float, by_citation: bool
 ) -> Clusters:
-    """Which records stand for one article; those that are not `single` are no part of it."""
+    """Which records stand for one article."""
     give_back()
-    words = records["words"].to_numpy() * single
     clusters = match(
-        records.with_columns(words=words),
-        lambda number: collection.column("hashes", number, np.uint64) * single,
+        records,
+        lambda number: collection.column("hashes", number, np.uint64),
         lambda band: collection.column("keys", band, np.uint32),
-        partial(collection.similar, words=words),
+        partial(collection.similar, words=records["words"].to_numpy()),
         collection.differ,
-        limits.threshold,
+        threshold,
     )
-    if not limits.by_citation:
+    if not by_citation:
         return clusters
-    left = single & ~records["id"].is_in(clusters.removed["id"].implode()).to_numpy()
+    left = ~records["id"].is_in(clusters.removed["id"].implode()).to_numpy()
     found = cited_alike(
-        lambda number: collection.column("blocks", number, np.uint32) * left,
-        collection.citations,
-        collection.abstracts,
-        collection.records,
+        lambda number: collection.column("blocks", number, np.uint32) * left, collection.rows
     )
-    retracted = records.filter(pl.col("retracted") & pl.Series(single))["id"]
-    return add_citations(clusters, found, retracted)
+    return add_citations(clusters, found, records.filter("retracted")["id"])
+
+
+def _write(out: Path, parts: list[Part], kept: pl.Series) -> None:
+    """Write the kept articles, and the scores of all of them."""
+    give_back()
+    of_part = {part: kept[part.first : part.first + part.rows] for part in parts}
+    written = track(parts, label="write parts")
+    _sink((part.read("scored").filter(of_part[part]) for part in written), out / "articles.parquet")
+    _sink((part.read("scores") for part in parts), out / "scores.parquet")
 
 
 def _sink(frames: Iterator[pl.DataFrame], path: Path) -> None:

@@ -1,25 +1,31 @@
 """Find the records that stand for one article, and the one of each cluster that stays.
 
-This works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
-(the notebook's table, the files of a large collection) hands in four functions: what they give,
-hashes of an identifier, keys of a MinHash band, similarities and differences of pairs, is held one
-at a time.
+MinHash and LSH only propose pairs. No record is removed on their word: its exact Jaccard
+similarity with the very record that is kept in its place is computed first, and then the two are
+compared word by word. Leaflets of one template are alike in all but the drug and its dose.
+
+`match` works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
+(a table in memory, the files of a large collection) hands in four functions: what they give, hashes
+of an identifier, keys of a MinHash band, similarities and differences of pairs, is held one at a
+time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from elara.inspection.differences import differences, plain_texts
 from elara.inspection.features import MEDIUM
 from elara.inspection.figures import duplicate_figure
 from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
-from elara.inspection.measures import Measures
+from elara.inspection.lexicon import tables
+from elara.inspection.measures import Measures, measure, similarities, texts_of
 from elara.text.placeholders import PLACEHOLDER
 from elara.text.words import ABSTRACT_TOKENS, BANDS, BODY_TOKENS, SHORTEST, WORDS, Array
 
@@ -84,6 +90,58 @@ class Clusters:
     def plot(self) -> Figure:
         """Every proposed pair at its exact similarity: what was verified, what was not."""
         return duplicate_figure(self.pairs, self.threshold)
+
+
+def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
+    """Find records of the same article, then records whose texts are nearly the same.
+
+    Records are the same article that have one DOI, PMID or PMCID, or the same words. A text of
+    fewer than 20 words has a copy only where journal and authors are the same too, and a title of
+    so few words without a text has none.
+
+    Candidates for nearly the same text come from MinHash with banding; each is verified by the
+    exact Jaccard similarity of its 3-word shingles. A record that differs from the one that would
+    stand for it in a drug, a number, a unit, a negation or the like stays, and is listed in
+    `review`. `match` says which record of a cluster stays.
+
+    Args:
+        scored: what `score` returns.
+        threshold: smallest Jaccard similarity of a near duplicate, in (0, 1].
+
+    Returns:
+        The clusters.
+
+    Raises:
+        ValueError: the threshold is not in (0, 1].
+
+    Source: Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900
+    """
+    from elara.text.shingles import shingle_sets
+
+    check_threshold(threshold)
+    lexicon = tables(())  # which words are medical does not matter here
+    found = measure(scored, lexicon)
+    words = found.counts[:, WORDS]
+
+    def sets(rows: Array) -> tuple[Array, Array]:
+        starts, shingles = shingle_sets(texts_of(scored[rows]), lexicon)
+        return starts, shingles
+
+    def similar(left: Array, right: Array) -> Array:
+        return similarities(left, right, words, sets)
+
+    def differ(left: Array, right: Array) -> list[str]:
+        return differences(left, right, lambda rows: plain_texts(scored[rows]))
+
+    hashes = identities(scored, found).__getitem__
+    bands = found.keys.__getitem__
+    return match(narrow(scored, found), hashes, bands, similar, differ, threshold)
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError unless the threshold can be a Jaccard similarity."""
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a Jaccard similarity is above 0, at most 1")
 
 
 def narrow(scored: pl.DataFrame, measures: Measures) -> pl.DataFrame:
@@ -168,71 +226,51 @@ def match(
     Source: Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900; Leskovec, Rajaraman and
         Ullman, Mining of Massive Datasets, chapter 3, http://www.mmds.org/
     """
-    order = best_first(records)  # from here on a row is a place in this order
-    known = _Similarities(lambda a, b: similar(*(order[s].astype(np.int64) for s in (a, b))))
-    told = _Differences(
-        lambda a, b: differ(*(order[s].astype(np.int64) for s in (a, b))),
-        records["words"].to_numpy()[order],
-        records.select(_STANDING).to_series().to_numpy()[order],
-    )
+    order = best_first(records)
+    words, standing = records["words"].to_numpy(), records.select(_STANDING).to_series().to_numpy()
+    records = records[order]  # from here on a row is a place in this order
+
+    def rows(pairs: pl.DataFrame) -> Iterator[Array]:
+        return (order[pairs[side].to_numpy()].astype(np.int64) for side in ("row", "other"))
+
+    def told(pairs: pl.DataFrame) -> pl.DataFrame:
+        left, right = rows(pairs)
+        said = np.array(differ(left, right), dtype=object)
+        turned = (said != "") & (words[right] > words[left]) & (standing[right] <= standing[left])
+        places = np.flatnonzero(turned)
+        turned[places] = [not text for text in differ(right[places], left[places])]
+        said[turned] = ""
+        difference = pl.Series(said.tolist(), dtype=pl.String)
+        return pairs.with_columns(difference=difference, turned=turned)
+
+    def like(pairs: pl.DataFrame) -> pl.DataFrame:
+        return pairs.with_columns(similarity=similar(*rows(pairs)))
+
+    likeness = _Known(like, {"similarity": pl.Float64})
+    difference = _Known(told, {"difference": pl.String, "turned": pl.Boolean})
     identical = _identical(hashes, order)
-    alone = (records["words"].to_numpy() >= SHORTEST)[order]
+    alone = records["words"].to_numpy() >= SHORTEST
     alone[identical["other"].to_numpy()] = False
     compared = np.flatnonzero(alone)
     pairs = _candidates(bands, order[compared], compared.astype(np.uint32))
-    known.learn(pl.concat([pairs, identical.select("row", "other")]))
-    pairs = known.of(pairs)
-    return _clusters(records, order, identical, pairs, (known, told), threshold)
+    likeness.of(pl.concat([pairs, identical.select("row", "other")]))
+    return _clusters(records, identical, likeness.of(pairs), (likeness, difference), threshold)
 
 
-class _Similarities:
-    """The similarities of pairs that were asked for so far: none is computed twice."""
+class _Known:
+    """What is known of the pairs that were asked for so far: nothing is computed twice."""
 
-    def __init__(self, similar: Similar) -> None:
-        self._similar = similar
-        self._known = pl.DataFrame(schema=PAIRS | {"similarity": pl.Float64})
-
-    def learn(self, pairs: pl.DataFrame) -> None:
-        new = (
-            pairs.select("row", "other")
-            .unique()
-            .join(self._known, on=["row", "other"], how="anti")
-            .sort("row", "other")
-        )
-        if new.height:
-            left, right = (new[side].to_numpy().astype(np.int64) for side in ("row", "other"))
-            computed = new.with_columns(similarity=self._similar(left, right))
-            self._known = pl.concat([self._known, computed])
+    def __init__(self, compute: Callable[[pl.DataFrame], pl.DataFrame], found: Any) -> None:
+        self._compute = compute
+        self.pairs = pl.DataFrame(schema={**PAIRS, **found})
 
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """The pairs, in their order, with their `similarity`."""
-        self.learn(pairs)
-        return pairs.join(self._known, on=["row", "other"], how="left", maintain_order="left")
-
-
-class _Differences:
-    """What the pairs that were asked for so far differ in: no two texts are compared twice."""
-
-    def __init__(self, differ: Differ, words: Array, standing: Array) -> None:
-        self._differ, self._words, self._standing = differ, words, standing
-        self.known = pl.DataFrame(schema={**PAIRS, "difference": pl.String, "turned": pl.Boolean})
-
-    def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """The pairs, in their order, with their `difference`, and whether it is `turned`: the
-        other record says all that this one says, and more, so that it is the one to stay."""
-        new = pairs.select("row", "other").join(self.known, on=["row", "other"], how="anti")
+        """The pairs, in their order, with what is computed of them."""
+        both = ["row", "other"]
+        new = pairs.select(both).unique().join(self.pairs, on=both, how="anti").sort(both)
         if new.height:
-            left, right = (new[side].to_numpy().astype(np.int64) for side in ("row", "other"))
-            said = np.array(self._differ(left, right), dtype=object)
-            turned = (said != "") & (self._words[right] > self._words[left])
-            turned &= self._standing[right] <= self._standing[left]
-            places = np.flatnonzero(turned)
-            back = self._differ(right[places], left[places])
-            turned[places] = [not text for text in back]
-            said[turned] = ""
-            columns = {"difference": pl.Series(said.tolist(), dtype=pl.String), "turned": turned}
-            self.known = pl.concat([self.known, new.with_columns(**columns)])
-        return pairs.join(self.known, on=["row", "other"], how="left", maintain_order="left")
+            self.pairs = pl.concat([self.pairs, self._compute(new)])
+        return pairs.join(self.pairs, on=both, how="left", maintain_order="left")
 
 
 def best_first(records: pl.DataFrame) -> Array:
@@ -243,13 +281,10 @@ def best_first(records: pl.DataFrame) -> Array:
 
 def _identical(hashes: Hashes, order: Array) -> pl.DataFrame:
     """Records that are one article: `row` (the best of them), `other`, `reason`."""
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order), dtype=order.dtype)
     edges = []
     for number, reason in enumerate(IDENTICAL):
-        keys = hashes(number)
-        known = pl.DataFrame({"other": place, "key": keys}).filter(pl.col("key") != 0)
-        shared = known.filter(pl.col("key").is_duplicated())
+        known = pl.DataFrame({"key": hashes(number)[order]}).with_row_index("other")
+        shared = known.filter((pl.col("key") != 0) & pl.col("key").is_duplicated())
         same = shared.select(pl.col("other").min().over("key").alias("row"), "other")
         edges.append(
             same.filter(pl.col("row") < pl.col("other")).with_columns(reason=pl.lit(reason))
@@ -275,57 +310,51 @@ def _candidates(bands: Bands, rows: Array, places: Array) -> pl.DataFrame:
 
 def _clusters(
     records: pl.DataFrame,
-    order: Array,
     identical: pl.DataFrame,
     pairs: pl.DataFrame,
-    compared: tuple[_Similarities, _Differences],
+    compared: tuple[_Known, _Known],
     threshold: float,
 ) -> Clusters:
-    known, told = compared
+    likeness, told = compared
     near = pairs.filter(pl.col("similarity") >= threshold)
-    copies = pl.concat([identical, _replace_near(near, known, told, threshold)])
+    copies = pl.concat([identical, _replace_near(near, likeness, told, threshold)])
     other, kept = copies["other"].to_numpy(), copies["row"].to_numpy()
-    stands = np.arange(len(order), dtype=np.uint32)
+    stands = np.arange(records.height, dtype=np.uint32)
     stands[other] = kept
     while (stands[kept] != kept).any():  # the copy of a copy
         kept = stands[kept]
     groups = components(pl.concat([copies.select("row", "other"), near.select("row", "other")]))
-    verified = known.of(copies.with_columns(row=kept)).join(
-        groups, on="other", maintain_order="left"
+    verified = likeness.of(copies.with_columns(row=kept))
+    verified = verified.join(groups, on="other", maintain_order="left")
+    # Of each record that stays the most similar one that it was compared with, or its better copy.
+    differing = told.pairs.filter(
+        (pl.col("difference") != "") & ~pl.col("other").is_in(copies["other"].implode())
     )
-
-    def ids(rows: pl.Series) -> pl.Series:
-        return records["id"].gather(order[rows.to_numpy()])
-
+    differing = likeness.of(differing).sort("similarity", "row", descending=[True, False])
+    differing = differing.unique("other", keep="first", maintain_order=True)
+    ids, similarity = records["id"].gather, pl.col("similarity").round(6)
     removed = verified.select(
         ids(verified["other"]).alias("id"),
         "reason",
         ids(verified["row"]).alias("kept_id"),
-        pl.col("similarity").round(6),
+        similarity,
         pl.col("cluster").rank("dense").cast(pl.Int64),
-    ).sort("id")
-    proposed = pairs.select(
-        ids(pairs["row"]).alias("id"),
-        ids(pairs["other"]).alias("other_id"),
-        pl.col("similarity").round(6),
     )
-    # Of each record that stays the most similar one that it was compared with, or its better copy.
-    differing = told.known.filter(pl.col("difference") != "")
-    differing = differing.filter(~pl.col("other").is_in(copies["other"].implode()))
-    differing = known.of(differing).sort("similarity", "row", descending=[True, False])
-    differing = differing.unique("other", keep="first", maintain_order=True)
+    proposed = pairs.select(
+        ids(pairs["row"]).alias("id"), ids(pairs["other"]).alias("other_id"), similarity
+    )
     review = differing.select(
         ids(differing["other"]).alias("id"),
-        ids(pl.Series(stands[differing["row"].to_numpy()])).alias("kept_id"),
-        pl.col("similarity").round(6),
+        ids(stands[differing["row"].to_numpy()]).alias("kept_id"),
+        similarity,
         "difference",
-    ).sort("id")
-    retracted = _copies_of_retracted(records, order, identical)
-    return Clusters(removed, proposed, threshold, retracted, review)
+    )
+    retracted = _copies_of_retracted(records, identical)
+    return Clusters(removed.sort("id"), proposed, threshold, retracted, review.sort("id"))
 
 
 def _replace_near(
-    near: pl.DataFrame, known: _Similarities, told: _Differences, threshold: float
+    near: pl.DataFrame, likeness: _Known, told: _Known, threshold: float
 ) -> pl.DataFrame:
     """Which row stands for which: cluster by cluster, the best record for all like it."""
     closest = near.sort("other", "similarity", "row", descending=[False, True, False])
@@ -335,7 +364,7 @@ def _replace_near(
     replaced = pl.DataFrame(schema=PAIRS)
     while left.height:
         best = left.with_columns(row=pl.col("other").min().over("cluster"))
-        rest = known.of(best.filter(pl.col("row") < pl.col("other")).select("row", "other"))
+        rest = likeness.of(best.filter(pl.col("row") < pl.col("other")).select("row", "other"))
         similar = told.of(rest.filter(pl.col("similarity") >= threshold).select("row", "other"))
         similar = similar.filter(pl.col("difference") == "")
         # Where another record says more than the best, it takes its place in the next round.
@@ -348,14 +377,9 @@ def _replace_near(
     return replaced.with_columns(reason=pl.lit("near_duplicate"))
 
 
-def _copies_of_retracted(
-    records: pl.DataFrame, order: Array, identical: pl.DataFrame
-) -> tuple[str, ...]:
-    best = identical.select("row", place="row").unique()
-    members = pl.concat([best, identical.select("row", place="other")])
-    rows = order[members["place"].to_numpy()]
-    marked = members.with_columns(
-        id=records["id"].gather(rows), own=records["retracted"].gather(rows)
-    )
-    copies = marked.filter(pl.col("own").any().over("row") & ~pl.col("own"))
+def _copies_of_retracted(records: pl.DataFrame, identical: pl.DataFrame) -> tuple[str, ...]:
+    best = identical.select("row", other="row").unique()
+    members = pl.concat([best, identical.select("row", "other")])
+    marked = members.with_columns(records[members["other"]].select("id", "retracted"))
+    copies = marked.filter(pl.col("retracted").any().over("row") & ~pl.col("retracted"))
     return tuple(sorted(copies["id"].to_list()))

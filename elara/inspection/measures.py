@@ -1,21 +1,14 @@
-"""Hand the texts of articles to the compiled pass over their words.
-
-A table comes as Arrow (`title`, `abstract`, `body` as in `Article`), because the pass reads Arrow's
-buffers where they lie.
-"""
+"""Hand the texts of articles to the compiled pass over their words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from elara.text.words import Array, Tables, Texts, strings
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # How many shingles are held at once to compare pairs: 8 bytes each.
 _SHINGLES_AT_ONCE = 4_000_000
@@ -37,42 +30,29 @@ class Measures(NamedTuple):
     keys: Array
 
 
-def measure(table: pa.Table, tables: Tables) -> Measures:
-    """Measure the texts of a table in one pass.
+def measure(articles: pl.DataFrame, tables: Tables) -> Measures:
+    """Measure the texts of articles in one pass.
 
     Args:
-        table: articles with the columns `title`, `abstract` and `body`.
+        articles: with the columns `title`, `abstract` and `body`.
         tables: what `elara.inspection.lexicon.tables` returns.
     """
     from elara.text import shingles
 
-    return Measures(*shingles.measure(texts_of(table), tables))
+    return Measures(*shingles.measure(texts_of(articles), tables))
 
 
-def measure_frame(articles: pl.DataFrame, tables: Tables) -> Measures:
-    """Like `measure`, for a polars table."""
-    return measure(articles.select(TEXT_COLUMNS).to_arrow(), tables)
-
-
-def texts_of(table: pa.Table) -> Texts:
-    """The buffers of the texts, without a copy of the bytes.
+def texts_of(articles: pl.DataFrame) -> Texts:
+    """The characters of the texts.
 
     A translation is no part of an article's text: it neither counts nor resembles another.
     """
-    import pyarrow.compute as pc
-
-    title, abstract, body = (one_chunk(table.column(name)) for name in TEXT_COLUMNS)
-    parts = np.asarray(body.offsets).astype(np.int64)
-    sections = body.values.field("text")
-    if len(sections):
-        foreign = pc.equal(body.values.field("kind"), "translation").fill_null(False)
-        sections = pc.if_else(foreign, "", sections) if pc.any(foreign).as_py() else sections
-    return strings(title), strings(abstract), strings(sections), parts
-
-
-def one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array; of a single chunk it is no copy."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    lengths = articles["body"].list.len()
+    section = articles.filter(lengths > 0)["body"].explode().struct
+    foreign = section.field("kind") == "translation"
+    sections = section.field("text").set(foreign, "")
+    parts = np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
+    return strings(articles["title"]), strings(articles["abstract"]), strings(sections), parts
 
 
 def similarities(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from elara.inspection.duplicates import check_threshold
+from elara.inspection.matching import check_threshold
 from elara.inspection.selection import check_minimum
 from elara.workspace.parameters import ParameterError
 

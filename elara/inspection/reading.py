@@ -1,54 +1,77 @@
-"""Read large collections part by part: JSON Lines or Parquet in, Arrow tables of articles out."""
+"""Read large collections part by part: JSON Lines or Parquet in, tables of articles out."""
 
 from __future__ import annotations
 
-import codecs
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
-from elara.inspection.foreign import Lines, Notes, places, records
-from elara.inspection.measures import one_chunk
 from elara.records import Article, schema
-from elara.text.words import strings
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
 # Bytes of input that are worked on at once by each thread.
 PART_BYTES = 12 << 20
-_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+SKIPPED = {"file": pl.String, "line": pl.Int64, "reason": pl.String}
+_FIELDS = schema(Article)
 # What a field holds that a record does not state. Lists are empty, texts "" and flags false.
 _UNSTATED = {"language": "und", "licence": "unknown"}
+# Numbers stay as they are written; NaN is what pandas writes for an empty cell.
+_JSON = json.JSONDecoder(
+    parse_int=str,
+    parse_float=lambda number: number.removesuffix(".0"),
+    parse_constant=lambda _: None,
+)
 
 
 class InputError(ValueError):
     """A file cannot be read; the message names it, the line, and what to do."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Some row groups of a Parquet file."""
+class Lines(NamedTuple):
+    """Whole lines of a file: its bytes from `start` on, and the number of the first line."""
 
     path: Path
-    groups: tuple[int, ...]
+    start: int
+    size: int
+    first: int
+
+    def read(self) -> bytes:
+        """The lines, with a line break after each."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.size).rstrip(b"\n") + b"\n"
 
 
-@dataclass(frozen=True)
-class Refused:
-    """A file that holds no lines of text."""
+class Rows(NamedTuple):
+    """A row group of a Parquet file, and the row of the file that it begins with."""
 
     path: Path
-    reason: str
+    group: int
+    first: int
 
 
-Piece = tuple[Lines, ...] | Rows | Refused
+Piece = Rows | tuple[Lines, ...]
+
+
+@dataclass
+class Notes:
+    """What reading left out.
+
+    Args:
+        skipped: lines that are no records: file, line (counted from 1), reason.
+        unknown: fields that no `Article` has, and how many records hold something there.
+    """
+
+    skipped: list[tuple[str, int, str]] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
 
 
 def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
@@ -58,87 +81,45 @@ def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
         paths: `.jsonl` or `.parquet` files with the fields of `Article`.
 
     Raises:
-        InputError: a file is missing or is neither.
+        InputError: a file cannot be read or is neither.
     """
     held: list[Lines] = []
-    size = 0
-    paths = list(paths)
-    stems = Counter(path.stem for path in paths)
-    for number, path in enumerate(paths, 1):
-        if path.suffix == ".parquet":
-            if held:
-                yield tuple(held)
-                held, size = [], 0
-            yield from _row_groups(path)
-            continue
-        if path.suffix not in (".jsonl", ".ndjson"):
-            raise InputError(f"{path} is neither .jsonl nor .parquet: convert it first")
-        name = path.stem if stems[path.stem] == 1 else f"{path.stem}-{number}"
-        for lines in _lines(path, name):
-            if isinstance(lines, Refused):
-                yield lines
-                break
-            held.append(lines)
-            size += lines.stop - lines.start
-            if size >= PART_BYTES:
-                yield tuple(held)
-                held, size = [], 0
+    for piece in (piece for path in paths for piece in _cut(path)):
+        whole = isinstance(piece, Rows) or sum(lines.size for lines in held) >= PART_BYTES
+        if held and whole:
+            yield tuple(held)
+            held = []
+        if isinstance(piece, Rows):
+            yield piece
+        else:
+            held.append(piece)
     if held:
         yield tuple(held)
 
 
-def _lines(path: Path, name: str) -> Iterator[Lines | Refused]:
-    try:
-        size = path.stat().st_size
-        start = 0
-        with path.open("rb") as file:
-            head = file.read(64)
-        if reason := _no_text(head):
-            yield Refused(path, reason)
-            return
-        while size - start > PART_BYTES:
-            with path.open("rb") as file:
-                file.seek(start + PART_BYTES)
-                file.readline()
-                stop = file.tell()
-            yield Lines(path, start, stop, name)
-            start = stop
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error}): name files that exist") from error
-    if size > start:
-        yield Lines(path, start, size, name)
-
-
-def _no_text(head: bytes) -> str:
-    """Why a file that begins like this holds no lines of text, or ""."""
-    if head.startswith(_PACKED):
-        return "a packed file: unpack it first"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
-        return "UTF-16, or no text at all: save the file as UTF-8"
-    return ""
-
-
-def _row_groups(path: Path) -> Iterator[Rows]:
+def _cut(path: Path) -> Iterator[Lines | Rows]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    row, start, line = 0, 0, 1
     try:
-        metadata = pq.read_metadata(path)
+        if path.suffix == ".parquet":
+            metadata = pq.read_metadata(path)
+            for group in range(metadata.num_row_groups):
+                yield Rows(path, group, row)
+                row += metadata.row_group(group).num_rows
+        elif path.suffix in (".jsonl", ".ndjson"):
+            with path.open("rb") as file:
+                while some := file.read(PART_BYTES) + file.readline():
+                    yield Lines(path, start, len(some), line)
+                    start, line = start + len(some), line + some.count(b"\n")
+        else:
+            raise InputError(f"{path} is neither .jsonl nor .parquet: convert it first")
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} is not a Parquet file ({error}): write it again") from error
-    held: list[int] = []
-    size = 0
-    for group in range(metadata.num_row_groups):
-        held.append(group)
-        size += metadata.row_group(group).total_byte_size
-        if size >= PART_BYTES:
-            yield Rows(path, tuple(held))
-            held, size = [], 0
-    if held:
-        yield Rows(path, tuple(held))
+        raise InputError(f"{path} cannot be read ({error}): name files that exist") from error
 
 
-def read(piece: Piece, notes: Notes) -> Iterator[pa.Table]:
+def read(piece: Piece, notes: Notes) -> Iterator[pl.DataFrame]:
     """Read a piece.
 
     Args:
@@ -146,23 +127,21 @@ def read(piece: Piece, notes: Notes) -> Iterator[pa.Table]:
         notes: filled with the lines that cannot be records and the fields that are not read.
 
     Yields:
-        Tables with exactly the columns of `Article`, one chunk each, and no nulls: one from JSON
-        Lines, and from Parquet as many as it takes, since its row groups can be large.
+        Tables with exactly the columns of `Article`, and no nulls: one from JSON Lines, and from
+        Parquet as many as it takes, since its row groups can be large.
 
     Raises:
         InputError: a column of a Parquet file has another type than in `Article`, or a record in
             it has no id.
     """
-    if isinstance(piece, Refused):
-        notes.skipped.append((piece.path, -1, piece.reason))
-    elif isinstance(piece, tuple):
-        data = b"".join(lines.read().rstrip(b"\n") + b"\n" for lines in piece)
-        yield usual_records(data) or _foreign(piece, notes)
-    else:
+    if isinstance(piece, Rows):
         yield from _row_tables(piece, notes)
+    else:
+        usual = usual_records(b"".join(lines.read() for lines in piece))
+        yield _line_by_line(piece, notes) if usual is None else usual
 
 
-def usual_records(data: bytes) -> pa.Table | None:
+def usual_records(data: bytes) -> pl.DataFrame | None:
     """Read JSON Lines whose records hold what an `Article` has, each value of its type or null.
 
     Args:
@@ -175,163 +154,112 @@ def usual_records(data: bytes) -> pa.Table | None:
     import pyarrow.json
 
     whole = pyarrow.json.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    declared = pyarrow.json.ParseOptions(arrow_schema(), unexpected_field_behavior="error")
+    declared = pyarrow.json.ParseOptions(
+        pa.schema([(name, _arrow(dtype)) for name, dtype in _FIELDS.items()]),
+        unexpected_field_behavior="error",
+    )
     try:
         table = pyarrow.json.read_json(pa.BufferReader(data), whole, declared)
         table.validate(full=True)  # whether the texts are UTF-8
     except ValueError:
         return None
-    # The parser takes two records on one line for two, leaves out blank lines, and lets a list
-    # hold null.
-    lists = (column.chunk(0) for column in table.columns if pa.types.is_list(column.type))
-    one_per_line = data.count(b"\n") == 1 + data.count(b"\n{") == table.num_rows
-    if not one_per_line or any(found.values.null_count for found in lists):
+    # The parser takes two records on one line for two, and leaves out blank lines.
+    if not data.count(b"\n") == 1 + data.count(b"\n{") == table.num_rows:
         return None
-    table = _conform(table)
-    return table if _without_id(table) < 0 else None
+    found = _conform(pl.DataFrame(table))
+    return None if (found["id"] == "").any() else found
 
 
-def _foreign(piece: tuple[Lines, ...], notes: Notes) -> pa.Table:
-    """The records of lines that are unusual, by the reader that coerces."""
-    import pyarrow as pa
+def _line_by_line(piece: tuple[Lines, ...], notes: Notes) -> pl.DataFrame:
+    """The records of lines that are unusual."""
+    found = []
+    for lines in piece:
+        for number, line in enumerate(lines.read().split(b"\n"), lines.first):
+            if not line.strip():
+                continue
+            try:
+                found.append(_record(line, notes.unknown))
+            except (ValueError, OverflowError, RecursionError) as error:
+                reason = f"no record ({error}): fix or delete the line"
+                notes.skipped.append((str(lines.path), number, reason))
+    return _conform(pl.DataFrame(found, schema=_FIELDS, orient="row"))
 
-    found = [r for lines in piece for r in records(lines, notes)]
-    return _conform(pa.Table.from_pylist(found, schema=arrow_schema()))
+
+def _record(line: bytes, unknown: Counter[str]) -> dict[str, Any]:
+    stated = _JSON.decode(line.decode("utf-8-sig").strip())
+    if not isinstance(stated, dict):
+        raise ValueError("not a JSON object with named values")
+    record = {}
+    for name in _FIELDS.keys() & stated.keys():
+        if (value := stated.pop(name)) is not None:
+            record[name] = _taken(value, _FIELDS[name], name)
+    if not record.get("id"):
+        raise ValueError("it has no `id`: give it one")
+    json.dumps(record, ensure_ascii=False).encode()  # refuses half of a surrogate pair
+    unknown.update(name for name, value in stated.items() if value is not None)
+    return record
 
 
-def name_repeats(piece: Piece, repeats: dict[int, str], notes: Notes) -> None:
-    """Add the records to what is left out whose id another record has.
+def _taken(value: Any, dtype: Any, name: str) -> Any:
+    """A value as its column has it: a single text is a list of one, a number a text."""
+    if isinstance(dtype, pl.List):
+        values = value if isinstance(value, list) else [value]
+        return [_taken(one, dtype.inner, name) for one in values if one is not None]
+    wanted: Any = {pl.Struct: dict, pl.Boolean: bool}.get(dtype.base_type(), str)
+    if not isinstance(value, wanted):
+        raise ValueError(f"`{name}` holds {str(value)[:40]!r} where {dtype} is expected")
+    return int(np.int64(value)) if dtype == pl.Int64() else value
 
-    Args:
-        piece: from `pieces`.
-        repeats: which of its records, counted from 0, and their ids.
-        notes: what reading left out; of this piece, at least.
-    """
+
+def _row_tables(piece: Rows, notes: Notes) -> Iterator[pl.DataFrame]:
     import pyarrow.parquet as pq
 
-    assert not isinstance(piece, Refused)
-    where: Sequence[tuple[Path, int]]
-    if isinstance(piece, Rows):
-        metadata = pq.read_metadata(piece.path)
-        first = sum(metadata.row_group(group).num_rows for group in range(piece.groups[0]))
-        where = [(piece.path, first + row) for row in repeats]
-    else:
-        skipped = {(path, at) for path, at, _ in notes.skipped}
-        found = [place for lines in piece for place in places(lines, skipped)]
-        where = [found[row] for row in repeats]
-    for (path, at), name in zip(where, repeats.values(), strict=True):
-        reason = f"an earlier record has the id {name[:80]!r}: give this one its own"
-        notes.skipped.append((path, at, reason))
-
-
-def _row_tables(piece: Rows, notes: Notes) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    rows = 0
-    for found in _batches(piece):
-        try:
-            table = _conform(found)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(
-                f"{piece.path}: a column has another type than an article's ({error}): convert it, "
-                f"or write the records as JSON Lines, whose values are taken as they are"
-            ) from error
-        if (missing := _without_id(table)) >= 0:
-            raise InputError(
-                f"{piece.path}: a record without `id`, at row {rows + missing + 1} of row groups "
-                f"{piece.groups[0]} to {piece.groups[-1]}: give each a unique one"
-            )
-        rows += table.num_rows
-        yield table
-    notes.unknown.update(dict.fromkeys(_columns(piece.path) - {*arrow_schema().names}, rows))
-
-
-def _columns(path: Path) -> set[str]:
-    import pyarrow.parquet as pq
-
-    return {*pq.read_schema(path).names}
-
-
-def _batches(piece: Rows) -> Iterator[pa.Table]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    row = piece.first
     with pq.ParquetFile(piece.path) as file:
-        groups = [file.metadata.row_group(g) for g in piece.groups]
-        size, count = sum(g.total_byte_size for g in groups), sum(g.num_rows for g in groups)
-        named = [c for c in arrow_schema().names if c in file.schema_arrow.names]
-        batches = file.iter_batches(
-            batch_size=max(1, PART_BYTES * count // max(size, 1)),
-            row_groups=piece.groups,
-            columns=named,
-            use_threads=False,
-        )
-        for batch in batches:
-            yield pa.Table.from_batches([batch])
+        group, columns = file.metadata.row_group(piece.group), file.schema_arrow.names
+        size = max(1, PART_BYTES * group.num_rows // max(group.total_byte_size, 1))
+        named = [name for name in _FIELDS if name in columns]
+        for batch in file.iter_batches(size, [piece.group], named, use_threads=False):
+            try:
+                table = _conform(pl.DataFrame(batch))
+            except pl.exceptions.PolarsError as error:
+                why = str(error).partition("\n")[0]
+                raise InputError(
+                    f"{piece.path}: a column has another type than an article's ({why}): convert "
+                    f"it, or run collect on the file, which takes values as they are"
+                ) from error
+            if (without := (table["id"] == "").arg_true()).len():
+                raise InputError(
+                    f"{piece.path}: a record without `id`, at row {row + without[0] + 1}: give "
+                    f"each a unique one"
+                )
+            row += table.height
+            yield table
+    notes.unknown.update(dict.fromkeys({*columns} - _FIELDS.keys(), group.num_rows))
 
 
-def _conform(table: pa.Table) -> pa.Table:
+def _conform(table: pl.DataFrame) -> pl.DataFrame:
     """Exactly the columns of `Article`; what a record does not state is empty."""
-    import pyarrow as pa
-
-    filled = []
-    for field in arrow_schema():
-        column = pa.nulls(table.num_rows, field.type)
-        if field.name in table.column_names and table.num_rows:
-            column = one_chunk(table.column(field.name))
-        filled.append(_without_nulls(column.cast(field.type), field.name))
-    return pa.table(filled, schema=arrow_schema())
+    unstated = [pl.lit(None).alias(name) for name in _FIELDS if name not in table.columns]
+    return table.with_columns(unstated).select(_filled(n, dtype) for n, dtype in _FIELDS.items())
 
 
-def _without_id(table: pa.Table) -> int:
-    """Position of the first record without an id, or -1."""
-    offsets, _ = strings(table.column("id").chunk(0))
-    without = np.flatnonzero(offsets[1:] == offsets[:-1])
-    return int(without[0]) if len(without) else -1
+def _filled(name: str, dtype: pl.DataType) -> pl.Expr:
+    if not isinstance(dtype, pl.List):
+        nothing = _UNSTATED.get(name, "") if dtype == pl.String() else 0
+        return pl.col(name).cast(dtype).fill_null(pl.lit(nothing).cast(dtype))
+    found = pl.col(name).cast(dtype, strict=name != "body").list.drop_nulls().fill_null([])
+    if isinstance(dtype.inner, pl.Struct):  # of which a field may be missing
+        parts = [pl.element().struct.field(f.name).fill_null("") for f in dtype.inner.fields]
+        found = found.list.eval(pl.struct(parts))
+    return found
 
 
-def _without_nulls(column: pa.Array, name: str = "") -> pa.Array:
-    import pyarrow as pa
-
-    if pa.types.is_list(column.type):
-        values = column.values
-        if pa.types.is_struct(values.type):
-            texts = [_without_nulls(child) for child in values.flatten()]
-            values = pa.StructArray.from_arrays(texts, fields=[*values.type])
-        if column.null_count == 0 and values is column.values:
-            return column
-        # The validity bitmap goes; the offsets of a null list span nothing.
-        return pa.ListArray.from_arrays(column.offsets, values, type=column.type)
-    if column.null_count == 0:
-        return column
-    return column.fill_null(_nothing(column.type, name))
-
-
-@cache
-def _nothing(dtype: pa.DataType, name: str) -> pa.Scalar:
-    import polars as pl
-    import pyarrow as pa
-
-    value = _UNSTATED.get(name, "") if pa.types.is_string(dtype) else 0
-    # Not `pa.scalar`, which imports pandas where there is one.
-    return pl.Series([value]).to_arrow()[0].cast(dtype)
-
-
-def arrow_schema() -> pa.Schema:
-    """The columns of `Article` as Arrow types."""
-    import pyarrow as pa
-
-    return pa.schema([(name, _arrow(dtype)) for name, dtype in schema(Article).items()])
-
-
-def _arrow(dtype: pl.DataType) -> pa.DataType:
-    import polars as pl
+def _arrow(dtype: Any) -> pa.DataType:
     import pyarrow as pa
 
     if isinstance(dtype, pl.List):
-        inner: Any = dtype.inner
-        return pa.list_(_arrow(inner))
+        return pa.list_(_arrow(dtype.inner))
     if isinstance(dtype, pl.Struct):
-        return pa.struct([(f.name, _arrow(f.dtype)) for f in dtype.fields])  # type: ignore[arg-type]
-    plain = {pl.String(): pa.string(), pl.Boolean(): pa.bool_(), pl.Int64(): pa.int64()}
-    return plain[dtype]
+        return pa.struct([(f.name, _arrow(f.dtype)) for f in dtype.fields])
+    return {pl.String(): pa.string(), pl.Boolean(): pa.bool_(), pl.Int64(): pa.int64()}[dtype]

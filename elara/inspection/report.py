@@ -20,17 +20,39 @@ FIGURES = {
 }
 
 
-def source_table(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
-    """What each source gave and how much of it is kept.
+def report(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> dict[str, Any]:
+    """Everything a reader of the result needs to judge it, as plain values for report.json.
 
     Args:
         scored: what `score` returns.
-        selection: what `select` returns for it.
-
-    Returns:
-        One row per source: `source`, `articles`, `kept`, `mean_quality`, `high`, `medium`, `low`
-        (articles per bucket), `no_abstract`, `retracted`.
+        clusters: what `near_duplicates` returns.
+        selection: what `select` returns.
     """
+    with_abstract = int((~scored["flags"].list.contains("no_abstract")).sum())
+    flagged = scored["flags"].filter(scored["flags"].list.len() > 0).explode()
+    flags = flagged.value_counts(name="records").sort("flags")
+    proposed = clusters.pairs
+    return {
+        "articles": scored.height,
+        "kept": selection.kept.height,
+        "removed": dict(selection.reasons().iter_rows()),
+        "mean_quality": round(float(scored["quality"].mean() or 0.0), 3),  # type: ignore[arg-type]
+        "with_abstract_percent": round(100 * with_abstract / max(scored.height, 1), 1),
+        "flags": dict(flags.iter_rows()),
+        "duplicates": {
+            "threshold": clusters.threshold,
+            "candidate_pairs": proposed.height,
+            "verified_pairs": proposed.filter(pl.col("similarity") >= clusters.threshold).height,
+            "records_with_a_better_copy": clusters.removed.height,
+            "records_for_review": selection.review.height,
+        },
+        "features": feature_table().to_dicts(),
+        "sources": _sources(scored, selection).to_dicts(),
+    }
+
+
+def _sources(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+    """What each source gave and how much of it is kept, articles per bucket and flag."""
     marks = {
         "kept": ~pl.col("id").is_in(selection.removed["id"].implode()),
         **{name: pl.col("bucket") == name for name in ("high", "medium", "low")},
@@ -49,42 +71,6 @@ def source_table(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
     )
 
 
-def report(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> dict[str, Any]:
-    """Everything a reader of the result needs to judge it, as plain values for report.json.
-
-    Args:
-        scored: what `score` returns.
-        clusters: what `near_duplicates` returns.
-        selection: what `select` returns.
-    """
-    flagged = scored["flags"].filter(scored["flags"].list.len() > 0).explode()
-    flags = flagged.value_counts(name="records").sort("flags")
-    proposed = clusters.pairs
-    return {
-        "articles": scored.height,
-        "kept": selection.kept.height,
-        "removed": dict(selection.reasons().iter_rows()),
-        "mean_quality": round(float(scored["quality"].mean() or 0.0), 3),  # type: ignore[arg-type]
-        "with_abstract_percent": with_abstract_percent(scored),
-        "flags": dict(flags.iter_rows()),
-        "duplicates": {
-            "threshold": clusters.threshold,
-            "candidate_pairs": proposed.height,
-            "verified_pairs": proposed.filter(pl.col("similarity") >= clusters.threshold).height,
-            "records_with_a_better_copy": clusters.removed.height,
-            "records_for_review": selection.review.height,
-        },
-        "features": feature_table().to_dicts(),
-        "sources": source_table(scored, selection).to_dicts(),
-    }
-
-
-def with_abstract_percent(scored: pl.DataFrame) -> float:
-    """Share of records with an abstract, in percent with one decimal."""
-    have = int((~scored["flags"].list.contains("no_abstract")).sum())
-    return round(100 * have / max(scored.height, 1), 1)
-
-
 def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """The report as one HTML page.
 
@@ -98,14 +84,11 @@ def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     import jinja2
 
     room = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
+        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    page = room.get_template("report.html.jinja")
+    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
     given = found.get("input", {})
     unread = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
     reasons = [{"reason": k, "records": v} for k, v in found["removed"].items()]
     more = {"input": given, "fields_not_read": unread, "reasons": reasons, "figures": figures}
-    return page.render({**found, **more})
+    return room.from_string(template).render({**found, **more})

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import polars as pl
 
 from elara.inspection.features import MEDIUM
 from elara.inspection.matching import REVIEW, Clusters
-from elara.text.words import Array
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,10 @@ def select(
         The selection.
 
     Raises:
-        ValueError: `minimum` is not in [0, 1], an id occurs twice, or the clusters name records
-            that `scored` does not have.
+        ValueError: `minimum` is not in [0, 1], or an id occurs twice.
     """
-    if len(again := repeated_ids(scored["id"])):
-        raise ValueError(
-            f"{len(again)} records have the id of another, first {scored['id'][int(again[0])]}: "
-            f"collect gives each article one id; run it again"
-        )
+    check_minimum(minimum)
+    check_ids(scored["id"])
     removed = _removals(scored, clusters, minimum, keep_non_english)
     gone = removed["id"].implode()
     kept = scored.filter(~pl.col("id").is_in(gone))
@@ -99,8 +93,6 @@ def _removals(
     scored: pl.DataFrame, clusters: Clusters, minimum: float, keep_non_english: bool
 ) -> pl.DataFrame:
     """`Selection.removed`."""
-    check_minimum(minimum)
-    _check(scored, clusters)
     flags = pl.col("flags").list
     conditions = {
         "retracted": flags.contains("retracted"),
@@ -137,20 +129,10 @@ def check_minimum(minimum: float) -> None:
         raise ValueError(f"minimum is {minimum}; quality lies between 0 and 1")
 
 
-def repeated_ids(ids: pl.Series) -> Array:
-    """Rows whose id a row before has, ascending."""
-    # Equal ids have equal hashes: most often the hashes say that there are none, in little memory.
-    hashes = np.sort(ids.hash().to_numpy())
-    if not (hashes[1:] == hashes[:-1]).any():
-        return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(~ids.is_first_distinct().to_numpy())
-
-
-def _check(scored: pl.DataFrame, clusters: Clusters) -> None:
-    named = pl.concat([clusters.removed["id"], clusters.removed["kept_id"]]).unique().sort()
-    known = scored["id"].filter(scored["id"].is_in(named.implode()))
-    if strange := named.filter(~named.is_in(known.implode())).to_list():
+def check_ids(ids: pl.Series) -> None:
+    """Raise ValueError unless each id is there once."""
+    if (again := ids.filter(~ids.is_first_distinct())).len():
         raise ValueError(
-            f"the clusters name {strange[0]}, which is not among the scored records: "
-            f"compute them from the same table"
+            f"{again.len()} records have the id of another, first {again[0]}: collect gives each "
+            f"article one id; run it again"
         )

@@ -10,186 +10,65 @@ from __future__ import annotations
 
 from functools import cache
 
-from elara.inspection.terms import common_medical_words
+from elara.inspection.lexicon import COMMON_MEDICAL_WORDS
 
-# One meaning a line: a word may be replaced by another of its line only. Nor may a word of a line
-# with "!" be added to a sentence or left out of one.
-_MEANINGS = """
-! no not non nor none never neither without cannot nt absent absence lack lacks lacking negative
-! ne pas jamais sans aucun aucune nunca sin ningún ninguna não nem sem nunca nicht kein keine nie \
-ohne
-! deny denies denied
-! fail fails failed failing failure
-! only solely exclusively
-! unless except
-! if
-! until till
-! avoid avoids avoided avoiding
-! contraindicated contraindication contraindications
-! contraindicates
-! stop stops stopped stopping cease discontinue discontinued discontinues discontinuation
-! withhold withheld withdraw withdrawn withdrawal
-! more
-! less fewer
-! most
-! least
-! increase increases increased increasing rise rises rose raise raises raised raising elevated \
-elevates \
-gain
-! decrease decreases decreased decreasing reduce reduces reduced reducing reduction fall falls \
-fell drop decline declined declines lower lowers lowered
-! improve improves improved improving improvement better
-! worsen worsens worsened worsening deteriorate deteriorated worse
-! high higher
-! low lower
-! great greater larger bigger
-! small smaller
-! above over exceeding exceeds
-! below under
-! positive
-! left
-! right
-! upper
-! anterior
-! posterior
-! bilateral
-! unilateral
-! safe safely
-! unsafe harmful harm dangerous
-! effective effectively effectiveness
-! ineffective
-! superior superiority
-! inferior inferiority
-! significant significantly
-! insignificant
-! normal
-! abnormal
-! benign
-! malignant malignancy
-! severe severely severity
-! mild mildly
-! moderate moderately
-! acute acutely
-! chronic chronically
-! must shall
-! should ought
-! recommended recommends recommend recommendation advised advise advises
-! allowed permitted permit permits allow allows
-! twice two
-! thrice three
-! half
-! double
-! daily
-! weekly
-! monthly
-! hourly
-! child children childhood paediatric pediatric
-! adult adults adulthood
-! infant infants infancy baby babies
-! neonate neonates neonatal newborn newborns
-! adolescent adolescents teenager teenagers
-! boy boys
-! girl girls
-! man men male males
-! woman women female females
-! pregnant pregnancy
-! breastfeeding
-! elderly
-! older
-! younger
-! mother mothers maternal
-! father fathers
-! placebo
-! oral orally
-! intravenous intravenously iv
-! aspirin
-! insulin
-! antibiotic antibiotics
-! vaccine vaccines
-! vitamin
-! hypertension
-! hypotension
-once
-! always
-often frequently commonly usually generally typically normally mostly
-! sometimes occasionally
-! seldom rarely infrequently uncommonly
-can may might could
-will would
-need needs needed require requires required
-! before prior
-! after following
-during throughout
-with
-and
-! or
-but however
-all every each any
-! some several
-! many
-! few
-both
-either
-! first initial initially
-! second
-! third
-! last final finally
-early
-late later
-! primary
-! secondary
-day days
-week weeks
-month months
-year years
-hour hours
-minute minutes
-! morning
-! evening
-! night
-start starts started starting begin begins began begun beginning initiate initiated
-continue continues continued
-end ends ended
-sudden suddenly abrupt abruptly
-rapid rapidly quick quickly fast
-slow slowly
-urgent urgently prompt promptly immediately
-treatment treatments therapy therapies
-drug drugs medicine medicines medication medications
-doctor doctors physician physicians clinician clinicians
-nurse nurses
-disease diseases illness illnesses disorder disorders
-study studies
-trial trials
-patient patients people persons individuals
-participant participants subject subjects
-human humans
-! animal animals
-cause causes caused
-prevent prevents prevented
-include includes included including
-exclude excludes excluded excluding
-similar similarly same equal equally comparable alike
-different differ differs differed difference differences
-give gives given giving prescribe prescribes prescribed administer administers administered
-take takes taken took taking
-major
-minor
-easy easily simple simply
-difficult complex
-open opened
-close closed
-accept accepts accepted
-near
-far
-up
-out outside
-in on at of inside within
-for
-to into
-from
-by
-against
+# Between two semicolons stands one meaning: a word may be replaced by another of it only. The words
+# of the first table may be neither added to a sentence nor left out of one.
+_FIXED = """
+no not non nor none never neither without cannot nt absent absence lack lacks lacking negative;
+ne pas jamais sans aucun aucune nunca sin ningún ninguna não nem sem nunca nicht kein keine nie
+ohne; deny denies denied;
+fail fails failed failing failure; only solely exclusively; unless except; if; until till;
+avoid avoids avoided avoiding; contraindicated contraindication contraindications;
+contraindicates; stop stops stopped stopping cease discontinue discontinued discontinues
+discontinuation; withhold withheld withdraw withdrawn withdrawal;
+more; less fewer; most; least;
+increase increases increased increasing rise rises rose raise raises raised raising elevated
+elevates gain; decrease decreases decreased decreasing reduce reduces reduced reducing reduction
+fall falls fell drop decline declined declines lower lowers lowered; improve improves improved
+improving improvement better; worsen worsens worsened worsening deteriorate deteriorated worse;
+high higher; low lower; great greater larger bigger; small smaller; above over exceeding
+exceeds; below under;
+positive; left; right; upper; anterior; posterior; bilateral; unilateral;
+safe safely; unsafe harmful harm dangerous; effective effectively effectiveness; ineffective;
+superior superiority; inferior inferiority; significant significantly; insignificant; normal;
+abnormal; benign; malignant malignancy; severe severely severity; mild mildly; moderate
+moderately; acute acutely; chronic chronically;
+must shall; should ought; recommended recommends recommend recommendation advised advise
+advises; allowed permitted permit permits allow allows;
+twice two; thrice three; half; double; daily; weekly; monthly; hourly;
+child children childhood paediatric pediatric; adult adults adulthood; infant infants infancy
+baby babies; neonate neonates neonatal newborn newborns; adolescent adolescents teenager
+teenagers; boy boys; girl girls; man men male males; woman women female females; pregnant
+pregnancy; breastfeeding; elderly; older; younger; mother mothers maternal; father fathers;
+placebo; oral orally; intravenous intravenously iv; aspirin; insulin; antibiotic antibiotics;
+vaccine vaccines; vitamin;
+hypertension; hypotension; always; sometimes occasionally;
+seldom rarely infrequently uncommonly;
+before prior; after following; or; some several; many; few;
+first initial initially; second; third; last final finally; primary; secondary;
+morning; evening; night; animal animals
+"""
+_FREE = """
+once; often frequently commonly usually generally typically normally mostly;
+can may might could; will would; need needs needed require requires required; during throughout;
+with; and; but however; all every each any; both; either; early; late later;
+day days; week weeks; month months; year years; hour hours; minute minutes;
+start starts started starting begin begins began begun beginning initiate initiated; continue
+continues continued; end ends ended; sudden suddenly abrupt abruptly; rapid rapidly quick
+quickly fast; slow slowly; urgent urgently prompt promptly immediately;
+treatment treatments therapy therapies; drug drugs medicine medicines medication medications;
+doctor doctors physician physicians clinician clinicians; nurse nurses; disease diseases illness
+illnesses disorder disorders;
+study studies; trial trials; patient patients people persons individuals; participant
+participants subject subjects; human humans;
+cause causes caused; prevent prevents prevented; include includes included including; exclude
+excludes excluded excluding; similar similarly same equal equally comparable alike; different
+differ differs differed difference differences; give gives given giving prescribe prescribes
+prescribed administer administers administered; take takes taken took taking;
+major; minor; easy easily simple simply; difficult complex; open opened; close closed; accept
+accepts accepted; near; far; up; out outside;
+in on at of inside within; for; to into; from; by; against
 """
 
 # Ordinary words, without -s, -ed, -ing and -ly.
@@ -241,7 +120,7 @@ unit update upon us use useful user usual valuable value various vary version ve
 wait want was water way we well went were what when where whereas whether which while who whole
 whom whose why wide word work world write written yield you your
 """
-_ORDINARY = frozenset(_COMMON.split())
+_ORDINARY, _NEEDED = frozenset(_COMMON.split()), frozenset(_FIXED.replace(";", " ").split())
 _ENDINGS = (("ies", "y"), ("es", ""), ("s", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"),
             ("ly", ""), ("ly", "le"), ("ally", ""))  # fmt: skip
 
@@ -254,18 +133,12 @@ _SPELLINGS = (("ae", "e"), ("oe", "e"), ("our", "or"), ("isa", "iza"), ("ise", "
 
 @cache
 def meanings() -> dict[str, frozenset[int]]:
-    """The lines that a word stands in, by their numbers."""
-    lines: dict[str, set[int]] = {}
-    for number, line in enumerate(_MEANINGS.strip().splitlines()):
-        for word in line.removeprefix("! ").split():
-            lines.setdefault(word, set()).add(number)
-    return {word: frozenset(found) for word, found in lines.items()}
-
-
-@cache
-def _fixed() -> frozenset[str]:
-    lines = (line for line in _MEANINGS.strip().splitlines() if line.startswith("! "))
-    return frozenset(word for line in lines for word in line[2:].split())
+    """The meanings of a word, by their numbers."""
+    found: dict[str, frozenset[int]] = {}
+    for number, group in enumerate(f"{_FIXED};{_FREE}".split(";")):
+        for word in group.split():
+            found[word] = found.get(word, frozenset()) | {number}
+    return found
 
 
 def is_ordinary(word: str) -> bool:
@@ -277,12 +150,12 @@ def is_ordinary(word: str) -> bool:
 
 def is_fixed(word: str) -> bool:
     """Whether a lower-case word may be neither added to a sentence nor left out of one."""
-    return word in _fixed()
+    return word in _NEEDED
 
 
 def is_familiar(word: str) -> bool:
     """Whether a word that is added is one that names no drug, organism or the like."""
-    return is_ordinary(word) or word in meanings() or word in common_medical_words()
+    return is_ordinary(word) or word in meanings() or word in COMMON_MEDICAL_WORDS
 
 
 def spelt_alike(word: str) -> str:

@@ -1,6 +1,6 @@
 """Count, hash and compare texts by their words and shingles, in compiled code.
 
-One pass over the bytes reads the words of a text as `elara.text.words` defines them. Importing
+One pass over the characters reads the words of a text as `elara.text.words` defines them. Importing
 this module imports numba, so it is imported where it is used. numba looks at this file alone to
 tell whether the machine code that it keeps is out of date: whoever changes a number that is
 imported here touches this file too.
@@ -8,13 +8,19 @@ imported here touches this file too.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 
+import numba
 import numpy as np
 
-from elara.machine.jit import compiled
+from elara.machine.caches import can_write, writable_cache
 from elara.text import words as column
-from elara.text.words import ALONE, DASH, LETTER, ODD, SPACE, Array, Strings, Tables, Texts
+from elara.text.words import ALONE, DASH, DIGIT, LETTER, ODD, SPACE, Array, Strings, Tables, Texts
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _U = np.uint64
 # FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/, and the last step of MurmurHash3.
@@ -22,7 +28,7 @@ _START, _PRIME, _SPREAD = _U(0xCBF29CE484222325), _U(0x100000001B3), _U(0xFF51AF
 # Odd constants keep the order of the words in a shingle's hash: (a, b, c) is not (c, b, a).
 _FIRST, _SECOND = _U(0x9E3779B97F4A7C15), _U(0xC2B2AE3D27D4EB4F)
 _THIRD = _U(0x165667B19E3779F9)
-_S29, _S32, _0, _1, _LOWER_A = _U(29), _U(32), _U(0), _U(1), _U(97)
+_S29, _S32, _0, _1 = _U(29), _U(32), _U(0), _U(1)
 _FLAGS = _U(column.FLAGS)
 _NEWLINE, _FULL_STOP, _EXCLAMATION, _QUESTION = 10, 46, 33, 63
 
@@ -33,39 +39,40 @@ _FACTOR = _random.integers(0, 1 << 31, _HASHES, dtype=np.uint32) * np.uint32(2) 
 _SHIFT = _random.integers(0, 1 << 32, _HASHES, dtype=np.uint32)
 
 
-@compiled
-def _character(data: Array, i: int) -> Any:
-    """The code point that begins at byte `i` of UTF-8, and its number of bytes."""
-    first = np.int64(data[i])
-    if first < 0x80:
-        return first, 1
-    second = np.int64(data[i + 1]) & 63
-    if first < 0xE0:
-        return ((first & 31) << 6) | second, 2
-    third = np.int64(data[i + 2]) & 63
-    if first < 0xF0:
-        return ((first & 15) << 12) | (second << 6) | third, 3
-    fourth = np.int64(data[i + 3]) & 63
-    return ((first & 7) << 18) | (second << 12) | (third << 6) | fourth, 4
+# Machine code is kept in `__pycache__` beside the source, and in Elara's cache where that cannot be
+# written: https://numba.readthedocs.io/en/stable/developer/caching.html
+if not numba.config.CACHE_DIR and not can_write(Path(__file__).parent / "__pycache__"):
+    numba.config.CACHE_DIR = str(writable_cache() / "numba")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function at its first call, or load what an earlier process compiled.
+
+    It runs without the GIL.
+
+    Args:
+        function: what numba can compile.
+    """
+    return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
 
 
 @compiled
 def _word(data: Array, i: int, end: int, kinds: Array, lower: Array) -> Any:
-    """Read a word from byte `i` on: its hash so far, its characters, its letters, where it ends."""
+    """Read a word from place `i` on: its hash so far, its letters, where it ends."""
     h = _START
-    length = letters = 0
+    letters = 0
+    first = i
     while i < end:
-        code, step = _character(data, i)
-        kind = kinds[code] if code < kinds.shape[0] else ODD
-        if kind < LETTER or (kind == ALONE and length > 0):
+        code = data[i]
+        kind = kinds[code]
+        if kind < LETTER or (kind == ALONE and i > first):
             break
         h = (h ^ _U(lower[code])) * _PRIME
-        letters += kind != column.DIGIT
-        length += 1
-        i += step
+        letters += kind != DIGIT
+        i += 1
         if kind == ALONE:
             break
-    return h, length, letters, i
+    return h, letters, i
 
 
 @compiled
@@ -94,9 +101,9 @@ def word_hashes(strings: Strings, kinds: Array, lower: Array) -> Any:
     for which in range(lengths.shape[0]):
         i, end = offsets[which], offsets[which + 1]
         while i < end:
-            h, length, _, after = _word(data, i, end, kinds, lower)
-            if length == 0:
-                i += _character(data, i)[1]
+            h, _, after = _word(data, i, end, kinds, lower)
+            if after == i:
+                i += 1
                 continue
             i = after
             hashes[found] = _mixed(h)
@@ -107,7 +114,7 @@ def word_hashes(strings: Strings, kinds: Array, lower: Array) -> Any:
 
 @compiled
 def _meaning(sign: Any, in_token: bool, after: Any) -> Any:
-    """What a sign says between two words, 0 for nothing; `after` is the byte behind it."""
+    """What a sign says between two words, 0 for nothing; `after` is the character behind it."""
     if sign >= 0:
         return sign
     if 48 <= after <= 57:
@@ -119,7 +126,7 @@ def _meaning(sign: Any, in_token: bool, after: Any) -> Any:
 
 @compiled
 def _has_ending(data: Array, at: int, length: int, endings: Array) -> Any:
-    """Whether the word of so many letters before byte `at` ends as medical words do."""
+    """Whether the word of so many letters before place `at` ends as medical words do."""
     node = np.int64(0)
     for back in range(1, length - 3):
         letter = np.int64(data[at - back] | 32) - 97
@@ -135,73 +142,52 @@ def _has_ending(data: Array, at: int, length: int, endings: Array) -> Any:
 def _segment(
     strings: Strings, which: int, tables: Tables, counts: Array, state: Array, found: Any
 ) -> Any:
-    """Scan one string of a document, byte by byte; returns its white-space separated tokens.
+    """Scan one string of a document; returns its white-space separated tokens.
 
     `state` carries what goes on over the strings of a document: the last two words' hashes, the
     hash of all words so far, and how many words and distinct shingles there were.
     """
     offsets, data = strings
-    kinds, lower, quick, known, endings = tables
+    kinds, lower, known, endings = tables
     seen, unique, mask = found
     before, last, digest = state[0], state[1], state[2]
     words, distinct = np.int64(state[3]), np.int64(state[4])
-    medical = english = sentences = ordinary = characters = odd = tokens = 0
+    medical = english = sentences = ordinary = odd = tokens = 0
     tokens_before = 0  # where the sentence began
     in_token = stopped = lettered = False
     slots = _U(known.shape[0] - 1)
     i, end = offsets[which], offsets[which + 1]
-    stop = _U(end)
+    counts[column.CHARACTERS] += end - i
     while i < end:
-        if quick[data[i]] == 0:
-            code, step = _character(data, i)
-            kind = kinds[code] if code < kinds.shape[0] else ODD
-            if kind < LETTER:
-                characters += 1
-                i += step
-                if kind == SPACE:
-                    in_token = False
-                    if stopped or code == _NEWLINE:
-                        if lettered:
-                            sentences += 1
-                            ordinary += 5 <= tokens - tokens_before <= 60
-                        lettered = False
-                        tokens_before = tokens
-                    stopped = False
-                else:
-                    sign = np.int64(lower[code]) if code < kinds.shape[0] else code
-                    sign = _meaning(sign, in_token, np.int64(data[i]) if i < end else 0)
-                    if sign:
-                        digest = (digest ^ _U(sign)) * _SPREAD
-                        digest ^= digest >> _S32
-                    tokens += not in_token
-                    in_token = True
-                    stopped = code in (_FULL_STOP, _QUESTION, _EXCLAMATION)
-                    odd += kind == ODD
-                continue
-
-        # A word. Most are plain ASCII, which one table reads; others begin again, slowly.
-        first = i
-        h: Any = _START
-        smallest, largest = _LOWER_A, _0
-        p = _U(first)  # an unsigned index needs no look whether it is negative
-        while p < stop and quick[data[p]] != 0:
-            small = _U(quick[data[p]])
-            h = (h ^ small) * _PRIME
-            smallest, largest = min(smallest, small), max(largest, small)
-            p += _1
-        length = np.int64(p) - first
-        i = first + length
-        pure = smallest == _LOWER_A
-        if i < end and data[i] >= 128:
-            h, length, letters, i = _word(data, first, end, kinds, lower)
-            pure = letters == length
-            lettered |= letters > 0
-        else:
-            lettered |= bool(largest >= _LOWER_A)
-        h = _mixed(h)
-        characters += length
-        stopped = False
+        code = data[i]
+        kind = kinds[code]
+        if kind == SPACE:
+            i += 1
+            in_token = False
+            if stopped or code == _NEWLINE:
+                sentences += lettered
+                ordinary += lettered and 5 <= tokens - tokens_before <= 60
+                lettered = False
+                tokens_before = tokens
+            stopped = False
+            continue
         tokens += not in_token
+        if kind < LETTER:
+            i += 1
+            after = np.int64(data[i]) if i < end else 0
+            sign = _meaning(np.int64(lower[code]), in_token, after)
+            if sign:
+                digest = (digest ^ _U(sign)) * _SPREAD
+                digest ^= digest >> _S32
+            in_token = True
+            stopped = code in (_FULL_STOP, _QUESTION, _EXCLAMATION)
+            odd += kind == ODD
+            continue
+
+        h, letters, after = _word(data, i, end, kinds, lower)
+        h = _mixed(h)
+        lettered |= letters > 0
+        stopped = False
         in_token = True
 
         slot = h & slots
@@ -211,7 +197,8 @@ def _segment(
             slot = (slot + _1) & slots
             there = known[slot]
         flags = np.int64(there & _FLAGS) * (there ^ h <= _FLAGS)
-        is_medical = pure and _has_ending(data, i, length, endings)
+        is_medical = letters == after - i and _has_ending(data, after, letters, endings)
+        i = after
         medical += (flags & column.MEDICAL) | is_medical
         english += (flags & column.ENGLISH) >> 1
 
@@ -230,16 +217,14 @@ def _segment(
                 distinct += 1
         before = last
         last = h
-    if lettered:
-        sentences += 1
-        ordinary += 5 <= tokens - tokens_before <= 60
+    sentences += lettered
+    ordinary += lettered and 5 <= tokens - tokens_before <= 60
     state[0], state[1], state[2] = before, last, digest
     state[3], state[4] = _U(words), _U(distinct)
     counts[column.MEDICAL_WORDS] += medical
     counts[column.ENGLISH_WORDS] += english
     counts[column.SENTENCES] += sentences
     counts[column.ORDINARY_SENTENCES] += ordinary
-    counts[column.CHARACTERS] += characters
     counts[column.ODD_SIGNS] += odd
     return tokens
 
@@ -265,7 +250,7 @@ def _document(
 
 @compiled
 def _size(texts: Texts, i: int) -> Any:
-    """Bytes of document `i`."""
+    """Characters of document `i`."""
     titles, abstracts, bodies, parts = texts
     size = titles[0][i + 1] - titles[0][i] + abstracts[0][i + 1] - abstracts[0][i]
     return size + bodies[0][parts[i + 1]] - bodies[0][parts[i]]
@@ -273,7 +258,7 @@ def _size(texts: Texts, i: int) -> Any:
 
 @compiled
 def _room(size: int) -> Any:
-    """A power of two that leaves half of a table free, whatever words so many bytes hold."""
+    """A power of two that leaves half of a table free, whatever words so many characters hold."""
     room = 256
     while room < size:
         room *= 2
@@ -332,28 +317,30 @@ def measure(texts: Texts, tables: Tables) -> Any:
 
 
 @compiled
-def shingle_sets(texts: Texts, tables: Tables, rows: Array) -> Any:
-    """The distinct shingles of some documents, one document after the other.
+def shingle_sets(texts: Texts, tables: Tables) -> Any:
+    """The distinct shingles of documents, one document after the other.
 
     Args:
         texts: the documents.
         tables: what `elara.inspection.lexicon.tables` returns.
-        rows: positions of those that are asked for (i64).
 
     Returns:
-        Where each one's shingles begin and end (i64, rows + 1), and their hashes (u64).
+        Where each one's shingles begin and end (i64, documents + 1), and their hashes (u64),
+        ascending in each document.
     """
+    n = texts[3].shape[0] - 1
     largest = total = 0
-    for row in rows:
-        largest = max(largest, _size(texts, row))
-        total += _size(texts, row)
-    starts = np.zeros(rows.shape[0] + 1, dtype=np.int64)
+    for i in range(n):
+        largest = max(largest, _size(texts, i))
+        total += _size(texts, i)
+    starts = np.zeros(n + 1, dtype=np.int64)
     counts, state = np.empty(column.COUNTS, dtype=np.int64), np.empty(5, dtype=np.uint64)
     # Only what is filled takes memory.
     sets, seen = np.empty(total, dtype=np.uint64), np.empty(_room(largest), dtype=np.uint64)
-    for k in range(rows.shape[0]):
-        _document(texts, rows[k], tables, counts, state, seen, sets[starts[k] :])
-        starts[k + 1] = starts[k] + np.int64(state[4])
+    for i in range(n):
+        _document(texts, i, tables, counts, state, seen, sets[starts[i] :])
+        starts[i + 1] = starts[i] + np.int64(state[4])
+        sets[starts[i] : starts[i + 1]].sort()
     return starts, sets[: starts[-1]].copy()
 
 
@@ -363,35 +350,24 @@ def jaccard(starts: Array, shingles: Array, left: Array, right: Array) -> Any:
 
     Args:
         starts: where the shingles of each document begin and end, see `shingle_sets`.
-        shingles: their hashes.
+        shingles: their hashes, ascending in each document.
         left: positions of documents (i64), pair by pair.
         right: those of the others.
 
     Returns:
         Shared shingles over all shingles, f64; 1 where both have none.
     """
-    found = np.empty(left.shape[0], dtype=np.float64)
-    largest = 0
-    for k in range(starts.shape[0] - 1):
-        largest = max(largest, starts[k + 1] - starts[k])
-    seen = np.empty(_room(2 * largest), dtype=np.uint64)
+    found = np.ones(left.shape[0], dtype=np.float64)
     for p in range(left.shape[0]):
-        a = shingles[starts[left[p]] : starts[left[p] + 1]]
-        b = shingles[starts[right[p]] : starts[right[p] + 1]]
-        room = _room(2 * a.shape[0])
-        mask = _U(room - 1)
-        seen[:room] = _0  # which no shingle is
-        for shingle in a:
-            at = (shingle >> _S32) & mask
-            while seen[at] != _0:
-                at = (at + _1) & mask
-            seen[at] = shingle
+        a, a_end = starts[left[p]], starts[left[p] + 1]
+        b, b_end = starts[right[p]], starts[right[p] + 1]
+        together = a_end - a + b_end - b
         shared = 0
-        for shingle in b:
-            at = (shingle >> _S32) & mask
-            while (seen[at] != _0) & (seen[at] != shingle):
-                at = (at + _1) & mask
-            shared += seen[at] == shingle
-        together = a.shape[0] + b.shape[0] - shared
-        found[p] = shared / together if together > 0 else 1.0
+        while a < a_end and b < b_end:
+            one, other = shingles[a], shingles[b]
+            shared += one == other
+            a += one <= other
+            b += other <= one
+        if together > 0:
+            found[p] = shared / (together - shared)
     return found

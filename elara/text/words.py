@@ -14,19 +14,18 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from elara.text.sentences import UNSPACED
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 Array = np.ndarray[Any, np.dtype[Any]]
-# Offsets (i64) and bytes (u8) of many strings, as Arrow lays them out.
+# Where each of many strings begins and ends (i64), and the characters of all of them (u32).
 Strings = tuple[Array, Array]
 # Titles, abstracts, all body texts, and which of these belong to a document: document `i` has
 # those from `parts[i]` up to `parts[i + 1]`.
@@ -40,7 +39,7 @@ SPACE, SIGN, ODD, LETTER, DIGIT, ALONE = range(6)
 _SIGNS = ".,;:()[]/%'’“”\"+=<>≤≥±°×–—-"
 _SPACES = "\t\n\v\f\r\x85"  # the white space that has no category of its own
 _BY_CATEGORY = {"L": LETTER, "M": DIGIT, "N": DIGIT, "Z": SPACE}
-_WITH_LOWER = np.array([b"Lu", b"Lt", b"Nl"])
+_WITH_LOWER = [b"Lu", b"Lt", b"Nl"]
 
 # Punctuation that says something, and symbols that do not.
 _SAYING, _SILENT = "%‰/†‡", "©®™|`´¨¸"
@@ -76,7 +75,7 @@ FLAGS = MEDICAL | ENGLISH
 LETTERS = 26  # of a node of the tree of endings
 
 # What `elara.inspection.lexicon.tables` returns.
-Tables = tuple[Array, Array, Array, Array, Array]
+Tables = tuple[Array, Array, Array, Array]
 
 # Above the last ideographs there are only private characters and unseen selectors.
 _LAST = 0x34000
@@ -87,57 +86,36 @@ def characters() -> tuple[Array, Array]:
     """The kind and the lower-case form of every character.
 
     Returns:
-        Kinds (u8) and lower-case code points (i32), both indexed by code point; characters
-        beyond the tables are ODD. Of a sign the second is what it counts as where texts are
-        compared: 0 for nothing, and negative for what says something beside a digit only.
+        Kinds (u8) and lower-case code points (i32), both indexed by code point. Of a sign the
+        second is what it counts as where texts are compared: 0 for nothing, and negative for what
+        says something beside a digit only.
 
     Source: The Unicode Standard, general categories, https://www.unicode.org/reports/tr44/
     """
     # Each process makes this, so the loop over all characters does no more than it must.
-    letters = "".join(map(unicodedata.category, map(chr, range(_LAST)))).encode()
-    of_category = np.frombuffer(letters, dtype=np.uint8)
-    of_group = np.full(128, ODD, dtype=np.uint8)
-    of_group[[ord(c) for c in _BY_CATEGORY]] = list(_BY_CATEGORY.values())
-    kinds = of_group[of_category[::2]]
-    lower = np.arange(_LAST, dtype=np.int32)
-    with_lower = np.isin(of_category.view("S2"), _WITH_LOWER)
-    for code in np.flatnonzero(with_lower).tolist():
+    exact = np.array(list(map(unicodedata.category, map(chr, range(_LAST)))), dtype="S2")
+    general = exact.view(np.uint8)[::2]
+    kinds = np.full(sys.maxunicode + 1, ODD, dtype=np.uint8)
+    for category, kind in _BY_CATEGORY.items():
+        kinds[:_LAST][general == ord(category)] = kind
+    lower = np.arange(sys.maxunicode + 1, dtype=np.int32)
+    for code in np.flatnonzero(np.isin(exact, _WITH_LOWER)).tolist():
         lower[code] = ord(chr(code).lower()[0])
     kinds[[ord(c) for c in _SIGNS]] = SIGN
     kinds[[ord(c) for c in _SPACES]] = SPACE
-    general, exact = of_category[0::2], of_category.view("S2")
-    _signs(lower, general, exact)
     for first, last in UNSPACED:
-        block = kinds[first : last + 1]
-        block[np.isin(general[first : last + 1], [ord("L"), ord("M")])] = ALONE
+        kinds[first : last + 1][np.isin(general[first : last + 1], [*b"LM"])] = ALONE
     kinds[0x3007] = ALONE  # the ideograph for zero counts as a number
+    lower[:_LAST][np.isin(general, [*b"PCZ"])] = 0
+    lower[[ord(c) for c in _SAYING]] = [ord(c) for c in _SAYING]
+    lower[[ord(c) for c in _SILENT]] = 0
+    lower[:_LAST][exact == b"Pd"] = lower[0x2212] = -DASH
+    lower[[ord(c) for c in _POINTS]] = [-ord(c) for c in _POINTS.values()]
     return kinds, lower
 
 
-def _signs(lower: Array, general: Array, exact: Array) -> None:
-    """What a sign counts as, see `characters`."""
-    signs = np.isin(general, [ord(c) for c in "PCZ"])
-    lower[signs] = 0
-    for code in map(ord, _SAYING):
-        lower[code] = code
-    for code in map(ord, _SILENT):
-        lower[code] = 0
-    lower[exact == b"Pd"] = lower[0x2212] = -DASH
-    for point, meant in _POINTS.items():
-        lower[ord(point)] = -ord(meant)
-
-
-def strings(array: pa.Array) -> Strings:
-    """Offsets (i64, one more than texts) and bytes (u8) of texts; a null is an empty text."""
-    import pyarrow as pa
-
-    if array.null_count:
-        array = array.fill_null("")
-    width = np.int64 if pa.types.is_large_string(array.type) else np.int32
-    _, offsets, data = array.buffers()
-    if offsets is None or len(array) == 0:
-        return np.zeros(len(array) + 1, dtype=np.int64), np.frombuffer(b"", dtype=np.uint8)
-    found = np.frombuffer(offsets, dtype=width)[array.offset : array.offset + len(array) + 1]
-    read = np.frombuffer(data or b"", dtype=np.uint8)
-    read.flags.writeable = False  # as of a mapped file: numba compiles for one type only
-    return found.astype(np.int64), read
+def strings(texts: pl.Series) -> Strings:
+    """Where each text begins and ends (i64), and the characters of all texts (u32)."""
+    ends = np.cumsum(texts.str.len_chars().fill_null(0), dtype=np.int64)
+    whole = texts.str.join()[0] or ""
+    return np.concatenate([[0], ends]), np.frombuffer(whole.encode("utf-32-le"), np.uint32)

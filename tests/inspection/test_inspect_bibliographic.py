@@ -18,7 +18,7 @@ from elara.inspection import Inspected, inspect_files
 from elara.inspection.bibliographic import _block_pairs, bibliographic_duplicates
 from elara.inspection.citation import citations, same_journal
 from elara.inspection.evidence import judge
-from elara.inspection.graph import as_frame
+from elara.inspection.graph import PAIRS, as_frame
 from elara.records import Article, frame
 
 TITLE = "Eculizumab for atypical haemolytic uraemic syndrome in adults after renal transplantation"
@@ -173,7 +173,7 @@ def test_a_shared_third_record_does_not_join_two_articles() -> None:
 
 
 def test_an_id_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="id b:0 occurs more than once"):
+    with pytest.raises(ValueError, match="1 records have the id of another, first b:0"):
         bibliographic_duplicates(pl.DataFrame([{"id": "b:0"} | PAPER] * 2))
 
 
@@ -270,9 +270,11 @@ def test_a_pair_is_judged_alike_from_both_sides(rows: list[dict[str, Any]]) -> N
         [{"id": f"b:{n}"} | row for n, row in enumerate(rows)],
         schema_overrides={"authors": pl.List(pl.String)},
     )
-    pairs = np.array(list(combinations(range(len(rows)), 2)))
+    pairs = pl.DataFrame([*combinations(range(len(rows)), 2)], schema=PAIRS, orient="row")
+    tables = {"citations": citations(records), "abstracts": records}
     forth, back = (
-        judge(citations(records), sides, records.__getitem__) for sides in (pairs, pairs[:, ::-1])
+        judge(sides, lambda kind, some: tables[kind][some])
+        for sides in (pairs, pairs.select(row="other", other="row"))
     )
     assert forth.select("row", "other", "reason").equals(
         back.select(row="other", other="row", reason="reason")
@@ -319,6 +321,6 @@ def test_in_a_large_block_a_record_is_compared_with_its_neighbours_by_title() ->
     titles = [f"{first} {second} trial" for first in WORDS for second in WORDS][:60] * 2
     rows = [{"id": f"b:{i:03}", "title": title} for i, title in enumerate(titles)]
     table = citations(pl.DataFrame(rows))
-    found = as_frame(_block_pairs(np.full(120, 7, dtype=np.uint32), table.__getitem__))
+    found = as_frame(_block_pairs(np.full(120, 7, dtype=np.uint32), lambda _, some: table[some]))
     assert {(i, i + 60) for i in range(60)} <= {*found.rows()}
     assert found.height == 120 * 20 - 20 * 21 // 2

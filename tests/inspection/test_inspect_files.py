@@ -168,13 +168,13 @@ def test_a_record_without_id_is_named_and_nothing_stored_is_lost(
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n \n")
     (tmp_path / "a.parquet").write_text("no parquet")
-    (tmp_path / "wide.jsonl").write_text('{"id": "a:1"}', encoding="utf-16")
+    (tmp_path / "wide.jsonl").write_text('\n{"id": "a:1"}', encoding="utf-16")
     for name, said in {
         "absent.jsonl": "absent.jsonl cannot be read",
         "a.csv": "a.csv is neither",
-        "a.parquet": "a.parquet is not a Parquet file",
+        "a.parquet": "a.parquet cannot be read",
         "empty.jsonl": "there is no article",
-        "wide.jsonl": "wide.jsonl, line 0: UTF-16",
+        "wide.jsonl": "wide.jsonl, line 1: no record ('utf-8' codec",
     }.items():
         with pytest.raises(InputError, match=re.escape(said)):
             inspect_files([tmp_path / name], tmp_path / "out")

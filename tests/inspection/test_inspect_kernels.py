@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from elara.inspection import FEATURES, score
 from elara.inspection.graph import bucket_pairs, components
-from elara.inspection.lexicon import ENGLISH_WORDS, tables
-from elara.inspection.measures import measure, measure_frame, texts_of
-from elara.inspection.terms import medical_words
+from elara.inspection.lexicon import ENGLISH_WORDS, medical_words, tables
+from elara.inspection.measures import measure, texts_of
 from elara.records import Article, Section, frame
 from elara.text.sentences import UNSPACED
 from elara.text.shingles import jaccard, shingle_sets
@@ -139,7 +138,7 @@ def test_features_of_any_text_are_those_of_the_definition(
         if feature.name != "metadata":
             found = scored[f"feature_{feature.name}"][0]
             assert found == pytest.approx(round(value(feature.name, expected), 6), abs=1e-9)
-    counts = measure_frame(table, tables(MEDICAL)).counts[0]
+    counts = measure(table, tables(MEDICAL)).counts[0]
     every = [w for p in (title, abstract, *body) for w in words(p)]
     assert counts[0] == len(every)
     assert counts[3] == len(set(zip(every, every[1:], every[2:], strict=False)))
@@ -151,7 +150,7 @@ def test_jaccard_is_that_of_sets_of_word_triples(abstracts: list[str]) -> None:
     articles = [Article(id="a", source="", title="", abstract=text) for text in abstracts]
     table = frame(articles, Article).select("title", "abstract", "body")
     rows = np.arange(len(abstracts))
-    found = shingle_sets(texts_of(table.to_arrow()), tables(()), rows)
+    found = shingle_sets(texts_of(table), tables(()))
     sets = []
     for text in abstracts:
         every = words(text)
@@ -203,12 +202,10 @@ def test_slices_of_a_table_are_measured_like_the_table() -> None:
         for i in range(12)
     ]  # fmt: skip
     table = frame(articles, Article)
-    whole = measure_frame(table, tables(MEDICAL))
-    part = measure_frame(table[5:9], tables(MEDICAL))
+    whole = measure(table, tables(MEDICAL))
+    part = measure(table[5:9], tables(MEDICAL))
     assert np.array_equal(part.counts, whole.counts[5:9])
     assert np.array_equal(part.keys, whole.keys[:, 5:9])
-    arrow = table.select("title", "abstract", "body").to_arrow().slice(5, 4)
-    assert np.array_equal(measure(arrow, tables(MEDICAL)).counts, whole.counts[5:9])
 
 
 def test_importing_the_room_imports_no_compiler() -> None:

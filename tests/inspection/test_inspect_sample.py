@@ -18,7 +18,6 @@ from elara.inspection import (
     report_html,
     score,
     select,
-    source_table,
 )
 
 EXACT = {("99000003", "99000043"), ("99001004", "99001037")}
@@ -135,7 +134,7 @@ class _Outline(HTMLParser):
 def test_report_adds_up(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> None:
     found = report(scored, clusters, selection)
     assert found["articles"] == found["kept"] + sum(found["removed"].values())
-    sources = source_table(scored, selection)
+    sources = pl.DataFrame(found["sources"])
     assert sources["articles"].sum() == scored.height
     assert sources["kept"].sum() == selection.kept.height
     assert found["duplicates"]["verified_pairs"] == len(NEAR)

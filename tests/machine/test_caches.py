@@ -17,7 +17,7 @@ from elara.machine import caches
 from elara.machine.cores import usable_cores
 from elara.model import packaged
 
-WORK = "from elara.inspection.lexicon import tables; print(tables(['liver'])[3].tolist())"
+WORK = "from elara.inspection.lexicon import tables; print(tables(['liver'])[2].tolist())"
 
 
 @pytest.fixture
