@@ -8,19 +8,18 @@ from functools import lru_cache
 
 from isal import igzip
 
-from elara.mirror.corpus import Corpus
-from elara.mirror.messages import HTML, TEXT, Answer, Asked, not_found
+from elara.mirror.answers import GZIP, TEXT, Answer, Asked, listing, not_found
+from elara.mirror.records import Corpus
 
 PER_FILE = 1_000  # articles in a baseline file (NLM: 30,000)
 REVISED_EVERY = 20  # each so many-th record has a revision in an update file
 WITHDRAWN_EVERY = 50  # each so many-th record is withdrawn by the last update file
-_YEAR = 26
-_NAME = re.compile(rf"pubmed{_YEAR}n(\d{{4}})\.xml\.gz(\.md5)?")
+_NAME = re.compile(r"pubmed26n(\d{4})\.xml\.gz(\.md5)?")
 _HEAD = (
     b'<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet SYSTEM '
     b'"http://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_250101.dtd">\n<PubmedArticleSet>\n'
 )
-_TAIL = b"</PubmedArticleSet>\n"
+_TAIL = b"\n</PubmedArticleSet>\n"
 _REVISED = re.compile(rb"<DateRevised>.*?</DateRevised>", re.DOTALL)
 _TITLE = re.compile(rb"(<ArticleTitle\b[^>/]*>)")
 _REVISION = (
@@ -39,68 +38,45 @@ class Bulk:
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
-        books = [r.copied(0).startswith(b"<PubmedBook") for r in corpus.records]
+        books = [r.content.startswith(b"<PubmedBook") for r in corpus.records]
         self._articles = [i for i in range(corpus.size) if not books[i % len(books)]]
         last = -(-len(self._articles) // PER_FILE)
-        self._folders = {
-            "baseline": range(1, last + 1),
-            "updatefiles": range(last + 1, last + 3),
-        }
+        self._folders = {"baseline": range(1, last + 1), "updatefiles": range(last + 1, last + 3)}
         self._file = lru_cache(maxsize=8)(self._make)
 
     def __call__(self, path: str, asked: Asked) -> Answer:
-        """Answer one request.
-
-        Args:
-            path: the path after the service's name.
-            asked: its parameters.
-        """
         folder, _, file = path.partition("/")
         numbers = self._folders.get(folder, range(0))
-        named = _NAME.fullmatch(file)
         if numbers and not file:
-            return _index(folder, [f"pubmed{_YEAR}n{n:04}.xml.gz" for n in numbers])
+            files = [f"pubmed26n{n:04}.xml.gz{end}" for n in numbers for end in ("", ".md5")]
+            return listing(f"Index of /pubmed/{folder}", files)
+        named = _NAME.fullmatch(file)
         if not named or int(named[1]) not in numbers:
             return not_found(path)
         content = self._file(int(named[1]))
         if not named[2]:
-            return Answer(content, "application/x-gzip", stored=True)
+            return Answer(content, GZIP)
         digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        return Answer(f"MD5({file.removesuffix('.md5')})= {digest}\n".encode(), TEXT, stored=True)
+        return Answer(f"MD5({file.removesuffix('.md5')})= {digest}\n".encode(), TEXT)
 
     def _make(self, number: int) -> bytes:
         """One file: part of the baseline, revisions, or revisions and withdrawn records."""
         update = number - self._folders["baseline"].stop + 1
         if update < 1:
             part = self._articles[(number - 1) * PER_FILE : number * PER_FILE]
-            lines = [self._corpus.content(index) for index in part]
+            lines = [self._corpus.content(at) for at in part]
         else:
-            lines = [self._revised(i) for i in self._articles[update - 1 :: REVISED_EVERY]]
+            lines = [self._revised(at) for at in self._articles[update - 1 :: REVISED_EVERY]]
         if update == 2:
             withdrawn = self._articles[WITHDRAWN_EVERY - 1 :: WITHDRAWN_EVERY]
-            pmids = self._corpus.numbers(withdrawn)
+            pmids = (self._corpus.numbers[at] for at in withdrawn)
             listed = "\n".join(f'<PMID Version="1">{n}</PMID>' for n in pmids)
             lines.append(f"<DeleteCitation>\n{listed}\n</DeleteCitation>".encode())
-        return igzip.compress(_HEAD + b"\n".join(lines) + b"\n" + _TAIL, 1, mtime=0)
+        return igzip.compress(_HEAD + b"\n".join(lines) + _TAIL, 1, mtime=0)
 
-    def _revised(self, index: int) -> bytes:
-        content = self._corpus.content(index)
+    def _revised(self, at: int) -> bytes:
+        content = self._corpus.content(at)
         dated, count = _REVISED.subn(_REVISION, content, count=1)
         if not count:
             dated = content.replace(b"</PMID>", b"</PMID>" + _REVISION, 1)
         return _TITLE.sub(rb"\1Revised: ", dated, count=1)
-
-
-def _index(folder: str, files: list[str]) -> Answer:
-    """A directory listing as the web server of NLM's file archive writes it."""
-    rows = "".join(
-        f'<a href="{name}">{name}</a>{" " * 12}2026-01-29 14:01  \n'
-        for file in files
-        for name in (file, f"{file}.md5")
-    )
-    page = (
-        f"<!DOCTYPE html>\n<html><head><title>Index of /pubmed/{folder}</title></head>\n<body>"
-        f"<h1>Index of /pubmed/{folder}</h1>\n<pre>Name    Last modified    Size  <hr>"
-        f'<a href="/pubmed/">Parent Directory</a>\n{rows}<hr></pre>\n</body></html>\n'
-    )
-    return Answer(page.encode(), HTML, stored=True)

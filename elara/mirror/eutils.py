@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
+from collections import Counter
 from html import escape
 
-from elara.mirror.corpus import Corpus, Selection
-from elara.mirror.messages import XML, Answer, Asked, not_found, number
+from elara.mirror.answers import XML, Answer, Asked, not_found, number
+from elara.mirror.records import Corpus
 
-MOST_SHOWN = 9_999  # hits that PubMed shows of a query
-_MOST = 10_000  # ids or records in one answer
+MOST_SHOWN = 9_999  # hits that are shown of a query
 _DTD = "https://eutils.ncbi.nlm.nih.gov/eutils/dtd"
 _SETS = {
     "pubmed": (
@@ -32,101 +31,64 @@ class Eutils:
 
     Args:
         corpora: `pubmed` and `pmc`.
-        history_requests: how many fetches a WebEnv lives for; 0 for any number.
 
     Source: https://www.ncbi.nlm.nih.gov/books/NBK25499/
     """
 
-    def __init__(self, corpora: dict[str, Corpus], history_requests: int) -> None:
+    def __init__(self, corpora: dict[str, Corpus]) -> None:
         self._corpora = corpora
-        self._history_requests = history_requests
-        self._posted: dict[str, Selection] = {}  # WebEnv to what was posted under it
-        self._uses: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._posted: dict[str, list[int]] = {}  # WebEnv to what was posted under it
+        self._times: Counter[str] = Counter()  # that the same ids were posted
 
     def __call__(self, path: str, asked: Asked) -> Answer:
-        """Answer one request.
-
-        Args:
-            path: the path after the service's name.
-            asked: its parameters.
-        """
         database = asked.get("db", "pubmed")
         corpus = self._corpora.get(database)
         if corpus is None:
             return _error("eFetchResult", f"Invalid db name specified: {database}", 400)
         match path:
             case "esearch.fcgi":
-                return self._esearch(asked, database, corpus)
+                return _esearch(asked, corpus)
             case "epost.fcgi":
                 return self._epost(asked, corpus)
             case "efetch.fcgi":
                 return self._efetch(asked, database, corpus)
         return not_found(path)
 
-    def _esearch(self, asked: Asked, database: str, corpus: Corpus) -> Answer:
-        term = asked.get("term", "")
-        if not term.strip():  # errors of a search come with status 200
-            return _error("eSearchResult", "Empty term and query_key - nothing todo", 200)
-        found = corpus.search(term, asked.get("mindate", ""), asked.get("maxdate", ""))
-        shown = found[: min(number(asked, "retmax", 20), _MOST)]
-        if database == "pubmed":
-            shown = shown[:MOST_SHOWN]
-        listed = "\n".join(f"<Id>{i}</Id>" for i in corpus.numbers(shown))
-        return _xml(
-            "eSearchResult",
-            "esearch 20060628",
-            f"<Count>{len(found)}</Count><RetMax>{len(shown)}</RetMax><RetStart>0</RetStart>"
-            f"<IdList>\n{listed}\n</IdList><TranslationSet/>"
-            f"<QueryTranslation>{escape(term, quote=False)}</QueryTranslation>",
-        )
-
     def _epost(self, asked: Asked, corpus: Corpus) -> Answer:
         text = asked.get("id", "")
-        with self._lock:
-            # Named after the ids, so that the same requests get the same answers.
-            earlier = 0
-            while (name := _name(text, earlier)) in self._posted:
-                earlier += 1
-            self._posted[name] = corpus.find(_numbers(text))
+        # Named after the ids, so that the same requests get the same answers.
+        digest = hashlib.sha256(f"{self._times[text]} {text}".encode()).hexdigest()
+        self._times[text] += 1
+        self._posted[name := f"MCID_{digest[:24]}"] = corpus.find(text)
         content = f"\n\t<QueryKey>1</QueryKey>\n\t<WebEnv>{name}</WebEnv>\n"
         return _xml("ePostResult", "epost 20090526", content)
 
     def _efetch(self, asked: Asked, database: str, corpus: Corpus) -> Answer:
+        kept = corpus.find(asked.get("id", ""))
         if "WebEnv" in asked:
-            kept = self._recall(asked["WebEnv"])
-            if kept is None:
-                return _lost(asked["WebEnv"])
-        else:
-            kept = corpus.find(_numbers(asked.get("id", "")))
+            if asked["WebEnv"] not in self._posted:
+                return _error("eFetchResult", "Unable to obtain query #1", 200)
+            kept = self._posted[asked["WebEnv"]]
         start = number(asked, "retstart", 0)
-        shown = kept[start : start + number(asked, "retmax", _MOST)]
+        shown = kept[start : start + number(asked, "retmax", MOST_SHOWN)]
         head, tail = _SETS[database]
-        return Answer(corpus.document(head, shown, tail), XML)
-
-    def _recall(self, name: str) -> Selection | None:
-        """What was posted, unless it was asked for too often."""
-        with self._lock:
-            self._uses[name] = self._uses.get(name, 0) + 1
-            spent = 0 < self._history_requests < self._uses[name]
-            return None if spent else self._posted.get(name)
+        return Answer(head + b"".join(corpus.content(at) + b"\n" for at in shown) + tail, XML)
 
 
-def _name(text: str, earlier: int) -> str:
-    return "MCID_" + hashlib.sha256(f"{earlier} {text}".encode()).hexdigest()[:24]
-
-
-def _numbers(text: str) -> list[int]:
-    parts = (part.strip().upper().removeprefix("PMC") for part in text.split(","))
-    return [int(part) for part in parts if part.isascii() and part.isdigit()]
-
-
-def _lost(name: str) -> Answer:
-    """A forgotten WebEnv: half of them are told with status 400, half inside a 200."""
-    if int(hashlib.sha256(name.encode()).hexdigest()[0], 16) % 2:
-        message = f"cannot retrieve history data. query_key: 1, WebEnv: {name}"
-        return _error("eFetchResult", message, 400)
-    return _error("eFetchResult", "Unable to obtain query #1", 200)
+def _esearch(asked: Asked, corpus: Corpus) -> Answer:
+    term = asked.get("term", "")
+    if not term.strip():  # errors of a search come with status 200
+        return _error("eSearchResult", "Empty term and query_key - nothing todo", 200)
+    found = corpus.search(term, asked.get("mindate", ""), asked.get("maxdate", ""))
+    shown = found[: min(number(asked, "retmax", 20), MOST_SHOWN)]
+    listed = "\n".join(f"<Id>{corpus.numbers[at]}</Id>" for at in shown)
+    return _xml(
+        "eSearchResult",
+        "esearch 20060628",
+        f"<Count>{len(found)}</Count><RetMax>{len(shown)}</RetMax><RetStart>0</RetStart>"
+        f"<IdList>\n{listed}\n</IdList><TranslationSet/>"
+        f"<QueryTranslation>{escape(term, quote=False)}</QueryTranslation>",
+    )
 
 
 def _error(root: str, message: str, status: int) -> Answer:
