@@ -90,7 +90,7 @@ class PubmedFiles:
                     f"{ASKS} times in a row: try another mirror (`base_url`)."
                 )
             fetch.check_stopped()
-            fetch.store.adopt(step, url, part, "xml.gz", ids=[step])
+            fetch.store.add(step, url, part, "xml", ids=[step])
             fetch.downloaded += 1
         fetch.seen(step)
 
