@@ -23,7 +23,7 @@ from elara.collect.live.eutils import topic_hits
 from elara.collect.live.government import SITES, Site
 from elara.collect.live.harvest import ASKS, HarvestIncomplete, Source, harvest
 from elara.collect.live.stackexchange import StackExchange
-from elara.collect.live.store import INCOMPLETE, Store, payload_table
+from elara.collect.live.store import INCOMPLETE, Store
 from elara.mirror import Faults, Mirror
 
 TOPICS = [Query(name, f'"{name}"[MeSH Terms]') for name in ("asthma", "malaria", "stroke")]
@@ -321,17 +321,6 @@ def test_records_that_do_not_come_are_named_by_id_and_asked_for_again(tmp_path: 
         pubmed.lost = ()
         assert len(records(run(search(stub), tmp_path))) == 4
         assert run(search(stub), tmp_path).downloaded == {"pubmed": 0}
-
-
-def test_records_that_an_older_version_took_for_received_are_asked_for_again(
-    tmp_path: Path,
-) -> None:
-    with Stub(Pubmed(search_answer(3, [1, 2, 3]))) as stub:
-        store = Store(tmp_path, "pubmed")
-        store.add("records/again/1", stub.url, pubmed_set(["1"]), "xml", ["1", "2", "3"])
-        run(search(stub), tmp_path)
-    held = payload_table(tmp_path).filter(~payload_table(tmp_path)["step"].str.contains("again/1"))
-    assert sorted(held["ids"].explode().drop_nulls()) == ["2", "3"]
 
 
 def test_the_answer_to_another_search_is_no_answer(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Failure:
     ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Account:
     """What a source promised of one search, list or folder, and what came.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from elara.collect.live.client import FetchError, Request, accept
@@ -36,7 +36,6 @@ from elara.collect.live.store import short_name
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 LARGEST = 9_998  # ids that one search gives; past them the answer is an error with status 200
 _FIRST_DAY = datetime.date(1800, 1, 1)
-_MOST_RECORDS = {"pubmed": 500, "pmc": 20}  # per page: some megabytes each
 _NOT_GIVEN = "the service lists them, but does not give them: run again."
 
 
@@ -61,14 +60,14 @@ class Entrez:
         name: name of the source and of the folder of its payloads.
         queries: what to search for, in this order.
         contact: e-mail address, which the service asks for.
-        database: `pubmed` or `pmc`.
-        most: records per search, the most relevant first; 0 means all of them.
         until: last day (entry date) that is searched, `YYYY-MM-DD`. A later day in a later run
             adds what came in between.
+        database: `pubmed` or `pmc`.
+        most: records per search, the most relevant first; 0 means all of them.
         base_url: address of the service or of a mirror.
-        api_key: raises the limit from 3 to 10 requests per second.
-        per_second: requests per second; -1 means what the service allows.
-        page: records per request; 0 means the default of the database.
+        api_key: lets the service answer 10 instead of 3 requests per second.
+        per_second: requests per second.
+        page: records per request.
     """
 
     name: str
@@ -79,18 +78,12 @@ class Entrez:
     most: int = 0
     base_url: str = BASE_URL
     api_key: str = field(default="", repr=False)
-    per_second: int = -1
-    page: int = 0
-
-    def __post_init__(self) -> None:
-        if self.per_second < 0:
-            object.__setattr__(self, "per_second", 10 if self.api_key else 3)
-        if not self.page:
-            object.__setattr__(self, "page", _MOST_RECORDS[self.database])
+    per_second: int = 3
+    page: int = 500
 
     def run(self, fetch: Fetch) -> None:
         """Search and fetch, search by search."""
-        known = self._known(fetch)
+        known = fetch.store.ids()
         for step in [s for s in fetch.store.steps if s.startswith("records/")]:
             fetch.seen(step)
         for query in self.queries:
@@ -108,30 +101,19 @@ class Entrez:
             found = search.ids()
         except FetchError as error:
             fetch.fail(what, error)
-            fetch.account(what, search.count, 0, search.said)
-            return
+            return fetch.account(what, search.count, 0, search.said)
         expected = min(search.count, self.most or search.count)
         if len(found) < expected and not search.too_many:
             fetch.fail(what, FetchError(f"{len(found)} of {expected} ids came: run again."))
         new = [i for i in found if i not in known]
         fetch.expect(name, len(new))
-        missing = self._records(fetch, name, new)
-        known |= set(new) - missing
+        known |= set(new) - self._records(fetch, name, new)
         fetch.account(what, expected, len(set(found) & known), search.said)
-
-    def _known(self, fetch: Fetch) -> set[str]:
-        """The records that are here. Earlier versions took it on trust that they had come."""
-        known = fetch.store.ids()
-        for step in [s for s in fetch.store.steps if s.startswith("records/again/")]:
-            promised = set(fetch.store.steps[step].ids)
-            known -= promised - record_ids(fetch.store.read(step), self.database)
-        return known
 
     def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> set[str]:
         """Fetch records that are not here yet; the ids of those that did not come."""
         missing: set[str] = set()
-        for start in range(0, len(ids), LARGEST):
-            batch = ids[start : start + LARGEST]
+        for batch in (ids[start : start + LARGEST] for start in range(0, len(ids), LARGEST)):
             history = _History(self, fetch, batch)
             failures = len(fetch.failures)
             for first in range(0, len(batch), self.page):
@@ -142,9 +124,7 @@ class Entrez:
                     if not error.status and not isinstance(error, Incomplete):
                         fetch.fail(f"{name}: a page of {self.page} records", error)
             left = set(batch) - history.received
-            if len(fetch.failures) == failures:
-                left = self._again(fetch, name, left)
-            missing |= left
+            missing |= left if len(fetch.failures) > failures else self._again(fetch, name, left)
         return missing
 
     def _again(self, fetch: Fetch, name: str, left: set[str]) -> set[str]:
@@ -163,9 +143,8 @@ class Entrez:
         return left
 
     def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
-        form = self._form({"id": ",".join(ids), "retmode": "xml"})
         check = functools.partial(wrong_records, database=self.database)
-        request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=check)
+        request = self.request("efetch", check, id=",".join(ids), retmode="xml")
         body = fetch.ask(request)
         found = record_ids(body, self.database) & set(ids)
         if found:
@@ -175,36 +154,30 @@ class Entrez:
             fetch.seen(step)
         return found
 
-    def _search_request(
-        self, term: str, first: datetime.date, last: datetime.date, wanted: int
-    ) -> Request:
-        form = {
-            "term": term,
-            "retmode": "xml",
-            "retmax": str(wanted),
-            "datetype": "edat",
-            "mindate": f"{first:%Y/%m/%d}",
-            "maxdate": f"{last:%Y/%m/%d}",
-        }
-        if self.most:
-            form["sort"] = "relevance"
-        return Request(f"{self.base_url}/esearch.fcgi", form=self._form(form), check=wrong_search)
+    def request(self, tool: str, check: Callable[[bytes], str], **form: str) -> Request:
+        """A request to one of the E-utilities.
 
-    def _form(self, more: Mapping[str, str]) -> dict[str, str]:
-        form = {"db": self.database, "tool": "elara", "email": self.contact, **more}
-        return form | ({"api_key": self.api_key} if self.api_key else {})
+        Args:
+            tool: its name, such as `esearch`.
+            check: see `Request`.
+            form: its parameters.
+        """
+        own = {"db": self.database, "tool": "elara", "email": self.contact}
+        key = {"api_key": self.api_key} if self.api_key else {}
+        return Request(f"{self.base_url}/{tool}.fcgi", form=own | form | key, check=check)
 
 
-@dataclass(slots=True)
 class _Search:
     """One query, sliced by date where it has more records than one answer holds."""
 
-    source: Entrez
-    fetch: Fetch
-    query: Query
-    count: int = 0
-    said: str = ""
-    too_many: bool = False  # on a single day
+    def __init__(self, source: Entrez, fetch: Fetch, query: Query) -> None:
+        self.source, self.fetch, self.query = source, fetch, query
+        self.count = 0
+        self.said = ""
+        self.too_many = False  # on a single day
+        self._wanted = min(source.most or LARGEST, LARGEST)
+        self._begin = f"search/{query.name}/{short_name(query.term)}/"
+        self._asked = source.database, query.term
 
     def ids(self) -> list[str]:
         """The ids, without repetition, the most relevant or the newest first."""
@@ -240,10 +213,6 @@ class _Search:
             self.fetch.store.forget(step)
         self.fetch.unlearn(self._asked)
 
-    @property
-    def _asked(self) -> tuple[str, ...]:
-        return self.source.database, self.query.term
-
     def _agree(self, count: int, halves: Sequence[tuple[datetime.date, datetime.date]]) -> None:
         """Ask for both halves of a range until they have as many records as the whole."""
         known = all(self._step(*half) in self.fetch.store.steps for half in halves)
@@ -255,14 +224,6 @@ class _Search:
             for half in halves:
                 self.fetch.store.forget(self._step(*half))
         raise FetchError(f"{count} records, but only {parts} when asked for by date: run again.")
-
-    @property
-    def _begin(self) -> str:
-        return f"search/{self.query.name}/{short_name(self.query.term)}/"
-
-    @property
-    def _wanted(self) -> int:
-        return min(self.source.most or LARGEST, LARGEST)
 
     def _whole(self, first: datetime.date, last: datetime.date) -> bool:
         return first == _FIRST_DAY and f"{last}" == self.source.until
@@ -277,18 +238,27 @@ class _Search:
             answer = search_answer(body)
             if whole:
                 self.said = answer.said
-            if len(set(answer.ids)) != min(answer.total, self._wanted):
+            listed = len(set(answer.ids))
+            if listed != min(answer.total, self._wanted):
                 self.count = max(self.count, answer.total)
                 heard = f" ({self.said})" if self.said else ""
-                listed = len(set(answer.ids))
                 return f"a search answer counts {answer.total} records and lists {listed}{heard}"
             words = (answer.translation, *answer.ids)
             told = answer.translation and answer.ids
-            if told and self.fetch.confused(words, self._asked):
-                return "the answer to another search"
-            return ""
+            confused = told and self.fetch.confused(words, self._asked)
+            return "the answer to another search" if confused else ""
 
-        request = self.source._search_request(self.query.term, first, last, self._wanted)
+        request = self.source.request(
+            "esearch",
+            wrong_search,
+            term=self.query.term,
+            retmode="xml",
+            retmax=str(self._wanted),
+            datetype="edat",
+            mindate=f"{first:%Y/%m/%d}",
+            maxdate=f"{last:%Y/%m/%d}",
+            **({"sort": "relevance"} if self.source.most else {}),
+        )
         # That a part has none is held against the whole, which has nothing to be held against.
         odd = finds_nothing if whole else accept
         step = self._step(first, last)
@@ -311,28 +281,19 @@ class _History:
     def page(self, start: int) -> None:
         """Fetch one page. The server may keep the ids in an order of its own."""
         step = f"records/{short_name(','.join(self.ids))}/{start}"
+        part = {"retmode": "xml", "retstart": str(start), "retmax": str(self.source.page)}
         for last_try in (False, False, True):
             self.place = self.place or self._post()
+            request = self.source.request("efetch", self._wrong, **self.place, **part)
             try:
-                self.fetch.get(step, self._request(start), ids=self._new, lacks=self._lacks)
+                self.fetch.get(step, request, ids=self._new, lacks=self._lacks)
                 self.received.update(self.fetch.store.steps[step].ids)
                 return
-            except Incomplete:
-                if last_try:
-                    raise
             except FetchError as error:
-                if last_try or not (error.status == 400 and forgotten(error.body)):
+                lost = error.status == 400 and forgotten(error.body)
+                if last_try or not (lost or isinstance(error, Incomplete)):
                     raise
-            except _Forgotten as error:
-                if last_try:
-                    raise FetchError(f"{error}: the History server forgets at once.") from error
             self.place = {}
-
-    def _request(self, start: int) -> Request:
-        size = str(self.source.page)
-        form = {**self.place, "retmode": "xml", "retstart": str(start), "retmax": size}
-        url = f"{self.source.base_url}/efetch.fcgi"
-        return Request(url, form=self.source._form(form), check=self._wrong)
 
     def _new(self, body: bytes) -> list[str]:
         """Which of the ids a page holds that no other page has brought."""
@@ -344,15 +305,11 @@ class _History:
 
     def _wrong(self, body: bytes) -> str:
         wrong = wrong_records(body, self.source.database)
-        if wrong and forgotten(body[:2000].decode("utf-8", "replace")):
-            raise _Forgotten(self.source.base_url)
+        text = body[:2000].decode("utf-8", "replace")
+        if wrong and forgotten(text):  # inside an answer of status 200
+            raise FetchError(f"{self.source.base_url}: {wrong}", 400, text)
         return wrong
 
     def _post(self) -> dict[str, str]:
-        form = self.source._form({"id": ",".join(self.ids)})
-        url = f"{self.source.base_url}/epost.fcgi"
-        return history_key(self.fetch.ask(Request(url, form=form, check=wrong_post)))
-
-
-class _Forgotten(Exception):
-    """The History server does not know these ids any more."""
+        request = self.source.request("epost", wrong_post, id=",".join(self.ids))
+        return history_key(self.fetch.ask(request))

@@ -24,6 +24,7 @@ _ID = {
         rb"<article-id\s[^>]*pub-id-type=\"(?:pmc|pmcid|pmcaid)\"[^>]*>\s*(?:PMC)?(\d+)"
     ),
 }
+_KEY = re.compile(rb"<(WebEnv|QueryKey)>\s*([^<\s]+)\s*</")
 _FORGOTTEN = ("unable to obtain query", "webenv", "query_key", "history")
 
 
@@ -44,9 +45,8 @@ def wrong_records(body: bytes, database: str) -> str:
         body: the answer.
         database: `pubmed` or `pmc`.
     """
-    if not body.rstrip().endswith(_ENDS[database]):
-        return f"no complete set of records but {_beginning(body)}"
-    return ""
+    whole = body.rstrip().endswith(_ENDS[database])
+    return "" if whole else f"no complete set of records but {_beginning(body)}"
 
 
 def forgotten(message: str) -> bool:
@@ -75,10 +75,9 @@ def wrong_search(body: bytes) -> str:
 
 def history_key(body: bytes) -> dict[str, str]:
     """The parameters by which efetch finds what was posted; empty for a broken answer of epost."""
-    tree = _tree(body)
-    names = ("WebEnv", "query_key")
-    found = [] if tree is None else [tree.findtext("WebEnv"), tree.findtext("QueryKey")]
-    return {n: v for n, v in zip(names, found, strict=False) if v} if all(found) else {}
+    found = {name: value.decode() for name, value in _KEY.findall(body)}
+    whole = len(found) == 2
+    return {"WebEnv": found[b"WebEnv"], "query_key": found[b"QueryKey"]} if whole else {}
 
 
 def wrong_post(body: bytes) -> str:
@@ -137,11 +136,11 @@ def topic_hits(root: Path, source: str = "pubmed") -> pl.DataFrame:
     Returns:
         Columns topic (`Query.name`) and native_id, one row per pair.
     """
-    kept = payload_table(root).filter(source=source).select("step", "file")
+    searches = pl.col("step").str.starts_with("search/")
+    kept = payload_table(root).filter(searches, source=source).select("step", "file")
     pairs = dict.fromkeys(
         (step.split("/")[1], native_id)
         for step, file in kept.iter_rows()
-        if step.startswith("search/")
         for native_id in search_answer(read_payload(root / file)).ids
     )
     columns = {"topic": pl.String, "native_id": pl.String}

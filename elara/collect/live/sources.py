@@ -7,6 +7,7 @@ import datetime
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -80,23 +81,27 @@ def live_sources(
     in_europe_pmc = [Query(b.id, b.europepmc) for b in african_batches()]
     key = os.environ.get("NCBI_API_KEY", "")
     stack_key = os.environ.get("STACKEXCHANGE_KEY", "")
+    rate = 10 if key else 3
+    entrez = partial(Entrez, contact=contact, until=day, api_key=key, per_second=rate)
     every: list[Any] = [
-        Entrez("pubmed", topics, contact, day, most=most, api_key=key),
-        PubmedFiles(most=most),
-        Entrez("pmc", texts, contact, day, database="pmc", most=most, api_key=key),
-        Entrez("african_pubmed", in_pubmed, contact, day, most=most, api_key=key),
-        EuropePmc("african_europepmc", in_europe_pmc, day, most=most),
-        StackExchange("stackexchange", day, stackexchange_site, most=most, api_key=stack_key),
-        *(dataclasses.replace(site, until=day, most=most) for site in SITES),
+        entrez("pubmed", topics),
+        PubmedFiles(),
+        entrez("pmc", texts, database="pmc", page=20),  # some megabytes
+        entrez("african_pubmed", in_pubmed),
+        EuropePmc("african_europepmc", in_europe_pmc, day),
+        StackExchange("stackexchange", day, stackexchange_site, api_key=stack_key),
+        *(dataclasses.replace(site, until=day) for site in SITES),
     ]
-    chosen = []
-    for source in every:
-        if source.name in wanted:
-            changes: dict[str, Any] = {} if per_second < 0 else {"per_second": per_second}
-            if source.name in mirrors:
-                changes["base_url"] = mirrors[source.name].rstrip("/")
-            chosen.append(dataclasses.replace(source, **changes) if changes else source)
-    return chosen
+    return [
+        dataclasses.replace(
+            source,
+            most=most,
+            base_url=mirrors.get(source.name, source.base_url).rstrip("/"),
+            per_second=source.per_second if per_second < 0 else per_second,
+        )
+        for source in every
+        if source.name in wanted
+    ]
 
 
 def wanted_sources(named: Sequence[str], mirrors: Iterable[str] = ()) -> list[str]:
@@ -152,11 +157,8 @@ def _remembered_day(root: Path, until: str) -> str:
     """The day up to which a collection reaches; without a new one it stays what it was."""
     note = root / LAST_DAY
     if not until:
-        until = (
-            note.read_text(encoding="utf-8").strip()
-            if note.exists()
-            else f"{datetime.date.today()}"
-        )
+        known = note.read_text(encoding="utf-8").strip() if note.exists() else ""
+        until = known or f"{datetime.date.today()}"
     day = last_day(until)
     root.mkdir(parents=True, exist_ok=True)
     write_atomically(note, f"{day}\n")

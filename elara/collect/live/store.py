@@ -82,7 +82,9 @@ class Store:
             (self.root / payload.file).unlink(missing_ok=True)
 
     def reopen(self, step: str) -> None:
-        """Let an answered step count as open, and keep what its answer holds."""
+        """Let an answered step count as open, and keep the records that its answer holds."""
+        if not self.steps[step].ids:
+            return self.forget(step)
         payload = dataclasses.replace(self.steps.pop(step), step=INCOMPLETE + step)
         self.steps[payload.step] = payload
         self._rewrite()
