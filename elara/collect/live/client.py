@@ -44,10 +44,10 @@ class FetchError(RuntimeError):
     Args:
         message: what to tell the user.
         status: the HTTP status of a refusal, or 0 when patience ran out.
-        body: the beginning of the refusal's body.
+        body: of the refusal, or of an answer that lacks something.
     """
 
-    def __init__(self, message: str, status: int = 0, body: str = "") -> None:
+    def __init__(self, message: str, status: int = 0, body: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
         self.body = body
@@ -63,13 +63,18 @@ def accept(body: bytes) -> str:
 
 
 @functools.lru_cache(maxsize=2)  # an answer is looked at several times, but not kept for long
-def read_json(body: bytes) -> Any:
-    """What a JSON answer holds; it must not be changed.
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that an answer is, or an empty one for anything else; do not change it."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
-    Raises:
-        ValueError: it is no JSON.
-    """
-    return json.loads(body)
+
+def are_objects(found: Any) -> bool:
+    """Whether a part of a JSON answer is a list of objects."""
+    return isinstance(found, list) and all(isinstance(item, dict) for item in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +196,9 @@ class Client:
             per_second: requests in any second; 0 means no limit.
         """
         host = httpx.URL(url).netloc.decode()
-        with self._lock:
-            known = self._limits.get(host)
-            if known is None or (per_second and not 0 < known.per_second <= per_second):
-                self._limits[host] = Limit(per_second)
+        known = self._limits.get(host)
+        if known is None or (per_second and not 0 < known.per_second <= per_second):
+            self._limits[host] = Limit(per_second)
 
     def pause(self, url: str, seconds: float, refusal: str = "") -> None:
         """Let the host of a URL rest, for every source that asks it.
@@ -214,8 +218,7 @@ class Client:
         self._limit(url).pause(seconds, refusal)
 
     def _limit(self, url: str) -> Limit:
-        with self._lock:
-            return self._limits.setdefault(httpx.URL(url).netloc.decode(), Limit(1))
+        return self._limits.setdefault(httpx.URL(url).netloc.decode(), Limit(1))
 
     def repeated(self) -> None:
         """Count one more request that has to be sent again."""
@@ -324,10 +327,9 @@ class Client:
                     self.pause(str(asked), seconds)
             raise _Trouble(f"status {status}")
         if status >= 300:
-            text = body[:500].decode("utf-8", "replace")
             url = response.url.copy_with(query=None)  # the query may hold an API key
             message = f"{url} answered with status {status}: check the address and the parameters."
-            raise FetchError(message, status, text)
+            raise FetchError(message, status, body)
 
 
 def _pieces(response: httpx.Response) -> Iterator[bytes]:

@@ -145,7 +145,7 @@ class Entrez:
     def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
         check = functools.partial(wrong_records, database=self.database)
         request = self.request("efetch", check, id=",".join(ids), retmode="xml")
-        body = fetch.ask(request)
+        body, _ = fetch.ask(request)
         found = record_ids(body, self.database) & set(ids)
         if found:
             step = f"records/again/{short_name(','.join(ids))}"
@@ -305,11 +305,10 @@ class _History:
 
     def _wrong(self, body: bytes) -> str:
         wrong = wrong_records(body, self.source.database)
-        text = body[:2000].decode("utf-8", "replace")
-        if wrong and forgotten(text):  # inside an answer of status 200
-            raise FetchError(f"{self.source.base_url}: {wrong}", 400, text)
+        if wrong and forgotten(body):  # inside an answer of status 200
+            raise FetchError(f"{self.source.base_url}: {wrong}", 400, body)
         return wrong
 
     def _post(self) -> dict[str, str]:
         request = self.source.request("epost", wrong_post, id=",".join(self.ids))
-        return history_key(self.fetch.ask(request))
+        return history_key(self.fetch.ask(request)[0])

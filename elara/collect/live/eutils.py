@@ -25,7 +25,7 @@ _ID = {
     ),
 }
 _KEY = re.compile(rb"<(WebEnv|QueryKey)>\s*([^<\s]+)\s*</")
-_FORGOTTEN = ("unable to obtain query", "webenv", "query_key", "history")
+_FORGOTTEN = (b"unable to obtain query", b"webenv", b"query_key", b"history")
 
 
 def record_ids(body: bytes, database: str) -> set[str]:
@@ -49,10 +49,10 @@ def wrong_records(body: bytes, database: str) -> str:
     return "" if whole else f"no complete set of records but {_beginning(body)}"
 
 
-def forgotten(message: str) -> bool:
-    """Whether an error says that the History server does not know some ids any more."""
-    words = message.lower()
-    return "error" in words and any(word in words for word in _FORGOTTEN)
+def forgotten(body: bytes) -> bool:
+    """Whether an answer says that the History server does not know some ids any more."""
+    words = body[:2000].lower()
+    return b"error" in words and any(word in words for word in _FORGOTTEN)
 
 
 def _tree(body: bytes) -> etree._Element | None:

@@ -47,16 +47,7 @@ class Stopped(Exception):
 
 
 class Incomplete(FetchError):
-    """However often it is asked for, an answer lacks what it should hold.
-
-    Args:
-        message: what it lacks.
-        answer: the last one.
-    """
-
-    def __init__(self, message: str, answer: bytes) -> None:
-        super().__init__(message)
-        self.answer = answer
+    """However often it is asked for, an answer lacks what it should hold."""
 
 
 @dataclass(slots=True)
@@ -131,22 +122,18 @@ class Fetch:
                 self.seen(step)
                 return body
             self.store.reopen(step)
-        body, wrong = self.ask_for(request, wrong_with)
+        body, wrong = self.ask(request, wrong_with)
         found = ids(body) if ids else ()
         if found or not wrong:
             self.store.forget(INCOMPLETE + step)
             self.store.add(INCOMPLETE * bool(wrong) + step, request.url, body, suffix, found)
             self.downloaded += 1
         if wrong:
-            raise Incomplete(f"{wrong}, {ASKS} times in a row", body)
+            raise Incomplete(f"{wrong}, {ASKS} times in a row", body=body)
         self.seen(step)
         return body
 
-    def ask(self, request: Request) -> bytes:
-        """The answer to a request, which is not kept."""
-        return self.ask_for(request, accept)[0]
-
-    def ask_for(self, request: Request, lacks: Callable[[bytes], str]) -> tuple[bytes, str]:
+    def ask(self, request: Request, lacks: Callable[[bytes], str] = accept) -> tuple[bytes, str]:
         """The answer to a request, which is not kept, and what it lacks.
 
         Args:
@@ -158,9 +145,9 @@ class Fetch:
             Stopped: the run is to end.
         """
         for attempt in self.attempts():
-            self.check_stopped()
+            self.wait(0)
             body = self.client.fetch(request)
-            self.check_stopped()  # nothing is stored after an interruption: a new run may go on
+            self.wait(0)  # nothing is stored after an interruption: a new run may go on
             wrong = lacks(body)
             if not wrong:
                 break
@@ -197,13 +184,8 @@ class Fetch:
             self.counted.add(step)
             self.progress.advance(len(self.store.steps[step].ids))
 
-    def check_stopped(self) -> None:
-        """End the source when the run is to end."""
-        if self.stop.is_set():
-            raise Stopped
-
     def wait(self, seconds: float) -> None:
-        """Pause because a source asks for it; an interruption ends the pause."""
+        """Pause because a source asks for it; when the run is to end, end the source at once."""
         if self.stop.wait(seconds):
             raise Stopped
 
