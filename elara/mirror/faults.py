@@ -12,15 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from elara.mirror.answers import Answer, Asked, json_answer, page
+from elara.mirror.answers import Answer, json_answer, page
 from elara.mirror.stackexchange import refused
 
 # The last four come with status 200 and in the right form: see `spoil`; `stale` is the answer to
 # an earlier request.
 KINDS = ("429", "500", "truncated", "slow", "html", "reset", "empty", "short", "repeated", "stale")
 GONE = "gone"  # a page that does not come back, whoever asks for it
-# What tells one client or session from another, but not what is asked for.
-_NOT_IDENTITY = ("api_key", "email", "key", "tool")
 # What an answer counts, by a sign that tells the answer.
 _COUNTED = {
     b"<eSearchResult": re.compile(rb"<Id>\d+</Id>\n?"),
@@ -62,7 +60,7 @@ class Faults:
         """What goes wrong with an attempt at a request.
 
         Args:
-            identity: of `identity`.
+            identity: what makes two requests attempts at the same thing.
             attempt: counted from 0.
 
         Returns:
@@ -76,12 +74,6 @@ class Faults:
         if not self.kinds or int.from_bytes(digest[:6]) >= self.rate * 2**48:
             return "", 0
         return self.kinds[int.from_bytes(digest[6:8]) % len(self.kinds)], digest[8]
-
-
-def identity(service: str, path: str, asked: Asked) -> str:
-    """What makes two requests attempts at the same thing."""
-    same = sorted((k, v) for k, v in asked.items() if k not in _NOT_IDENTITY)
-    return f"{service}/{path}?{same}"
 
 
 def refusal(service: str, retry_after: float, form: int) -> Answer:

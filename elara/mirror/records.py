@@ -50,11 +50,6 @@ class RawRecord:
     start: int
     end: int
 
-    def numbers(self) -> list[int]:
-        """Every PMID and PMCID by which it is known."""
-        found = self.ids.finditer(self.content, self.start, self.end)
-        return [int(one[2]) for one in found if one[2]]
-
 
 class Numbering:
     """The ids of copies, counted down from 98,999,999 and as long as real ones.
@@ -71,7 +66,8 @@ class Numbering:
     """
 
     def __init__(self, records: Iterable[RawRecord], copies: int) -> None:
-        known = dict.fromkeys(number for record in records for number in record.numbers())
+        found = (one for r in records for one in r.ids.finditer(r.content, r.start, r.end))
+        known = dict.fromkeys(int(one[2]) for one in found if one[2])
         self._places = {number: place for place, number in enumerate(known)}
         below = max((n for n in known if n <= _FIRST), default=0)
         most = 1 + (_FIRST - below) // max(len(known), 1)

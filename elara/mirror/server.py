@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from elara.mirror.answers import GZIP, TEXT, Answer, Asked, not_found
 from elara.mirror.bulk import Bulk
 from elara.mirror.europepmc import EuropePmc
 from elara.mirror.eutils import Eutils
-from elara.mirror.faults import GONE, Faults, breakdown, identity, refusal, spoil, wrong_page
+from elara.mirror.faults import GONE, Faults, breakdown, refusal, spoil, wrong_page
 from elara.mirror.pages import SITES, MedlinePlus, Site
 from elara.mirror.records import Corpus, Numbering, read_raw
 from elara.mirror.stackexchange import StackExchange
@@ -31,27 +31,41 @@ from elara.mirror.stackexchange import StackExchange
 _MOST_FAULTS = 2  # for the same request: who asks again gets through
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing drops what is unsent
 _RANGE = re.compile(r"bytes=(\d+)-")
+# What tells one client or session from another, but not what is asked for.
+_NOT_IDENTITY = ("api_key", "email", "key", "tool")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One line of the mirror's log.
 
     Args:
-        time: seconds of the system's monotonic clock when the request arrived.
         service: first part of the path, for example `eutils`.
         path: the rest of the path.
         parameters: of the query string and of a posted form.
+        time: seconds of the system's monotonic clock when the request arrived.
         status: HTTP status of the answer.
         fault: the kind of fault that was injected, or "".
     """
 
-    time: float
     service: str
     path: str
     parameters: dict[str, str]
-    status: int
-    fault: str
+    time: float = field(default_factory=time.monotonic)
+    status: int = 0
+    fault: str = ""
+
+    def identity(self) -> str:
+        """What makes two requests attempts at the same thing."""
+        asked = sorted((k, v) for k, v in self.parameters.items() if k not in _NOT_IDENTITY)
+        return f"{self.service}/{self.path}?{asked}"
+
+    def kind(self) -> str:
+        """What requests have in common that a confused server could take for one another."""
+        if self.service in SITES:
+            return self.service
+        path = Path(self.path)
+        return f"{self.service}/{path.suffix if self.service == 'pubmed' else path.name}"
 
 
 class Mirror:
@@ -121,38 +135,45 @@ class Mirror:
         """Serve until the process is interrupted."""
         self._thread.join()
 
-    def respond(self, service: str, path: str, asked: Asked, rest: str) -> tuple[Answer, str, int]:
-        """Answer a request, with whatever goes wrong before the answer is on its way.
+    def respond(self, request: Request, rest: str) -> tuple[Answer, int]:
+        """Answer a request, with whatever goes wrong before the answer is on its way, and log it.
 
         Args:
-            service: first part of the path.
-            path: the rest of the path.
-            asked: its parameters.
+            request: as it came; its fault and status are filled in.
             rest: which part of a file is asked for, as the header `Range` says it.
 
         Returns:
-            The answer, the kind of the fault or "", and a number that chooses its form.
+            The answer, and a number that chooses the form of its fault.
         """
-        name = identity(service, path, asked)
-        kind, form = self._draw(name) if service in self._services else ("", 0)
+        service, path, asked = request.service, request.path, request.parameters
+        name = request.identity()
+        request.fault, form = self._draw(name) if service in self._services else ("", 0)
         answer: Answer | None = None
-        match kind:
+        match request.fault:
             case "429":
                 answer = refusal(service, self.faults.retry_after, form)
             case "html" if service not in SITES:  # a page for a page would be no fault
-                answer = wrong_page(self._answer(service, path, asked).content_type, form)
+                answer = wrong_page(self._answer(request).content_type, form)
             case "gone":
                 answer = not_found(path)
             case "stale":
-                other, earlier = self._earlier.get(_kind(service, path), (name, None))
+                other, earlier = self._earlier.get(request.kind(), (name, None))
                 answer = earlier if other != name else None
             case "empty" | "short" | "repeated":
                 answer = self._services[service](path, asked)
-                changed = spoil(kind, answer.body) if answer.status == 200 else None
+                changed = spoil(request.fault, answer.body) if answer.status == 200 else None
                 answer = None if changed is None else Answer(changed, answer.content_type)
             case "" | "truncated" | "slow" | "reset":
-                answer = _cut(self._answer(service, path, asked), rest)
-        return (answer, kind, form) if answer else (breakdown(form), "500", form)
+                answer = _cut(self._answer(request), rest)
+        if answer is None:
+            request.fault, answer = "500", breakdown(form)
+        request.status = answer.status
+        with self._lock:
+            self.log.append(request)
+            if self._log_file:
+                with self._log_file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(dataclasses.asdict(request)) + "\n")
+        return answer, form
 
     def _draw(self, name: str) -> tuple[str, int]:
         with self._lock:
@@ -163,32 +184,17 @@ class Mirror:
             self._struck[name] += bool(kind)
         return kind, form
 
-    def _answer(self, service: str, path: str, asked: Asked) -> Answer:
+    def _answer(self, request: Request) -> Answer:
         """What the service answers if nothing goes wrong."""
-        if service == "robots.txt":  # RFC 9309, https://www.rfc-editor.org/rfc/rfc9309
+        if request.service == "robots.txt":  # RFC 9309, https://www.rfc-editor.org/rfc/rfc9309
             rules = [f"Disallow: /{name}/private/\n" for name in self._services]
             return Answer("".join(["User-agent: *\n", *rules]).encode(), TEXT)
-        if service not in self._services:
-            return not_found(service)
-        answer = self._services[service](path, asked)
+        if request.service not in self._services:
+            return not_found(request.service)
+        answer = self._services[request.service](request.path, request.parameters)
         if answer.status == 200:
-            self._earlier[_kind(service, path)] = identity(service, path, asked), answer
+            self._earlier[request.kind()] = request.identity(), answer
         return answer
-
-    def note(self, request: Request) -> None:
-        """Add a request to the log, as it will be answered."""
-        with self._lock:
-            self.log.append(request)
-            if self._log_file:
-                with self._log_file.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(dataclasses.asdict(request)) + "\n")
-
-
-def _kind(service: str, path: str) -> str:
-    """What requests have in common that a confused server could take for one another."""
-    if service in SITES:
-        return service
-    return f"{service}/{Path(path).suffix if service == 'pubmed' else Path(path).name}"
 
 
 def _cut(answer: Answer, rest: str) -> Answer:
@@ -221,17 +227,13 @@ class _Handler(BaseHTTPRequestHandler):
         """The mirror keeps its own log."""
 
     def do_GET(self) -> None:
-        arrived = time.monotonic()
         target = urlsplit(self.path)
         form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         asked = dict(parse_qsl(target.query, keep_blank_values=True) + parse_qsl(form))
         service, _, path = target.path.strip("/").partition("/")
-        mirror = self.server.mirror
-        answer, fault, variant = mirror.respond(service, path, asked, self.headers.get("Range", ""))
-        mirror.note(Request(arrived, service, path, asked, answer.status, fault))
-        if fault == "slow":
-            time.sleep(mirror.faults.slow_seconds)
-        self._send(answer, fault, variant)
+        request = Request(service, path, asked)
+        answer, variant = self.server.mirror.respond(request, self.headers.get("Range", ""))
+        self._send(answer, request.fault, variant)
 
     do_POST = do_GET
 
@@ -240,7 +242,9 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.content_type != GZIP and "gzip" in self.headers.get("Accept-Encoding", ""):
             body, headers["Content-Encoding"] = igzip.compress(body, 1), "gzip"
         size = len(body)
-        if fault == "truncated":
+        if fault == "slow":
+            time.sleep(self.server.mirror.faults.slow_seconds)
+        elif fault == "truncated":
             body = body[: int(size * (0.05 + 0.9 * form / 255))]
             size = size if form % 2 else len(body)  # against its length, or unnoticed
         elif fault == "reset":

@@ -97,25 +97,17 @@ class Harvest:
         search had no effect is an error, other remarks are not. Where the ids of
         missing records are known, each has a row of its own.
         """
-        missing: list[tuple[str, str, str, Status, str]] = [
-            (source, failure.what, NOT_RECEIVED + failure.reason, "error", native_id)
+        found = [
+            _outcome(source, failure.what, NOT_RECEIVED + failure.reason, native_id=native_id)
             for source, failures in self.failures.items()
             for failure in failures
             for native_id in failure.ids or ("",)
         ]
         for source, what, words in self._said():
             status: Status = "error" if _LEFT_OUT.search(words) else "skipped"
-            missing.append((source, what, f"the service says of this search: {words}", status, ""))
-        return [
-            Outcome(
-                file=what if "://" in what else f"{source}/{what}",
-                record=-1,
-                native_id=native_id,
-                status=status,
-                reason=reason,
-            )
-            for source, what, reason, status, native_id in missing
-        ]
+            reason = f"the service says of this search: {words}"
+            found.append(_outcome(source, what, reason, status))
+        return found
 
     def per_source(self) -> pl.DataFrame:
         """One row per source: answers kept, of which fetched in this run, records and bytes.
@@ -134,3 +126,10 @@ class Harvest:
             self.accounts.select("source", "expected", "received"),
         ]
         return pl.concat(parts, how="diagonal").group_by("source").sum().sort("source")
+
+
+def _outcome(
+    source: str, what: str, reason: str, status: Status = "error", native_id: str = ""
+) -> Outcome:
+    file = what if "://" in what else f"{source}/{what}"
+    return Outcome(file=file, record=-1, native_id=native_id, status=status, reason=reason)

@@ -303,11 +303,11 @@ class Client:
         self, request: Request, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
         built = self._http.build_request(
-            "GET" if request.form is None else "POST",
+            "POST" if request.form else "GET",
             request.url,
-            params=dict(request.query) or None,
-            data=None if request.form is None else dict(request.form),
-            headers=dict(headers or {}),
+            params=request.query or None,
+            data=request.form,
+            headers=headers,
         )
         try:
             with self._limit(request.url).slot():

@@ -144,7 +144,7 @@ class Entrez:
 
     def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
         check = functools.partial(wrong_records, database=self.database)
-        request = self.request("efetch", check, id=",".join(ids), retmode="xml")
+        request = self._request("efetch", check, id=",".join(ids), retmode="xml")
         body, _ = fetch.ask(request)
         found = record_ids(body, self.database) & set(ids)
         if found:
@@ -154,14 +154,8 @@ class Entrez:
             fetch.seen(step)
         return found
 
-    def request(self, tool: str, check: Callable[[bytes], str], **form: str) -> Request:
-        """A request to one of the E-utilities.
-
-        Args:
-            tool: its name, such as `esearch`.
-            check: see `Request`.
-            form: its parameters.
-        """
+    def _request(self, tool: str, check: Callable[[bytes], str], **form: str) -> Request:
+        """A request to one of the E-utilities, such as `esearch`."""
         own = {"db": self.database, "tool": "elara", "email": self.contact}
         key = {"api_key": self.api_key} if self.api_key else {}
         return Request(f"{self.base_url}/{tool}.fcgi", form=own | form | key, check=check)
@@ -248,7 +242,7 @@ class _Search:
             confused = told and self.fetch.confused(words, self._asked)
             return "the answer to another search" if confused else ""
 
-        request = self.source.request(
+        request = self.source._request(
             "esearch",
             wrong_search,
             term=self.query.term,
@@ -284,7 +278,7 @@ class _History:
         part = {"retmode": "xml", "retstart": str(start), "retmax": str(self.source.page)}
         for last_try in (False, False, True):
             self.place = self.place or self._post()
-            request = self.source.request("efetch", self._wrong, **self.place, **part)
+            request = self.source._request("efetch", self._wrong, **self.place, **part)
             try:
                 self.fetch.get(step, request, ids=self._new, lacks=self._lacks)
                 self.received.update(self.fetch.store.steps[step].ids)
@@ -310,5 +304,5 @@ class _History:
         return wrong
 
     def _post(self) -> dict[str, str]:
-        request = self.source.request("epost", wrong_post, id=",".join(self.ids))
+        request = self.source._request("epost", wrong_post, id=",".join(self.ids))
         return history_key(self.fetch.ask(request)[0])

@@ -24,6 +24,7 @@ _ID = {
         rb"<article-id\s[^>]*pub-id-type=\"(?:pmc|pmcid|pmcaid)\"[^>]*>\s*(?:PMC)?(\d+)"
     ),
 }
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 _KEY = re.compile(rb"<(WebEnv|QueryKey)>\s*([^<\s]+)\s*</")
 _FORGOTTEN = (b"unable to obtain query", b"webenv", b"query_key", b"history")
 
@@ -53,24 +54,6 @@ def forgotten(body: bytes) -> bool:
     """Whether an answer says that the History server does not know some ids any more."""
     words = body[:2000].lower()
     return b"error" in words and any(word in words for word in _FORGOTTEN)
-
-
-def _tree(body: bytes) -> etree._Element | None:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-    try:
-        return etree.fromstring(body, parser)
-    except etree.XMLSyntaxError:
-        return None
-
-
-def wrong_search(body: bytes) -> str:
-    """What is wrong with an answer of esearch, or ""."""
-    tree = _tree(body)
-    if tree is None or tree.tag != "eSearchResult":
-        return f"no search result but {_beginning(body)}"
-    if error := tree.findtext("ERROR"):
-        return f"the search failed: {error}"
-    return "" if (tree.findtext("Count") or "").isdecimal() else "a search result without a count"
 
 
 def history_key(body: bytes) -> dict[str, str]:
@@ -105,9 +88,21 @@ class SearchAnswer(NamedTuple):
 
 @functools.lru_cache(maxsize=4)  # it is looked at several times, but not kept for long
 def search_answer(body: bytes) -> SearchAnswer:
-    """What an answer of esearch says, which `wrong_search` has found to be whole."""
-    tree = _tree(body)
-    assert tree is not None  # checked when it came
+    """What an answer of esearch says.
+
+    Raises:
+        ValueError: it is no whole answer; the message says what is wrong.
+    """
+    try:
+        tree = etree.fromstring(body, _PARSER)
+    except etree.XMLSyntaxError:
+        tree = etree.Element("none")
+    if tree.tag != "eSearchResult":
+        raise ValueError(f"no search result but {_beginning(body)}")
+    if error := tree.findtext("ERROR"):
+        raise ValueError(f"the search failed: {error}")
+    if not (tree.findtext("Count") or "").isdecimal():
+        raise ValueError("a search result without a count")
     remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
     return SearchAnswer(
         int(tree.findtext("Count") or 0),
@@ -115,6 +110,15 @@ def search_answer(body: bytes) -> SearchAnswer:
         tree.findtext("QueryTranslation") or "",
         "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks),
     )
+
+
+def wrong_search(body: bytes) -> str:
+    """What is wrong with an answer of esearch, or ""."""
+    try:
+        search_answer(body)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def finds_nothing(body: bytes) -> str:
