@@ -33,8 +33,8 @@ import polars as pl
 
 from elara import collect
 from elara.collect.live.entrez import Entrez, Query
-from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import harvest
+from elara.collect.live.sources import topic_hits
 from elara.collect.live.store import Store, damaged_payloads
 from elara.collect.queries import african_batches, load_searches
 from elara.mirror import Faults, Mirror

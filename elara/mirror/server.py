@@ -20,10 +20,9 @@ from urllib.parse import parse_qsl, urlsplit
 from isal import igzip
 
 from elara.mirror.answers import GZIP, TEXT, Answer, Asked, not_found
-from elara.mirror.bulk import Bulk
 from elara.mirror.europepmc import EuropePmc
-from elara.mirror.eutils import Eutils
 from elara.mirror.faults import GONE, Faults, breakdown, refusal, spoil, wrong_page
+from elara.mirror.ncbi import Bulk, Eutils
 from elara.mirror.pages import SITES, MedlinePlus, Site
 from elara.mirror.records import Corpus, Numbering, read_raw
 from elara.mirror.stackexchange import StackExchange

@@ -19,9 +19,9 @@ from elara.collect.live.accounts import Harvest
 from elara.collect.live.bulk import PubmedFiles
 from elara.collect.live.entrez import Entrez, Query
 from elara.collect.live.europepmc import EuropePmc
-from elara.collect.live.eutils import topic_hits
 from elara.collect.live.government import SITES, Site
 from elara.collect.live.harvest import ASKS, HarvestIncomplete, Source, harvest
+from elara.collect.live.sources import topic_hits
 from elara.collect.live.stackexchange import StackExchange
 from elara.collect.live.store import INCOMPLETE, Store
 from elara.mirror import Faults, Mirror

@@ -12,8 +12,8 @@ from live_stub import Stub
 
 from elara.collect.live import entrez
 from elara.collect.live.entrez import Entrez, Query
-from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import HarvestIncomplete, harvest
+from elara.collect.live.sources import topic_hits
 from elara.mirror import Mirror
 
 CONTACT = live_run.CONTACT

@@ -343,14 +343,8 @@ def _pieces(response: httpx.Response) -> Iterator[bytes]:
 def _retry_after(response: httpx.Response) -> float:
     """The pause that the server asks for in seconds, given as a number or as a date; 0 for none."""
     value = response.headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = email.utils.parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return 0.0
-        if moment.tzinfo is None:  # `-0000` says that nobody knows, and HTTP that it is UTC
-            moment = moment.replace(tzinfo=datetime.UTC)
-        seconds = (moment - datetime.datetime.now(datetime.UTC)).total_seconds()
+    seconds = 0.0
+    with contextlib.suppress(ValueError, OverflowError):
+        date = email.utils.parsedate_tz(value)  # `-0000` is UTC to it, as in HTTP
+        seconds = email.utils.mktime_tz(date) - time.time() if date else float(value)
     return min(max(seconds, 0.0), _A_YEAR) if math.isfinite(seconds) else 0.0

@@ -15,21 +15,14 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lxml import etree
 
 from elara.collect.live.client import FetchError, Request, accept
-from elara.collect.live.eutils import (
-    SearchAnswer,
-    finds_nothing,
-    forgotten,
-    history_key,
-    record_ids,
-    search_answer,
-    wrong_post,
-    wrong_records,
-    wrong_search,
-)
 from elara.collect.live.harvest import ASKS, Fetch, Incomplete
 from elara.collect.live.store import short_name
 
@@ -37,6 +30,18 @@ BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 LARGEST = 9_998  # ids that one search gives; past them the answer is an error with status 200
 _FIRST_DAY = datetime.date(1800, 1, 1)
 _NOT_GIVEN = "the service lists them, but does not give them: run again."
+_ENDS = {"pubmed": (b"</PubmedArticleSet>", b"<PubmedArticleSet/>"), "pmc": (b"</pmc-articleset>",)}
+_ID = {
+    "pubmed": re.compile(
+        rb"<(?:MedlineCitation|BookDocument)\b[^>]*>\s*<PMID\b[^>]*>\s*(\d+)\s*</PMID>"
+    ),
+    "pmc": re.compile(
+        rb"<article-id\s[^>]*pub-id-type=\"(?:pmc|pmcid|pmcaid)\"[^>]*>\s*(?:PMC)?(\d+)"
+    ),
+}
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+_KEY = re.compile(rb"<(WebEnv|QueryKey)>\s*([^<\s]+)\s*</")
+_FORGOTTEN = (b"unable to obtain query", b"webenv", b"query_key", b"history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +148,30 @@ class Entrez:
         return left
 
     def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
-        check = functools.partial(wrong_records, database=self.database)
-        request = self._request("efetch", check, id=",".join(ids), retmode="xml")
+        request = self._request("efetch", self._wrong, id=",".join(ids), retmode="xml")
         body, _ = fetch.ask(request)
-        found = record_ids(body, self.database) & set(ids)
+        found = self._record_ids(body) & set(ids)
         if found:
             step = f"records/again/{short_name(','.join(ids))}"
             fetch.store.add(step, request.url, body, "xml", sorted(found))
             fetch.downloaded += 1
             fetch.seen(step)
         return found
+
+    def _record_ids(self, body: bytes) -> set[str]:
+        return {i.decode() for i in _ID[self.database].findall(body)}
+
+    def _wrong(self, body: bytes) -> str:
+        """What is wrong with an answer of efetch, or "".
+
+        Raises:
+            FetchError: the History server does not know the ids any more.
+        """
+        if body.rstrip().endswith(_ENDS[self.database]):
+            return ""
+        if _forgotten(body):  # inside an answer of status 200
+            raise FetchError(f"{self.base_url} has forgotten the ids: run again.", 400, body)
+        return f"no complete set of records but {body[:60]!r}"
 
     def _request(self, tool: str, check: Callable[[bytes], str], **form: str) -> Request:
         """A request to one of the E-utilities, such as `esearch`."""
@@ -244,7 +263,7 @@ class _Search:
 
         request = self.source._request(
             "esearch",
-            wrong_search,
+            _wrong_search,
             term=self.query.term,
             retmode="xml",
             retmax=str(self._wanted),
@@ -254,7 +273,7 @@ class _Search:
             **({"sort": "relevance"} if self.source.most else {}),
         )
         # That a part has none is held against the whole, which has nothing to be held against.
-        odd = finds_nothing if whole else accept
+        odd = _finds_nothing if whole else accept
         step = self._step(first, last)
         return search_answer(self.fetch.get(step, request, lacks=lacks, odd=odd))
 
@@ -278,31 +297,99 @@ class _History:
         part = {"retmode": "xml", "retstart": str(start), "retmax": str(self.source.page)}
         for last_try in (False, False, True):
             self.place = self.place or self._post()
-            request = self.source._request("efetch", self._wrong, **self.place, **part)
+            request = self.source._request("efetch", self.source._wrong, **self.place, **part)
             try:
                 self.fetch.get(step, request, ids=self._new, lacks=self._lacks)
                 self.received.update(self.fetch.store.steps[step].ids)
                 return
             except FetchError as error:
-                lost = error.status == 400 and forgotten(error.body)
+                lost = error.status == 400 and _forgotten(error.body)
                 if last_try or not (lost or isinstance(error, Incomplete)):
                     raise
             self.place = {}
 
     def _new(self, body: bytes) -> list[str]:
         """Which of the ids a page holds that no other page has brought."""
-        found = record_ids(body, self.source.database) - self.received
+        found = self.source._record_ids(body) - self.received
         return [i for i in self.ids if i in found]
 
     def _lacks(self, body: bytes) -> str:
         return "" if self._new(body) else "a page without any record that was asked for"
 
-    def _wrong(self, body: bytes) -> str:
-        wrong = wrong_records(body, self.source.database)
-        if wrong and forgotten(body):  # inside an answer of status 200
-            raise FetchError(f"{self.source.base_url}: {wrong}", 400, body)
-        return wrong
-
     def _post(self) -> dict[str, str]:
-        request = self.source._request("epost", wrong_post, id=",".join(self.ids))
-        return history_key(self.fetch.ask(request)[0])
+        request = self.source._request("epost", _wrong_post, id=",".join(self.ids))
+        return _history_key(self.fetch.ask(request)[0])
+
+
+def _history_key(body: bytes) -> dict[str, str]:
+    """The parameters by which efetch finds what was posted; empty for a broken answer of epost."""
+    found = {name: value.decode() for name, value in _KEY.findall(body)}
+    whole = len(found) == 2
+    return {"WebEnv": found[b"WebEnv"], "query_key": found[b"QueryKey"]} if whole else {}
+
+
+def _wrong_post(body: bytes) -> str:
+    return "" if _history_key(body) else f"no history key but {body[:60]!r}"
+
+
+def _forgotten(body: bytes) -> bool:
+    """Whether an answer says that the History server does not know some ids any more."""
+    words = body[:2000].lower()
+    return b"error" in words and any(word in words for word in _FORGOTTEN)
+
+
+class SearchAnswer(NamedTuple):
+    """What a search answer says.
+
+    Args:
+        total: how many records there are.
+        ids: those that it lists.
+        translation: how the service understood the query: two that differ have two of them.
+        said: what of the query it could not use, and searched without.
+
+    Source: https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd
+    """
+
+    total: int
+    ids: list[str]
+    translation: str
+    said: str
+
+
+@functools.lru_cache(maxsize=4)  # it is looked at several times, but not kept for long
+def search_answer(body: bytes) -> SearchAnswer:
+    """What an answer of esearch says.
+
+    Raises:
+        ValueError: it is no whole answer; the message says what is wrong.
+    """
+    try:
+        tree = etree.fromstring(body, _PARSER)
+    except etree.XMLSyntaxError:
+        tree = etree.Element("none")
+    if tree.tag != "eSearchResult":
+        raise ValueError(f"no search result but {body[:60]!r}")
+    if error := tree.findtext("ERROR"):
+        raise ValueError(f"the search failed: {error}")
+    if not (tree.findtext("Count") or "").isdecimal():
+        raise ValueError("a search result without a count")
+    remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
+    return SearchAnswer(
+        int(tree.findtext("Count") or 0),
+        [i.text or "" for i in tree.iterfind("IdList/Id")],
+        tree.findtext("QueryTranslation") or "",
+        "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks),
+    )
+
+
+def _wrong_search(body: bytes) -> str:
+    try:
+        search_answer(body)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _finds_nothing(body: bytes) -> str:
+    """Why an answer of esearch is odd: it may be right, but is worth asking for twice."""
+    return "" if search_answer(body).total else "a search that finds nothing at all"

@@ -118,17 +118,16 @@ class Site:
         """Addresses of the pages that a list names, each once, in a fixed order."""
         pattern = re.compile(self.pages)
         home = urlsplit(self.base_url)
+        # A mirror may serve pages whose links still name the original host.
+        original = next(site.base_url for site in SITES if site.name == self.name)
+        hosts = ("", home.netloc, urlsplit(original).netloc)
         found = set()
         for link in document_fromstring(listing).iter("a"):
             url = urljoin(index, link.get("href") or "").partition("#")[0].partition("?")[0]
             path = urlsplit(url).path.removeprefix(home.path).strip("/")
-            # A mirror may serve pages whose links still name the original host.
-            if urlsplit(url).netloc in ("", home.netloc, self._host()) and pattern.fullmatch(path):
+            if urlsplit(url).netloc in hosts and pattern.fullmatch(path):
                 found.add(f"{self.base_url}/{path}")
         return sorted(found)
-
-    def _host(self) -> str:
-        return urlsplit(next(s.base_url for s in SITES if s.name == self.name)).netloc
 
 
 SITES = (
@@ -141,10 +140,7 @@ SITES = (
     ),
     Site("cdc", "https://www.cdc.gov", "health-topics.html", r"[a-z0-9-]+/about/index\.html"),
     Site(
-        "who",
-        "https://www.who.int",
-        "news-room/fact-sheets",
-        r"news-room/fact-sheets/detail/[^/]+",
+        "who", "https://www.who.int", "news-room/fact-sheets", r"news-room/fact-sheets/detail/[^/]+"
     ),
     Site("nih", "https://www.niams.nih.gov", "health-topics/all-diseases", r"health-topics/[^/]+"),
 )

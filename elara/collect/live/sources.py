@@ -1,4 +1,4 @@
-"""Turn the parameters of a run into its live sources."""
+"""Turn the parameters of a run into its live sources, and say what their searches found."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from elara.collect.live.bulk import PubmedFiles
-from elara.collect.live.entrez import Entrez, Query
+from elara.collect.live.entrez import Entrez, Query, search_answer
 from elara.collect.live.europepmc import EuropePmc
 from elara.collect.live.government import SITES
 from elara.collect.live.harvest import Source
 from elara.collect.live.stackexchange import MEDICAL_SCIENCES, StackExchange
-from elara.collect.live.store import LAST_DAY
+from elara.collect.live.store import LAST_DAY, payload_table, read_payload
 from elara.collect.queries import african_batches, load_searches
 from elara.workspace import write_atomically
 from elara.workspace.parameters import unknown_names
@@ -163,3 +165,24 @@ def _remembered_day(root: Path, until: str) -> str:
     root.mkdir(parents=True, exist_ok=True)
     write_atomically(note, f"{day}\n")
     return day
+
+
+def topic_hits(root: Path, source: str = "pubmed") -> pl.DataFrame:
+    """Which records the searches of a source found, read from the stored answers.
+
+    Args:
+        root: the folder of all payloads.
+        source: name of an `Entrez` source.
+
+    Returns:
+        Columns topic (`Query.name`) and native_id, one row per pair.
+    """
+    searches = pl.col("step").str.starts_with("search/")
+    kept = payload_table(root).filter(searches, source=source).select("step", "file")
+    pairs = dict.fromkeys(
+        (step.split("/")[1], native_id)
+        for step, file in kept.iter_rows()
+        for native_id in search_answer(read_payload(root / file)).ids
+    )
+    columns = {"topic": pl.String, "native_id": pl.String}
+    return pl.DataFrame(list(pairs), schema=columns, orient="row")

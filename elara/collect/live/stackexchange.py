@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from elara.collect.live.client import FetchError, Request, are_objects, read_object
-from elara.collect.live.harvest import Fetch, Incomplete
+from elara.collect.live.harvest import Fetch
 
 MEDICAL_SCIENCES = "medicalsciences"  # the site, as the API calls it
 BASE_URL = "https://api.stackexchange.com/2.3"
@@ -118,12 +118,7 @@ class StackExchange:
         return str(found["items"][0]["filter"])
 
     def _get(
-        self,
-        fetch: Fetch,
-        step: str,
-        method: str,
-        query: Mapping[str, str],
-        **checks: Any,
+        self, fetch: Fetch, step: str, method: str, query: Mapping[str, str], **checks: Any
     ) -> dict[str, Any]:
         """The answer to a step; the network is used no sooner than the API allows."""
         key = {"key": self.api_key} if self.api_key else {}
@@ -133,8 +128,6 @@ class StackExchange:
             try:
                 body = fetch.get(step, request, suffix="json", **checks)
                 break
-            except Incomplete:
-                raise
             except FetchError as error:
                 self._refused(fetch, method, error, last_try=attempt == _ATTEMPTS)
         fetch.expect(step, len(fetch.store.steps[step].ids))
@@ -192,7 +185,7 @@ def _questions(items: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _kept(error: FetchError) -> dict[str, Any]:
     """What of a page can be used although it lacks something."""
-    found = read_object(error.body) if isinstance(error, Incomplete) else {}
+    found = read_object(error.body)
     items = found.get("items", [])
     whole = [i for i in items if isinstance(i.get("creation_date"), int) and "question_id" in i]
     return found | {"items": whole}

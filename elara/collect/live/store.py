@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -68,12 +69,9 @@ class Store:
     def twin(self, step: str, body: bytes) -> str:
         """Another step that an earlier answer of the very same bytes is kept for, or ""."""
         digest = hashlib.sha256(_packed(body)).hexdigest()
-        for other, payload in self.steps.items():
-            if other == step:
-                return ""
-            if payload.sha256 == digest and not other.startswith(INCOMPLETE):
-                return other
-        return ""
+        earlier = itertools.takewhile(lambda other: other != step, self.steps)
+        whole = (other for other in earlier if not other.startswith(INCOMPLETE))
+        return next((other for other in whole if self.steps[other].sha256 == digest), "")
 
     def forget(self, step: str) -> None:
         """Remove a step and its answer, if there is one."""
