@@ -311,6 +311,8 @@ def _run_all(runs: Sequence[tuple[Source, Fetch]], stop: threading.Event) -> Non
         threading.Thread(target=_run, args=(*run, ended), daemon=True).start()
     try:
         for _ in runs:
+            while ended.empty():  # an interrupt gets through meanwhile
+                time.sleep(0.05)
             if error := ended.get():
                 raise error
     finally:
