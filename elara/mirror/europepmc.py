@@ -66,8 +66,6 @@ class EuropePmc:
             "doi": article.doi,
             "title": article.title,
             "authorString": f"{', '.join(article.authors)}.",
-            "pubYear": article.published[:4],
-            "isOpenAccess": "Y" if is_open else "N",
             "abstractText": article.abstract,
             "license": licence if is_open else "",
             "journalInfo": {

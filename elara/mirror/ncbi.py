@@ -34,9 +34,8 @@ WITHDRAWN_EVERY = 50  # each so many-th record is withdrawn by the last update f
 _NAME = re.compile(r"pubmed26n(\d{4})\.xml\.gz(\.md5)?")
 _REVISED = re.compile(rb"<DateRevised>.*?</DateRevised>", re.DOTALL)
 _TITLE = re.compile(rb"(<ArticleTitle\b[^>/]*>)")
-_REVISION = (
-    b"<DateRevised><Year>2026</Year><Month>11</Month><Day>01</Day></DateRevised>"  # newer than all
-)
+# Newer than all.
+_REVISION = b"<DateRevised><Year>2026</Year><Month>11</Month><Day>01</Day></DateRevised>"
 
 
 class Eutils:

@@ -27,8 +27,6 @@ logging.getLogger("stamina").setLevel(logging.ERROR)
 # httpx logs every address, and an address may hold a key.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-_CONNECT_SECONDS = 15.0
-_SILENCE_SECONDS = 60.0  # without a byte: the connection is dead
 _BODY_SECONDS = 900.0  # for a whole body: a server that trickles must not hold a run for days
 _LONGEST_WAIT = 6 * 3600.0  # for a host that asks for a pause; for longer ones, run again later
 _A_YEAR = 365 * 86_400.0
@@ -178,7 +176,7 @@ class Client:
         self._lock = threading.Lock()
         self._http = httpx.Client(
             headers={"User-Agent": f"elara/{elara.__version__} (mailto:{contact})"},
-            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
+            timeout=httpx.Timeout(60.0, connect=15.0),  # so long without a byte: it is dead
             follow_redirects=True,
         )
 

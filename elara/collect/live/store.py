@@ -47,10 +47,9 @@ class Store:
         self.home.mkdir(parents=True, exist_ok=True)
         self.steps = {p.step: p for p in _read_journal(self.home / JOURNAL)}
         # A payload whose file is gone or has another size is fetched again.
-        lost = [s for s, p in self.steps.items() if _size(root / p.file) != p.bytes]
-        for step in lost:
-            del self.steps[step]
-        if lost:
+        found = {s: p for s, p in self.steps.items() if _size(root / p.file) == p.bytes}
+        if len(found) < len(self.steps):
+            self.steps = found
             self._rewrite()
         kept = {JOURNAL, *(Path(p.file).name for p in self.steps.values())}
         for path in self.home.iterdir():
