@@ -129,8 +129,9 @@ class Bulk:
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
-        books = [r.content.startswith(b"<PubmedBook") for r in corpus.records]
-        self._articles = [i for i in range(corpus.size) if not books[i % len(books)]]
+        real = range(len(corpus.records))
+        books = [corpus.content(at).startswith(b"<PubmedBook") for at in real]
+        self._articles = [at for at in range(corpus.size) if not books[at % len(books)]]
         last = -(-len(self._articles) // PER_FILE)
         self._folders = {"baseline": range(1, last + 1), "updatefiles": range(last + 1, last + 3)}
         self._file = lru_cache(maxsize=8)(self._make)

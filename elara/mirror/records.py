@@ -23,11 +23,11 @@ _META = re.compile(rb"<(?:jats:)?article-meta\b[^>]*>")
 _PMCID = re.compile(rb'<(?:jats:)?article-id\b[^>]*pub-id-type="pmc(?:id)?"[^>]*>\s*(?:PMC)?(\d+)')
 # The digits of an id, or else what ends with a DOI or an id of the publisher.
 _PUBMED_IDS = re.compile(
-    rb'(<(?:PMID\b[^>]*>|ArticleId IdType="pubmed">|ArticleId IdType="pmc">\s*PMC)\s*)([1-9]\d*)'
+    rb'<(?:PMID\b[^>]*>|ArticleId IdType="pubmed">|ArticleId IdType="pmc">\s*PMC)\s*([1-9]\d*)'
     rb'|<(?:ArticleId IdType="doi"|ELocationID\b[^>]*EIdType="doi"[^>]*)>[^<]*?(?=\s*</)'
 )
 _JATS_IDS = re.compile(
-    rb'(<(?:jats:)?article-id\b[^>]*pub-id-type="(?:pmid|pmcid|pmc)"[^>]*>\s*(?:PMC)?)([1-9]\d*)'
+    rb'<(?:jats:)?article-id\b[^>]*pub-id-type="(?:pmid|pmcid|pmc)"[^>]*>\s*(?:PMC)?([1-9]\d*)'
     rb'|<(?:jats:)?article-id\b[^>]*pub-id-type="(?:doi|publisher-id)"[^>]*>[^<]*?(?=\s*<)'
 )
 
@@ -38,17 +38,11 @@ class RawRecord:
 
     Args:
         number: PMID or, for JATS, PMCID without its prefix.
-        content: its element in UTF-8.
-        ids: finds its ids.
-        start: where they begin.
-        end: where they end.
+        parts: the record in UTF-8, cut at its ids: texts, numbers, and None after a DOI.
     """
 
     number: int
-    content: bytes
-    ids: re.Pattern[bytes]
-    start: int
-    end: int
+    parts: list[bytes | int | None]
 
 
 class Numbering:
@@ -66,8 +60,7 @@ class Numbering:
     """
 
     def __init__(self, records: Iterable[RawRecord], copies: int) -> None:
-        found = (one for r in records for one in r.ids.finditer(r.content, r.start, r.end))
-        known = dict.fromkeys(int(one[2]) for one in found if one[2])
+        known = dict.fromkeys(p for r in records for p in r.parts if isinstance(p, int))
         self._places = {number: place for place, number in enumerate(known)}
         below = max((n for n in known if n <= _FIRST), default=0)
         most = 1 + (_FIRST - below) // max(len(known), 1)
@@ -83,16 +76,11 @@ class Numbering:
 
     def content(self, record: RawRecord, copy: int) -> bytes:
         """The bytes of a copy; copy 0 is the record as it is."""
-
-        def renamed(found: re.Match[bytes]) -> bytes:
-            if found[2]:
-                return b"%b%d" % (found[1], self.copied(int(found[2]), copy))
-            return b"%b.c%d" % (found[0], copy)
-
-        if not copy:
-            return record.content
-        head, tail = record.content[: record.start], record.content[record.end :]
-        return head + record.ids.sub(renamed, record.content[record.start : record.end]) + tail
+        after_doi = b".c%d" % copy if copy else b""
+        texts = (after_doi if part is None else part for part in record.parts)
+        return b"".join(
+            b"%d" % self.copied(text, copy) if isinstance(text, int) else text for text in texts
+        )
 
 
 class Corpus:
@@ -197,7 +185,7 @@ def _pubmed_record(content: bytes) -> RawRecord | None:
     own = _PMID.search(content)
     end = content.find(b"<ReferenceList")
     end = end if end >= 0 else len(content)
-    return RawRecord(int(own[1]), content, _PUBMED_IDS, own.start(), end) if own else None
+    return RawRecord(int(own[1]), _cut(content, _PUBMED_IDS, own.start(), end)) if own else None
 
 
 def _jats_record(content: bytes) -> RawRecord | None:
@@ -207,9 +195,19 @@ def _jats_record(content: bytes) -> RawRecord | None:
     if not meta or end < 0:
         return None
     if own := _PMCID.search(content, meta.end(), end):
-        return RawRecord(int(own[1]), content, _JATS_IDS, meta.end(), end)
+        return RawRecord(int(own[1]), _cut(content, _JATS_IDS, meta.end(), end))
     name = _JATS_IDS.search(content, meta.end(), end)
     digest = hashlib.sha256(name[0] if name else content).digest()
     assigned = 20_000_000 + int.from_bytes(digest[:6]) % 9_000_000
     line = b'\n<article-id pub-id-type="pmcid">PMC%d</article-id>' % assigned
     return _jats_record(content[: meta.end()] + line + content[meta.end() :])
+
+
+def _cut(content: bytes, ids: re.Pattern[bytes], start: int, end: int) -> list[bytes | int | None]:
+    parts: list[bytes | int | None] = []
+    at = 0
+    for found in ids.finditer(content, start, end):
+        stop = found.start(1) if found[1] else found.end()
+        parts += [content[at:stop], int(found[1]) if found[1] else None]
+        at = found.end()
+    return [*parts, content[at:]]
