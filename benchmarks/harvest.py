@@ -33,13 +33,12 @@ import polars as pl
 
 from elara import collect
 from elara.collect.live.entrez import Entrez, Query
-from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import harvest
+from elara.collect.live.sources import topic_hits
 from elara.collect.live.store import Store, damaged_payloads
 from elara.collect.queries import african_batches, load_searches
 from elara.mirror import Faults, Mirror
-from elara.mirror.corpus import Corpus
-from elara.mirror.records import Numbering, read_raw
+from elara.mirror.records import Corpus, Numbering, read_raw
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ELARA_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "pubmed"
@@ -66,17 +65,17 @@ def plan_hits() -> Hits:
 
     Searches overlap, and a record counts for the first search that finds it.
     """
-    numbering = Numbering()
-    records, _ = read_raw(DATA, numbering)
-    corpus = Corpus(records, numbering, COPIES, 10**9, {"": 10**9})
+    pubmed, pmc = read_raw(DATA)
+    numbering = Numbering([*pubmed, *pmc], COPIES)
+    corpus = Corpus(pubmed, numbering, COPIES, 10**9, {"": 10**9})
     hits: Hits = {}
     for queries, total in ((topics(), ARTICLES), (batches(), AFRICAN)):
         known: set[int] = set()
         for left, query in zip(range(len(queries), 0, -1), queries, strict=True):
             wanted = (total - len(known)) // left
-            ranked = corpus.numbers(corpus.search(query.term))
             new = 0
-            for count, number in enumerate(ranked, start=1):
+            for count, at in enumerate(corpus.search(query.term), start=1):
+                number = corpus.numbers[at]
                 new += number not in known
                 known.add(number)
                 if new == wanted:

@@ -3,9 +3,8 @@
 from elara.collect.collection import Collection, collect_folder
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.listing import sample_folder, source_folder
-from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import harvest
-from elara.collect.live.sources import live_sources
+from elara.collect.live.sources import live_sources, topic_hits
 from elara.collect.live.store import damaged_payloads, payload_table
 from elara.collect.queries import african_batches, load_searches
 from elara.collect.rawfiles import raw_record, read_file, read_folder

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from pathlib import Path
+from typing import Annotated
 
-from elara.mirror.faults import Faults
-from elara.mirror.server import Mirror
+import typer
+
+from elara.mirror import Faults, Mirror
+
+Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="raw files to serve")]
 
 
-def main() -> None:
+def main(
+    folder: Folder,
+    port: Annotated[int, typer.Option(help="0: any free one")] = 0,
+    rate: Annotated[float, typer.Option("--fault-rate", help="share of requests, 0 to 1")] = 0.0,
+    gone: Annotated[float, typer.Option("--gone", help="share that answers 404 for good")] = 0.0,
+    seed: Annotated[int, typer.Option(help="which requests the faults hit")] = 0,
+    copies: Annotated[int, typer.Option(help="virtual records for each real one")] = 1,
+    per_query: Annotated[int, typer.Option(help="hits of a search")] = 400,
+    log: Annotated[Path | None, typer.Option(help="JSON Lines file for the requests")] = None,
+) -> None:
     """Serve a folder until interrupted; the first line printed is the address."""
-    parser = argparse.ArgumentParser(prog="python -m elara.mirror", description=__doc__)
-    parser.add_argument("folder", type=Path, help="raw files to serve")
-    parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
-    parser.add_argument("--fault-rate", type=float, default=0.0, help="share of requests, 0 to 1")
-    parser.add_argument("--gone", type=float, default=0.0, help="share answered with 404 for good")
-    parser.add_argument("--seed", type=int, default=0, help="which requests the faults hit")
-    parser.add_argument("--copies", type=int, default=1, help="virtual records for each real one")
-    parser.add_argument("--per-query", type=int, default=400, help="hits of a search")
-    parser.add_argument("--log", type=Path, help="JSON Lines file for the requests")
-    given = parser.parse_args()
-    if not given.folder.is_dir():
-        parser.error(f"{given.folder} is not a folder: name the one that holds the raw files")
-    with Mirror(
-        given.folder,
-        Faults(seed=given.seed, rate=given.fault_rate, gone=given.gone),
-        given.copies,
-        port=given.port,
-        per_query=given.per_query,
-        log_file=given.log,
-    ) as mirror:
+    faults = Faults(seed=seed, rate=rate, gone=gone)
+    with Mirror(folder, faults, copies, port=port, per_query=per_query, log_file=log) as mirror:
         print(mirror.url, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             mirror.wait()
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

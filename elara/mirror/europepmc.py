@@ -6,17 +6,13 @@ import re
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from elara.collect import jats, pubmed
-from elara.mirror.corpus import Corpus
-from elara.mirror.messages import Answer, Asked, json_answer, not_found, number
-
-EVERY = 2  # each so many-th PubMed record is found here as well
+from elara.mirror.answers import Answer, Asked, json_answer, not_found, number
+from elara.mirror.records import Corpus
 
 
 class EuropePmc:
-    """Answers requests below `/europepmc/`.
+    """Answers requests below `/europepmc/`; each second PubMed record is found here as well.
 
     Args:
         corpora: `pubmed` and `pmc`.
@@ -29,12 +25,6 @@ class EuropePmc:
         self._result = lru_cache(maxsize=4096)(self._read)
 
     def __call__(self, path: str, asked: Asked) -> Answer:
-        """Answer one request.
-
-        Args:
-            path: the path after the service's name.
-            asked: its parameters.
-        """
         if path != "search":
             return not_found(path)
         query, mark = asked.get("query", "").strip(), asked.get("cursorMark", "*")
@@ -43,9 +33,8 @@ class EuropePmc:
             message = "Invalid page size provided. Valid size is between 1 and 1000."
             return json_answer({"errCode": 404, "errMsg": message})
         start = number({"mark": mark.removeprefix("AoI")}, "mark", 0)
-        found = self._corpora["pubmed"].search(query)
-        hits = [("pubmed", int(i)) for i in found[found % EVERY == 0]]
-        hits += [("pmc", int(i)) for i in np.sort(self._corpora["pmc"].search(query))]
+        hits = [("pubmed", at) for at in self._corpora["pubmed"].search(query) if at % 2 == 0]
+        hits += [("pmc", at) for at in sorted(self._corpora["pmc"].search(query))]
         shown = hits[start : start + size]
         content = {
             "version": "6.9",
@@ -62,10 +51,10 @@ class EuropePmc:
         }
         return json_answer(content)
 
-    def _read(self, database: str, index: int) -> dict[str, Any]:
+    def _read(self, database: str, at: int) -> dict[str, Any]:
         """A record in the form `core`."""
         parse = pubmed.parse if database == "pubmed" else jats.parse
-        found = parse([self._corpora[database].content(index)])
+        found = parse([self._corpora[database].content(at)])
         article = next(parsed.article for parsed in found if parsed.article)
         licence = re.sub(r"-\d.*", "", article.licence).lower().replace("cc-", "cc ")
         is_open = database == "pmc" and licence.startswith("cc")
@@ -77,8 +66,6 @@ class EuropePmc:
             "doi": article.doi,
             "title": article.title,
             "authorString": f"{', '.join(article.authors)}.",
-            "pubYear": article.published[:4],
-            "isOpenAccess": "Y" if is_open else "N",
             "abstractText": article.abstract,
             "license": licence if is_open else "",
             "journalInfo": {

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import email.utils
 import hashlib
+import json
 import math
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from elara.mirror.messages import HTML, Answer, json_answer
+from elara.mirror.answers import Answer, json_answer, page
 from elara.mirror.stackexchange import refused
 
-# The last four come with status 200 and in the right form: see `elara.mirror.spoil`;
-# `stale` is the answer to an earlier request.
+# The last four come with status 200 and in the right form: see `spoil`; `stale` is the answer to
+# an earlier request.
 KINDS = ("429", "500", "truncated", "slow", "html", "reset", "empty", "short", "repeated", "stale")
 GONE = "gone"  # a page that does not come back, whoever asks for it
-MOST = 2  # faults for the same request: who asks again gets through
-# What tells one client or session from another, but not what is asked for.
-_NOT_IDENTITY = ("api_key", "email", "key", "tool")
-_STATUSES = (500, 502, 503)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that goes wrong.
-
-    Args:
-        kind: one of `KINDS` or `GONE`, or "" where all goes well.
-        variant: from 0 to 255; which of its forms the fault takes.
-        share: from 0 to 1; how much of a truncated body is sent.
-    """
-
-    kind: str = ""
-    variant: int = 0
-    share: float = 0.0
+# What an answer counts, by a sign that tells the answer.
+_COUNTED = {
+    b"<eSearchResult": re.compile(rb"<Id>\d+</Id>\n?"),
+    b"<PubmedArticleSet": re.compile(
+        rb"<PubmedArticle>.*?</PubmedArticle>|<PubmedBookArticle>.*?</PubmedBookArticle>", re.DOTALL
+    ),
+    b"<pmc-articleset": re.compile(rb"<article\b.*?</article>", re.DOTALL),
+    b"<health-topics": re.compile(rb"<health-topic\b.*?</health-topic>", re.DOTALL),
+}
+_KEPT: dict[str, Callable[[Sequence[Any]], list[Any]]] = {
+    "empty": lambda records: [],
+    "short": lambda records: list(records[: len(records) // 2]),
+    "repeated": lambda records: ([*records[: (len(records) + 1) // 2]] * 2)[: len(records)],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,47 +56,33 @@ class Faults:
     slow_seconds: float = 0.5
     gone: float = 0.0
 
-    def __post_init__(self) -> None:
-        if unknown := set(self.kinds) - set(KINDS):
-            raise ValueError(f"Unknown kinds of fault {sorted(unknown)}: choose from {KINDS}.")
-
-    def draw(self, identity: str, attempt: int) -> Fault:
-        """What goes wrong with an attempt at a request, if anything.
+    def draw(self, identity: str, attempt: int) -> tuple[str, int]:
+        """What goes wrong with an attempt at a request.
 
         Args:
-            identity: of `identity`.
+            identity: what makes two requests attempts at the same thing.
             attempt: counted from 0.
+
+        Returns:
+            One of `KINDS`, `GONE` or "", and a number from 0 to 255 for the form of the fault.
         """
         digest = hashlib.blake2b(f"{self.seed}|{GONE}|{identity}".encode(), digest_size=6).digest()
         if int.from_bytes(digest) < self.gone * 2**48:
-            return Fault(GONE)
+            return GONE, 0
         seed = f"{self.seed}|{attempt}|{identity}".encode()
         digest = hashlib.blake2b(seed, digest_size=16).digest()
         if not self.kinds or int.from_bytes(digest[:6]) >= self.rate * 2**48:
-            return Fault()
-        kind = self.kinds[int.from_bytes(digest[6:8]) % len(self.kinds)]
-        return Fault(kind, digest[8], 0.05 + 0.9 * digest[9] / 255)
+            return "", 0
+        return self.kinds[int.from_bytes(digest[6:8]) % len(self.kinds)], digest[8]
 
 
-def identity(service: str, path: str, parameters: Mapping[str, str]) -> str:
-    """What makes two requests attempts at the same thing.
-
-    Args:
-        service: first part of the path.
-        path: the rest of the path.
-        parameters: of the query string or form.
-    """
-    asked = sorted((k, v) for k, v in parameters.items() if k not in _NOT_IDENTITY)
-    return f"{service}/{path}?{asked}"
-
-
-def refusal(service: str, retry_after: float, variant: int) -> Answer:
+def refusal(service: str, retry_after: float, form: int) -> Answer:
     """The answer to a client that asks too often, as the service writes it.
 
     Args:
         service: first part of the path.
         retry_after: seconds to wait.
-        variant: odd ones name the moment instead of the seconds, where a header says it.
+        form: an odd one names the moment instead of the seconds, where a header says it.
 
     Source: Retry-After, RFC 9110, section 10.2.3, https://www.rfc-editor.org/rfc/rfc9110, and
         https://api.stackexchange.com/docs/throttle
@@ -109,30 +93,45 @@ def refusal(service: str, retry_after: float, variant: int) -> Answer:
     # An HTTP date has whole seconds: round up, so that it is never too early.
     date = email.utils.formatdate(math.ceil(time.time() + retry_after), usegmt=True)
     answer = json_answer({"error": "API rate limit exceeded", "count": "4", "limit": "3"}, 429)
-    answer.headers["Retry-After"] = date if variant % 2 else f"{retry_after:g}"
+    answer.headers["Retry-After"] = date if form % 2 else f"{retry_after:g}"
     return answer
 
 
-def breakdown(variant: int) -> Answer:
-    """The answer of a server that does not work.
+def breakdown(form: int) -> Answer:
+    """The answer of a server that does not work; the form chooses its status."""
+    status = (500, 502, 503)[form % 3]
+    return page(f"Error {status}", "Try again later.", status)
+
+
+def wrong_page(expected: str, form: int) -> Answer:
+    """A web page with status 200 instead of data, whose content type odd forms claim."""
+    answer = page("Service temporarily unavailable", "The service is being maintained.")
+    answer.content_type = expected if form % 2 else answer.content_type
+    return answer
+
+
+def spoil(kind: str, body: bytes) -> bytes | None:
+    """Leave records out of an answer, so that it still looks whole: form and counts stay right.
 
     Args:
-        variant: chooses the status.
+        kind: `empty`, `short` (the first half of the records) or `repeated` (that half twice).
+        body: the whole answer.
+
+    Returns:
+        The spoilt answer; None where nothing could tell it from a whole one, such as a list of
+        files, which says nowhere how many there are.
     """
-    status = _STATUSES[variant % len(_STATUSES)]
-    page = f"<html><head><title>Error {status}</title></head><body>Try again later.</body></html>"
-    return Answer(page.encode(), HTML, status)
-
-
-def wrong_page(expected: str, variant: int) -> Answer:
-    """A web page with status 200 where data was asked for.
-
-    Args:
-        expected: content type of the data; odd variants claim it for the page as well.
-        variant: chooses the form.
-    """
-    page = (
-        b"<!DOCTYPE html>\n<html><head><title>Service temporarily unavailable</title></head>"
-        b"<body><h1>We are sorry</h1><p>The service is being maintained.</p></body></html>"
-    )
-    return Answer(page, expected if variant % 2 else HTML)
+    if body.startswith(b"{"):
+        content = json.loads(body)
+        records = content.get("items") or content.get("resultList", {}).get("result") or []
+        whole = list(records)
+        records[:] = _KEPT[kind](whole)
+        return None if all(record in records for record in whole) else json.dumps(content).encode()
+    counted = next((part for sign, part in _COUNTED.items() if sign in body[:2000]), None)
+    if counted and (found := list(counted.finditer(body))):
+        kept = _KEPT[kind](whole := [match[0] for match in found])
+        changed = b"".join([body[: found[0].start()], *kept, body[found[-1].end() :]])
+        return changed if set(kept) < set(whole) else None
+    if kind != "empty":
+        return None
+    return page("", "").body if b"</html>" in body[-4096:].lower() else b""

@@ -6,9 +6,9 @@ import datetime
 import re
 from pathlib import Path
 
-from elara.collect.payload import PayloadError, open_chunks
-from elara.collect.recognise import recognise
-from elara.mirror.messages import Answer, Asked, listing, not_found
+from elara.collect.payload import open_chunks
+from elara.mirror.answers import XML, Answer, Asked, listing, not_found
+from elara.mirror.records import recognised
 
 # Site to where it lists its pages, and how the address of each is made.
 SITES = {
@@ -38,17 +38,11 @@ class Site:
         self._pages = {path.name: path for path in pages} | self._listed
 
     def __call__(self, path: str, asked: Asked) -> Answer:
-        """Answer one request.
-
-        Args:
-            path: the path after the service's name.
-            asked: its parameters.
-        """
         if path == self._list:
             links = [f"/{self._name}/{page}" for page in self._listed]
             return listing(f"{self._name.upper()} topics", links)
         page = self._pages.get(path)
-        return Answer(page.read_bytes(), "text/html", stored=True) if page else not_found(path)
+        return Answer(page.read_bytes()) if page else not_found(path)
 
 
 class MedlinePlus:
@@ -61,7 +55,7 @@ class MedlinePlus:
     """
 
     def __init__(self, folder: Path) -> None:
-        found = [p for p in folder.rglob("*.xml") if _has_topics(p)]
+        found = [p for p in recognised(folder, "medlineplus") if p.suffix == ".xml"]
         largest = max(found, key=lambda p: (p.stat().st_size, p.as_posix()), default=None)
         self._content = b"".join(open_chunks(largest)) if largest else b""
         made = _MADE.search(self._content)
@@ -69,21 +63,8 @@ class MedlinePlus:
         self._file = f"xml/mplus_topics_{day}.xml"
 
     def __call__(self, path: str, asked: Asked) -> Answer:
-        """Answer one request.
-
-        Args:
-            path: the path after the service's name.
-            asked: its parameters.
-        """
         if path == "xml.html" and self._content:
             return listing("MedlinePlus XML files", [self._file])
         if path == self._file and self._content:
-            return Answer(self._content, "text/xml", stored=True)
+            return Answer(self._content, XML)
         return not_found(path)
-
-
-def _has_topics(path: Path) -> bool:
-    try:
-        return recognise(next(open_chunks(path), b"")[:65_536])[0] == "medlineplus"
-    except PayloadError:
-        return False

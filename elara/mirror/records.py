@@ -1,12 +1,16 @@
-"""Read PubMed and JATS records as bytes, and make copies of them under ids of their own."""
+"""Read PubMed and JATS records, copy them under ids of their own, and search them."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from elara.collect.payload import PayloadError, open_chunks
 from elara.collect.recognise import recognise
@@ -28,73 +32,175 @@ _JATS_IDS = re.compile(
 )
 
 
-class Numbering:
-    """The ids of copies, counted down from 98,999,999 and as long as real ones.
-
-    Each copy has a block of numbers, and in it each id of the real records, be it a PMID or a
-    PMCID, the same place: wherever an id occurs, its copies are the same.
-    """
-
-    def __init__(self) -> None:
-        self._places: dict[int, int] = {}
-
-    def learn(self, number: int) -> None:
-        """Give an id of a real record its place; to be done with all before there are copies.
-
-        Args:
-            number: PMID, or PMCID without its prefix.
-        """
-        self._places.setdefault(number, len(self._places))
-
-    def copied(self, number: int, copy: int) -> int:
-        """The id of a copy.
-
-        Args:
-            number: PMID, or PMCID without its prefix.
-            copy: 0 for the record as it is.
-        """
-        if not copy:
-            return number
-        return _FIRST - (copy - 1) * len(self._places) - self._places[number]
-
-    def check(self, copies: int) -> None:
-        """Raise ValueError unless the ids of so many virtual records are all different."""
-        below = max((n for n in self._places if n <= _FIRST), default=0)
-        most = 1 + (_FIRST - below) // max(len(self._places), 1)
-        if copies > most:
-            raise ValueError(
-                f"{copies} copies would need ids that real records have: ask for {most} at most"
-            )
-
-
 @dataclass(frozen=True, slots=True)
 class RawRecord:
     """One record of a folder.
 
     Args:
         number: PMID or, for JATS, PMCID without its prefix.
-        parts: the record in UTF-8, cut where its ids are: texts, numbers, and None after a DOI.
-        numbering: knows the ids of copies.
+        parts: the record in UTF-8, cut at its ids: texts, numbers, and None after a DOI.
     """
 
     number: int
     parts: list[bytes | int | None]
-    numbering: Numbering
 
-    def copied(self, copy: int) -> bytes:
-        """The bytes of a copy.
+
+class Numbering:
+    """The ids of copies, counted down from 98,999,999 and as long as real ones.
+
+    Each copy has a block of numbers, and in it each id of the real records, be it a PMID or a
+    PMCID, the same place: wherever an id occurs, its copies are the same.
+
+    Args:
+        records: all real records.
+        copies: how many virtual records will stand for each.
+
+    Raises:
+        ValueError: so many copies would need ids that real records have.
+    """
+
+    def __init__(self, records: Iterable[RawRecord], copies: int) -> None:
+        known = dict.fromkeys(p for r in records for p in r.parts if isinstance(p, int))
+        self._places = {number: place for place, number in enumerate(known)}
+        below = max((n for n in known if n <= _FIRST), default=0)
+        most = 1 + (_FIRST - below) // max(len(known), 1)
+        if copies > most:
+            raise ValueError(
+                f"{copies} copies would need ids that real records have: ask for {most} at most"
+            )
+
+    def copied(self, number: int, copy: int) -> int:
+        """The id of a copy; copy 0 is the record as it is."""
+        first = _FIRST - (copy - 1) * len(self._places)
+        return first - self._places[number] if copy else number
+
+    def content(self, record: RawRecord, copy: int) -> bytes:
+        """The bytes of a copy; copy 0 is the record as it is."""
+        after_doi = b".c%d" % copy if copy else b""
+        texts = (after_doi if part is None else part for part in record.parts)
+        return b"".join(
+            b"%d" % self.copied(text, copy) if isinstance(text, int) else text for text in texts
+        )
+
+
+class Corpus:
+    """Records and their copies, numbered copy by copy, and searched without an index.
+
+    Args:
+        records: in the order of their numbers.
+        numbering: knows the ids of their copies.
+        copies: how many virtual records stand for each; the first has the record's own ids.
+        per_query: hits of a query that `hits` does not name; never more than a third of all.
+        hits: part of a query (in lower case) to the number of its hits.
+    """
+
+    def __init__(
+        self,
+        records: list[RawRecord],
+        numbering: Numbering,
+        copies: int,
+        per_query: int,
+        hits: Mapping[str, int],
+    ) -> None:
+        self.records = records
+        self.size = len(records) * copies
+        self.numbers = [numbering.copied(r.number, c) for c in range(copies) for r in records]
+        self._numbering = numbering
+        self._per_query = min(per_query, -(-self.size // 3))
+        self._hits = hits
+        self._positions = {number: at for at, number in enumerate(self.numbers)}
+        # The days of entry, which no record states: so few that some records share one.
+        random = np.random.default_rng(1)
+        days = random.integers(1, 13, self.size) * 100 + random.integers(1, 5, self.size)
+        self._entered = random.integers(1990, 2026, self.size) * 10_000 + days
+        # Some records suit many queries, so that the results of two queries overlap.
+        self._reserve = np.sqrt(np.random.default_rng(0).random(self.size))
+        self._ranked = lru_cache(maxsize=256)(self._rank)
+
+    def search(self, term: str, earliest: str = "", latest: str = "") -> list[int]:
+        """The records that a query finds, best first: its hash chooses them.
 
         Args:
-            copy: 0 for the record as it is.
+            term: the query.
+            earliest: first day of entry, as `2020/01/31`, or "" for no limit.
+            latest: last day of entry, likewise.
+
+        Returns:
+            Positions in the corpus, for `numbers` and `content`.
         """
-        after_doi = b".c%d" % copy if copy else b""
-        pieces = []
-        for part in self.parts:
-            if isinstance(part, int):
-                pieces.append(b"%d" % self.numbering.copied(part, copy))
-            else:
-                pieces.append(after_doi if part is None else part)
-        return b"".join(pieces)
+        ranked = self._ranked(term.lower())
+        days = self._entered[ranked]
+        low, high = (int(day.replace("/", "") or 0) for day in (earliest, latest or "99999999"))
+        found: list[int] = ranked[(days >= low) & (days <= high)].tolist()
+        return found
+
+    def _rank(self, term: str) -> np.ndarray:
+        count = next((n for part, n in self._hits.items() if part in term), self._per_query)
+        seed = int.from_bytes(hashlib.sha256(term.encode()).digest()[:8])
+        drawn = np.random.default_rng(seed).random(self.size) * self._reserve
+        return np.argsort(drawn, kind="stable")[:count]
+
+    def find(self, ids: str) -> list[int]:
+        """The positions of PMIDs or PMCIDs, separated by commas; unknown ones are left out."""
+        numbers = (part.strip().upper().removeprefix("PMC") for part in ids.split(","))
+        known = (int(n) for n in numbers if n.isascii() and n.isdigit())
+        return [self._positions[n] for n in known if n in self._positions]
+
+    def content(self, at: int) -> bytes:
+        """The bytes of the record at a position."""
+        copy, place = divmod(at, len(self.records))
+        return self._numbering.content(self.records[place], copy)
+
+
+def recognised(folder: Path, *formats: str) -> Iterator[Path]:
+    """The files of a folder, at any depth, whose content has one of some formats."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with contextlib.suppress(PayloadError):
+            if recognise(next(open_chunks(path), b"")[:65_536])[0] in formats:
+                yield path
+
+
+def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord]]:
+    """Read the PubMed and JATS records of a folder, the first of each number.
+
+    Args:
+        folder: where the raw files are, at any depth.
+
+    Returns:
+        PubMed and JATS records, each in the order of their numbers.
+    """
+    pubmed: dict[int, RawRecord] = {}
+    jats: dict[int, RawRecord] = {}
+    for path in recognised(folder, "pubmed", "jats"):
+        with contextlib.suppress(PayloadError):  # a file that breaks off gives its whole records
+            for content in split_records(open_chunks(path), _NAMES):
+                is_pubmed = content.startswith(b"<Pubmed")
+                if record := (_pubmed_record if is_pubmed else _jats_record)(content):
+                    (pubmed if is_pubmed else jats).setdefault(record.number, record)
+    return [pubmed[n] for n in sorted(pubmed)], [jats[n] for n in sorted(jats)]
+
+
+def _pubmed_record(content: bytes) -> RawRecord | None:
+    """A PubMed record, or None without a PMID; the ids of what it cites stay as they are."""
+    own = _PMID.search(content)
+    end = content.find(b"<ReferenceList")
+    end = end if end >= 0 else len(content)
+    return RawRecord(int(own[1]), _cut(content, _PUBMED_IDS, own.start(), end)) if own else None
+
+
+def _jats_record(content: bytes) -> RawRecord | None:
+    """A JATS article, or None without metadata; without a PMCID it is given one, as PMC does."""
+    meta = _META.search(content)
+    end = content.find(b"article-meta>", meta.end()) if meta else -1
+    if not meta or end < 0:
+        return None
+    if own := _PMCID.search(content, meta.end(), end):
+        return RawRecord(int(own[1]), _cut(content, _JATS_IDS, meta.end(), end))
+    name = _JATS_IDS.search(content, meta.end(), end)
+    digest = hashlib.sha256(name[0] if name else content).digest()
+    assigned = 20_000_000 + int.from_bytes(digest[:6]) % 9_000_000
+    line = b'\n<article-id pub-id-type="pmcid">PMC%d</article-id>' % assigned
+    return _jats_record(content[: meta.end()] + line + content[meta.end() :])
 
 
 def _cut(content: bytes, ids: re.Pattern[bytes], start: int, end: int) -> list[bytes | int | None]:
@@ -105,78 +211,3 @@ def _cut(content: bytes, ids: re.Pattern[bytes], start: int, end: int) -> list[b
         parts += [content[at:stop], int(found[1]) if found[1] else None]
         at = found.end()
     return [*parts, content[at:]]
-
-
-def read_raw(folder: Path, numbering: Numbering) -> tuple[list[RawRecord], list[RawRecord]]:
-    """Read the PubMed and JATS records of a folder, the first of each number.
-
-    Args:
-        folder: where the raw files are, at any depth.
-        numbering: learns the ids of the records.
-
-    Returns:
-        PubMed and JATS records, each in the order of their numbers.
-    """
-    pubmed: dict[int, RawRecord] = {}
-    jats: dict[int, RawRecord] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        for content in _contents(path):
-            is_pubmed = content.startswith(b"<Pubmed")
-            record = (pubmed_record if is_pubmed else jats_record)(content, numbering)
-            if record:
-                for part in record.parts:
-                    if isinstance(part, int):
-                        numbering.learn(part)
-                (pubmed if is_pubmed else jats).setdefault(record.number, record)
-    return [pubmed[n] for n in sorted(pubmed)], [jats[n] for n in sorted(jats)]
-
-
-def _contents(path: Path) -> Iterator[bytes]:
-    try:
-        if recognise(next(open_chunks(path), b"")[:65_536])[0] in ("pubmed", "jats"):
-            yield from split_records(open_chunks(path), _NAMES)
-    except PayloadError:
-        return  # a file that breaks off gives its whole records
-
-
-def pubmed_record(content: bytes, numbering: Numbering) -> RawRecord | None:
-    """Find the ids of a PubMed record.
-
-    Args:
-        content: a `PubmedArticle` or `PubmedBookArticle` element.
-        numbering: knows the ids of copies.
-
-    Returns:
-        The record, or None where it has no PMID.
-    """
-    own = _PMID.search(content)
-    if not own:
-        return None
-    # The ids of the literature that it cites stay as they are.
-    end = content.find(b"<ReferenceList")
-    parts = _cut(content, _PUBMED_IDS, own.start(), end if end >= 0 else len(content))
-    return RawRecord(int(own[1]), parts, numbering)
-
-
-def jats_record(content: bytes, numbering: Numbering) -> RawRecord | None:
-    """Find the ids of a JATS article; one without a PMCID is given one, as PMC does.
-
-    Args:
-        content: an `article` element.
-        numbering: knows the ids of copies.
-
-    Returns:
-        The record, or None where it has no metadata.
-    """
-    meta = _META.search(content)
-    end = content.find(b"article-meta>", meta.end()) if meta else -1
-    if not meta or end < 0:
-        return None
-    own = _PMCID.search(content, meta.end(), end)
-    if own is None:
-        name = _JATS_IDS.search(content, meta.end(), end)
-        digest = hashlib.sha256(name[0] if name else content).digest()
-        assigned = 20_000_000 + int.from_bytes(digest[:6]) % 9_000_000
-        line = b'\n<article-id pub-id-type="pmcid">PMC%d</article-id>' % assigned
-        return jats_record(content[: meta.end()] + line + content[meta.end() :], numbering)
-    return RawRecord(int(own[1]), _cut(content, _JATS_IDS, meta.end(), end), numbering)

@@ -9,29 +9,62 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from isal import igzip
 
-from elara.mirror.bulk import Bulk
-from elara.mirror.corpus import Corpus
+from elara.mirror.answers import GZIP, TEXT, Answer, Asked, not_found
 from elara.mirror.europepmc import EuropePmc
-from elara.mirror.eutils import Eutils
-from elara.mirror.faults import GONE, MOST, Fault, Faults, breakdown, identity, refusal, wrong_page
-from elara.mirror.messages import TEXT, Answer, Asked, Request, not_found
+from elara.mirror.faults import GONE, Faults, breakdown, refusal, spoil, wrong_page
+from elara.mirror.ncbi import Bulk, Eutils
 from elara.mirror.pages import SITES, MedlinePlus, Site
-from elara.mirror.records import Numbering, read_raw
-from elara.mirror.spoil import spoil
+from elara.mirror.records import Corpus, Numbering, read_raw
 from elara.mirror.stackexchange import StackExchange
 
-_IDLE = 60  # seconds after which a connection without requests is closed
-_TRICKLE = 8  # pieces of a slow answer
+_MOST_FAULTS = 2  # for the same request: who asks again gets through
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing drops what is unsent
 _RANGE = re.compile(r"bytes=(\d+)-")
+# What tells one client or session from another, but not what is asked for.
+_NOT_IDENTITY = ("api_key", "email", "key", "tool")
+
+
+@dataclass(slots=True)
+class Request:
+    """One line of the mirror's log.
+
+    Args:
+        service: first part of the path, for example `eutils`.
+        path: the rest of the path.
+        parameters: of the query string and of a posted form.
+        time: seconds of the system's monotonic clock when the request arrived.
+        status: HTTP status of the answer.
+        fault: the kind of fault that was injected, or "".
+    """
+
+    service: str
+    path: str
+    parameters: dict[str, str]
+    time: float = field(default_factory=time.monotonic)
+    status: int = 0
+    fault: str = ""
+
+    def identity(self) -> str:
+        """What makes two requests attempts at the same thing."""
+        asked = sorted((k, v) for k, v in self.parameters.items() if k not in _NOT_IDENTITY)
+        return f"{self.service}/{self.path}?{asked}"
+
+    def kind(self) -> str:
+        """What requests have in common that a confused server could take for one another."""
+        if self.service in SITES:
+            return self.service
+        path = Path(self.path)
+        return f"{self.service}/{path.suffix if self.service == 'pubmed' else path.name}"
 
 
 class Mirror:
@@ -44,7 +77,6 @@ class Mirror:
         port: 0 for any free one.
         per_query: hits of a search that `hits` does not name; never more than a third of all.
         hits: part of a query, in lower case, to the number of its hits.
-        history_requests: how many fetches a WebEnv lives for; 0 for any number.
         log_file: JSON Lines file to which each request is added at once.
 
     Raises:
@@ -60,33 +92,34 @@ class Mirror:
         port: int = 0,
         per_query: int = 400,
         hits: Mapping[str, int] | None = None,
-        history_requests: int = 0,
         log_file: Path | None = None,
     ) -> None:
         self.faults = faults or Faults()
         self.log: list[Request] = []
-        numbering = Numbering()
+        pubmed, pmc = read_raw(folder)
+        numbering = Numbering([*pubmed, *pmc], copies)
         corpora = {
             name: Corpus(records, numbering, copies, per_query, hits or {})
-            for name, records in zip(("pubmed", "pmc"), read_raw(folder, numbering), strict=True)
+            for name, records in {"pubmed": pubmed, "pmc": pmc}.items()
         }
         self._services: dict[str, Callable[[str, Asked], Answer]] = {
-            "eutils": Eutils(corpora, history_requests),
+            "eutils": Eutils(corpora),
             "pubmed": Bulk(corpora["pubmed"]),
             "europepmc": EuropePmc(corpora),
             "stackexchange": StackExchange(folder),
             "medlineplus": MedlinePlus(folder),
             **{name: Site(folder, name) for name in SITES},
         }
-        self._attempts: dict[str, tuple[int, int]] = {}  # identity to attempts and faults
+        self._attempts: Counter[str] = Counter()  # at what has this identity
+        self._struck: Counter[str] = Counter()
         self._earlier: dict[str, tuple[str, Answer]] = {}  # kind of request to identity and answer
         self._lock = threading.Lock()
-        self._log_file: TextIO | None = log_file.open("a", encoding="utf-8") if log_file else None
+        self._log_file = log_file
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.mirror = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            target=self._server.serve_forever, args=(0.05,), daemon=True
         )
 
     def __enter__(self) -> Mirror:
@@ -96,94 +129,87 @@ class Mirror:
     def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        if self._log_file:
-            self._log_file.close()
 
     def wait(self) -> None:
         """Serve until the process is interrupted."""
         self._thread.join()
 
-    def next_fault(self, service: str, path: str, asked: Asked) -> Fault:
-        """What goes wrong with this request, if anything; counts one more attempt at it.
+    def respond(self, request: Request, rest: str) -> tuple[Answer, int]:
+        """Answer a request, with whatever goes wrong before the answer is on its way, and log it.
 
         Args:
-            service: first part of the path.
-            path: the rest of the path.
-            asked: its parameters.
-        """
-        if service not in self._services:
-            return Fault()
-        name = identity(service, path, asked)
-        with self._lock:
-            attempts, struck = self._attempts.get(name, (0, 0))
-            fault = self.faults.draw(name, attempts)
-            if struck >= MOST and fault.kind != GONE:
-                fault = Fault()
-            self._attempts[name] = attempts + 1, struck + bool(fault.kind)
-        if fault.kind == "html" and service in SITES:  # a page for a page would be no fault
-            return dataclasses.replace(fault, kind="500")
-        return fault
-
-    def answer(self, service: str, path: str, asked: Asked) -> Answer:
-        """What the service would answer if nothing went wrong.
-
-        Args:
-            service: first part of the path.
-            path: the rest of the path.
-            asked: its parameters.
-        """
-        if service == "robots.txt":  # RFC 9309, https://www.rfc-editor.org/rfc/rfc9309
-            rules = [f"Disallow: /{name}/private/\n" for name in self._services]
-            return Answer("".join(["User-agent: *\n", *rules]).encode(), TEXT)
-        if service not in self._services:
-            return not_found(service)
-        answer = self._services[service](path, asked)
-        if "stale" in self.faults.kinds and self.faults.rate and answer.status == 200:
-            kept = dataclasses.replace(answer, stored=False)
-            self._earlier[_kind(service, path)] = identity(service, path, asked), kept
-        return answer
-
-    def spoilt(self, service: str, path: str, asked: Asked, kind: str) -> Answer | None:
-        """An answer of status 200 in the right form, which is not the one that was asked for.
-
-        Args:
-            service: first part of the path.
-            path: the rest of the path.
-            asked: its parameters.
-            kind: `stale`, or one that `elara.mirror.spoil` knows.
+            request: as it came; its fault and status are filled in.
+            rest: which part of a file is asked for, as the header `Range` says it.
 
         Returns:
-            None where there is no such answer to this request.
+            The answer, and a number that chooses the form of its fault.
         """
-        if kind == "stale":
-            other, answer = self._earlier.get(_kind(service, path), ("", Answer(b"")))
-            return answer if other not in ("", identity(service, path, asked)) else None
-        answer = self._services[service](path, asked)
-        changed = spoil(kind, answer.body) if answer.status == 200 else None
-        return None if changed is None else Answer(changed, answer.content_type)
-
-    def note(self, request: Request) -> None:
-        """Add a request to the log.
-
-        Args:
-            request: as it will be answered.
-        """
+        service, path, asked = request.service, request.path, request.parameters
+        name = request.identity()
+        request.fault, form = self._draw(name) if service in self._services else ("", 0)
+        answer: Answer | None = None
+        match request.fault:
+            case "429":
+                answer = refusal(service, self.faults.retry_after, form)
+            case "html" if service not in SITES:  # a page for a page would be no fault
+                answer = wrong_page(self._answer(request).content_type, form)
+            case "gone":
+                answer = not_found(path)
+            case "stale":
+                other, earlier = self._earlier.get(request.kind(), (name, None))
+                answer = earlier if other != name else None
+            case "empty" | "short" | "repeated":
+                answer = self._services[service](path, asked)
+                changed = spoil(request.fault, answer.body) if answer.status == 200 else None
+                answer = None if changed is None else Answer(changed, answer.content_type)
+            case "" | "truncated" | "slow" | "reset":
+                answer = _cut(self._answer(request), rest)
+        if answer is None:
+            request.fault, answer = "500", breakdown(form)
+        request.status = answer.status
         with self._lock:
             self.log.append(request)
-            if self._log_file and not self._log_file.closed:
-                self._log_file.write(json.dumps(dataclasses.asdict(request)) + "\n")
-                self._log_file.flush()
+            if self._log_file:
+                with self._log_file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(dataclasses.asdict(request)) + "\n")
+        return answer, form
+
+    def _draw(self, name: str) -> tuple[str, int]:
+        with self._lock:
+            kind, form = self.faults.draw(name, self._attempts[name])
+            if self._struck[name] >= _MOST_FAULTS and kind != GONE:
+                kind = ""
+            self._attempts[name] += 1
+            self._struck[name] += bool(kind)
+        return kind, form
+
+    def _answer(self, request: Request) -> Answer:
+        """What the service answers if nothing goes wrong."""
+        if request.service == "robots.txt":  # RFC 9309, https://www.rfc-editor.org/rfc/rfc9309
+            rules = [f"Disallow: /{name}/private/\n" for name in self._services]
+            return Answer("".join(["User-agent: *\n", *rules]).encode(), TEXT)
+        if request.service not in self._services:
+            return not_found(request.service)
+        answer = self._services[request.service](request.path, request.parameters)
+        if answer.status == 200:
+            self._earlier[request.kind()] = request.identity(), answer
+        return answer
 
 
-def _kind(service: str, path: str) -> str:
-    """What requests have in common that a confused server could take for one another."""
-    if service in SITES:
-        return service
-    return f"{service}/{Path(path).suffix if service == 'pubmed' else Path(path).name}"
+def _cut(answer: Answer, rest: str) -> Answer:
+    """The rest of a file, where only that is asked for.
+
+    Source: RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110
+    """
+    found = _RANGE.fullmatch(rest)
+    if not found or answer.content_type != GZIP:
+        return answer
+    start, size = int(found[1]), len(answer.body)
+    headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
+    return Answer(answer.body[start:], GZIP, 206 if start < size else 416, headers)
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
     request_queue_size = 128
     mirror: Mirror
 
@@ -194,115 +220,41 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = _IDLE
     server: _Server
-    arrived: float
-
-    def parse_request(self) -> bool:
-        self.arrived = time.monotonic()
-        return super().parse_request()
 
     def log_message(self, format: str, *args: Any) -> None:
         """The mirror keeps its own log."""
 
     def do_GET(self) -> None:
         target = urlsplit(self.path)
-        asked = dict(parse_qsl(target.query, keep_blank_values=True))
-        if length := int(self.headers.get("Content-Length") or 0):
-            asked |= parse_qsl(self.rfile.read(length).decode("utf-8", "replace"))
+        form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        asked = dict(parse_qsl(target.query, keep_blank_values=True) + parse_qsl(form))
         service, _, path = target.path.strip("/").partition("/")
-        mirror = self.server.mirror
-        fault = mirror.next_fault(service, path, asked)
-        answer = self._faulty(service, path, asked, fault)
-        if answer is None:  # nothing could be left out or confused
-            fault = dataclasses.replace(fault, kind="500")
-            answer = breakdown(fault.variant)
-        before = fault.kind == "reset" and fault.variant % 2 == 0
-        status = 0 if before else answer.status
-        mirror.note(Request(self.arrived, service, path, asked, status, fault.kind))
-        if before:
-            self._reset()
-        else:
-            self._send(answer, fault)
+        request = Request(service, path, asked)
+        answer, variant = self.server.mirror.respond(request, self.headers.get("Range", ""))
+        self._send(answer, request.fault, variant)
 
     do_POST = do_GET
 
-    def _faulty(self, service: str, path: str, asked: Asked, fault: Fault) -> Answer | None:
-        mirror = self.server.mirror
-        match fault.kind:
-            case "429":
-                return refusal(service, mirror.faults.retry_after, fault.variant)
-            case "500":
-                return breakdown(fault.variant)
-            case "html":
-                expected = mirror.answer(service, path, asked).content_type
-                return wrong_page(expected, fault.variant)
-            case "gone":
-                return not_found(path)
-            case "empty" | "short" | "repeated" | "stale":
-                return mirror.spoilt(service, path, asked, fault.kind)
-        answer = mirror.answer(service, path, asked)
-        if answer.stored:
-            _cut(answer, self.headers.get("Range", ""))
-        elif "gzip" in self.headers.get("Accept-Encoding", ""):
-            answer = dataclasses.replace(answer, body=igzip.compress(answer.body, 1))
-            answer.headers = answer.headers | {"Content-Encoding": "gzip"}
-        return answer
-
-    def _head(self, answer: Answer, framing: str, value: str) -> None:
+    def _send(self, answer: Answer, fault: str, form: int) -> None:
+        body, headers = answer.body, {"Content-Type": answer.content_type, **answer.headers}
+        if answer.content_type != GZIP and "gzip" in self.headers.get("Accept-Encoding", ""):
+            body, headers["Content-Encoding"] = igzip.compress(body, 1), "gzip"
+        size = len(body)
+        if fault == "slow":
+            time.sleep(self.server.mirror.faults.slow_seconds)
+        elif fault == "truncated":
+            body = body[: int(size * (0.05 + 0.9 * form / 255))]
+            size = size if form % 2 else len(body)  # against its length, or unnoticed
+        elif fault == "reset":
+            body = body[: size // 2]
         self.send_response(answer.status)
-        for name, content in {"Content-Type": answer.content_type, **answer.headers}.items():
+        for name, content in {**headers, "Content-Length": f"{size}"}.items():
             self.send_header(name, content)
-        self.send_header(framing, value)
         self.end_headers()
-
-    def _send(self, answer: Answer, fault: Fault) -> None:
-        body = answer.body
-        delay = self.server.mirror.faults.slow_seconds
-        if fault.kind == "truncated":
-            self._truncate(answer, fault)
-            return
-        if fault.kind == "slow" and fault.variant % 2:  # it waits at the start
-            time.sleep(delay)
-        self._head(answer, "Content-Length", f"{len(body)}")
-        if fault.kind == "reset":
-            self.wfile.write(body[: len(body) // 2])
-            self._reset()
-        elif fault.kind == "slow" and not fault.variant % 2:  # or between the pieces
-            step = max(1, -(-len(body) // _TRICKLE))
-            for start in range(0, len(body), step):
-                time.sleep(delay / _TRICKLE)
-                self.wfile.write(body[start : start + step])
-        else:
-            self.wfile.write(body)
-
-    def _truncate(self, answer: Answer, fault: Fault) -> None:
-        """A body that ends too early: against its length, inside its pieces, or unnoticed."""
-        part = answer.body[: int(len(answer.body) * fault.share)]
-        match fault.variant % 3:
-            case 0:
-                self._head(answer, "Content-Length", f"{len(answer.body)}")
-            case 1:
-                self._head(answer, "Transfer-Encoding", "chunked")
-                part = b"%x\r\n%b\r\n" % (len(part), part) if part else b""
-            case _:
-                self._head(answer, "Content-Length", f"{len(part)}")
-        self.wfile.write(part)
-        self.close_connection = True
-
-    def _reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.connection.close()  # together with the files that `finish` closes
-        self.close_connection = True
-
-
-def _cut(answer: Answer, asked: str) -> None:
-    """Reduce an answer to the rest of a file, where only that is asked for.
-
-    Source: RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110
-    """
-    if found := _RANGE.fullmatch(asked):
-        start, size = int(found[1]), len(answer.body)
-        answer.status = 206 if start < size else 416
-        answer.body = answer.body[start:]
-        answer.headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+        self.wfile.write(body)
+        if fault == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.connection.close()  # together with the files that `finish` closes
+        if len(body) < size:
+            self.close_connection = True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
 from elara.collect.payload import PayloadError, open_chunks
-from elara.collect.recognise import recognise
-from elara.mirror.messages import Answer, Asked, json_answer, not_found, number
+from elara.mirror.answers import Answer, Asked, json_answer, not_found, number
+from elara.mirror.records import recognised
 
 Item = dict[str, Any]
 
@@ -29,25 +30,18 @@ class StackExchange:
 
     def __init__(self, folder: Path) -> None:
         found: dict[int, Item] = {}
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            for item in _items(path):
-                if {"question_id", "creation_date"} <= item.keys() and "answer_id" not in item:
-                    found.setdefault(item["question_id"], item)
+        for path in recognised(folder, "api"):
+            with contextlib.suppress(PayloadError, ValueError):  # not as the API could have sent it
+                for item in json.loads(b"".join(open_chunks(path)))["items"]:
+                    if {"question_id", "creation_date"} <= item.keys() and "answer_id" not in item:
+                        found.setdefault(item["question_id"], item)
         self._questions = sorted(
             found.values(), key=lambda q: (q["creation_date"], q["question_id"])
         )
-        self._used = 0
-        self._lock = threading.Lock()
+        self._used = itertools.count(1)
 
     def __call__(self, path: str, asked: Asked) -> Answer:
-        """Answer one request.
-
-        Args:
-            path: the path after the service's name.
-            asked: its parameters.
-        """
-        with self._lock:
-            self._used += 1
+        left = max(1, _QUOTA - next(self._used))
         method = path.partition("/")[2]
         if method == "filters/create":
             name = hashlib.sha256(asked.get("include", "").encode()).hexdigest()[:16]
@@ -57,12 +51,11 @@ class StackExchange:
             if not asked.get("site") or not 1 <= size <= _LARGEST_PAGE or not page:
                 return refused(400, "bad_parameter", "site, pagesize or page")
             chosen = self._chosen(asked)
-            shown = chosen[(page - 1) * size : page * size]
             more = page * size < len(chosen)
+            shown = chosen[(page - 1) * size : page * size]
             content = {"items": shown, "has_more": more, "total": len(chosen)}
         else:
             return not_found(path)
-        left = max(1, _QUOTA - self._used)
         return json_answer({**content, "quota_max": _QUOTA, "quota_remaining": left})
 
     def _chosen(self, asked: Asked) -> list[Item]:
@@ -77,22 +70,8 @@ class StackExchange:
         return found if asked.get("order") == "asc" else found[::-1]
 
 
-def _items(path: Path) -> list[Item]:
-    try:
-        if recognise(next(open_chunks(path), b"")[:65_536])[0] == "api":
-            return list(json.loads(b"".join(open_chunks(path)))["items"])
-    except (PayloadError, ValueError):
-        pass  # not a file that the API could have sent
-    return []
-
-
 def refused(status: int, name: str, message: str) -> Answer:
-    """The API's answer to a request that it does not fulfil.
-
-    Args:
-        status: its number for what is wrong.
-        name: its name for it.
-        message: what is wrong.
+    """The API's answer to a request that it does not fulfil, with its number and name for why.
 
     Source: https://api.stackexchange.com/docs/error-handling
     """

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import live_run
 import pytest
+from live_stub import Stub
 
 from elara.collect.live import entrez
 from elara.collect.live.entrez import Entrez, Query
-from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import HarvestIncomplete, harvest
+from elara.collect.live.sources import topic_hits
 from elara.mirror import Mirror
 
 CONTACT = live_run.CONTACT
@@ -77,11 +79,30 @@ def test_a_later_day_adds_what_came_in_between(sample: Path, tmp_path: Path) -> 
     assert set(early) <= set(live_run.ids(tmp_path))
 
 
-def test_a_history_that_expires_is_posted_again(sample: Path, tmp_path: Path) -> None:
-    with Mirror(sample, copies=3, history_requests=2) as mirror:
-        harvest([live_run.pubmed(mirror.url, ("asthma",), page=10)], tmp_path, CONTACT)
-    calls = Counter(request.path for request in mirror.log)
-    assert calls["epost.fcgi"] > 1
+@pytest.mark.parametrize(
+    "forgotten",
+    [
+        (400, b"<ERROR>cannot retrieve history data. query_key: 1, WebEnv: w1</ERROR>"),
+        (200, b"<eFetchResult><ERROR>Unable to obtain query #1</ERROR></eFetchResult>"),
+    ],
+)
+def test_a_history_that_expires_is_posted_again(
+    sample: Path, tmp_path: Path, forgotten: tuple[int, bytes]
+) -> None:
+    """A WebEnv lives for two fetches; that it is forgotten may be told with status 200."""
+    uses: Counter[str] = Counter()
+    with Mirror(sample, copies=3) as mirror, httpx.Client(base_url=mirror.url) as client:
+
+        def answer(path: str, query: dict[str, str]) -> tuple[int, bytes]:
+            uses[query.get("WebEnv", "")] += 1
+            if "WebEnv" in query and uses[query["WebEnv"]] > 2:
+                return forgotten
+            return 200, client.post(f"/{path}", data=query).content
+
+        with Stub(answer) as stub:
+            harvest([live_run.pubmed(stub.url, ("asthma",), page=10)], tmp_path, CONTACT)
+            calls = Counter(asked.path for asked in stub.log)
+    assert calls["eutils/epost.fcgi"] > 1
     assert live_run.ids(tmp_path) == sorted(topic_hits(tmp_path)["native_id"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -127,6 +128,26 @@ def test_an_error_in_a_source_reaches_the_caller(sample: Path, tmp_path: Path) -
 
     with Mirror(sample) as mirror, pytest.raises(ZeroDivisionError, match="a bug"):
         harvest([Broken(mirror.url)], tmp_path, CONTACT)
+
+
+def test_an_interrupt_gets_through_and_stops_every_source(sample: Path, tmp_path: Path) -> None:
+    stopped = threading.Event()
+
+    class Resting(OneBadStep):
+        def run(self, fetch: Fetch) -> None:
+            try:
+                fetch.wait(60)
+            finally:
+                stopped.set()
+
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with Mirror(sample) as mirror, pytest.raises(KeyboardInterrupt):
+            harvest([Resting(mirror.url)], tmp_path, CONTACT)
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert stopped.wait(20)
 
 
 def test_two_runs_cannot_fetch_into_the_same_folder(sample: Path, tmp_path: Path) -> None:

@@ -30,13 +30,8 @@ class Failure:
     gone: bool = False
     ids: tuple[str, ...] = ()
 
-    def line(self) -> str:
-        """What is missing, and why."""
-        named = self.reason.startswith(self.what)
-        return self.reason if named else f"{self.what}: {self.reason}"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Account:
     """What a source promised of one search, list or folder, and what came.
 
@@ -78,21 +73,22 @@ class Harvest:
     def missing(self) -> list[str]:
         """A line for each thing that did not come; none where every account closes."""
         return [
-            f"{source}: {failure.line()}"
+            f"{source}: {f.reason if f.reason.startswith(f.what) else f'{f.what}: {f.reason}'}"
             for source, failures in self.failures.items()
-            for failure in failures
+            for f in failures
         ]
 
     def remarks(self) -> list[str]:
         """A line for each search of which the service left words out."""
-        said = self.accounts.filter(pl.col("said").str.contains(_LEFT_OUT.pattern))
-        rows = said.select("source", "what", "said").iter_rows()
-        return [f"{source}: {what} left out a part: {words}" for source, what, words in rows]
+        return [
+            f"{source}: {what} left out a part: {words}"
+            for source, what, words in self._said()
+            if _LEFT_OUT.search(words)
+        ]
 
-    def open_accounts(self) -> pl.DataFrame:
-        """The accounts that do not close, and those of searches on which the service remarks."""
-        short = pl.col("received") < pl.col("expected")
-        return self.accounts.filter(short | (pl.col("said") != ""))
+    def _said(self) -> list[tuple[str, str, str]]:
+        said = self.accounts.filter(pl.col("said") != "")
+        return said.select("source", "what", "said").rows()
 
     def outcomes(self) -> list[Outcome]:
         """Rows for the table of outcomes: what did not come, and what services said of searches.
@@ -101,22 +97,17 @@ class Harvest:
         search had no effect is an error, other remarks are not. Where the ids of
         missing records are known, each has a row of its own.
         """
-        missing = [
-            _outcome(source, failure.what, NOT_RECEIVED + failure.reason, "error", native_id)
+        found = [
+            _outcome(source, failure.what, NOT_RECEIVED + failure.reason, native_id=native_id)
             for source, failures in self.failures.items()
             for failure in failures
             for native_id in failure.ids or ("",)
         ]
-        said = self.accounts.filter(pl.col("said") != "").select("source", "what", "said")
-        return missing + [
-            _outcome(
-                source,
-                what,
-                f"the service says of this search: {words}",
-                "error" if _LEFT_OUT.search(words) else "skipped",
-            )
-            for source, what, words in said.iter_rows()
-        ]
+        for source, what, words in self._said():
+            status: Status = "error" if _LEFT_OUT.search(words) else "skipped"
+            reason = f"the service says of this search: {words}"
+            found.append(_outcome(source, what, reason, status))
+        return found
 
     def per_source(self) -> pl.DataFrame:
         """One row per source: answers kept, of which fetched in this run, records and bytes.
@@ -124,27 +115,21 @@ class Harvest:
         `expected` and `received` add up its accounts (a record counts in each search that finds
         it), and `missing` is how many lines `missing` has for it.
         """
-        new = pl.DataFrame(
-            {"source": list(self.downloaded), "fetched_now": list(self.downloaded.values())},
-            schema={"source": pl.String, "fetched_now": pl.Int64},
-        )
-        closed = self.accounts.group_by("source").agg(pl.sum("expected", "received"))
-        missing = pl.DataFrame(
-            [(source, len(failures)) for source, failures in self.failures.items()],
-            schema={"source": pl.String, "missing": pl.Int64},
-            orient="row",
-        )
-        return (
-            self.payloads.group_by("source")
-            .agg(answers=pl.len(), records=pl.col("ids").list.len().sum(), bytes=pl.sum("bytes"))
-            .join(new, on="source", how="full", coalesce=True)
-            .join(closed, on="source", how="full", coalesce=True)
-            .join(missing, on="source", how="full", coalesce=True)
-            .fill_null(0)
-            .sort("source")
-        )
+        numbers = dict.fromkeys(("fetched_now", "expected", "received", "missing"), pl.Int64)
+        rows = [{"source": s, "fetched_now": n} for s, n in self.downloaded.items()]
+        rows += [{"source": s, "missing": len(f)} for s, f in self.failures.items()]
+        parts = [
+            self.payloads.select(
+                "source", answers=pl.lit(1), records=pl.col("ids").list.len(), bytes="bytes"
+            ),
+            pl.DataFrame(rows, schema={"source": pl.String, **numbers}),
+            self.accounts.select("source", "expected", "received"),
+        ]
+        return pl.concat(parts, how="diagonal").group_by("source").sum().sort("source")
 
 
-def _outcome(source: str, what: str, reason: str, status: Status, native_id: str = "") -> Outcome:
+def _outcome(
+    source: str, what: str, reason: str, status: Status = "error", native_id: str = ""
+) -> Outcome:
     file = what if "://" in what else f"{source}/{what}"
     return Outcome(file=file, record=-1, native_id=native_id, status=status, reason=reason)

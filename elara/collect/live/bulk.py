@@ -21,8 +21,8 @@ from elara.collect.live.harvest import ASKS, Fetch
 
 BASE_URL = "https://ftp.ncbi.nlm.nih.gov/pubmed"
 _FILE = re.compile(r'href="((pubmed\d\dn)(\d{4,})\.xml\.gz)"')  # year and number
-_MD5 = re.compile(r"\b[0-9a-f]{32}\b")
-_NAMED = re.compile(r"\((.*?)\)")
+_MD5 = re.compile(rb"\b[0-9a-f]{32}\b")
+_NAMED = re.compile(rb"\((.*?)\)")
 
 Listed = dict[str, tuple[str, int]]  # file name to year and number
 
@@ -54,7 +54,7 @@ class PubmedFiles:
             lacks = partial(_gaps, folder=folder, here=here, before=before)
             try:
                 # The list grows every day, so that it is asked for in every run and not kept.
-                body, wrong = fetch.ask_for(Request(f"{url}/", check=_wrong_listing), lacks)
+                body, wrong = fetch.ask(Request(f"{url}/", check=_wrong_listing), lacks)
             except FetchError as error:
                 fetch.fail(f"{url}/", error)
                 continue
@@ -75,11 +75,11 @@ class PubmedFiles:
     def _file(self, fetch: Fetch, step: str, url: str) -> None:
         if step not in fetch.store.steps:
             check = partial(_wrong_md5, name=Path(step).name)
-            body = fetch.ask(Request(f"{url}.md5", check=check))
-            expected = _MD5.findall(body.decode("ascii", "replace"))[0]
+            body, _ = fetch.ask(Request(f"{url}.md5", check=check))
+            expected = _MD5.findall(body)[0].decode()
             part = fetch.store.part(Path(step).name)
             for _ in fetch.attempts():
-                fetch.check_stopped()
+                fetch.wait(0)
                 fetch.client.download(Request(url), part)
                 if _md5(part) == expected:
                     break
@@ -89,8 +89,8 @@ class PubmedFiles:
                     f"{url} does not have the MD5 sum {expected} that the server states, "
                     f"{ASKS} times in a row: try another mirror (`base_url`)."
                 )
-            fetch.check_stopped()
-            fetch.store.adopt(step, url, part, "xml.gz", ids=[step])
+            fetch.wait(0)
+            fetch.store.add(step, url, part, "xml", ids=[step])
             fetch.downloaded += 1
         fetch.seen(step)
 
@@ -106,14 +106,7 @@ def _listed(body: bytes) -> Listed:
 
 
 def _gaps(body: bytes, folder: str, here: Sequence[str], before: Listed) -> str:
-    """What a list lacks: numbers in the row, or files that came earlier this year.
-
-    Args:
-        body: the list.
-        folder: what it lists.
-        here: names of the files of this folder that came earlier.
-        before: the list of the folder before.
-    """
+    """What a list lacks: numbers in the row after the folder before, or files that are here."""
     listed = _listed(body)
     year, last = max(listed.values())
     numbers = {number for of, number in listed.values() if of == year}
@@ -132,8 +125,8 @@ def _wrong_listing(body: bytes) -> str:
 
 
 def _wrong_md5(body: bytes, name: str) -> str:
-    text = body.decode("ascii", "replace")
-    if len(_MD5.findall(text)) != 1:
+    if len(_MD5.findall(body)) != 1:
         return "no MD5 sum"
-    named = _NAMED.search(text)
-    return "" if not named or Path(named[1]).name == name else f"the MD5 sum of {named[1]}"
+    named = _NAMED.search(body)
+    other = named and Path(named[1].decode("ascii", "replace")).name
+    return f"the MD5 sum of {other}" if other and other != name else ""

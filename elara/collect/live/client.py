@@ -27,8 +27,6 @@ logging.getLogger("stamina").setLevel(logging.ERROR)
 # httpx logs every address, and an address may hold a key.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-_CONNECT_SECONDS = 15.0
-_SILENCE_SECONDS = 60.0  # without a byte: the connection is dead
 _BODY_SECONDS = 900.0  # for a whole body: a server that trickles must not hold a run for days
 _LONGEST_WAIT = 6 * 3600.0  # for a host that asks for a pause; for longer ones, run again later
 _A_YEAR = 365 * 86_400.0
@@ -44,10 +42,10 @@ class FetchError(RuntimeError):
     Args:
         message: what to tell the user.
         status: the HTTP status of a refusal, or 0 when patience ran out.
-        body: the beginning of the refusal's body.
+        body: of the refusal, or of an answer that lacks something.
     """
 
-    def __init__(self, message: str, status: int = 0, body: str = "") -> None:
+    def __init__(self, message: str, status: int = 0, body: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
         self.body = body
@@ -63,13 +61,18 @@ def accept(body: bytes) -> str:
 
 
 @functools.lru_cache(maxsize=2)  # an answer is looked at several times, but not kept for long
-def read_json(body: bytes) -> Any:
-    """What a JSON answer holds; it must not be changed.
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that an answer is, or an empty one for anything else; do not change it."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
-    Raises:
-        ValueError: it is no JSON.
-    """
-    return json.loads(body)
+
+def are_objects(found: Any) -> bool:
+    """Whether a part of a JSON answer is a list of objects."""
+    return isinstance(found, list) and all(isinstance(item, dict) for item in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ class Client:
         self._lock = threading.Lock()
         self._http = httpx.Client(
             headers={"User-Agent": f"elara/{elara.__version__} (mailto:{contact})"},
-            timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
+            timeout=httpx.Timeout(60.0, connect=15.0),  # so long without a byte: it is dead
             follow_redirects=True,
         )
 
@@ -191,10 +194,9 @@ class Client:
             per_second: requests in any second; 0 means no limit.
         """
         host = httpx.URL(url).netloc.decode()
-        with self._lock:
-            known = self._limits.get(host)
-            if known is None or (per_second and not 0 < known.per_second <= per_second):
-                self._limits[host] = Limit(per_second)
+        known = self._limits.get(host)
+        if known is None or (per_second and not 0 < known.per_second <= per_second):
+            self._limits[host] = Limit(per_second)
 
     def pause(self, url: str, seconds: float, refusal: str = "") -> None:
         """Let the host of a URL rest, for every source that asks it.
@@ -214,8 +216,7 @@ class Client:
         self._limit(url).pause(seconds, refusal)
 
     def _limit(self, url: str) -> Limit:
-        with self._lock:
-            return self._limits.setdefault(httpx.URL(url).netloc.decode(), Limit(1))
+        return self._limits.setdefault(httpx.URL(url).netloc.decode(), Limit(1))
 
     def repeated(self) -> None:
         """Count one more request that has to be sent again."""
@@ -300,11 +301,11 @@ class Client:
         self, request: Request, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
         built = self._http.build_request(
-            "GET" if request.form is None else "POST",
+            "POST" if request.form else "GET",
             request.url,
-            params=dict(request.query) or None,
-            data=None if request.form is None else dict(request.form),
-            headers=dict(headers or {}),
+            params=request.query or None,
+            data=request.form,
+            headers=headers,
         )
         try:
             with self._limit(request.url).slot():
@@ -324,10 +325,9 @@ class Client:
                     self.pause(str(asked), seconds)
             raise _Trouble(f"status {status}")
         if status >= 300:
-            text = body[:500].decode("utf-8", "replace")
             url = response.url.copy_with(query=None)  # the query may hold an API key
             message = f"{url} answered with status {status}: check the address and the parameters."
-            raise FetchError(message, status, text)
+            raise FetchError(message, status, body)
 
 
 def _pieces(response: httpx.Response) -> Iterator[bytes]:
@@ -341,14 +341,8 @@ def _pieces(response: httpx.Response) -> Iterator[bytes]:
 def _retry_after(response: httpx.Response) -> float:
     """The pause that the server asks for in seconds, given as a number or as a date; 0 for none."""
     value = response.headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = email.utils.parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return 0.0
-        if moment.tzinfo is None:  # `-0000` says that nobody knows, and HTTP that it is UTC
-            moment = moment.replace(tzinfo=datetime.UTC)
-        seconds = (moment - datetime.datetime.now(datetime.UTC)).total_seconds()
+    seconds = 0.0
+    with contextlib.suppress(ValueError, OverflowError):
+        date = email.utils.parsedate_tz(value)  # `-0000` is UTC to it, as in HTTP
+        seconds = email.utils.mktime_tz(date) - time.time() if date else float(value)
     return min(max(seconds, 0.0), _A_YEAR) if math.isfinite(seconds) else 0.0

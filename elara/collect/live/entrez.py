@@ -15,29 +15,33 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lxml import etree
 
 from elara.collect.live.client import FetchError, Request, accept
-from elara.collect.live.eutils import (
-    SearchAnswer,
-    finds_nothing,
-    forgotten,
-    history_key,
-    record_ids,
-    search_answer,
-    wrong_post,
-    wrong_records,
-    wrong_search,
-)
 from elara.collect.live.harvest import ASKS, Fetch, Incomplete
 from elara.collect.live.store import short_name
 
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 LARGEST = 9_998  # ids that one search gives; past them the answer is an error with status 200
 _FIRST_DAY = datetime.date(1800, 1, 1)
-_MOST_RECORDS = {"pubmed": 500, "pmc": 20}  # per page: some megabytes each
 _NOT_GIVEN = "the service lists them, but does not give them: run again."
+_ENDS = {"pubmed": (b"</PubmedArticleSet>", b"<PubmedArticleSet/>"), "pmc": (b"</pmc-articleset>",)}
+_ID = {
+    "pubmed": re.compile(
+        rb"<(?:MedlineCitation|BookDocument)\b[^>]*>\s*<PMID\b[^>]*>\s*(\d+)\s*</PMID>"
+    ),
+    "pmc": re.compile(
+        rb"<article-id\s[^>]*pub-id-type=\"(?:pmc|pmcid|pmcaid)\"[^>]*>\s*(?:PMC)?(\d+)"
+    ),
+}
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+_KEY = re.compile(rb"<(WebEnv|QueryKey)>\s*([^<\s]+)\s*</")
+_FORGOTTEN = (b"unable to obtain query", b"webenv", b"query_key", b"history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +65,14 @@ class Entrez:
         name: name of the source and of the folder of its payloads.
         queries: what to search for, in this order.
         contact: e-mail address, which the service asks for.
-        database: `pubmed` or `pmc`.
-        most: records per search, the most relevant first; 0 means all of them.
         until: last day (entry date) that is searched, `YYYY-MM-DD`. A later day in a later run
             adds what came in between.
+        database: `pubmed` or `pmc`.
+        most: records per search, the most relevant first; 0 means all of them.
         base_url: address of the service or of a mirror.
-        api_key: raises the limit from 3 to 10 requests per second.
-        per_second: requests per second; -1 means what the service allows.
-        page: records per request; 0 means the default of the database.
+        api_key: lets the service answer 10 instead of 3 requests per second.
+        per_second: requests per second.
+        page: records per request.
     """
 
     name: str
@@ -79,18 +83,12 @@ class Entrez:
     most: int = 0
     base_url: str = BASE_URL
     api_key: str = field(default="", repr=False)
-    per_second: int = -1
-    page: int = 0
-
-    def __post_init__(self) -> None:
-        if self.per_second < 0:
-            object.__setattr__(self, "per_second", 10 if self.api_key else 3)
-        if not self.page:
-            object.__setattr__(self, "page", _MOST_RECORDS[self.database])
+    per_second: int = 3
+    page: int = 500
 
     def run(self, fetch: Fetch) -> None:
         """Search and fetch, search by search."""
-        known = self._known(fetch)
+        known = fetch.store.ids()
         for step in [s for s in fetch.store.steps if s.startswith("records/")]:
             fetch.seen(step)
         for query in self.queries:
@@ -108,30 +106,19 @@ class Entrez:
             found = search.ids()
         except FetchError as error:
             fetch.fail(what, error)
-            fetch.account(what, search.count, 0, search.said)
-            return
+            return fetch.account(what, search.count, 0, search.said)
         expected = min(search.count, self.most or search.count)
         if len(found) < expected and not search.too_many:
             fetch.fail(what, FetchError(f"{len(found)} of {expected} ids came: run again."))
         new = [i for i in found if i not in known]
         fetch.expect(name, len(new))
-        missing = self._records(fetch, name, new)
-        known |= set(new) - missing
+        known |= set(new) - self._records(fetch, name, new)
         fetch.account(what, expected, len(set(found) & known), search.said)
-
-    def _known(self, fetch: Fetch) -> set[str]:
-        """The records that are here. Earlier versions took it on trust that they had come."""
-        known = fetch.store.ids()
-        for step in [s for s in fetch.store.steps if s.startswith("records/again/")]:
-            promised = set(fetch.store.steps[step].ids)
-            known -= promised - record_ids(fetch.store.read(step), self.database)
-        return known
 
     def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> set[str]:
         """Fetch records that are not here yet; the ids of those that did not come."""
         missing: set[str] = set()
-        for start in range(0, len(ids), LARGEST):
-            batch = ids[start : start + LARGEST]
+        for batch in (ids[start : start + LARGEST] for start in range(0, len(ids), LARGEST)):
             history = _History(self, fetch, batch)
             failures = len(fetch.failures)
             for first in range(0, len(batch), self.page):
@@ -142,9 +129,7 @@ class Entrez:
                     if not error.status and not isinstance(error, Incomplete):
                         fetch.fail(f"{name}: a page of {self.page} records", error)
             left = set(batch) - history.received
-            if len(fetch.failures) == failures:
-                left = self._again(fetch, name, left)
-            missing |= left
+            missing |= left if len(fetch.failures) > failures else self._again(fetch, name, left)
         return missing
 
     def _again(self, fetch: Fetch, name: str, left: set[str]) -> set[str]:
@@ -163,11 +148,9 @@ class Entrez:
         return left
 
     def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
-        form = self._form({"id": ",".join(ids), "retmode": "xml"})
-        check = functools.partial(wrong_records, database=self.database)
-        request = Request(f"{self.base_url}/efetch.fcgi", form=form, check=check)
-        body = fetch.ask(request)
-        found = record_ids(body, self.database) & set(ids)
+        request = self._request("efetch", self._wrong, id=",".join(ids), retmode="xml")
+        body, _ = fetch.ask(request)
+        found = self._record_ids(body) & set(ids)
         if found:
             step = f"records/again/{short_name(','.join(ids))}"
             fetch.store.add(step, request.url, body, "xml", sorted(found))
@@ -175,36 +158,39 @@ class Entrez:
             fetch.seen(step)
         return found
 
-    def _search_request(
-        self, term: str, first: datetime.date, last: datetime.date, wanted: int
-    ) -> Request:
-        form = {
-            "term": term,
-            "retmode": "xml",
-            "retmax": str(wanted),
-            "datetype": "edat",
-            "mindate": f"{first:%Y/%m/%d}",
-            "maxdate": f"{last:%Y/%m/%d}",
-        }
-        if self.most:
-            form["sort"] = "relevance"
-        return Request(f"{self.base_url}/esearch.fcgi", form=self._form(form), check=wrong_search)
+    def _record_ids(self, body: bytes) -> set[str]:
+        return {i.decode() for i in _ID[self.database].findall(body)}
 
-    def _form(self, more: Mapping[str, str]) -> dict[str, str]:
-        form = {"db": self.database, "tool": "elara", "email": self.contact, **more}
-        return form | ({"api_key": self.api_key} if self.api_key else {})
+    def _wrong(self, body: bytes) -> str:
+        """What is wrong with an answer of efetch, or "".
+
+        Raises:
+            FetchError: the History server does not know the ids any more.
+        """
+        if body.rstrip().endswith(_ENDS[self.database]):
+            return ""
+        if _forgotten(body):  # inside an answer of status 200
+            raise FetchError(f"{self.base_url} has forgotten the ids: run again.", 400, body)
+        return f"no complete set of records but {body[:60]!r}"
+
+    def _request(self, tool: str, check: Callable[[bytes], str], **form: str) -> Request:
+        """A request to one of the E-utilities, such as `esearch`."""
+        own = {"db": self.database, "tool": "elara", "email": self.contact}
+        key = {"api_key": self.api_key} if self.api_key else {}
+        return Request(f"{self.base_url}/{tool}.fcgi", form=own | form | key, check=check)
 
 
-@dataclass(slots=True)
 class _Search:
     """One query, sliced by date where it has more records than one answer holds."""
 
-    source: Entrez
-    fetch: Fetch
-    query: Query
-    count: int = 0
-    said: str = ""
-    too_many: bool = False  # on a single day
+    def __init__(self, source: Entrez, fetch: Fetch, query: Query) -> None:
+        self.source, self.fetch, self.query = source, fetch, query
+        self.count = 0
+        self.said = ""
+        self.too_many = False  # on a single day
+        self._wanted = min(source.most or LARGEST, LARGEST)
+        self._begin = f"search/{query.name}/{short_name(query.term)}/"
+        self._asked = source.database, query.term
 
     def ids(self) -> list[str]:
         """The ids, without repetition, the most relevant or the newest first."""
@@ -240,10 +226,6 @@ class _Search:
             self.fetch.store.forget(step)
         self.fetch.unlearn(self._asked)
 
-    @property
-    def _asked(self) -> tuple[str, ...]:
-        return self.source.database, self.query.term
-
     def _agree(self, count: int, halves: Sequence[tuple[datetime.date, datetime.date]]) -> None:
         """Ask for both halves of a range until they have as many records as the whole."""
         known = all(self._step(*half) in self.fetch.store.steps for half in halves)
@@ -255,14 +237,6 @@ class _Search:
             for half in halves:
                 self.fetch.store.forget(self._step(*half))
         raise FetchError(f"{count} records, but only {parts} when asked for by date: run again.")
-
-    @property
-    def _begin(self) -> str:
-        return f"search/{self.query.name}/{short_name(self.query.term)}/"
-
-    @property
-    def _wanted(self) -> int:
-        return min(self.source.most or LARGEST, LARGEST)
 
     def _whole(self, first: datetime.date, last: datetime.date) -> bool:
         return first == _FIRST_DAY and f"{last}" == self.source.until
@@ -277,20 +251,29 @@ class _Search:
             answer = search_answer(body)
             if whole:
                 self.said = answer.said
-            if len(set(answer.ids)) != min(answer.total, self._wanted):
+            listed = len(set(answer.ids))
+            if listed != min(answer.total, self._wanted):
                 self.count = max(self.count, answer.total)
                 heard = f" ({self.said})" if self.said else ""
-                listed = len(set(answer.ids))
                 return f"a search answer counts {answer.total} records and lists {listed}{heard}"
             words = (answer.translation, *answer.ids)
             told = answer.translation and answer.ids
-            if told and self.fetch.confused(words, self._asked):
-                return "the answer to another search"
-            return ""
+            confused = told and self.fetch.confused(words, self._asked)
+            return "the answer to another search" if confused else ""
 
-        request = self.source._search_request(self.query.term, first, last, self._wanted)
+        request = self.source._request(
+            "esearch",
+            _wrong_search,
+            term=self.query.term,
+            retmode="xml",
+            retmax=str(self._wanted),
+            datetype="edat",
+            mindate=f"{first:%Y/%m/%d}",
+            maxdate=f"{last:%Y/%m/%d}",
+            **({"sort": "relevance"} if self.source.most else {}),
+        )
         # That a part has none is held against the whole, which has nothing to be held against.
-        odd = finds_nothing if whole else accept
+        odd = _finds_nothing if whole else accept
         step = self._step(first, last)
         return search_answer(self.fetch.get(step, request, lacks=lacks, odd=odd))
 
@@ -311,48 +294,102 @@ class _History:
     def page(self, start: int) -> None:
         """Fetch one page. The server may keep the ids in an order of its own."""
         step = f"records/{short_name(','.join(self.ids))}/{start}"
+        part = {"retmode": "xml", "retstart": str(start), "retmax": str(self.source.page)}
         for last_try in (False, False, True):
             self.place = self.place or self._post()
+            request = self.source._request("efetch", self.source._wrong, **self.place, **part)
             try:
-                self.fetch.get(step, self._request(start), ids=self._new, lacks=self._lacks)
+                self.fetch.get(step, request, ids=self._new, lacks=self._lacks)
                 self.received.update(self.fetch.store.steps[step].ids)
                 return
-            except Incomplete:
-                if last_try:
-                    raise
             except FetchError as error:
-                if last_try or not (error.status == 400 and forgotten(error.body)):
+                lost = error.status == 400 and _forgotten(error.body)
+                if last_try or not (lost or isinstance(error, Incomplete)):
                     raise
-            except _Forgotten as error:
-                if last_try:
-                    raise FetchError(f"{error}: the History server forgets at once.") from error
             self.place = {}
-
-    def _request(self, start: int) -> Request:
-        size = str(self.source.page)
-        form = {**self.place, "retmode": "xml", "retstart": str(start), "retmax": size}
-        url = f"{self.source.base_url}/efetch.fcgi"
-        return Request(url, form=self.source._form(form), check=self._wrong)
 
     def _new(self, body: bytes) -> list[str]:
         """Which of the ids a page holds that no other page has brought."""
-        found = record_ids(body, self.source.database) - self.received
+        found = self.source._record_ids(body) - self.received
         return [i for i in self.ids if i in found]
 
     def _lacks(self, body: bytes) -> str:
         return "" if self._new(body) else "a page without any record that was asked for"
 
-    def _wrong(self, body: bytes) -> str:
-        wrong = wrong_records(body, self.source.database)
-        if wrong and forgotten(body[:2000].decode("utf-8", "replace")):
-            raise _Forgotten(self.source.base_url)
-        return wrong
-
     def _post(self) -> dict[str, str]:
-        form = self.source._form({"id": ",".join(self.ids)})
-        url = f"{self.source.base_url}/epost.fcgi"
-        return history_key(self.fetch.ask(Request(url, form=form, check=wrong_post)))
+        request = self.source._request("epost", _wrong_post, id=",".join(self.ids))
+        return _history_key(self.fetch.ask(request)[0])
 
 
-class _Forgotten(Exception):
-    """The History server does not know these ids any more."""
+def _history_key(body: bytes) -> dict[str, str]:
+    """The parameters by which efetch finds what was posted; empty for a broken answer of epost."""
+    found = {name: value.decode() for name, value in _KEY.findall(body)}
+    whole = len(found) == 2
+    return {"WebEnv": found[b"WebEnv"], "query_key": found[b"QueryKey"]} if whole else {}
+
+
+def _wrong_post(body: bytes) -> str:
+    return "" if _history_key(body) else f"no history key but {body[:60]!r}"
+
+
+def _forgotten(body: bytes) -> bool:
+    """Whether an answer says that the History server does not know some ids any more."""
+    words = body[:2000].lower()
+    return b"error" in words and any(word in words for word in _FORGOTTEN)
+
+
+class SearchAnswer(NamedTuple):
+    """What a search answer says.
+
+    Args:
+        total: how many records there are.
+        ids: those that it lists.
+        translation: how the service understood the query: two that differ have two of them.
+        said: what of the query it could not use, and searched without.
+
+    Source: https://eutils.ncbi.nlm.nih.gov/eutils/dtd/20060628/esearch.dtd
+    """
+
+    total: int
+    ids: list[str]
+    translation: str
+    said: str
+
+
+@functools.lru_cache(maxsize=4)  # it is looked at several times, but not kept for long
+def search_answer(body: bytes) -> SearchAnswer:
+    """What an answer of esearch says.
+
+    Raises:
+        ValueError: it is no whole answer; the message says what is wrong.
+    """
+    try:
+        tree = etree.fromstring(body, _PARSER)
+    except etree.XMLSyntaxError:
+        tree = etree.Element("none")
+    if tree.tag != "eSearchResult":
+        raise ValueError(f"no search result but {body[:60]!r}")
+    if error := tree.findtext("ERROR"):
+        raise ValueError(f"the search failed: {error}")
+    if not (tree.findtext("Count") or "").isdecimal():
+        raise ValueError("a search result without a count")
+    remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
+    return SearchAnswer(
+        int(tree.findtext("Count") or 0),
+        [i.text or "" for i in tree.iterfind("IdList/Id")],
+        tree.findtext("QueryTranslation") or "",
+        "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks),
+    )
+
+
+def _wrong_search(body: bytes) -> str:
+    try:
+        search_answer(body)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _finds_nothing(body: bytes) -> str:
+    """Why an answer of esearch is odd: it may be right, but is worth asking for twice."""
+    return "" if search_answer(body).total else "a search that finds nothing at all"

@@ -11,10 +11,9 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
-from elara.collect.live.client import FetchError, Request, accept, read_json
+from elara.collect.live.client import FetchError, Request, accept, are_objects, read_object
 from elara.collect.live.entrez import Query
 from elara.collect.live.harvest import Fetch, Incomplete
 from elara.collect.live.store import INCOMPLETE, short_name
@@ -50,143 +49,124 @@ class EuropePmc:
     def run(self, fetch: Fetch) -> None:
         """Search and fetch, search by search."""
         for query in self.queries:
-            for first, last in self._ranges(fetch, query):
-                self._search(fetch, query, first, last)
+            begin = f"search/{query.name}/{short_name(query.term)}/{self.most}/{self.page}"
+            for days in self._ranges(fetch, begin):
+                self._search(fetch, query, days, "/".join((begin, *days, "")))
 
-    def _ranges(self, fetch: Fetch, query: Query) -> list[tuple[str, str]]:
+    def _ranges(self, fetch: Fetch, begin: str) -> list[tuple[str, str]]:
         """Ranges of days that earlier runs searched, and what is left up to `until`."""
+        following = f"{_FIRST_DAY}"
         if self.most:
-            return [(_FIRST_DAY.isoformat(), self.until)]
-        begun = (
-            found.groups()
-            for step in fetch.store.steps
-            if step.startswith(self._step(query)) and (found := _RANGE.search(step))
-        )
-        ranges = sorted((first, last) for first, last in begun if last <= self.until)
-        following = _FIRST_DAY
+            return [(following, self.until)]
+        steps = (step for step in fetch.store.steps if step.startswith(begin))
+        begun = [(found[1], found[2]) for step in steps if (found := _RANGE.search(step))]
+        ranges = sorted(days for days in begun if days[1] <= self.until)
         if ranges:
-            following = datetime.date.fromisoformat(ranges[-1][1]) + datetime.timedelta(days=1)
-        if following.isoformat() <= self.until:
-            ranges.append((following.isoformat(), self.until))
-        return ranges
+            last = datetime.date.fromisoformat(ranges[-1][1])
+            following = f"{last + datetime.timedelta(days=1)}"
+        return ranges + [(following, self.until)] * (following <= self.until)
 
-    def _step(self, query: Query) -> str:
-        return f"search/{query.name}/{short_name(query.term)}/{self.most}/{self.page}"
-
-    def _search(self, fetch: Fetch, query: Query, first: str, last: str) -> None:
+    def _search(self, fetch: Fetch, query: Query, days: tuple[str, str], begin: str) -> None:
         """All pages of a search; once more from the start where its count changed meanwhile."""
-        what = f"{self._step(query)}/{first}/{last}/"
-        counts, seen, refusal = self._walk(fetch, query, first, last, what)
-        if len(counts) > 1 and len(seen) < self._wanted(counts) and isinstance(refusal, Incomplete):
-            for step in [
-                s for s in fetch.store.steps if s.removeprefix(INCOMPLETE).startswith(what)
-            ]:
-                fetch.store.forget(step)
-            counts, seen, refusal = self._walk(fetch, query, first, last, what)
-        wanted = self._wanted(counts)
-        fetch.account(f"search {query.name}, entered {first} to {last}", wanted, len(seen))
-        if refusal or len(seen) < wanted:
-            count = f"{len(seen)} of {wanted} records came" if wanted else "no answer"
+        walk = _Walk(self, fetch, query, days, begin)
+        walk.run()
+        if len(walk.counts) > 1 and walk.missing() and isinstance(walk.refusal, Incomplete):
+            for step in list(fetch.store.steps):
+                if step.removeprefix(INCOMPLETE).startswith(begin):
+                    fetch.store.forget(step)
+            walk = _Walk(self, fetch, query, days, begin)
+            walk.run()
+        wanted, here, refusal = walk.wanted(), len(walk.seen), walk.refusal
+        fetch.account(f"search {query.name}, entered {days[0]} to {days[1]}", wanted, here)
+        if refusal or walk.missing():
+            count = f"{here} of {wanted} records came" if wanted else "no answer"
             reason = f"{count}: {refusal or 'run again.'}"
             status = refusal.status if refusal else 0
             fetch.fail(f"search {query.name}", FetchError(reason, status))
 
-    def _wanted(self, counts: set[int]) -> int:
-        hits = max(counts, default=0)
-        return min(hits, self.most or hits)
 
-    def _walk(
-        self, fetch: Fetch, query: Query, first: str, last: str, what: str
-    ) -> tuple[set[int], set[str], FetchError | None]:
-        """Follow the marks that each page gives for the next one, until all hits are here.
+@dataclass(slots=True)
+class _Walk:
+    """One way through the pages of a search."""
 
-        Returns:
-            How many hits the pages counted, which records came, and what stood in the way.
-        """
-        seen: set[str] = set()
-        counts: set[int] = set()
-        mark, position = "*", 0
-        refusal: FetchError | None = None
+    source: EuropePmc
+    fetch: Fetch
+    query: Query
+    days: tuple[str, str]  # first and last day of entry
+    begin: str  # of the steps of its pages
+    seen: set[str] = field(default_factory=set)  # records that came
+    counts: set[int] = field(default_factory=set)  # of hits, as the pages state them
+    position: int = 0  # how many records the pages before should have brought
+    size: int = 0  # how many this page is asked for
+    refusal: FetchError | None = None
+
+    def wanted(self) -> int:
+        hits = max(self.counts, default=0)
+        return min(hits, self.source.most or hits)
+
+    def missing(self) -> bool:
+        return len(self.seen) < self.wanted()
+
+    def run(self) -> None:
+        """Follow the marks that each page gives for the next one, until all hits are here."""
+        mark = "*"
         while mark:
-            size = min(self.page, self.most - len(seen) if self.most else 1_000)
-            step = f"{what}{mark}"
-            lacks = partial(
-                _lacks,
-                fetch=fetch,
-                asked=(self.base_url, step),
-                seen=seen,
-                position=position,
-                size=size,
-                hits=max(counts, default=0),
-            )
-            odd = accept if position else _nothing
-            request = self._request(query, first, last, mark, size)
+            most = self.source.most
+            self.size = min(self.source.page, most - len(self.seen) if most else 1_000)
             try:
-                body = fetch.get(step, request, suffix="json", ids=_ids, lacks=lacks, odd=odd)
-            except Incomplete as error:
-                body, refusal = error.answer, error
+                body = self._page(mark)
             except FetchError as error:
-                refusal = error
-                break
-            found = read_json(body)
-            counts.add(int(found["hitCount"]))
-            wanted = self._wanted(counts)
-            fetch.expect(what, wanted)
-            before = len(seen)
-            seen.update(_ids(body))
-            position += size
+                self.refusal = error
+                return
+            found = read_object(body)
+            self.counts.add(int(found["hitCount"]))
+            self.fetch.expect(self.begin, self.wanted())
+            before = len(self.seen)
+            self.seen.update(_ids(body))
+            self.position += self.size
             following = str(found.get("nextCursorMark") or "")
             # When all have come, asking on would only give an empty page.
-            ended = len(seen) >= wanted or (len(seen) == before and position >= max(counts))
-            mark = "" if ended or following == mark else following
-        return counts, seen, refusal
+            passed = len(self.seen) == before and self.position >= max(self.counts)
+            mark = "" if not self.missing() or passed or following == mark else following
 
-    def _request(self, query: Query, first: str, last: str, mark: str, size: int) -> Request:
+    def _page(self, mark: str) -> bytes:
+        first, last = self.days
         asked = {
-            "query": f"({query.term}) AND (CREATION_DATE:[{first} TO {last}])",
+            "query": f"({self.query.term}) AND (CREATION_DATE:[{first} TO {last}])",
             "resultType": "core",
             "format": "json",
             "cursorMark": mark,
-            "pageSize": str(size),
+            "pageSize": str(self.size),
         }
-        return Request(f"{self.base_url}/search", asked, check=_wrong)
+        step = self.begin + mark
+        own = self.source.base_url, step
 
+        def lacks(body: bytes) -> str:
+            found = read_object(body)
+            echo = found.get("request")
+            if isinstance(echo, dict) and echo.get("queryString"):
+                words = [str(echo.get(k)) for k in ("queryString", "cursorMark", "pageSize")]
+                if self.fetch.confused((own[0], *words), own):
+                    return "the answer to another request"
+            hits = max(self.counts | {int(found["hitCount"])})
+            expected = max(0, min(self.size, hits - self.position))
+            new = len(set(_ids(body)) - self.seen)
+            enough = new >= expected
+            return (
+                "" if enough else f"a page brings {new} new records, where {expected} should follow"
+            )
 
-def _lacks(
-    body: bytes,
-    fetch: Fetch,
-    asked: tuple[str, str],
-    seen: set[str],
-    position: int,
-    size: int,
-    hits: int,
-) -> str:
-    """What a page lacks.
-
-    Args:
-        body: the page.
-        fetch: knows the answers to other requests.
-        asked: service and step.
-        seen: records of the pages before it.
-        position: how many there should have been on those.
-        size: how many were asked for.
-        hits: of the search, as the pages before it counted them.
-    """
-    found = read_json(body)
-    echo = found.get("request")
-    if isinstance(echo, dict) and echo.get("queryString"):
-        words = (asked[0], *(str(echo.get(k)) for k in ("queryString", "cursorMark", "pageSize")))
-        if fetch.confused(words, asked):
-            return "the answer to another request"
-    expected = max(0, min(size, max(hits, int(found["hitCount"])) - position))
-    new = len(set(_ids(body)) - seen)
-    if new >= expected:
-        return ""
-    return f"a page brings {new} new records, where {expected} should follow"
+        request = Request(own[0] + "/search", asked, check=_wrong)
+        odd = accept if self.position else _nothing
+        try:
+            return self.fetch.get(step, request, suffix="json", ids=_ids, lacks=lacks, odd=odd)
+        except Incomplete as error:
+            self.refusal = error
+            return error.body
 
 
 def _nothing(body: bytes) -> str:
-    return "" if int(read_json(body)["hitCount"]) else "a search that finds nothing at all"
+    return "" if int(read_object(body)["hitCount"]) else "a search that finds nothing at all"
 
 
 def _wrong(body: bytes) -> str:
@@ -195,24 +175,17 @@ def _wrong(body: bytes) -> str:
     Raises:
         FetchError: it is a refusal that will not pass.
     """
-    try:
-        found = read_json(body)
-    except ValueError:
-        return f"no JSON but {body[:60]!r}"
-    if not isinstance(found, dict):
-        return f"no search answer but {body[:60]!r}"
+    found = read_object(body)
     if code := int(found.get("errCode") or 0):
         message = f"Europe PMC refuses the search ({found.get('errMsg', code)})"
         if 400 <= code < 500:
             raise FetchError(f"{message}: check the query.", code)
         return message
-    results = (found.get("resultList") or {}).get("result")
-    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-        return "a search answer without results"
+    results = are_objects((found.get("resultList") or {}).get("result"))
     counted = str(found.get("hitCount", "")).isdecimal()
-    return "" if counted else "a search answer without a count of its hits"
+    return "" if results and counted else f"no search answer but {body[:60]!r}"
 
 
 def _ids(body: bytes) -> list[str]:
-    results = read_json(body)["resultList"]["result"]
+    results = read_object(body)["resultList"]["result"]
     return [f"{r.get('source', '')}:{r.get('id', '')}" for r in results]

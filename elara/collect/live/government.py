@@ -36,8 +36,8 @@ class Site:
         pages: regular expression that the whole path of a listed page must match, relative to
             `base_url`.
         until: a day, `YYYY-MM-DD`; a later one in a later run reads the list anew.
-        newest: keep only the page whose path comes last, for files that bear a date.
-        suffix: what the pages are, `html` or `xml`.
+        suffix: what the pages are, `html` or `xml`; of XML files, which bear a date, only the
+            newest is kept.
         most: how many pages; 0 means all.
         per_second: requests per second.
     """
@@ -47,7 +47,6 @@ class Site:
     index: str
     pages: str
     until: str = ""
-    newest: bool = False
     suffix: str = "html"
     most: int = 0
     per_second: int = 1
@@ -75,10 +74,10 @@ class Site:
             return fetch.fail(index, changed)
         except FetchError as error:
             return fetch.fail(index, error)
-        found = found[-1:] if self.newest else found[: self.most or None]
+        found = found[-1:] if self.suffix == "xml" else found[: self.most or None]
         fetch.expect(step, len(found))
         pause = float(rules.crawl_delay(_AGENT) or 0)
-        received = sum([self._page(fetch, url, pause) for url in found])
+        received = sum(self._page(fetch, url, pause) for url in found)
         fetch.account("pages of the list", len(found), received)
 
     def _page(self, fetch: Fetch, url: str, pause: float) -> bool:
@@ -108,7 +107,7 @@ class Site:
         Source: RFC 9309, section 2.3.1, https://www.rfc-editor.org/rfc/rfc9309 (no file, no rules)
         """
         try:
-            text = fetch.ask(Request(urljoin(self.base_url, "/robots.txt")))
+            text, _ = fetch.ask(Request(urljoin(self.base_url, "/robots.txt")))
         except FetchError as error:
             if not 400 <= error.status < 500:
                 raise
@@ -119,17 +118,16 @@ class Site:
         """Addresses of the pages that a list names, each once, in a fixed order."""
         pattern = re.compile(self.pages)
         home = urlsplit(self.base_url)
+        # A mirror may serve pages whose links still name the original host.
+        original = next(site.base_url for site in SITES if site.name == self.name)
+        hosts = ("", home.netloc, urlsplit(original).netloc)
         found = set()
         for link in document_fromstring(listing).iter("a"):
             url = urljoin(index, link.get("href") or "").partition("#")[0].partition("?")[0]
             path = urlsplit(url).path.removeprefix(home.path).strip("/")
-            # A mirror may serve pages whose links still name the original host.
-            if urlsplit(url).netloc in ("", home.netloc, self._host()) and pattern.fullmatch(path):
+            if urlsplit(url).netloc in hosts and pattern.fullmatch(path):
                 found.add(f"{self.base_url}/{path}")
         return sorted(found)
-
-    def _host(self) -> str:
-        return urlsplit(next(s.base_url for s in SITES if s.name == self.name)).netloc
 
 
 SITES = (
@@ -138,15 +136,11 @@ SITES = (
         "https://medlineplus.gov",
         "xml.html",
         r"xml/mplus_topics_\d{4}-\d{2}-\d{2}\.xml",
-        newest=True,
         suffix="xml",
     ),
     Site("cdc", "https://www.cdc.gov", "health-topics.html", r"[a-z0-9-]+/about/index\.html"),
     Site(
-        "who",
-        "https://www.who.int",
-        "news-room/fact-sheets",
-        r"news-room/fact-sheets/detail/[^/]+",
+        "who", "https://www.who.int", "news-room/fact-sheets", r"news-room/fact-sheets/detail/[^/]+"
     ),
     Site("nih", "https://www.niams.nih.gov", "health-topics/all-diseases", r"health-topics/[^/]+"),
 )

@@ -11,10 +11,12 @@ what it was promised and what came. What is missing is named, and asked for by t
 
 from __future__ import annotations
 
+import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -45,18 +47,10 @@ class Stopped(Exception):
 
 
 class Incomplete(FetchError):
-    """However often it is asked for, an answer lacks what it should hold.
-
-    Args:
-        message: what it lacks.
-        answer: the last one.
-    """
-
-    def __init__(self, message: str, answer: bytes) -> None:
-        super().__init__(message)
-        self.answer = answer
+    """However often it is asked for, an answer lacks what it should hold."""
 
 
+@dataclass(slots=True)
 class Fetch:
     """A source's way to the network and to what it fetched before.
 
@@ -67,25 +61,21 @@ class Fetch:
         stop: set when the run is to end.
         told: what answers of this run say of themselves, and the request that each came for; a
             server that confuses requests gives the same answer to another one.
+        failures: what the source did not get.
+        accounts: what of it was promised and came.
+        downloaded: how many answers came from the network.
+        counted: what the progress knows.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        client: Client,
-        progress: Progress,
-        stop: threading.Event,
-        told: dict[tuple[str, ...], tuple[str, ...]],
-    ) -> None:
-        self.store = store
-        self.client = client
-        self.failures: list[Failure] = []
-        self.accounts: dict[str, Account] = {}
-        self.downloaded = 0
-        self._progress = progress
-        self._stop = stop
-        self._told = told
-        self._counted: set[str] = set()
+    store: Store
+    client: Client
+    progress: Progress
+    stop: threading.Event
+    told: dict[tuple[str, ...], tuple[str, ...]]
+    failures: list[Failure] = field(default_factory=list)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    downloaded: int = 0
+    counted: set[str] = field(default_factory=set)
 
     def get(
         self,
@@ -100,8 +90,8 @@ class Fetch:
         """The answer to a step, from the store or from the network.
 
         One that lacks something is asked for again a few times. If it stays so, it is kept for
-        the records that it holds, but the step stays open, so that the next run asks again. What
-        an earlier version of Elara stored in spite of it is treated alike.
+        the records that it holds, but the step stays open, so that the next run asks again. A
+        stored answer is held to the same.
 
         Args:
             step: its name, unique within the source and the same in every run.
@@ -117,36 +107,33 @@ class Fetch:
             FetchError: see `Client.fetch`.
             Stopped: the run is to end.
         """
-        doubt = _once(odd)
 
         def wrong_with(body: bytes) -> str:
-            return lacks(body) or doubt(body)
+            nonlocal odd
+            if wrong := lacks(body):
+                return wrong
+            if doubt := odd(body):
+                odd = accept
+            return doubt
 
         if step in self.store.steps:
             body = self.store.read(step)
             if not wrong_with(body):
                 self.seen(step)
                 return body
-            if self.store.steps[step].ids:
-                self.store.reopen(step)
-            else:
-                self.store.forget(step)
-        body, wrong = self.ask_for(request, wrong_with)
+            self.store.reopen(step)
+        body, wrong = self.ask(request, wrong_with)
         found = ids(body) if ids else ()
         if found or not wrong:
             self.store.forget(INCOMPLETE + step)
             self.store.add(INCOMPLETE * bool(wrong) + step, request.url, body, suffix, found)
             self.downloaded += 1
         if wrong:
-            raise Incomplete(f"{wrong}, {ASKS} times in a row", body)
+            raise Incomplete(f"{wrong}, {ASKS} times in a row", body=body)
         self.seen(step)
         return body
 
-    def ask(self, request: Request) -> bytes:
-        """The answer to a request, which is not kept."""
-        return self.ask_for(request, accept)[0]
-
-    def ask_for(self, request: Request, lacks: Callable[[bytes], str]) -> tuple[bytes, str]:
+    def ask(self, request: Request, lacks: Callable[[bytes], str] = accept) -> tuple[bytes, str]:
         """The answer to a request, which is not kept, and what it lacks.
 
         Args:
@@ -158,9 +145,9 @@ class Fetch:
             Stopped: the run is to end.
         """
         for attempt in self.attempts():
-            self.check_stopped()
+            self.wait(0)
             body = self.client.fetch(request)
-            self.check_stopped()  # nothing is stored after an interruption: a new run may go on
+            self.wait(0)  # nothing is stored after an interruption: a new run may go on
             wrong = lacks(body)
             if not wrong:
                 break
@@ -184,34 +171,29 @@ class Fetch:
             words: by which the answer says what it is an answer to.
             request: what was asked.
         """
-        return self._told.setdefault(words, request) != request
+        return self.told.setdefault(words, request) != request
 
     def unlearn(self, request: tuple[str, ...]) -> None:
         """Forget what answers have said to a request: they were not meant for it."""
-        for words in [w for w, asked in list(self._told.items()) if asked == request]:
-            self._told.pop(words, None)
+        for words in [w for w, asked in list(self.told.items()) if asked == request]:
+            self.told.pop(words, None)
 
     def seen(self, step: str) -> None:
         """Count the records of a stored step as done, once."""
-        if step not in self._counted:
-            self._counted.add(step)
-            self._progress.advance(len(self.store.steps[step].ids))
-
-    def check_stopped(self) -> None:
-        """End the source when the run is to end."""
-        if self._stop.is_set():
-            raise Stopped
+        if step not in self.counted:
+            self.counted.add(step)
+            self.progress.advance(len(self.store.steps[step].ids))
 
     def wait(self, seconds: float) -> None:
-        """Pause because a source asks for it; an interruption ends the pause."""
-        if self._stop.wait(seconds):
+        """Pause because a source asks for it; when the run is to end, end the source at once."""
+        if self.stop.wait(seconds):
             raise Stopped
 
     def expect(self, what: str, records: int) -> None:
         """Say, once for each `what`, how many records will come, for the progress."""
-        if what not in self._counted:
-            self._counted.add(what)
-            self._progress.expect(records)
+        if what not in self.counted:
+            self.counted.add(what)
+            self.progress.expect(records)
 
     def fail(self, what: str, error: FetchError, ids: Sequence[str] = ()) -> None:
         """Note that something could not be had; the source goes on with the next step.
@@ -228,22 +210,7 @@ class Fetch:
 
         It notes no failure: where something is missing, the source has said what.
         """
-        self.accounts[what] = Account(
-            source=self.store.source, what=what, expected=expected, received=received, said=said
-        )
-
-
-def _once(odd: Callable[[bytes], str]) -> Callable[[bytes], str]:
-    """The same check, which is content when it has once found something."""
-    doubted = False
-
-    def check(body: bytes) -> str:
-        nonlocal doubted
-        words = "" if doubted else odd(body)
-        doubted = bool(words) or doubted
-        return words
-
-    return check
+        self.accounts[what] = Account(self.store.source, what, expected, received, said)
 
 
 class Source(Protocol):
@@ -312,21 +279,18 @@ def harvest(
             Client(contact, patience=patience, longest_pause=longest_pause) as client,
             Progress("collect") as progress,
         ):
-            stop = threading.Event()
-            told: dict[tuple[str, ...], tuple[str, ...]] = {}
-            runs = []
+            stop, told = threading.Event(), dict[tuple[str, ...], tuple[str, ...]]()
+            runs = [(s, Fetch(Store(root, s.name), client, progress, stop, told)) for s in sources]
             for source in sources:
                 client.limit(source.base_url, source.per_second)
-                fetch = Fetch(Store(root, source.name), client, progress, stop, told)
-                runs.append(_Run(source, fetch))
             _run_all(runs, stop)
         done = Harvest(
             root,
             payload_table(root),
-            {run.source.name: run.fetch.downloaded for run in runs},
+            {source.name: fetch.downloaded for source, fetch in runs},
             client.retries,
-            frame((a for run in runs for a in run.fetch.accounts.values()), Account),
-            {run.source.name: run.fetch.failures for run in runs if run.fetch.failures},
+            frame((a for _, fetch in runs for a in fetch.accounts.values()), Account),
+            {source.name: fetch.failures for source, fetch in runs if fetch.failures},
         )
     finally:
         held.release()
@@ -340,44 +304,34 @@ def harvest(
     return done
 
 
-class _Run(threading.Thread):
-    """One source at work."""
-
-    def __init__(self, source: Source, fetch: Fetch) -> None:
-        super().__init__(name=source.name, daemon=True)
-        self.source = source
-        self.fetch = fetch
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            for _ in range(_PASSES):
-                self.fetch.failures.clear()
-                try:
-                    self.source.run(self.fetch)
-                except FetchError as error:
-                    self.fetch.fail(self.source.base_url, error)
-                if all(failure.gone for failure in self.fetch.failures):
-                    break
-            if not self.fetch.failures:
-                self.fetch.store.tidy()
-        except Stopped:
-            pass
-        except BaseException as error:  # handed over to the main thread
-            self.error = error
-
-
-def _run_all(runs: Sequence[_Run], stop: threading.Event) -> None:
-    """Wait until all runs have ended or one has failed; an interrupt gets through meanwhile."""
+def _run_all(runs: Sequence[tuple[Source, Fetch]], stop: threading.Event) -> None:
+    """Run each source in a thread, until all have ended or one has failed."""
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
     for run in runs:
-        run.start()
-    waiting = True
+        threading.Thread(target=_run, args=(*run, ended), daemon=True).start()
     try:
-        while waiting:
-            waiting = any(run.is_alive() for run in runs)
-            for error in (run.error for run in runs if run.error):
-                raise error
-            if waiting:
+        for _ in runs:
+            while ended.empty():  # an interrupt gets through meanwhile
                 time.sleep(0.05)
+            if error := ended.get():
+                raise error
     finally:
         stop.set()
+
+
+def _run(source: Source, fetch: Fetch, ended: queue.SimpleQueue[BaseException | None]) -> None:
+    """Run a source; what failed is asked for once more, unless it is gone."""
+    try:
+        for _ in range(_PASSES):
+            fetch.failures.clear()
+            try:
+                source.run(fetch)
+            except FetchError as error:
+                fetch.fail(source.base_url, error)
+            if all(failure.gone for failure in fetch.failures):
+                break
+        if not fetch.failures:
+            fetch.store.tidy()
+        ended.put(None)
+    except BaseException as error:  # handed over to the main thread
+        ended.put(error)

@@ -1,4 +1,4 @@
-"""Turn the parameters of a run into its live sources."""
+"""Turn the parameters of a run into its live sources, and say what their searches found."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import datetime
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from elara.collect.live.bulk import PubmedFiles
-from elara.collect.live.entrez import Entrez, Query
+from elara.collect.live.entrez import Entrez, Query, search_answer
 from elara.collect.live.europepmc import EuropePmc
 from elara.collect.live.government import SITES
 from elara.collect.live.harvest import Source
 from elara.collect.live.stackexchange import MEDICAL_SCIENCES, StackExchange
-from elara.collect.live.store import LAST_DAY
+from elara.collect.live.store import LAST_DAY, payload_table, read_payload
 from elara.collect.queries import african_batches, load_searches
 from elara.workspace import write_atomically
 from elara.workspace.parameters import unknown_names
@@ -80,23 +83,27 @@ def live_sources(
     in_europe_pmc = [Query(b.id, b.europepmc) for b in african_batches()]
     key = os.environ.get("NCBI_API_KEY", "")
     stack_key = os.environ.get("STACKEXCHANGE_KEY", "")
+    rate = 10 if key else 3
+    entrez = partial(Entrez, contact=contact, until=day, api_key=key, per_second=rate)
     every: list[Any] = [
-        Entrez("pubmed", topics, contact, day, most=most, api_key=key),
-        PubmedFiles(most=most),
-        Entrez("pmc", texts, contact, day, database="pmc", most=most, api_key=key),
-        Entrez("african_pubmed", in_pubmed, contact, day, most=most, api_key=key),
-        EuropePmc("african_europepmc", in_europe_pmc, day, most=most),
-        StackExchange("stackexchange", day, stackexchange_site, most=most, api_key=stack_key),
-        *(dataclasses.replace(site, until=day, most=most) for site in SITES),
+        entrez("pubmed", topics),
+        PubmedFiles(),
+        entrez("pmc", texts, database="pmc", page=20),  # some megabytes
+        entrez("african_pubmed", in_pubmed),
+        EuropePmc("african_europepmc", in_europe_pmc, day),
+        StackExchange("stackexchange", day, stackexchange_site, api_key=stack_key),
+        *(dataclasses.replace(site, until=day) for site in SITES),
     ]
-    chosen = []
-    for source in every:
-        if source.name in wanted:
-            changes: dict[str, Any] = {} if per_second < 0 else {"per_second": per_second}
-            if source.name in mirrors:
-                changes["base_url"] = mirrors[source.name].rstrip("/")
-            chosen.append(dataclasses.replace(source, **changes) if changes else source)
-    return chosen
+    return [
+        dataclasses.replace(
+            source,
+            most=most,
+            base_url=mirrors.get(source.name, source.base_url).rstrip("/"),
+            per_second=source.per_second if per_second < 0 else per_second,
+        )
+        for source in every
+        if source.name in wanted
+    ]
 
 
 def wanted_sources(named: Sequence[str], mirrors: Iterable[str] = ()) -> list[str]:
@@ -152,12 +159,30 @@ def _remembered_day(root: Path, until: str) -> str:
     """The day up to which a collection reaches; without a new one it stays what it was."""
     note = root / LAST_DAY
     if not until:
-        until = (
-            note.read_text(encoding="utf-8").strip()
-            if note.exists()
-            else f"{datetime.date.today()}"
-        )
+        known = note.read_text(encoding="utf-8").strip() if note.exists() else ""
+        until = known or f"{datetime.date.today()}"
     day = last_day(until)
     root.mkdir(parents=True, exist_ok=True)
     write_atomically(note, f"{day}\n")
     return day
+
+
+def topic_hits(root: Path, source: str = "pubmed") -> pl.DataFrame:
+    """Which records the searches of a source found, read from the stored answers.
+
+    Args:
+        root: the folder of all payloads.
+        source: name of an `Entrez` source.
+
+    Returns:
+        Columns topic (`Query.name`) and native_id, one row per pair.
+    """
+    searches = pl.col("step").str.starts_with("search/")
+    kept = payload_table(root).filter(searches, source=source).select("step", "file")
+    pairs = dict.fromkeys(
+        (step.split("/")[1], native_id)
+        for step, file in kept.iter_rows()
+        for native_id in search_answer(read_payload(root / file)).ids
+    )
+    columns = {"topic": pl.String, "native_id": pl.String}
+    return pl.DataFrame(list(pairs), schema=columns, orient="row")

@@ -12,15 +12,14 @@ Source: https://api.stackexchange.com/docs
 from __future__ import annotations
 
 import datetime
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from elara.collect.live.client import FetchError, Request, accept, read_json
-from elara.collect.live.harvest import Fetch, Incomplete
+from elara.collect.live.client import FetchError, Request, are_objects, read_object
+from elara.collect.live.harvest import Fetch
 
 MEDICAL_SCIENCES = "medicalsciences"  # the site, as the API calls it
 BASE_URL = "https://api.stackexchange.com/2.3"
@@ -63,13 +62,12 @@ class StackExchange:
         Where the API refuses for longer than a run should wait, e.g. since the quota of the day
         is used up, the failure says when to go on.
         """
-        last = datetime.date.fromisoformat(self.until) + datetime.timedelta(days=1)
-        until = int(datetime.datetime.combine(last, datetime.time(), datetime.UTC).timestamp()) - 1
+        until = datetime.datetime.fromisoformat(f"{self.until}T23:59:59+00:00")
         query = {
             "site": self.site,
             "sort": "creation",
             "order": "asc",
-            "todate": str(until),
+            "todate": f"{until.timestamp():.0f}",
             "pagesize": str(_PAGE),
             "filter": self._filter(fetch),
         }
@@ -81,7 +79,8 @@ class StackExchange:
                 found = self._page(fetch, query | place, seen)
                 more = bool(found.get("has_more"))
             except FetchError as error:
-                fetch.fail(f"questions since {_day(start)}", error)
+                day = datetime.datetime.fromtimestamp(start, datetime.UTC)
+                fetch.fail(f"questions since {day:%Y-%m-%d}", error)
                 found = _kept(error)
                 new = set(_questions(found["items"])) - seen
                 more = bool(new and found.get("has_more") and not _misplaced(found["items"], start))
@@ -95,19 +94,19 @@ class StackExchange:
     def _page(self, fetch: Fetch, query: dict[str, str], seen: set[str]) -> dict[str, Any]:
         """One page. The last one of a run up to an earlier day may have been filled up since."""
         start, page = int(query["fromdate"]), int(query["page"])
-        lacks = partial(_lacks, start=start, page=page, seen=seen)
-        odd = partial(_odd, seen=seen)
 
         def new(body: bytes) -> list[str]:
             # The first question of a page is mostly the last one of the page before.
             known = fetch.store.ids()
-            return [i for i in _questions(read_json(body)["items"]) if i not in known]
+            return [i for i in _questions(read_object(body)["items"]) if i not in known]
 
         begin = f"questions/{self.site}/{query['fromdate']}/{query['page']}/"
-        for step in [s for s in fetch.store.steps if s.startswith(begin)]:
-            if read_json(fetch.store.read(step)).get("has_more"):
-                return self._get(fetch, step, "questions", query, new, lacks, odd)
-        return self._get(fetch, begin + self.until, "questions", query, new, lacks, odd)
+        here = [step for step in fetch.store.steps if step.startswith(begin)]
+        going_on = (s for s in here if read_object(fetch.store.read(s)).get("has_more"))
+        step = next(going_on, begin + self.until)
+        lacks = partial(_lacks, start=start, page=page, seen=seen)
+        odd = partial(_odd, seen=seen)
+        return self._get(fetch, step, "questions", query, ids=new, lacks=lacks, odd=odd)
 
     def _filter(self, fetch: Fetch) -> str:
         """The name of a filter with bodies and answers. It never expires, so one is enough.
@@ -119,14 +118,7 @@ class StackExchange:
         return str(found["items"][0]["filter"])
 
     def _get(
-        self,
-        fetch: Fetch,
-        step: str,
-        method: str,
-        query: Mapping[str, str],
-        ids: Callable[[bytes], list[str]] | None = None,
-        lacks: Callable[[bytes], str] = accept,
-        odd: Callable[[bytes], str] = accept,
+        self, fetch: Fetch, step: str, method: str, query: Mapping[str, str], **checks: Any
     ) -> dict[str, Any]:
         """The answer to a step; the network is used no sooner than the API allows."""
         key = {"key": self.api_key} if self.api_key else {}
@@ -134,24 +126,21 @@ class StackExchange:
         request = Request(f"{self.base_url}/{method}", {**query, **key}, check=check)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                body = fetch.get(step, request, suffix="json", ids=ids, lacks=lacks, odd=odd)
+                body = fetch.get(step, request, suffix="json", **checks)
                 break
-            except Incomplete:
-                raise
             except FetchError as error:
                 self._refused(fetch, method, error, last_try=attempt == _ATTEMPTS)
         fetch.expect(step, len(fetch.store.steps[step].ids))
-        found: dict[str, Any] = read_json(body)
-        return found
+        return read_object(body)
 
     def _check(self, fetch: Fetch, body: bytes) -> str:
         """What is wrong with a new answer of status 200; what it asks for is kept to.
 
         Source: https://api.stackexchange.com/docs/throttle
         """
-        if wrong := _wrong(body):
-            return wrong
-        found = read_json(body)
+        found = read_object(body)
+        if not are_objects(found.get("items")):
+            return f"an answer without items: {body[:60]!r}"
         if backoff := float(found.get("backoff") or 0):
             fetch.client.pause(self.base_url, backoff)
         if found.get("quota_remaining") == 0:
@@ -163,8 +152,8 @@ class StackExchange:
 
     def _refused(self, fetch: Fetch, method: str, error: FetchError, last_try: bool) -> None:
         """Wait where a refusal will pass, and say what is wrong where it will not."""
-        refusal = _refusal(error.body)
-        name, message = refusal.get("error_name", ""), refusal.get("error_message", "")
+        refusal = read_object(error.body)
+        name, message = refusal.get("error_name", ""), f"{refusal.get('error_message', '')}"
         if not name:
             raise error
         if name not in _TRANSIENT:
@@ -194,13 +183,9 @@ def _questions(items: Iterable[Mapping[str, Any]]) -> list[str]:
     return [str(item["question_id"]) for item in items if "question_id" in item]
 
 
-def _day(seconds: int) -> str:
-    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d}"
-
-
 def _kept(error: FetchError) -> dict[str, Any]:
     """What of a page can be used although it lacks something."""
-    found: dict[str, Any] = read_json(error.answer) if isinstance(error, Incomplete) else {}
+    found = read_object(error.body)
     items = found.get("items", [])
     whole = [i for i in items if isinstance(i.get("creation_date"), int) and "question_id" in i]
     return found | {"items": whole}
@@ -218,7 +203,7 @@ def _misplaced(items: Iterable[Mapping[str, Any]], start: int) -> bool:
 
 def _lacks(body: bytes, start: int, page: int, seen: set[str]) -> str:
     """What a page lacks, given where it begins and the questions of the pages before it."""
-    found = read_json(body)
+    found = read_object(body)
     items = found["items"]
     if not all(isinstance(i.get("creation_date"), int) and "question_id" in i for i in items):
         return "a page holds something else than questions"
@@ -238,7 +223,7 @@ def _lacks(body: bytes, start: int, page: int, seen: set[str]) -> str:
 
 def _odd(body: bytes, seen: set[str]) -> str:
     """What a last page may lack, although nothing in it contradicts that it is the last."""
-    found = read_json(body)
+    found = read_object(body)
     if not found["items"] and not seen:
         return "a site without any question"
     ended = not found.get("has_more") and not isinstance(found.get("total"), int)
@@ -247,26 +232,5 @@ def _odd(body: bytes, seen: set[str]) -> str:
 
 
 def _no_filter(body: bytes) -> str:
-    items = read_json(body)["items"]
+    items = read_object(body)["items"]
     return "" if items and items[0].get("filter") else "no filter"
-
-
-def _wrong(body: bytes) -> str:
-    """What is wrong with an answer of status 200."""
-    try:
-        found = read_json(body)
-    except ValueError:
-        return f"no JSON but {body[:60]!r}"
-    if not isinstance(found, dict) or not isinstance(found.get("items"), list):
-        return f"an answer without items: {body[:60]!r}"
-    items = found["items"]
-    known = all(isinstance(item, dict) for item in items)
-    return "" if known else f"items of another kind: {body[:60]!r}"
-
-
-def _refusal(body: str) -> dict[str, str]:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return {}
-    return {k: str(v) for k, v in found.items()} if isinstance(found, dict) else {}

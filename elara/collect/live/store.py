@@ -10,16 +10,17 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
-from isal import isal_zlib
+from isal import igzip, isal_zlib
 
 from elara.records import Payload, frame
-from elara.workspace import write_atomically
+from elara.workspace import file_sha256, write_atomically
 
 JOURNAL = "journal.jsonl"
 LAST_DAY = ".until"
@@ -29,8 +30,6 @@ BOOKKEEPING = frozenset({LAST_DAY, LOCK, ".harvest.owner"})
 # Before the step of an answer that lacks something: it is kept for what it holds, but the step
 # counts as open, and the next run asks again.
 INCOMPLETE = "incomplete/"
-_LEVEL = 1  # of 0 to 3; higher ones gain little on markup
-_GZIP = 31  # the `wbits` that stands for a gzip header and trailer
 
 
 class Store:
@@ -47,22 +46,19 @@ class Store:
         self.home = root / source
         self.home.mkdir(parents=True, exist_ok=True)
         self.steps = {p.step: p for p in _read_journal(self.home / JOURNAL)}
-        self._forget_lost_files()
-        self._number = max((int(Path(p.file).name[:6]) for p in self.steps.values()), default=0)
-
-    def _rewrite(self) -> None:
-        write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
-
-    def _forget_lost_files(self) -> None:
-        """A payload whose file is gone or has another size is fetched again."""
-        found = {s: p for s, p in self.steps.items() if _size(self.root / p.file) == p.bytes}
+        # A payload whose file is gone or has another size is fetched again.
+        found = {s: p for s, p in self.steps.items() if _size(root / p.file) == p.bytes}
         if len(found) < len(self.steps):
             self.steps = found
             self._rewrite()
-        kept = {Path(p.file).name for p in self.steps.values()}
+        kept = {JOURNAL, *(Path(p.file).name for p in self.steps.values())}
         for path in self.home.iterdir():
-            if path.name not in kept and path.name != JOURNAL and path.suffix != ".part":
+            if path.name not in kept and path.suffix != ".part":
                 path.unlink()
+        self._number = max((int(name[:6]) for name in kept - {JOURNAL}), default=0)
+
+    def _rewrite(self) -> None:
+        write_atomically(self.home / JOURNAL, "".join(map(_line, self.steps.values())))
 
     def ids(self) -> set[str]:
         """The ids of all records that answered steps hold."""
@@ -72,12 +68,9 @@ class Store:
     def twin(self, step: str, body: bytes) -> str:
         """Another step that an earlier answer of the very same bytes is kept for, or ""."""
         digest = hashlib.sha256(_packed(body)).hexdigest()
-        for other, payload in self.steps.items():
-            if other == step:
-                return ""
-            if payload.sha256 == digest and not other.startswith(INCOMPLETE):
-                return other
-        return ""
+        earlier = itertools.takewhile(lambda other: other != step, self.steps)
+        whole = (other for other in earlier if not other.startswith(INCOMPLETE))
+        return next((other for other in whole if self.steps[other].sha256 == digest), "")
 
     def forget(self, step: str) -> None:
         """Remove a step and its answer, if there is one."""
@@ -86,7 +79,9 @@ class Store:
             (self.root / payload.file).unlink(missing_ok=True)
 
     def reopen(self, step: str) -> None:
-        """Let an answered step count as open, and keep what its answer holds."""
+        """Let an answered step count as open, and keep the records that its answer holds."""
+        if not self.steps[step].ids:
+            return self.forget(step)
         payload = dataclasses.replace(self.steps.pop(step), step=INCOMPLETE + step)
         self.steps[payload.step] = payload
         self._rewrite()
@@ -107,42 +102,24 @@ class Store:
         return self.home / f"{name}.part"
 
     def add(
-        self, step: str, url: str, body: bytes, suffix: str, ids: Sequence[str] = ()
-    ) -> Payload:
+        self, step: str, url: str, content: bytes | Path, suffix: str, ids: Sequence[str] = ()
+    ) -> None:
         """Keep an answer.
 
         Args:
             step: what it answers.
             url: where it came from; a query is cut off, since it may hold a key.
-            body: the answer, unpacked.
+            content: the answer, unpacked, or a complete packed file, made by `part`; it is moved.
             suffix: what it is: `xml`, `json`, `html`.
             ids: the ids of the records that it holds.
-
-        Returns:
-            Its line in the journal.
-        """
-        draft = self.part("answer")
-        with draft.open("wb") as handle:
-            handle.write(_packed(body))
-        return self.adopt(step, url, draft, f"{suffix}.gz", ids)
-
-    def adopt(
-        self, step: str, url: str, draft: Path, suffix: str, ids: Sequence[str] = ()
-    ) -> Payload:
-        """Like `add`, for a file that is already on disk, as it is to be kept.
-
-        Args:
-            step: what it answers.
-            url: where it came from.
-            draft: the complete file, made by `part`; it is moved.
-            suffix: the end of its new name, e.g. `xml.gz`.
-            ids: the ids of the records that it holds, where they are needed later.
         """
         self.forget(step)
         self._number += 1
-        path = self.home / f"{self._number:06}.{suffix}"
+        path = self.home / f"{self._number:06}.{suffix}.gz"
+        draft = content if isinstance(content, Path) else self.part("answer")
+        if isinstance(content, bytes):
+            draft.write_bytes(_packed(content))
         with draft.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
             os.fsync(handle.fileno())
         draft.replace(path)
         payload = Payload(
@@ -150,7 +127,7 @@ class Store:
             step=step,
             file=path.relative_to(self.root).as_posix(),
             url=url.partition("?")[0],
-            sha256=digest,
+            sha256=file_sha256(path),
             bytes=path.stat().st_size,
             retrieved_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             ids=list(ids),
@@ -160,7 +137,6 @@ class Store:
             handle.flush()
             os.fsync(handle.fileno())
         self.steps[step] = payload
-        return payload
 
 
 def short_name(text: str) -> str:
@@ -170,12 +146,11 @@ def short_name(text: str) -> str:
 
 def read_payload(path: Path) -> bytes:
     """The body of a stored answer, unpacked."""
-    return isal_zlib.decompress(path.read_bytes(), _GZIP)
+    return isal_zlib.decompress(path.read_bytes(), 31)  # 31: with the header of gzip
 
 
 def _packed(body: bytes) -> bytes:
-    packed: bytes = isal_zlib.compress(body, _LEVEL, _GZIP)
-    return packed
+    return igzip.compress(body, 1, mtime=0)  # higher levels gain little on markup
 
 
 def _line(payload: Payload) -> str:
@@ -214,13 +189,12 @@ def retrieval_times(folder: Path) -> dict[str, str]:
     Returns:
         File, relative to `folder`, to ISO 8601 time in UTC.
     """
-    return {
-        (journal.parent / Path(payload.file).name).relative_to(folder).as_posix(): (
-            payload.retrieved_at
-        )
-        for journal in sorted(folder.rglob(JOURNAL))
-        for payload in _read_journal(journal)
-    }
+    times = {}
+    for journal in sorted(folder.rglob(JOURNAL)):
+        for payload in _read_journal(journal):
+            path = journal.parent / Path(payload.file).name
+            times[path.relative_to(folder).as_posix()] = payload.retrieved_at
+    return times
 
 
 def payload_table(root: Path) -> pl.DataFrame:
@@ -250,8 +224,6 @@ def damaged_payloads(root: Path) -> list[str]:
         path = root / file
         if not path.exists():
             wrong.append(f"{file} is missing: collect again")
-            continue
-        with path.open("rb") as handle:
-            if hashlib.file_digest(handle, "sha256").hexdigest() != expected:
-                wrong.append(f"{file} was changed: delete it and collect again")
+        elif file_sha256(path) != expected:
+            wrong.append(f"{file} was changed: delete it and collect again")
     return wrong
