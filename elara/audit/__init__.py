@@ -6,21 +6,17 @@ again, and the model card says what a reader must know. For a whole workspace: `
 for every file by the records of runs.
 """
 
-from elara.audit.card import embedded_card, model_card
-from elara.audit.certificate import AuditError, Certificate, certify
+from elara.audit.card import embedded_card
+from elara.audit.certificate import AuditError, certify
 from elara.audit.passport import with_verdict, write_passport
-from elara.audit.verify import Verification, verify
-from elara.audit.workspace import Audit, audit
+from elara.audit.verify import verify
+from elara.audit.workspace import audit
 
 __all__ = [
-    "Audit",
     "AuditError",
-    "Certificate",
-    "Verification",
     "audit",
     "certify",
     "embedded_card",
-    "model_card",
     "verify",
     "with_verdict",
     "write_passport",

@@ -61,16 +61,8 @@ def base_licence(base_model: str) -> str:
     return next((spdx for start, spdx in _BASE_LICENCES.items() if title.startswith(start)), "")
 
 
-def licences(record: dict[str, Any]) -> list[str]:
-    """What the user of an adapter has to keep to, as far as its record tells.
-
-    Args:
-        record: the content of `training.json`.
-
-    Returns:
-        SPDX ids of the base model's licence and of those of the training text, without those
-        that ask for nothing; `unknown` among them where part of it is not known.
-    """
+def _licences(record: dict[str, Any]) -> list[str]:
+    """SPDX ids of what a user has to keep to; `unknown` among them where a part is not known."""
     names = {base_licence(record["base_model"]) or "unknown", *record["licences"]}
     if record.get("continues") or "preference" in record:
         names.add("unknown")  # the record does not count the earlier text, nor that of judgements
@@ -78,14 +70,17 @@ def licences(record: dict[str, Any]) -> list[str]:
 
 
 def licence_expression(record: dict[str, Any]) -> str:
-    """The same as one SPDX expression, or "" where part of it is private or not known.
+    """What the user of an adapter has to keep to: the licences of base model and training text.
 
     Args:
         record: the content of `training.json`.
 
+    Returns:
+        One SPDX expression, or "" where part of it is private or not known.
+
     Source: https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/
     """
-    names = licences(record)
+    names = _licences(record)
     return "" if {"unknown", PRIVATE} & {*names} else " AND ".join(names)
 
 
@@ -104,7 +99,7 @@ def metadata(record: dict[str, Any], relation: str, *tags: str) -> str:
 
     Source: https://huggingface.co/docs/hub/model-cards#model-card-metadata
     """
-    names, base = licences(record), record["base_model"]
+    names, base = _licences(record), record["base_model"]
     found: dict[str, Any] = {}
     if not _local(base):  # a folder has no page on the hub, and its name may be another model's
         found |= {"base_model": hub_name(base), "base_model_relation": relation}
@@ -113,12 +108,9 @@ def metadata(record: dict[str, Any], relation: str, *tags: str) -> str:
     else:
         name = "partly-unknown" if "unknown" in names else "-and-".join(names).lower()
         found |= {"license": "other", "license_name": name, "license_link": LICENCE_FILE}
-    found |= {
-        "library_name": "peft" if relation == "adapter" else "transformers",
-        "pipeline_tag": "text-generation",
-        "language": "en",
-        "tags": [*tags, "medical", "education"],
-    }
+    found["library_name"] = "peft" if relation == "adapter" else "transformers"
+    found |= {"pipeline_tag": "text-generation", "language": "en"}
+    found["tags"] = [*tags, "medical", "education"]
     return f"---\n{yaml.safe_dump(found, sort_keys=False)}---\n"
 
 
@@ -128,7 +120,7 @@ def licence_text(record: dict[str, Any]) -> str:
     Args:
         record: the content of `training.json`.
     """
-    names = licences(record)
+    names = _licences(record)
     unknown = (
         "\nPart of it is **unknown**: ask whoever made this adapter before you pass it on, or use "
         "it for\nmore than research of your own.\n"
@@ -189,9 +181,8 @@ def model_card(record: dict[str, Any]) -> str:
         f"| {row['split']} | {row['examples']} | {row['tokens']} | {row['answer_tokens']} |"
         for row in record["data"]
     )
-    variant = {"rslora": "rank-stabilised LoRA", "dora": "DoRA"}.get(
-        config.get("lora_variant", "lora"), "LoRA"
-    )
+    variants = {"rslora": "rank-stabilised LoRA", "dora": "DoRA"}
+    variant = variants.get(config.get("lora_variant"), "LoRA")
     return f"""{metadata(record, "adapter", "lora")}
 # Medical LoRA adapter, made with Elara {record["elara"]}
 

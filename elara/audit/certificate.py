@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from elara.audit.overlap import COMMON, LONG, SHARE, SHORT, SIMILAR, Words, copied, similar
+from elara.text.words import characters, strings
+
+SIMILAR = 0.8  # Jaccard similarity of word 3-shingles from which two texts are near-duplicates
+LONG, SHORT = 13, 8  # words in a sequence that counts as copied; SHORT for texts below LONG words
+SHARE = 0.5  # share of a text's sequences in one training example from which it counts as seen
+COMMON = 10  # a sequence found in more sources than this is a phrase of the genre, not a leak
 
 METHODS = {
     "article": "the same article id",
@@ -38,13 +43,8 @@ SOURCES = (
 )
 
 _LISTED = 1000  # findings that the passport lists
-_FINDINGS: Any = {
-    "set": pl.String,
-    "item": pl.String,
-    "check": pl.String,
-    "train_id": pl.String,
-    "similarity": pl.Float64,
-}
+_FINDINGS: Any = dict.fromkeys(("set", "item", "check", "train_id"), pl.String)
+_FINDINGS |= {"similarity": pl.Float64}
 
 
 class AuditError(RuntimeError):
@@ -95,17 +95,17 @@ class Certificate:
 
     def record(self) -> dict[str, Any]:
         """The certificate as plain values, for the passport; all findings are counted."""
-        held = self.findings.select("set", "item").n_unique()
         found = self.findings.group_by("check").agg(pl.struct("set", "item").n_unique())
         counts = dict(found.iter_rows())
+        checks = [
+            {"check": name, "method": text, "found": counts.get(name, 0)}
+            for name, text in METHODS.items()
+        ]
         return {
             "verdict": "clean" if self.clean else "contaminated",
             "compared": self.compared,
-            "checks": [
-                {"check": name, "method": text, "found": counts.get(name, 0)}
-                for name, text in METHODS.items()
-            ],
-            "contaminated_items": held,
+            "checks": checks,
+            "contaminated_items": self.findings.select("set", "item").n_unique(),
             "findings": self.findings.head(_LISTED).to_dicts(),
             "sources": list(SOURCES),
         }
@@ -143,25 +143,20 @@ def certify(
 
     Source: https://arxiv.org/abs/2005.14165, appendix C; https://arxiv.org/abs/2107.06499.
     """
-    known = _identifiers(articles)
+    known: dict[str, list[str]] = {}
+    if articles is not None:
+        rows = articles.select("id", "pmid", "pmcid", "doi").iter_rows()
+        known = {article: _keys(*identifiers) for article, *identifiers in rows}
     seen = _items("train", train, known)
     compared = {"train": _described(seen)}
-    findings = []
+    findings = [pl.DataFrame(schema=_FINDINGS)]
     for name, table in held_out.items():
         held = _items(name, table, known)
         compared[name] = _described(held)
         for check, pairs in _compare(seen, held):
-            findings.append(pairs.with_columns(set=pl.lit(name), check=pl.lit(check)))
-    found = pl.concat([f.select(_FINDINGS.keys()) for f in findings] or [pl.DataFrame(None)])
-    found = found if found.width else pl.DataFrame(schema=_FINDINGS)
-    return Certificate(compared, found.cast(_FINDINGS).unique().sort(*_FINDINGS))
-
-
-def _identifiers(articles: pl.DataFrame | None) -> dict[str, list[str]]:
-    if articles is None:
-        return {}
-    rows = articles.select("id", "pmid", "pmcid", "doi").iter_rows()
-    return {article: _keys(pmid, pmcid, doi) for article, pmid, pmcid, doi in rows}
+            named = pairs.with_columns(set=pl.lit(name), check=pl.lit(check))
+            findings.append(named.select(_FINDINGS.keys()).cast(_FINDINGS))
+    return Certificate(compared, pl.concat(findings).unique().sort(*_FINDINGS))
 
 
 def _keys(pmid: object, pmcid: object, doi: object) -> list[str]:
@@ -176,9 +171,7 @@ def _keys(pmid: object, pmcid: object, doi: object) -> list[str]:
 def _named(article: str) -> list[str]:
     """The identifier that an article's id itself states."""
     source, _, native = article.partition(":")
-    if source == "pubmed":
-        return _keys(native, "", "")
-    return _keys("", native, "") if source == "pmc" else []
+    return _keys(native if source == "pubmed" else "", native if source == "pmc" else "", "")
 
 
 def _items(name: str, table: pl.DataFrame, known: dict[str, list[str]]) -> pl.DataFrame:
@@ -200,8 +193,9 @@ def _items(name: str, table: pl.DataFrame, known: dict[str, list[str]]) -> pl.Da
         whole = "\n".join(said) or str(row.get("text") or "")
         answer = said[-1] if said else ""
         rows.append((str(row["id"]), articles, sorted(set(keys)), whole, answer))
-    text, strings = pl.String(), pl.List(pl.String)
-    schema = {"item": text, "articles": strings, "keys": strings, "whole": text, "answer": text}
+    columns = ("item", "articles", "keys", "whole", "answer")
+    schema: Any = dict.fromkeys(columns, pl.String)
+    schema |= dict.fromkeys(("articles", "keys"), pl.List(pl.String))
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -222,30 +216,25 @@ def _described(items: pl.DataFrame) -> dict[str, Any]:
         f"{item}\t{hashlib.sha256(whole.encode()).hexdigest()}\n"
         for item, whole in items.select("item", "whole").sort("item", "whole").iter_rows()
     )
-    content = "".join(digests).encode()
-    texts = int((items["whole"] != "").sum())
-    return {
-        "items": items.height,
-        "texts": texts,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    sha256 = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return {"items": items.height, "texts": int((items["whole"] != "").sum()), "sha256": sha256}
 
 
 def _compare(seen: pl.DataFrame, held: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     for check, column in (("article", "articles"), ("identifier", "keys")):
         yield check, _shared(seen.explode(column), held.explode(column), column)
     ours, theirs = _passages(seen), _passages(held)
-    of_seen, of_held = Words.of(ours["text"]), Words.of(theirs["text"])
+    of_seen, of_held = _Words.of(ours["text"]), _Words.of(theirs["text"])
     names = {"item": theirs["item"], "train_id": ours["item"]}
     yield "equal", _equal(ours, theirs, of_seen, of_held)
-    near = similar(of_seen.sequences(3), of_held.sequences(3))
+    near = _similar(of_seen.sequences(3), of_held.sequences(3))
     yield "similar", _pairs(near, names)
     lengths = of_held.lengths
     sources = seen.select("item", pl.col("articles").list.first().alias("source"))
     origin = ours.join(sources, on="item", how="left", maintain_order="left")
     source = origin["source"].fill_null(origin["item"]).rank("dense").to_numpy()
     for size, wanted in ((LONG, lengths >= LONG), (SHORT, (lengths >= SHORT) & (lengths < LONG))):
-        yield "overlap", _pairs(copied(of_seen, of_held, size, wanted, source), names)
+        yield "overlap", _pairs(_copied(of_seen, of_held, size, wanted, source), names)
 
 
 def _shared(seen: pl.DataFrame, held: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -263,17 +252,15 @@ def _passages(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _equal(
-    ours: pl.DataFrame, theirs: pl.DataFrame, of_seen: Words, of_held: Words
+    ours: pl.DataFrame, theirs: pl.DataFrame, of_seen: _Words, of_held: _Words
 ) -> pl.DataFrame:
-    def keyed(passages: pl.DataFrame, words: Words) -> pl.DataFrame:
+    def keyed(passages: pl.DataFrame, words: _Words) -> pl.DataFrame:
         ends = np.cumsum(words.lengths)
         pieces = zip(ends - words.lengths, ends, strict=True)
         keys = [hashlib.sha256(words.hashes[a:b].tobytes()).hexdigest() for a, b in pieces]
-        table = passages.select("item", "kind").with_columns(
-            key=pl.Series(keys, dtype=pl.String), size=pl.Series(words.lengths, dtype=pl.Int64)
-        )
-        long = pl.col("size") >= pl.when(pl.col("kind") == "whole").then(1).otherwise(SHORT)
-        return table.filter(long)
+        table = passages.select("item", "kind", key=pl.Series(keys, dtype=pl.String))
+        least = np.where(table["kind"].to_numpy() == "whole", 1, SHORT)
+        return table.filter(words.lengths >= least)
 
     seen = keyed(ours, of_seen).select("key", pl.col("item").alias("train_id"))
     both = keyed(theirs, of_held).join(seen, on="key")
@@ -282,14 +269,106 @@ def _equal(
 
 def _pairs(found: pl.DataFrame, names: dict[str, pl.Series]) -> pl.DataFrame:
     held, train = found["text"].to_numpy(), found["train"].to_numpy()
-    return (
-        pl.DataFrame(
-            {
-                "item": names["item"].gather(held),
-                "train_id": names["train_id"].gather(train),
-                "similarity": found["similarity"].round(4),
-            }
+    named = {"item": names["item"].gather(held), "train_id": names["train_id"].gather(train)}
+    table = pl.DataFrame(named | {"similarity": found["similarity"].round(4)})
+    return table.group_by("item", "train_id").agg(pl.col("similarity").max())
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The words of many texts, end to end: one number per word, and the words in each text.
+
+    Case, punctuation and spacing do not count, see `elara.text.words`.
+    """
+
+    hashes: np.ndarray[Any, np.dtype[np.uint64]]
+    lengths: np.ndarray[Any, np.dtype[np.int64]]
+
+    @classmethod
+    def of(cls, texts: pl.Series) -> _Words:
+        """Read the words of texts."""
+        from elara.text.shingles import word_hashes
+
+        whole = strings(texts.str.normalize("NFKC").to_arrow())
+        return cls(*word_hashes(whole, *characters()))
+
+    def sequences(self, size: int, wanted: Any = None) -> pl.DataFrame:
+        """Every run of so many words, once per text: its position and a hash.
+
+        `wanted` says for each text whether to read it; all are read when it is not given.
+        """
+        text = np.repeat(np.arange(len(self.lengths), dtype=np.uint32), self.lengths)
+        count = max(len(text) - size + 1, 0)
+        run = np.zeros(count, dtype=np.uint64)
+        for k in range(size):  # a polynomial in the words' hashes, modulo 2 to the 64
+            run = run * np.uint64(0x9E3779B97F4A7C15) + self.hashes[k : k + count]
+        whole = text[:count] == text[size - 1 :]  # the run does not cross into the next text
+        if wanted is not None:
+            whole &= wanted[text[:count]]
+        return pl.DataFrame({"text": text[:count][whole], "run": run[whole]}).unique()
+
+
+def _similar(seen: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of texts with Jaccard similarity at or above SIMILAR: none is missed.
+
+    Two such texts share at least SIMILAR of the held-out one's shingles, so one of any
+    `size * (1 - SIMILAR) + 1` of them is shared; the rarest ones give the fewest candidates.
+
+    Source: https://doi.org/10.1145/1242572.1242591 (Bayardo, Ma and Srikant 2007).
+    """
+    sizes = [t.group_by("text").agg(size=pl.len().cast(pl.Int64)) for t in (seen, held)]
+    known = seen.join(held.select("run").unique(), on="run", how="semi")
+    rarity = known.group_by("run").agg(pl.len().alias("often"))
+    ranked = held.join(rarity, on="run", how="left").with_columns(pl.col("often").fill_null(0))
+    ranked = ranked.sort("text", "often", "run").join(sizes[1], on="text")
+    rank = pl.int_range(pl.len()).over("text")
+    prefix = ranked.filter(rank <= (pl.col("size") * (1 - SIMILAR) + 1e-9).floor())
+    candidates = (
+        prefix.select("text", "run")
+        .join(known.rename({"text": "train"}), on="run")
+        .select("text", "train")
+        .unique()
+        .join(sizes[1], on="text")
+        .join(sizes[0].rename({"text": "train", "size": "train_size"}), on="train")
+        .filter(
+            pl.col("size") >= SIMILAR * pl.col("train_size"),
+            pl.col("train_size") >= SIMILAR * pl.col("size"),
         )
-        .group_by("item", "train_id")
-        .agg(pl.col("similarity").max())
     )
+    both = (
+        candidates.join(held, on="text")
+        .join(known.rename({"text": "train"}), on=["train", "run"])
+        .group_by("text", "train", "size", "train_size")
+        .agg(shared=pl.len().cast(pl.Int64))
+    )
+    union = pl.col("size") + pl.col("train_size") - pl.col("shared")
+    found = both.select("text", "train", similarity=pl.col("shared") / union)
+    return found.filter(pl.col("similarity") >= SIMILAR - 1e-12)
+
+
+def _copied(
+    seen: _Words, held: _Words, size: int, wanted: Any, source: np.ndarray[Any, Any]
+) -> pl.DataFrame:
+    """Pairs of texts where the training text holds SHARE of the held-out one's sequences.
+
+    `source` has a number per training text: texts of one source have the same.
+
+    Source: https://arxiv.org/abs/2005.14165, appendix C (Brown et al. 2020).
+    """
+    theirs = held.sequences(size, wanted)
+    if theirs.is_empty():
+        return pl.DataFrame(schema={"text": pl.UInt32, "train": pl.UInt32, "similarity": float})
+    ours = seen.sequences(size).join(theirs.select("run").unique(), on="run", how="semi")
+    origins = ours.with_columns(source=pl.Series(source[ours["text"].to_numpy()]))
+    genre = origins.group_by("run").agg(pl.col("source").n_unique())
+    rare = genre.filter(pl.col("source") <= COMMON).select("run")
+    totals = theirs.group_by("text").agg(total=pl.len())
+    shared = (
+        theirs.join(rare, on="run", how="semi")
+        .join(ours.rename({"text": "train"}), on="run")
+        .group_by("text", "train")
+        .agg(shared=pl.len())
+        .join(totals, on="text")
+    )
+    found = shared.select("text", "train", similarity=pl.col("shared") / pl.col("total"))
+    return found.filter(pl.col("similarity") >= SHARE)

@@ -38,13 +38,15 @@ def passport_html(passport: dict[str, Any], manifest: pl.DataFrame, digest: str)
         undefined=jinja2.StrictUndefined,
     )
     templates.filters |= {"pick": _pick, "shown": _shown}
+    # A passport of an earlier Elara does not say what was trained: then it was the base model.
+    start = str(passport["losses"].get("start", "base model"))
     tuning = passport.get("preference", {"margins": [], "config": {}, "sources": {}})
     tokens = list(passport["data"]["tokens"][0]) if passport["data"]["tokens"] else []
     return templates.get_template("passport.html").render(
         passport=passport,
         digest=digest,
         listed=_LISTED,
-        glance=_glance(passport),
+        glance=_glance(passport, start),
         numbers=[
             (name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else value)
             for name, value in passport["evaluation"].get("numbers", {}).items()
@@ -57,7 +59,7 @@ def passport_html(passport: dict[str, Any], manifest: pl.DataFrame, digest: str)
         token_head=[name.replace("_", " ") for name in tokens],
         token_classes=dict.fromkeys(range(1, len(tokens)), "n"),
         sets=[{"set": n} | known for n, known in passport["certificate"]["compared"].items()],
-        start=_start(passport["losses"]),
+        start=start,
         curve=Markup(_curve(passport["losses"])),
         settings=[
             (row["setting"], _text(row["reference"]), _text(row["value"]), row["reason"])
@@ -67,7 +69,7 @@ def passport_html(passport: dict[str, Any], manifest: pl.DataFrame, digest: str)
     )
 
 
-def _glance(passport: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _glance(passport: dict[str, Any], start: str) -> list[tuple[str, str, str]]:
     """The four figures at the top of the page: term, value, remark."""
     data, losses = passport["data"], passport["losses"]
     found = contaminated_items(passport)
@@ -80,14 +82,11 @@ def _glance(passport: dict[str, Any]) -> list[tuple[str, str, str]]:
         watched = "not measured"
         if losses["base"] is not None and losses["final"] is not None:
             watched = f"{losses['base']:.2f} → {losses['final']:.2f}"
-        effect = ("Validation loss", watched, f"nats per answer token, {_start(losses)} → adapter")
+        effect = ("Validation loss", watched, f"nats per answer token, {start} → adapter")
+    leaked = f"{found:,} items" if found else "none found"
     return [
         ("Training examples", f"{data['examples']:,}", f"from {data['articles']:,} articles"),
-        (
-            "Held-out text in training",
-            f"{found:,} items" if found else "none found",
-            f"five checks against {sets} held-out sets",
-        ),
+        ("Held-out text in training", leaked, f"five checks against {sets} held-out sets"),
         effect,
         ("Evaluation", passport["evaluation"]["status"], "see the verdict below"),
     ]
@@ -97,13 +96,8 @@ def _articles(manifest: pl.DataFrame) -> list[dict[str, Any]]:
     """Every article that examples were built from, with the number of these examples."""
     if manifest.is_empty():
         return []
-    return (
-        manifest.with_columns(article=pl.col("article_ids").list.first())
-        .group_by("article")
-        .agg(pl.len(), pl.col("title", "url", "licence").first())
-        .sort("article")
-        .to_dicts()
-    )
+    named = manifest.group_by(article=pl.col("article_ids").list.first())
+    return named.agg(pl.len(), pl.col("title", "url", "licence").first()).sort("article").to_dicts()
 
 
 def _curve(losses: dict[str, Any]) -> str:
@@ -112,8 +106,7 @@ def _curve(losses: dict[str, Any]) -> str:
     every = train + held
     if len(every) < 2:
         return ""
-    thin = train[:: max(1, len(train) // _POINTS)]
-    points = [row | {"split": "train"} for row in thin]
+    points = [row | {"split": "train"} for row in train[:: max(1, len(train) // _POINTS)]]
     points += [row | {"split": "validation"} for row in held]
     last = max(row["step"] for row in every)
     low, high = min(row["loss"] for row in every), max(row["loss"] for row in every)
@@ -122,11 +115,6 @@ def _curve(losses: dict[str, Any]) -> str:
         told += f" Validation: first {held[0]['loss']:.2f}, last {held[-1]['loss']:.2f}."
     table = pl.DataFrame(points, schema={"split": str, "step": int, "loss": float})
     return figure_svg(loss_figure(table), "Loss while training", told)
-
-
-def _start(losses: dict[str, Any]) -> str:
-    """What was trained: a passport of an earlier Elara does not say, and then it was the base."""
-    return str(losses.get("start", "base model"))
 
 
 def _pick(rows: Iterable[Mapping[str, Any]], *columns: str) -> list[list[Any]]:

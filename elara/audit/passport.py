@@ -7,6 +7,7 @@ adapter's own folder never changes after it was sealed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -16,7 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -24,8 +25,8 @@ import elara
 from elara.audit.card import INTENDED_USE, shown_name
 from elara.audit.certificate import AuditError, Certificate, contaminated_items, described
 from elara.audit.page import passport_html
-from elara.audit.probe import PROBE_FILE, UNIT, mean_losses, record_probe
 from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
+from elara.audit.verify import PROBE_FILE, UNIT, mean_losses, record_probe
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import PRIVATE
 from elara.workspace import file_sha256
@@ -36,17 +37,13 @@ NOT_YET = {
     "status": "not evaluated",
     "text": "Not evaluated yet. Nothing is known about whether the training helped.",
 }
-_TEXT = pl.String()
-_MANIFEST: dict[str, pl.DataType] = {
-    "id": _TEXT,
-    "source": _TEXT,
+_COLUMNS = (
+    *("id", "source", "article_ids", "title", "url"),
+    *("licence", "redistributable", "specialty", "origin"),
+)
+_MANIFEST: dict[str, Any] = dict.fromkeys(_COLUMNS, pl.String) | {
     "article_ids": pl.List(pl.String),
-    "title": _TEXT,
-    "url": _TEXT,
-    "licence": _TEXT,
-    "redistributable": pl.Boolean(),
-    "specialty": _TEXT,
-    "origin": _TEXT,
+    "redistributable": pl.Boolean,
 }
 _LIBRARIES = (
     *("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "datasets"),
@@ -58,36 +55,14 @@ _HUB = {
 }
 
 
-class FinishedRun(Protocol):
-    """A finished training run, as `elara.train.Training` describes it."""
-
-    @property
-    def losses(self) -> pl.DataFrame:
-        """Columns step, epoch, split and loss."""
-
-    @property
-    def earlier(self) -> Path | None:
-        """The folder of the adapter that the run went on from, if any."""
-
-
-class RunSettings(Protocol):
-    """The settings of a training run, as `elara.train.TrainingConfig` holds them."""
-
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
-
-    def beside_reference(self) -> list[dict[str, Any]]:
-        """One row per setting: `setting`, `value`, `reference`, and the `reason` they differ."""
-
-
 def write_passport(
     folder: Path,
-    training: FinishedRun,
-    config: RunSettings,
+    training: Any,
+    config: Any,
     examples: Mapping[str, pl.DataFrame],
     certificate: Certificate,
     *,
     articles: pl.DataFrame | None = None,
-    allow_contaminated: bool = False,
 ) -> dict[str, Any]:
     """Complete an adapter folder: data manifest, recorded losses, passport, and the seal.
 
@@ -96,13 +71,12 @@ def write_passport(
 
     Args:
         folder: what `save_adapter` left.
-        training: the finished run.
-        config: its settings.
+        training: the finished run, an `elara.train.Training`.
+        config: its settings, an `elara.train.TrainingConfig`.
         examples: the `Example` rows of `train` and `validation`; those that the run did not use
             are left aside.
         certificate: what `certify` found for exactly the training examples that were used.
         articles: `Article` rows; they give titles and addresses of the sources.
-        allow_contaminated: write a passport that says `contaminated` instead of refusing.
 
     Returns:
         The content of `passport.json`.
@@ -120,33 +94,16 @@ def write_passport(
             "The certificate is about other training examples than the run used: certify "
             "`train.filter(pl.col('id').is_in(data.ids))`."
         )
-    if not allow_contaminated:
-        certificate.require_clean()
+    certificate.require_clean()
     rows = data_manifest(train, articles)
     begun = carried_on(training.earlier) if training.earlier else None
     if begun:
-        begun.require_clean(allow_contaminated)
         rows = pl.concat([rows, begun.manifest.join(rows, on="id", how="anti")]).sort("id")
     rows.write_ndjson(folder / MANIFEST_FILE)
-    probe = record_probe(
-        load_adapter(folder),
-        examples["validation"],
-        train,
-        max_length=record["config"]["max_length"],
-    )
+    longest = record["config"]["max_length"]
+    probe = record_probe(load_adapter(folder), examples["validation"], train, max_length=longest)
     write_file(folder / PROBE_FILE, probe)
-    passport = {
-        "title": f"LoRA adapter on {shown_name(record['base_model'])}",
-        "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "elara": elara.__version__,
-        "intended_use": INTENDED_USE,
-        "base_model": shown_name(record["base_model"]),
-        "adapter": {
-            "trainable_parameters": record["trainable_parameters"],
-            "total_parameters": record["total_parameters"],
-            "dtype": record["adapter_dtype"],
-            "bytes": (folder / WEIGHTS_FILE).stat().st_size,
-        },
+    passport = head(folder, record) | {
         "data": overview(rows, record["data"]),
         "certificate": certificate.record(),
         "config": settings(config),
@@ -161,6 +118,26 @@ def write_passport(
             "contaminated_items": contaminated_items(begun.passport),
         }
     return finish(folder, passport, rows)
+
+
+def head(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """What a passport says first: what it is about, when it was made, and its size.
+
+    Args:
+        folder: the adapter folder.
+        record: the content of `training.json`.
+    """
+    base = shown_name(record["base_model"])
+    sizes = {name: record[name] for name in ("trainable_parameters", "total_parameters")}
+    stored = {"dtype": record["adapter_dtype"], "bytes": (folder / WEIGHTS_FILE).stat().st_size}
+    return {
+        "title": f"LoRA adapter on {base}",
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "elara": elara.__version__,
+        "intended_use": INTENDED_USE,
+        "base_model": base,
+        "adapter": sizes | stored,
+    }
 
 
 def finish(folder: Path, passport: dict[str, Any], rows: pl.DataFrame) -> dict[str, Any]:
@@ -207,10 +184,7 @@ def with_verdict(folder: Path, verdict: Any) -> tuple[dict[str, Any], str]:
         "made": time.strftime("%Y-%m-%d", time.gmtime()),
         "numbers": numbers,
     }
-    passport["completes"] = {
-        "passport_sha256": file_sha256(folder / PASSPORT_FILE),
-        "fingerprint": file_sha256(folder / SUMS_FILE),
-    }
+    passport["completes"] = _hashes(folder)
     rows = read_manifest(folder)
     digest = hashlib.sha256(json_text(passport).encode()).hexdigest()
     return passport, passport_html(passport, rows, digest)
@@ -253,16 +227,16 @@ def read_manifest(folder: Path) -> pl.DataFrame:
     return pl.DataFrame(schema=_MANIFEST) if empty else pl.read_ndjson(path, schema=_MANIFEST)
 
 
-def settings(config: RunSettings) -> list[dict[str, Any]]:
+def settings(config: Any) -> list[dict[str, Any]]:
     """Every setting beside its value in the reference run, without the path of a local model.
 
     Args:
-        config: the run's settings.
+        config: an `elara.train.TrainingConfig`.
 
     Returns:
         One entry per setting: `setting`, `value`, `reference`, and the `reason` why they differ.
     """
-    rows = config.beside_reference()
+    rows: list[dict[str, Any]] = config.beside_reference()
     for row in rows:
         if row["setting"] == "base_model":
             row["value"] = shown_name(row["value"])
@@ -278,22 +252,12 @@ class Begun:
         manifest: its data manifest.
         probe: its recorded slice.
         continues: title, and hashes of its passport and its seal; none where the adapter was new.
-        folder: where it is.
     """
 
     passport: dict[str, Any]
     manifest: pl.DataFrame
     probe: dict[str, Any]
     continues: dict[str, Any]
-    folder: Path | None = None
-
-    def require_clean(self, allow_contaminated: bool) -> None:
-        """Refuse to go on from held-out items in its data, unless that is allowed."""
-        if not allow_contaminated and contaminated_items(self.passport):
-            raise AuditError(
-                f"The passport of {self.folder} says that held-out items are in its training "
-                "data: continue from an adapter with clean data, or set `allow_contaminated`."
-            )
 
 
 def carried_on(earlier: Path) -> Begun:
@@ -303,7 +267,7 @@ def carried_on(earlier: Path) -> Begun:
         earlier: its folder.
 
     Raises:
-        AuditError: it is not as it was sealed.
+        AuditError: it is not as it was sealed, or held-out items are in its data.
     """
     if wrong := damage(earlier):
         raise AuditError(
@@ -311,13 +275,19 @@ def carried_on(earlier: Path) -> Begun:
             "from an adapter that passes `elara verify`."
         )
     passport = json.loads((earlier / PASSPORT_FILE).read_text(encoding="utf-8"))
-    continues = {
-        "title": passport["title"],
-        "passport_sha256": file_sha256(earlier / PASSPORT_FILE),
-        "fingerprint": file_sha256(earlier / SUMS_FILE),
-    }
+    if contaminated_items(passport):
+        raise AuditError(
+            f"The passport of {earlier} says that held-out items are in its training data: "
+            "continue from an adapter with clean data."
+        )
+    continues = {"title": passport["title"]} | _hashes(earlier)
     probe = json.loads((earlier / PROBE_FILE).read_text(encoding="utf-8"))
-    return Begun(passport, read_manifest(earlier), probe, continues, earlier)
+    return Begun(passport, read_manifest(earlier), probe, continues)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    names = {"passport_sha256": PASSPORT_FILE, "fingerprint": SUMS_FILE}
+    return {name: file_sha256(folder / file) for name, file in names.items()}
 
 
 def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]:
@@ -328,21 +298,20 @@ def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]
         tokens: the table of tokens per split.
     """
 
-    def counts(column: str) -> dict[str, int]:
-        table = rows.group_by(column).len().sort(["len", column], descending=[True, False])
-        return dict(table.iter_rows())
-
-    return {
+    found = {
         "manifest": MANIFEST_FILE,
         "examples": rows.height,
         "articles": rows["article_ids"].explode().n_unique(),
         "may_not_be_passed_on": int((~rows["redistributable"]).sum()),
         "tokens": tokens,
-        "sources": counts("source"),
-        "licences": counts("licence"),
-        "specialties": counts("specialty"),
-        "origins": counts("origin"),
     }
+    columns = ("source", "licence", "specialty", "origin")
+    for name, column in zip(
+        ("sources", "licences", "specialties", "origins"), columns, strict=True
+    ):
+        counts = rows.group_by(column).len().sort(["len", column], descending=[True, False])
+        found[name] = dict(counts.iter_rows())
+    return found
 
 
 def environment(precision: Mapping[str, Any]) -> dict[str, Any]:
@@ -355,10 +324,8 @@ def environment(precision: Mapping[str, Any]) -> dict[str, Any]:
 
     found = {}
     for name in _LIBRARIES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     on_gpu = precision["device"] == "cuda"
     return {
         "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
@@ -369,9 +336,11 @@ def environment(precision: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _losses(training: FinishedRun, record: dict[str, Any], probe: dict[str, Any]) -> dict[str, Any]:
+def _losses(training: Any, record: dict[str, Any], probe: dict[str, Any]) -> dict[str, Any]:
+    losses: pl.DataFrame = training.losses.select("split", "step", "epoch", "loss")
+
     def curve(split: str) -> list[dict[str, float]]:
-        return training.losses.filter(split=split).select("step", "epoch", "loss").to_dicts()
+        return losses.filter(split=split).drop("split").to_dicts()
 
     held = curve("validation")
     return {

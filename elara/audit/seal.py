@@ -67,17 +67,27 @@ def damage(folder: Path) -> list[str]:
         found = files_of(folder)
     except OSError as error:
         return [f"{error.filename} cannot be read ({error.strerror})"]
-    if sealed == _sums(found).encode(errors="surrogateescape"):
+    text = sealed.decode(errors="surrogateescape")
+    if text == _sums(found):
         return []
-    lines = (
-        line.partition("  ") for line in sealed.decode(errors="surrogateescape").split("\n") if line
-    )
-    listed = {name: digest for digest, _, name in lines}
-    wrong = [f"{name} is missing" for name in sorted(listed.keys() - found.keys())]
-    wrong += [f"{name} was added" for name in sorted(found.keys() - listed.keys())]
-    wrong += [
-        f"{name} was changed"
-        for name, digest in found.items()
-        if listed.get(name, digest) != digest
-    ]
+    lines = (line.partition("  ") for line in text.split("\n") if line)
+    wrong = changes({name: digest for digest, _, name in lines}, found)
     return wrong or [f"{SUMS_FILE} was changed"]
+
+
+def changes(recorded: dict[str, str], found: dict[str, str]) -> list[str]:
+    """What became of recorded files: one sentence per file that is missing, new or changed.
+
+    Args:
+        recorded: name to hash, as it was.
+        found: the same, as it is now.
+    """
+    return [
+        *(f"{name} is missing" for name in sorted(recorded.keys() - found.keys())),
+        *(f"{name} was added" for name in sorted(found.keys() - recorded.keys())),
+        *(
+            f"{name} was changed"
+            for name in found
+            if recorded.get(name, found[name]) != found[name]
+        ),
+    ]

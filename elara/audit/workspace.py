@@ -7,20 +7,21 @@ records' own seals too, is not noticed: for that, the adapter's fingerprint must
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from elara.audit import chain
-from elara.audit.files import Finding, files_below, why_unchecked
-from elara.audit.records import of_payloads, of_runs, of_sealed_folders, of_stage
+from elara.audit.records import Finding, Records, files_below, recorded, why_unchecked
 from elara.workspace import MANIFEST, STAGES, Workspace
 from elara.workspace.names import escaped
 
 # An executed notebook: the stage, and whether it failed.
 _EXECUTED = re.compile(r"notebooks/\d+-([^/.]+)(\.failed)?\.ipynb")
+# Times are kept to the second, and a record is written a moment after what it tells of.
+_SLACK = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class Audit:
     def lines(self) -> Iterator[str]:
         """One line per failure, and one per group for what is well and for what nothing records."""
         findings = [*self.others, *self.files.values()]
-        order = list(dict.fromkeys([*STAGES, *(f.group for f in findings)]))
-        for group in order:
+        for group in dict.fromkeys([*STAGES, *(f.group for f in findings)]):
             own = [f for f in findings if f.group == group]
             for f in own:
                 if f.passed is False:
@@ -54,8 +54,7 @@ class Audit:
             if well := sum(f.passed is True for f in own):
                 what = "links between results" if group == "chain" else "files as recorded"
                 yield f"{group}: ok: {well} {what}"
-            rest = sorted(f.detail for f in own if f.passed is None)
-            for why, same in groupby(rest):
+            for why, same in groupby(sorted(f.detail for f in own if f.passed is None)):
                 number = len(list(same))
                 yield f"{group}: not checked: {number} {'file' if number == 1 else 'files'}: {why}"
 
@@ -71,19 +70,8 @@ def audit(place: Workspace) -> Audit:
     Returns:
         A finding for every file, and what else was noticed.
     """
-    root = place.root
-    found, others = files_below(root)
-    manifests: dict[str, dict[str, Any]] = {}
-    findings: list[Finding] = []
-    for stage, home in STAGES.items():
-        if f"{home}/{MANIFEST}" in found:
-            manifest, rows = of_stage(root, found, stage)
-            findings += rows
-            if manifest:
-                manifests[stage] = manifest
-    findings += [*of_payloads(root, found), *of_sealed_folders(root, found)]
-    records, rows = of_runs(root, found)
-    findings += rows
+    found, others = files_below(place.root)
+    manifests, runs, findings = recorded(place.root, found)
     others += [f for f in findings if f.path not in found]
     files = _one_each(f for f in findings if f.path in found)
     evidence: dict[str, str] = {}
@@ -94,8 +82,8 @@ def audit(place: Workspace) -> Audit:
     for path in files:
         if path.startswith("notebooks/") and (stage := _ran(path)):
             evidence.setdefault(stage, path)
-    others += [f for f in chain.lost(manifests, records, evidence) if f.path not in found]
-    others += [*chain.inputs(manifests), *chain.runs(manifests, records)]
+    others += [f for f in _lost(manifests, runs, evidence) if f.path not in found]
+    others += [*_inputs(manifests), *_runs(manifests, runs)]
     return Audit(dict(sorted(files.items())), others, list(manifests))
 
 
@@ -134,6 +122,80 @@ def _ran(path: str) -> str:
 def _group(path: str) -> str:
     if path.startswith(f"{STAGES['collect']}/payloads/"):
         return "payloads"
-    homes = {home: stage for stage, home in STAGES.items()}
-    stage = next((s for home, s in homes.items() if path.startswith(f"{home}/")), "")
+    stage = next((s for s, home in STAGES.items() if path.startswith(f"{home}/")), "")
     return stage or (path.split("/")[0] if "/" in path else "workspace")
+
+
+# A stage that is run again by hand makes the later ones stale, and so does a restored adapter:
+# every byte is right, so that is told and does not fail. It fails where no such run explains it,
+# because the earlier stage says that it ended before the later one began.
+
+
+def _inputs(manifests: Records) -> Iterator[Finding]:
+    """Whether each stage read the results that are there now."""
+    for stage, manifest in manifests.items():
+        path = f"{STAGES[stage]}/{MANIFEST}"
+        for earlier, identity in manifest["inputs"].items():
+            now = manifests.get(earlier)
+            if now is None:  # a missing manifest is a finding of its own
+                continue
+            if identity == now["identity"]:
+                yield Finding("chain", path, True, f"read {earlier} as it is now")
+            elif _explained(now, _time(manifest.get("started"))):
+                detail = f"{stage} read an earlier result of {earlier}: stale, see `elara status`"
+                yield Finding("chain", path, None, detail)
+            else:
+                detail = (
+                    f"{stage} read another result of {earlier}, though {earlier} was not run "
+                    f"since: {STAGES[earlier]}/{MANIFEST} or this file was replaced"
+                )
+                yield Finding("chain", path, False, detail)
+
+
+def _runs(manifests: Records, records: Records) -> Iterator[Finding]:
+    """Whether each stage's result is the one that its run record names."""
+    for stage, record in records.items():
+        if stage not in manifests or "identity" not in record:
+            continue
+        manifest, path = manifests[stage], f"{STAGES[stage]}/{MANIFEST}"
+        if record["identity"] == manifest["identity"]:
+            yield Finding("chain", path, True, "as its run record names it")
+        elif _explained(manifest, _time(record.get("ended"))):
+            detail = f"{stage} was run by hand since: stale, see `elara status`"
+            yield Finding("chain", path, None, detail)
+        else:
+            detail = (
+                "differs from what its run record names, though it was not written since: it or "
+                "the record was replaced"
+            )
+            yield Finding("chain", path, False, detail)
+
+
+def _lost(manifests: Records, records: Records, evidence: dict[str, str]) -> Iterator[Finding]:
+    """Stages that have run, by what others say, and have no manifest."""
+    for stage, home in STAGES.items():
+        if stage in manifests:
+            continue
+        whys = [f"{reader} read it" for reader, m in manifests.items() if stage in m["inputs"]]
+        if "identity" in records.get(stage, {}):
+            whys.append("a run record says that it finished")
+        if stage in evidence:
+            whys.append(f"{escaped(evidence[stage])} is there")
+        if whys:
+            detail = f"is missing, though {whys[0]}: `elara run --only {stage} --force`"
+            yield Finding(stage, f"{home}/{MANIFEST}", False, detail)
+
+
+def _explained(manifest: Mapping[str, Any], then: float | None) -> bool:
+    """Whether a result may have been made after `then`, or was changed by a restored version."""
+    started, seconds = _time(manifest.get("started")), manifest.get("seconds")
+    if then is None or started is None or not isinstance(seconds, int | float):
+        return True
+    return "restored" in manifest or started + seconds + _SLACK >= then
+
+
+def _time(text: object) -> float | None:
+    try:
+        return datetime.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None

@@ -1,6 +1,6 @@
 """Train on from an earlier adapter without forgetting, tune on preferences, and keep versions."""
 
-from elara.continual.feedback import answers, read_preferences, split_by_prompt
+from elara.continual.feedback import answers, read_preferences
 from elara.continual.forgetting import Continued, change, forgetting_figure, replay, train_on
 from elara.continual.preference import Preferred, margin_figure, prefer
 from elara.continual.saving import save_preferred, write_preference_passport
@@ -20,7 +20,6 @@ __all__ = [
     "read_preferences",
     "replay",
     "save_preferred",
-    "split_by_prompt",
     "train_on",
     "write_preference_passport",
 ]

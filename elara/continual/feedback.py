@@ -13,7 +13,6 @@ import polars as pl
 from elara.records import Message, Preference, frame, records, schema
 from elara.train.config import TrainingError
 
-_ROLES = ("system", "user", "assistant")
 _LABELS = ("pair", "desirable", "undesirable")
 
 
@@ -34,24 +33,22 @@ def read_preferences(path: Path) -> pl.DataFrame:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise TrainingError(f"{path} cannot be read ({error}): name the feedback file.") from error
-    found: list[Preference] = []
-    seen: dict[str, int] = {}
+    found: dict[str, tuple[int, Preference]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             preference = _parse(line)
-            if preference.id in seen:
-                raise ValueError(f"its id {preference.id!r} is that of line {seen[preference.id]}")
+            if (name := preference.id) in found:
+                raise ValueError(f"its id {name!r} is that of line {found[name][0]}")
         except ValueError as error:
             raise TrainingError(
                 f"{path}, line {number}: {error}. Correct the line, or remove it."
             ) from error
-        seen[preference.id] = number
-        found.append(preference)
+        found[name] = number, preference
     if not found:
         raise TrainingError(f"{path} holds no preference: collect feedback first.")
-    return frame(found, Preference)
+    return frame([preference for _, preference in found.values()], Preference)
 
 
 def _parse(line: bytes) -> Preference:
@@ -71,26 +68,20 @@ def _parse(line: bytes) -> Preference:
     for name, value in content.items():
         if name != "prompt" and not isinstance(value, str):
             raise ValueError(f"`{name}` is not text")
-    turns = content["prompt"]
-    if not isinstance(turns, list) or not turns:
+    if not isinstance(content["prompt"], list) or not content["prompt"]:
         raise ValueError("`prompt` is not a list of messages")
-    if not all(_is_message(turn) for turn in turns):
-        raise ValueError(
-            "`prompt` holds a message that is not a `role` (system, user or assistant) with a "
-            "`content`"
-        )
-    preference = Preference(**content | {"prompt": [Message(**turn) for turn in turns]})
+    preference = Preference(**content | {"prompt": [_message(turn) for turn in content["prompt"]]})
     if wrong := _what_is_wrong(preference):
         raise ValueError(wrong)
     return preference
 
 
-def _is_message(turn: Any) -> bool:
-    return (
-        isinstance(turn, dict)
-        and turn.keys() == {"role", "content"}
-        and turn["role"] in _ROLES
-        and isinstance(turn["content"], str)
+def _message(turn: Any) -> Message:
+    match turn:
+        case {"role": "system" | "user" | "assistant", "content": str(), **rest} if not rest:
+            return Message(**turn)
+    raise ValueError(
+        "`prompt` holds a message that is not a `role` (system, user or assistant) with a `content`"
     )
 
 
@@ -198,6 +189,5 @@ def answers(preferences: pl.DataFrame) -> pl.DataFrame:
         for text, desirable in judged:
             messages = [*row["prompt"], {"role": "assistant", "content": text}]
             rows.append(same | {"desirable": desirable, "messages": messages})
-    turn = pl.Struct({"role": pl.String, "content": pl.String})
-    text = {"id": pl.String, "question": pl.String}
-    return pl.DataFrame(rows, schema=text | {"desirable": pl.Boolean, "messages": pl.List(turn)})
+    columns: Any = {"id": pl.String, "question": pl.String, "desirable": pl.Boolean}
+    return pl.DataFrame(rows, schema=columns | {"messages": schema(Preference)["prompt"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,7 @@ import polars as pl
 
 from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.model import LanguageModel, encode, load_base, quiet_libraries
-from elara.model.intervals import interval
-from elara.model.losses import answer_losses
+from elara.model.losses import answer_losses, interval
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, tokenise
 from elara.train.sft import Training, fine_tune
@@ -81,11 +81,8 @@ def replay(
     pool = old_examples.join(new_examples, on="id", how="anti").sort("id")
     wanted = round(share / (1 - share) * len(new_examples))
     drawn = random.Random(seed).sample(range(len(pool)), min(wanted, len(pool)))
-    mix = [
-        pool[sorted(drawn)].with_columns(replayed=pl.lit(True)),
-        new_examples.with_columns(replayed=pl.lit(False)),
-    ]
-    return pl.concat(mix, how="vertical").sort("id")
+    old = pool[sorted(drawn)].with_columns(replayed=pl.lit(True))
+    return pl.concat([old, new_examples.with_columns(replayed=pl.lit(False))]).sort("id")
 
 
 def train_on(
@@ -97,7 +94,6 @@ def train_on(
     checkpoints: Path,
     *,
     max_forgetting: float,
-    base: LanguageModel | None = None,
 ) -> Continued:
     """Train an earlier adapter on more examples, unless it forgets too much.
 
@@ -111,7 +107,6 @@ def train_on(
         config: settings. Rank, alpha and variant are those of the earlier adapter.
         checkpoints: folder for checkpoints, used for nothing else.
         max_forgetting: how much the mean answer loss on `old_test` may rise, in nats per token.
-        base: the base model if it is loaded already; it is changed.
 
     Raises:
         TrainingError: the adapter lost more than `max_forgetting`; there is too little to measure
@@ -121,9 +116,8 @@ def train_on(
     """
     if leaked := sorted(set(examples["id"]) & set(old_test["id"])):
         raise TrainingError(f"Test example {leaked[0]} is among the training examples: remove it.")
-    lm = base or load_base(
-        config.base_model, quantisation=config.quantisation, precision=config.precision
-    )
+    settings = {"quantisation": config.quantisation, "precision": config.precision}
+    lm = load_base(config.base_model, **settings)
     _check_measurable(lm, old_test, config.max_length)
     data = tokenise(lm.tokenizer, examples, validation, config)
     training = fine_tune(lm, data, config, checkpoints, start_from=earlier)
@@ -192,8 +186,8 @@ def change(losses: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         Columns source (the last row, `all`, is all of them), articles, examples, before, after,
-        change (above 0: worse) and its 95 % interval low to high, in nats per answer token. With
-        one article there is no interval.
+        change (above 0: worse) and its 95 % interval low to high, in nats per answer token;
+        low and high are missing where there is only one article.
     """
     articles = (
         losses.group_by("source", "article")
@@ -206,7 +200,8 @@ def change(losses: pl.DataFrame) -> pl.DataFrame:
         means = part.select(pl.len(), pl.col("examples").sum(), pl.col("before", "after").mean())
         rows.append((source, *means.row(0), *interval((part["after"] - part["before"]).to_list())))
     columns = ("source", "articles", "examples", "before", "after", "change", "low", "high")
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    table = pl.DataFrame(rows, schema=columns, orient="row")
+    return table.with_columns(pl.col("low", "high").fill_nan(None))
 
 
 def forgetting_figure(forgetting: pl.DataFrame, max_forgetting: float) -> Figure:
@@ -223,10 +218,12 @@ def forgetting_figure(forgetting: pl.DataFrame, max_forgetting: float) -> Figure
     axes = figure.subplots()
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.axvline(max_forgetting, color=ORANGE, linestyle="--", label="bound")
-    for place, row in enumerate(forgetting.reverse().iter_rows(named=True)):
-        axes.hlines(place, row["low"], row["high"], color=BLUE, linewidth=2)
-        axes.plot(row["change"], place, "o", color=BLUE)
-    axes.set_yticks(range(len(forgetting)), forgetting["source"].reverse().to_list())
+    rows, places = forgetting.reverse(), range(len(forgetting))
+    axes.hlines(
+        places, rows["low"].fill_null(math.nan), rows["high"].fill_null(math.nan), BLUE, lw=2
+    )
+    axes.plot(rows["change"], places, "o", color=BLUE)
+    axes.set_yticks(places, rows["source"].to_list())
     axes.set_xlabel("change of the answer loss (nats per token)")
     axes.set_title("Change on the earlier test split; right of 0 is forgetting")
     axes.legend(frameon=False)

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from elara.continual.feedback import answers, check, split_by_prompt
-from elara.continual.margins import log_probabilities, margins, steps_table
 from elara.continual.trainers import PreferenceConfig, make_trainer
 from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
+from elara.display.progress import track
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
-from elara.train.checkpoints import last_checkpoint, remove_others
+from elara.model.losses import answer_loss, interval
+from elara.train.checkpoints import last_checkpoint, remove_others, step_of
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
 from elara.train.estimate import is_out_of_memory
-from elara.train.lora import add_lora
-from elara.train.model_state import adapter_dtype, check_number_format, restoring
+from elara.train.lora import adapter_dtype, add_lora, check_number_format, restoring
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ class Preferred:
     left_out: int
     resumed_at: int
     seconds: float
-    adapter_dtype: str = "float32"
+    adapter_dtype: str
 
 
 def prefer(
@@ -106,12 +106,12 @@ def prefer(
     lm = load_adapter(model) if isinstance(model, Path) else model
     fitting, left_out = _that_fit(lm.tokenizer, preferences, config.max_length)
     train, held_out = split_by_prompt(fitting, share=config.held_out_share, seed=config.seed)
-    _both_kinds(train, "training")
-    _both_kinds(held_out, "held-out")
+    for part, name in ((train, "training"), (held_out, "held-out")):
+        _both_kinds(part, name)
     lm = _with_adapter(lm, lora)
     folder = checkpoints / _run_name(lm, fitting, config)
     remove_others(checkpoints, folder)
-    before = log_probabilities(lm, train, held_out)
+    before = _log_probabilities(lm, train, held_out)
     last = last_checkpoint(folder)
     try:
         with restoring(lm.model):
@@ -129,30 +129,20 @@ def prefer(
             f"`max_length` ({config.max_length}; longer judgements are left out and counted), or "
             "load the base model with `quantisation` nf4."
         ) from error
-    steps = steps_table(trainer.state.log_history)
+    steps = _steps(trainer.state.log_history)
     if not steps["loss"].is_finite().all():
         raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
-    after = log_probabilities(lm, train, held_out)["log_probability"]
+    after = _log_probabilities(lm, train, held_out)["log_probability"]
     rewards = before.rename({"log_probability": "before"}).with_columns(
         after=after, reward=config.beta * (after - before["log_probability"])
     )
     shutil.rmtree(folder, ignore_errors=True)
-    return Preferred(
-        model=lm,
-        method=method,
-        steps=steps,
-        rewards=rewards,
-        margins=margins(rewards),
-        left_out=left_out,
-        resumed_at=int(last.name.split("-")[1]) if last else 0,
-        seconds=seconds,
-        adapter_dtype=trained_in,
-    )
+    found = lm, method, steps, rewards, _margins(rewards), left_out
+    return Preferred(*found, step_of(last), seconds, trained_in)
 
 
 def _method(preferences: pl.DataFrame, config: PreferenceConfig) -> str:
-    single = preferences.filter(pl.col("label") != "pair").height
-    method = config.method
+    single, method = preferences.filter(pl.col("label") != "pair").height, config.method
     if method == "by_label":
         method = "kto" if single else "dpo"
     if method == "dpo" and single:
@@ -174,11 +164,10 @@ def _that_fit(
     long = set()
     for row in answers(preferences).iter_rows(named=True):
         try:
-            encoded = encode(tokenizer, row["messages"])
+            if len(encode(tokenizer, row["messages"]).input_ids) > max_length:
+                long.add(row["id"])
         except ModelError as error:
             raise TrainingError(f"Preference {row['id']!r}: {error}") from error
-        if len(encoded.input_ids) > max_length:
-            long.add(row["id"])
     kept = preferences.filter(~pl.col("id").is_in(list(long)))
     if kept.is_empty():
         raise TrainingError(
@@ -198,15 +187,12 @@ def _both_kinds(part: pl.DataFrame, name: str) -> None:
 
 
 def _with_adapter(lm: LanguageModel, lora: TrainingConfig) -> LanguageModel:
-    with quiet_libraries():
-        import peft
-
-    if isinstance(lm.model, peft.PeftModel):
+    if hasattr(lm.model, "get_base_model"):  # a PEFT model
         lm.model.set_adapter("default")  # makes its matrices trainable
     else:
         with quiet_libraries():
             check_number_format(lm, lora)
-            lm = LanguageModel(add_lora(lm, lora), lm.tokenizer, lm.name, lm.precision)
+            lm = dataclasses.replace(lm, model=add_lora(lm, lora))
     lm.model.eval()
     return lm
 
@@ -219,6 +205,83 @@ def _run_name(lm: LanguageModel, preferences: pl.DataFrame, config: PreferenceCo
             content.update(name.encode())
             content.update(values.detach().float().cpu().numpy().tobytes())
     return content.hexdigest()[:16]
+
+
+def _log_probabilities(
+    lm: LanguageModel, train: pl.DataFrame, held_out: pl.DataFrame
+) -> pl.DataFrame:
+    """How likely a model finds every judged answer, in nats, stop token included."""
+    parts = {"train": train, "held_out": held_out}
+    both = pl.concat([answers(t).with_columns(split=pl.lit(s)) for s, t in parts.items()])
+    tokens, found = [], []
+    for messages in track(both["messages"].to_list(), label="answer log-probability"):
+        encoded = encode(lm.tokenizer, messages)
+        tokens.append(sum(label != -100 for label in encoded.labels))
+        loss = answer_loss(lm, encoded.input_ids, encoded.labels, adapter=True)
+        found.append(-loss * tokens[-1])
+    return both.select("id", "question", "split", "desirable").with_columns(
+        pl.Series("tokens", tokens), pl.Series("log_probability", found)
+    )
+
+
+def _steps(history: list[dict[str, Any]]) -> pl.DataFrame:
+    """What the trainer logged, as `Preferred.steps`."""
+    rows = []
+    for entry in history:
+        prefix = "" if "loss" in entry else "eval_"
+        if f"{prefix}loss" not in entry:
+            continue
+        good, bad = (entry.get(f"{prefix}rewards/{kind}") for kind in ("chosen", "rejected"))
+        split, rate = "held_out" if prefix else "train", entry.get("learning_rate")
+        margin = None if good is None or bad is None else good - bad
+        rows.append((entry["step"], split, entry[f"{prefix}loss"], margin, rate))
+    numbers = dict.fromkeys(("loss", "margin", "learning_rate"), pl.Float64)
+    schema = {"step": pl.Int64, "split": pl.String, **numbers}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _margins(rewards: pl.DataFrame) -> pl.DataFrame:
+    """Sum up rewards as `Preferred.margins`."""
+    rows = []
+    for split in ("train", "held_out"):
+        part = rewards.filter(split=split)
+        good, bad = part.filter("desirable"), part.filter(~pl.col("desirable"))
+        pairs = good.join(bad, on="id", suffix="_bad")
+        if len(pairs) == len(good) == len(bad):
+            margin, low, high, accuracy = _of_pairs(pairs)
+        else:
+            margin, low, high, accuracy = _of_singles(good["reward"], bad["reward"])
+        size = {"split": split, "questions": part["question"].n_unique(), "answers": len(part)}
+        row = size | {"margin": margin, "low": low, "high": high, "accuracy": accuracy}
+        row |= {f"gap_{when}": _gap(good, bad, when) for when in ("before", "after")}
+        change = (good["after"] - good["before"]).to_numpy().mean().item()
+        rows.append(row | {"good_change": change})
+    return pl.DataFrame(rows)
+
+
+def _of_pairs(pairs: pl.DataFrame) -> tuple[float, float, float, float]:
+    margins = pairs.with_columns(margin=pl.col("reward") - pl.col("reward_bad"))
+    # Pairs about the same question resemble each other: one value per question.
+    questions = margins.group_by("question").agg(pl.col("margin").mean()).sort("question")
+    accuracy = float((margins["margin"] > 0).to_numpy().mean())
+    return *interval(questions["margin"].to_list()), accuracy
+
+
+def _of_singles(good: pl.Series, bad: pl.Series) -> tuple[float, float, float, float]:
+    from scipy import stats
+
+    difference = good.to_numpy().mean().item() - bad.to_numpy().mean().item()
+    low = high = math.nan
+    if len(good) > 1 and len(bad) > 1:
+        welch = stats.ttest_ind(good.to_numpy(), bad.to_numpy(), equal_var=False)
+        low, high = map(float, welch.confidence_interval(0.95))
+    wins = (good.to_numpy()[:, None] > bad.to_numpy()[None, :]).mean().item()
+    return difference, low, high, wins
+
+
+def _gap(good: pl.DataFrame, bad: pl.DataFrame, column: str) -> float:
+    means = [(part[column] / part["tokens"]).to_numpy().mean() for part in (good, bad)]
+    return float(means[0] - means[1])
 
 
 def margin_figure(preferred: Preferred) -> Figure:

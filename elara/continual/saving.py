@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-import elara
-from elara.audit.card import INTENDED_USE, hub_name, metadata, shown_name
+from elara.audit.card import hub_name, metadata
 from elara.audit.certificate import Certificate, described
 from elara.audit.passport import (
     MANIFEST_FILE,
@@ -21,14 +19,15 @@ from elara.audit.passport import (
     data_manifest,
     environment,
     finish,
+    head,
     overview,
     settings,
 )
-from elara.audit.probe import BOUND, PROBE_FILE, UNIT, mean_losses, measured
+from elara.audit.verify import BOUND, PROBE_FILE, UNIT, mean_losses, measured
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred
 from elara.continual.trainers import PreferenceConfig
-from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
+from elara.model import TRAINING_FILE, load_adapter
 from elara.records import Example, schema
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
 from elara.train.save import adapter_record, save_files
@@ -114,7 +113,6 @@ def write_preference_passport(
     certificate: Certificate,
     *,
     earlier: Path | None = None,
-    allow_contaminated: bool = False,
 ) -> dict[str, Any]:
     """Complete an adapter folder that `save_preferred` left: recorded losses, passport and seal.
 
@@ -128,7 +126,6 @@ def write_preference_passport(
         feedback: the `Preference` rows that were given to `prefer`.
         certificate: what `certify` found for `answers(feedback)`.
         earlier: the sealed folder of the adapter that was tuned; None where it was new.
-        allow_contaminated: write a passport that says `contaminated` instead of refusing.
 
     Returns:
         The content of `passport.json`.
@@ -144,27 +141,20 @@ def write_preference_passport(
             "The certificate is about other feedback than was learned from: certify "
             "`answers(feedback)`."
         )
-    if not allow_contaminated:
-        certificate.require_clean()
+    certificate.require_clean()
     lm = load_adapter(folder)
-    begun = _new(record, certificate) if earlier is None else carried_on(earlier)
-    begun.require_clean(allow_contaminated)
+    begun = carried_on(earlier) if earlier else _new(record, certificate)
     begun.manifest.write_ndjson(folder / MANIFEST_FILE)
     probe = begun.probe | {
         "precision": dataclasses.asdict(lm.precision),
         "examples": [measured(lm, row) for row in begun.probe["examples"]],
     }
     write_file(folder / PROBE_FILE, probe)
-    weights = (folder / WEIGHTS_FILE).stat().st_size
     again = {"file": PROBE_FILE, "examples": len(probe["examples"])} | mean_losses(probe)
     old = begun.passport
-    passport = {
-        "title": f"LoRA adapter on {shown_name(record['base_model'])}, tuned on preferences",
-        "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "elara": elara.__version__,
-        "intended_use": INTENDED_USE,
-        "base_model": old["base_model"],
-        "adapter": old["adapter"] | {"bytes": weights, "dtype": record["adapter_dtype"]},
+    first = head(folder, record)
+    passport = first | {
+        "title": f"{first['title']}, tuned on preferences",
         "preference": _preference(record["preference"], feedback, certificate, begun.continues),
         "data": old["data"],
         "certificate": old["certificate"],
@@ -182,11 +172,6 @@ def _new(record: dict[str, Any], certificate: Certificate) -> Begun:
     """An adapter that has seen no examples."""
     manifest = data_manifest(pl.DataFrame(schema=schema(Example)))
     passport = {
-        "base_model": shown_name(record["base_model"]),
-        "adapter": {
-            "trainable_parameters": record["trainable_parameters"],
-            "total_parameters": record["total_parameters"],
-        },
         "data": overview(manifest, []),
         "certificate": certificate.record(),
         "config": [
@@ -194,15 +179,8 @@ def _new(record: dict[str, Any], certificate: Certificate) -> Begun:
             for row in settings(TrainingConfig(**record["config"]))
             if row["setting"].startswith(_OF_ADAPTER)
         ],
-        "losses": {
-            "unit": UNIT,
-            "steps": 0,
-            "tokens": 0,
-            "base": None,
-            "final": None,
-            "training": [],
-            "validation": [],
-        },
+        "losses": {"unit": UNIT, "steps": 0, "tokens": 0, "base": None, "final": None}
+        | {curve: [] for curve in ("training", "validation")},
     }
     return Begun(passport, manifest, {"bound": BOUND, "unit": UNIT, "examples": []}, {})
 

@@ -15,9 +15,7 @@ from elara.continual.feedback import answers
 from elara.display.progress import watched
 from elara.model import LanguageModel, quiet_libraries
 from elara.model.marks import as_data
-from elara.train.callbacks import reporter
 from elara.train.config import TrainingError
-from elara.train.trainer import keeping_formats
 
 _POSITIVE = (
     *("beta", "learning_rate", "epochs", "batch_size", "gradient_accumulation"),
@@ -100,15 +98,13 @@ def make_trainer(
         A TRL trainer.
     """
     import datasets
-    import huggingface_hub.constants
-    import transformers
     import trl
     from trl.trainer import dpo_trainer, kto_trainer
 
-    # The trainer would tell its hub that it was used; a run of Elara tells nobody.
-    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
-    if not watched():
-        datasets.disable_progress_bars()
+    from elara.train.callbacks import Reporter
+    from elara.train.trainer import KeepsFormats, print_no_entries, say_nothing
+
+    say_nothing()
     # TRL reads this variable before it draws a bar for the reference's log-probabilities.
     quiet = {} if watched() else {"TQDM_DISABLE": "1"}
     with quiet_libraries(), mock.patch.dict(os.environ, quiet):
@@ -118,18 +114,19 @@ def make_trainer(
             maker, arguments = trl.DPOTrainer, trl.DPOConfig(**settings)
             inner, rows = dpo_trainer.DataCollatorForPreference(**padding), _pairs
         else:
-            maker, arguments = trl.KTOTrainer, trl.KTOConfig(**settings, **class_weights(train))
+            maker, arguments = trl.KTOTrainer, trl.KTOConfig(**settings, **_class_weights(train))
             inner, rows = kto_trainer.DataCollatorForUnpairedPreference(**padding), _singles
-        trainer = keeping_formats(maker)(
+        # TRL puts the class's name into its own names.
+        trainer = type(maker.__name__, (KeepsFormats, maker), {})(
             model=lm.model,
             args=arguments,
             data_collator=_to_the_stop(inner, lm.tokenizer.eos_token_id),
             train_dataset=datasets.Dataset.from_list(rows(train, lm.tokenizer, config.seed)),
             eval_dataset=datasets.Dataset.from_list(rows(held_out, lm.tokenizer, config.seed)),
             processing_class=lm.tokenizer,
-            callbacks=[reporter()],
+            callbacks=[Reporter()],
         )
-    trainer.remove_callback(transformers.PrinterCallback)  # it prints every log entry as a dict
+    print_no_entries(trainer)
     # The trainer copied the adapter as its reference, and needs the copy no longer.
     lm.model.delete_adapter("ref")
     return trainer
@@ -154,46 +151,29 @@ def _to_the_stop(collator: Any, stop: int) -> Any:
 
 
 def _arguments(lm: LanguageModel, config: PreferenceConfig, folder: Path) -> dict[str, Any]:
-    on_gpu = lm.device == "cuda"
-    return {
-        "output_dir": str(folder),
+    from elara.train.trainer import common_arguments
+
+    return common_arguments(lm, config, folder) | {
         "beta": config.beta,
-        "num_train_epochs": config.epochs,
         "per_device_train_batch_size": config.batch_size,
-        "per_device_eval_batch_size": config.batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation,
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": config.warmup_share,
         "max_length": None,  # what is too long was left out; nothing is to be cut
         "precompute_ref_log_probs": True,
-        "bf16": lm.dtype == "bfloat16",
-        "fp16": False,
-        "use_cpu": not on_gpu,
-        "activation_checkpointing": on_gpu,  # saves memory for a fifth of the speed
+        "activation_checkpointing": lm.device == "cuda",  # a fifth slower, and much smaller
         "eval_strategy": "epoch",
         "eval_on_start": True,
         "logging_steps": 1,
-        "save_strategy": "steps",
-        "save_steps": config.save_steps,
-        "save_total_limit": 2,
-        "seed": config.seed,
-        "data_seed": config.seed,
-        "report_to": "none",
         "disable_tqdm": not watched(),
-        "dataloader_pin_memory": on_gpu,
     }
 
 
 def _pairs(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "prompt": as_data(tokenizer, row["prompt"]),
-            "chosen": as_data(tokenizer, [{"role": "assistant", "content": row["chosen"]}]),
-            "rejected": as_data(tokenizer, [{"role": "assistant", "content": row["rejected"]}]),
-        }
-        for row in preferences.iter_rows(named=True)
-    ]
+    def turns(row: dict[str, Any], name: str) -> list[dict[str, str]]:
+        said = row[name] if name == "prompt" else [{"role": "assistant", "content": row[name]}]
+        return as_data(tokenizer, said)
+
+    rows = preferences.iter_rows(named=True)
+    return [{name: turns(row, name) for name in ("prompt", "chosen", "rejected")} for row in rows]
 
 
 def _singles(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[str, Any]]:
@@ -210,25 +190,17 @@ def _singles(preferences: pl.DataFrame, tokenizer: Any, seed: int) -> list[dict[
     return rows
 
 
-def class_weights(preferences: pl.DataFrame) -> dict[str, float]:
+def _class_weights(preferences: pl.DataFrame) -> dict[str, float]:
     """Weights that make up for unequal numbers of liked and disliked answers in KTO.
 
     Weight times number of the liked answers should be 1 to 4/3 times that of the disliked ones;
     the rarer kind is weighted up to the middle of that span and the other keeps weight 1.
 
-    Args:
-        preferences: `Preference` rows with answers of both kinds.
-
-    Returns:
-        `desirable_weight` and `undesirable_weight`.
-
     Source: equation 8 of https://arxiv.org/abs/2402.01306
     """
-    liked = answers(preferences)["desirable"].to_list()
-    good, bad = liked.count(True), liked.count(False)
-    weights = {"desirable_weight": 1.0, "undesirable_weight": 1.0}
-    if good < bad:
-        weights["desirable_weight"] = 7 / 6 * bad / good
-    elif good > bad:
-        weights["undesirable_weight"] = 6 / 7 * good / bad
-    return weights
+    liked = answers(preferences)["desirable"]
+    good, bad = int(liked.sum()), int((~liked).sum())
+    return {
+        "desirable_weight": 7 / 6 * bad / good if good < bad else 1.0,
+        "undesirable_weight": 6 / 7 * good / bad if good > bad else 1.0,
+    }

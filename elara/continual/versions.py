@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from elara.continual.differences import Comparison, compare_adapters, last_losses
+from elara.audit.seal import changes
 from elara.model import TRAINING_FILE, WEIGHTS_FILE
 from elara.train.config import TrainingError
 from elara.workspace import (
@@ -32,17 +34,35 @@ from elara.workspace import (
 from elara.workspace.formats import json_text
 
 _RECORD = "version.json"
+_OF_ADAPTER = (TRAINING_FILE, WEIGHTS_FILE)
 _KEEPING, _RESTORING, _JOURNAL = ".keeping", ".restoring", ".restoring.json"
 _TABLE = {
     **dict.fromkeys(("version", "made_at", "parent", "note", "base_model"), pl.String),
-    "examples": pl.Int64,
-    "train_loss": pl.Float64,
-    "validation_loss": pl.Float64,
-    "bytes": pl.Int64,
-    "sha256": pl.String,
-    "damage": pl.String,
+    **{"examples": pl.Int64, "train_loss": pl.Float64, "validation_loss": pl.Float64},
+    **{"bytes": pl.Int64, "sha256": pl.String, "damage": pl.String},
 }
+_A, _B, _LENGTH = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 _NAME = re.compile(r"v(\d{4,})-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two adapters differ.
+
+    Args:
+        settings: columns setting, a, b: what differs among the training settings and the other
+            values of `training.json`.
+        added: ids of the training examples that only b was trained on, sorted.
+        removed: ids of those that only a was trained on, sorted.
+        weights: per module, how far b's update is from a's; see `weights_distance`.
+        losses: columns split, a, b: the last recorded loss in nats per answer token.
+    """
+
+    settings: pl.DataFrame
+    added: list[str]
+    removed: list[str]
+    weights: pl.DataFrame
+    losses: pl.DataFrame
 
 
 class Versions:
@@ -90,27 +110,26 @@ class Versions:
             WorkspaceError: the copy cannot be written, or another process is keeping one.
         """
         source = adapter or self.home / "adapter"
-        for name in (TRAINING_FILE, WEIGHTS_FILE):
-            if not (source / name).is_file():
-                raise TrainingError(f"{source} holds no adapter ({name} is missing): train first.")
+        if missing := [name for name in _OF_ADAPTER if not (source / name).is_file()]:
+            raise TrainingError(
+                f"{source} holds no adapter ({missing[0]} is missing): train first."
+            )
         if parent:
             self._record(parent)
-        final = last_losses(source, losses)
+        final = _last_losses(source, losses)
         with self._draft(self.folder / _KEEPING, f"Cannot keep {source} in {self.folder}") as draft:
-            return self._keep(source, draft, note, parent, final)
+            return self._keep(_copy(source, draft / "adapter"), note, parent, final)
 
-    def _keep(
-        self, source: Path, draft: Path, note: str, parent: str, losses: dict[str, float]
-    ) -> str:
-        copy = _copy(source, draft / "adapter")
+    def _keep(self, copy: Path, note: str, parent: str, losses: dict[str, float]) -> str:
         files = file_hashes(copy)
         content = content_digest(files)
-        for kept in self._records():
-            if kept.get("sha256") == content and not self.damage(kept["version"]):
-                return str(kept["version"])
-        numbers = [_number(kept["version"]) for kept in self._records()]
-        name = f"v{max(numbers, default=0) + 1:04}-{content[:8]}"
-        training = _training(copy)
+        kept = self._records()
+        for record in kept:
+            if record.get("sha256") == content and not self.damage(record["version"]):
+                return str(record["version"])
+        last = _number(kept[-1]["version"]) if kept else 0
+        name = f"v{last + 1:04}-{content[:8]}"
+        training = json.loads((copy / TRAINING_FILE).read_text(encoding="utf-8"))
         record = {
             "version": name,
             "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -133,7 +152,7 @@ class Versions:
         Returns:
             Columns version, made_at, parent, note, base_model, examples, train_loss and
             validation_loss (the last recorded, nats per answer token), bytes, sha256, damage
-            ("" or what is wrong with the first file that differs).
+            ("" or what is wrong with a file that differs).
         """
         rows = []
         for record in self._records():
@@ -150,7 +169,7 @@ class Versions:
             version: its name.
 
         Returns:
-            What is wrong with the first file that differs, or "".
+            What is wrong with a file that differs, or "".
         """
         folder = self.folder / version
         try:
@@ -158,15 +177,8 @@ class Versions:
         except (OSError, ValueError, KeyError, TypeError):
             return f"{_RECORD} is missing or cannot be read"
         found = file_hashes(folder)
-        found.pop(_RECORD, None)
-        for name in sorted(recorded.keys() | found.keys()):
-            if name not in found:
-                return f"{name} is missing"
-            if name not in recorded:
-                return f"{name} was added"
-            if found[name] != recorded[name]:
-                return f"{name} was changed"
-        return ""
+        del found[_RECORD]
+        return next(iter(changes(recorded, found)), "")
 
     def compare(self, a: str, b: str) -> Comparison:
         """Say how two versions differ.
@@ -178,9 +190,8 @@ class Versions:
         Raises:
             TrainingError: a version is not kept here or is damaged.
         """
-        folders = [self._sound(version) for version in (a, b)]
-        losses = [self._record(version)["losses"] for version in (a, b)]
-        return compare_adapters(folders[0], folders[1], losses[0], losses[1])
+        folders = self._sound(a), self._sound(b)
+        return _compared(*folders, *(self._record(name)["losses"] for name in (a, b)))
 
     def restore(self, version: str) -> Path:
         """Make a version the current adapter again.
@@ -203,7 +214,7 @@ class Versions:
         """
         self._sound(version)
         current = self.home / "adapter"
-        if all((current / name).is_file() for name in (TRAINING_FILE, WEIGHTS_FILE)):
+        if all((current / name).is_file() for name in _OF_ADAPTER):
             self.keep(note=f"replaced by {version}")
         self._make_current(version)
         return current
@@ -226,12 +237,11 @@ class Versions:
         if not path.exists():
             return None
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        others = {n: e for n, e in manifest["files"].items() if not n.startswith("adapter/")}
-        restored = {
-            f"adapter/{name}": {"bytes": (adapter / name).stat().st_size, "sha256": digest}
-            for name, digest in file_hashes(adapter).items()
-        }
-        manifest["files"] = others | restored
+        files = {n: e for n, e in manifest["files"].items() if not n.startswith("adapter/")}
+        for name, digest in file_hashes(adapter).items():
+            size = (adapter / name).stat().st_size
+            files[f"adapter/{name}"] = {"bytes": size, "sha256": digest}
+        manifest["files"] = files
         manifest |= {"identity": identity_of(manifest), "restored": version}
         return sealed(manifest)
 
@@ -254,11 +264,9 @@ class Versions:
     def _record(self, version: str) -> dict[str, Any]:
         if not _NAME.fullmatch(version) or not (self.folder / version).is_dir():
             raise TrainingError(f"{version!r} is not kept in {self.folder}: see `listed()`.")
-        try:
+        record = None  # one that cannot be read does not hide its version: `damage` names it
+        with contextlib.suppress(OSError, ValueError):
             record = json.loads((self.folder / version / _RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            record = {}
-        # A record that cannot be read does not hide its version: `damage` names it.
         return (record if isinstance(record, dict) else {}) | {"version": version}
 
     def _sound(self, version: str) -> Path:
@@ -274,10 +282,9 @@ class Versions:
 def _copy(source: Path, target: Path) -> Path:
     """Copy an adapter, and return its folder when every file is written to disk."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(_RECORD))
-    for path in target.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
+    for path in (p for p in target.rglob("*") if p.is_file()):
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
     return target
 
 
@@ -285,9 +292,109 @@ def _number(name: str) -> int:
     return int(name[1:].split("-")[0])
 
 
-def _training(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrainingError(f"{folder / TRAINING_FILE} is not JSON ({error}).") from error
+def _compared(
+    a: Path, b: Path, losses_a: dict[str, float], losses_b: dict[str, float]
+) -> Comparison:
+    """How two adapter folders differ, with the last recorded losses of each per split."""
+    contents = [json.loads((p / TRAINING_FILE).read_text(encoding="utf-8")) for p in (a, b)]
+    ids_a, ids_b = (set(content.get("examples", [])) for content in contents)
+    of_a, of_b = (_flat(content) for content in contents)
+    named = sorted({name for name, _ in of_a.items() ^ of_b.items()})
+    settings = [(name, of_a.get(name), of_b.get(name)) for name in named]
+    splits = [split for split in ("train", "validation") if split in losses_a | losses_b]
+    last = [(split, losses_a.get(split), losses_b.get(split)) for split in splits]
+    texts = dict.fromkeys(("setting", "a", "b"), pl.String)
+    numbers = {"split": pl.String, "a": pl.Float64, "b": pl.Float64}
+    return Comparison(
+        settings=pl.DataFrame(settings, schema=texts, orient="row"),
+        added=sorted(ids_b - ids_a),
+        removed=sorted(ids_a - ids_b),
+        weights=weights_distance(a, b),
+        losses=pl.DataFrame(last, schema=numbers, orient="row"),
+    )
+
+
+def _last_losses(adapter: Path, losses: pl.DataFrame | None) -> dict[str, float]:
+    """The last recorded loss of every split, in nats per answer token; {} where there is none."""
+    table = adapter.parent / "losses.parquet"
+    if losses is None:
+        if not table.exists():
+            return {}
+        losses = pl.read_parquet(table)
+    ends = losses.drop_nulls("loss").group_by("split").agg(pl.col("loss").sort_by("step").last())
+    return {str(split): float(loss) for split, loss in ends.sort("split").iter_rows()}
+
+
+def weights_distance(a: Path, b: Path) -> pl.DataFrame:
+    """Measure the distance between the updates that two adapters make to each module.
+
+    An adapter changes a module's weights by scale * B A. B and A themselves are no measure: many
+    pairs have the same product. So the products are compared, by their Frobenius norm, without
+    ever being written out: with B (d, r) and A (r, k), the squared norm of B A is the sum of the
+    element-wise product of B'B and A A', both (r, r). DoRA's lengths, where there are any, are a
+    row of their own.
+
+    Args:
+        a: an adapter folder.
+        b: another one.
+
+    Returns:
+        Columns module, norm_a, norm_b, distance (norm of the difference), relative (distance over
+        norm_a; missing where norm_a is 0), largest relative distance first. A module that only
+        one of them has counts as 0 in the other. Distances below 1e-7 of the norms are rounding.
+
+    Source: LoRA, https://arxiv.org/abs/2106.09685, section 4.1.
+    """
+    of_a, of_b = _updates(a), _updates(b)
+    rows = []
+    for name in sorted(of_a.keys() | of_b.keys()):
+        first, second = of_a.get(name), of_b.get(name)
+        norm_a, norm_b = (_norm(*update) if update else 0.0 for update in (first, second))
+        distance = _distance(first, second) if first and second else max(norm_a, norm_b)
+        rows.append((name, norm_a, norm_b, distance, distance / norm_a if norm_a else None))
+    floats = dict.fromkeys(("norm_a", "norm_b", "distance", "relative"), pl.Float64)
+    table = pl.DataFrame(rows, schema={"module": pl.String, **floats}, orient="row")
+    return table.sort("relative", "module", descending=[True, False], nulls_last=True)
+
+
+def _updates(folder: Path) -> dict[str, tuple[Any, Any]]:
+    """Per module the pair (scaled B, A), in float64."""
+    import torch
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    rank, alpha = config["r"], config["lora_alpha"]
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    tensors = load_file(folder / WEIGHTS_FILE)
+    found: dict[str, tuple[Any, Any]] = {}
+    for name, values in tensors.items():
+        short = name.removeprefix("base_model.model.").removesuffix(_A)
+        if name.endswith(_A):
+            found[short] = (scale * tensors[name.removesuffix(_A) + _B].double(), values.double())
+        elif name.endswith(_LENGTH):
+            found[short] = (values.double().reshape(-1, 1), torch.ones((1, 1)).double())
     return found
+
+
+def _norm(b: Any, a: Any) -> float:
+    return math.sqrt(max(float(((b.T @ b) * (a @ a.T)).sum()), 0.0))
+
+
+def _distance(first: tuple[Any, Any], second: tuple[Any, Any]) -> float:
+    import torch
+
+    if all(torch.equal(one, other) for one, other in zip(first, second, strict=True)):
+        return 0.0
+    # B1 A1 - B2 A2 is itself a product of two narrow matrices.
+    return _norm(torch.cat([first[0], -second[0]], dim=1), torch.cat([first[1], second[1]]))
+
+
+def _flat(training: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as `config.lora_r`, in JSON; the examples are compared apart."""
+    flat: dict[str, str] = {}
+    for name, value in training.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif f"{prefix}{name}" != "examples":
+            flat[f"{prefix}{name}"] = json.dumps(value, ensure_ascii=False)
+    return flat

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from elara.display.figures import BLUE, ORANGE, SKY, new_figure, plain
-from elara.model.intervals import interval
+from elara.model.losses import interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ def compare(losses: pl.DataFrame, *, resamples: int = 9_999, seed: int = 0) -> V
     Raises:
         EvaluationError: fewer than five held-out sources, too few for an interval.
 
-    Source: see `elara.model.intervals.interval`.
+    Source: see `elara.model.losses.interval`.
     """
     sources = per_source(losses)
     if len(sources) < 5:

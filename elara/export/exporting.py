@@ -155,7 +155,7 @@ def _explained(into: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        full = full or "No space" in str(error)
+        full |= "No space" in str(error)
         remedy = "free some space" if full else "name a folder that you may write to"
         raise ExportError(
             f"Cannot write the export to {into}: {error}. Remedy: {remedy} and run it again; "
@@ -189,9 +189,8 @@ def _write_formats(
     name = job.record["base_model"]
     paths = {}
     if "vllm-lora" in wanted:
-        paths["vllm-lora"] = drafts / "vllm-lora"
-        shutil.copytree(job.adapter, paths["vllm-lora"])
-    if not set(wanted) - {"vllm-lora"}:
+        paths["vllm-lora"] = Path(shutil.copytree(job.adapter, drafts / "vllm-lora"))
+    if wanted == ["vllm-lora"]:
         return paths
     model, tokenizer = _merge(job, original), original.tokenizer
     tokenizer.chat_template = without_markers(tokenizer.chat_template)
@@ -199,15 +198,9 @@ def _write_formats(
         title = shown_name(name).split("/")[-1]
         paths["gguf"] = drafts / "gguf" / f"elara-{title}-{job.gguf_type}.gguf"
         paths["gguf"].parent.mkdir()
-        write_gguf(
-            model,
-            tokenizer,
-            paths["gguf"],
-            gguf_type=job.gguf_type,
-            name=f"Elara {title}",
-            licence=licence_expression(job.record),
-            base=shown_name(name),
-        )
+        about = {"licence": licence_expression(job.record), "base": shown_name(name)}
+        kind, path = job.gguf_type, paths["gguf"]
+        write_gguf(model, tokenizer, path, gguf_type=kind, name=f"Elara {title}", **about)
     model.to(getattr(torch, job.dtype))
     model.config.dtype = job.dtype
     for format_name in ("merged", "vllm"):
@@ -250,15 +243,15 @@ def _check_names(formats: Sequence[str], dtype: str, gguf_type: str) -> None:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ExportError(f"Unknown format {', '.join(unknown)}: use {', '.join(FORMATS)}.")
-    if dtype not in DTYPES:
-        raise ExportError(f"`dtype` is {dtype!r}: use {', '.join(DTYPES)}.")
-    if gguf_type not in GGUF_TYPES:
-        raise ExportError(f"`gguf_type` is {gguf_type!r}: use {', '.join(GGUF_TYPES)}.")
+    choices = {"dtype": (dtype, DTYPES), "gguf_type": (gguf_type, GGUF_TYPES)}
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise ExportError(f"`{name}` is {value!r}: use {', '.join(allowed)}.")
 
 
 def _check_space(job: _Job, wanted: list[str], drafts: Path, parameters: int) -> None:
     formats = [job.number_format(name) for name in wanted if name != "vllm-lora"]
-    needed = sum(parameters * _BYTES[number_format] for number_format in formats)
+    needed = parameters * sum(map(_BYTES.__getitem__, formats))
     free = shutil.disk_usage(drafts).free
     if needed * 1.02 > free:
         raise ExportError(
@@ -271,14 +264,8 @@ def _check_space(job: _Job, wanted: list[str], drafts: Path, parameters: int) ->
 def _seal(
     folder: Path, name: str, identity: str, sources: dict[str, Any], rows: pl.DataFrame
 ) -> None:
-    record = {
-        "format": name,
-        "elara": elara.__version__,
-        "identity": identity,
-        **sources,
-        "files": file_hashes(folder),
-        "parity": rows.to_dicts(),
-    }
+    record = {"format": name, "elara": elara.__version__, "identity": identity, **sources}
+    record |= {"files": file_hashes(folder), "parity": rows.to_dicts()}
     write_atomically(folder / EXPORT_FILE, json_text(sealed(record)))
 
 
@@ -299,18 +286,13 @@ def _export_record(folder: Path) -> dict[str, Any]:
 
 def _base(record: dict[str, Any]) -> dict[str, Any]:
     """The base model's name, quantisation, and hashes of its weights and settings."""
-    name, folder = record["base_model"], Path(record["base_model"])
-    if name == PACKAGED:
-        folder = packaged_folder()
-    elif not folder.is_dir():
+    name, wanted = record["base_model"], ["*.safetensors", "*.json"]
+    folder = packaged_folder() if name == PACKAGED else Path(name)
+    if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
         hub_id, revision = split_revision(name)
-        wanted = ["*.safetensors", "*.json"]
         folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json"))
-    return {
-        "name": shown_name(name),
-        "quantisation": record["quantisation"],
-        "files": {p.name: file_sha256(p) for p in files},
-    }
+    paths = sorted(path for pattern in wanted for path in folder.glob(pattern))
+    files = {path.name: file_sha256(path) for path in paths}
+    return {"name": shown_name(name), "quantisation": record["quantisation"], "files": files}

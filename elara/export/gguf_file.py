@@ -49,21 +49,19 @@ def check_gguf(config: Any) -> None:
         ExportError: it cannot; the message names what can.
     """
     rope = config.rope_parameters["rope_type"] if hasattr(config, "rope_parameters") else ""
-    why = ""
     if config.model_type not in GGUF_ARCHITECTURES:
-        why = (
-            f"supports {' and '.join(GGUF_ARCHITECTURES)} models (SmolLM2, Llama, Mistral), not "
-            f"{config.model_type}"
-        )
+        names = " and ".join(GGUF_ARCHITECTURES)
+        why = f"supports {names} models (SmolLM2, Llama, Mistral), not {config.model_type}"
     elif rope != "default":
         why = f"does not support rotary scaling {rope!r} (Llama 3.1 and newer use it)"
     elif config.hidden_act != "silu":
         why = f"supports silu, not {config.hidden_act}"
-    if why:
-        raise ExportError(
-            f"GGUF export {why}. Export `merged` and convert that folder with llama.cpp's own "
-            "converter."
-        )
+    else:
+        return
+    raise ExportError(
+        f"GGUF export {why}. Export `merged` and convert that folder with llama.cpp's own "
+        "converter."
+    )
 
 
 def write_gguf(
@@ -145,9 +143,8 @@ def _describe(writer: Any, model: Any, gguf_type: str, name: str, licence: str, 
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(heads)
     writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(head)
-    writer.add_value_length(head)
-    writer.add_rope_dimension_count(head)
+    for add in (writer.add_key_length, writer.add_value_length, writer.add_rope_dimension_count):
+        add(head)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
@@ -239,7 +236,7 @@ def vocabulary(tokenizer: Any, size: int) -> dict[str, Any]:
     pieces = _pieces(model, content["added_tokens"], size)
     if cut in _CUTS and not content["normalizer"]:
         entries = {"model": "gpt2", "pre": _CUTS[cut], "add_space_prefix": False}
-        entries["merges"] = [" ".join(_pair(merge)) for merge in model["merges"]]
+        entries["merges"] = [" ".join(pair) for pair in model["merges"]]
     elif model["byte_fallback"] and "▁" in model["vocab"]:
         entries = {"model": "llama", "pre": "default", "add_space_prefix": _prefix(content)}
         entries["scores"] = _scores(pieces, model)
@@ -248,11 +245,8 @@ def vocabulary(tokenizer: Any, size: int) -> dict[str, Any]:
             f"Elara knows no GGUF name for this tokenizer ({', '.join(cut) or 'no cuts'}). "
             "Export `merged` and convert it with llama.cpp's own converter."
         )
-    return (
-        entries
-        | {"tokens": [text for text, _ in pieces], "token_type": [kind for _, kind in pieces]}
-        | _special_ids(tokenizer)
-    )
+    entries["tokens"], entries["token_type"] = map(list, zip(*pieces, strict=True))
+    return entries | _special_ids(tokenizer)
 
 
 def _steps(part: dict[str, Any] | None, several: str) -> list[dict[str, Any]]:
@@ -262,17 +256,14 @@ def _steps(part: dict[str, Any] | None, several: str) -> list[dict[str, Any]]:
 
 
 def _cut(step: dict[str, Any]) -> str:
-    if step["type"] == "ByteLevel" and not step["add_prefix_space"]:
-        return "words" if step["use_regex"] else "bytes"
-    if step["type"] == "Digits" and step["individual_digits"]:
-        return "digits"
-    if step["type"] == "Split" and step["behavior"] == "Isolated" and not step["invert"]:
-        return f"split {step['pattern'].get('Regex')}"
+    match step:
+        case {"type": "ByteLevel", "add_prefix_space": False, "use_regex": regex}:
+            return "words" if regex else "bytes"
+        case {"type": "Digits", "individual_digits": True}:
+            return "digits"
+        case {"type": "Split", "behavior": "Isolated", "invert": False, "pattern": pattern}:
+            return f"split {pattern.get('Regex')}"
     return str(step["type"])
-
-
-def _pair(merge: str | list[str]) -> list[str]:
-    return merge.split(" ") if isinstance(merge, str) else merge
 
 
 def _pieces(model: dict[str, Any], added: list[dict[str, Any]], size: int) -> list[tuple[str, int]]:
@@ -303,7 +294,7 @@ def _scores(pieces: list[tuple[str, int]], model: dict[str, Any]) -> list[float]
     """
     rank: dict[str, int] = {}
     for number, merge in enumerate(model["merges"]):
-        rank.setdefault("".join(_pair(merge)), number)
+        rank.setdefault("".join(merge), number)
     return [float(-rank[text]) if text in rank else 0.0 for text, _ in pieces]
 
 
@@ -321,11 +312,8 @@ def _prefix(content: dict[str, Any]) -> bool:
 
 def _special_ids(tokenizer: Any) -> dict[str, Any]:
     names = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
-    ids = {
-        f"{name}_token_id": getattr(tokenizer, f"{short}_token_id")
-        for short, name in names.items()
-        if getattr(tokenizer, f"{short}_token_id") is not None
-    }
+    found = {name: getattr(tokenizer, f"{short}_token_id") for short, name in names.items()}
+    ids = {f"{name}_token_id": number for name, number in found.items() if number is not None}
     # By what it does: the settings that say so differ from one tokenizer class to the next.
     tried = tokenizer("a")["input_ids"]
     return ids | {

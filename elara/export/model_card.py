@@ -112,14 +112,12 @@ vllm serve . --served-model-name elara --dtype {config["dtype"]}
     if format_name == "vllm-lora":
         rank = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"]
         limit = next(allowed for allowed in MAX_LORA_RANKS if allowed >= rank)
-        other = ""
-        if record["base_model"] == PACKAGED or record["quantisation"] != "none":
-            other = _OTHER_BASE
+        rounded = record["base_model"] == PACKAGED or record["quantisation"] != "none"
         return f"""```bash
 vllm serve {shown_name(record["base_model"])} --enable-lora --max-lora-rank {limit} \\
   --lora-modules elara=.
 ```
-{other}"""
+{_OTHER_BASE if rounded else ""}"""
     return """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -7,17 +7,22 @@ will read it, and its probabilities are compared with the original's on the same
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import polars as pl
 
-from elara.export.errors import ExportError, ParityError
-from elara.export.readers import Reader, open_export
-from elara.model import SYSTEM_PROMPT, LanguageModel
+from elara.export.errors import ExportError
+from elara.model import SYSTEM_PROMPT, LanguageModel, load_adapter, load_base, quiet_libraries
+from elara.model.marks import as_data
+from elara.model.packaged import cut_digits
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +41,19 @@ PROMPTS = (
 # An export may not lose more than this share of what the adapter itself changed.
 _SHARE_OF_ADAPTER = 0.5
 _MEASURABLE = 1e-6
+
+
+class ParityError(ExportError):
+    """An export differs from the original by more than its bound.
+
+    Args:
+        message: which format, value, bound and remedy.
+        table: what was measured, one row per export and reader.
+    """
+
+    def __init__(self, message: str, table: pl.DataFrame) -> None:
+        super().__init__(message)
+        self.table = table
 
 
 @dataclass(frozen=True)
@@ -106,11 +124,9 @@ def observe(
     """
     import torch
 
-    reader = Reader(original.model, original.tokenizer)
-    chats = [
-        [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": prompt}]
-        for prompt in prompts
-    ]
+    reader = _Reader(original.model, original.tokenizer)
+    system = {"role": "system", "content": SYSTEM_PROMPT}
+    chats = [[system, {"role": "user", "content": prompt}] for prompt in prompts]
     asked = [reader.encode(chat) for chat in chats]
     answers = [reader.answer(ids, answer_tokens) for ids in asked]
     logprobs = [_logprobs(reader, p, a) for p, a in zip(asked, answers, strict=True)]
@@ -123,7 +139,7 @@ def observe(
     return Observed(chats, asked, answers, logprobs, adapter_kl, four_bit)
 
 
-def _logprobs(reader: Reader, prompt: list[int], answer: list[int]) -> torch.Tensor:
+def _logprobs(reader: _Reader, prompt: list[int], answer: list[int]) -> torch.Tensor:
     """Log-probabilities at the positions that predict the answer's tokens."""
     logits = reader.logits(prompt + answer)[len(prompt) - 1 : -1]
     return logits.double().log_softmax(-1).float()
@@ -165,42 +181,29 @@ def parity(
     for name, path in exports.items():
         files = [path] if path.is_file() else path.glob("*.safetensors")
         size = sum(file.stat().st_size for file in files)
-        for reader, weights in open_export(path):
+        for reader, weights in _open(path):
             bound = _bound(reader, weights, four_bit=original.four_bit)
-            row = {
-                "format": name,
-                "reader": reader.name,
-                "weights": weights,
-                **_compare(original, reader, answer_tokens),
-                "kl_bound": bound.kl,
-                "bytes": size,
-            }
+            row = {"format": name, "reader": reader.name, "weights": weights}
+            row |= _compare(original, reader, answer_tokens, bound.kl) | {"bytes": size}
             rows.append(row)
             problems += _problems(row, bound)
-    table = pl.DataFrame(rows).select(_COLUMNS)
+    table = pl.DataFrame(rows)
     if problems:
         raise ParityError(" ".join(problems), table)
     return table
 
 
-_COLUMNS = (
-    *("format", "reader", "weights", "prompts", "positions", "same_prompt_tokens"),
-    *("kl", "max_kl", "kl_bound", "adapter_kl", "top1_agreement", "answer_agreement", "bytes"),
-)
-
-
-def _bound(reader: Reader, weights: str, *, four_bit: bool) -> Bound:
+def _bound(reader: _Reader, weights: str, *, four_bit: bool) -> Bound:
     bound = BOUNDS[weights if reader.name == "transformers" else f"{weights} {reader.name}"]
     if not four_bit:
         return bound
-    return Bound(
-        bound.kl + FOUR_BIT.kl,
-        min(bound.top1, FOUR_BIT.top1),
-        min(bound.answers, FOUR_BIT.answers),
-    )
+    top1, answers = min(bound.top1, FOUR_BIT.top1), min(bound.answers, FOUR_BIT.answers)
+    return Bound(bound.kl + FOUR_BIT.kl, top1, answers)
 
 
-def _compare(observed: Observed, reader: Reader, answer_tokens: int) -> dict[str, Any]:
+def _compare(
+    observed: Observed, reader: _Reader, answer_tokens: int, kl_bound: float
+) -> dict[str, Any]:
     import torch
 
     same_ids, divergences, same_top, agreed = [], [], [], []
@@ -225,6 +228,7 @@ def _compare(observed: Observed, reader: Reader, answer_tokens: int) -> dict[str
         "same_prompt_tokens": sum(same_ids) / len(same_ids),
         "kl": float(kl.mean()),
         "max_kl": float(kl.max()),
+        "kl_bound": kl_bound,
         "adapter_kl": observed.adapter_kl,
         "top1_agreement": float(torch.cat(same_top).mean()),
         "answer_agreement": sum(agreed) / len(agreed),
@@ -234,8 +238,7 @@ def _compare(observed: Observed, reader: Reader, answer_tokens: int) -> dict[str
 def _problems(row: dict[str, Any], bound: Bound) -> list[str]:
     """What in a row is worse than its bound, each with a remedy."""
     who = f"{row['format']} ({row['weights']}, read by {row['reader']})"
-    effect = row["adapter_kl"]
-    found = []
+    effect, found = row["adapter_kl"], []
     if row["same_prompt_tokens"] < 1:
         found.append(
             f"{who}: {row['same_prompt_tokens']:.0%} of the prompts have the original's token ids, "
@@ -270,3 +273,127 @@ def _suspect(row: dict[str, Any]) -> str:
     if effect is not None and effect > _MEASURABLE and 0.8 < row["kl"] / effect < 1.25:
         return "as far away as the base model, so the adapter seems missing. Export again."
     return "export again, or choose a finer number format (float32, F32)."
+
+
+class _Reader:
+    """Reads folders and GGUF files with transformers."""
+
+    name = "transformers"
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self._model, self._tokenizer, self._cache = model, tokenizer, None
+        self._stop = tokenizer.eos_token_id
+
+    def encode(self, messages: list[dict[str, str]]) -> list[int]:
+        """Token ids of a prompt, by the export's own template and tokenizer."""
+        return list(
+            self._tokenizer.apply_chat_template(
+                as_data(self._tokenizer, messages), add_generation_prompt=True, return_dict=False
+            )
+        )
+
+    def logits(self, ids: list[int]) -> torch.Tensor:
+        """Logits (positions by vocabulary) after each token."""
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.tensor([ids], device=self._model.device)
+            logits: torch.Tensor = self._model(batch, use_cache=False).logits[0].float().cpu()
+        return logits
+
+    def answer(self, ids: list[int], limit: int) -> list[int]:
+        """The most likely continuation, token by token, stop token included.
+
+        `generate` would apply penalties from the folder.
+        """
+        answer: list[int] = []
+        while len(answer) < limit and answer[-1:] != [self._stop]:
+            answer.append(self._next(answer[-1:] or ids, first=not answer))
+        return answer
+
+    def _next(self, ids: list[int], *, first: bool) -> int:
+        import torch
+
+        batch, cache = torch.tensor([ids], device=self._model.device), self._cache
+        with torch.inference_mode():
+            out = self._model(batch, past_key_values=None if first else cache, use_cache=True)
+        self._cache = out.past_key_values
+        return int(out.logits[0, -1].argmax())
+
+
+class _LlamaCppReader(_Reader):
+    """Reads a GGUF file with llama.cpp itself, where its Python binding is installed.
+
+    The chat template comes from the tokenizer in the file: llama.cpp renders its own.
+
+    Source: https://llama-cpp-python.readthedocs.io/en/latest/api-reference/
+    """
+
+    name = "llama.cpp"
+
+    def __init__(self, path: Path, tokenizer: Any) -> None:
+        binding: Any = importlib.import_module("llama_cpp")
+        model = binding.Llama(str(path), n_ctx=1024, logits_all=True, verbose=False, n_gpu_layers=0)
+        super().__init__(model, tokenizer)
+        self._stop = model.token_eos()
+
+    def encode(self, messages: list[dict[str, str]]) -> list[int]:
+        """Token ids of a prompt; the start token is in the template where there is one."""
+        text = self._tokenizer.apply_chat_template(
+            as_data(self._tokenizer, messages), add_generation_prompt=True, tokenize=False
+        )
+        return list(self._model.tokenize(text.encode(), add_bos=False, special=True))
+
+    def logits(self, ids: list[int]) -> torch.Tensor:
+        """Logits (positions by vocabulary) after each token."""
+        import torch
+
+        self._model.reset()
+        self._model.eval(ids)
+        return torch.from_numpy(self._model.scores[: len(ids)].copy())
+
+    def _next(self, ids: list[int], *, first: bool) -> int:
+        if first:
+            self._model.reset()
+        self._model.eval(ids)
+        return int(self._model.scores[self._model.n_tokens - 1].argmax())
+
+
+def _open(path: Path) -> list[tuple[_Reader, str]]:
+    """Open an export with every program at hand; each reader with the weights' number format."""
+    try:
+        if path.suffix == ".gguf":
+            return _open_gguf(path)
+        if (path / "adapter_config.json").exists():
+            record = json.loads((path / "training.json").read_text(encoding="utf-8"))
+            quantisation = record["quantisation"]
+            base = load_base(record["base_model"], quantisation=quantisation, precision="float32")
+            lm, weights = load_adapter(path, base=base), "float32"
+        else:
+            lm = load_base(str(path), precision="float32")
+            weights = json.loads((path / "config.json").read_text(encoding="utf-8"))["dtype"]
+        return [(_Reader(lm.model, lm.tokenizer), weights)]
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ExportError(f"{path} cannot be read back ({error}): export again.") from error
+
+
+def _open_gguf(path: Path) -> list[tuple[_Reader, str]]:
+    import gguf
+    import torch
+    import transformers
+    from transformers import modeling_gguf_pytorch_utils as reading
+
+    fields = gguf.GGUFReader(path).fields
+    weights = gguf.LlamaFileType(fields["general.file_type"].contents()).name
+    weights = weights.removeprefix("ALL_").removeprefix("MOSTLY_")
+    # transformers' switch for bars does not reach the one over the tensors.
+    where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    with quiet_libraries(), mock.patch.object(reading, "tqdm", lambda items, **_: items):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+        model = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    if fields["tokenizer.ggml.pre"].contents() == "smollm":
+        cut_digits(tokenizer)
+    readers = [_Reader(model.eval(), tokenizer)]
+    if importlib.util.find_spec("llama_cpp"):
+        readers.append(_LlamaCppReader(path, tokenizer))
+    return [(reader, weights) for reader in readers]

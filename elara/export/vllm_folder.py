@@ -43,22 +43,24 @@ def check_vllm_folder(folder: Path) -> None:
     https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     """
     config = _read(folder / "config.json")
-    problems = []
-    if not set(config.get("architectures") or ()) & set(ARCHITECTURES):
-        problems.append(f"vLLM support of {config.get('architectures')} is not known here")
-    if config.get("dtype") not in _DTYPES:
-        problems.append(f"config.json names the number format {config.get('dtype')!r}")
-    if "quantization_config" in config:
-        problems.append("config.json says the weights are quantised, but they are not")
-    if (folder / "adapter_config.json").exists():
-        problems.append("it holds an adapter, not merged weights")
-    if not (folder / "tokenizer.json").exists():
-        problems.append("tokenizer.json is missing")
-    if not _chat_template(folder):
-        problems.append("there is no chat template, so the chat API would refuse every request")
-    if (stop := _read(folder / "generation_config.json").get("eos_token_id")) is None:
-        problems.append(f"generation_config.json names no stop token ({stop})")
-    problems += _tensor_problems(folder, config)
+    stop = _read(folder / "generation_config.json").get("eos_token_id")
+    template = _read(folder / "tokenizer_config.json").get("chat_template")
+    known = not set(config.get("architectures") or ()).isdisjoint(ARCHITECTURES)
+    rules = {
+        f"vLLM support of {config.get('architectures')} is not known here": known,
+        f"config.json names the number format {config.get('dtype')!r}": config.get("dtype")
+        in _DTYPES,
+        "config.json says the weights are quantised, but they are not": (
+            "quantization_config" not in config
+        ),
+        "it holds an adapter, not merged weights": not (folder / "adapter_config.json").exists(),
+        "tokenizer.json is missing": (folder / "tokenizer.json").exists(),
+        "there is no chat template, so the chat API would refuse every request": (
+            template or (folder / "chat_template.jinja").exists()
+        ),
+        f"generation_config.json names no stop token ({stop})": stop is not None,
+    }
+    problems = [rule for rule, kept in rules.items() if not kept] + _tensor_problems(folder, config)
     if problems:
         raise ExportError(f"{folder.name} is not ready for vLLM: {'; '.join(problems)}.")
 
@@ -80,40 +82,32 @@ def check_vllm_adapter(folder: Path, architectures: list[str]) -> int:
     adapter_config.json, https://github.com/vllm-project/vllm/blob/main/vllm/lora/peft_helper.py
     """
     config = _read(folder / "adapter_config.json")
-    problems = []
-    if not any(ARCHITECTURES.get(name, False) for name in architectures):
-        problems.append(f"vLLM does not serve adapters of {', '.join(architectures)}")
-    if config.get("use_dora"):
-        problems.append("vLLM does not serve DoRA adapters")
-    if config.get("modules_to_save"):
-        problems.append("vLLM takes no modules_to_save (whole layers trained beside LoRA)")
-    if config.get("bias", "none") != "none":
-        problems.append("vLLM takes no trained biases")
-    if config.get("rank_pattern") or config.get("alpha_pattern"):
-        problems.append("vLLM takes one rank and one alpha for all layers")
-    if config.get("r", 0) > MAX_LORA_RANKS[-1]:
-        problems.append(f"rank {config['r']} is above {MAX_LORA_RANKS[-1]}")
-    if not (folder / WEIGHTS_FILE).exists():
-        problems.append(f"{WEIGHTS_FILE} is missing")
-    if problems:
+    served = any(ARCHITECTURES.get(name, False) for name in architectures)
+    uneven = config.get("rank_pattern") or config.get("alpha_pattern")
+    problems = {
+        f"vLLM does not serve adapters of {', '.join(architectures)}": not served,
+        "vLLM does not serve DoRA adapters": config.get("use_dora"),
+        "vLLM takes no modules_to_save (whole layers trained beside LoRA)": (
+            config.get("modules_to_save")
+        ),
+        "vLLM takes no trained biases": config.get("bias", "none") != "none",
+        "vLLM takes one rank and one alpha for all layers": uneven,
+        f"rank {config.get('r')} is above {MAX_LORA_RANKS[-1]}": config["r"] > MAX_LORA_RANKS[-1],
+        f"{WEIGHTS_FILE} is missing": not (folder / WEIGHTS_FILE).exists(),
+    }
+    if found := [problem for problem, there in problems.items() if there]:
         raise ExportError(
-            f"This adapter cannot be served by vLLM as it is: {'; '.join(problems)}. "
+            f"This adapter cannot be served by vLLM as it is: {'; '.join(found)}. "
             "Export `vllm` instead, which merges it."
         )
     return next(rank for rank in MAX_LORA_RANKS if rank >= config["r"])
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _chat_template(folder: Path) -> bool:
-    return (folder / "chat_template.jinja").exists() or bool(
-        _read(folder / "tokenizer_config.json").get("chat_template")
-    )
 
 
 def _tensor_problems(folder: Path, config: dict[str, Any]) -> list[str]:
@@ -128,15 +122,11 @@ def _tensor_problems(folder: Path, config: dict[str, Any]) -> list[str]:
             found |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     if not found:
         return ["it holds no safetensors file"]
+    settings = transformers.AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        empty = transformers.AutoModelForCausalLM.from_config(
-            transformers.AutoConfig.from_pretrained(folder)
-        )
+        empty = transformers.AutoModelForCausalLM.from_config(settings)
     wanted = {name: list(tensor.shape) for name, tensor in empty.state_dict().items()}
-    if config.get("tie_word_embeddings"):
-        wanted.pop("lm_head.weight", None)
-        found.pop("lm_head.weight", None)
-    wrong = sorted(
-        name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
-    )
+    tied = {"lm_head.weight"} if config.get("tie_word_embeddings") else set()
+    names = (wanted.keys() | found.keys()) - tied
+    wrong = sorted(name for name in names if wanted.get(name) != found.get(name))
     return [f"{len(wrong)} tensors do not fit config.json, first {wrong[0]}"] if wrong else []

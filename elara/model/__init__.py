@@ -4,6 +4,8 @@ from elara.model.base import (
     TRAINING_FILE,
     WEIGHTS_FILE,
     LanguageModel,
+    Precision,
+    choose_precision,
     load_adapter,
     load_base,
     quiet_libraries,
@@ -12,7 +14,6 @@ from elara.model.base import (
 from elara.model.chat import Encoded, ModelError, encode
 from elara.model.generation import SYSTEM_PROMPT, Generation, generate
 from elara.model.packaged import PACKAGED, packaged_folder
-from elara.model.precision import Precision, choose_precision
 
 __all__ = [
     "PACKAGED",

@@ -7,6 +7,7 @@ network. Any other causal language model is named by its hub id or a local folde
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -18,13 +19,65 @@ from typing import TYPE_CHECKING, Any
 
 from elara.model.chat import ModelError, give_template
 from elara.model.packaged import PACKAGED, packaged_folder
-from elara.model.precision import Precision, choose_precision
 
 if TYPE_CHECKING:
     import torch
 
 TRAINING_FILE = "training.json"
 WEIGHTS_FILE = "adapter_model.safetensors"  # the name that PEFT gives an adapter's weights
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The one choice of device and number format for a run.
+
+    Args:
+        device: `cuda` or `cpu`.
+        dtype: torch dtype name of the base model's weights: `bfloat16` or `float32`.
+        reason: why, in one sentence.
+    """
+
+    device: str
+    dtype: str
+    reason: str
+
+
+@functools.cache
+def choose_precision(wanted: str = "by_hardware") -> Precision:
+    """Choose device and number format once, by what the hardware computes fast and safely.
+
+    Args:
+        wanted: `by_hardware`, or `bfloat16`, `float32` or `float16` to insist. float16 is for
+            answering on a CUDA device; `elara.train` refuses it.
+
+    Returns:
+        By hardware: bfloat16 on CUDA devices of compute capability 8 (Ampere) or newer, float32
+        elsewhere. Every CPU computes float32, those with bfloat16 units (AMX) included: one
+        adapter and one set of numbers, and a small model gains nothing by fewer digits.
+
+    Raises:
+        ModelError: the hardware does not compute the wanted format, or there is no such format.
+    """
+    import torch
+
+    cuda = torch.cuda.is_available()
+    ampere = cuda and torch.cuda.get_device_capability()[0] >= 8
+    device = "cuda" if cuda else "cpu"
+    if wanted == "by_hardware":
+        if ampere:
+            return Precision("cuda", "bfloat16", "CUDA device of the Ampere generation or newer")
+        if cuda:
+            return Precision("cuda", "float32", "CUDA device older than Ampere: no bfloat16 units")
+        return Precision("cpu", "float32", "no CUDA device; every CPU computes the same float32")
+    if wanted not in ("bfloat16", "float32", "float16"):
+        raise ModelError(
+            f"Unknown precision {wanted!r}: `by_hardware`, `bfloat16`, `float32` or `float16`."
+        )
+    if wanted == "bfloat16" and cuda and not ampere:
+        raise ModelError("This CUDA device is older than Ampere and has no bfloat16: use float32.")
+    if wanted == "float16" and not cuda:
+        raise ModelError("float16 is slow and inexact on a CPU: use `by_hardware`.")
+    return Precision(device, wanted, "asked for by the `precision` parameter")
 
 
 @dataclass
@@ -57,6 +110,12 @@ class LanguageModel:
     def quantisation(self) -> str:
         """`nf4` where the base weights are stored in 4 bits, else `none`."""
         return "nf4" if getattr(self.model, "is_loaded_in_4bit", False) else "none"
+
+    @property
+    def causal(self) -> Any:
+        """The transformers model, without the adapter's wrapper."""
+        get_base = getattr(self.model, "get_base_model", None)
+        return get_base() if get_base else self.model
 
     @property
     def bytes_each(self) -> int:

@@ -30,14 +30,11 @@ _MISTRAL_SPACING = (
 _SPACING_LINE = re.compile(r"(?<=trimmed = ).+?(?= -%\})")
 
 # What a template does with these tells it apart from every other one that Elara knows.
-_ASKED = {"role": "user", "content": " Which  one?\n"}
-_ANSWERED = {"role": "assistant", "content": " This one. \n"}
-_PROBES = (
-    [_ASKED],
-    [_ASKED, _ANSWERED],
-    [_ASKED, _ANSWERED, _ASKED],
-    [_ASKED, _ANSWERED, _ASKED, _ANSWERED],
-)
+_TURNS = [
+    {"role": "user", "content": " Which  one?\n"},
+    {"role": "assistant", "content": " This one. \n"},
+] * 2
+_PROBES = tuple(_TURNS[:number] for number in (1, 2, 3, 4))
 # Templates differ in how they treat a system message, and some refuse it.
 _SYSTEM_PROBES = tuple(
     [{"role": "system", "content": " Be brief. "}, *turns] for turns in (_PROBES[0], _PROBES[2])

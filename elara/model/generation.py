@@ -61,23 +61,16 @@ def generate(
     import torch
 
     torch.manual_seed(seed)
-    prompt = lm.tokenizer.apply_chat_template(
-        as_data(lm.tokenizer, messages),
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
-    ).to(lm.device)
-    choice: dict[str, Any] = {"do_sample": False}
+    turns = as_data(lm.tokenizer, messages)
+    form = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+    prompt = lm.tokenizer.apply_chat_template(turns, **form).to(lm.device)
+    choice: dict[str, Any] = {"do_sample": temperature > 0}
     if temperature > 0:
-        choice = {"do_sample": True, "temperature": temperature}
+        choice["temperature"] = temperature
+    choice |= {"max_new_tokens": max_new_tokens, "pad_token_id": lm.tokenizer.pad_token_id}
     started = time.perf_counter()
     with torch.inference_mode():
-        output = lm.model.generate(
-            **prompt,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=lm.tokenizer.pad_token_id,
-            **choice,
-        )
+        output = lm.model.generate(**prompt, **choice)
     new = output[0, prompt["input_ids"].shape[1] :]
     return Generation(
         text=lm.tokenizer.decode(new, skip_special_tokens=True).strip(),

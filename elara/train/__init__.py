@@ -2,7 +2,6 @@
 
 from elara.display.figures import loss_figure
 from elara.train.config import (
-    REASONS,
     REFERENCE,
     TARGETS,
     TrainingConfig,
@@ -11,26 +10,21 @@ from elara.train.config import (
 )
 from elara.train.data import TokenData, choose_batching, masked_html, tokenise
 from elara.train.devices.launch import finished, launch, write_job
-from elara.train.estimate import Estimate, count_memory, estimate, what_to_change
-from elara.train.lora import Summary, add_lora, optimiser, summary
+from elara.train.estimate import estimate
+from elara.train.lora import add_lora, summary
 from elara.train.save import save_adapter
 from elara.train.sft import Training, fine_tune
-from elara.train.sweep import Sweep, sweep, sweep_figure
+from elara.train.sweep import sweep, sweep_figure
 
 __all__ = [
-    "REASONS",
     "REFERENCE",
     "TARGETS",
-    "Estimate",
-    "Summary",
-    "Sweep",
     "TokenData",
     "Training",
     "TrainingConfig",
     "TrainingError",
     "add_lora",
     "choose_batching",
-    "count_memory",
     "differences",
     "estimate",
     "fine_tune",
@@ -38,12 +32,10 @@ __all__ = [
     "launch",
     "loss_figure",
     "masked_html",
-    "optimiser",
     "save_adapter",
     "summary",
     "sweep",
     "sweep_figure",
     "tokenise",
-    "what_to_change",
     "write_job",
 ]

@@ -1,4 +1,7 @@
-"""Report a run's progress, live curve and logged values, and decide when it evaluates and stops."""
+"""Report a run's progress, live curve and logged values, and decide when it evaluates and stops.
+
+It needs the libraries of training, so it is imported where a run starts.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from transformers import TrainerCallback
 
 from elara.display.figures import loss_figure
 from elara.display.progress import progress_line, watched
@@ -25,139 +29,114 @@ def losses_table(history: list[dict[str, Any]]) -> pl.DataFrame:
     Returns:
         Columns step, epoch, split, loss (nats per answer token) and learning_rate.
     """
-    rows = [
-        {
-            "step": entry["step"],
-            "epoch": float(entry["epoch"]),
-            "split": "train" if "loss" in entry else "validation",
-            "loss": float(entry["loss"] if "loss" in entry else entry["eval_loss"]),
-            "learning_rate": entry.get("learning_rate"),
-        }
-        for entry in history
-        if "loss" in entry or "eval_loss" in entry
-    ]
-    return pl.DataFrame(
-        rows,
-        schema={
-            "step": pl.Int64,
-            "epoch": pl.Float64,
-            "split": pl.String,
-            "loss": pl.Float64,
-            "learning_rate": pl.Float64,
-        },
-    )
+    rows = []
+    for entry in history:
+        for name, split in (("loss", "train"), ("eval_loss", "validation")):
+            if name in entry:
+                rate = entry.get("learning_rate")
+                rows.append((entry["step"], entry["epoch"], split, entry[name], rate))
+                break
+    numbers = dict.fromkeys(("step", "epoch", "split", "loss", "learning_rate"), pl.Float64)
+    schema: Any = numbers | {"step": pl.Int64, "split": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def reporter() -> Any:
+class Reporter(TrainerCallback):  # type: ignore[misc]
     """Headless: one line a minute. In JupyterLab: the loss curve, redrawn in one place."""
-    import transformers
 
-    class Reporter(transformers.TrainerCallback):  # type: ignore[misc]
-        place: Any = None
+    place: Any = None
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.begin = self.reported = time.monotonic()
-            self.first = state.global_step
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note when the run began."""
+        self.begin = self.reported = time.monotonic()
+        self.first = state.global_step
 
-        def line(self, state: Any) -> str:
-            done, total = state.global_step - self.first, state.max_steps - self.first
-            return progress_line("train: step", done, total, time.monotonic() - self.begin)
+    def _line(self, state: Any) -> str:
+        done, total = state.global_step - self.first, state.max_steps - self.first
+        return progress_line("train: step", done, total, time.monotonic() - self.begin)
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            now = time.monotonic()
-            if watched() or not state.is_world_process_zero or now - self.reported < _LINE_SECONDS:
-                return
-            self.reported = now
-            print(self.line(state), flush=True)
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Print a line when the last one is a minute old."""
+        now = time.monotonic()
+        if watched() or not state.is_world_process_zero or now - self.reported < _LINE_SECONDS:
+            return
+        self.reported = now
+        print(self._line(state), flush=True)
 
-        def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            now = time.monotonic()
-            drawn = self.place is not None and now - self.reported < _PLOT_SECONDS
-            if not watched() or drawn or not state.is_world_process_zero:
-                return
-            self.reported = now
-            self.draw(state, self.line(state))
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Draw the curve, unless it has just been drawn."""
+        now = time.monotonic()
+        drawn = self.place is not None and now - self.reported < _PLOT_SECONDS
+        if not watched() or drawn or not state.is_world_process_zero:
+            return
+        self.reported = now
+        self._draw(state, self._line(state))
 
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if self.place is not None:
-                self.draw(state, f"{state.global_step} steps")
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Draw the whole curve."""
+        if self.place is not None:
+            self._draw(state, f"{state.global_step} steps")
 
-        def draw(self, state: Any, title: str) -> None:
-            from IPython import display
+    def _draw(self, state: Any, title: str) -> None:
+        from IPython import display
 
-            figure = loss_figure(losses_table(state.log_history))
-            figure.axes[0].set_title(title)
-            if self.place is None:
-                show: Any = display.display
-                self.place = show(figure, display_id=True)
-            else:
-                self.place.update(figure)
-
-    return Reporter()
+        figure = loss_figure(losses_table(state.log_history))
+        figure.axes[0].set_title(title)
+        if self.place is None:
+            show: Any = display.display
+            self.place = show(figure, display_id=True)
+        else:
+            self.place.update(figure)
 
 
-def tracking(trackers: Trackers) -> Any:
+class Tracking(TrainerCallback):  # type: ignore[misc]
     """Send what the trainer logs to the trackers.
 
     Args:
         trackers: where to.
     """
-    import transformers
 
-    class Tracking(transformers.TrainerCallback):  # type: ignore[misc]
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any
-        ) -> None:
-            names = {"loss": "train/loss", "eval_loss": "validation/loss"}
-            names |= {name: f"train/{name}" for name in ("learning_rate", "grad_norm")}
-            values = {names[k]: float(v) for k, v in logs.items() if k in names}
-            if values and state.is_world_process_zero:
-                trackers.log(values, state.global_step)
+    def __init__(self, trackers: Trackers) -> None:
+        self.trackers = trackers
 
-    return Tracking()
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        """Pass the numbers on."""
+        names = {"loss": "train/loss", "eval_loss": "validation/loss"}
+        names |= {name: f"train/{name}" for name in ("learning_rate", "grad_norm")}
+        values = {names[k]: float(v) for k, v in logs.items() if k in names}
+        if values and state.is_world_process_zero:
+            self.trackers.log(values, state.global_step)
 
 
-def early_stopping(patience: int, folder: Path) -> Any:
-    """Keep the weights of the lowest held-out loss; stop when it no longer falls.
-
-    What to do follows from the trainer's log alone, which every checkpoint carries, so a run that
-    continues decides like one that was never stopped.
-
-    Args:
-        patience: evaluations without a lower loss before the run stops.
-        folder: the run's folder.
-    """
-    import transformers
-
-    class EarlyStopping(transformers.TrainerCallback):  # type: ignore[misc]
-        def on_evaluate(
-            self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
-        ) -> None:
-            best, since = best_evaluation(state.log_history)
-            if since == 0 and state.is_world_process_zero:
-                keep_best(model, best, folder)
-            if since >= patience:
-                control.should_training_stop = True
-
-    return EarlyStopping()
-
-
-def evaluations(every: int) -> Any:
+class Evaluations(TrainerCallback):  # type: ignore[misc]
     """Evaluate inside the step, before its checkpoint is written, and after the last step.
 
     The trainer's own evaluation at the end of an epoch comes after that step's checkpoint: a run
-    that continued from there would lack it, and draw other random numbers.
+    that continued from there would lack it, and draw other random numbers. With patience, the
+    weights of the lowest held-out loss are kept, and the run stops when it no longer falls. That
+    follows from the trainer's log alone, which every checkpoint carries, so a run that continues
+    decides like one that was never stopped.
 
     Args:
         every: optimiser steps between evaluations; 0 evaluates at the end of each epoch.
+        patience: evaluations without a lower loss before the run stops; 0 never stops it.
+        folder: the run's folder.
     """
-    import transformers
 
-    class Evaluations(transformers.TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            ended = abs(state.epoch - round(state.epoch)) < 1e-9
-            due = state.global_step % every == 0 if every else ended
-            if due or state.global_step >= state.max_steps:
-                control.should_evaluate = True
+    def __init__(self, every: int, patience: int, folder: Path) -> None:
+        self.every, self.patience, self.folder = every, patience, folder
 
-    return Evaluations()
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for an evaluation when it is due."""
+        ended = abs(state.epoch - round(state.epoch)) < 1e-9
+        due = state.global_step % self.every == 0 if self.every else ended
+        if due or state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        """Keep the weights, or stop."""
+        best, since = best_evaluation(state.log_history)
+        if self.patience and since == 0 and state.is_world_process_zero:
+            keep_best(named["model"], best, self.folder)
+        if self.patience and since >= self.patience:
+            control.should_training_stop = True

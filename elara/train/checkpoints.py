@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from elara.model.precision import choose_precision
+from elara.model.base import choose_precision
 from elara.train.config import TrainingConfig
 from elara.train.data import TokenData
 from elara.workspace import file_sha256
@@ -47,8 +47,13 @@ def last_checkpoint(folder: Path) -> Path | None:
     Args:
         folder: a run's folder.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: -int(p.name.split("-")[1]))
+    found = sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True)
     return next((p for p in found if _whole(p)), None)
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser step of a checkpoint by its name; 0 for none."""
+    return int(checkpoint.name.split("-")[1]) if checkpoint else 0
 
 
 def history(checkpoint: Path) -> list[dict[str, Any]]:
@@ -57,9 +62,8 @@ def history(checkpoint: Path) -> list[dict[str, Any]]:
     Args:
         checkpoint: a whole checkpoint.
     """
-    logged: list[dict[str, Any]] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))[
-        "log_history"
-    ]
+    state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    logged: list[dict[str, Any]] = state["log_history"]
     return logged
 
 
@@ -67,10 +71,9 @@ def _whole(checkpoint: Path) -> bool:
     import safetensors
 
     try:
-        state = json.loads(
-            (checkpoint / _STATE).read_text(encoding="utf-8")
-        )  # the last file that is written
-        if state["global_step"] != int(checkpoint.name.split("-")[1]):
+        # The last file that is written.
+        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        if state["global_step"] != step_of(checkpoint):
             return False
         for path in [*checkpoint.rglob("*.pt"), *checkpoint.rglob("*.pth")]:
             with zipfile.ZipFile(path) as archive:  # torch's format carries checksums
@@ -95,13 +98,10 @@ def remove_others(checkpoints: Path, own: Path) -> None:
     if not checkpoints.exists():
         return
     last = last_checkpoint(own)
-    newest = int(last.name.split("-")[1]) if last else -1
-    for other in checkpoints.iterdir():
-        if other != own and other.is_dir():
-            shutil.rmtree(other)
-    for later in own.glob("checkpoint-*"):
-        if int(later.name.split("-")[1]) > newest:
-            shutil.rmtree(later)
+    newest = step_of(last) if last else -1
+    unusable = [p for p in own.glob("checkpoint-*") if step_of(p) > newest]
+    for folder in [p for p in checkpoints.iterdir() if p != own and p.is_dir()] + unusable:
+        shutil.rmtree(folder)
 
 
 def best_evaluation(logged: list[dict[str, Any]]) -> tuple[int, int]:
@@ -116,8 +116,7 @@ def best_evaluation(logged: list[dict[str, Any]]) -> tuple[int, int]:
     evaluations = [(e["eval_loss"], e["step"]) for e in logged if "eval_loss" in e]
     if not evaluations:
         return -1, 0
-    losses = [loss for loss, _ in evaluations]
-    best = losses.index(min(losses))
+    best = min(range(len(evaluations)), key=lambda i: evaluations[i][0])
     return evaluations[best][1], len(evaluations) - 1 - best
 
 

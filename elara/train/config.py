@@ -190,10 +190,7 @@ def differences(config: TrainingConfig) -> pl.DataFrame:
         Columns setting, reference, this_run, reason; one row per setting that differs. A value
         that is nobody's default has the reason `chosen for this run`.
     """
-    rows = [
-        (row["setting"], str(row["reference"]), str(row["value"]), row["reason"])
-        for row in config.beside_reference()
-        if row["reason"]
-    ]
-    columns = ("setting", "reference", "this_run", "reason")
-    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+    columns = ("setting", "reference", "value", "reason")
+    rows = [{name: str(row[name]) for name in columns} for row in config.beside_reference()]
+    table = pl.DataFrame(rows).rename({"value": "this_run"})
+    return table.filter(pl.col("reason") != "")

@@ -7,6 +7,8 @@ Two things are computed differently from the libraries, with the same result up 
   computed twice;
 - LoRA: the update is added into what the base layer gives, so that nothing is kept twice. This
   one serves GPUs too.
+
+It needs torch, so it is imported where a run starts.
 """
 
 from __future__ import annotations
@@ -17,69 +19,65 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+
+from elara.model import quiet_libraries
+
+with quiet_libraries():
+    from peft.tuners.lora.layer import LoraLayer
+
+# Settings of models that transform their scores.
+_TRANSFORMS = (
+    *("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier"),
+    *("lm_head_multiplier", "output_router_logits"),
+)
 ROWS = 256  # answer tokens scored at once: 256 x 49,152 scores take 50 MB
 
 
-@functools.cache
-def _product() -> Any:
+_backend: Any = torch.backends.mkldnn
+_ONEDNN = _backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _product(x: Any, w: Any) -> Any:
     """The fastest x W' here: oneDNN's is a fifth faster than MKL's on the CPUs measured."""
-    import torch
-
-    def product(x: Any, w: Any) -> Any:
-        if x.dtype != torch.float32 or x.device.type != "cpu":
-            return x @ w.T
-        return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
-
-    backend: Any = torch.backends.mkldnn
-    has_it = backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return product if has_it else _matmul
+    if not _ONEDNN or x.dtype != torch.float32 or x.device.type != "cpu":
+        return x @ w.T
+    return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
 
 
-def _matmul(x: Any, w: Any) -> Any:
-    return x @ w.T
-
-
-@functools.cache
-def answer_loss_function() -> Any:
-    """The autograd function that sums the loss over answer tokens.
+class _AnswerLoss(torch.autograd.Function):
+    """The summed loss (nats) over answer tokens.
 
     It takes hidden states (tokens x width), the frozen output weights (vocabulary x width) and
-    the target ids (tokens), and gives the summed negative log-likelihood in nats.
+    the target ids (tokens).
 
     Source: the gradient of softmax and cross-entropy in the forward pass,
         https://arxiv.org/abs/2410.10989 (Liger Kernel).
     """
-    import torch
 
-    product = _product()
-
-    class AnswerLoss(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, hidden: Any, weight: Any, targets: Any) -> Any:
-            # (inside `forward` gradients are always off, so the caller's wish is asked of ctx)
-            wanted = ctx.needs_input_grad[0]
-            gradient = torch.empty_like(hidden) if wanted else None
-            total = hidden.new_zeros((), dtype=torch.float32)
-            for start in range(0, len(hidden), ROWS):
-                part = slice(start, start + ROWS)
-                scores = product(hidden[part].to(weight.dtype), weight).float()
-                normaliser = scores.logsumexp(-1, keepdim=True)
-                wanted_ids = targets[part].unsqueeze(-1)
-                total += (normaliser - scores.gather(-1, wanted_ids)).sum()
-                if gradient is not None:
-                    shares = scores.sub_(normaliser).exp_()
-                    shares.scatter_add_(-1, wanted_ids, -torch.ones_like(normaliser))
-                    gradient[part] = product(shares.to(weight.dtype), weight.T)
+    @staticmethod
+    def forward(ctx: Any, hidden: Any, weight: Any, targets: Any) -> Any:
+        # (inside `forward` gradients are always off, so the caller's wish is asked of ctx)
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        total = hidden.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(hidden), ROWS):
+            part = slice(start, start + ROWS)
+            scores = _product(hidden[part].to(weight.dtype), weight).float()
+            normaliser = scores.logsumexp(-1, keepdim=True)
+            wanted_ids = targets[part].unsqueeze(-1)
+            total += (normaliser - scores.gather(-1, wanted_ids)).sum()
             if gradient is not None:
-                ctx.save_for_backward(gradient)
-            return total
+                shares = scores.sub_(normaliser).exp_()
+                shares.scatter_add_(-1, wanted_ids, -torch.ones_like(normaliser))
+                gradient[part] = _product(shares.to(weight.dtype), weight.T)
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return total
 
-        @staticmethod
-        def backward(ctx: Any, *upstream: Any) -> Any:
-            (gradient,) = ctx.saved_tensors
-            return gradient * upstream[0], None, None
-
-    return AnswerLoss
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream[0], None, None
 
 
 @contextlib.contextmanager
@@ -124,8 +122,6 @@ def fused_lora(module: Any) -> Any:
 
     Source: https://arxiv.org/abs/2106.09685, equation 3.
     """
-    from peft.tuners.lora.layer import LoraLayer
-
     plain = (
         isinstance(module, LoraLayer)
         and type(module).__name__ in ("Linear", "Linear4bit")
@@ -138,8 +134,6 @@ def fused_lora(module: Any) -> Any:
 
 
 def _lora(self: Any, x: Any, *args: Any, **named: Any) -> Any:
-    import torch
-
     if args or named or not self.training or self.merged or self.disable_adapters:
         return type(self).forward(self, x, *args, **named)
     (name,) = self.active_adapters
@@ -159,8 +153,6 @@ def _lora(self: Any, x: Any, *args: Any, **named: Any) -> Any:
 
 def _frozen(layer: Any, x: Any) -> Any:
     """What a frozen layer gives: by the faster product where that computes the same."""
-    import torch
-
     quick = (
         type(layer) is torch.nn.Linear
         and x.device.type == "cpu"
@@ -170,29 +162,22 @@ def _frozen(layer: Any, x: Any) -> Any:
     )
     if not quick:
         return layer(x)
-    return _frozen_function().apply(x, layer.weight, layer.bias)
+    return _FrozenLinear.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
 
 
-@functools.cache
-def _frozen_function() -> Any:
-    """The autograd function of a frozen linear layer: x W' + b, x being tokens x inputs."""
-    import torch
+class _FrozenLinear(torch.autograd.Function):
+    """A frozen linear layer: x W' + b, x being tokens x inputs."""
 
-    product = _product()
+    @staticmethod
+    def forward(ctx: Any, x: Any, w: Any, bias: Any) -> Any:
+        ctx.save_for_backward(w)
+        y = _product(x, w)
+        return y if bias is None else y.add_(bias)
 
-    class FrozenLinear(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Any, w: Any, bias: Any) -> Any:
-            ctx.save_for_backward(w)
-            y = product(x, w)
-            return y if bias is None else y.add_(bias)
-
-        @staticmethod
-        def backward(ctx: Any, *upstream: Any) -> Any:
-            (w,) = ctx.saved_tensors
-            return product(upstream[0], w.T), None, None
-
-    return FrozenLinear
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        (w,) = ctx.saved_tensors
+        return _product(upstream[0], w.T), None, None
 
 
 def add_answer_loss(causal: Any) -> bool:
@@ -210,17 +195,10 @@ def add_answer_loss(causal: Any) -> bool:
     """
     head = causal.get_output_embeddings()
     settings = causal.config.get_text_config()
-    transformed = any(
-        getattr(settings, name, None)
-        for name in (
-            *("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier"),
-            *("lm_head_multiplier", "output_router_logits"),
-        )
-    )
+    transformed = any(getattr(settings, name, None) for name in _TRANSFORMS)
     if transformed or head is None or head.bias is not None or head.weight.requires_grad:
         return False
     whole = causal.forward
-    function = answer_loss_function()
 
     @functools.wraps(type(causal).forward)
     def forward(*args: Any, answers_only: bool = False, **named: Any) -> Any:
@@ -230,7 +208,8 @@ def add_answer_loss(causal: Any) -> bool:
         states = causal.base_model(*args, **(named | {"use_cache": False})).last_hidden_state
         target = labels != -100
         chosen = states[:, :-1][target]
-        loss_sum = function.apply(chosen, causal.get_output_embeddings().weight, labels[target])
+        weight = causal.get_output_embeddings().weight
+        loss_sum = _AnswerLoss.apply(chosen, weight, labels[target])  # type: ignore[no-untyped-call]
         return {"loss_sum": loss_sum, "target_tokens": target.sum()}
 
     causal.forward = forward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import re
 from dataclasses import dataclass
@@ -70,42 +71,44 @@ def _select(
     rows = examples.sort("id").select("id", "origin", "messages").to_dicts()
     random.Random(config.seed).shuffle(rows)
     rows.sort(key=lambda row: row["origin"] != "curated")
-    kept: list[Encoded] = []
-    ids: list[str] = []
+    kept: dict[str, Encoded] = {}
     truncated = too_long = tokens = marked = 0
     for row in rows:
         if budget and tokens >= budget:
             break
         try:
-            encoded = encode(tokenizer, row["messages"])
-            if len(encoded.input_ids) > config.max_length:
-                shorter = None
-                if config.long_examples == "cut_question":
-                    shorter = _cut_question(tokenizer, row["messages"], config.max_length)
-                if shorter is None:
-                    too_long += 1
-                    continue
-                encoded = shorter
-                truncated += 1
+            encoded, cut = _fitted(tokenizer, row["messages"], config)
         except ModelError as error:
             raise TrainingError(f"Example {row['id']}: {error}") from error
+        if encoded is None:
+            too_long += 1
+            continue
+        truncated += cut
         marked += holds_marks(tokenizer, row["messages"])
-        kept.append(encoded)
-        ids.append(row["id"])
+        kept[row["id"]] = encoded
         tokens += len(encoded.input_ids)
-    return (
-        kept,
-        ids,
-        {
-            "examples": len(kept),
-            "tokens": tokens,
-            "answer_tokens": sum(t != -100 for e in kept for t in e.labels),
-            "truncated": truncated,
-            "too_long": too_long,
-            "marks_in_text": marked,
-            "over_budget": len(rows) - len(kept) - too_long,
-        },
-    )
+    counts = {
+        "examples": len(kept),
+        "tokens": tokens,
+        "answer_tokens": sum(t != -100 for e in kept.values() for t in e.labels),
+        "truncated": truncated,
+        "too_long": too_long,
+        "marks_in_text": marked,
+        "over_budget": len(rows) - len(kept) - too_long,
+    }
+    return list(kept.values()), list(kept), counts
+
+
+def _fitted(
+    tokenizer: Any, messages: list[dict[str, str]], config: TrainingConfig
+) -> tuple[Encoded | None, bool]:
+    """An example within `max_length`, or None; and whether its question was cut for that."""
+    encoded, limit = encode(tokenizer, messages), config.max_length
+    if len(encoded.input_ids) <= limit:
+        return encoded, False
+    if config.long_examples == "leave_out":
+        return None, False
+    return _cut_question(tokenizer, messages, limit), True
 
 
 _AND_STILL = {"leave_out": "", "cut_question": ", even with one word of their question"}
@@ -115,17 +118,14 @@ def _cut_question(tokenizer: Any, messages: list[dict[str, str]], limit: int) ->
     """Keep as many words of the last question as fit, at least one; None where none does."""
     last = max(i for i, message in enumerate(messages) if message["role"] == "user")
     question = messages[last]["content"]
-    ends = [word.end() for word in re.finditer(r"\S+", question)]
-    fitting, low, high = None, 1, len(ends) - 1  # all words were too long already
-    while low <= high:
-        words = (low + high) // 2
-        cut = messages[last] | {"content": question[: ends[words - 1]]}
-        encoded = encode(tokenizer, [*messages[:last], cut, *messages[last + 1 :]])
-        if len(encoded.input_ids) <= limit:
-            fitting, low = encoded, words + 1
-        else:
-            high = words - 1
-    return fitting
+    ends = [word.end() for word in re.finditer(r"\S+", question)][:-1]  # all were too long
+
+    def cut(end: int) -> Encoded:
+        shorter = messages[last] | {"content": question[:end]}
+        return encode(tokenizer, [*messages[:last], shorter, *messages[last + 1 :]])
+
+    fit = bisect.bisect_right(ends, limit, key=lambda end: len(cut(end).input_ids))
+    return cut(ends[fit - 1]) if fit else None
 
 
 def choose_batching(lm: LanguageModel, config: TrainingConfig) -> tuple[str, str]:
@@ -172,8 +172,7 @@ def _keeps_apart(lm: LanguageModel) -> bool:
 
     import torch
 
-    get_base = getattr(lm.model, "get_base_model", None)  # an adapter hides what forward takes
-    model = get_base() if get_base else lm.model
+    model = lm.causal  # an adapter hides what forward takes
     if "position_ids" not in inspect.signature(model.forward).parameters:
         return False  # nothing can tell the model where an example begins
     first, second = list(range(3, 19)), list(range(5, 21))
@@ -204,11 +203,9 @@ def masked_html(tokenizer: Any, encoded: Encoded) -> str:
     import itertools
 
     pairs = zip(encoded.input_ids, encoded.labels, strict=True)
+    mark = '<mark style="background:#0072B2;color:#fff">{}</mark>'  # legible on light and dark
     spans = []
     for target, run in itertools.groupby(pairs, key=lambda pair: pair[1] != -100):
         text = html.escape(tokenizer.decode([token for token, _ in run])).replace("\n", "⏎<br>")
-        # White on blue is legible on a light page and on a dark one.
-        spans.append(
-            f'<mark style="background:#0072B2;color:#fff">{text}</mark>' if target else text
-        )
+        spans.append(mark.format(text) if target else text)
     return f'<p style="font-family:monospace;line-height:1.5">{"".join(spans)}</p>'

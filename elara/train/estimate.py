@@ -8,31 +8,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from elara.model import Encoded, LanguageModel, quiet_libraries
 from elara.train.config import TrainingConfig
-from elara.train.cpu_kernels import ROWS, add_answer_loss, fused_lora, replaced
 from elara.train.data import TokenData, choose_batching
-from elara.train.devices import gpu
-from elara.train.lora import add_lora, summary
-from elara.train.model_state import check_number_format, restoring
+from elara.train.lora import add_lora, check_number_format, restoring, summary
 
 _MIB = 2**20
 # Times what is counted on a CPU: the allocator's holes and the kernels' working memory.
 _SLACK = 1.15
 _TRIAL_SECONDS = 8.0
-_SPREAD = (
-    3,
-    6,
-    1,
-    4,
-    7,
-    0,
-    5,
-    2,
-)  # trials by length, ordered so that any first few are of spread lengths
+# Trials by length, ordered so that any first few are of spread lengths.
+_SPREAD = (3, 6, 1, 4, 7, 0, 5, 2)
 
 
 @dataclass(frozen=True)
@@ -115,10 +103,8 @@ def estimate(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Esti
     steps = max(1, math.ceil(per_epoch * config.epochs))
     memory = count_memory(lm, data, config)  # first: trials leave the allocator full
     train_seconds, read_seconds, update_seconds = _timed(lm, data, config)
-    evaluations = 0
-    if data.validation:
-        every = config.eval_steps
-        evaluations = 1 + (steps // every if every else round(config.epochs))
+    every = config.eval_steps
+    evaluations = 1 + (steps // every if every else round(config.epochs))
     held = sum(len(e.input_ids) for e in data.validation)
     seconds = tokens * train_seconds + held * evaluations * read_seconds + steps * update_seconds
     return Estimate(facts.trainable, facts.total, memory, steps, tokens, seconds)
@@ -129,6 +115,8 @@ def _timed(
 ) -> tuple[float, float, float]:
     """Seconds per token trained, per token only read, and per optimiser step."""
     import torch
+
+    from elara.train.cpu_kernels import fused_lora, replaced
 
     random_state = torch.get_rng_state()
     trainable = [p for p in lm.model.parameters() if p.requires_grad]
@@ -149,6 +137,8 @@ def _trials(lm: LanguageModel, model: Any, data: TokenData) -> tuple[float, floa
     """Time a few steps as `fine_tune` makes them."""
     import torch
 
+    from elara.train.cpu_kernels import add_answer_loss
+
     half = torch.autocast(lm.device, torch.bfloat16, enabled=lm.dtype == "bfloat16")
     model.train()
     answers_only = add_answer_loss(model.get_base_model())
@@ -162,27 +152,27 @@ def _trials(lm: LanguageModel, model: Any, data: TokenData) -> tuple[float, floa
                 return model(input_ids=ids, labels=labels, answers_only=True)["loss_sum"]
             return model(input_ids=ids, labels=labels, use_cache=False).loss
 
-    def backward(example: Encoded) -> None:
-        loss(example).backward()
-
-    def timed(step: Callable[[], Any]) -> float:
+    def timed(step: Callable[..., Any], *given: Any) -> float:
         started = time.perf_counter()
-        step()
+        step(*given)
         if lm.device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started
 
-    timed(partial(backward, ordered[0]))  # the first pass is slower than the others
+    def backward(example: Encoded) -> None:
+        loss(example).backward()
+
+    timed(backward, ordered[0])  # the first pass is slower than the others
     begun, seconds, tokens = time.perf_counter(), 0.0, 0
     for i in _SPREAD:
         example = ordered[(2 * i + 1) * len(ordered) // (2 * len(_SPREAD))]
-        seconds += timed(partial(backward, example))
+        seconds += timed(backward, example)
         tokens += len(example.input_ids)
         if time.perf_counter() - begun > _TRIAL_SECONDS:
             break
     middle = ordered[len(ordered) // 2]
     with torch.no_grad():
-        reading = timed(partial(loss, middle)) / len(middle.input_ids)
+        reading = timed(loss, middle) / len(middle.input_ids)
     adam = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0)
     timed(adam.step)
     return seconds / tokens, reading, timed(adam.step)
@@ -203,14 +193,11 @@ def count_memory(
         available: bytes of the GPU's memory; None for those of the GPU that is there. 0 counts
             the least that will do.
     """
-    get_base = getattr(lm.model, "get_base_model", None)
-    model = get_base() if get_base else lm.model
+    model = lm.causal
     facts = summary(model, config)
     itemsize = lm.bytes_each
-    loaded = sum(
-        p.numel() * p.element_size() for n, p in model.named_parameters() if "lora_" not in n
-    )
-    base = loaded
+    weights = (p for n, p in model.named_parameters() if "lora_" not in n)
+    base = loaded = sum(p.numel() * p.element_size() for p in weights)
     quantised = lm.quantisation == "nf4"
     if config.quantisation == "nf4" and not quantised:
         base = facts.linear_nf4_bytes + facts.other_bytes * itemsize // 2
@@ -220,13 +207,13 @@ def count_memory(
     if lm.device == "cpu":
         activations = round(_SLACK * _activation_bytes(lm, model, data, config))
         return Memory(base, adapter, activations, _process_bytes(loaded))
-    plan = gpu.choose_plan(
-        model.config.get_text_config(),
-        config,
-        fixed=base + adapter,
-        memory=gpu.device_memory() if available is None else available,
-        itemsize=itemsize,
-    )
+    from elara.train.devices import gpu
+
+    memory, shape = available, model.config.get_text_config()
+    if memory is None:
+        memory = gpu.device_memory()
+    fixed = base + adapter
+    plan = gpu.choose_plan(shape, config, fixed=fixed, memory=memory, itemsize=itemsize)
     return Memory(base, adapter, plan.bytes - base - adapter, 0)
 
 
@@ -234,6 +221,8 @@ def _activation_bytes(
     lm: LanguageModel, model: Any, data: TokenData, config: TrainingConfig
 ) -> int:
     """What a pass on a CPU keeps, which computes nothing again."""
+    from elara.train.cpu_kernels import ROWS
+
     shape = model.config.get_text_config()
     width, layers = shape.hidden_size, shape.num_hidden_layers
     inner = getattr(shape, "intermediate_size", None) or 4 * width
@@ -258,10 +247,8 @@ def _largest_batch(
     examples: list[Encoded], config: TrainingConfig, *, packed: bool
 ) -> tuple[int, int]:
     """Tokens (padding included) and answer tokens of the largest forward pass to be expected."""
-    longest = sorted((min(len(e.input_ids), config.max_length) for e in examples), reverse=True)
-    tokens = longest[0] * config.batch_size
-    if packed:
-        tokens = config.max_length * config.batch_size
+    longest = min(max(len(e.input_ids) for e in examples), config.max_length)
+    tokens = (config.max_length if packed else longest) * config.batch_size
     share = max(sum(t != -100 for t in e.labels) / len(e.labels) for e in examples)
     return tokens, round(tokens * share)
 
@@ -287,9 +274,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     text = str(error).lower()
     said = ("can't allocate memory", "defaultcpuallocator", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in text for words in said)
-    )
+    told = isinstance(error, RuntimeError) and any(words in text for words in said)
+    return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def what_to_change(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> str:
@@ -300,29 +286,25 @@ def what_to_change(lm: LanguageModel, data: TokenData, config: TrainingConfig) -
         data: tokenised examples.
         config: the settings that did not fit.
     """
-    needs = partial(count_memory, lm, data, available=0)
-    now = needs(config).peak
+
+    def needed(**changes: Any) -> int:
+        return count_memory(lm, data, dataclasses.replace(config, **changes), available=0).peak
+
+    now = needed()
     longest = max(len(e.input_ids) for e in data.train)
-    changes: dict[str, tuple[Any, TrainingConfig]] = {}
-
-    def offer(name: str, value: Any) -> None:
-        changes[name] = (value, dataclasses.replace(config, **{name: value}))
-
-    if config.batch_size > 1:
-        offer("batch_size", config.batch_size // 2)
-    offer("max_length", max(1, min(longest, config.max_length) // 2))
-    if config.quantisation == "none":
-        offer("quantisation", "nf4")
-    if config.lora_dropout:
-        offer("lora_dropout", 0.0)
-    if config.lora_r > 1:
-        offer("lora_r", max(1, config.lora_r // 2))
-    predicted = {n: (v, needs(c).peak) for n, (v, c) in changes.items()}
-    lower = [item for item in predicted.items() if item[1][1] < now]
-    best = sorted(lower, key=lambda item: item[1][1])[:3]
+    offers = {
+        "batch_size": max(1, config.batch_size // 2),
+        "max_length": max(1, min(longest, config.max_length) // 2),
+        "quantisation": "nf4",
+        "lora_dropout": 0.0,
+        "lora_r": max(1, config.lora_r // 2),
+    }
+    predicted = {name: needed(**{name: value}) for name, value in offers.items()}
+    best = sorted((name for name in offers if predicted[name] < now), key=predicted.__getitem__)
     told = "; ".join(
-        f"`{name}` {value} instead of {getattr(config, name)}: {peak / _MIB:,.0f} MiB"
-        for name, (value, peak) in best
+        f"`{name}` {offers[name]} instead of {getattr(config, name)}: "
+        f"{predicted[name] / _MIB:,.0f} MiB"
+        for name in best[:3]
     )
     return (
         f"Memory ran out: these settings need about {now / _MIB:,.0f} MiB. Change one of these, "

@@ -1,18 +1,18 @@
-"""Put LoRA matrices on a model, make their optimiser, and count what they add."""
+"""Put LoRA matrices on a model, count what they add, and restore the model after training."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from elara.model import LanguageModel, split_revision
+from elara.model import LanguageModel, choose_precision, split_revision
 from elara.train.config import TARGETS, TrainingConfig, TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
 # NF4 stores a number in 4 bits, and one 8-bit scale for every 64 numbers; double quantisation
@@ -124,13 +124,8 @@ def of_adapter(config: TrainingConfig, model: Any) -> TrainingConfig:
     """
     lora = model.peft_config["default"]
     variant = "rslora" if lora.use_rslora else "dora" if lora.use_dora else "lora"
-    return dataclasses.replace(
-        config,
-        lora_r=lora.r,
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout,
-        lora_variant=variant,
-    )
+    own = {"lora_r": lora.r, "lora_alpha": lora.lora_alpha, "lora_dropout": lora.lora_dropout}
+    return dataclasses.replace(config, **own, lora_variant=variant)
 
 
 def optimiser(model: Any, config: TrainingConfig) -> torch.optim.Optimizer | None:
@@ -151,12 +146,8 @@ def optimiser(model: Any, config: TrainingConfig) -> torch.optim.Optimizer | Non
     import torch
     from peft.optimizers import create_loraplus_optimizer
 
-    made: torch.optim.Optimizer = create_loraplus_optimizer(
-        model,
-        torch.optim.AdamW,
-        lr=config.learning_rate,
-        loraplus_lr_ratio=config.loraplus_ratio,
-    )
+    rates = {"lr": config.learning_rate, "loraplus_lr_ratio": config.loraplus_ratio}
+    made: torch.optim.Optimizer = create_loraplus_optimizer(model, torch.optim.AdamW, **rates)
     return made
 
 
@@ -201,9 +192,75 @@ def _linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
 def _outside_the_text_model(model: Any) -> str | None:
     """Pictures and sounds are no part of the examples: a pattern for what reads them."""
     parts = {name.split(".")[-1] for name, _ in model.named_modules()}
-    found = sorted(
-        part
-        for part in parts
-        if part.startswith(("vision_", "visual", "audio_", "multi_modal_", "embed_vision"))
-    )
+    starts = ("vision_", "visual", "audio_", "multi_modal_", "embed_vision")
+    found = sorted(part for part in parts if part.startswith(starts))
     return rf"(.*\.)?({'|'.join(found)})(\..*)?" if found else None
+
+
+@contextlib.contextmanager
+def restoring(model: Any) -> Iterator[None]:
+    """Give a model back in the state it came in, whatever is done to it inside.
+
+    Trainers leave things on a model that change what it computes: a wrapper that puts it under
+    autocast, a loss of its own, a 4-bit model's adapter in bfloat16. What is measured on such a
+    model is not what a reader gets who loads the adapter. Afterwards every module has the
+    `forward` it had, the trained parameters have the number format they had (with their new
+    values), and the model is in evaluation mode.
+
+    Args:
+        model: a PEFT model.
+
+    Source: accelerate's `prepare_model` and TRL's trainers, which do these things.
+    """
+    before = [(m, m.__dict__.get("forward")) for m in model.modules()]
+    formats = [(p, p.dtype) for p in model.parameters() if p.requires_grad]
+    try:
+        yield
+    finally:
+        for module, forward in before:
+            module.__dict__.pop("forward", None)
+            module.__dict__.pop("_original_forward", None)  # accelerate's note of what it wrapped
+            if forward is not None:
+                module.forward = forward
+        for parameter, dtype in formats:
+            if parameter.dtype != dtype:
+                parameter.data, parameter.grad = parameter.data.to(dtype), None
+        base = model.get_base_model()
+        if base.is_activation_checkpointing:
+            base.activation_checkpointing_disable()
+            base.disable_input_require_grads()
+        model.eval()
+
+
+def adapter_dtype(model: Any) -> str:
+    """The number format in which an adapter's matrices are stored, by torch's name for it.
+
+    Args:
+        model: a PEFT model.
+    """
+    weight = next(p for n, p in model.named_parameters() if "lora_A" in n)
+    return str(weight.dtype).removeprefix("torch.")
+
+
+def check_number_format(lm: LanguageModel, config: TrainingConfig) -> None:
+    """Refuse a model that was loaded in another number format than the settings say.
+
+    Args:
+        lm: the base model, with or without an adapter.
+        config: `precision` and `quantisation`.
+
+    Raises:
+        TrainingError: they contradict each other, so a record of the run would be wrong.
+    """
+    load = "load it with `load_base(name, quantisation=…, precision=…)` as the settings say"
+    dtype = choose_precision(config.precision).dtype
+    if dtype != lm.dtype:
+        raise TrainingError(
+            f"The model was loaded in {lm.dtype}, but `precision` {config.precision} means {dtype} "
+            f"on this machine: {load}."
+        )
+    if lm.quantisation != config.quantisation:
+        raise TrainingError(
+            f"The model was loaded with quantisation {lm.quantisation}, but `quantisation` is "
+            f"{config.quantisation}: {load}."
+        )

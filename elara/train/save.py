@@ -110,16 +110,16 @@ def save_files(
 
     model = lm.model
     model.peft_config["default"].base_model_name_or_path = hub_name(lm.name)
-    stored = {n: p for n, p in model.named_parameters() if "lora_A" in n or "lora_B" in n}
-    loaded = {name: parameter.data for name, parameter in stored.items()}
+    stored = [p for n, p in model.named_parameters() if "lora_A" in n or "lora_B" in n]
+    loaded = [parameter.data for parameter in stored]
     try:
-        for parameter in stored.values():
+        for parameter in stored:
             parameter.data = parameter.data.to(getattr(torch, adapter_dtype))
         # The vocabulary is the base model's; without this, PEFT asks the hub whether it is.
         model.save_pretrained(folder, save_embedding_layers=False)
     finally:
-        for name, parameter in stored.items():
-            parameter.data = loaded[name]
+        for parameter, data in zip(stored, loaded, strict=True):
+            parameter.data = data
     lm.tokenizer.save_pretrained(folder)
     write_file(folder / TRAINING_FILE, record)
     (folder / "README.md").write_text(card, encoding="utf-8")

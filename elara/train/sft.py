@@ -5,29 +5,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from elara.display.progress import watched
 from elara.model import LanguageModel, quiet_libraries
-from elara.train import callbacks
 from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError
-from elara.train.cpu_kernels import fused_lora, replaced
 from elara.train.data import TokenData, choose_batching
-from elara.train.devices import gpu
 from elara.train.estimate import is_out_of_memory, what_to_change
-from elara.train.lora import add_lora, of_adapter, optimiser
-from elara.train.model_state import adapter_dtype, check_number_format, restoring
+from elara.train.lora import (
+    adapter_dtype,
+    add_lora,
+    check_number_format,
+    of_adapter,
+    optimiser,
+    restoring,
+)
 from elara.train.trackers import Trackers
-from elara.train.trainer import trainer_class
+
+if TYPE_CHECKING:
+    from elara.train.devices.gpu import GpuPlan
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,16 @@ def fine_tune(
     """
     import accelerate
 
+    with quiet_libraries():
+        from elara.train import callbacks
+        from elara.train.cpu_kernels import fused_lora, replaced
+        from elara.train.devices import gpu
+
     processes = accelerate.PartialState()
     if config.patience and not data.validation:
         raise TrainingError("`patience` needs validation examples to watch; set it to 0 without.")
     check_number_format(lm, config)
     folder = checkpoints / kept.run_name(data, config, start_from)
-    if config.patience and {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"} & os.environ.keys():
-        raise TrainingError("`patience` needs a whole model on each device: use data_parallel.")
     if processes.is_main_process:
         kept.remove_others(checkpoints, folder)
     processes.wait_for_everyone()
@@ -119,7 +125,7 @@ def fine_tune(
         if logs is not None:
             names = config.trackers if trainer.is_world_process_zero() else ()
             trackers = Trackers(names, logs, folder.name, dataclasses.asdict(config))
-            trainer.add_callback(callbacks.tracking(trackers))
+            trainer.add_callback(callbacks.Tracking(trackers))
             stack.callback(trackers.close)
         stack.enter_context(gpu.applied(model, plan) if plan else replaced(model, fused_lora))
         started = time.perf_counter()
@@ -128,7 +134,7 @@ def fine_tune(
                 trainer.train(resume_from_checkpoint=str(last) if last else None)
                 history = trainer.state.log_history
         seconds = time.perf_counter() - started
-    resumed_at = int(last.name.split("-")[1]) if last else 0
+    resumed_at = kept.step_of(last)
     losses = callbacks.losses_table(history)
     if not losses["loss"].is_finite().all():
         raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
@@ -144,27 +150,17 @@ def fine_tune(
     per_epoch = sum(len(e.input_ids) for e in data.train)
     share = (steps - resumed_at) / max(trainer.state.max_steps, steps, 1)
     tokens = round(per_epoch * config.epochs * share)
-    return Training(
-        model=LanguageModel(model, lm.tokenizer, lm.name, lm.precision),
-        losses=losses,
-        steps=steps,
-        resumed_at=resumed_at,
-        tokens=tokens,
-        seconds=seconds,
-        best_step=best,
-        adapter_dtype=trained_in,
-        earlier=start_from,
-    )
+    trained = dataclasses.replace(lm, model=model)
+    counts = steps, resumed_at, tokens, seconds, best
+    return Training(trained, losses, *counts, trained_in, start_from)
 
 
-def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig) -> gpu.GpuPlan:
-    return gpu.choose_plan(
-        model.config.get_text_config(),
-        config,
-        fixed=gpu.fixed_bytes(model),
-        memory=gpu.device_memory(),
-        itemsize=lm.bytes_each,
-    )
+def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig) -> GpuPlan:
+    from elara.train.devices import gpu
+
+    shape, sizes = model.config.get_text_config(), {"itemsize": lm.bytes_each}
+    sizes |= {"fixed": gpu.fixed_bytes(model), "memory": gpu.device_memory()}
+    return gpu.choose_plan(shape, config, **sizes)
 
 
 def _adapter(lm: LanguageModel, config: TrainingConfig, start_from: Path | None) -> Any:
@@ -196,33 +192,28 @@ def _trainer(
     config: TrainingConfig,
     folder: Path,
     *,
-    plan: gpu.GpuPlan | None,
+    plan: GpuPlan | None,
     fresh: bool,
 ) -> Any:
     import datasets
-    import huggingface_hub.constants
-    import transformers
 
-    # The trainer would tell its hub that it was used; a run of Elara tells nobody.
-    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
-    if not watched():
-        datasets.disable_progress_bars()
+    from elara.train import callbacks
+    from elara.train.trainer import Trainer, print_no_entries, say_nothing
+
+    say_nothing()
     batching, _ = choose_batching(lm, config)
-    own = [callbacks.reporter()]
-    if config.patience:
-        own.append(callbacks.early_stopping(config.patience, folder))
+    own = [callbacks.Reporter()]
     if data.validation:
-        own.append(callbacks.evaluations(config.eval_steps))
+        own.append(callbacks.Evaluations(config.eval_steps, config.patience, folder))
     train, validation = (
         datasets.Dataset.from_list([dataclasses.asdict(e) for e in part]) if part else None
         for part in (data.train, data.validation)
     )
-    evaluate_first = fresh and validation is not None
-    trainer = trainer_class()(
+    first = fresh and validation is not None
+    packed = batching == "packed"
+    trainer = Trainer(
         model=model,
-        args=_arguments(
-            lm, config, folder, plan, packed=batching == "packed", evaluate_first=evaluate_first
-        ),
+        args=_arguments(lm, config, folder, plan, packed=packed, evaluate_first=first),
         train_dataset=train,
         eval_dataset=validation,
         processing_class=lm.tokenizer,
@@ -230,7 +221,7 @@ def _trainer(
         optimizers=(optimiser(model, config), None),
         grouped=batching == "length_grouped",
     )
-    trainer.remove_callback(transformers.PrinterCallback)  # it prints every log entry as a dict
+    print_no_entries(trainer)
     return trainer
 
 
@@ -256,45 +247,31 @@ def _arguments(
     lm: LanguageModel,
     config: TrainingConfig,
     folder: Path,
-    plan: gpu.GpuPlan | None,
+    plan: GpuPlan | None,
     *,
     packed: bool,
     evaluate_first: bool,
 ) -> Any:
     import trl
 
-    on_gpu = lm.device == "cuda"
+    from elara.train.trainer import common_arguments
+
     return trl.SFTConfig(
-        output_dir=str(folder),
-        num_train_epochs=config.epochs,
+        **common_arguments(lm, config, folder),
         per_device_train_batch_size=plan.batch if plan else config.batch_size,
-        per_device_eval_batch_size=config.batch_size,
         gradient_accumulation_steps=plan.accumulation if plan else config.gradient_accumulation,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=config.warmup_share,
         max_length=config.max_length,
         packing=packed,
         eval_packing=False,
         loss_type="nll",
         eos_token=lm.tokenizer.eos_token,
-        bf16=lm.dtype == "bfloat16",
-        fp16=False,  # the adapter's bf16 gradients break the fp16 gradient scaler
-        use_cpu=not on_gpu,
         activation_checkpointing=False,  # the plan sets it for as many layers as memory demands
-        tf32=True if on_gpu else None,
-        eval_strategy="no",  # see `callbacks.evaluations`
+        tf32=True if lm.device == "cuda" else None,
+        eval_strategy="no",  # see `callbacks.Evaluations`
         eval_on_start=evaluate_first,
         # A logged loss is the mean since the last one: never across a checkpoint, so that a run
         # that continues logs the same numbers.
         logging_steps=math.gcd(5, config.save_steps),
         logging_first_step=True,
-        save_strategy="steps",
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        seed=config.seed,
-        data_seed=config.seed,
-        report_to="none",
         disable_tqdm=True,
-        dataloader_pin_memory=on_gpu,
     )

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -72,16 +72,10 @@ def sweep(
     if not data.validation:
         raise TrainingError("A sweep compares held-out losses: give it validation examples.")
     check_rates(rates)
-    rows = [_one(load, data, config, rate, checkpoints) for rate in sorted(set(rates))]
-    schema = {
-        "learning_rate": pl.Float64,
-        "loss_before": pl.Float64,
-        "loss": pl.Float64,
-        "steps": pl.Int64,
-        "seconds": pl.Float64,
-        "status": pl.String,
-    }
-    table = pl.DataFrame(rows, schema=schema)
+    configs = [dataclasses.replace(config, learning_rate=rate) for rate in sorted(set(rates))]
+    columns = ("learning_rate", "loss_before", "loss", "steps", "seconds", "status")
+    schema: Any = dict.fromkeys(columns, pl.Float64) | {"steps": pl.Int64, "status": pl.String}
+    table = pl.DataFrame([_one(load, data, each, checkpoints) for each in configs], schema=schema)
     finished = table.drop_nulls("loss").sort("loss", "learning_rate")
     if finished.is_empty():
         raise TrainingError(f"Every rate diverged; the lowest was {min(rates):g}: try lower ones.")
@@ -89,17 +83,14 @@ def sweep(
 
 
 def _one(
-    load: Callable[[], LanguageModel],
-    data: TokenData,
-    config: TrainingConfig,
-    rate: float,
-    checkpoints: Path,
-) -> dict[str, float | int | str | None]:
-    config = dataclasses.replace(config, learning_rate=rate)
-    name = run_name(data, config, None)
+    load: Callable[[], LanguageModel], data: TokenData, config: TrainingConfig, checkpoints: Path
+) -> dict[str, Any]:
+    """The row of one rate, read where it has been trained before."""
+    name, rate = run_name(data, config, None), config.learning_rate
     result = checkpoints / f"{name}.json"
+    row: dict[str, Any]
     if result.exists():
-        row: dict[str, float | int | str | None] = json.loads(result.read_text(encoding="utf-8"))
+        row = json.loads(result.read_text(encoding="utf-8"))
         return row
     row = {"learning_rate": rate, "loss_before": None, "loss": None, "steps": 0, "seconds": 0.0}
     try:
@@ -111,15 +102,9 @@ def _one(
     else:
         losses = training.losses.filter(split="validation")["loss"]
         lost = losses[-1] > losses[0]
-        row |= {
-            "loss_before": losses[0],
-            "loss": losses[-1],
-            "steps": training.steps,
-            "seconds": round(training.seconds, 1),
-            "status": "diverged" if lost or not math.isfinite(losses[-1]) else "finished",
-        }
-        if lost:
-            row["loss"] = None
+        row |= {"loss_before": losses[0], "loss": None if lost else losses[-1]}
+        row |= {"steps": training.steps, "seconds": round(training.seconds, 1)}
+        row["status"] = "diverged" if lost else "finished"
     write_atomically(result, json.dumps(row) + "\n")
     return row
 

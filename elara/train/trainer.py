@@ -1,13 +1,65 @@
-"""Adapt TRL's SFTTrainer: a faster loss on CPUs, and an order of examples that can be resumed."""
+"""Adapt TRL's trainers: a faster loss on CPUs, and an order of examples that can be resumed.
+
+It needs the libraries of training, so it is imported where a run starts.
+"""
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import datasets
+import huggingface_hub.constants
+import torch
+import transformers
+import trl
+
+from elara.display.progress import watched
+from elara.model import LanguageModel
 from elara.train.cpu_kernels import add_answer_loss
+
+
+def say_nothing() -> None:
+    """Keep the libraries from drawing bars and from telling their hub that they were used."""
+    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
+    if not watched():
+        datasets.disable_progress_bars()
+
+
+def print_no_entries(trainer: Any) -> None:
+    """Keep a trainer from printing every entry of its log as a dictionary."""
+    trainer.remove_callback(transformers.PrinterCallback)
+
+
+def common_arguments(lm: LanguageModel, config: Any, folder: Path) -> dict[str, Any]:
+    """The arguments that training on examples and on preferences have in common.
+
+    Args:
+        lm: the model.
+        config: a `TrainingConfig` or `PreferenceConfig`.
+        folder: where checkpoints go.
+    """
+    on_gpu = lm.device == "cuda"
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": config.epochs,
+        "per_device_eval_batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": config.warmup_share,
+        "bf16": lm.dtype == "bfloat16",
+        "fp16": False,  # the adapter's bf16 gradients break the fp16 gradient scaler
+        "use_cpu": not on_gpu,
+        "save_strategy": "steps",
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "report_to": "none",
+        "dataloader_pin_memory": on_gpu,
+    }
 
 
 class LengthOrder:
@@ -36,85 +88,74 @@ class LengthOrder:
     def __iter__(self) -> Iterator[int]:
         chance = random.Random(f"{self.seed}/{self.epoch}")
         # A little noise, so that the same examples do not always share a batch.
-        near = {i: n * chance.uniform(0.95, 1.05) for i, n in enumerate(self.lengths)}
-        ordered = sorted(near, key=lambda i: near[i])
-        batches = [
-            ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)
-        ]
-        short = batches.pop() if len(batches[-1]) < self.batch_size else []
+        near = [n * chance.uniform(0.95, 1.05) for n in self.lengths]
+        ordered = sorted(range(len(near)), key=near.__getitem__)
+        size = self.batch_size
+        batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
+        short = batches.pop() if len(batches[-1]) < size else []
         chance.shuffle(batches)
         yield from (i for batch in [*batches, short] for i in batch)
 
 
-@functools.cache
-def keeping_formats(trainer: Any) -> Any:
-    """A trainer that goes on from a checkpoint with the parameters that its optimiser holds.
+class KeepsFormats:
+    """Lets one of TRL's trainers go on from a checkpoint with the parameters its optimiser holds.
 
     When PEFT reads the bfloat16 adapter of a 4-bit model from a checkpoint, it puts new parameters
     in float32 in the place of the old ones. The optimiser goes on with the old ones, so that the
     rest of an interrupted run would train nothing, without a word.
-
-    Args:
-        trainer: one of TRL's trainers.
     """
 
-    class Keeping(trainer):  # type: ignore[misc]
-        def _load_from_checkpoint(self, *args: Any, **named: Any) -> None:
-            before = {n: (p, p.dtype) for n, p in self.model.named_parameters() if p.requires_grad}
-            super()._load_from_checkpoint(*args, **named)
-            read = dict(self.model.named_parameters())
-            for name, (parameter, dtype) in before.items():
-                parameter.data = read[name].data.to(dtype)
-                place, _, last = name.rpartition(".")
-                setattr(self.model.get_submodule(place), last, parameter)
+    model: Any
 
-    Keeping.__name__ = trainer.__name__  # TRL puts it into its names
-    return Keeping
+    def _load_from_checkpoint(self, *args: Any, **named: Any) -> None:
+        before = {n: (p, p.dtype) for n, p in self.model.named_parameters() if p.requires_grad}
+        super()._load_from_checkpoint(*args, **named)  # type: ignore[misc]
+        read = dict(self.model.named_parameters())
+        for name, (parameter, dtype) in before.items():
+            parameter.data = read[name].data.to(dtype)
+            place, _, last = name.rpartition(".")
+            setattr(self.model.get_submodule(place), last, parameter)
 
 
-@functools.cache
-def trainer_class() -> Any:
+class Trainer(KeepsFormats, trl.SFTTrainer):  # type: ignore[misc]
     """The trainer of a run.
+
+    Args:
+        args: as `trl.SFTTrainer` takes them.
+        grouped: whether the examples of a batch are of similar length.
+        named: as `trl.SFTTrainer` takes them.
 
     Source: https://huggingface.co/docs/trl/sft_trainer
     """
-    import torch
-    import trl
 
-    class Trainer(keeping_formats(trl.SFTTrainer)):  # type: ignore[misc]
-        def __init__(self, *args: Any, grouped: bool = False, **named: Any) -> None:
-            self.grouped = grouped
-            super().__init__(*args, **named)
-            # TRL's own loss skips question tokens too, but only with GPU kernels.
-            causal = self.accelerator.unwrap_model(self.model).get_base_model()
-            self.answers_only = self.args.device.type == "cpu" and add_answer_loss(causal)
+    def __init__(self, *args: Any, grouped: bool = False, **named: Any) -> None:
+        self.grouped = grouped
+        super().__init__(*args, **named)
+        # TRL's own loss skips question tokens too, but only with GPU kernels.
+        causal = self.accelerator.unwrap_model(self.model).get_base_model()
+        self.answers_only = self.args.device.type == "cpu" and add_answer_loss(causal)
 
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            rows = self.train_dataset if train_dataset is None else train_dataset
-            if not self.grouped:
-                return super()._get_train_sampler(rows)
-            lengths = [len(ids) for ids in rows["input_ids"]]
-            return LengthOrder(lengths, self.args.train_batch_size, self.args.seed)
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if not self.grouped:
+            return super()._get_train_sampler(rows)
+        lengths = [len(ids) for ids in rows["input_ids"]]
+        return LengthOrder(lengths, self.args.train_batch_size, self.args.seed)
 
-        def create_model_card(self, *args: Any, **named: Any) -> None:
-            """A checkpoint is read by no one: it needs no page of its own."""
+    def create_model_card(self, *args: Any, **named: Any) -> None:
+        """A checkpoint is read by no one: it needs no page of its own."""
 
-        def compute_loss(
-            self,
-            model: Any,
-            inputs: Any,
-            return_outputs: bool = False,
-            num_items_in_batch: Any = None,
-        ) -> Any:
-            if not model.training:  # else a share of the tokens that all processes evaluate at once
-                num_items_in_batch = None
-            if not self.answers_only or return_outputs:
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            found = model(**inputs, answers_only=True)
-            tokens = found["target_tokens"] if num_items_in_batch is None else num_items_in_batch
-            loss = found["loss_sum"] / torch.as_tensor(tokens).clamp(min=1)
-            if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-                loss = loss * self.accelerator.num_processes  # gradients are averaged over them
-            return loss
-
-    return Trainer
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss on the answers, on a CPU without scores for the questions."""
+        if not model.training:  # else a share of the tokens that all processes evaluate at once
+            num_items_in_batch = None
+        if not self.answers_only or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        found = model(**inputs, answers_only=True)
+        tokens = found["target_tokens"] if num_items_in_batch is None else num_items_in_batch
+        loss = found["loss_sum"] / torch.as_tensor(tokens).clamp(min=1)
+        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over them
+        return loss

@@ -17,9 +17,8 @@ from typer.testing import CliRunner
 
 from elara.audit import AuditError
 from elara.audit.passport import write_passport
-from elara.audit.probe import measure_again
 from elara.audit.seal import SUMS_FILE, damage, seal
-from elara.audit.verify import verify
+from elara.audit.verify import _measure_again, verify
 from elara.cli import app
 from elara.model import load_base
 
@@ -229,7 +228,7 @@ def test_the_packaged_model_gives_its_recorded_losses_again(tmp_path: Path) -> N
     result = verify(folder)
     assert result.passed, result
     probe = json.loads((folder / "probe.json").read_text())
-    assert measure_again(load_adapter(folder), probe)["difference"].max() < 1e-4
+    assert _measure_again(load_adapter(folder), probe)["difference"].max() < 1e-4
 
 
 def test_a_pipe_a_linked_folder_and_a_strange_name_are_named(copy: Path, tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ def test_strange_names_and_closed_files_are_reported(
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("elara.audit.files.file_sha256", refuse)
+    monkeypatch.setattr("elara.audit.records.file_sha256", refuse)
     assert any("evaluate.parquet cannot be read (Permission denied)" in x for x in failures(whole))
 
 

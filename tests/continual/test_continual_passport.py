@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import torch
 from transformers import Trainer
 
 from elara.audit.certificate import AuditError, Certificate, certify
+from elara.audit.page import passport_html
 from elara.audit.passport import MANIFEST_FILE, read_manifest, with_verdict
-from elara.audit.seal import damage
+from elara.audit.seal import damage, seal
 from elara.audit.verify import verify
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred, prefer
@@ -129,18 +129,16 @@ def test_held_out_questions_in_the_feedback_are_refused(
     assert not damage(folder)
 
 
-def test_what_was_allowed_is_said_and_not_passed_on(
-    tuned: tuple[Path, Preferred, dict[str, Any]], sealed: Path, tmp_path: Path
+def test_held_out_items_of_an_earlier_adapter_are_said_and_not_passed_on(
+    tuned: tuple[Path, Preferred, dict[str, Any]], copy: Path
 ) -> None:
-    leak = certify(answers(FEEDBACK), {"test": answers(FEEDBACK[:1])})
-    folder = Path(shutil.copytree(tuned[0], tmp_path / "leaked"))
-    write_preference_passport(
-        folder, tuned[1], FEEDBACK, leak, earlier=sealed, allow_contaminated=True
-    )
-    items = leak.record()["contaminated_items"]
-    assert f"<dd>{items} items" in (folder / "passport.html").read_text()
+    passport = json.loads((copy / "passport.json").read_text())
+    passport["certificate"]["contaminated_items"] = 2
+    assert "<dd>2 items" in passport_html(passport, read_manifest(copy), "0" * 64)
+    (copy / "passport.json").write_text(json.dumps(passport))
+    seal(copy)
     with pytest.raises(AuditError, match="held-out items are in its training data"):
-        write_preference_passport(tuned[0], tuned[1], FEEDBACK, certificate(), earlier=folder)
+        write_preference_passport(tuned[0], tuned[1], FEEDBACK, certificate(), earlier=copy)
     assert not damage(tuned[0])
 
 

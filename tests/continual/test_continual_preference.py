@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from elara.continual import PreferenceConfig, Preferred, margin_figure, prefer
 from elara.continual.feedback import answers, read_preferences, split_by_prompt
 from elara.continual.saving import save_preferred
-from elara.continual.trainers import class_weights
+from elara.continual.trainers import _class_weights
 from elara.model import PACKAGED, generate, load_adapter, load_base
 from elara.records import Preference, frame, records
 from elara.train.config import TrainingConfig, TrainingError
@@ -132,11 +132,11 @@ def test_unequal_numbers_are_weighted_as_kto_asks() -> None:
     for table in (singles, singles.with_columns(label=_swapped())):
         good = answers(table)["desirable"].sum()
         bad = len(table) - good
-        weights = class_weights(table)
+        weights = _class_weights(table)
         ratio = weights["desirable_weight"] * good / (weights["undesirable_weight"] * bad)
         assert 1 <= ratio <= 4 / 3
         assert min(weights.values()) <= 1
-    assert set(class_weights(synthetic_preferences.pairs(12)).values()) == {1.0}
+    assert set(_class_weights(synthetic_preferences.pairs(12)).values()) == {1.0}
 
 
 def test_kto_takes_no_warning_from_the_trainer(

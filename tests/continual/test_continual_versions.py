@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
-from elara.continual.differences import weights_distance
-from elara.continual.versions import Versions
+from elara.continual.versions import Versions, weights_distance
 from elara.train.config import TrainingError
 from elara.workspace import Workspace, WorkspaceError
 

@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from elara.export import export, gguf_file, parity
 from elara.export import exporting as room
-from elara.export.errors import ExportError, ParityError
+from elara.export.errors import ExportError
 from elara.export.gguf_file import vocabulary
-from elara.export.parity import BOUNDS, Bound
+from elara.export.parity import BOUNDS, Bound, ParityError
 from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
 from elara.model import PACKAGED, load_adapter, load_base
 from elara.train import TARGETS

@@ -6,7 +6,6 @@ Beside the job it leaves `split-<rank>.json`: whole and local shape of one layer
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 import accelerate
 from accelerate.utils import DistributedType
 
-from elara.train import trainer
+from elara.train import cpu_kernels, trainer
 from elara.train.devices import worker
 
 begin = accelerate.PartialState.__init__
@@ -42,6 +41,6 @@ if __name__ == "__main__":
     accelerate.PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
     worker.gather_weights = gather_and_tell
     # Nor what is for CPUs alone: it reads a layer's weights past the hooks that put it together.
-    importlib.import_module("elara.train.sft").fused_lora = lambda _: None
+    cpu_kernels.fused_lora = lambda _: None
     trainer.add_answer_loss = lambda _: False
     raise SystemExit(worker.main())

@@ -22,10 +22,9 @@ from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData
 from elara.train.devices import gpu
 from elara.train.estimate import count_memory, estimate, is_out_of_memory, what_to_change
-from elara.train.lora import add_lora
-from elara.train.model_state import restoring
+from elara.train.lora import add_lora, restoring
 from elara.train.sft import _gpu_plan
-from elara.train.trainer import trainer_class
+from elara.train.trainer import Trainer
 
 
 def prepared(model: Path, **changes: Any) -> tuple[LanguageModel, TokenData, TrainingConfig]:
@@ -107,7 +106,7 @@ def test_out_of_memory_names_three_parameters_with_what_they_would_need(
     def failing(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(trainer_class(), "training_step", failing)
+    monkeypatch.setattr(Trainer, "training_step", failing)
     lm, data, settings = prepared(tiny_folder, batch_size=4)
     with pytest.raises(TrainingError) as raised:
         train.fine_tune(lm, data, settings, tmp_path)

@@ -41,10 +41,10 @@ def job(model: Path, folder: Path, **changes: Any) -> Path:
 def one(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> train.Training:
     """The same run in one process."""
     folder = tmp_path_factory.mktemp("one")
-    work = read_job(job(tiny_folder, folder / "job"))
+    config, examples, validation = read_job(job(tiny_folder, folder / "job"))
     lm = load_base(str(tiny_folder))
-    data = train.tokenise(lm.tokenizer, work.train, work.validation, work.config)
-    return train.fine_tune(lm, data, work.config, folder / "checkpoints")
+    data = train.tokenise(lm.tokenizer, examples, validation, config)
+    return train.fine_tune(lm, data, config, folder / "checkpoints")
 
 
 def _workers(folder: Path) -> list[psutil.Process]:
@@ -110,13 +110,11 @@ def test_each_process_takes_its_share_of_the_accumulation(tiny_folder: Path) -> 
 
 def test_a_job_folder_keeps_everything(tiny_folder: Path, tmp_path: Path) -> None:
     folder = job(tiny_folder, tmp_path / "job", trackers=())
-    found = read_job(folder)
-    assert found.config == tiny_run.config(tiny_folder, lora_dropout=0.0, trackers=())
-    assert found.train.equals(tiny_run.examples(16).select(found.train.columns))
-    settings = found.config
-    assert read_job(
-        write_job(tmp_path / "none", settings, found.train, found.validation.clear())
-    ).validation.is_empty()
+    settings, examples, validation = read_job(folder)
+    assert settings == tiny_run.config(tiny_folder, lora_dropout=0.0, trackers=())
+    assert examples.equals(tiny_run.examples(16).select(examples.columns))
+    empty = write_job(tmp_path / "none", settings, examples, validation.clear())
+    assert read_job(empty)[2].is_empty()
 
 
 def test_only_a_changed_job_loses_its_checkpoints(tiny_folder: Path, tmp_path: Path) -> None:

@@ -28,15 +28,14 @@ import torch
 import transformers
 
 from elara import audit, continual, export, train
-from elara.audit.probe import PROBE_FILE
+from elara.audit.verify import PROBE_FILE
 from elara.evaluate import compare
 from elara.model import load_adapter, load_base
+from elara.model.base import Precision, choose_precision
 from elara.model.losses import answer_losses
-from elara.model.precision import Precision, choose_precision
 from elara.serve import ModelManager
 from elara.train import callbacks, cpu_kernels
-from elara.train.lora import add_lora
-from elara.train.model_state import restoring
+from elara.train.lora import add_lora, restoring
 
 RATE = 1e-2
 
@@ -335,7 +334,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
                 raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "reporter", Kill)
+        patch.setattr(callbacks, "Reporter", Kill)
         with pytest.raises(Killed):
             train.fine_tune(made.load(), made.data, made.config, tmp_path)
     again = train.fine_tune(made.load(), made.data, made.config, tmp_path)
@@ -468,7 +467,7 @@ def test_what_the_hardware_chooses_is_what_is_recorded(
         found = chosen if wanted == "by_hardware" else choose_precision(wanted)
         return dataclasses.replace(found, device="cpu")
 
-    for module in ("elara.model.base", "elara.train.model_state", "elara.train.checkpoints"):
+    for module in ("elara.model.base", "elara.train.lora", "elara.train.checkpoints"):
         monkeypatch.setattr(f"{module}.choose_precision", choose)
     base = models["Llama"]
     config = settings(CHOICES[4], base, precision="by_hardware")

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from elara import train
 from elara.train import checkpoints as kept
-from elara.train.trainer import trainer_class
+from elara.train.trainer import Trainer
 
 # Two passes, two checkpoints per pass, dropout, and early stopping that looks at every step.
 RUN: dict[str, Any] = {"save_steps": 2, "lora_dropout": 0.2}
@@ -70,7 +70,7 @@ def killed(
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, forward_pass: int) -> None:
     """Die in the given training pass, counted from now."""
-    own = trainer_class().training_step
+    own = Trainer.training_step
     passes = iter(range(1, 10_000))
 
     def dying(self: Any, *args: Any, **named: Any) -> Any:
@@ -78,7 +78,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, forward_pass: int) -> None:
             raise Killed
         return own(self, *args, **named)
 
-    monkeypatch.setattr(trainer_class(), "training_step", dying)
+    monkeypatch.setattr(Trainer, "training_step", dying)
 
 
 def kill_in_write(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -201,7 +201,7 @@ def test_an_interrupt_keeps_the_checkpoint(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer_class(), "create_model_card", interrupted)
+    monkeypatch.setattr(Trainer, "create_model_card", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tiny_run.run(tiny_folder, tmp_path, **RUN)
     assert "continue from the last checkpoint" in capsys.readouterr().out

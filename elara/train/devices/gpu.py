@@ -13,10 +13,13 @@ them changes what is computed beyond rounding:
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import rms_norm, silu
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from elara.train.cpu_kernels import fused_lora, replaced
 from elara.train.lora import ADAPTER_BYTES
@@ -53,8 +56,6 @@ class GpuPlan:
 
 def device_memory() -> int:
     """Memory of the GPU in bytes, what others use of it included; 0 without one."""
-    import torch
-
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 
 
@@ -90,17 +91,13 @@ def choose_plan(
     """
     layers: int = shape.num_hidden_layers
     together = config.batch_size * config.gradient_accumulation
-    plans = [
-        GpuPlan(
-            batch=batch,
-            accumulation=together // batch,
-            checkpointed_layers=layer,
-            bytes=fixed + activation_bytes(shape, config, batch, layer, itemsize=itemsize),
-        )
-        for batch in range(1, together + 1)
-        if together % batch == 0
-        for layer in range(layers + 1)
-    ]
+    plans = []
+    for batch in (n for n in range(1, together + 1) if together % n == 0):
+        for layer in range(layers + 1):
+            size = fixed + activation_bytes(shape, config, batch, layer, itemsize=itemsize)
+            turns = together // batch
+            plan = GpuPlan(batch=batch, accumulation=turns, checkpointed_layers=layer, bytes=size)
+            plans.append(plan)
 
     def cost(plan: GpuPlan) -> float:
         # Forward and backward cost 4 units, recomputing everything 2 more. Matrix products over
@@ -153,8 +150,6 @@ def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
         model: the PEFT model.
         plan: what `choose_plan` returned, or another.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
     layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
     if plan.checkpointed_layers:
         model.activation_checkpointing_enable({"use_reentrant": False})
@@ -182,49 +177,32 @@ def _lean_form(module: Any) -> Any:
         return _norm
     activation = type(getattr(module, "act_fn", None)).__name__
     if kind.endswith("MLP") and activation in ("SiLU", "SiLUActivation"):
-        return _mlp() if hasattr(module, "gate_proj") and hasattr(module, "up_proj") else None
+        return _mlp if hasattr(module, "gate_proj") and hasattr(module, "up_proj") else None
     return fused_lora(module)
 
 
 def _norm(self: Any, hidden_states: Any) -> Any:
-    import torch
-
     # Inside, PyTorch computes in 32 bits anyway; autocast would make a 32-bit copy besides.
+    weight = self.weight.to(hidden_states.dtype)
     with torch.autocast(hidden_states.device.type, enabled=False):
-        return torch.nn.functional.rms_norm(
-            hidden_states,
-            self.weight.shape,
-            self.weight.to(hidden_states.dtype),
-            self.variance_epsilon,
-        )
+        return rms_norm(hidden_states, weight.shape, weight, self.variance_epsilon)
 
 
-def _mlp() -> Any:
-    swiglu = _swiglu()  # outside of the forward, which may be compiled
-
-    def forward(self: Any, x: Any) -> Any:
-        return self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x)))
-
-    return forward
+def _mlp(self: Any, x: Any) -> Any:
+    return self.down_proj(_SwiGLU.apply(self.gate_proj(x), self.up_proj(x)))  # type: ignore[no-untyped-call]
 
 
-@functools.cache
-def _swiglu() -> Any:
+class _SwiGLU(torch.autograd.Function):
     """`silu(gate) * up`, whose backward pass computes `silu(gate)` again instead of keeping it."""
-    import torch
-    from torch.nn.functional import silu
 
-    class SwiGLU(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, gate: Any, up: Any) -> Any:
-            ctx.save_for_backward(gate, up)
-            return silu(gate).mul_(up)
+    @staticmethod
+    def forward(ctx: Any, gate: Any, up: Any) -> Any:
+        ctx.save_for_backward(gate, up)
+        return silu(gate).mul_(up)
 
-        @staticmethod
-        def backward(ctx: Any, *gradients: Any) -> Any:
-            (gradient,) = gradients
-            gate, up = ctx.saved_tensors
-            to_gate = torch.ops.aten.silu_backward(gradient * up, gate)
-            return to_gate, silu(gate).mul_(gradient)
-
-    return SwiGLU.apply
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        gate, up = ctx.saved_tensors
+        to_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+        return to_gate, silu(gate).mul_(gradient)

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -30,23 +29,6 @@ REASON = "elara: "  # begins the line by which a worker says why it stopped
 _FOLDER = Path(__file__).with_name("profiles")
 _SETTINGS = "config.json"
 _SPLITS = ("train", "validation")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to train, read from a job folder.
-
-    Args:
-        folder: the job folder.
-        config: the settings of the whole run, all processes together.
-        train: `Example` rows to learn from.
-        validation: `Example` rows to watch the loss on.
-    """
-
-    folder: Path
-    config: TrainingConfig
-    train: pl.DataFrame
-    validation: pl.DataFrame
 
 
 def write_job(
@@ -78,24 +60,27 @@ def write_job(
     return folder
 
 
-def read_job(folder: Path) -> Job:
+def read_job(folder: Path) -> tuple[TrainingConfig, pl.DataFrame, pl.DataFrame]:
     """Read a job folder.
 
     Args:
         folder: what `write_job` left.
+
+    Returns:
+        The settings of the whole run, and the `Example` rows to train on and to watch.
 
     Raises:
         TrainingError: a file is missing or cannot be read.
     """
     try:
         config = TrainingConfig(**json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))
-        tables = [_read_examples(folder / f"{split}.jsonl") for split in _SPLITS]
+        train, validation = (_read_examples(folder / f"{split}.jsonl") for split in _SPLITS)
     except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise TrainingError(
             f"{folder} is no job folder that can be read ({error}): write it with "
             "`elara.train.write_job` of the same version of Elara."
         ) from error
-    return Job(folder, config, *tables)
+    return config, train, validation
 
 
 def _read_examples(path: Path) -> pl.DataFrame:
@@ -161,7 +146,7 @@ def launch(job: Path, *, profile: str = "data_parallel", processes: int = 2) -> 
     Source: https://huggingface.co/docs/accelerate/basic_tutorials/launch
     """
     settings = profile_file(profile)
-    _check(read_job(job).config, profile, processes)
+    _check(read_job(job)[0], profile, processes)
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings)),
         *("--num_processes", str(processes), "--main_process_port", "0"),
@@ -169,8 +154,7 @@ def launch(job: Path, *, profile: str = "data_parallel", processes: int = 2) -> 
         *("--module", "elara.train.devices.worker", str(job)),
     ]
     log = job / "log.txt"
-    code = _run(command, log)
-    if code:
+    if _run(command, log):
         why = _why(log.read_text(encoding="utf-8"))
         raise TrainingError(
             f"Training with {processes} processes ({profile}) failed: {why} "
@@ -195,15 +179,8 @@ def finished(job: Path) -> Training:
         raise TrainingError(
             f"The job in {job} has not finished ({error}): launch it again to continue."
         ) from error
-    return Training(
-        model=load_adapter(job / "adapter"),
-        losses=losses,
-        steps=record["steps"],
-        resumed_at=record["resumed_at_step"],
-        tokens=record["tokens"],
-        seconds=record["seconds"],
-        best_step=record["best_step"],
-    )
+    names = ("steps", "resumed_at_step", "tokens", "seconds", "best_step")
+    return Training(load_adapter(job / "adapter"), losses, *(record[name] for name in names))
 
 
 def _check(config: TrainingConfig, profile: str, processes: int) -> None:
@@ -263,16 +240,14 @@ def _why(output: str) -> str:
             return line.removeprefix(REASON)
     errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b", line)]
     errors = [line for line in errors if "ChildFailedError" not in line]
-    memory = next((line for line in errors if "OutOfMemory" in line), None)
-    if memory:
+    if memory := next((line for line in errors if "OutOfMemory" in line), ""):
         return (
             f"{memory} Lower `batch_size` (raise `gradient_accumulation` instead) or `max_length`, "
             "set `quantisation` to nf4, or split the model with the fsdp2 profile."
         )
     if errors:
         return errors[0]
-    killed = re.search(r"exitcode\s*: -(\d+)", output)
-    if killed:
+    if killed := re.search(r"exitcode\s*: -(\d+)", output):
         name = signal.Signals(int(killed[1])).name
         return f"a worker was ended by {name}; after SIGKILL, memory most often ran out: use fewer."
     return " ".join(line for line in lines[-3:] if line)

@@ -16,22 +16,15 @@ from typing import Any
 
 from elara.model import LanguageModel, ModelError, load_base
 from elara.train.config import TrainingConfig, TrainingError
-from elara.train.data import TokenData, tokenise
-from elara.train.devices.launch import FOLLOW, REASON, Job, per_process, read_job
+from elara.train.data import tokenise
+from elara.train.devices.launch import FOLLOW, REASON, per_process, read_job
 from elara.train.lora import add_lora
 from elara.train.save import save_adapter
-from elara.train.sft import Training, fine_tune
+from elara.train.sft import fine_tune
 
 
-def train_job(folder: Path) -> None:
-    """Take part in training the job in a folder; the main process saves the adapter there.
-
-    Args:
-        folder: what `elara.train.write_job` left.
-
-    Raises:
-        TrainingError: the job cannot be trained like this.
-    """
+def _train_job(folder: Path) -> None:
+    """Take part in training the job in a folder; the main process saves the adapter there."""
     import accelerate
     import torch
 
@@ -40,28 +33,33 @@ def train_job(folder: Path) -> None:
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=patience)
     if not state.is_main_process:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - one process tells the progress
-    job = read_job(folder)
-    profile = _profile(job.config, str(state.distributed_type))
-    config = per_process(job.config, state.num_processes)
+    whole, examples, validation = read_job(folder)
+    profile = _profile(whole, str(state.distributed_type))
+    config = per_process(whole, state.num_processes)
     if state.is_main_process:  # a result of an earlier run must not stand for this one
         (folder / "losses.parquet").unlink(missing_ok=True)
         shutil.rmtree(folder / "adapter", ignore_errors=True)
     lm = _load(config)
-    data = tokenise(lm.tokenizer, job.train, job.validation, config)
+    data = tokenise(lm.tokenizer, examples, validation, config)
     print(f"{state.num_processes} processes ({profile}): {lm.precision.reason}", flush=True)
     # Another profile or number of processes writes checkpoints that this one cannot read.
     checkpoints = folder / "checkpoints" / f"{profile}-{state.num_processes}"
     training = fine_tune(lm, data, config, checkpoints, logs=folder / "logs")
     weights = gather_weights(training.model.model)
     if state.is_main_process:
-        _save(job, training, data, weights if profile != "data_parallel" else None)
+        if profile != "data_parallel":
+            training = dataclasses.replace(training, model=_whole_model(whole, weights))
+        used = examples.filter(examples["id"].is_in(data.ids))
+        licences = dict(used.group_by("licence").len().sort("licence").iter_rows())
+        save_adapter(training, whole, data, licences, folder / "adapter")
+        training.losses.write_parquet(folder / "losses.parquet")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     state.wait_for_everyone()
 
 
 def _load(config: TrainingConfig) -> LanguageModel:
-    return load_base(
-        config.base_model, quantisation=config.quantisation, precision=config.precision
-    )
+    formats = {"quantisation": config.quantisation, "precision": config.precision}
+    return load_base(config.base_model, **formats)
 
 
 def _profile(config: TrainingConfig, distributed: str) -> str:
@@ -116,23 +114,17 @@ def gather_weights(model: Any) -> dict[str, Any]:
     return weights
 
 
-def _save(job: Job, training: Training, data: TokenData, weights: dict[str, Any] | None) -> None:
-    if weights is not None:  # a split model cannot be saved by one process: take a whole one
-        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+def _whole_model(config: TrainingConfig, weights: dict[str, Any]) -> LanguageModel:
+    """A model that one process can save, which it cannot do with one that is split."""
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-        unset_hf_deepspeed_config()  # it would split the whole one too, and wait for the others
-        whole = _load(job.config)
-        model = add_lora(whole, job.config)
-        unknown = model.load_state_dict(weights, strict=False).unexpected_keys
-        assert not unknown, unknown
-        model.eval()
-        lm = LanguageModel(model, whole.tokenizer, whole.name, whole.precision)
-        training = dataclasses.replace(training, model=lm)
-    used = job.train.filter(job.train["id"].is_in(data.ids))
-    licences = dict(used.group_by("licence").len().sort("licence").iter_rows())
-    save_adapter(training, job.config, data, licences, job.folder / "adapter")
-    training.losses.write_parquet(job.folder / "losses.parquet")
-    shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+    unset_hf_deepspeed_config()  # it would split the whole one too, and wait for the others
+    lm = _load(config)
+    model = add_lora(lm, config)
+    unknown = model.load_state_dict(weights, strict=False).unexpected_keys
+    assert not unknown, unknown
+    model.eval()
+    return dataclasses.replace(lm, model=model)
 
 
 def _follow() -> None:
@@ -146,7 +138,7 @@ def main() -> int:
     if os.environ.get(FOLLOW):
         threading.Thread(target=_follow, daemon=True).start()
     try:
-        train_job(Path(sys.argv[1]))
+        _train_job(Path(sys.argv[1]))
     except (TrainingError, ModelError) as error:
         print(f"{REASON}{error}", file=sys.stderr, flush=True)
         return 1

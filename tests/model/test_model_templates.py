@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elara.model import LanguageModel, ModelError, generate, packaged_folder
+from elara.model.base import Precision
 from elara.model.chat import (
     FIXED_DATE,
     encode,
@@ -29,7 +30,6 @@ from elara.model.chat import (
     without_markers,
 )
 from elara.model.marks import as_data
-from elara.model.precision import Precision
 
 
 def chat(*contents: str, system: str | None = None) -> list[dict[str, str]]:
