@@ -224,10 +224,10 @@ def _compare(seen: pl.DataFrame, held: pl.DataFrame) -> Iterator[tuple[str, pl.D
     for check, column in (("article", "articles"), ("identifier", "keys")):
         yield check, _shared(seen.explode(column), held.explode(column), column)
     ours, theirs = _passages(seen), _passages(held)
-    of_seen, of_held = _Words.of(ours["text"]), _Words.of(theirs["text"])
+    of_seen, of_held = Words.of(ours["text"]), Words.of(theirs["text"])
     names = {"item": theirs["item"], "train_id": ours["item"]}
     yield "equal", _equal(ours, theirs, of_seen, of_held)
-    near = _similar(of_seen.sequences(3), of_held.sequences(3))
+    near = similar(of_seen.sequences(3), of_held.sequences(3))
     yield "similar", _pairs(near, names)
     lengths = of_held.lengths
     sources = seen.select("item", pl.col("articles").list.first().alias("source"))
@@ -252,9 +252,9 @@ def _passages(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _equal(
-    ours: pl.DataFrame, theirs: pl.DataFrame, of_seen: _Words, of_held: _Words
+    ours: pl.DataFrame, theirs: pl.DataFrame, of_seen: Words, of_held: Words
 ) -> pl.DataFrame:
-    def keyed(passages: pl.DataFrame, words: _Words) -> pl.DataFrame:
+    def keyed(passages: pl.DataFrame, words: Words) -> pl.DataFrame:
         ends = np.cumsum(words.lengths)
         pieces = zip(ends - words.lengths, ends, strict=True)
         keys = [hashlib.sha256(words.hashes[a:b].tobytes()).hexdigest() for a, b in pieces]
@@ -275,7 +275,7 @@ def _pairs(found: pl.DataFrame, names: dict[str, pl.Series]) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Words:
+class Words:
     """The words of many texts, end to end: one number per word, and the words in each text.
 
     Case, punctuation and spacing do not count, see `elara.text.words`.
@@ -285,12 +285,11 @@ class _Words:
     lengths: np.ndarray[Any, np.dtype[np.int64]]
 
     @classmethod
-    def of(cls, texts: pl.Series) -> _Words:
+    def of(cls, texts: pl.Series) -> Words:
         """Read the words of texts."""
         from elara.text.shingles import word_hashes
 
-        whole = strings(texts.str.normalize("NFKC").to_arrow())
-        return cls(*word_hashes(whole, *characters()))
+        return cls(*word_hashes(strings(texts.str.normalize("NFKC")), *characters()))
 
     def sequences(self, size: int, wanted: Any = None) -> pl.DataFrame:
         """Every run of so many words, once per text: its position and a hash.
@@ -308,7 +307,7 @@ class _Words:
         return pl.DataFrame({"text": text[:count][whole], "run": run[whole]}).unique()
 
 
-def _similar(seen: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+def similar(seen: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
     """Pairs of texts with Jaccard similarity at or above SIMILAR: none is missed.
 
     Two such texts share at least SIMILAR of the held-out one's shingles, so one of any
@@ -347,7 +346,7 @@ def _similar(seen: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
 
 
 def _copied(
-    seen: _Words, held: _Words, size: int, wanted: Any, source: np.ndarray[Any, Any]
+    seen: Words, held: Words, size: int, wanted: Any, source: np.ndarray[Any, Any]
 ) -> pl.DataFrame:
     """Pairs of texts where the training text holds SHARE of the held-out one's sequences.
 
