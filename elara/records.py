@@ -7,8 +7,6 @@ types follow from the dataclass, so that nothing has to be declared twice.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -249,7 +247,7 @@ class Example:
         split: `train`, `validation` or `test`.
         language: of the answer, as `Article.language`.
         spans: the passages that its answers consist of; none in a curated example.
-        article_sha256: of the clean article's text, see `text_sha256`; "" for a curated example.
+        article_sha256: of the clean article, see `elara.audit.tracing`; "" if curated.
     """
 
     id: str
@@ -289,20 +287,6 @@ class Preference:
     source: str = ""
     adapter: str = ""
     created_at: str = ""
-
-
-def text_sha256(article: Article) -> str:
-    """The hash of an article's text: title, abstract and body.
-
-    Args:
-        article: a clean article.
-
-    Returns:
-        SHA-256 in hexadecimal.
-    """
-    body = [[section.kind, section.heading, section.text] for section in article.body]
-    text = json.dumps([article.title, article.abstract, body], ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 _PART = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (.*)$")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from elara.audit.tracing import text_sha256
 from elara.expand.cautions import caution
 from elara.expand.drafts import RECIPES, Draft, Passage, Recipe, part_text
 from elara.expand.gates import (
@@ -18,7 +19,7 @@ from elara.expand.gates import (
     unsupported,
 )
 from elara.expand.questions import LANGUAGES, ask, bare
-from elara.records import PRIVATE, Article, Example, Message, Span, frame, records, text_sha256
+from elara.records import PRIVATE, Article, Example, Message, Span, frame, records
 from elara.text.sentences import count_words
 from elara.text.sentences import shorten as _shorten
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elara.audit.tracing import text_sha256
 from elara.expand import (
     answer_of,
     curated_examples,
@@ -20,7 +21,7 @@ from elara.expand import (
     without_repeats,
 )
 from elara.expand.cases import SecondAnswer
-from elara.records import Article, Example, Message, Section, frame, records, text_sha256
+from elara.records import Article, Example, Message, Section, frame, records
 
 AGREED = SecondAnswer(status="agreed")
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from elara.audit.certificate import AuditError
-from elara.audit.trace import trace
+from elara.audit.tracing import trace
 from elara.expand import grounded_examples
 from elara.records import Article, Example, Message, Payload, Section, Span, frame
 from elara.workspace import Workspace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from elara.audit.certificate import AuditError
+from elara.records import Article, records
 from elara.workspace import Workspace, file_sha256
 
 SPLITS = ("train", "validation", "test")
@@ -95,16 +97,23 @@ def trace(workspace: Workspace, example_id: str, raw_folder: Path) -> Trace:
             "run `elara run --from expand`, which builds the examples anew."
         )
     article = rows.row(0, named=True)
-    changed = text_sha256_of(article) != example["article_sha256"]
+    (record,) = records(rows, Article)
+    changed = text_sha256(record) != example["article_sha256"]
     return Trace(example, article, _raw(workspace, article, raw_folder), changed)
 
 
-def text_sha256_of(article: dict[str, Any]) -> str:
-    """`elara.records.text_sha256` of an article that is a dictionary."""
-    from elara.records import Article, records, text_sha256
+def text_sha256(article: Article) -> str:
+    """The hash of an article's text: title, abstract and body.
 
-    (one,) = records(pl.DataFrame([article]), Article)
-    return text_sha256(one)
+    Args:
+        article: a clean article.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
+    body = [[section.kind, section.heading, section.text] for section in article.body]
+    text = json.dumps([article.title, article.abstract, body], ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _example(workspace: Workspace, example_id: str) -> dict[str, Any]:
