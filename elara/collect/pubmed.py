@@ -17,7 +17,6 @@ from elara.collect.parsed import Dropped, Parsed
 from elara.collect.superscripts import flat_runs, mark_runs
 from elara.collect.xmlrecords import (
     Element,
-    hiding,
     malformed,
     read_record,
     split_records,
@@ -68,9 +67,9 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
 
 def _without_references(record: bytes) -> bytes:
     """Leave out the reference lists, which no field needs and which can be most of a record."""
-    start = record.find(b"<ReferenceList")
-    end = record.rfind(b"</ReferenceList>")
-    if not 0 <= start < end or hiding(record, 0, len(record)) >= 0:
+    start, end = record.find(b"<ReferenceList"), record.rfind(b"</ReferenceList>")
+    hiding = (part.endswith(b"<") for sign in (b"!", b"?") for part in record.split(sign))
+    if not 0 <= start < end or any(hiding):
         return record  # nothing to leave out, or a tag that may be none
     return record[:start] + record[end + 16 :]
 
