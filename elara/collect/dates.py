@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
+from functools import lru_cache
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {m: n for n, name in enumerate(_NAMES, 1) for m in (name, str(n), f"{n:02}")}
 _MEDLINE = re.compile(r"\b([12]\d{3})\b(?:\s+([A-Za-z]{3,})(?:\s+(\d{1,2})\b)?)?")
 
 
+@lru_cache(maxsize=1 << 14)  # records share their dates
 def partial_date(year: str, month: str = "", day: str = "") -> str:
     """Put a date together from its parts.
 
@@ -21,22 +24,15 @@ def partial_date(year: str, month: str = "", day: str = "") -> str:
         `2021`, `2021-11` or `2021-11-05`. A month or day that cannot be is left out.
     """
     year = year.strip()
-    if not (re.fullmatch("[0-9]{4}", year)):
+    if not re.fullmatch("[0-9]{4}", year):
         return ""
-    number = _month(month.strip())
+    number = _MONTHS.get(month.strip()[:3].lower())
     if not number:
         return year
     try:
         return datetime.date(int(year), number, int(day)).isoformat()
     except ValueError:
         return f"{year}-{number:02}"
-
-
-def _month(name: str) -> int:
-    if re.fullmatch("[0-9]{1,2}", name):
-        return int(name) if 1 <= int(name) <= 12 else 0
-    short = name[:3].lower()
-    return _MONTHS.index(short) + 1 if short in _MONTHS else 0
 
 
 def medline_date(text: str) -> str:

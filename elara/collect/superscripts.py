@@ -29,8 +29,8 @@ _WRITTEN = re.compile(r"<(su[bp])>([^<>]*)</\1>")
 _SIGNS = {"sup": ("\ue010", "\ue011"), "sub": ("\ue012", "\ue013")}
 _RUN = re.compile("\ue010([^\ue010-\ue013]*)\ue011|\ue012([^\ue010-\ue013]*)\ue013")
 _ADJACENT = re.compile("\ue011\ue010|\ue013\ue012")
-_NO_SIGNS = dict.fromkeys(range(0xE010, 0xE014), "")
-_NEAR = 100  # characters before a run that are looked at
+_SIGN = re.compile("[\ue010-\ue013]+")
+_NEAR = 100  # characters before and after a run that are looked at
 # `14` in 14C begins a word, `1` in "1 Current affiliation" and `a` in "a The strata" do not.
 _NOTE = re.compile(r"\d{1,2}")
 _WORD_AFTER = re.compile(r"[A-Z]?[a-z]{3}|[A-Z][a-z]{2}")
@@ -92,7 +92,7 @@ def mark_runs(tree: Element) -> None:
     Args:
         tree: XML; changed in place.
     """
-    for small in tree.iter("sup", "sub"):
+    for small in (*tree.iter("sup"), *tree.iter("sub")):  # quicker than both at once
         begin, end = _SIGNS[str(small.tag)]
         small.text = begin + (small.text or "")
         small.tail = end + (small.tail or "")
@@ -115,9 +115,9 @@ def flat_runs(text: str) -> str:
         end = len(text)
         for run in reversed(runs):
             kind, inside = ("sup", run[1]) if run[2] is None else ("sub", run[2])
-            before = text[max(0, run.start() - _NEAR) : run.start()].translate(_NO_SIGNS)
+            before = _SIGN.sub("", text[max(0, run.start() - _NEAR) : run.start()])
             behind = text[run.end() : end]
-            after = behind.translate(_NO_SIGNS) or (pieces[-1] if pieces else "")
+            after = _SIGN.sub("", behind[:_NEAR]) or (pieces[-1] if pieces else "")
             within = " ".join(inside.split())
             written = one_line(kind, within, before, after)
             pieces += [behind, inside if written == within else written]

@@ -27,7 +27,7 @@ _PROLOG = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->|" + _DOCTYPE, re.DOTALL)
 _DECLARATIONS = re.compile(_DOCTYPE, re.DOTALL)
 _NAME = re.compile(rb"<([A-Za-z_][\w.:-]*)(?=[\s/>])")
 # A tag with its ">", or up to the next "<" where that is missing.
-_TAG = re.compile(rb"<(?>[^<>\"']|%b)*(?:>|(?=<))" % _QUOTED)
+_TAG = re.compile(rb"<(?![!?])(?>[^<>\"']|%b)*(?:>|(?=<))" % _QUOTED)
 # What hides tags from the eye of a search, and how it ends.
 _HIDING = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
 _NAMED_ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
@@ -90,29 +90,29 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
         if not root and (root := root_name(buffer)):
             marks = _marks((*names, root))
         while mark := marks.search(buffer, at):
-            start, slash, name = mark.start(), mark[1], mark[2]
-            tag = _TAG.match(buffer, start) if name else None
-            end = tag.end() if tag else -1 if name else _hidden_end(buffer, start)
+            start, name = mark.start(), mark[0].strip(b"</")
+            hidden, slash, own = name in (b"!", b"?"), mark[0].startswith(b"</"), name in wanted
+            end = _mark_end(buffer, start)
             if end < 0 and chunk is not None:  # it is not in the buffer yet
                 at = start
                 break
-            if end < 0 and begin < 0 and not name and not buffer.startswith(b"<!D", start):
+            if end < 0 and begin < 0 and hidden and not buffer.startswith(b"<!D", start):
                 raise PayloadError(
                     "the file breaks off inside a comment or the like: fetch it again"
                 )
-            end = end if end >= 0 else start + 2  # only this record is malformed
-            at = end if slash or not name else mark.end()
-            ends = slash and buffer[end - 1] == 62  # >
-            empty = name and not slash and buffer[end - 2 : end] == b"/>"
+            end = max(end, start + 2)  # without an end only this record is malformed
+            at = end if slash or hidden else mark.end()
+            ends = slash and buffer.startswith(b">", end - 1)
+            empty = not slash and not hidden and buffer.startswith(b"/>", end - 2)
             if name == root.encode():
-                closed = bool(ends or empty)
-            if begin >= 0 and (ends or (name in wanted and not slash)):
-                yield buffer[begin : end if name in wanted and slash else start]
+                closed = ends or empty
+            if begin >= 0 and (ends or (own and not slash)):
+                yield buffer[begin : end if own and slash else start]
                 begin = -1
-            if empty and name in wanted:
+            if own and empty:
                 yield buffer[start:end]
                 at = end
-            elif name in wanted and not slash:
+            elif own and not slash:
                 begin = start
         else:
             at = max(at, len(buffer) - 64)  # a tag may be split between two pieces
@@ -126,19 +126,21 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
 
 def _marks(names: Iterable[str]) -> re.Pattern[bytes]:
     """Tags with these names, and the beginnings of what hides tags."""
-    return re.compile(rb"<(?:[!?]|(/?)(%b)(?=[\s/>]))" % "|".join(map(re.escape, names)).encode())
+    # Alternatives that begin with a letter each are told apart most quickly.
+    either = "|".join(rf"{re.escape(name)}(?=[\s/>])" for name in names)
+    return re.compile(f"<(?:[!?]|/(?:{either})|{either})".encode())
 
 
-def _hidden_end(data: bytes, at: int) -> int:
-    """Where a comment, literal section, instruction or declaration ends; -1 where it does not."""
+def _mark_end(data: bytes, at: int) -> int:
+    """Where a tag ends, or what hides tags; -1 where that is not in the data."""
+    if found := _TAG.match(data, at) or _DECLARATIONS.match(data, at):
+        return found.end()
     for opening, ending in _HIDING:
         if data.startswith(opening, at):
             end = data.find(ending, at + len(opening))
             return end + len(ending) if end >= 0 else -1
-    if found := _DECLARATIONS.match(data, at):
-        return found.end()
-    known = data.startswith(b"<!DOCTYPE", at) or len(data) - at < len("<!DOCTYPE")
-    return -1 if known else at + 2
+    unknown = data.startswith(b"<!", at) and len(data) - at >= len("<!DOCTYPE")
+    return at + 2 if unknown and not data.startswith(b"<!DOCTYPE", at) else -1
 
 
 def read_record(record: bytes) -> Element:
@@ -180,7 +182,7 @@ def inner_text(element: Element) -> str:
     Args:
         element: any element.
     """
-    return "".join(map(str, element.itertext(None)))
+    return str(etree.tostring(element, method="text", encoding="unicode", with_tail=False))
 
 
 def text_of(element: Element | None) -> str:
@@ -192,7 +194,11 @@ def text_of(element: Element | None) -> str:
     if element is None:
         return ""
     text = inner_text(element) if len(element) else element.text
-    return " ".join(text.split()) if text else ""
+    if not text:
+        return ""
+    # What is printable has no white space but spaces: nearly all text, which is told at once.
+    plain = "  " not in text and text.isprintable()
+    return text.strip(" ") if plain else " ".join(text.split())
 
 
 def replace_content(element: Element, text: str) -> None:
