@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from elara.collect.licences import UNKNOWN
-from elara.collect.queries import load_searches
-from elara.collect.topics import load_topics
+from elara.collect.topics import load_searches, load_topics
 from elara.display.figures import BLUE, COLOURS, SKY, new_figure, plain
 from elara.records import PRIVATE
 
@@ -236,11 +235,7 @@ def coverage(hits: pl.DataFrame, articles: pl.DataFrame | pl.LazyFrame) -> pl.Da
     Raises:
         ValueError: a topic is not in `topics.yaml`.
     """
-    topics = pl.DataFrame(
-        [(s.id, s.name, s.specialty) for s in load_searches()],
-        schema=["id", "name", "specialty"],
-        orient="row",
-    )
+    topics = pl.DataFrame(load_searches()).select("id", "name", "specialty")
     unknown = hits.join(topics, left_on="topic", right_on="id", how="anti")["topic"]
     if len(unknown):
         names = ", ".join(unknown.unique().sort().head(3))
