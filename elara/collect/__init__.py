@@ -7,8 +7,8 @@ from elara.collect.live.eutils import topic_hits
 from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources
 from elara.collect.live.store import damaged_payloads, payload_table
+from elara.collect.parameters import keep_collected, would_replace
 from elara.collect.rawfiles import raw_record, read_file, read_folder
-from elara.collect.replacing import keep_collected, would_replace
 from elara.collect.report import (
     coverage,
     coverage_figure,
