@@ -29,42 +29,29 @@ def linked(found: pl.LazyFrame) -> pl.DataFrame:
         are. A notice of deletion belongs to the records of its PMID, one of retraction to those
         that it names, and an answer to those of its question.
     """
-    keys = _keys(found).collect()
-    shared = keys.filter(pl.col("key").is_duplicated())
-    del keys
-    if not shared.height:
-        return pl.DataFrame(schema={ORDER: pl.Int64, GROUP: pl.Int64})
+    shared = _keys(found).collect().filter(pl.col("key").is_duplicated())
     groups = _components(shared)
     # An answer has no name of its own: it follows the article that it names.
-    of_article = (
-        found.filter("has_article")
-        .join(groups.lazy(), on=ORDER)
-        .select("article_id", GROUP)
-        .unique()
-    )
-    answers = (
-        found.filter(~pl.col("has_article"), status="article")
-        .join(of_article, on="article_id")
-        .select(ORDER, GROUP)
-        .collect()
-    )
-    return pl.concat([groups, answers]).sort(ORDER)
+    articles = found.filter("has_article").join(groups.lazy(), on=ORDER)
+    answers = found.filter(~pl.col("has_article"), status="article")
+    answers = answers.join(articles.select("article_id", GROUP).unique(), on="article_id")
+    return pl.concat([groups, answers.select(ORDER, GROUP).collect()]).sort(ORDER)
 
 
 def _keys(found: pl.LazyFrame) -> pl.LazyFrame:
     """Each record with the hash of each of its names. Equal hashes of different names only mean
     that two records are looked at together in vain."""
-    articles = found.filter("has_article")
     named = {"id": "article_id", "PMID": "pmid", "PMCID": "pmcid", "DOI": "doi"}
     parts = [
-        articles.filter(pl.col(column) != "").select(ORDER, key=pl.format(f"{kind} {{}}", column))
+        found.filter("has_article", pl.col(column) != "").select(
+            ORDER, key=pl.format(f"{kind} {{}}", column)
+        )
         for kind, column in named.items()
     ]
-    notices = found.filter(status="deletion")
-    parts.append(notices.select(ORDER, key=pl.format("PMID {}", "native_id")))
+    withdrawn = found.filter(status="deletion").select(ORDER, key=pl.format("PMID {}", "native_id"))
     retracting = found.filter(pl.col("retracts") != "")
-    parts.append(retracting.select(ORDER, key=pl.col("retracts").str.split("\n")).explode("key"))
-    return pl.concat([p.with_columns(pl.col("key").hash()) for p in parts])
+    retracted = retracting.select(ORDER, key=pl.col("retracts").str.split("\n")).explode("key")
+    return pl.concat([*parts, withdrawn, retracted]).with_columns(pl.col("key").hash())
 
 
 def _components(shared: pl.DataFrame) -> pl.DataFrame:
@@ -127,6 +114,7 @@ def _parsed(rows: pl.DataFrame, copies: Iterable[Path]) -> Iterator[Parsed]:
         articles |= zip(table[ORDER], records(table, Article), strict=True)
         path.unlink()
     plain = rows.select("record", "native_id", "status", "reason", "article_id", "revision", "file")
-    places = zip(rows[ORDER], rows["retracts"], plain.iter_rows(named=True), strict=True)
-    for order, retracts, values in places:
+    for order, retracts, values in zip(
+        rows[ORDER], rows["retracts"], plain.to_dicts(), strict=True
+    ):
         yield Parsed(**values, article=articles.get(order), retracts=retracts.splitlines())

@@ -8,7 +8,7 @@ from typing import Any
 
 from elara.collect.licences import OWN, no_stricter, strictness
 from elara.collect.parsed import Parsed
-from elara.records import PRIVATE, Article, Outcome, Piece
+from elara.records import PRIVATE, Article, Outcome, Piece, Status
 
 WITHDRAWS = "DeleteCitation: the source withdraws this PMID"
 # The text of an article, to which its licence belongs.
@@ -48,49 +48,55 @@ def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome], list[P
         articles with several records whose sources or licences differ, where each piece of their
         text comes from.
     """
-    groups: list[_Group] = []
-    index: dict[str, _Group] = {}
+    every = list(found)
     outcomes: list[Outcome] = []
-    deleted: dict[str, Parsed] = {}
-    answers: list[Parsed] = []
     pieces: list[Piece] = []
     notices: dict[str, Parsed] = {}
-    placed: list[tuple[Parsed, Article]] = []
-    for parsed in found:
+    deleted: dict[str, Parsed] = {}
+    for parsed in every:
         for name in parsed.retracts:
             notices.setdefault(name, parsed)
-        if parsed.article:
-            placed.append((parsed, parsed.article))
-        elif parsed.status == "article":
-            answers.append(parsed)
-        elif parsed.status == "deletion":
+        if parsed.status == "deletion":
             deleted.setdefault(parsed.native_id, parsed)
             outcomes.append(_outcome(parsed, WITHDRAWS))
-        else:
+        elif parsed.status != "article":
             outcomes.append(_outcome(parsed, parsed.reason))
-    # Which of two articles with one DOI a record without PMID joins does not depend on the order.
-    for parsed, article in sorted(placed, key=lambda p: _precedence(p[1])):
-        _place(parsed, article, groups, index)
-    order = {id(parsed): number for number, (parsed, _) in enumerate(placed)}
     articles = []
     kept_ids: dict[str, str] = {}
-    for group in groups:
-        group.members.sort(key=lambda m: order[id(m)])
-        members = [m for m in group.members if not _withdrawn(m, deleted, outcomes)]
+    for group in _groups([parsed for parsed in every if parsed.article]):
+        members = [m for m in group if not _withdrawn(m, deleted, outcomes)]
         if members:
             articles.append(_settle(members, notices, outcomes, pieces))
             kept_ids |= {m.article_id: articles[-1].id for m in members}
-    for answer in answers:
-        answer.article_id = kept_ids.get(answer.article_id, answer.article_id)
-        outcomes.append(_outcome(answer, ""))
+    for answer in every:
+        if answer.status == "article" and not answer.article:
+            answer.article_id = kept_ids.get(answer.article_id, answer.article_id)
+            outcomes.append(_outcome(answer, ""))
     articles.sort(key=lambda a: a.id)
     outcomes.sort(key=lambda o: (o.file, o.record, o.native_id))
     pieces.sort(key=lambda p: p.article_id)
     return articles, outcomes, pieces
 
 
-def _precedence(article: Article) -> tuple[bool, int, str, str]:
+def _article(parsed: Parsed) -> Article:
+    assert parsed.article is not None
+    return parsed.article
+
+
+def _precedence(parsed: Parsed) -> tuple[bool, int, str, str]:
+    article = _article(parsed)
     return not article.pmid, len(article.pmid), article.pmid, article.id
+
+
+def _groups(placed: list[Parsed]) -> list[list[Parsed]]:
+    """Records that describe the same article, each group in reading order."""
+    groups: list[_Group] = []
+    index: dict[str, _Group] = {}
+    # Which of two articles with one DOI a record without PMID joins does not depend on the order.
+    for parsed in sorted(placed, key=_precedence):
+        _place(parsed, _article(parsed), groups, index)
+    order = {id(parsed): number for number, parsed in enumerate(placed)}
+    return [sorted(group.members, key=lambda m: order[id(m)]) for group in groups]
 
 
 def _keys(article: Article) -> list[str]:
@@ -128,8 +134,8 @@ def _place(
 
 
 def _withdrawn(member: Parsed, deleted: dict[str, Parsed], outcomes: list[Outcome]) -> bool:
-    article = member.article
-    if article is None or article.source != "pubmed" or article.pmid not in deleted:
+    article = _article(member)
+    if article.source != "pubmed" or article.pmid not in deleted:
         return False
     notice = deleted[article.pmid]
     reason = f"withdrawn: DeleteCitation in {notice.file} lists PMID {article.pmid}"
@@ -138,8 +144,7 @@ def _withdrawn(member: Parsed, deleted: dict[str, Parsed], outcomes: list[Outcom
 
 
 def _rank(member: Parsed) -> tuple[Any, ...]:
-    article = member.article
-    assert article is not None
+    article = _article(member)
     length = len(article.abstract) + sum(len(s.text) for s in article.body)
     # Of one text under two licences the stricter word holds, whichever file comes first.
     return member.revision, length, strictness(article.licence)
@@ -153,21 +158,19 @@ def _settle(
 ) -> Article:
     newest: dict[str, Parsed] = {}
     for member in members:
-        assert member.article is not None
-        source = member.article.source
+        source = _article(member).source
         if source not in newest or _rank(member) > _rank(newest[source]):
             newest[source] = member
     # Full text first, then a record of the source itself; max keeps the earlier of equals.
     kept = max(newest.values(), key=_fullness)
-    article = kept.article
-    assert article is not None
+    article = _article(kept)
     said = [kept.reason]
     keys = set(_keys(article))
     given = {name: kept for name in _PIECES if getattr(article, name)}
     held_back: dict[int, str] = {}
     known = article.retracted
     for other in newest.values():
-        if other is not kept and other.article:
+        if other is not kept:
             held_back[id(other)] = _fill(article, other, given)
     if article.retracted and not known:
         said.append("retracted, says another of its records")
@@ -178,16 +181,24 @@ def _settle(
         if member is kept:
             outcomes.append(_outcome(member, "; ".join(filter(None, said))))
             continue
-        assert member.article is not None
-        shared = next((k for k in _keys(member.article)[1:] if k in keys), f"id {article.id}")
+        own = _article(member)
+        shared = next((k for k in _keys(own)[1:] if k in keys), f"id {article.id}")
         reason = f"same {shared} as record {kept.record} of {kept.file}, which is kept"
         reason += held_back.get(id(member), "")
-        if member.article.id == article.id and member.article.licence != article.licence:
-            reason += f"; it states another licence ({member.article.licence})"
+        if own.id == article.id and own.licence != article.licence:
+            reason += f"; it states another licence ({own.licence})"
         outcomes.append(_outcome(member, reason, status="skipped", article_id=article.id))
-    licences = {m.article.licence for m in members if m.article}
-    if len(newest) > 1 or len(licences) > 1:
-        pieces += (_piece(article, name, member) for name, member in given.items())
+    if len(newest) > 1 or len({_article(m).licence for m in members}) > 1:
+        pieces += (
+            Piece(
+                article_id=article.id,
+                piece=name,
+                file=member.file,
+                record=member.record,
+                licence=_article(member).licence,
+            )
+            for name, member in given.items()
+        )
     return article
 
 
@@ -196,27 +207,14 @@ def _notice(members: list[Parsed], notices: dict[str, Parsed]) -> Parsed | None:
     named = (
         (notices[key], member)
         for member in members
-        if member.article
-        for key in _keys(member.article)
+        for key in _keys(_article(member))
         if key in notices
     )
     return next((notice for notice, member in named if notice is not member), None)
 
 
-def _piece(article: Article, name: str, member: Parsed) -> Piece:
-    assert member.article is not None
-    return Piece(
-        article_id=article.id,
-        piece=name,
-        file=member.file,
-        record=member.record,
-        licence=member.article.licence,
-    )
-
-
 def _fullness(member: Parsed) -> tuple[Any, ...]:
-    article = member.article
-    assert article is not None
+    article = _article(member)
     # `strictness` compares what a licence asks for first: fewer limits are better.
     freedom = -strictness(article.licence)[0]
     full = any(section.kind != "translation" for section in article.body)
@@ -225,8 +223,7 @@ def _fullness(member: Parsed) -> tuple[Any, ...]:
 
 def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
     """Add what an article lacks from another record; says what of its text is left there."""
-    other = member.article
-    assert other is not None
+    other = _article(member)
     article.retracted = article.retracted or other.retracted
     if other.licence == PRIVATE != article.licence:
         return "; nothing of it is added, since it is private"
@@ -256,14 +253,14 @@ def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
 
 
 def _outcome(
-    parsed: Parsed, reason: str, *, status: str = "", article_id: str | None = None
+    parsed: Parsed, reason: str, status: Status | None = None, article_id: str | None = None
 ) -> Outcome:
     settled = status or parsed.status
     return Outcome(
         file=parsed.file,
         record=parsed.record,
         native_id=parsed.native_id,
-        status="article" if settled == "article" else "error" if settled == "error" else "skipped",
+        status="skipped" if settled == "deletion" else settled,
         reason=reason,
         article_id=parsed.article_id if article_id is None else article_id,
     )
