@@ -15,9 +15,8 @@ from elara.collect.licences import folder_licence
 from elara.collect.linkage import linked, merge_linked
 from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.live.accounts import NOT_RECEIVED
-from elara.collect.mergeruns import write_articles, write_outcomes, write_removed
 from elara.collect.own import check_columns
-from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, Portion, read_portion
+from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, read_portion, write_tables
 from elara.collect.workers import spread
 from elara.display.progress import track
 from elara.machine.cores import usable_cores
@@ -135,24 +134,17 @@ def collect_folder(
         tasks = list(enumerate(portions(files)))
         done = track(spread(read, tasks, workers, _named), total=len(tasks), label="read files")
         paths = [(into or scratch) / name for name in _TABLES]
-        _write_tables(sorted(done, key=lambda portion: portion.number), scratch, paths, more)
+        read_portions = sorted(done, key=lambda portion: portion.number)
+        runs = [run for portion in read_portions for run in portion.runs]
+        tables = [table for portion in read_portions for table in portion.found]
+        found = pl.scan_ipc(tables) if tables else pl.LazyFrame(schema=FOUND_SCHEMA)
+        groups = linked(found)
+        merged, settled, pieces = merge_linked(groups, runs, found, scratch)
+        write_tables(read_portions, merged, settled, groups[ORDER], paths, more)
+        pieces.write_parquet(paths[3], compression="zstd")
         if into:
             return Collection(*map(pl.scan_parquet, paths))
         return Collection(*(pl.read_parquet(path).lazy() for path in paths))
-
-
-def _write_tables(
-    read: Sequence[Portion], scratch: Path, paths: Sequence[Path], more: Sequence[Outcome]
-) -> None:
-    runs = [run for portion in read for run in portion.runs]
-    tables = [path for portion in read for path in portion.found]
-    found = pl.scan_ipc(tables) if tables else pl.LazyFrame(schema=FOUND_SCHEMA)
-    groups = linked(found)
-    merged, settled, pieces = merge_linked(groups, runs, found, scratch)
-    write_articles(runs, groups[ORDER], merged, paths[0])
-    write_outcomes(read, settled, groups[ORDER], paths[1], more)
-    write_removed(read, settled, groups[ORDER], paths[2])
-    pieces.write_parquet(paths[3], compression="zstd")
 
 
 def _named(task: tuple[int, list[RawFile]]) -> str:

@@ -10,13 +10,11 @@ from typing import Any
 from lxml import etree
 
 from elara.collect.africa import affiliation_countries
-from elara.collect.dates import iso_date, medline_date
+from elara.collect.fields import iso_date, language_code, medline_date, plain_doi, plain_pmid
 from elara.collect.htmltext import html_text
-from elara.collect.languages import language_code
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.notices import names_in
 from elara.collect.parsed import Parsed
-from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records
 from elara.records import Article
 

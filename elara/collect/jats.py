@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from lxml import etree
 
 from elara.collect.africa import affiliation_countries
-from elara.collect.dates import iso_date, partial_date
+from elara.collect.fields import iso_date, language_code, partial_date, plain_doi, plain_pmid
+from elara.collect.formulas import linear_formulas
 from elara.collect.jatssections import (
     LANG,
     TitleWalker,
@@ -18,12 +19,9 @@ from elara.collect.jatssections import (
     sections,
 )
 from elara.collect.jatstext import HREF, JatsWalker
-from elara.collect.languages import language_code
 from elara.collect.licences import UNKNOWN, redistributable, strictest
-from elara.collect.mathml import linear_formulas
 from elara.collect.notices import jats_retracted, jats_targets
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.collect.xmlrecords import (
     Element,
     malformed,

@@ -6,14 +6,20 @@ import re
 from collections.abc import Iterable, Iterator
 
 from elara.collect.africa import affiliation_countries
-from elara.collect.dates import medline_date, partial_date
-from elara.collect.languages import language_code
+from elara.collect.fields import (
+    language_code,
+    medline_date,
+    no_pmid,
+    partial_date,
+    plain_doi,
+    plain_pmid,
+)
+from elara.collect.formulas import flat_runs
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
 from elara.collect.notices import named_by
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.pubmed import add_abstract, no_pmid, own_title, plain_doi, plain_pmid
-from elara.collect.superscripts import flat_runs
+from elara.collect.pubmed import add_abstract, own_title
 from elara.records import Article
 from elara.text.placeholders import REASON, is_placeholder
 

@@ -8,13 +8,18 @@ from collections.abc import Iterable, Iterator
 from lxml import etree
 
 from elara.collect.africa import affiliation_countries
-from elara.collect.dates import medline_date, partial_date
-from elara.collect.languages import language_code
+from elara.collect.fields import (
+    language_code,
+    medline_date,
+    no_pmid,
+    partial_date,
+    plain_doi,
+    plain_pmid,
+)
+from elara.collect.formulas import flat_runs, linear_formulas, mark_runs
 from elara.collect.licences import UNKNOWN, licence_of, redistributable, strictness
-from elara.collect.mathml import linear_formulas
 from elara.collect.notices import RETRACTED_IN, pubmed_targets
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.superscripts import flat_runs, mark_runs
 from elara.collect.xmlrecords import (
     Element,
     malformed,
@@ -26,7 +31,6 @@ from elara.records import Article, Section
 from elara.text.placeholders import REASON, is_placeholder
 
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
-_PMID = re.compile("[1-9][0-9]{0,7}")
 _PLAIN_LANGUAGE = "plain-language-summary"
 
 
@@ -290,39 +294,3 @@ def add_abstract(article: Article, text: str, language: str, kind: str) -> str:
         heading = heading if kind == _PLAIN_LANGUAGE else "Other abstract"
         article.body.append(Section(heading, text))
     return ""
-
-
-def plain_doi(text: str) -> str:
-    """A DOI in lower case without resolver prefix, or "" where the text holds none.
-
-    Args:
-        text: for example `https://doi.org/10.1000/ABC`.
-
-    Source: DOIs compare case-insensitively, https://www.doi.org/doi-handbook/HTML/case-sensitivity.html
-    """
-    start = text.find("10.")
-    return text[start:].strip().lower() if start >= 0 else ""
-
-
-def plain_pmid(text: str) -> str:
-    """A PubMed id, or "" where the text is none: a number of at most 8 digits, 1 or above.
-
-    Args:
-        text: for example `31452104`.
-    """
-    return found[0] if (found := _PMID.fullmatch(text.strip())) else ""
-
-
-def no_pmid(text: str) -> str:
-    """The reason line for a record whose PubMed id is missing or none.
-
-    Args:
-        text: what stands in its place.
-    """
-    if not text.strip():
-        return "no PMID: the record cannot be named; fetch it again"
-    shown = text if len(text) <= 20 else f"{text[:20]}… ({len(text)} characters)"
-    return (
-        f"no PMID: {shown!r} is not a number of at most 8 digits that begins with 1 to 9; "
-        f"fetch the record again or correct it"
-    )

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
+from elara.collect.formulas import one_line
 from elara.collect.own import decoded, own_article
 from elara.collect.parsed import Parsed
-from elara.collect.superscripts import one_line
 from elara.text.placeholders import is_placeholder
 
 _TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")
