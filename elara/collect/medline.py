@@ -39,10 +39,8 @@ _LABEL_WORDS = (
     "|PARTICIPANTS?|PATIENTS?|PURPOSE|RATIONALE|RECOMMENDATIONS?|REGISTRATION|RELEVANCE|RESULTS?"
     "|SETTINGS?|SIGNIFICANCE|SUMMARY|UNLABELLED"
 )
-_LABEL = (
-    rf"(?=[A-Z /&,()-]*\b(?:{_LABEL_WORDS})\b[A-Z /&,()-]*: )"
-    r"[A-Z][A-Z /&,()-]*: (?=\S)"
-)
+_CAPITALS = "[A-Z /&,()-]*"
+_LABEL = rf"(?={_CAPITALS}\b(?:{_LABEL_WORDS})\b{_CAPITALS}: )[A-Z]{_CAPITALS}: (?=\S)"
 _FIRST_PART = re.compile(_LABEL)
 _NEXT_PART = re.compile(rf"(?<=[.?!)\]]) (?={_LABEL})")
 
@@ -106,13 +104,10 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             reason = f"cut off before its {last} field: fetch it again"
             yield Parsed(record=number, native_id=pmid, status="error", reason=reason)
             continue
-        kept, dropped = [], []
-        for tag, text in fields:
-            if tag in _STATED and is_placeholder(text):
-                dropped.append(Dropped(tag, text, REASON))
-            else:
-                kept.append((tag, text))
+        said_none = [(t, text) for t, text in fields if t in _STATED and is_placeholder(text)]
+        kept = [field for field in fields if field not in said_none]
         article = _article(kept, pmid)
+        dropped = [Dropped(tag, text, REASON) for tag, text in said_none]
         dropped += _other_abstracts(article, kept)
         yield Parsed(
             record=number,
@@ -141,10 +136,8 @@ def _fields(record: bytes) -> list[tuple[str, str]]:
         elif found := _FIELD.match(line):
             fields.append((found[1].rstrip(), found[2] or ""))
         else:
-            raise ValueError(
-                f"line {number} of the record is neither a field nor the rest of one: "
-                f"fetch the file again"
-            )
+            what = f"line {number} of the record is neither a field nor the rest of one"
+            raise ValueError(f"{what}: fetch the file again")
     return [(tag, flat_runs(" ".join(text.split()))) for tag, text in fields]
 
 
@@ -206,9 +199,7 @@ def _other_abstracts(article: Article, fields: list[tuple[str, str]]) -> list[Dr
 
 def _parts(abstract: str) -> str:
     """One line for each part of a structured abstract, whose labels stand inside the text."""
-    if not _FIRST_PART.match(abstract):
-        return abstract
-    return "\n".join(_NEXT_PART.split(abstract))
+    return "\n".join(_NEXT_PART.split(abstract)) if _FIRST_PART.match(abstract) else abstract
 
 
 def _digits_date(text: str) -> str:

@@ -20,13 +20,7 @@ from elara.collect.formulas import flat_runs, linear_formulas, mark_runs
 from elara.collect.licences import UNKNOWN, licence_of, redistributable, strictness
 from elara.collect.notices import RETRACTED_IN, pubmed_targets
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.xmlrecords import (
-    Element,
-    malformed,
-    read_record,
-    split_records,
-    text_of,
-)
+from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of
 from elara.records import Article, Section
 from elara.text.placeholders import REASON, is_placeholder
 

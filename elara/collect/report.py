@@ -25,16 +25,14 @@ def per_source(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         One row per source: articles, how many have an abstract, a body, may be passed on, and
         are retracted; most articles first.
     """
+    own_text = pl.col("body").list.eval(pl.element().struct.field("kind") != "translation")
     return (
         articles.lazy()
         .group_by("source")
         .agg(
             articles=pl.len(),
             with_abstract=(pl.col("abstract") != "").sum(),
-            with_body=pl.col("body")
-            .list.eval(pl.element().struct.field("kind") != "translation")
-            .list.any()
-            .sum(),
+            with_body=own_text.list.any().sum(),
             redistributable=pl.col("redistributable").sum(),
             retracted=pl.col("retracted").sum(),
         )
@@ -70,19 +68,10 @@ def left_out(articles: pl.DataFrame | pl.LazyFrame) -> str:
     Returns:
         One or two sentences; "" where nothing is left out.
     """
-    counts = (
-        articles.lazy()
-        .select(
-            every=pl.len(),
-            unknown=(pl.col("licence") == UNKNOWN).sum(),
-            forbidden=(
-                ~pl.col("redistributable") & ~pl.col("licence").is_in([UNKNOWN, PRIVATE])
-            ).sum(),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    every, unknown, forbidden = counts["every"], counts["unknown"], counts["forbidden"]
+    licence = pl.col("licence")
+    free = pl.col("redistributable") | licence.is_in([UNKNOWN, PRIVATE])
+    columns = {"unknown": (licence == UNKNOWN).sum(), "forbidden": (~free).sum()}
+    every, unknown, forbidden = articles.lazy().select(pl.len(), **columns).collect().row(0)
     if not unknown + forbidden:
         return ""
     why = {
@@ -182,11 +171,9 @@ def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int, removed: int =
     for status, one, many in (("skipped", "skipped", "skipped"), ("error", "error", "errors")):
         reasons = table.filter(status=status)
         total = int(reasons["count"].sum())
-        told = [
-            f"{row['count']:,} {row['reason']}" for row in reasons.head(3).iter_rows(named=True)
-        ]
-        if reasons.height > len(told):
-            told.append(f"{int(reasons['count'][len(told) :].sum()):,} for other reasons")
+        told = [f"{n:,} {reason}" for _, reason, n in reasons.head(3).iter_rows()]
+        if reasons.height > 3:
+            told.append(f"{int(reasons['count'][3:].sum()):,} for other reasons")
         why = f" ({'; '.join(told)})" if told else ""
         parts.append(f"{total:,} {one if total == 1 else many}{why}")
     if removed:
