@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from elara.collect.licences import folder_licence
-from elara.collect.linkage import linked, merge_linked
 from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.live.accounts import NOT_RECEIVED
+from elara.collect.merge import linked, merge_linked
 from elara.collect.own import check_columns
 from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, read_portion, write_tables
 from elara.collect.workers import spread

@@ -121,7 +121,5 @@ def no_pmid(text: str) -> str:
     if not text.strip():
         return "no PMID: the record cannot be named; fetch it again"
     shown = text if len(text) <= 20 else f"{text[:20]}… ({len(text)} characters)"
-    return (
-        f"no PMID: {shown!r} is not a number of at most 8 digits that begins with 1 to 9; "
-        f"fetch the record again or correct it"
-    )
+    what = "is not a number of at most 8 digits that begins with 1 to 9"
+    return f"no PMID: {shown!r} {what}; fetch the record again or correct it"

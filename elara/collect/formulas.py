@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from lxml import etree
@@ -175,10 +176,9 @@ def linear_formulas(tree: Element) -> Element:
 def _apart(formula: Element, text: str) -> str:
     """A formula kept apart from the digits around it: 5 and 1/2 are not 51/2."""
     before, parent = formula.getprevious(), formula.getparent()
+    ahead = "" if parent is None else parent.text or ""
     if before is not None:
         ahead = before.tail or text_of(before)
-    else:
-        ahead = (parent.text or "") if parent is not None else ""
     left = " " * (ahead[-1:].isdigit() and text[:1].isdigit())
     return left + text + " " * (text[-1:].isdigit() and (formula.tail or "")[:1].isdigit())
 
@@ -296,14 +296,9 @@ def _grouped(element: Element, bare: re.Pattern[str] = _BARE) -> str:
 
 def _enclosed(text: str) -> bool:
     """Whether the bracket that opens the text is closed by its last character."""
-    if text[0] not in _BRACKETS:
-        return False
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character in _BRACKETS) - (character in _BRACKETS.values())
-        if not depth:
-            return position == len(text) - 1
-    return False
+    signs = [(sign in _BRACKETS) - (sign in _BRACKETS.values()) for sign in text]
+    depths = list(itertools.accumulate(signs))
+    return text[0] in _BRACKETS and 0 in depths and depths.index(0) == len(text) - 1
 
 
 def _raised(base: str, exponent: Element) -> str:

@@ -146,8 +146,7 @@ def _statements(meta: Element) -> Iterator[str]:
     for licence in meta.iterfind("permissions/license"):
         yield licence.get(HREF) or ""
         yield text_of(licence)
-        for part in licence.iter():
-            yield part.get(HREF) or ""
+        yield from (part.get(HREF) or "" for part in licence.iter())
     for tag in ("license_ref", "free_to_read"):
         for reference in meta.iterfind(f"permissions/{{*}}{tag}"):
             yield text_of(reference)
@@ -175,9 +174,8 @@ def _authors(meta: Element) -> list[str]:
             full = f"{text_of(name.find('given-names'))} {text_of(name.find('surname'))}".strip()
         else:
             full = text_of(contributor.find("collab")) or text_of(contributor.find("string-name"))
-        if full:
-            names.append(full)
-    return names
+        names.append(full)
+    return list(filter(None, names))
 
 
 def _body(walker: JatsWalker, article: Element) -> Iterator[Section]:

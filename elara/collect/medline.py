@@ -16,7 +16,7 @@ from elara.collect.fields import (
 )
 from elara.collect.formulas import flat_runs
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
-from elara.collect.notices import named_by
+from elara.collect.notices import names_in
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError, as_utf8
 from elara.collect.pubmed import add_abstract, own_title
@@ -107,6 +107,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         said_none = [(t, text) for t, text in fields if t in _STATED and is_placeholder(text)]
         kept = [field for field in fields if field not in said_none]
         article = _article(kept, pmid)
+        notices = [text for tag in ("ROF", "PROF", "RRF") for text in _all(fields, tag)]
         dropped = [Dropped(tag, text, REASON) for tag, text in said_none]
         dropped += _other_abstracts(article, kept)
         yield Parsed(
@@ -115,7 +116,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             article=article,
             revision="0001" + _digits_date(_first(fields, "LR")),
             licence_stated=_first(fields, "CI") if article.licence == UNKNOWN else "",
-            retracts=named_by(t for tag in ("ROF", "PROF", "RRF") for t in _all(fields, tag)),
+            retracts=list(dict.fromkeys(name for text in notices for name in names_in(text))),
             dropped=dropped,
         )
 

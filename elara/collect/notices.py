@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from elara.collect.xmlrecords import Element, text_of
 
@@ -125,8 +124,3 @@ def jats_retracted(meta: Element, kind: str) -> bool:
     """
     relations = {r.get("related-article-type") for r in meta.iterfind("related-article")}
     return kind == "retracted-article" or (kind not in _KINDS and bool(_RELATED_IN & relations))
-
-
-def named_by(texts: Iterable[str]) -> list[str]:
-    """The articles that several citations name, each once."""
-    return list(dict.fromkeys(name for text in texts for name in names_in(text)))

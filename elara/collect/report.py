@@ -168,14 +168,14 @@ def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int, removed: int =
     """
     parts = [_number(articles, "article")]
     table = outcome_table(outcomes)
-    for status, one, many in (("skipped", "skipped", "skipped"), ("error", "error", "errors")):
+    for status, many in (("skipped", "skipped"), ("error", "errors")):
         reasons = table.filter(status=status)
         total = int(reasons["count"].sum())
         told = [f"{n:,} {reason}" for _, reason, n in reasons.head(3).iter_rows()]
         if reasons.height > 3:
             told.append(f"{int(reasons['count'][3:].sum()):,} for other reasons")
         why = f" ({'; '.join(told)})" if told else ""
-        parts.append(f"{total:,} {one if total == 1 else many}{why}")
+        parts.append(f"{total:,} {status if total == 1 else many}{why}")
     if removed:
         parts.append(f"{_number(removed, 'piece')} of records left out (listed in `removed`)")
     return ", ".join(parts)

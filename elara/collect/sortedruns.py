@@ -9,18 +9,16 @@ by which names, which is all that record linkage needs, and one of the pieces th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from elara.collect.africa import countries, spellings
 from elara.collect.licences import permissive
 from elara.collect.listing import RawFile
-from elara.collect.merge import WITHDRAWS
-from elara.collect.parsed import Parsed
+from elara.collect.parsed import WITHDRAWS, Parsed
 from elara.collect.rawfiles import read_listed
 from elara.collect.topics import load_topics
 from elara.records import Article, Outcome, Removal, frame, schema
@@ -47,8 +45,7 @@ FOUND_SCHEMA: dict[str, Any] = {
 REMOVED_SCHEMA: dict[str, Any] = {ORDER: pl.Int64, **schema(Removal)}
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A table of articles on disk, sorted by id.
 
     Args:
@@ -62,8 +59,7 @@ class Run:
     characters: int
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
+class Portion(NamedTuple):
     """What was read from a portion.
 
     Args:
@@ -152,15 +148,12 @@ def assign(articles: Sequence[Article]) -> None:
     topics = load_topics()
     texts = ["\n".join((a.title, a.abstract, *a.keywords, *a.mesh)) for a in articles]
     # One search for all names in all texts; only where one occurs is it worth a closer look.
-    likely = pl.Series(texts, dtype=pl.String).str.contains_any(
-        list(spellings()), ascii_case_insensitive=True
-    )
-    for article, named in zip(articles, likely, strict=True):
-        article.topics = topics.of(article.title, article.keywords, article.mesh)
+    names = list(spellings())
+    likely = pl.Series(texts, dtype=pl.String).str.contains_any(names, ascii_case_insensitive=True)
+    for a, named in zip(articles, likely, strict=True):
+        a.topics = topics.of(a.title, a.keywords, a.mesh)
         if named:
-            article.countries = countries(
-                article.title, article.abstract, article.keywords, article.mesh, ()
-            )
+            a.countries = countries(a.title, a.abstract, a.keywords, a.mesh, ())
 
 
 def _text_length(article: Article) -> int:
@@ -180,8 +173,9 @@ def _spill(
     """Move rows out of memory, into one more table."""
     path = stem.with_suffix(f"{stem.suffix}-{len(paths)}")
     values = zip(*rows, strict=True)
-    series = [pl.Series(n, v, t) for (n, t), v in zip(columns.items(), values, strict=True)]
-    pl.DataFrame(series).write_ipc(path, compression="lz4")
+    pl.DataFrame(dict(zip(columns, values, strict=True)), columns).write_ipc(
+        path, compression="lz4"
+    )
     paths.append(path)
     rows.clear()
 

@@ -51,15 +51,9 @@ class Topics:
         """
         keywords = list(keywords)
         named = {k.strip().lower() for k in keywords}
-        matches = Counter(
-            label for text in (title, *keywords, *mesh) for label in self.matches(text)
-        )
-        scored = [
-            (label.lower() not in named, -matches[label], position, label)
-            for position, label in enumerate(self.labels)
-            if matches[label] or label.lower() in named
-        ]
-        return [label for *_, label in sorted(scored)]
+        matches = Counter(m for text in (title, *keywords, *mesh) for m in self.matches(text))
+        found = [label for label in self.labels if matches[label] or label.lower() in named]
+        return sorted(found, key=lambda label: (label.lower() not in named, -matches[label]))
 
     def matches(self, text: str) -> list[str]:
         """The labels whose terms occur in a text, once per occurrence."""
@@ -190,5 +184,5 @@ def _unlike(name: str, phrases: tuple[str, ...], tag: str) -> str:
     others = [f'"{p}"[{tag}]' for p in phrases if name in p]
     if not others:
         return f'"{name}"[{tag}]'
-    joined = others[0] if len(others) == 1 else f"({' OR '.join(others)})"
-    return f'("{name}"[{tag}] NOT {joined})'
+    either = " OR ".join(others)
+    return f'("{name}"[{tag}] NOT {either if len(others) == 1 else f"({either})"})'

@@ -97,9 +97,8 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
                 at = start
                 break
             if end < 0 and begin < 0 and hidden and not buffer.startswith(b"<!D", start):
-                raise PayloadError(
-                    "the file breaks off inside a comment or the like: fetch it again"
-                )
+                where = "inside a comment or the like"
+                raise PayloadError(f"the file breaks off {where}: fetch it again")
             end = max(end, start + 2)  # without an end only this record is malformed
             at = end if slash or hidden else mark.end()
             ends = slash and buffer.startswith(b">", end - 1)
