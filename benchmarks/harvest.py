@@ -36,7 +36,7 @@ from elara.collect.live.entrez import Entrez, Query
 from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import topic_hits
 from elara.collect.live.store import Store, damaged_payloads
-from elara.collect.queries import african_batches, load_searches
+from elara.collect.topics import african_batches, load_searches
 from elara.mirror import Faults, Mirror
 from elara.mirror.records import Corpus, Numbering, read_raw
 

@@ -6,9 +6,8 @@ from elara.collect.listing import sample_folder, source_folder
 from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources, topic_hits
 from elara.collect.live.store import damaged_payloads, payload_table
-from elara.collect.queries import african_batches, load_searches
+from elara.collect.parameters import keep_collected, would_replace
 from elara.collect.rawfiles import raw_record, read_file, read_folder
-from elara.collect.replacing import keep_collected, would_replace
 from elara.collect.report import (
     coverage,
     coverage_figure,
@@ -21,7 +20,7 @@ from elara.collect.report import (
     specialty_figure,
     summary,
 )
-from elara.collect.topics import african_health, load_topics
+from elara.collect.topics import african_batches, african_health, load_searches, load_topics
 
 __all__ = [
     "Collection",

@@ -76,7 +76,9 @@ def countries(
     known = _names()
     keywords = [plain(keyword).strip() for keyword in keywords]
     addresses = [a for a in map(plain, set(affiliations)) if known.any.search(a)]
-    texts = (plain(title), plain(abstract), *keywords, *addresses)
+    texts = [text for text in (plain(title), plain(abstract), *keywords, *addresses) if text]
+    if not (texts or mesh):
+        return []
     written = (found for text in texts for found in known.text.findall(text))
     ends = (found for address in addresses for found in known.affiliation.findall(address))
     met = {known.in_text.get(found.lower()) for found in (*written, *keywords)}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from elara.collect.superscripts import GOES_ON
+from elara.collect.formulas import GOES_ON
 from elara.collect.xmlrecords import Element, text_of
 
 LINE = "\ue001"  # a private character stands for a break while white space is normalised

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,17 @@ from typing import Any
 import polars as pl
 
 from elara.collect.licences import folder_licence
-from elara.collect.linkage import linked, merge_linked
 from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.live.accounts import NOT_RECEIVED
-from elara.collect.mergeruns import write_articles, write_outcomes, write_removed
+from elara.collect.merge import linked, merge_linked
 from elara.collect.own import check_columns
-from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, Portion, read_portion
+from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, read_portion, write_tables
 from elara.collect.workers import spread
 from elara.display.progress import track
 from elara.machine.cores import usable_cores
 from elara.records import Outcome
 
-ARTICLES = "articles.parquet"
-OUTCOMES = "outcomes.parquet"
-REMOVED = "removed.parquet"
-PIECES = "pieces.parquet"
-_TABLES = (ARTICLES, OUTCOMES, REMOVED, PIECES)
+_TABLES = ("articles.parquet", "outcomes.parquet", "removed.parquet", "pieces.parquet")
 _SMALL = 32 << 20  # bytes of raw files: below, starting processes takes longer than it saves
 
 
@@ -51,15 +46,14 @@ class Collection:
     def counts(self) -> dict[str, int]:
         """How many articles, sources and files there are, records that were skipped or are in
         error, and pieces of records that no article holds."""
+        received = ~pl.col("reason").str.starts_with(NOT_RECEIVED)
         articles = self.articles.select(articles=pl.len(), sources=pl.col("source").n_unique())
-        status = pl.col("status")
         outcomes = self.outcomes.select(
-            files=pl.col("file").filter(~pl.col("reason").str.starts_with(NOT_RECEIVED)).n_unique(),
-            skipped=(status == "skipped").sum(),
-            errors=(status == "error").sum(),
+            files=pl.col("file").filter(received).n_unique(),
+            skipped=(pl.col("status") == "skipped").sum(),
+            errors=(pl.col("status") == "error").sum(),
         )
-        removed = self.removed.select(removed=pl.len())
-        tables = pl.collect_all([articles, outcomes, removed])
+        tables = pl.collect_all([articles, outcomes, self.removed.select(removed=pl.len())])
         return {name: n for table in tables for name, n in table.row(0, named=True).items()}
 
     def example(self) -> dict[str, Any]:
@@ -79,9 +73,7 @@ class Collection:
         told = self.outcomes.filter(pl.col("reason") != "").select("file", "reason").collect()
         if told.is_empty():
             return "There is no file in this folder: name another one in `local_files`."
-        commonest = (
-            told["reason"].value_counts(sort=True).sort("count", "reason", descending=[True, False])
-        )
+        commonest = told["reason"].value_counts().sort(-pl.col("count").cast(pl.Int64), "reason")
         reasons = "".join(f"\n  {n:,} × {reason}" for reason, n in commonest.head(5).iter_rows())
         more = "" if commonest.height <= 5 else f"\n  and {commonest.height - 5} more reasons"
         return (
@@ -135,43 +127,24 @@ def collect_folder(
     if into:
         into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".collect-", dir=into) as temporary:
-        target = into or Path(temporary)
+        scratch = Path(temporary)
         read = functools.partial(
-            read_portion,
-            scratch=Path(temporary),
-            permissive_only=permissive_only,
-            columns=columns,
+            read_portion, scratch=scratch, permissive_only=permissive_only, columns=columns
         )
-        _collect(files, read, Path(temporary), target, workers, more)
-        if into is None:
-            tables = [pl.read_parquet(target / name).lazy() for name in _TABLES]
-        else:
-            tables = [pl.scan_parquet(target / name) for name in _TABLES]
-    return Collection(*tables)
-
-
-def _collect(
-    files: list[RawFile],
-    read: Callable[[tuple[int, list[RawFile]]], Portion],
-    scratch: Path,
-    target: Path,
-    workers: int,
-    more: Sequence[Outcome],
-) -> None:
-    tasks = list(enumerate(portions(files)))
-    done = spread(read, tasks, workers, _named)
-    read_portions = sorted(
-        track(done, total=len(tasks), label="read files"), key=lambda portion: portion.number
-    )
-    runs = [run for portion in read_portions for run in portion.runs]
-    paths = [path for portion in read_portions for path in portion.found]
-    found = pl.scan_ipc(paths) if paths else pl.LazyFrame(schema=FOUND_SCHEMA)
-    groups = linked(found)
-    merged, settled, pieces = merge_linked(groups, runs, found, scratch)
-    write_articles(runs, groups[ORDER], merged, target / ARTICLES)
-    write_outcomes(read_portions, settled, groups[ORDER], target / OUTCOMES, more)
-    write_removed(read_portions, settled, groups[ORDER], target / REMOVED)
-    pieces.write_parquet(target / PIECES, compression="zstd")
+        tasks = list(enumerate(portions(files)))
+        done = track(spread(read, tasks, workers, _named), total=len(tasks), label="read files")
+        paths = [(into or scratch) / name for name in _TABLES]
+        read_portions = sorted(done, key=lambda portion: portion.number)
+        runs = [run for portion in read_portions for run in portion.runs]
+        tables = [table for portion in read_portions for table in portion.found]
+        found = pl.scan_ipc(tables) if tables else pl.LazyFrame(schema=FOUND_SCHEMA)
+        groups = linked(found)
+        merged, settled, pieces = merge_linked(groups, runs, found, scratch)
+        write_tables(read_portions, merged, settled, groups[ORDER], paths, more)
+        pieces.write_parquet(paths[3], compression="zstd")
+        if into:
+            return Collection(*map(pl.scan_parquet, paths))
+        return Collection(*(pl.read_parquet(path).lazy() for path in paths))
 
 
 def _named(task: tuple[int, list[RawFile]]) -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from lxml import etree
 
 from elara.collect.africa import affiliation_countries
-from elara.collect.dates import iso_date, medline_date
+from elara.collect.fields import iso_date, language_code, medline_date, plain_doi, plain_pmid
 from elara.collect.htmltext import html_text
-from elara.collect.languages import language_code
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.notices import names_in
 from elara.collect.parsed import Parsed
-from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records
 from elara.records import Article
 
@@ -51,9 +50,8 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     """
     pieces = iter(chunks)
     first = next(pieces, b"")
-    whole = (chunk for part in ([first], pieces) for chunk in part)
     read = _json_results if first.lstrip().startswith(b"{") else _xml_results
-    for number, found in enumerate(read(whole)):
+    for number, found in enumerate(read(chain([first], pieces))):
         if isinstance(found, str):
             yield Parsed(record=number, status="error", reason=found)
         else:
@@ -103,24 +101,19 @@ def _parsed(number: int, result: dict[str, Any]) -> Parsed:
         native_id=name,
         article=article,
         revision=iso_date(str(result.get("dateOfRevision", ""))),
-        retracts=_targets(result),
+        retracts=[
+            name
+            for notice in _listed(result, "commentCorrectionList", "commentCorrection")
+            if str(notice.get("type", "")).lower() in _RETRACTS
+            for name in names_in(str(notice.get("id", "")), "pmid")
+            + names_in(str(notice.get("reference", "")))
+        ],
     )
-
-
-def _targets(result: dict[str, Any]) -> list[str]:
-    """The articles whose retraction a result announces."""
-    return [
-        name
-        for notice in _listed(result, "commentCorrectionList", "commentCorrection")
-        if str(notice.get("type", "")).lower() in _RETRACTS
-        for name in names_in(str(notice.get("id", "")), "pmid")
-        + names_in(str(notice.get("reference", "")))
-    ]
 
 
 def _article(result: dict[str, Any], source: str, native: str) -> Article:
     issue = result.get("journalInfo") or {}
-    types = [str(t) for t in _listed(result, "pubTypeList", "pubType")]
+    types = list(map(str, _listed(result, "pubTypeList", "pubType")))
     notices = _listed(result, "commentCorrectionList", "commentCorrection")
     licence = licence_of(str(result.get("license", "")))
     journal = (issue.get("journal") or {}).get("title") or result.get("journalTitle")
@@ -155,13 +148,12 @@ def _article(result: dict[str, Any], source: str, native: str) -> Article:
 
 
 def _affiliations(result: dict[str, Any]) -> list[str]:
-    authors = _listed(result, "authorList", "author")
-    of_each = [
-        str(place.get("affiliation", ""))
-        for author in authors
+    places = [
+        place
+        for author in _listed(result, "authorList", "author")
         for place in _listed(author, "authorAffiliationDetailsList", "authorAffiliation")
     ]
-    return [*of_each, str(result.get("affiliation", ""))]
+    return [str(place.get("affiliation", "")) for place in (*places, result)]
 
 
 def _listed(result: dict[str, Any], outer: str, inner: str) -> list[Any]:

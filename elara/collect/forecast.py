@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elara.collect.live.sources import wanted_sources
-from elara.collect.queries import african_batches, load_searches
+from elara.collect.topics import african_batches, load_searches
 
 _PACKED = {".gz", ".zip", ".7z", ".tar", ".tgz", ".bz2", ".xz", ".zst"}
 

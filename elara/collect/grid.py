@@ -30,9 +30,7 @@ def span(value: str | None) -> int:
     Args:
         value: the attribute.
     """
-    if value is None or value == "1":
-        return 1
-    found = _NUMBER.match(value)
+    found = _NUMBER.match(value or "")
     return int(found[1]) if found else 1
 
 

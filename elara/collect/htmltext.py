@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from lxml import etree, html
 
 from elara.collect.blocks import MARK, Block, Flow, besides, first_words, numbered
-from elara.collect.mathml import linear
+from elara.collect.formulas import linear
 from elara.collect.parsed import Dropped
 from elara.collect.walker import Role, Walker
 from elara.collect.xmlrecords import Element, text_of

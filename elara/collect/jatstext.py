@@ -107,21 +107,17 @@ class JatsWalker(Walker):
             if note.tag == "fn-group":
                 yield from self._foot(note)
                 continue
-            mark = label_of(note)
-            inner = [block.text.replace("\n", " ") for block in self.blocks(note)]
-            if inner:
-                yield " ".join(filter(None, [mark, *inner]))
+            if inner := [block.text.replace("\n", " ") for block in self.blocks(note)]:
+                yield " ".join(filter(None, [label_of(note), *inner]))
 
     def spans(self, cell: Element) -> tuple[int, int]:
         """Over how many rows and columns a cell reaches, in either model of tables."""
         if cell.tag != "entry":
             return super().spans(cell)
-        columns = 1
+        names = [str(c.get("colname")) for g in cell.iterancestors("tgroup") for c in g]
         first, last = cell.get("namest"), cell.get("nameend")
-        if first and last:
-            names = [c.get("colname") for g in cell.iterancestors("tgroup") for c in g]
-            if first in names and last in names:
-                columns = names.index(last) - names.index(first) + 1
+        known = first in names and last in names
+        columns = names.index(str(last)) - names.index(str(first)) + 1 if known else 1
         more = cell.get("morerows")
         return (span(more) + 1 if more and more != "0" else 1), columns
 
@@ -130,8 +126,8 @@ class JatsWalker(Walker):
         if caption := self.caption(element):
             flow.blocks.append(Block("paragraph", caption))
         elif element.find("graphic") is not None:
-            words = element.get("id") or "figure"
-            self.dropped.append(Dropped("fig", words, "picture without text"))
+            name = element.get("id") or "figure"
+            self.dropped.append(Dropped("fig", name, "picture without text"))
         for child in element:
             picture = child.tag == "graphic" or (child.tag == "alternatives" and not text_of(child))
             if not picture and child.tag not in ("label", "caption"):
@@ -149,8 +145,8 @@ class JatsWalker(Walker):
     def _displayed(self, element: Element, flow: Flow) -> None:
         """A formula on a line of its own, with its number."""
         flow.end()
-        text = self._formula_text(element)
-        flow.blocks.append(Block("paragraph", " ".join(filter(None, [text, label_of(element)]))))
+        parts = [self._formula_text(element), label_of(element)]
+        flow.blocks.append(Block("paragraph", " ".join(filter(None, parts))))
 
     def _formula(self, element: Element, flow: Flow) -> None:
         flow.run.append(self._formula_text(element))
@@ -222,16 +218,10 @@ class JatsWalker(Walker):
     def markers(self, element: Element) -> Iterator[str]:
         """The labels of the items, or dashes, or numbers where the list is said to be ordered."""
         kind = _LISTS.get(element.get("list-type") or "", "")
-        number = _first_number(element)
-        for item in element.iterfind("list-item"):
+        for number, item in enumerate(element.iterfind("list-item"), start=1):
             label = label_of(item)
-            if any(map(str.isalnum, label)):
-                yield f"{label} "
-            elif kind:
-                yield f"{numbered(number, kind)}. "
-            else:
-                yield "- "
-            number += 1
+            usual = f"{numbered(number, kind)}. " if kind else "- "
+            yield f"{label} " if any(map(str.isalnum, label)) else usual
 
     roles_of_blocks = frozenset({*_BLOCKS, "list", "list-item", "table-wrap", "title", "break"})
     roles: ClassVar[Mapping[Any, Role]] = {
@@ -277,14 +267,3 @@ def label_of(element: Element) -> str:
         element: that has it as a child, or none.
     """
     return text_of(element.find("label"))
-
-
-def _first_number(element: Element) -> int:
-    """Where the numbers of a list begin: after those of the list that it continues."""
-    earlier = element.get("continued-from")
-    if not earlier:
-        return 1
-    for other in element.getroottree().iter("list"):
-        if other.get("id") == earlier and other is not element:
-            return _first_number(other) + len(other.findall("list-item"))
-    return 1

@@ -6,14 +6,20 @@ import re
 from collections.abc import Iterable, Iterator
 
 from elara.collect.africa import affiliation_countries
-from elara.collect.dates import medline_date, partial_date
-from elara.collect.languages import language_code
+from elara.collect.fields import (
+    language_code,
+    medline_date,
+    no_pmid,
+    partial_date,
+    plain_doi,
+    plain_pmid,
+)
+from elara.collect.formulas import flat_runs
 from elara.collect.licences import UNKNOWN, licence_of, redistributable
-from elara.collect.notices import named_by
+from elara.collect.notices import names_in
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError, as_utf8
-from elara.collect.pubmed import add_abstract, no_pmid, own_title, plain_doi, plain_pmid
-from elara.collect.superscripts import flat_runs
+from elara.collect.pubmed import add_abstract, own_title
 from elara.records import Article
 from elara.text.placeholders import REASON, is_placeholder
 
@@ -33,10 +39,8 @@ _LABEL_WORDS = (
     "|PARTICIPANTS?|PATIENTS?|PURPOSE|RATIONALE|RECOMMENDATIONS?|REGISTRATION|RELEVANCE|RESULTS?"
     "|SETTINGS?|SIGNIFICANCE|SUMMARY|UNLABELLED"
 )
-_LABEL = (
-    rf"(?=[A-Z /&,()-]*\b(?:{_LABEL_WORDS})\b[A-Z /&,()-]*: )"
-    r"[A-Z][A-Z /&,()-]*: (?=\S)"
-)
+_CAPITALS = "[A-Z /&,()-]*"
+_LABEL = rf"(?={_CAPITALS}\b(?:{_LABEL_WORDS})\b{_CAPITALS}: )[A-Z]{_CAPITALS}: (?=\S)"
 _FIRST_PART = re.compile(_LABEL)
 _NEXT_PART = re.compile(rf"(?<=[.?!)\]]) (?={_LABEL})")
 
@@ -100,13 +104,11 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             reason = f"cut off before its {last} field: fetch it again"
             yield Parsed(record=number, native_id=pmid, status="error", reason=reason)
             continue
-        kept, dropped = [], []
-        for tag, text in fields:
-            if tag in _STATED and is_placeholder(text):
-                dropped.append(Dropped(tag, text, REASON))
-            else:
-                kept.append((tag, text))
+        said_none = [(t, text) for t, text in fields if t in _STATED and is_placeholder(text)]
+        kept = [field for field in fields if field not in said_none]
         article = _article(kept, pmid)
+        notices = [text for tag in ("ROF", "PROF", "RRF") for text in _all(fields, tag)]
+        dropped = [Dropped(tag, text, REASON) for tag, text in said_none]
         dropped += _other_abstracts(article, kept)
         yield Parsed(
             record=number,
@@ -114,7 +116,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             article=article,
             revision="0001" + _digits_date(_first(fields, "LR")),
             licence_stated=_first(fields, "CI") if article.licence == UNKNOWN else "",
-            retracts=named_by(t for tag in ("ROF", "PROF", "RRF") for t in _all(fields, tag)),
+            retracts=list(dict.fromkeys(name for text in notices for name in names_in(text))),
             dropped=dropped,
         )
 
@@ -135,10 +137,8 @@ def _fields(record: bytes) -> list[tuple[str, str]]:
         elif found := _FIELD.match(line):
             fields.append((found[1].rstrip(), found[2] or ""))
         else:
-            raise ValueError(
-                f"line {number} of the record is neither a field nor the rest of one: "
-                f"fetch the file again"
-            )
+            what = f"line {number} of the record is neither a field nor the rest of one"
+            raise ValueError(f"{what}: fetch the file again")
     return [(tag, flat_runs(" ".join(text.split()))) for tag, text in fields]
 
 
@@ -200,9 +200,7 @@ def _other_abstracts(article: Article, fields: list[tuple[str, str]]) -> list[Dr
 
 def _parts(abstract: str) -> str:
     """One line for each part of a structured abstract, whose labels stand inside the text."""
-    if not _FIRST_PART.match(abstract):
-        return abstract
-    return "\n".join(_NEXT_PART.split(abstract))
+    return "\n".join(_NEXT_PART.split(abstract)) if _FIRST_PART.match(abstract) else abstract
 
 
 def _digits_date(text: str) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from lxml import etree
 
 from elara.collect.blocks import first_words
-from elara.collect.dates import partial_date
+from elara.collect.fields import language_code, partial_date
 from elara.collect.htmltext import html_text
-from elara.collect.languages import language_code
 from elara.collect.licences import PUBLIC_DOMAIN
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of

@@ -1,16 +1,21 @@
-"""Merge all records that describe an article into one, and carry out deletions."""
+"""Link the records that describe one article by the names they share, and merge them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from elara.collect.licences import OWN, no_stricter, strictness
-from elara.collect.parsed import Parsed
-from elara.records import PRIVATE, Article, Outcome, Piece
+import polars as pl
 
-WITHDRAWS = "DeleteCitation: the source withdraws this PMID"
+from elara.collect.licences import OWN, no_stricter, strictness
+from elara.collect.parsed import WITHDRAWS, Parsed
+from elara.collect.sortedruns import ORDER, Run, write_run
+from elara.records import PRIVATE, Article, Outcome, Piece, Status, frame, records
+
+GROUP = "group"
+_TOGETHER = 2_000  # records merged in memory at a time
 # The text of an article, to which its licence belongs.
 _PIECES = ("title", "abstract", "body")
 # What a record of another source may add where the kept one says nothing, or adds to a list.
@@ -48,49 +53,55 @@ def merge(found: Iterable[Parsed]) -> tuple[list[Article], list[Outcome], list[P
         articles with several records whose sources or licences differ, where each piece of their
         text comes from.
     """
-    groups: list[_Group] = []
-    index: dict[str, _Group] = {}
+    every = list(found)
     outcomes: list[Outcome] = []
-    deleted: dict[str, Parsed] = {}
-    answers: list[Parsed] = []
     pieces: list[Piece] = []
     notices: dict[str, Parsed] = {}
-    placed: list[tuple[Parsed, Article]] = []
-    for parsed in found:
+    deleted: dict[str, Parsed] = {}
+    for parsed in every:
         for name in parsed.retracts:
             notices.setdefault(name, parsed)
-        if parsed.article:
-            placed.append((parsed, parsed.article))
-        elif parsed.status == "article":
-            answers.append(parsed)
-        elif parsed.status == "deletion":
+        if parsed.status == "deletion":
             deleted.setdefault(parsed.native_id, parsed)
             outcomes.append(_outcome(parsed, WITHDRAWS))
-        else:
+        elif parsed.status != "article":
             outcomes.append(_outcome(parsed, parsed.reason))
-    # Which of two articles with one DOI a record without PMID joins does not depend on the order.
-    for parsed, article in sorted(placed, key=lambda p: _precedence(p[1])):
-        _place(parsed, article, groups, index)
-    order = {id(parsed): number for number, (parsed, _) in enumerate(placed)}
     articles = []
     kept_ids: dict[str, str] = {}
-    for group in groups:
-        group.members.sort(key=lambda m: order[id(m)])
-        members = [m for m in group.members if not _withdrawn(m, deleted, outcomes)]
+    for group in _groups([parsed for parsed in every if parsed.article]):
+        members = [m for m in group if not _withdrawn(m, deleted, outcomes)]
         if members:
             articles.append(_settle(members, notices, outcomes, pieces))
             kept_ids |= {m.article_id: articles[-1].id for m in members}
-    for answer in answers:
-        answer.article_id = kept_ids.get(answer.article_id, answer.article_id)
-        outcomes.append(_outcome(answer, ""))
+    for answer in every:
+        if answer.status == "article" and not answer.article:
+            answer.article_id = kept_ids.get(answer.article_id, answer.article_id)
+            outcomes.append(_outcome(answer, ""))
     articles.sort(key=lambda a: a.id)
     outcomes.sort(key=lambda o: (o.file, o.record, o.native_id))
     pieces.sort(key=lambda p: p.article_id)
     return articles, outcomes, pieces
 
 
-def _precedence(article: Article) -> tuple[bool, int, str, str]:
+def _article(parsed: Parsed) -> Article:
+    assert parsed.article is not None
+    return parsed.article
+
+
+def _precedence(parsed: Parsed) -> tuple[bool, int, str, str]:
+    article = _article(parsed)
     return not article.pmid, len(article.pmid), article.pmid, article.id
+
+
+def _groups(placed: list[Parsed]) -> list[list[Parsed]]:
+    """Records that describe the same article, each group in reading order."""
+    groups: list[_Group] = []
+    index: dict[str, _Group] = {}
+    # Which of two articles with one DOI a record without PMID joins does not depend on the order.
+    for parsed in sorted(placed, key=_precedence):
+        _place(parsed, _article(parsed), groups, index)
+    order = {id(parsed): number for number, parsed in enumerate(placed)}
+    return [sorted(group.members, key=lambda m: order[id(m)]) for group in groups]
 
 
 def _keys(article: Article) -> list[str]:
@@ -128,8 +139,8 @@ def _place(
 
 
 def _withdrawn(member: Parsed, deleted: dict[str, Parsed], outcomes: list[Outcome]) -> bool:
-    article = member.article
-    if article is None or article.source != "pubmed" or article.pmid not in deleted:
+    article = _article(member)
+    if article.source != "pubmed" or article.pmid not in deleted:
         return False
     notice = deleted[article.pmid]
     reason = f"withdrawn: DeleteCitation in {notice.file} lists PMID {article.pmid}"
@@ -138,8 +149,7 @@ def _withdrawn(member: Parsed, deleted: dict[str, Parsed], outcomes: list[Outcom
 
 
 def _rank(member: Parsed) -> tuple[Any, ...]:
-    article = member.article
-    assert article is not None
+    article = _article(member)
     length = len(article.abstract) + sum(len(s.text) for s in article.body)
     # Of one text under two licences the stricter word holds, whichever file comes first.
     return member.revision, length, strictness(article.licence)
@@ -153,21 +163,19 @@ def _settle(
 ) -> Article:
     newest: dict[str, Parsed] = {}
     for member in members:
-        assert member.article is not None
-        source = member.article.source
+        source = _article(member).source
         if source not in newest or _rank(member) > _rank(newest[source]):
             newest[source] = member
     # Full text first, then a record of the source itself; max keeps the earlier of equals.
     kept = max(newest.values(), key=_fullness)
-    article = kept.article
-    assert article is not None
+    article = _article(kept)
     said = [kept.reason]
     keys = set(_keys(article))
     given = {name: kept for name in _PIECES if getattr(article, name)}
     held_back: dict[int, str] = {}
     known = article.retracted
     for other in newest.values():
-        if other is not kept and other.article:
+        if other is not kept:
             held_back[id(other)] = _fill(article, other, given)
     if article.retracted and not known:
         said.append("retracted, says another of its records")
@@ -178,16 +186,24 @@ def _settle(
         if member is kept:
             outcomes.append(_outcome(member, "; ".join(filter(None, said))))
             continue
-        assert member.article is not None
-        shared = next((k for k in _keys(member.article)[1:] if k in keys), f"id {article.id}")
+        own = _article(member)
+        shared = next((k for k in _keys(own)[1:] if k in keys), f"id {article.id}")
         reason = f"same {shared} as record {kept.record} of {kept.file}, which is kept"
         reason += held_back.get(id(member), "")
-        if member.article.id == article.id and member.article.licence != article.licence:
-            reason += f"; it states another licence ({member.article.licence})"
+        if own.id == article.id and own.licence != article.licence:
+            reason += f"; it states another licence ({own.licence})"
         outcomes.append(_outcome(member, reason, status="skipped", article_id=article.id))
-    licences = {m.article.licence for m in members if m.article}
-    if len(newest) > 1 or len(licences) > 1:
-        pieces += (_piece(article, name, member) for name, member in given.items())
+    if len(newest) > 1 or len({_article(m).licence for m in members}) > 1:
+        pieces += (
+            Piece(
+                article_id=article.id,
+                piece=name,
+                file=member.file,
+                record=member.record,
+                licence=_article(member).licence,
+            )
+            for name, member in given.items()
+        )
     return article
 
 
@@ -196,27 +212,14 @@ def _notice(members: list[Parsed], notices: dict[str, Parsed]) -> Parsed | None:
     named = (
         (notices[key], member)
         for member in members
-        if member.article
-        for key in _keys(member.article)
+        for key in _keys(_article(member))
         if key in notices
     )
     return next((notice for notice, member in named if notice is not member), None)
 
 
-def _piece(article: Article, name: str, member: Parsed) -> Piece:
-    assert member.article is not None
-    return Piece(
-        article_id=article.id,
-        piece=name,
-        file=member.file,
-        record=member.record,
-        licence=member.article.licence,
-    )
-
-
 def _fullness(member: Parsed) -> tuple[Any, ...]:
-    article = member.article
-    assert article is not None
+    article = _article(member)
     # `strictness` compares what a licence asks for first: fewer limits are better.
     freedom = -strictness(article.licence)[0]
     full = any(section.kind != "translation" for section in article.body)
@@ -225,8 +228,7 @@ def _fullness(member: Parsed) -> tuple[Any, ...]:
 
 def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
     """Add what an article lacks from another record; says what of its text is left there."""
-    other = member.article
-    assert other is not None
+    other = _article(member)
     article.retracted = article.retracted or other.retracted
     if other.licence == PRIVATE != article.licence:
         return "; nothing of it is added, since it is private"
@@ -256,14 +258,117 @@ def _fill(article: Article, member: Parsed, given: dict[str, Parsed]) -> str:
 
 
 def _outcome(
-    parsed: Parsed, reason: str, *, status: str = "", article_id: str | None = None
+    parsed: Parsed, reason: str, status: Status | None = None, article_id: str | None = None
 ) -> Outcome:
     settled = status or parsed.status
     return Outcome(
         file=parsed.file,
         record=parsed.record,
         native_id=parsed.native_id,
-        status="article" if settled == "article" else "error" if settled == "error" else "skipped",
+        status="skipped" if settled == "deletion" else settled,
         reason=reason,
         article_id=parsed.article_id if article_id is None else article_id,
     )
+
+
+def linked(found: pl.LazyFrame) -> pl.DataFrame:
+    """Group the records that share an id, PMID, PMCID or DOI, directly or through others.
+
+    Args:
+        found: one row per record, columns of `elara.collect.sortedruns.FOUND_SCHEMA`.
+
+    Returns:
+        Columns order and group, sorted by order: every record that has to be looked at together
+        with others. Articles that share no name with anything are not in it; they stay as they
+        are. A notice of deletion belongs to the records of its PMID, one of retraction to those
+        that it names, and an answer to those of its question.
+    """
+    shared = _hashed_names(found).collect().filter(pl.col("key").is_duplicated())
+    groups = _components(shared)
+    # An answer has no name of its own: it follows the article that it names.
+    articles = found.filter("has_article").join(groups.lazy(), on=ORDER)
+    answers = found.filter(~pl.col("has_article"), status="article")
+    answers = answers.join(articles.select("article_id", GROUP).unique(), on="article_id")
+    return pl.concat([groups, answers.select(ORDER, GROUP).collect()]).sort(ORDER)
+
+
+def _hashed_names(found: pl.LazyFrame) -> pl.LazyFrame:
+    """Each record with the hash of each of its names. Equal hashes of different names only mean
+    that two records are looked at together in vain."""
+    named = {"id": "article_id", "PMID": "pmid", "PMCID": "pmcid", "DOI": "doi"}
+    parts = [
+        found.filter("has_article", pl.col(column) != "").select(
+            ORDER, key=pl.format(f"{kind} {{}}", column)
+        )
+        for kind, column in named.items()
+    ]
+    withdrawn = found.filter(status="deletion").select(ORDER, key=pl.format("PMID {}", "native_id"))
+    retracting = found.filter(pl.col("retracts") != "")
+    retracted = retracting.select(ORDER, key=pl.col("retracts").str.split("\n")).explode("key")
+    return pl.concat([*parts, withdrawn, retracted]).with_columns(pl.col("key").hash())
+
+
+def _components(shared: pl.DataFrame) -> pl.DataFrame:
+    """Label the connected components of the graph of records and names."""
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    orders, records = np.unique(shared[ORDER].to_numpy(), return_inverse=True)
+    names, keys = np.unique(shared["key"].to_numpy(), return_inverse=True)
+    size = len(orders) + len(names)
+    edges = (np.ones(len(records), dtype=np.int8), (records, keys + len(orders)))
+    _, labels = connected_components(coo_array(edges, shape=(size, size)), directed=False)
+    return pl.DataFrame({ORDER: orders, GROUP: labels[: len(orders)].astype(np.int64)})
+
+
+def merge_linked(
+    groups: pl.DataFrame, runs: Iterable[Run], found: pl.LazyFrame, scratch: Path
+) -> tuple[list[Run], pl.DataFrame, pl.DataFrame]:
+    """Merge the records of each group, some groups at a time.
+
+    Args:
+        groups: from `linked`.
+        runs: all runs.
+        found: all records, columns of `elara.collect.sortedruns.FOUND_SCHEMA`.
+        scratch: folder for the runs made here.
+
+    Returns:
+        Runs with the articles that came out, the outcomes of the records of all groups, and
+        the pieces of text of the articles whose records differ, sorted by article.
+    """
+    parts = groups.height // _TOGETHER + 1
+    groups = groups.with_columns(part=pl.col(GROUP) % parts)
+    copies: dict[Any, list[Path]] = {}
+    for number, run in enumerate(runs):
+        table = pl.read_ipc(run.path).join(groups.select(ORDER, "part"), on=ORDER)
+        for (part,), rows in table.partition_by("part", as_dict=True, include_key=False).items():
+            path = scratch / f"part-{part}-{number}.articles"
+            rows.write_ipc(path, compression="uncompressed")
+            copies.setdefault(part, []).append(path)
+    told = found.join(groups.lazy(), on=ORDER).sort("part", ORDER).collect()
+    merged: list[Run] = []
+    outcomes, pieces = [frame([], Outcome)], [frame([], Piece)]
+    for (part,), rows in told.partition_by("part", as_dict=True, maintain_order=True).items():
+        articles, settled, given = merge(_parsed(rows, copies.get(part, ())))
+        outcomes.append(frame(settled, Outcome))
+        pieces.append(frame(given, Piece))
+        for start in range(0, len(articles), _TOGETHER):
+            few = [(-1, article) for article in articles[start : start + _TOGETHER]]
+            merged.append(write_run(few, scratch / f"merged-{part}-{start}.articles"))
+    where = pl.concat(pieces).sort("article_id", maintain_order=True)
+    return merged, pl.concat(outcomes), where
+
+
+def _parsed(rows: pl.DataFrame, copies: Iterable[Path]) -> Iterator[Parsed]:
+    """Records as the parsers gave them, in reading order; their copied articles are deleted."""
+    articles: dict[int, Article] = {}
+    for path in copies:
+        table = pl.read_ipc(path)
+        articles |= zip(table[ORDER], records(table, Article), strict=True)
+        path.unlink()
+    plain = rows.select("record", "native_id", "status", "reason", "article_id", "revision", "file")
+    for order, retracts, values in zip(
+        rows[ORDER], rows["retracts"], plain.to_dicts(), strict=True
+    ):
+        yield Parsed(**values, article=articles.get(order), retracts=retracts.splitlines())

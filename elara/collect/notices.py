@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from elara.collect.xmlrecords import Element, text_of
 
@@ -21,10 +20,9 @@ _RELATED_OF = frozenset([
     "withdrawn-article",
 ])  # fmt: skip
 _RELATED_LOOSELY = frozenset(["related-article", "article-reference", "corrected-article"])
-_KINDS = frozenset(
-    ["retraction", "partial-retraction", "retraction-notice", "withdrawal", "removal"]
-)
-
+_KINDS = {"retraction", "partial-retraction", "retraction-notice", "withdrawal", "removal"}
+# What a bare number is, by the kind that its element names.
+_BARE = {"pmid": "PMID ", "pubmed": "PMID ", "pmc": "PMCID PMC", "pmcid": "PMCID PMC"}
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"<>]*[^\s\"<>.,;)\]]")
 _PMCID = re.compile(r"\bPMC(\d+)", re.IGNORECASE)
@@ -61,9 +59,9 @@ def says_retracted(title: str) -> bool:
     Args:
         title: of an article; that of a notice ("Retraction: …") does not count.
     """
-    if not _MARK.search(title):  # nearly all titles: a closer look takes ten times as long
-        return False
-    return bool(_RETRACTED_TITLE.match(title) or _REMOVED_TITLE.match(title))
+    # Nearly all titles have no mark, and a closer look takes ten times as long.
+    struck = _MARK.search(title) and (_RETRACTED_TITLE.match(title) or _REMOVED_TITLE.match(title))
+    return bool(struck)
 
 
 def names_in(text: str, kind: str = "") -> list[str]:
@@ -78,10 +76,8 @@ def names_in(text: str, kind: str = "") -> list[str]:
     found += [f"PMCID PMC{number}" for number in _PMCID.findall(text)]
     found += [f"PMID {number}" for number in _PMID.findall(text)]
     bare = text.strip()
-    if bare.isdecimal() and kind in ("pmid", "pubmed"):
-        found.append(f"PMID {bare}")
-    if bare.isdecimal() and kind in ("pmc", "pmcid"):
-        found.append(f"PMCID PMC{bare}")
+    if bare.isdecimal() and kind in _BARE:
+        found.append(_BARE[kind] + bare)
     return list(dict.fromkeys(found))
 
 
@@ -128,8 +124,3 @@ def jats_retracted(meta: Element, kind: str) -> bool:
     """
     relations = {r.get("related-article-type") for r in meta.iterfind("related-article")}
     return kind == "retracted-article" or (kind not in _KINDS and bool(_RELATED_IN & relations))
-
-
-def named_by(texts: Iterable[str]) -> list[str]:
-    """The articles that several citations name, each once."""
-    return list(dict.fromkeys(name for text in texts for name in names_in(text)))

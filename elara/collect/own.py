@@ -14,12 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from elara.collect.dates import iso_date, medline_date
-from elara.collect.languages import language_code
+from elara.collect.fields import iso_date, language_code, medline_date, plain_doi, plain_pmid
 from elara.collect.licences import OWN, UNKNOWN, redistributable, stated_licence
 from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
-from elara.collect.pubmed import plain_doi, plain_pmid
 from elara.records import Article, Section
 from elara.text.objects import headed, headed_lines, person
 from elara.text.placeholders import REASON, is_placeholder

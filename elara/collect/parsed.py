@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple
 
 from elara.records import Article
 
+# The reason of a record with status `deletion`.
+WITHDRAWS = "DeleteCitation: the source withdraws this PMID"
+
 
 class Dropped(NamedTuple):
     """A piece of a record that is not in the article: the last columns of `Removal`, which says

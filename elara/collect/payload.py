@@ -117,10 +117,8 @@ def peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
     """
     head = b""
     try:
-        for chunk in chunks:
+        while len(head) < size and (chunk := next(chunks, b"")):
             head += chunk
-            if len(head) >= size:
-                break
     except PayloadError as error:
         if not head:
             raise
@@ -194,14 +192,13 @@ def as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
         first = first.removeprefix(codecs.BOM_UTF8)
         declared = _DECLARED.match(first[:200].lstrip())
         encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
+    pieces = itertools.chain([first], pieces)
     if encoding in ("utf-8", "utf8", "us-ascii", "ascii"):
-        yield first
         yield from pieces
         return
     try:
         decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     except LookupError as error:
         raise PayloadError(f"the declared encoding {encoding!r} is unknown: fix it") from error
-    yield decoder.decode(first).encode()
     for piece in pieces:
         yield decoder.decode(piece).encode()

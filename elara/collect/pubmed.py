@@ -8,26 +8,23 @@ from collections.abc import Iterable, Iterator
 from lxml import etree
 
 from elara.collect.africa import affiliation_countries
-from elara.collect.dates import medline_date, partial_date
-from elara.collect.languages import language_code
+from elara.collect.fields import (
+    language_code,
+    medline_date,
+    no_pmid,
+    partial_date,
+    plain_doi,
+    plain_pmid,
+)
+from elara.collect.formulas import flat_runs, linear_formulas, mark_runs
 from elara.collect.licences import UNKNOWN, licence_of, redistributable, strictness
-from elara.collect.mathml import linear_formulas
 from elara.collect.notices import RETRACTED_IN, pubmed_targets
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.superscripts import flat_runs, mark_runs
-from elara.collect.xmlrecords import (
-    Element,
-    hiding,
-    malformed,
-    read_record,
-    split_records,
-    text_of,
-)
+from elara.collect.xmlrecords import Element, malformed, read_record, split_records, text_of
 from elara.records import Article, Section
 from elara.text.placeholders import REASON, is_placeholder
 
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
-_PMID = re.compile("[1-9][0-9]{0,7}")
 _PLAIN_LANGUAGE = "plain-language-summary"
 
 
@@ -51,14 +48,11 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         except etree.XMLSyntaxError as error:
             yield Parsed(record=number, status="error", reason=malformed(error))
             continue
-        if b"math" in record:
-            linear_formulas(element)
-        if b"<su" in record:
-            mark_runs(element)
+        mark_runs(linear_formulas(element))
         if element.tag != "DeleteCitation":
             yield _parsed(element, number)
             continue
-        for stated in map(text_of, element.iterfind("PMID")):
+        for stated in map(text_of, element.iterchildren("PMID")):
             if pmid := plain_pmid(stated):
                 yield Parsed(record=number, native_id=pmid, status="deletion")
             else:
@@ -68,9 +62,8 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
 
 def _without_references(record: bytes) -> bytes:
     """Leave out the reference lists, which no field needs and which can be most of a record."""
-    start = record.find(b"<ReferenceList")
-    end = record.rfind(b"</ReferenceList>")
-    if not 0 <= start < end or hiding(record, 0, len(record)) >= 0:
+    start, end = record.find(b"<ReferenceList"), record.rfind(b"</ReferenceList>")
+    if not 0 <= start < end or re.search(rb"<[!?]", record):
         return record  # nothing to leave out, or a tag that may be none
     return record[:start] + record[end + 16 :]
 
@@ -85,16 +78,15 @@ def _parsed(record: Element, number: int) -> Parsed:
     if citation is None or not pmid:
         return Parsed(record=number, status="error", reason=no_pmid(stated))
     dropped: list[Dropped] = []
+    body = cited if book else _parts(cited.get("Article"))
+    article = _article(citation, body, pmid, dropped)
     if book:
-        body = cited
-        article = _book(citation, body, pmid, dropped)
+        _add_book(article, citation, body, dropped)
     else:
-        body = _parts(cited.get("Article"))
-        article = _journal_article(citation, body, _parts(whole.get("PubmedData")), pmid, dropped)
-    rights = [_text(_parts(body.get("Abstract")).get("CopyrightInformation"))]
-    further = map(_text, citation.iterfind("OtherAbstract/CopyrightInformation"))
-    rights += filter(None, further)
-    licences = set(map(licence_of, rights))
+        _add_journal(article, citation, body, _parts(whole.get("PubmedData")), dropped)
+    abstracts = [body.get("Abstract"), *citation.iterchildren("OtherAbstract")]
+    rights = [_text(_parts(abstract).get("CopyrightInformation")) for abstract in abstracts]
+    licences = {licence_of(text) for text in rights if text} or {UNKNOWN}
     article.licence = max(licences, key=strictness)
     article.redistributable = redistributable(article.licence)
     parsed = Parsed(
@@ -113,54 +105,15 @@ def _parsed(record: Element, number: int) -> Parsed:
 
 def _parts(element: Element | None) -> dict[str, Element]:
     """The first child of each name: one look for all, as each search for one takes as long."""
-    return {} if element is None else {str(part.tag): part for part in reversed(element)}
+    return {} if element is None else {part.tag: part for part in reversed(element)}
 
 
-def _journal_article(
-    citation: Element,
-    body: dict[str, Element],
-    data: dict[str, Element],
-    pmid: str,
-    dropped: list[Dropped],
-) -> Article:
-    journal = _parts(body.get("Journal"))
-    issue = _parts(journal.get("JournalIssue"))
-    ids = _ids(data.get("ArticleIdList"))
-    article = _shared(citation, body, pmid, dropped)
-    article.journal = _stated(journal.get("Title"), dropped)
-    article.volume = _text(issue.get("Volume"))
-    article.pages = _text(_parts(body.get("Pagination")).get("MedlinePgn"))
-    article.published = _date(issue.get("PubDate")) or _date(body.get("ArticleDate"))
-    article.mesh = [_text(d) for d in citation.iterfind("MeshHeadingList/*/DescriptorName")]
-    article.doi = plain_doi(ids.get("doi") or _location_doi(body.get("ELocationID")))
-    article.pmcid = ids.get("pmc", "").upper()
-    types = body.get("PublicationTypeList")
-    article.publication_types = [] if types is None else list(map(_text, types))
-    relations = citation.iterfind("CommentsCorrectionsList/CommentsCorrections")
-    article.retracted = "Retracted Publication" in article.publication_types or any(
-        relation.get("RefType") in RETRACTED_IN for relation in relations
-    )
-    return article
+def _inner(citation: Element, listed: str, name: str) -> Iterator[Element]:
+    """The elements of a name in the lists of another one."""
+    return (e for elements in citation.iterchildren(listed) for e in elements.iter(name))
 
 
-def _book(
-    document: Element, body: dict[str, Element], pmid: str, dropped: list[Dropped]
-) -> Article:
-    book = _parts(body.get("Book"))
-    article = _shared(document, body, pmid, dropped)
-    article.journal = _stated(book.get("BookTitle"), dropped)
-    article.title = article.title or article.journal
-    article.published = _date(body.get("ContributionDate")) or _date(book.get("PubDate"))
-    article.authors = article.authors or _authors(book.get("AuthorList"), dropped)
-    article.publication_types = [
-        *map(_text, document.iterfind("PublicationType")),
-        "Book chapter" if "ArticleTitle" in body else "Book",
-    ]
-    article.doi = plain_doi(_ids(body.get("ArticleIdList")).get("doi", ""))
-    return article
-
-
-def _shared(
+def _article(
     citation: Element, body: dict[str, Element], pmid: str, dropped: list[Dropped]
 ) -> Article:
     """What articles and book records keep in the same place."""
@@ -168,25 +121,65 @@ def _shared(
     lists = [] if first is None else [first, *first.itersiblings("AuthorList")]
     authors = next((a for a in lists if a.get("Type", "authors") == "authors"), None)
     affiliations = [] if authors is None else authors.iter("Affiliation")
-    stated = (_stated(keyword, dropped) for keyword in citation.iterfind("KeywordList/Keyword"))
     article = Article(
         id=f"pubmed:{pmid}",
         source="pubmed",
         title=_stated(body.get("ArticleTitle"), dropped),
         abstract=_unless_placeholder("Abstract", _abstract(body.get("Abstract")), dropped),
         language=language_code(text_of(body.get("Language"))),
-        keywords=[keyword for keyword in stated if keyword],
+        keywords=[
+            k for e in _inner(citation, "KeywordList", "Keyword") if (k := _stated(e, dropped))
+        ],
         authors=_authors(authors, dropped),
         affiliation_countries=affiliation_countries(map(text_of, affiliations)),
         url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
         pmid=pmid,
     )
     own_title(article, _stated(body.get("VernacularTitle"), dropped))
-    for other in citation.iterfind("OtherAbstract"):
+    for other in citation.iterchildren("OtherAbstract"):
         text, language = _abstract(other), other.get("Language", "eng")
         if text and (reason := add_abstract(article, text, language, other.get("Type", ""))):
             dropped.append(Dropped("OtherAbstract", text[:80], reason))
     return article
+
+
+def _add_journal(
+    article: Article,
+    citation: Element,
+    body: dict[str, Element],
+    data: dict[str, Element],
+    dropped: list[Dropped],
+) -> None:
+    journal = _parts(body.get("Journal"))
+    issue = _parts(journal.get("JournalIssue"))
+    ids = _ids(data.get("ArticleIdList"))
+    article.journal = _stated(journal.get("Title"), dropped)
+    article.volume = _text(issue.get("Volume"))
+    article.pages = _text(_parts(body.get("Pagination")).get("MedlinePgn"))
+    article.published = _date(issue.get("PubDate")) or _date(body.get("ArticleDate"))
+    article.mesh = list(map(_text, _inner(citation, "MeshHeadingList", "DescriptorName")))
+    article.doi = plain_doi(ids.get("doi") or _location_doi(body.get("ELocationID")))
+    article.pmcid = ids.get("pmc", "").upper()
+    article.publication_types = list(map(_text, body.get("PublicationTypeList", ())))
+    related = _inner(citation, "CommentsCorrectionsList", "CommentsCorrections")
+    article.retracted = "Retracted Publication" in article.publication_types or any(
+        relation.get("RefType") in RETRACTED_IN for relation in related
+    )
+
+
+def _add_book(
+    article: Article, document: Element, body: dict[str, Element], dropped: list[Dropped]
+) -> None:
+    book = _parts(body.get("Book"))
+    article.journal = _stated(book.get("BookTitle"), dropped)
+    article.title = article.title or article.journal
+    article.published = _date(body.get("ContributionDate")) or _date(book.get("PubDate"))
+    article.authors = article.authors or _authors(book.get("AuthorList"), dropped)
+    article.publication_types = [
+        *map(_text, document.iterchildren("PublicationType")),
+        "Book chapter" if "ArticleTitle" in body else "Book",
+    ]
+    article.doi = plain_doi(_ids(body.get("ArticleIdList")).get("doi", ""))
 
 
 def _text(element: Element | None) -> str:
@@ -209,7 +202,7 @@ def _unless_placeholder(block: str, text: str, dropped: list[Dropped]) -> str:
 def _abstract(abstract: Element | None) -> str:
     """One line per part of an abstract, with its label."""
     lines = []
-    for part in () if abstract is None else abstract.iterfind("AbstractText"):
+    for part in () if abstract is None else abstract.iterchildren("AbstractText"):
         if text := _text(part):
             label = " ".join(part.get("Label", "").split()).rstrip(":")
             lines.append(f"{label.upper()}: {text}" if label else text)
@@ -219,7 +212,7 @@ def _abstract(abstract: Element | None) -> str:
 def _authors(authors: Element | None, dropped: list[Dropped]) -> list[str]:
     """Names of persons and groups, without misspelt ones that a correction follows."""
     names = []
-    for author in () if authors is None else authors.iterfind("Author"):
+    for author in () if authors is None else authors.iterchildren("Author"):
         if author.get("ValidYN") == "N":
             continue
         parts = _parts(author)
@@ -245,7 +238,7 @@ def _location_doi(first: Element | None) -> str:
 
 def _date(date: Element | None) -> str:
     """A date with `Year`, `Month` and `Day` or with a `MedlineDate`, as precise as it is stated."""
-    parts = {name: part.text or "" for name, part in _parts(date).items()}
+    parts = {} if date is None else {part.tag: part.text or "" for part in reversed(date)}
     if year := parts.get("Year"):
         # A season may be two months (Jan-Feb): of a range the beginning counts.
         month = parts.get("Month") or parts.get("Season", "")
@@ -295,39 +288,3 @@ def add_abstract(article: Article, text: str, language: str, kind: str) -> str:
         heading = heading if kind == _PLAIN_LANGUAGE else "Other abstract"
         article.body.append(Section(heading, text))
     return ""
-
-
-def plain_doi(text: str) -> str:
-    """A DOI in lower case without resolver prefix, or "" where the text holds none.
-
-    Args:
-        text: for example `https://doi.org/10.1000/ABC`.
-
-    Source: DOIs compare case-insensitively, https://www.doi.org/doi-handbook/HTML/case-sensitivity.html
-    """
-    start = text.find("10.")
-    return text[start:].strip().lower() if start >= 0 else ""
-
-
-def plain_pmid(text: str) -> str:
-    """A PubMed id, or "" where the text is none: a number of at most 8 digits, 1 or above.
-
-    Args:
-        text: for example `31452104`.
-    """
-    return found[0] if (found := _PMID.fullmatch(text.strip())) else ""
-
-
-def no_pmid(text: str) -> str:
-    """The reason line for a record whose PubMed id is missing or none.
-
-    Args:
-        text: what stands in its place.
-    """
-    if not text.strip():
-        return "no PMID: the record cannot be named; fetch it again"
-    shown = text if len(text) <= 20 else f"{text[:20]}… ({len(text)} characters)"
-    return (
-        f"no PMID: {shown!r} is not a number of at most 8 digits that begins with 1 to 9; "
-        f"fetch the record again or correct it"
-    )

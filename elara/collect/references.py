@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
+from elara.collect.formulas import one_line
 from elara.collect.own import decoded, own_article
 from elara.collect.parsed import Parsed
-from elara.collect.superscripts import one_line
 from elara.text.placeholders import is_placeholder
 
 _TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")
@@ -39,13 +39,10 @@ _DOLLAR = "\ue020"  # holds the place of a dollar sign that is one
 
 
 def ris_records(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Cut a RIS file into its records.
+    """Cut a RIS file into its records, each from `TY` to the line before the next one.
 
     Args:
         chunks: pieces of the file.
-
-    Yields:
-        One record at a time, from `TY` to the line before the next one.
 
     Raises:
         PayloadError: it is not text.
@@ -54,13 +51,10 @@ def ris_records(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def bibtex_records(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Cut a BibTeX file into its entries, without what stands before the first.
+    """Cut a BibTeX file into its entries, each from the `@` that begins a line to the next one.
 
     Args:
         chunks: pieces of the file.
-
-    Yields:
-        One entry at a time, from its `@` to the next one at the beginning of a line.
 
     Raises:
         PayloadError: it is not text.
@@ -164,10 +158,9 @@ def parse_bibtex(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         date = " ".join(plain[part] for part in ("year", "month", "day") if part in plain)
         said |= {"id": key, "date": plain.get("date") or date, "url": read.fields.get("url", "")}
         said["doi"] = read.fields.get("doi", "")
-        people = read.persons.get("author", [])
         said["authors"] = [
             latex_text(" ".join(name for part in _NAME for name in getattr(person, part)))
-            for person in people
+            for person in read.persons.get("author", [])
         ]
         said["keywords"] = [k for k in re.split(r"[;,]\s*", plain.get("keywords", "")) if k]
         yield _reference(said, number)
@@ -197,9 +190,8 @@ def latex_text(text: str) -> str:
 
 def _reference(said: dict[str, str | list[str]], number: int) -> Parsed:
     """An article with an abstract or without: what it lacks, a record of PubMed may add."""
-    if not any(
-        text and not is_placeholder(str(text)) for text in (said["title"], said["abstract"])
-    ):
+    texts = str(said["title"]), str(said["abstract"])
+    if not any(text and not is_placeholder(text) for text in texts):
         reason = "reference without title and abstract"
         return Parsed(record=number, native_id=str(said["id"]), status="skipped", reason=reason)
     found = own_article(said, [])

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from elara.collect.licences import UNKNOWN
-from elara.collect.queries import load_searches
-from elara.collect.topics import load_topics
+from elara.collect.topics import load_searches, load_topics
 from elara.display.figures import BLUE, COLOURS, SKY, new_figure, plain
 from elara.records import PRIVATE
 
@@ -26,16 +25,14 @@ def per_source(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         One row per source: articles, how many have an abstract, a body, may be passed on, and
         are retracted; most articles first.
     """
+    own_text = pl.col("body").list.eval(pl.element().struct.field("kind") != "translation")
     return (
         articles.lazy()
         .group_by("source")
         .agg(
             articles=pl.len(),
             with_abstract=(pl.col("abstract") != "").sum(),
-            with_body=pl.col("body")
-            .list.eval(pl.element().struct.field("kind") != "translation")
-            .list.any()
-            .sum(),
+            with_body=own_text.list.any().sum(),
             redistributable=pl.col("redistributable").sum(),
             retracted=pl.col("retracted").sum(),
         )
@@ -71,19 +68,10 @@ def left_out(articles: pl.DataFrame | pl.LazyFrame) -> str:
     Returns:
         One or two sentences; "" where nothing is left out.
     """
-    counts = (
-        articles.lazy()
-        .select(
-            every=pl.len(),
-            unknown=(pl.col("licence") == UNKNOWN).sum(),
-            forbidden=(
-                ~pl.col("redistributable") & ~pl.col("licence").is_in([UNKNOWN, PRIVATE])
-            ).sum(),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    every, unknown, forbidden = counts["every"], counts["unknown"], counts["forbidden"]
+    licence = pl.col("licence")
+    free = pl.col("redistributable") | licence.is_in([UNKNOWN, PRIVATE])
+    columns = {"unknown": (licence == UNKNOWN).sum(), "forbidden": (~free).sum()}
+    every, unknown, forbidden = articles.lazy().select(pl.len(), **columns).collect().row(0)
     if not unknown + forbidden:
         return ""
     why = {
@@ -180,16 +168,14 @@ def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int, removed: int =
     """
     parts = [_number(articles, "article")]
     table = outcome_table(outcomes)
-    for status, one, many in (("skipped", "skipped", "skipped"), ("error", "error", "errors")):
+    for status, many in (("skipped", "skipped"), ("error", "errors")):
         reasons = table.filter(status=status)
         total = int(reasons["count"].sum())
-        told = [
-            f"{row['count']:,} {row['reason']}" for row in reasons.head(3).iter_rows(named=True)
-        ]
-        if reasons.height > len(told):
-            told.append(f"{int(reasons['count'][len(told) :].sum()):,} for other reasons")
+        told = [f"{n:,} {reason}" for _, reason, n in reasons.head(3).iter_rows()]
+        if reasons.height > 3:
+            told.append(f"{int(reasons['count'][3:].sum()):,} for other reasons")
         why = f" ({'; '.join(told)})" if told else ""
-        parts.append(f"{total:,} {one if total == 1 else many}{why}")
+        parts.append(f"{total:,} {status if total == 1 else many}{why}")
     if removed:
         parts.append(f"{_number(removed, 'piece')} of records left out (listed in `removed`)")
     return ", ".join(parts)
@@ -236,11 +222,7 @@ def coverage(hits: pl.DataFrame, articles: pl.DataFrame | pl.LazyFrame) -> pl.Da
     Raises:
         ValueError: a topic is not in `topics.yaml`.
     """
-    topics = pl.DataFrame(
-        [(s.id, s.name, s.specialty) for s in load_searches()],
-        schema=["id", "name", "specialty"],
-        orient="row",
-    )
+    topics = pl.DataFrame(load_searches()).select("id", "name", "specialty")
     unknown = hits.join(topics, left_on="topic", right_on="id", how="anti")["topic"]
     if len(unknown):
         names = ", ".join(unknown.unique().sort().head(3))

@@ -13,7 +13,7 @@ from typing import Any
 from lxml import etree
 
 from elara.collect.blocks import first_words
-from elara.collect.dates import iso_date
+from elara.collect.fields import iso_date
 from elara.collect.htmltext import html_text
 from elara.collect.licences import licence_of, redistributable, strictness
 from elara.collect.parsed import Dropped, Parsed

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from elara.collect.own import TEXTS, columns_of, decoded, file_title, row_article, untold, unused
 from elara.collect.parsed import Parsed
@@ -38,17 +38,18 @@ def parse(rows: Iterator[Row], columns: Mapping[str, str], file: str) -> Iterato
     Raises:
         PayloadError: the file breaks off.
     """
-    head = []
+    head: list[Row] = []
     broken: PayloadError | None = None
     try:
         for row in itertools.islice(rows, _LOOKED_AT):
             head.append(row)
     except PayloadError as error:
         broken = error
-    names = list(dict.fromkeys(name for row in head if isinstance(row, dict) for name in row))
+    first = [row for row in head if isinstance(row, dict)]
+    names = list(dict.fromkeys(itertools.chain(*first)))
     known = columns_of(names, columns)
     if names and not any(field in known for field in TEXTS):
-        yield Parsed(record=-1, status="skipped", reason=untold(names, filter(_is_row, head)))
+        yield Parsed(record=-1, status="skipped", reason=untold(names, first))
         return
     note = unused(names, known)
     used = {name for columns in known.values() for name in columns}
@@ -68,10 +69,6 @@ def parse(rows: Iterator[Row], columns: Mapping[str, str], file: str) -> Iterato
         raise broken
 
 
-def _is_row(row: Row) -> TypeGuard[dict[str, Any]]:
-    return isinstance(row, dict)
-
-
 def csv_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
     """The rows of a table in text, whatever stands between its cells.
 
@@ -88,12 +85,9 @@ def csv_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
     """
     csv.field_size_limit(_LONGEST_CELL)
     pieces = decoded(chunks)
-    head = ""
-    while len(head) < _STEP and (piece := next(pieces, None)) is not None:
-        head += piece
-    reader = csv.reader(
-        _lines(itertools.chain([head], pieces)), delimiter=delimiter_of(head), strict=True
-    )
+    head = "".join(itertools.islice(pieces, 1))
+    lines = _lines(itertools.chain([head], pieces))
+    reader = csv.reader(lines, delimiter=_delimiter(head), strict=True)
     names: list[str] = []
     while True:
         begin = reader.line_num + 1
@@ -104,7 +98,7 @@ def csv_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
         except csv.Error as error:
             yield f"line {begin}: a quotation mark is not closed or not doubled ({error}): fix it"
             continue
-        if not any(cell.strip() for cell in cells):
+        if not any(map(str.strip, cells)):
             continue
         if not names:
             names = _distinct(cells)
@@ -117,12 +111,8 @@ def csv_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
             yield dict(zip(names, cells, strict=True))
 
 
-def delimiter_of(head: str) -> str:
-    """What stands between the cells of a table: the sign that cuts most lines alike.
-
-    Args:
-        head: the beginning of the file.
-    """
+def _delimiter(head: str) -> str:
+    """What stands between the cells of a table: the sign that cuts most lines alike."""
     return max(_DELIMITERS, key=lambda sign: _alike(head, sign))
 
 
@@ -132,7 +122,7 @@ def table_in(head: str) -> bool:
     Args:
         head: the beginning of the file.
     """
-    delimiter = delimiter_of(head)
+    delimiter = _delimiter(head)
     names = next(csv.reader(_lines([head]), delimiter=delimiter), [])
     if any(name != name.strip() or not name for name in names):
         return False  # a sentence with commas
@@ -201,42 +191,32 @@ def json_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
     """
     pieces = decoded(chunks)
     text = next(pieces, "").lstrip()
-    if not text.startswith("["):
-        try:
-            whole = json.loads("".join([text, *pieces]), object_pairs_hook=stated_object)
-            yield _record(whole, "the file")
-        except (ValueError, RecursionError) as error:
-            raise _broken(error) from None
-        return
+    try:
+        if not text.startswith("["):
+            text = "".join([text, *pieces])
+            yield _record(json.loads(text, object_pairs_hook=stated_object), "the file")
+            return
+    except (ValueError, RecursionError) as error:
+        raise _broken(error) from None
     text = text.removeprefix("[")
     decoder = json.JSONDecoder(object_pairs_hook=stated_object)
-    for number in itertools.count(1):
-        text = text.lstrip(" \t\n,")
-        while not text.startswith("]"):
-            try:
-                value, end = decoder.raw_decode(text)
-                break
-            except (ValueError, RecursionError) as error:
-                if not (more := _more(pieces, max(_STEP, len(text)))):
-                    raise _broken(error) from None
-                text = (text + more).lstrip(" \t\n,")
-        else:
-            if "".join([text[1:], *pieces]).strip():
-                raise PayloadError(
-                    "more follows the end of the JSON array, which is not read: put all records "
-                    "into one array, or one on each line"
-                )
-            return
+    number = 1
+    while not (text := text.lstrip(" \t\n,")).startswith("]"):
+        try:
+            value, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError) as error:
+            # Twice as much each time, so that a long record is not read again and again.
+            if not (more := "".join(itertools.islice(pieces, 1 + len(text) // _STEP))):
+                raise _broken(error) from None
+            text += more
+            continue
         yield _record(value, f"record {number}")
-        text = text[end:]
-
-
-def _more(pieces: Iterator[str], length: int) -> str:
-    """More text, at least so much: doubling it, a long record is not read again and again."""
-    found = ""
-    while len(found) < length and (piece := next(pieces, None)) is not None:
-        found += piece
-    return found
+        text, number = text[end:], number + 1
+    if "".join([text[1:], *pieces]).strip():
+        raise PayloadError(
+            "more follows the end of the JSON array, which is not read: put all records into one "
+            "array, or one on each line"
+        )
 
 
 def _broken(error: Exception) -> PayloadError:

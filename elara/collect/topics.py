@@ -1,4 +1,4 @@
-"""Find the medical specialties that an article belongs to, by the terms in `topics.yaml`."""
+"""Find the specialties that an article belongs to, and the searches of a live collection."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
-from elara.collect.africa import countries, load_yaml
+from elara.collect.africa import countries, load_countries, load_yaml, plain
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 _WORD = re.compile(r"[^\W_]+")
+# Europe PMC keeps MeSH headings with the keywords; its field MESH is filled for few records.
+# Source: https://www.ebi.ac.uk/europepmc/webservices/rest/fields
+_EUROPE_PMC = {
+    "mh": "KW", "mesh terms": "KW", "tiab": "TITLE_ABS", "title/abstract": "TITLE_ABS",
+    "ti": "TITLE", "title": "TITLE", "ad": "AFF", "affiliation": "AFF",
+}  # fmt: skip
+_TAGGED = re.compile(r'(?P<term>"[^"]*"|[^\s"()\[\]]+)\[(?P<tag>[^\]]*)\]')
 
 
 @dataclass(slots=True)
@@ -44,15 +51,9 @@ class Topics:
         """
         keywords = list(keywords)
         named = {k.strip().lower() for k in keywords}
-        matches = Counter(
-            label for text in (title, *keywords, *mesh) for label in self.matches(text)
-        )
-        scored = [
-            (label.lower() not in named, -matches[label], position, label)
-            for position, label in enumerate(self.labels)
-            if matches[label] or label.lower() in named
-        ]
-        return [label for *_, label in sorted(scored)]
+        matches = Counter(m for text in (title, *keywords, *mesh) for m in self.matches(text))
+        found = [label for label in self.labels if matches[label] or label.lower() in named]
+        return sorted(found, key=lambda label: (label.lower() not in named, -matches[label]))
 
     def matches(self, text: str) -> list[str]:
         """The labels whose terms occur in a text, once per occurrence."""
@@ -100,3 +101,88 @@ def african_health(articles: Frame) -> Frame:
 
     named = pl.struct("title", "keywords", "mesh").map_elements(about, return_dtype=pl.Boolean)
     return articles.filter(named)
+
+
+class Search(NamedTuple):
+    """A search: one of 108 specialties and conditions, or one of five batches of African health.
+
+    Args:
+        id: lower case with hyphens, e.g. `acute-coronary-syndrome`.
+        name: for people.
+        query: in PubMed's syntax.
+        specialty: of a condition: one of the 13 labels in `topics.yaml`.
+        europepmc: of a batch: the query in Europe PMC's syntax, for records that PubMed has too.
+    """
+
+    id: str
+    name: str
+    query: str
+    specialty: str = ""
+    europepmc: str = ""
+
+
+@cache
+def load_searches() -> tuple[Search, ...]:
+    """The 108 topics, in the order of `topics.yaml`."""
+    return tuple(Search(**row) for row in load_yaml("topics.yaml")["topics"])
+
+
+@cache
+def african_batches() -> tuple[Search, ...]:
+    """The batches of African health, in the order of `africa.yaml`, ready to be sent."""
+    rows = load_yaml("africa.yaml")["batches"]
+    queries = [row["query"].replace("{africa}", _africa()) for row in rows]
+    return tuple(
+        Search(row["id"], row["name"], query, europepmc=f"SRC:MED AND ({europepmc(query)})")
+        for row, query in zip(rows, queries, strict=True)
+    )
+
+
+def europepmc(query: str) -> str:
+    """Say a PubMed query in Europe PMC's words.
+
+    Europe PMC does not look below a MeSH heading, so the answer may hold fewer articles.
+
+    Args:
+        query: terms tagged as MeSH terms, title, title and abstract, or affiliation.
+
+    Returns:
+        The query with `KW:`, `TITLE:`, `TITLE_ABS:` and `AFF:` in front of its terms.
+
+    Raises:
+        ValueError: the query has a tag that Europe PMC has no field for.
+
+    Source: https://europepmc.org/searchsyntax
+    """
+
+    def said(found: re.Match[str]) -> str:
+        field = _EUROPE_PMC.get(found["tag"].lower())
+        if field is None:
+            raise ValueError(
+                f"{query[:60]!r}: character {found.start('tag')}: Europe PMC has no field for "
+                f"[{found['tag']}]; write it with one of {', '.join(_EUROPE_PMC)}"
+            )
+        return f"{field}:{found['term']}"
+
+    return _TAGGED.sub(said, query)
+
+
+def _africa() -> str:
+    """The continent, its parts and its countries, as alternatives."""
+    words = [" ".join(term) for term in load_topics("regions").terms]
+    said = ['"Africa"[mh]', *(f'"{word}"[tiab]' for word in words)]
+    for country in load_countries():
+        # With accents and without: whether a service folds them is not documented everywhere.
+        names = dict.fromkeys(n for name in country.certain for n in (name, plain(name)))
+        said += [_unlike(name, country.unlike, "tiab") for name in names]
+        if country.ambiguous:
+            said.append(_unlike(country.name, country.unlike, "ad"))
+    return " OR ".join(said)
+
+
+def _unlike(name: str, phrases: tuple[str, ...], tag: str) -> str:
+    others = [f'"{p}"[{tag}]' for p in phrases if name in p]
+    if not others:
+        return f'"{name}"[{tag}]'
+    either = " OR ".join(others)
+    return f'("{name}"[{tag}] NOT {either if len(others) == 1 else f"({either})"})'

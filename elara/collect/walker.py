@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from elara.collect.blocks import CLOSED, LINE, Block, Flow, joined, leading, opening
+from elara.collect.formulas import one_line
 from elara.collect.grid import Cell, span, table_lines
 from elara.collect.parsed import Dropped
-from elara.collect.superscripts import one_line
 from elara.collect.xmlrecords import Element, inner_text, text_of
 
 _BULLET = re.compile(r"^\s*(?:- |[•·▪‣]\s*)?")

@@ -14,8 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
-from elara.collect.dates import iso_date, medline_date
-from elara.collect.languages import language_code
+from elara.collect.fields import iso_date, language_code, medline_date, plain_doi
 from elara.collect.licences import (
     PUBLIC_DOMAIN,
     UNKNOWN,
@@ -27,7 +26,6 @@ from elara.collect.licences import (
 from elara.collect.maintext import document_text, main_text
 from elara.collect.own import file_title, own_article, take_title, titled
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.pubmed import plain_doi
 from elara.collect.xmlrecords import Element, text_of
 from elara.records import Article
 

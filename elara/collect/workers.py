@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import signal
 import traceback
@@ -50,24 +51,20 @@ def spread(
     busy: dict[Connection, Task] = {}
     waiting = iter(tasks)
     try:
-        for task in waiting:
+        for task in itertools.islice(waiting, workers):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, work), daemon=True)
             process.start()
             theirs.close()  # so that the end of the process is seen as the end of the pipe
             team[ours], busy[ours] = process, task
             _send(ours, task)
-            if len(team) >= workers:
-                break
         while busy:
             for ready in wait(list(busy)):
                 assert isinstance(ready, Connection)
-                task = busy.pop(ready)
-                yield _answer(ready, team[ready], name(task))
-                for following in waiting:
+                yield _answer(ready, team[ready], name(busy.pop(ready)))
+                for following in itertools.islice(waiting, 1):
                     busy[ready] = following
                     _send(ready, following)
-                    break
     finally:
         for process in team.values():
             process.terminate()

@@ -26,7 +26,8 @@ _DOCTYPE = rb"<!DOCTYPE(?>[^\[<>\"']|%b)*(?:\[%b\]\s*)?>" % (_QUOTED, _DECLARED)
 _PROLOG = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->|" + _DOCTYPE, re.DOTALL)
 _DECLARATIONS = re.compile(_DOCTYPE, re.DOTALL)
 _NAME = re.compile(rb"<([A-Za-z_][\w.:-]*)(?=[\s/>])")
-_REST_OF_TAG = re.compile(rb"(?>[^<>\"']|%b)*>" % _QUOTED)
+# A tag with its ">", or up to the next "<" where that is missing.
+_TAG = re.compile(rb"<(?![!?])(?>[^<>\"']|%b)*(?:>|(?=<))" % _QUOTED)
 # What hides tags from the eye of a search, and how it ends.
 _HIDING = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
 _NAMED_ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
@@ -80,121 +81,65 @@ def split_records(chunks: Iterable[bytes], names: tuple[str, ...]) -> Iterator[b
         PayloadError: the document ends before its root element does; all whole records have
             been yielded then.
     """
-    starts = re.compile(rb"<(" + "|".join(names).encode("ascii") + rb")(?=[\s/>])")
-    buffer = b""
-    root = ""
-    between = b""  # the end of what has been passed that is in no record, or ends one
+    wanted = {name.encode() for name in names}
+    marks = _marks(names)
+    buffer, root, closed = b"", "", False
+    begin, at = -1, 0  # of the record that is open, if any, and of what was not looked at
     for chunk in itertools.chain(as_utf8(chunks), [None]):
         buffer += chunk or b""
-        root = root or root_name(buffer)
-        at = 0
-        while True:
-            found = starts.search(buffer, at)
-            stop = found.start() if found else max(at, len(buffer) - 64)
-            hidden = hiding(buffer, at, stop if found else len(buffer))
-            passed = stop if hidden < 0 else hidden
-            between = (between + buffer[max(at, passed - 4096) : passed])[-4096:]
-            at = passed
-            if hidden >= 0:
-                end = _visible_again(buffer, hidden, chunk is None)
-            elif found:
-                end = _record_end(buffer, found, starts, chunk is None)
-            else:
-                break  # a start tag may be split between two pieces
-            if end < 0:
+        if not root and (root := root_name(buffer)):
+            marks = _marks((*names, root))
+        while mark := marks.search(buffer, at):
+            start, name = mark.start(), mark[0].strip(b"</")
+            hidden, slash, own = name in (b"!", b"?"), mark[0].startswith(b"</"), name in wanted
+            end = _mark_end(buffer, start)
+            if end < 0 and chunk is not None:  # it is not in the buffer yet
+                at = start
                 break
-            if hidden < 0:
-                yield buffer[at:end]
-                between = buffer[max(at, end - 64) : end]
-            at = end
-        buffer = buffer[at:]
+            if end < 0 and begin < 0 and hidden and not buffer.startswith(b"<!D", start):
+                where = "inside a comment or the like"
+                raise PayloadError(f"the file breaks off {where}: fetch it again")
+            end = max(end, start + 2)  # without an end only this record is malformed
+            at = end if slash or hidden else mark.end()
+            ends = slash and buffer.startswith(b">", end - 1)
+            empty = not slash and not hidden and buffer.startswith(b"/>", end - 2)
+            if name == root.encode():
+                closed = ends or empty
+            if begin >= 0 and (ends or (own and not slash)):
+                yield buffer[begin : end if own and slash else start]
+                begin = -1
+            if own and empty:
+                yield buffer[start:end]
+                at = end
+            elif own and not slash:
+                begin = start
+        else:
+            at = max(at, len(buffer) - 64)  # a tag may be split between two pieces
+        kept = at if begin < 0 else begin
+        buffer, at, begin = buffer[kept:], at - kept, min(begin, 0)
         if len(buffer) > _LARGEST:
             raise PayloadError("a record or comment has no end: fetch the file again")
-    name = re.escape(root.encode())
-    closed = re.compile(rb"</" + name + rb"\s*>|<" + name + rb"(?:\s[^<>]*)?/>")
-    if starts.match(buffer) and (end_of_root := closed.search(buffer)):
-        yield buffer[: end_of_root.start()]  # it has no end tag itself
-    elif root and not closed.search(between + buffer):
+    if root and not closed:
         raise PayloadError(f"the file breaks off before </{root}>: fetch it again")
 
 
-def _record_end(
-    buffer: bytes,
-    found: re.Match[bytes],
-    starts: re.Pattern[bytes],
-    last: bool,
-) -> int:
-    """Where a record ends, or -1 where that is not in the buffer yet."""
-    at = found.end()
-    tag = _REST_OF_TAG.match(buffer, at)
-    if tag and buffer[tag.end() - 2] == 47:  # a slash: the record is empty
-        return tag.end()
-    end_tag = re.compile(rb"</%b\s*>" % re.escape(found[1]))
-    while True:
-        end = end_tag.search(buffer, at)
-        limit = end.start() if end else len(buffer)
-        hidden = hiding(buffer, at, limit)
-        # A record without end tag ends where the next one starts.
-        visible = limit if hidden < 0 else hidden
-        if buffer.find(b"<" + found[1], at, visible) >= 0 and (
-            following := starts.search(buffer, at, visible)
-        ):
-            return following.start()
-        if hidden < 0:
-            return end.end() if end else -1
-        if (at := hidden_end(buffer, hidden)) < 0:
-            if not last:
-                return -1
-            at = hidden + 2  # only this record is malformed
+def _marks(names: Iterable[str]) -> re.Pattern[bytes]:
+    """Tags with these names, and the beginnings of what hides tags."""
+    # Alternatives that begin with a letter each are told apart most quickly.
+    either = "|".join(rf"{re.escape(name)}(?=[\s/>])" for name in names)
+    return re.compile(f"<(?:[!?]|/(?:{either})|{either})".encode())
 
 
-def hiding(data: bytes, at: int, stop: int) -> int:
-    """Where the next comment, literal section, instruction or declaration begins, or -1.
-
-    Args:
-        data: XML.
-        at: where to begin.
-        stop: where to end.
-    """
-    found = stop
-    for sign in (b"!", b"?"):  # single bytes are found much faster than several
-        place = data.find(sign, at + 1, found)
-        while place >= 0:
-            if data[place - 1] == 60:  # <
-                found = place - 1
-                break
-            place = data.find(sign, place + 1, found)
-    return found if found < stop else -1
-
-
-def hidden_end(data: bytes, at: int) -> int:
-    """Where a comment, literal section, instruction or declaration ends.
-
-    Args:
-        data: XML.
-        at: where it begins.
-
-    Returns:
-        The position after it, or -1 where the data ends before.
-    """
-    for mark, ending in _HIDING:
-        if data.startswith(mark, at):
-            end = data.find(ending, at + len(mark))
-            return end + len(ending) if end >= 0 else -1
-    if found := _DECLARATIONS.match(data, at):
+def _mark_end(data: bytes, at: int) -> int:
+    """Where a tag ends, or what hides tags; -1 where that is not in the data."""
+    if found := _TAG.match(data, at) or _DECLARATIONS.match(data, at):
         return found.end()
-    known = data.startswith(b"<!DOCTYPE", at) or len(data) - at < len("<!DOCTYPE")
-    return -1 if known else at + 2
-
-
-def _visible_again(data: bytes, at: int, last: bool) -> int:
-    """Like `hidden_end`; at the end of a file, what hides the rest is an error."""
-    end = hidden_end(data, at)
-    if end < 0 and last:
-        if data.startswith(b"<!DOCTYPE", at):
-            return at + 2  # malformed, but nothing is hidden in it
-        raise PayloadError("the file breaks off inside a comment or the like: fetch it again")
-    return end
+    for opening, ending in _HIDING:
+        if data.startswith(opening, at):
+            end = data.find(ending, at + len(opening))
+            return end + len(ending) if end >= 0 else -1
+    unknown = data.startswith(b"<!", at) and len(data) - at >= len("<!DOCTYPE")
+    return at + 2 if unknown and not data.startswith(b"<!DOCTYPE", at) else -1
 
 
 def read_record(record: bytes) -> Element:
@@ -236,7 +181,7 @@ def inner_text(element: Element) -> str:
     Args:
         element: any element.
     """
-    return "".join(map(str, element.itertext(None)))
+    return str(etree.tostring(element, method="text", encoding="unicode", with_tail=False))
 
 
 def text_of(element: Element | None) -> str:
@@ -248,7 +193,11 @@ def text_of(element: Element | None) -> str:
     if element is None:
         return ""
     text = inner_text(element) if len(element) else element.text
-    return " ".join(text.split()) if text else ""
+    if not text:
+        return ""
+    # What is printable has no white space but spaces: nearly all text, which is told at once.
+    plain = "  " not in text and text.isprintable()
+    return text.strip(" ") if plain else " ".join(text.split())
 
 
 def replace_content(element: Element, text: str) -> None:

@@ -194,10 +194,9 @@ def test_spans_end_with_their_group_and_never_overlap() -> None:
 
 
 JATS_BLOCKS = [
-    ("<list list-type='order' id='l'><list-item><p>a</p></list-item><list-item><p>b</p><list "
-     "list-type='alpha-lower'><list-item><p>c</p></list-item></list></list-item></list><list "
-     "list-type='order' continued-from='l'><list-item><p>d</p></list-item></list>",
-     "1. a\n2. b\n   a. c\n\n3. d"),
+    ("<list list-type='order'><list-item><p>a</p></list-item><list-item><p>b</p><list "
+     "list-type='alpha-lower'><list-item><p>c</p></list-item></list></list-item></list>",
+     "1. a\n2. b\n   a. c"),
     ("<list><title>Steps</title><list-item><label>(i)</label><p>e</p></list-item></list>",
      "Steps\n\n(i) e"),
     ("<disp-quote><p>One.</p><disp-quote><p>Two.</p></disp-quote></disp-quote>",

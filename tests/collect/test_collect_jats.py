@@ -15,8 +15,8 @@ import pytest
 from lxml import etree
 
 from elara.collect import collect_folder, jats, read_folder, redistributable
+from elara.collect.formulas import linear
 from elara.collect.licences import permissive
-from elara.collect.mathml import linear
 from elara.collect.parsed import Parsed
 from elara.records import Article
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elara.collect.live.sources import GROUPS, full_text_query, live_sources
-from elara.collect.queries import load_searches
+from elara.collect.topics import load_searches
 
 CONTACT = "name@example.org"
 

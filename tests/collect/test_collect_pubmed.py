@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from elara.collect import collect_folder, pubmed
-from elara.collect.dates import iso_date, medline_date, partial_date
-from elara.collect.languages import language_code
+from elara.collect.fields import iso_date, language_code, medline_date, partial_date
 from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError

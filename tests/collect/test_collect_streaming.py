@@ -78,9 +78,9 @@ def compare(found: Collection, folder: Path) -> None:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every limit so small that a little data passes through all of the machinery."""
     for name, value in {
-        "listing._PORTION": 1, "sortedruns._RUN_ARTICLES": 7, "linkage._TOGETHER": 11,
-        "sortedruns._ROWS": 9, "mergeruns._TOGETHER": 2_000, "mergeruns._SAMPLE": 500,
-        "mergeruns._ROWS": 13,
+        "listing._PORTION": 1, "sortedruns._RUN_ARTICLES": 7, "merge._TOGETHER": 11,
+        "sortedruns._ROWS": 9, "sortedruns._TOGETHER": 2_000, "sortedruns._SAMPLE": 500,
+        "sortedruns._ROWS_WRITTEN": 13,
     }.items():  # fmt: skip
         monkeypatch.setattr(f"elara.collect.{name}", value)
 
@@ -248,8 +248,8 @@ def test_few_files_are_open_at_once(tmp_path: Path) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))\n"
-        "from elara.collect import collect_folder, linkage, sortedruns\n"
-        "sortedruns._RUN_ARTICLES, linkage._TOGETHER = 5, 1\n"
+        "from elara.collect import collect_folder, merge, sortedruns\n"
+        "sortedruns._RUN_ARTICLES, merge._TOGETHER = 5, 1\n"
         "print(collect_folder(Path(sys.argv[1])).counts())"
     )
     said = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], text=True)

@@ -6,9 +6,9 @@ import pytest
 from test_collect_pubmed import USUAL
 
 from elara.collect import pubmed
+from elara.collect.formulas import one_line
 from elara.collect.htmltext import html_text
 from elara.collect.references import latex_text
-from elara.collect.superscripts import one_line
 
 MATH = '<mml:math xmlns:mml="m"><mml:msup>{}</mml:msup></mml:math>'
 FORMS = {

@@ -14,9 +14,14 @@ from hypothesis import strategies as st
 from pubmed_syntax import LONGEST, OPERATORS, TAGS, check_query
 
 from elara.collect.africa import countries, load_countries
-from elara.collect.queries import african_batches, europepmc, load_searches
 from elara.collect.report import coverage, coverage_figure
-from elara.collect.topics import african_health, load_topics
+from elara.collect.topics import (
+    african_batches,
+    african_health,
+    europepmc,
+    load_searches,
+    load_topics,
+)
 
 DESCRIPTOR = re.compile(r'"([^"]+)"\[(?:MeSH Terms|mh)\]')
 
@@ -72,7 +77,7 @@ def test_words_come_in_british_and_american_spelling(british: str, american: str
 def test_real_records_confirm_mesh_descriptors(shared_data: Path) -> None:
     text = xml_of(shared_data / "pubmed") + xml_of(shared_data / "terms" / "mesh")
     seen = set(re.findall(r"<DescriptorName[^>]*>\s*(?:<String>)?\s*([^<]+?)\s*<", text))
-    queries = [s.query for s in load_searches()] + [b.pubmed for b in african_batches()]
+    queries = [s.query for s in load_searches()] + [b.query for b in african_batches()]
     ours = {name for query in queries for name in DESCRIPTOR.findall(query)}
     assert len(ours & seen) >= 70, sorted(ours - seen)
 
@@ -83,7 +88,7 @@ def test_real_records_confirm_mesh_descriptors(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     "query",
     [*(pytest.param(s.query, id=s.id) for s in load_searches()),
-     *(pytest.param(b.pubmed, id=b.id) for b in african_batches())],
+     *(pytest.param(b.query, id=b.id) for b in african_batches())],
 )  # fmt: skip
 def test_every_query_is_well_formed(query: str) -> None:
     assert check_query(query) == ""
@@ -205,15 +210,15 @@ def test_there_are_54_countries_in_order() -> None:
 def test_five_batches_name_every_country_for_both_services() -> None:
     assert len(african_batches()) == 5
     for batch in african_batches():
-        assert "{" not in batch.pubmed + batch.europepmc
+        assert "{" not in batch.query + batch.europepmc
         assert batch.europepmc.startswith("SRC:MED AND (")
         for country in load_countries():
-            assert f'"{country.name}"[' in batch.pubmed, (batch.id, country.name)
+            assert f'"{country.name}"[' in batch.query, (batch.id, country.name)
             assert f':"{country.name}"' in batch.europepmc, (batch.id, country.name)
 
 
 def test_namesakes_are_sought_in_affiliations_only() -> None:
-    query = african_batches()[0].pubmed
+    query = african_batches()[0].query
     for name in ("Chad", "Guinea", "Niger"):
         assert f'"{name}"[tiab]' not in query
         assert f'"{name}"[ad]' in query
@@ -224,7 +229,7 @@ def test_namesakes_are_sought_in_affiliations_only() -> None:
 def test_no_batch_asks_for_african_americans() -> None:
     for batch in african_batches():
         assert not re.search(r"african(?! traditional| region| countries| republic)|american",
-                             batch.pubmed.lower().replace("trypanosomiasis, african", "")
+                             batch.query.lower().replace("trypanosomiasis, african", "")
                              .replace("medicine, african traditional", ""))  # fmt: skip
 
 

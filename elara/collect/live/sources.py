@@ -21,7 +21,7 @@ from elara.collect.live.government import SITES
 from elara.collect.live.harvest import Source
 from elara.collect.live.stackexchange import MEDICAL_SCIENCES, StackExchange
 from elara.collect.live.store import LAST_DAY, payload_table, read_payload
-from elara.collect.queries import african_batches, load_searches
+from elara.collect.topics import african_batches, load_searches
 from elara.workspace import write_atomically
 from elara.workspace.parameters import unknown_names
 
@@ -79,7 +79,7 @@ def live_sources(
     day = _remembered_day(root, until)
     topics = [Query(s.id, s.query) for s in load_searches()]
     texts = [Query(s.id, full_text_query(s.query, permissive_only)) for s in load_searches()]
-    in_pubmed = [Query(b.id, b.pubmed) for b in african_batches()]
+    in_pubmed = [Query(b.id, b.query) for b in african_batches()]
     in_europe_pmc = [Query(b.id, b.europepmc) for b in african_batches()]
     key = os.environ.get("NCBI_API_KEY", "")
     stack_key = os.environ.get("STACKEXCHANGE_KEY", "")
