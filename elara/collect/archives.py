@@ -45,16 +45,12 @@ _PASSWORD = "the archive needs a password: unpack it first"
 _ENCRYPTED, _UTF8 = 1, 8  # bits of the two bytes of flags of a file in a zip archive
 
 
-class OfficeFileError(PayloadError):
-    """A zip archive that is a document which Elara does not read."""
-
-
 class WordFileError(PayloadError):
     """A zip archive that is a Word document: `elara.collect.documents` reads it."""
 
 
 class NotReadError(PayloadError):
-    """One entry of an archive is not read; those after it are."""
+    """An entry of an archive is not read, or a document that looks like an archive."""
 
 
 def kind_of(head: bytes) -> str:
@@ -86,7 +82,7 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
         of an entry that is no file, or that cannot be unpacked, raises `NotReadError`.
 
     Raises:
-        OfficeFileError: the archive is a document of an office program.
+        NotReadError: the archive is a document of an office program.
         WordFileError: it is a Word document.
         PayloadError: the archive is damaged, needs a password, or holds far
             more than its size suggests. Everything before the damage has been yielded.
@@ -124,24 +120,6 @@ def on_disk(chunks: Iterator[bytes]) -> Iterator[Path]:
         with path.open("wb") as file:
             file.writelines(chunks)
         yield path
-
-
-def open_member(path: Path, name: str) -> Iterator[bytes]:
-    """The content of one file in an archive.
-
-    Args:
-        path: the archive.
-        name: as `open_members` gives it.
-
-    Raises:
-        PayloadError: as for `open_members`.
-        KeyError: there is no such file.
-    """
-    for found, chunks in open_members(path):
-        if found == name:
-            yield from chunks
-            return
-    raise KeyError(f"{path.name} holds no file {name!r}: it changed since it was collected.")
 
 
 def _damaged(error: Exception) -> PayloadError:
@@ -204,9 +182,9 @@ def _zip_members(path: Path) -> Members:
         if _WORD in names:
             raise WordFileError(f"{path.name} is a Word document, not an archive")
         if _OFFICE in names:
-            raise OfficeFileError("Office file: save slides as .docx, tables as CSV")
+            raise NotReadError("Office file: save slides as .docx, tables as CSV")
         if {"mimetype", "content.xml"} <= set(names):
-            raise OfficeFileError("OpenDocument file: save it as .docx, tables as CSV")
+            raise NotReadError("OpenDocument file: save it as .docx, tables as CSV")
         for member in archive.infolist():
             if not member.is_dir():
                 yield member.filename, _zip_content(archive, member)

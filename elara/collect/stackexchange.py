@@ -91,28 +91,23 @@ def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
     questions: dict[str, _Post] = {}
     answers: dict[str, list[_Post]] = {}
     broken: PayloadError | None = None
-    rows = enumerate(split_records(chunks, RECORDS))
-    while True:
-        try:
-            number, row = next(rows)
-            values = {str(k): str(v) for k, v in read_record(row).attrib.items()}
-        except StopIteration:
-            break
-        except PayloadError as error:  # cut off: join what was read before saying so
-            broken = error
-            break
-        except etree.XMLSyntaxError as error:
-            yield Parsed(record=number, status="error", reason=malformed(error))
-            continue
-        post = _dump_post(number, values, site)
-        kind = values.get("PostTypeId", "")
-        if kind == "1":
-            questions[post.number] = post
-        elif kind == "2":
-            answers.setdefault(post.parent, []).append(post)
-        else:
-            name = _POST_TYPES.get(kind, f"post type {kind or 'missing'}")
-            yield post.skipped(f"{name}, not a question or answer")
+    try:
+        for number, row in enumerate(split_records(chunks, RECORDS)):
+            try:
+                values = {str(k): str(v) for k, v in read_record(row).attrib.items()}
+            except etree.XMLSyntaxError as error:
+                yield Parsed(record=number, status="error", reason=malformed(error))
+                continue
+            post, kind = _dump_post(number, values, site), values.get("PostTypeId") or "missing"
+            if kind == "1":
+                questions[post.number] = post
+            elif kind == "2":
+                answers.setdefault(post.parent, []).append(post)
+            else:
+                name = _POST_TYPES.get(kind, f"post type {kind}")
+                yield post.skipped(f"{name}, not a question or answer")
+    except PayloadError as error:  # cut off: join what was read before saying so
+        broken = error
     yield from _joined(questions, answers, site)
     if broken:
         raise broken
