@@ -8,7 +8,7 @@ from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources
 from elara.collect.live.store import damaged_payloads, payload_table
 from elara.collect.queries import african_batches, load_searches
-from elara.collect.rawfiles import raw_record, read_file, read_folder
+from elara.collect.rawfiles import raw_record, read_file
 from elara.collect.replacing import keep_collected, would_replace
 from elara.collect.report import (
     coverage,
@@ -46,7 +46,6 @@ __all__ = [
     "per_specialty",
     "raw_record",
     "read_file",
-    "read_folder",
     "redistributable",
     "removed_table",
     "sample_folder",

@@ -88,8 +88,7 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
             more than its size suggests. Everything before the damage has been yielded.
     """
     allowance = allowance or Allowance(path.stat().st_size)
-    with path.open("rb") as handle:
-        lies_open = bool(kind_of(handle.read(512)))
+    lies_open = bool(kind_of(next(raw_chunks(path), b"")))
     head, chunks = peek(unpacked(raw_chunks(path), allowance), 512)
     kind = kind_of(head)
     with _damage_named(), contextlib.ExitStack() as stack:
@@ -162,17 +161,14 @@ def _tar_members(chunks: Iterator[bytes]) -> Members:
 
 
 def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
-    content = archive.extractfile(member) if member.isfile() else None
-    if content is None:
-        raise NotReadError(_what(member))
-    yield from _pieces(content.read)
-
-
-def _what(member: tarfile.TarInfo) -> str:
     if member.islnk() or member.issym():
         kind = "hard" if member.islnk() else "symbolic"
-        return f"a {kind} link to {escaped(member.linkname)}, which is not followed"
-    return "a named pipe, not a file" if member.isfifo() else "a device, not a file"
+        raise NotReadError(f"a {kind} link to {escaped(member.linkname)}, which is not followed")
+    content = archive.extractfile(member) if member.isfile() else None
+    if content is None:
+        kind = "named pipe" if member.isfifo() else "device"
+        raise NotReadError(f"a {kind}, not a file")
+    yield from _pieces(content.read)
 
 
 def _zip_members(path: Path) -> Members:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import itertools
 import logging
 import re
@@ -29,9 +29,6 @@ from elara.collect.parsed import Dropped, Parsed
 from elara.records import Section
 
 _IGNORED = re.compile(r"An unrecognised element was ignored: \{[^}]*\}(\w+)")
-# A word that may go on in the next line. Only small letters can be one word: 5-10, COVID-19.
-_SPLIT = re.compile(r"([A-Za-z]*[a-z]{2,})-\n([a-z]{2,})")
-_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 
 def _none(reason: str, status: Literal["error", "skipped"] = "skipped") -> Parsed:
@@ -106,16 +103,11 @@ def _front_matter(text: str) -> tuple[dict[str, Any], str]:
     head, fence, body = rest.partition("\n---\n")
     if first != "---" or not fence:
         return {}, text
-    try:
+    with contextlib.suppress(yaml.YAMLError, ValueError):
         values = yaml.safe_load(head)
-    except (yaml.YAMLError, ValueError):
-        return {}, text
-    if not isinstance(values, dict):
-        return {}, text
-    for key, value in values.items():
-        if isinstance(value, datetime.date):
-            values[key] = value.isoformat()
-    return {str(key): value for key, value in values.items()}, body.strip("\n")
+        if isinstance(values, dict):
+            return {str(key): value for key, value in values.items()}, body.strip("\n")
+    return {}, text
 
 
 def _sections(text: str) -> list[Section]:
@@ -183,7 +175,8 @@ def parse_pdf(path: Path, file: str) -> Parsed:
     """Read the text layer of a PDF file as one article.
 
     Lines stay lines, in the order in which the file has them, and a page begins a paragraph.
-    Nothing is left out: a line that repeats on every page stays too.
+    Nothing is left out: a line that repeats on every page stays too. Words that a line end splits
+    are joined when the text is cleaned.
 
     Args:
         path: the file.
@@ -215,7 +208,7 @@ def parse_pdf(path: Path, file: str) -> Parsed:
     if not any(pages):
         reason = "PDF file without a text layer, perhaps a scan: run text recognition (OCR) over it"
         return _none(reason)
-    text = join_split_words("\n\n".join(page for page in pages if page))
+    text = "\n\n".join(page for page in pages if page)
     values = {"title": _pdf_title(about, text), "doi": about.get("/doi", "")}
     first = text.partition("\n")[0]
     called = first if can_be_title(first) else file_title(file)
@@ -229,24 +222,6 @@ def _page(text: str) -> str:
     """A page's lines without spaces at their ends. Half a surrogate pair cannot be stored."""
     sound = text.encode("utf-8", "replace").decode()
     return "\n".join(line.rstrip() for line in sound.split("\n")).strip("\n").replace("\0", "")
-
-
-def join_split_words(text: str) -> str:
-    """Join the words that a line end splits, where the same text proves that they are one.
-
-    Args:
-        text: `hyper-` at the end of a line and `tension` in the next become `hypertension` if that
-            word stands elsewhere, and `hyper-tension` does not. All other hyphens stay, as in
-            `5-` and `10 mg`.
-    """
-    known = set(_WORD.findall(text.lower()))
-
-    def joined(found: re.Match[str]) -> str:
-        one, two = found[1].lower(), found[2]
-        proved = one + two in known and f"{one}-{two}" not in known
-        return f"{found[1]}{found[2]}" if proved else found[0]
-
-    return _SPLIT.sub(joined, text)
 
 
 def _pdf_title(about: dict[str, str], text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import os
@@ -209,11 +210,11 @@ def portions(files: Iterable[RawFile]) -> list[list[RawFile]]:
     shared: list[list[RawFile]] = []
     size = 0
     for file in sorted(files, key=lambda f: f.name):
-        if not shared or size + file.size > _PORTION or len(shared[-1]) >= _PORTION_FILES:
-            shared.append([])
-            size = 0
-        shared[-1].append(file)
         size += file.size
+        if not shared or size > _PORTION or len(shared[-1]) >= _PORTION_FILES:
+            shared.append([])
+            size = file.size
+        shared[-1].append(file)
     return shared
 
 
@@ -225,8 +226,6 @@ def _digest(path: Path) -> str:
 
 
 def _moment(seconds: float) -> str:
-    try:
-        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    except (OverflowError, ValueError, OSError):  # beyond the year 9999: no clock was right
-        return ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    with contextlib.suppress(OverflowError, ValueError, OSError):  # beyond the year 9999
+        return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return ""  # no clock was right

@@ -85,13 +85,13 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
     wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     name, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "elara.windows-1252")
     decoder = codecs.getincrementaldecoder(name)(errors=errors)
-    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
     for piece in pieces:
-        text = newlines.decode(decoder.decode(piece))
+        text = newlines.decode(piece)
         if "\0" in text:
             raise PayloadError("it holds zero bytes, which no text does: save it as UTF-8")
         yield text
-    yield newlines.decode(decoder.decode(b"", final=True), final=True)
+    yield newlines.decode(b"", final=True)
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
@@ -146,11 +146,8 @@ def untold(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
         names: its columns.
         rows: some of its rows: the column with the longest values is the likely one.
     """
-    lengths = dict.fromkeys(names, 0)
-    for row in rows:
-        for name, value in row.items():
-            lengths[name] += len(text_of_value(value))
-    likely = max(names, key=lambda name: lengths[name])
+    seen = list(rows)
+    likely = max(names, key=lambda n: sum(len(text_of_value(row.get(n))) for row in seen))
     return (
         f"table without a column that Elara knows as text; its columns are {_listed(names)}. Say "
         f"what they hold, e.g. with -p 'columns={{{json.dumps(likely[:40])}: \"text\"}}'; the "

@@ -33,7 +33,7 @@ from elara.collect.archives import (
     open_members,
 )
 from elara.collect.licences import licensed
-from elara.collect.listing import LICENCE_FILES, RawFile, list_files
+from elara.collect.listing import LICENCE_FILES, RawFile
 from elara.collect.notices import says_retracted
 from elara.collect.own import bare_name
 from elara.collect.parsed import Parsed
@@ -53,19 +53,6 @@ from elara.workspace.names import unescaped_path
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(com|net|org)")
 _INSIDE = "!"  # between the name of an archive and that of a file inside it
 _HEAD = 65_536  # bytes by which a format is told
-
-
-def read_folder(folder: Path) -> Iterator[Parsed]:
-    """Parse every file in a folder, in the order of their names.
-
-    Args:
-        folder: where the raw files are.
-
-    Yields:
-        What `read_file` yields, and a line for each file whose bytes were already read.
-    """
-    for file in list_files(folder):
-        yield from read_listed(file)
 
 
 def read_listed(file: RawFile, columns: Mapping[str, str] | None = None) -> Iterator[Parsed]:

@@ -265,11 +265,9 @@ class Walker:
         """Add the rows and captions of a table, or of a part of it."""
         for child in element:
             if child.tag in self.rows:
-                head = all(cell.tag == "th" for cell in child)
+                line = " " if all(cell.tag == "th" for cell in child) else "; "
                 cells = [c for c in child if self.roles.get(c.tag) is not Walker.skip]
-                texts = [self._cell_text(cell, table, " " if head else "; ") for cell in cells]
-                spans = map(self.spans, cells)
-                row = [Cell(text, *span) for text, span in zip(texts, spans, strict=True)]
+                row = [Cell(self._cell_text(c, table, line), *self.spans(c)) for c in cells]
                 table.groups[-1].append(row)
             elif child.tag in ("thead", "tbody", "tfoot"):
                 before = len(table.groups)
