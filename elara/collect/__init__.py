@@ -7,7 +7,7 @@ from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources, topic_hits
 from elara.collect.live.store import damaged_payloads, payload_table
 from elara.collect.parameters import keep_collected, would_replace
-from elara.collect.rawfiles import raw_record, read_file, read_folder
+from elara.collect.rawfiles import raw_record, read_file
 from elara.collect.report import (
     coverage,
     coverage_figure,
@@ -44,7 +44,6 @@ __all__ = [
     "per_specialty",
     "raw_record",
     "read_file",
-    "read_folder",
     "redistributable",
     "removed_table",
     "sample_folder",

@@ -6,31 +6,29 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 
-@dataclass(frozen=True, slots=True)
-class Country:
+class Country(NamedTuple):
     """A country and how it is written.
 
     Args:
         name: as Elara writes it.
         names: other ways to write it, and places that tell it from a namesake.
+        unlike: phrases that hold the name and do not mean the country.
         mesh: its MeSH descriptor, where that is none of these names.
         ambiguous: the bare name means something else too often in running text.
-        unlike: phrases that hold the name and do not mean the country.
     """
 
     name: str
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...]
+    unlike: tuple[str, ...]
     mesh: str = ""
     ambiguous: bool = False
-    unlike: tuple[str, ...] = ()
 
     @property
     def certain(self) -> tuple[str, ...]:
@@ -38,8 +36,7 @@ class Country:
         return self.names if self.ambiguous else (self.name, *self.names)
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(NamedTuple):
     """What `countries` looks up; the keys are plain names, see `plain`."""
 
     any: re.Pattern[str]  # tells at once that a text names none
@@ -122,16 +119,8 @@ def load_countries() -> tuple[Country, ...]:
 
     Source: https://www.un.org/en/about-us/member-states
     """
-    return tuple(
-        Country(
-            row["name"],
-            tuple(row.get("names", ())),
-            row.get("mesh", ""),
-            row.get("ambiguous", False),
-            tuple(row.get("unlike", ())),
-        )
-        for row in load_yaml("africa.yaml")["countries"]
-    )
+    rows: list[dict[str, Any]] = load_yaml("africa.yaml")["countries"]
+    return tuple(Country(**{"names": (), "unlike": (), **row}) for row in rows)
 
 
 @cache

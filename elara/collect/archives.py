@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import lzma
 import queue
 import stat
@@ -14,12 +15,15 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from elara.collect.payload import CHUNK, Allowance, PayloadError, peek, raw_chunks, unpacked
 from elara.workspace.names import escaped
 
 Members = Generator[tuple[str, Iterator[bytes]], None, None]
+# Of a 7z archive: the number and name of a file with a piece of it; at the end None or the error.
+_Item = tuple[int, str, bytes] | PayloadError | None
 
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -38,11 +42,7 @@ _DAMAGE = (
     NotImplementedError,  # a zip method that Python does not have
 )
 _PASSWORD = "the archive needs a password: unpack it first"
-_ENCRYPTED, _UTF8 = 1, 0x800  # bits of the flags of a file in a zip archive
-
-
-class OfficeFileError(PayloadError):
-    """A zip archive that is a document which Elara does not read."""
+_ENCRYPTED, _UTF8 = 1, 8  # bits of the two bytes of flags of a file in a zip archive
 
 
 class WordFileError(PayloadError):
@@ -50,7 +50,7 @@ class WordFileError(PayloadError):
 
 
 class NotReadError(PayloadError):
-    """One entry of an archive is not read; those after it are."""
+    """An entry of an archive is not read, or a document that looks like an archive."""
 
 
 def kind_of(head: bytes) -> str:
@@ -82,17 +82,16 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
         of an entry that is no file, or that cannot be unpacked, raises `NotReadError`.
 
     Raises:
-        OfficeFileError: the archive is a document of an office program.
+        NotReadError: the archive is a document of an office program.
         WordFileError: it is a Word document.
         PayloadError: the archive is damaged, needs a password, or holds far
             more than its size suggests. Everything before the damage has been yielded.
     """
     allowance = allowance or Allowance(path.stat().st_size)
-    with path.open("rb") as handle:
-        lies_open = bool(kind_of(handle.read(512)))
+    lies_open = bool(kind_of(next(raw_chunks(path), b"")))
     head, chunks = peek(unpacked(raw_chunks(path), allowance), 512)
     kind = kind_of(head)
-    with contextlib.ExitStack() as stack:
+    with _damage_named(), contextlib.ExitStack() as stack:
         if kind in ("7z", "zip"):  # their list of files comes last
             if not lies_open:
                 path = stack.enter_context(on_disk(chunks))
@@ -100,15 +99,12 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
         else:
             members = _tar_members(chunks)
         stack.callback(members.close)
-        try:
-            for name, content in members:
-                reading = allowance.watch(_sound(content))
-                yield escaped(name), reading
-                with contextlib.suppress(NotReadError):
-                    for _ in reading:
-                        pass
-        except _DAMAGE as error:
-            raise _damaged(error) from error
+        for name, content in members:
+            reading = allowance.watch(_sound(content))
+            yield escaped(name), reading
+            with contextlib.suppress(NotReadError):
+                for _ in reading:
+                    pass
 
 
 @contextlib.contextmanager
@@ -125,76 +121,54 @@ def on_disk(chunks: Iterator[bytes]) -> Iterator[Path]:
         yield path
 
 
-def open_member(path: Path, name: str) -> Iterator[bytes]:
-    """The content of one file in an archive.
-
-    Args:
-        path: the archive.
-        name: as `open_members` gives it.
-
-    Raises:
-        PayloadError: as for `open_members`.
-        KeyError: there is no such file.
-    """
-    for found, chunks in open_members(path):
-        if found == name:
-            yield from chunks
-            return
-    raise KeyError(f"{path.name} holds no file {name!r}: it changed since it was collected.")
-
-
 def _damaged(error: Exception) -> PayloadError:
     reason = str(error) or type(error).__name__
     return PayloadError(f"the archive is damaged ({reason}): fetch it again")
 
 
-def _sound(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Damage that shows while a file is being read reaches its reader in one form."""
+@contextlib.contextmanager
+def _damage_named() -> Iterator[None]:
     try:
-        yield from chunks
+        yield
     except _DAMAGE as error:
         raise _damaged(error) from error
 
 
+def _sound(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Damage that shows while a file is being read reaches its reader in one form."""
+    with _damage_named():
+        yield from chunks
+
+
 class _Stream(io.BufferedIOBase):
-    """Pieces as the file that `tarfile` reads from."""
+    """Pieces as the file that `tarfile` reads from, which takes them in any size."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._rest = b""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        size = size or 0  # tarfile always says how much
-        pieces = [self._rest]
-        missing = size - len(self._rest)
-        while missing > 0 and (piece := next(self._chunks, b"")):
-            pieces.append(piece)
-            missing -= len(piece)
-        whole = b"".join(pieces)
-        self._rest = whole[size:]
-        return whole[:size]
+        return next(self._chunks, b"")
 
 
 def _tar_members(chunks: Iterator[bytes]) -> Members:
     # tarfile does not compare gzip checksums, so what comes here is unpacked already.
-    with tarfile.open(
-        fileobj=_Stream(chunks), mode="r|", bufsize=CHUNK, encoding="utf-8"
-    ) as archive:
+    with tarfile.open(fileobj=_Stream(chunks), mode="r|", encoding="utf-8") as archive:
         for member in archive:
-            content = archive.extractfile(member) if member.isfile() else None
-            if content:
-                yield member.name, _pieces(content.read)
-            elif not member.isdir():
-                yield member.name, _not_read(_what(member))
+            if not member.isdir():
+                yield member.name, _tar_content(archive, member)
     for _ in chunks:  # the checksum comes last
         pass
 
 
-def _what(member: tarfile.TarInfo) -> str:
+def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
     if member.islnk() or member.issym():
         kind = "hard" if member.islnk() else "symbolic"
-        return f"a {kind} link to {escaped(member.linkname)}, which is not followed"
-    return "a named pipe, not a file" if member.isfifo() else "a device, not a file"
+        raise NotReadError(f"a {kind} link to {escaped(member.linkname)}, which is not followed")
+    content = archive.extractfile(member) if member.isfile() else None
+    if content is None:
+        kind = "named pipe" if member.isfifo() else "device"
+        raise NotReadError(f"a {kind}, not a file")
+    yield from _pieces(content.read)
 
 
 def _zip_members(path: Path) -> Members:
@@ -204,27 +178,26 @@ def _zip_members(path: Path) -> Members:
         if _WORD in names:
             raise WordFileError(f"{path.name} is a Word document, not an archive")
         if _OFFICE in names:
-            raise OfficeFileError("Office file: save slides as .docx, tables as CSV")
+            raise NotReadError("Office file: save slides as .docx, tables as CSV")
         if {"mimetype", "content.xml"} <= set(names):
-            raise OfficeFileError("OpenDocument file: save it as .docx, tables as CSV")
+            raise NotReadError("OpenDocument file: save it as .docx, tables as CSV")
         for member in archive.infolist():
-            if member.is_dir():
-                continue
-            if member.flag_bits & _ENCRYPTED:
-                yield member.filename, _not_read(_PASSWORD)
-            elif stat.S_ISLNK(member.external_attr >> 16):
-                yield member.filename, _not_read("a symbolic link, which is not followed")
-            else:
-                try:
-                    content = archive.open(member)
-                except NotImplementedError:
-                    reason = f"packed by the zip method {member.compress_type}: unpack it first"
-                    yield member.filename, _not_read(reason)
-                except _DAMAGE as error:
-                    yield member.filename, _fail(_damaged(error))
-                else:
-                    with content:
-                        yield member.filename, _pieces(content.read)
+            if not member.is_dir():
+                yield member.filename, _zip_content(archive, member)
+
+
+def _zip_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    if member.flag_bits & _ENCRYPTED:
+        raise NotReadError(_PASSWORD)
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise NotReadError("a symbolic link, which is not followed")
+    try:
+        content = archive.open(member)
+    except NotImplementedError:
+        method = member.compress_type
+        raise NotReadError(f"packed by the zip method {method}: unpack it first") from None
+    with content:
+        yield from _pieces(content.read)
 
 
 class _ListReader(io.FileIO):
@@ -239,24 +212,19 @@ class _ListReader(io.FileIO):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.claims: list[bool] = []
+        self.claims: list[int] = []
         self.opening = True
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = bytearray(super().read(size) or b"")
         if size == _HEADER and data.startswith(_ZIP[0]):
-            _unclaim(data, 6)
+            data[7] &= ~_UTF8
         at = 0
         while self.opening and data[at : at + 4] == _LISTED:
-            self.claims.append(_unclaim(data, at + 8))
+            self.claims.append(data[at + 9] & _UTF8)
+            data[at + 9] &= ~_UTF8
             at += 46 + sum(struct.unpack_from("<3H", data, at + 28))
         return bytes(data)
-
-
-def _unclaim(header: bytearray, at: int) -> bool:
-    (flags,) = struct.unpack_from("<H", header, at)
-    struct.pack_into("<H", header, at, flags & ~_UTF8)
-    return bool(flags & _UTF8)
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
@@ -272,15 +240,6 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     return archive
 
 
-def _fail(error: PayloadError) -> Iterator[bytes]:
-    yield from ()
-    raise error
-
-
-def _not_read(reason: str) -> Iterator[bytes]:
-    return _fail(NotReadError(reason))
-
-
 def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
     return iter(lambda: read(CHUNK), b"")
 
@@ -289,86 +248,55 @@ class _Abandoned(Exception):
     """Nobody reads the archive any more."""
 
 
-class _Hose:
-    """What the unpacking thread writes and the reader takes, a few pieces at a time.
-
-    The items are the name of a file when it begins, its pieces, and at the end None or the
-    exception that ended the unpacking.
-    """
-
-    def __init__(self) -> None:
-        self._items: queue.Queue[str | bytes | BaseException | None] = queue.Queue(_WAITING)
-        self._abandoned = threading.Event()
-
-    def put(self, item: str | bytes | BaseException | None) -> None:
-        while not self._abandoned.is_set():
-            try:
-                return self._items.put(item, timeout=1.0)
-            except queue.Full:
-                continue
-        raise _Abandoned
-
-    def take(self) -> str | bytes | None:
-        item = self._items.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    def abandon(self) -> None:
-        self._abandoned.set()
-        while not self._items.empty():  # a thread that waits for room goes on and notices
-            self._items.get_nowait()
-
-
 def _seven_zip_members(path: Path) -> Members:
     """py7zr unpacks into objects of ours; a thread of its own turns that into a stream."""
-    hose = _Hose()
-    thread = threading.Thread(target=_unpack_seven_zip, args=(path, hose), daemon=True)
+    items: queue.Queue[_Item] = queue.Queue(_WAITING)
+    abandoned = threading.Event()
+
+    def put(item: _Item) -> None:
+        while not abandoned.is_set():
+            with contextlib.suppress(queue.Full):
+                return items.put(item, timeout=0.1)
+        raise _Abandoned
+
+    def taken() -> Iterator[tuple[int, str, bytes]]:
+        while isinstance(item := items.get(), tuple):
+            yield item
+        if item:
+            raise item
+
+    thread = threading.Thread(target=_unpack_seven_zip, args=(path, put), daemon=True)
     thread.start()
     try:
-        item = hose.take()
-        while item is not None:
-            name, after = str(item), list[str | None]()
-            yield name, _content(hose, after)
-            item = after[0] if after else None
+        for (_, name), pieces in itertools.groupby(taken(), key=itemgetter(0, 1)):
+            yield name, filter(None, map(itemgetter(2), pieces))
     finally:
-        hose.abandon()
+        abandoned.set()
         thread.join()
 
 
-def _content(hose: _Hose, after: list[str | None]) -> Iterator[bytes]:
-    while isinstance(item := hose.take(), bytes):
-        yield item
-    after.append(item)
-
-
-def _unpack_seven_zip(path: Path, hose: _Hose) -> None:
+def _unpack_seven_zip(path: Path, put: Callable[[_Item], None]) -> None:
     import py7zr
     from py7zr.exceptions import PasswordRequired
+    from py7zr.io import NullIO
 
-    class Writer(py7zr.Py7zIO):
+    class Writer(NullIO):
+        def __init__(self, number: int, name: str) -> None:
+            self.place = number, name
+
         def write(self, data: bytes | bytearray) -> int:
-            hose.put(bytes(data))
+            put((*self.place, bytes(data)))
             return len(data)
 
-        def read(self, size: int | None = None) -> bytes:
-            return b""
-
-        def seek(self, offset: int, whence: int = 0) -> int:
-            return 0
-
-        def flush(self) -> None:
-            pass
-
-        def size(self) -> int:
-            return 0
-
     class Writers(py7zr.WriterFactory):
-        def create(self, filename: str) -> py7zr.Py7zIO:
-            hose.put(filename)
-            return Writer()
+        numbers = itertools.count()
 
-    ended: BaseException | None = None
+        def create(self, filename: str) -> py7zr.Py7zIO:
+            writer = Writer(next(self.numbers), filename)
+            writer.write(b"")  # an empty file has a name as well
+            return writer
+
+    ended: PayloadError | None = None
     try:
         # With an open file instead of a path, py7zr unpacks in the order of the archive.
         with path.open("rb") as handle, py7zr.SevenZipFile(handle) as archive:
@@ -380,4 +308,4 @@ def _unpack_seven_zip(path: Path, hose: _Hose) -> None:
     except Exception as error:
         ended = _damaged(error)  # a damaged header leads the library anywhere
     with contextlib.suppress(_Abandoned):
-        hose.put(ended)
+        put(ended)

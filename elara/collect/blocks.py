@@ -19,7 +19,10 @@ MARK = re.compile(
     re.IGNORECASE,
 )
 CLOSED = (".", ":", ";", ",", "?", "!")
-_ROMAN = ((100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"))
+_ROMAN = (
+    (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"),
+    (1, "i"),
+)  # fmt: skip
 
 
 class Block(NamedTuple):
@@ -54,8 +57,14 @@ class Flow:
         self.linked = 0
         self.noted = -1  # how long the run was when a link to a note was left out of it
 
-    def end(self, kind: str = "paragraph", element: Element | None = None) -> None:
-        """Close the line that is being gathered; it is a block if it has text."""
+    def add(self, kind: str, text: str, element: Element, linked: int = 0) -> None:
+        """Add a block behind the line that is being gathered, if it has text."""
+        self.end()
+        if text:
+            self.blocks.append(Block(kind, text, linked, element))
+
+    def end(self, element: Element | None = None) -> None:
+        """Close the line that is being gathered; it is a paragraph if it has text."""
         if not self.run:
             return
         text = "".join(self.run)
@@ -64,7 +73,7 @@ class Flow:
         else:
             text = " ".join(text.split())
         if text:
-            self.blocks.append(Block(kind, text, self.linked, element))
+            self.blocks.append(Block("paragraph", text, self.linked, element))
         self.run = []
         self.linked = 0
         self.noted = -1
@@ -143,16 +152,13 @@ def numbered(number: int, kind: str) -> str:
     Returns:
         The number without its full stop; digits where letters cannot say it.
     """
+    text, rest = "", number
     if kind in ("a", "A") and number > 0:
-        text = ""
-        while number:
-            number, rest = divmod(number - 1, 26)
-            text = chr(ord("a") + rest) + text
-        return text if kind == "a" else text.upper()
-    if kind in ("i", "I") and 0 < number < 400:
-        text = ""
-        for value, sign in (*_ROMAN, (1, "i")):
-            text += sign * (number // value)
-            number %= value
-        return text if kind == "i" else text.upper()
-    return str(number)
+        while rest:
+            rest, letter = divmod(rest - 1, 26)
+            text = chr(ord("a") + letter) + text
+    elif kind in ("i", "I") and 0 < number < 400:
+        for value, sign in _ROMAN:
+            text += sign * (rest // value)
+            rest %= value
+    return (text.upper() if kind in ("A", "I") else text) or str(number)

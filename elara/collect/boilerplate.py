@@ -27,22 +27,20 @@ _UNSEEN_NAMES = {
 _BOILERPLATE = _WEAK | _BESIDE | _UNSEEN_NAMES | {
     "no-syndicate", "modal", "breadcrumb", "breadcrumbs", "usa-breadcrumb", "breadcrumb-nav",
     "breadcrumb-wrapper", "skip-link", "skip-nav", "skipnav", "skip-to-content", "skip-main",
-    "usa-skipnav", "share", "share-nav", "social", "social-share", "social-media", "share-buttons",
+    "usa-skipnav", "share", "share-nav", "social-share", "social-media", "share-buttons",
     "share-links", "sharing", "addthis", "addtoany", "a2a_kit", "page-share", "sf-social-share",
     "related", "related-content", "related-links", "related-pages", "related-articles",
     "related-posts", "related-items", "sf-related", "promo", "promotion", "teaser-list",
-    "advertisement", "ad", "ads", "sponsor", "sidebar", "side-bar", "left-nav", "leftnav",
-    "rightnav", "right-nav", "side-nav", "sidenav", "usa-sidenav", "local-nav", "nav", "navbar",
-    "navigation", "main-nav", "global-nav", "topnav", "usa-nav", "menu", "main-menu",
-    "footer", "site-footer", "page-footer", "usa-footer", "global-footer", "site-header",
-    "global-header", "usa-header", "usa-banner", "usa-identifier", "gov-banner", "masthead",
-    "cookie", "cookies", "cookie-banner", "cookie-notice", "cookie-consent", "gdpr", "pager",
-    "pagination", "toc", "table-of-contents", "on-this-page", "onthispage", "page-toc", "in-page",
-    "usa-in-page-nav", "language-switcher", "language-selector", "languages", "newsletter",
-    "subscribe", "email-signup", "search-form", "searchform", "comments", "reader-comments",
-    "comment-form", "feedback", "page-feedback", "print-only", "back-to-top", "backtotop",
-    "page-tools", "tblsearchoptions", "metric-details", "altmetric-embed", "headerlink", "popup",
-    "pop-up", "newsletter-signup", "newsletter-sign-up",
+    "advertisement", "sponsor", "left-nav", "leftnav", "rightnav", "right-nav", "side-nav",
+    "sidenav", "usa-sidenav", "local-nav", "nav", "navbar", "main-nav", "global-nav", "topnav",
+    "usa-nav", "main-menu", "footer", "site-footer", "page-footer", "usa-footer", "global-footer",
+    "site-header", "global-header", "usa-header", "usa-banner", "usa-identifier", "gov-banner",
+    "masthead", "cookie", "cookies", "cookie-banner", "cookie-notice", "cookie-consent", "gdpr",
+    "pagination", "table-of-contents", "on-this-page", "onthispage", "page-toc", "in-page",
+    "usa-in-page-nav", "language-switcher", "language-selector", "newsletter", "email-signup",
+    "search-form", "searchform", "reader-comments", "comment-form", "page-feedback", "print-only",
+    "back-to-top", "backtotop", "page-tools", "tblsearchoptions", "metric-details",
+    "altmetric-embed", "headerlink", "popup", "pop-up", "newsletter-signup", "newsletter-sign-up",
 }  # fmt: skip
 # As an id these name a place in the article.
 _PLACES = _WEAK | {"related", "share", "sharing", "promo", "sponsor", "modal", "nav"}
@@ -69,10 +67,13 @@ _SIGN_UP = re.compile(
     r"|this form|personal information|feedback|helpful|useful",
     re.IGNORECASE,
 )
-_TAGS = {"nav": "navigation", "iframe": "not text", "object": "not text", "dialog": "dialogue"}
 _HIDES = ("struck out", "hidden on the page", "hidden duplicate")
 _COPIED = 40  # characters that do not stand twice on a page by chance
 _CODE = ("script", "style", "noscript", "template")
+_TAGS = {
+    "nav": "navigation", "dialog": "dialogue",
+    **dict.fromkeys((*_CODE, "iframe", "object"), "not text"),
+}  # fmt: skip
 _UNWRAPPED = {"form", "fieldset", "button", "label", "blockquote"}
 _JUDGED = {"footer", "header", "aside", "form", "button", "a"}  # also without attributes
 _HEADS = ("caption", "th", "thead")
@@ -114,10 +115,10 @@ def _name_panels(part: Element) -> None:
     for tab in tabs:
         names = ("aria-controls", "data-bs-target", "data-target", "href")
         panel = panels.get(next((v for n in names if (v := tab.get(n))), "").lstrip("#"))
-        bars = (
-            e for e in tab.iterancestors() if e.get("role") == "tablist" or "nav-tabs" in tokens(e)
+        above = tab.iterancestors()
+        bar = next(
+            (e for e in above if e.get("role") == "tablist" or "nav-tabs" in tokens(e)), None
         )
-        bar = next(bars, None)
         if panel is None or bar is None or bar in panel.iterancestors():
             continue
         inside = [h for h in panel.iter(*HEADINGS) if text_of(h)]
@@ -151,8 +152,7 @@ class _Pruner:
         for child in list(element):
             reason = self._reason(child) if isinstance(child.tag, str) else ""
             if reason:
-                words = "" if child.tag in _CODE else opening(child)
-                if words:
+                if child.tag not in _CODE and (words := opening(child)):
                     self._dropped.append(Dropped(child.tag, words, reason))
                 if reason in _HIDES and child.tag in ("tr", "td", "th"):
                     # The other cells stay in their columns and rows.
@@ -184,8 +184,6 @@ class _Pruner:
     def _reason(self, element: Element) -> str:
         """Why an element is no part of the article; "" if it may be."""
         tag = str(element.tag)
-        if tag in _CODE:
-            return "not text"
         if tag in _TAGS:
             return _TAGS[tag]
         if not element.attrib and tag not in _JUDGED:
@@ -209,28 +207,23 @@ class _Pruner:
         role = (element.get("role") or "").lower()
         if role in _ROLES and not (role == "complementary" and not self._is_beside(element)):
             return "" if self._is_most(element) else f"role {role}"
-        found = names & _BOILERPLATE | {(element.get("id") or "").lower()} & (
-            _BOILERPLATE - _PLACES
-        )
-        if found and found <= _WEAK and _has_sentences(element):
-            found = set()
-        if found and tag not in ("body", "html", "main", "article"):
+        place = {(element.get("id") or "").lower()} - _PLACES
+        found = (names | place) & _BOILERPLATE
+        weak = bool(found) and found <= _WEAK and _has_sentences(element)
+        if found and not weak and tag not in ("body", "html", "main", "article"):
             # Words for screen readers may be a table's caption or the head of a column.
             head = tag in _HEADS or _within(element, *_HEADS)
             unseen = found <= _UNSEEN_NAMES and head
             warns = found <= _BESIDE and _WARNS.match(text_of(element))
             if not (unseen or warns or self._is_most(element)):
                 return f"furniture: {min(found)}"
-        if (
-            element.get("hidden") is not None
-            or element.get("aria-hidden") == "true"
-            or _HIDDEN.search(element.get("style") or "")
-        ):
-            text = text_of(element)
-            if len(text) > _COPIED and self._text.count(text) > 1:
-                return "hidden duplicate"
-            return "" if self._is_opened(element, names) else "hidden on the page"
-        return ""
+        hidden = element.get("hidden") is not None or element.get("aria-hidden") == "true"
+        if not (hidden or _HIDDEN.search(element.get("style") or "")):
+            return ""
+        text = text_of(element)
+        if len(text) > _COPIED and self._text.count(text) > 1:
+            return "hidden duplicate"
+        return "" if self._is_opened(element, names) else "hidden on the page"
 
     def _is_most(self, element: Element) -> bool:
         """Whether an element is what the page is about, whatever its name."""
@@ -259,12 +252,12 @@ class _Pruner:
         """Whether something on the page shows what is hidden at first."""
         if element.get("id") in self._opened or element.get("role") in ("tabpanel", "region"):
             return True
-        if _OPENS.search(" ".join(names)):
-            return True
         before = element.getprevious()
-        return before is not None and (
+        if before is not None and (
             before.tag in ("summary", "dt") or _holds(before, "button", *HEADINGS)
-        )
+        ):
+            return True
+        return bool(_OPENS.search(" ".join(names)))
 
 
 def _within(element: Element, *names: str) -> bool:
@@ -277,10 +270,8 @@ def _holds(element: Element, *names: str) -> bool:
 
 def _closes_an_article(footer: Element) -> bool:
     """Whether a footer inside the article ends it with advice."""
-    inside = _within(footer, "article", "main")
-    return inside and any(
-        ADVICE.search(text) and text.endswith(".") for text in map(text_of, footer.iter("p", "li"))
-    )
+    texts = map(text_of, footer.iter("p", "li") if _within(footer, "article", "main") else ())
+    return any(text.endswith(".") and ADVICE.search(text) for text in texts)
 
 
 def _has_sentences(element: Element) -> bool:
@@ -293,15 +284,11 @@ def _has_sentences(element: Element) -> bool:
 
 def _is_control(element: Element) -> bool:
     """Whether a click on an element opens and closes a part of the article."""
-    if element.get("aria-haspopup") or "dropdown" in (
-        element.get("data-toggle") or element.get("data-bs-toggle") or ""
-    ):
+    toggles = element.get("data-toggle") or element.get("data-bs-toggle") or ""
+    if element.get("aria-haspopup") or "dropdown" in toggles:
         return False
-    return (
-        element.get("aria-expanded") is not None
-        or "collapse" in (element.get("data-toggle"), element.get("data-bs-toggle"))
-        or bool(_OPENS.search(" ".join(tokens(element))))
-    )
+    opens = _OPENS.search(" ".join(tokens(element)))
+    return element.get("aria-expanded") is not None or toggles == "collapse" or bool(opens)
 
 
 def _is_set_as_heading(element: Element) -> bool:

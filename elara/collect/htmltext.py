@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lxml import etree, html
 
-from elara.collect.blocks import MARK, Block, Flow, besides, first_words, numbered
+from elara.collect.blocks import MARK, Flow, besides, first_words, numbered
 from elara.collect.formulas import linear
 from elara.collect.parsed import Dropped
 from elara.collect.walker import Role, Walker
@@ -80,10 +80,8 @@ class HtmlWalker(Walker):
 
     def _item(self, element: Element, flow: Flow) -> None:
         """An item outside a list."""
-        flow.end()
         text = "\n".join(block.text for block in self.blocks(element))
-        if text:
-            flow.blocks.append(Block("list", "- " + text.replace("\n", "\n  "), 0, element))
+        flow.add("list", text and "- " + text.replace("\n", "\n  "), element)
 
     def _table(self, element: Element, flow: Flow) -> None:
         if _lays_out(element):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from elara.collect.licencewords import (
@@ -33,17 +33,17 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _ELEMENT = "|".join(ELEMENTS.values())
-_RUN = rf"((?:[\s,/&+_:()\"-]*(?:and |et |y |e |und )?(?:{_ELEMENT}))*)"
+_RUN = rf"(?P<elements>(?:[\s,/&+_:()\"-]*(?:and |et |y |e |und )?(?:{_ELEMENT}))*)"
 _SHORT = re.compile(
-    rf"\bcc[ :_-]?(?:by(?![a-z]){_RUN}|(0|[ -]?zero)\b)"
-    rf"(?:[ ,_-]*v?(?:ersion )?(\d\.\d))?(?:-(igo)\b)?({PORTED})",
+    rf"\bcc[ :_-]?(?:by(?![a-z]){_RUN}|(?P<zero>0|[ -]?zero)\b)"
+    rf"(?:[ ,_-]*v?(?:ersion )?(?P<version>\d\.\d))?(?P<ported>(?:-igo\b)?{PORTED})",
     re.IGNORECASE,
 )
 _LONG = re.compile(
     r"\b(?:creative[ -]commons|cc)\b(?:[\s:,()\"'/-]|\b(?:international|public|licen[cs]e|licencia"
     r"|licenca|licenza|lizenz|de|of|type|tipo|unported|\d\.\d|cc)\b)*"
-    rf"{ATTRIBUTION}{_RUN}(?:[ ,(]*v?(?:ersion )?(\d\.\d))?({PORTED})"
-    r"(?=(?:[^.;\d]{0,60}(\d\.\d))?)",
+    rf"{ATTRIBUTION}{_RUN}(?:[ ,(]*v?(?:ersion )?(?P<version>\d\.\d))?(?P<ported>{PORTED})"
+    r"(?=(?:[^.;\d]{0,60}(?P<later>\d\.\d))?)",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\bdoi:? ?10\.\S+", re.IGNORECASE)
@@ -92,12 +92,9 @@ def licence_of(text: str) -> str:
         plain = f"creative commons {code[1]}"
     rest = HARMLESS.sub(" ", plain)
     found: list[str] = []
-    for pattern, read in ((_URL, _from_url), (_SHORT, _from_short), (_LONG, _from_long)):
+    for pattern, read in _READERS:
         found += map(read, pattern.finditer(rest))
         rest = pattern.sub(f" {_NAMED} ", rest)
-    if PUBLIC.search(rest):
-        found.append(PUBLIC_DOMAIN)
-        rest = PUBLIC.sub(f" {_NAMED} ", rest)
     forbidding = [name for name in found if name != UNKNOWN and not redistributable(name)]
     if forbidding:
         return max(forbidding, key=strictness)
@@ -216,26 +213,27 @@ def _from_url(found: re.Match[str]) -> str:
     return _spdx("".join(f"-{e}" for e in ELEMENTS if e.lower() in parts), version, last == "igo")
 
 
-def _from_short(found: re.Match[str]) -> str:
-    run, zero, version, igo, ported = found.groups()
-    return "CC0-1.0" if zero else _spdx(_elements(run), version, bool(igo) or _igo(ported))
+def _from_words(found: re.Match[str]) -> str:
+    named = found.groupdict("")
+    if named.get("zero"):
+        return "CC0-1.0"
+    elements = "".join(
+        f"-{e}" for e, w in ELEMENTS.items() if re.search(w, named["elements"], re.I)
+    )
+    version, ported = named["version"] or named.get("later", ""), named["ported"].lower()
+    return _spdx(elements, version, "igo" in re.split(r"[\s-]", ported))
 
 
-def _from_long(found: re.Match[str]) -> str:
-    run, version, ported, later = found.groups()
-    return _spdx(_elements(run), version or later, _igo(ported))
-
-
-def _igo(ported: str) -> bool:
-    return "igo" in ported.lower().split()
-
-
-def _elements(run: str) -> str:
-    return "".join(f"-{e}" for e, words in ELEMENTS.items() if re.search(words, run, re.I))
-
-
-def _spdx(elements: str, version: str | None, igo: bool) -> str:
+def _spdx(elements: str, version: str, igo: bool) -> str:
     return f"CC-BY{elements}" + (f"-{version}" if version else "") + ("-IGO" if igo else "")
+
+
+_READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (_URL, _from_url),
+    (_SHORT, _from_words),
+    (_LONG, _from_words),
+    (PUBLIC, lambda found: PUBLIC_DOMAIN),
+)
 
 
 def redistributable(licence: str) -> bool:
@@ -244,10 +242,9 @@ def redistributable(licence: str) -> bool:
     Args:
         licence: what `licence_of` returns. Licences with NC or ND and unknown ones do not.
     """
-    parts = licence.split("-")
     if licence in (PUBLIC_DOMAIN, "CC0-1.0"):
         return True
-    return parts[:2] == ["CC", "BY"] and not {"NC", "ND"} & set(parts)
+    return licence.startswith("CC-BY") and not {"NC", "ND"} & set(licence.split("-"))
 
 
 def permissive(found: Iterable[Parsed]) -> Iterator[Parsed]:
@@ -261,14 +258,13 @@ def permissive(found: Iterable[Parsed]) -> Iterator[Parsed]:
         `skipped`, and its reason names the licence.
     """
     for parsed in found:
-        if parsed.article is None or redistributable(parsed.article.licence):
-            yield parsed
-            continue
-        parsed.remark(
-            f"licence {parsed.article.licence} does not allow redistribution: "
-            f"refused by permissive_only"
-        )
-        yield replace(parsed, status="skipped", article=None, article_id="")
+        licence = parsed.article.licence if parsed.article else PUBLIC_DOMAIN
+        if not redistributable(licence):
+            parsed.remark(
+                f"licence {licence} does not allow redistribution: refused by permissive_only"
+            )
+            parsed = replace(parsed, status="skipped", article=None, article_id="")
+        yield parsed
 
 
 def strictest(statements: Iterable[str]) -> str:

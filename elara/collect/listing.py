@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
+import contextlib
 import datetime
 import hashlib
-import importlib
 import os
 import stat
 from collections import Counter
@@ -15,6 +14,8 @@ from pathlib import Path
 
 from elara.collect.licences import UNKNOWN, stated_licence
 from elara.collect.live.store import BOOKKEEPING, JOURNAL, retrieval_times
+from elara.collect.own import decoded
+from elara.collect.payload import PayloadError
 from elara.workspace import file_sha256
 from elara.workspace.names import escaped_path
 
@@ -66,7 +67,7 @@ class RawFile:
 
 def sample_folder() -> Path:
     """The embedded sample: small, synthetic, in each source's own format."""
-    return Path(importlib.import_module("elara.sample").__path__[0])
+    return Path(__file__).parents[1] / "sample"
 
 
 def source_folder(local_files: str) -> Path:
@@ -127,49 +128,44 @@ def list_files(folder: Path, licence: str = "") -> list[RawFile]:
     sample = folder.resolve() == sample_folder().resolve()
     files = []
     for rank, (path, real, state) in enumerate(found):
-        name = escaped_path(real)
+        file = RawFile(path, escaped_path(real), rank, 0, "")
         if isinstance(state, OSError):
             why = f"cannot be reached ({state.strerror}): repair the link or change the permissions"
-            files.append(RawFile(path, name, rank, 0, "", no_file=why, broken=True))
+            files.append(replace(file, no_file=why, broken=True))
             continue
         if why := _NO_FILE.get(stat.S_IFMT(state.st_mode), ""):
-            files.append(RawFile(path, name, rank, 0, "", no_file=why))
+            files.append(replace(file, no_file=why))
             continue
         if path.name.lower() in LICENCE_FILES:
             held = licences[path.parent]
-            files.append(
-                RawFile(path, name, rank, 0, "", no_file=_told(held), broken=held == UNKNOWN)
-            )
+            files.append(replace(file, no_file=_told(held), broken=held == UNKNOWN))
             continue
         size = state.st_size
         holds = next((licences[p] for p in path.parents if p in licences), licence)
         # The same text under another licence is another text.
-        key = (_digest(path) if size and sizes[size] > 1 else name, holds)
-        earlier = seen.setdefault(key, name)
-        retrieved = SAMPLE_DATE if sample else fetched.get(real) or _moment(state.st_mtime)
-        same = "" if earlier == name else earlier
-        lies_in_store = path.parent in stores
-        file = RawFile(path, name, rank, size, retrieved, same)
-        files.append(replace(file, licence=holds, fetched=lies_in_store))
+        key = (_digest(path) if size and sizes[size] > 1 else file.name, holds)
+        earlier = seen.setdefault(key, file.name)
+        files.append(
+            replace(
+                file,
+                size=size,
+                retrieved_at=SAMPLE_DATE
+                if sample
+                else fetched.get(real) or _moment(state.st_mtime),
+                same_as="" if earlier == file.name else earlier,
+                licence=holds,
+                fetched=path.parent in stores,
+            )
+        )
     return files
 
 
 def _folder_licence(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return stated_licence(_text(file.read(_LONGEST_LICENCE)))
-    except OSError:
+            return stated_licence("".join(decoded([file.read(_LONGEST_LICENCE)])))
+    except (PayloadError, OSError):
         return UNKNOWN
-
-
-def _text(data: bytes) -> str:
-    """A short text in whatever encoding an editor saved it."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("windows-1252", errors="replace")
 
 
 def _told(licence: str) -> str:
@@ -214,11 +210,11 @@ def portions(files: Iterable[RawFile]) -> list[list[RawFile]]:
     shared: list[list[RawFile]] = []
     size = 0
     for file in sorted(files, key=lambda f: f.name):
-        if not shared or size + file.size > _PORTION or len(shared[-1]) >= _PORTION_FILES:
-            shared.append([])
-            size = 0
-        shared[-1].append(file)
         size += file.size
+        if not shared or size > _PORTION or len(shared[-1]) >= _PORTION_FILES:
+            shared.append([])
+            size = file.size
+        shared[-1].append(file)
     return shared
 
 
@@ -230,8 +226,6 @@ def _digest(path: Path) -> str:
 
 
 def _moment(seconds: float) -> str:
-    try:
-        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    except (OverflowError, ValueError, OSError):  # beyond the year 9999: no clock was right
-        return ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    with contextlib.suppress(OverflowError, ValueError, OSError):  # beyond the year 9999
+        return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return ""  # no clock was right

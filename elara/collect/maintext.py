@@ -13,13 +13,11 @@ from elara.collect.boilerplate import is_boxed_advice, prune
 from elara.collect.htmltext import HEADINGS, HtmlWalker, tokens
 from elara.collect.pagenotices import (
     ADVICE,
+    DOWNLOAD,
     is_citation,
-    is_download,
     is_elsewhere,
-    is_introduction,
     is_menu,
     is_notice,
-    is_reference_list,
 )
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, text_of
@@ -69,9 +67,7 @@ _DOSE = re.compile(
 )
 
 
-def main_text(
-    page: str, tree: Element, dropped: list[Dropped] | None = None, title: str = ""
-) -> list[Section]:
+def main_text(page: str, tree: Element, dropped: list[Dropped], title: str = "") -> list[Section]:
     """The main text of a page, cut into sections at its headings.
 
     The part that the page marks as its main one is read, else the part that holds most of its
@@ -89,18 +85,17 @@ def main_text(
 
     Source: https://html.spec.whatwg.org/multipage/grouping-content.html#the-main-element
     """
-    lost: list[Dropped] = [] if dropped is None else dropped
-    parts, marked = _main_parts(page, tree, lost)
+    parts, marked = _main_parts(page, tree, dropped)
     blocks: list[Block] = []
     for part in parts:
-        prune(part, lost, whole=not marked)
+        prune(part, dropped, whole=not marked)
         walker = HtmlWalker()
         blocks += walker.blocks(part)
-        lost += walker.left_out()
-    return _ArticleFilter(lost, title).sections(blocks)
+        dropped += walker.left_out()
+    return _ArticleFilter(dropped, title).sections(blocks)
 
 
-def document_text(tree: Element, dropped: list[Dropped] | None = None) -> list[Section]:
+def document_text(tree: Element, dropped: list[Dropped]) -> list[Section]:
     """Everything that an HTML document says, cut into sections at its headings.
 
     Args:
@@ -118,11 +113,9 @@ def document_text(tree: Element, dropped: list[Dropped] | None = None) -> list[S
             sections.append(Section(block.text, ""))
         else:
             _add(sections[-1], block.text)
-    if dropped is not None:
-        dropped += walker.left_out()
-    if not any(s.text for s in sections):
-        return []
-    return [s for s in sections if s.text or s.heading]
+    dropped += walker.left_out()
+    has_text = any(s.text for s in sections)
+    return [s for s in sections if has_text and (s.text or s.heading)]
 
 
 def _add(section: Section, text: str) -> None:
@@ -140,19 +133,13 @@ def _main_parts(page: str, tree: Element, dropped: list[Dropped]) -> tuple[list[
     body = tree.find("body")
     whole = tree if body is None else body
     for path in (_MAIN, _OFFERED):
-        found = cast(list[Element], tree.xpath(path))
-        outer = _outer(found)
+        outer = _outer(cast(list[Element], tree.xpath(path)))
         if outer and _holds_the_text(outer, whole):
             return _with_the_rest_named(whole, outer, dropped), True
     length = _length([whole], *_TEXT)
-    for candidates in (
-        list(whole.iter("article")),
-        [
-            e
-            for e in whole.iter("div", "section", "td")
-            if _CONTENT & {*tokens(e), (e.get("id") or "").lower()}
-        ],
-    ):
+    parts = whole.iter("div", "section", "td")
+    named = [e for e in parts if _CONTENT & {*tokens(e), (e.get("id") or "").lower()}]
+    for candidates in (list(whole.iter("article")), named):
         outer = _outer(candidates)
         if outer and length and _length(outer, *_TEXT) >= _MOST * length:
             return _with_the_rest_named(whole, outer, dropped), True
@@ -166,7 +153,7 @@ def _with_the_rest_named(
     above = {e for part in parts for e in part.iterancestors()}
     chosen = set(parts)
     for aside in whole.iter("aside"):
-        outside = aside not in above and not chosen.intersection((aside, *aside.iterancestors()))
+        outside = aside not in above and chosen.isdisjoint((aside, *aside.iterancestors()))
         if outside and next(aside.iterancestors(*_AROUND), None) is None and is_boxed_advice(aside):
             chosen.add(aside)
     found = parts if len(chosen) == len(parts) else [e for e in whole.iter() if e in chosen]
@@ -211,7 +198,6 @@ class _ArticleFilter:
         self._prose = False  # whether the section has a sentence
         self._introduced = False  # whether what follows is announced by a colon
         self._citations = False  # whether the section is a list of references
-        self._cited_lists = False  # whether lists of references may follow other text in it
         self._before: Block | None = None
         self._following: Block | None = None
         self._course = False
@@ -244,7 +230,7 @@ class _ArticleFilter:
         self._above.append((level, block.text))
         self._sections.append(Section(": ".join([*above, block.text]), ""))
         self._prose = self._introduced = False
-        self._citations = self._cited_lists = bool(_REFERENCES.fullmatch(block.text))
+        self._citations = bool(_REFERENCES.fullmatch(block.text))
         if not self._about or level <= self._about:
             self._about = level if _ABOUT.fullmatch(block.text) else 0
         self._course = accredited and bool(_COURSE.fullmatch(block.text))
@@ -274,7 +260,8 @@ class _ArticleFilter:
         linked = _is_linked(block)
         self._prose = self._prose or (block.kind == "paragraph" and not linked)
         if not (linked and self._introduced):
-            self._introduced = block.kind == "paragraph" and is_introduction(block.text)
+            colon = block.kind == "paragraph" and block.text.endswith(":")
+            self._introduced = colon and not is_menu(block.text)
 
     def _reason(self, block: Block) -> str:
         """Why a block is no part of the article; "" if it is."""
@@ -285,8 +272,6 @@ class _ArticleFilter:
         if is_notice(block.text):
             return "notice"
         if self._citations and is_citation(block.text, block.kind):
-            return "references"
-        if self._cited_lists and block.kind == "list" and is_reference_list(block.text):
             return "references"
         heading = self._sections[-1].heading
         if _is_linked(block) and not self._is_linked_text(block, heading):
@@ -302,7 +287,7 @@ class _ArticleFilter:
     def _is_linked_text(self, block: Block, heading: str) -> bool:
         """Whether a block of links belongs to the article."""
         announced = self._before is not None and is_menu(self._before.text)
-        if announced or is_menu(heading) or is_download(block.text):
+        if announced or is_menu(heading) or all(map(DOWNLOAD.fullmatch, block.text.split("\n"))):
             return False
         if self._introduced:
             return True
@@ -329,9 +314,9 @@ def _is_linked(block: Block) -> bool:
 def _level(block: Block) -> int:
     if block.element is None:
         return 7
-    tag = block.element.tag
-    inside = sum(1 for _ in block.element.iterancestors("details"))
-    return HEADINGS.index(tag) + 1 if tag in HEADINGS else 6 + max(inside, 1)
+    if block.element.tag in HEADINGS:
+        return HEADINGS.index(block.element.tag) + 1
+    return 6 + max(len(list(block.element.iterancestors("details"))), 1)
 
 
 def _is_text(paragraph: str) -> bool:

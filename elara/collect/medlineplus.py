@@ -49,11 +49,10 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             reason = "topic without a summary"
             yield Parsed(record=number, native_id=native, status="skipped", reason=reason)
             continue
-        article = _article(topic, native, summary)
         yield Parsed(
             record=number,
             native_id=native,
-            article=article,
+            article=_article(topic, native, summary),
             dropped=dropped,
         )
 
@@ -79,8 +78,7 @@ def _article(topic: Element, native: str, summary: str) -> Article:
         language=language_code(topic.get("language", "")),
         published=partial_date(year, month, day),
         journal="MedlinePlus",
-        keywords=[text_of(e) for e in topic.iterfind("also-called")]
-        + [text_of(e) for e in topic.iterfind("group")],
+        keywords=[text_of(e) for name in ("also-called", "group") for e in topic.iterfind(name)],
         mesh=[text_of(e) for e in topic.iterfind("mesh-heading/descriptor")],
         publication_types=["Health topic"],
         url=topic.get("url", ""),

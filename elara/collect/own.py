@@ -7,7 +7,6 @@ import datetime
 import difflib
 import hashlib
 import io
-import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 from elara.collect.fields import iso_date, language_code, medline_date, plain_doi, plain_pmid
 from elara.collect.licences import OWN, UNKNOWN, redistributable, stated_licence
 from elara.collect.parsed import Dropped, Parsed
-from elara.collect.payload import PayloadError
+from elara.collect.payload import PayloadError, peek
 from elara.records import Article, Section
 from elara.text.objects import headed, headed_lines, person
 from elara.text.placeholders import REASON, is_placeholder
@@ -80,18 +79,17 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
 
     Source: https://encoding.spec.whatwg.org/#names-and-labels
     """
-    pieces = iter(chunks)
-    first = next(pieces, b"")
+    first, pieces = peek(iter(chunks), 2)
     wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     name, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "elara.windows-1252")
     decoder = codecs.getincrementaldecoder(name)(errors=errors)
-    newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    for piece in itertools.chain([first], pieces):
-        text = newlines.decode(decoder.decode(piece))
+    newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
+    for piece in pieces:
+        text = newlines.decode(piece)
         if "\0" in text:
             raise PayloadError("it holds zero bytes, which no text does: save it as UTF-8")
         yield text
-    yield newlines.decode(decoder.decode(b"", final=True), final=True)
+    yield newlines.decode(b"", final=True)
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
@@ -103,9 +101,7 @@ def check_columns(columns: Mapping[str, str]) -> None:
     Raises:
         ValueError: a value is not one of these keys.
     """
-    for column, field in columns.items():
-        if field in FIELDS:
-            continue
+    for column, field in ((c, f) for c, f in columns.items() if f not in FIELDS):
         close = difflib.get_close_matches(str(field), FIELDS, 1)
         hint = f" Did you mean `{close[0]}`?" if close else ""
         raise ValueError(
@@ -148,11 +144,8 @@ def untold(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
         names: its columns.
         rows: some of its rows: the column with the longest values is the likely one.
     """
-    lengths = dict.fromkeys(names, 0)
-    for row in rows:
-        for name, value in row.items():
-            lengths[name] += len(text_of_value(value))
-    likely = max(names, key=lambda name: lengths[name])
+    seen = list(rows)
+    likely = max(names, key=lambda n: sum(len(text_of_value(row.get(n))) for row in seen))
     return (
         f"table without a column that Elara knows as text; its columns are {_listed(names)}. Say "
         f"what they hold, e.g. with -p 'columns={{{json.dumps(likely[:40])}: \"text\"}}'; the "
@@ -188,14 +181,10 @@ def row_article(row: Mapping[str, Any], known: Mapping[str, list[str]], place: s
     Returns:
         A record whose position the caller sets: an article, or skipped for want of text.
     """
-    values: dict[str, Any] = {
-        field: row.get(names[0]) for field, names in known.items() if field in FIELDS
-    }
-    several = len(known.get("text", ())) > 1
-    body = []
-    for name in known.get("text", ()):
-        for section in _sections(row.get(name)):
-            body.append(Section(name, section.text) if several else section)
+    values = {field: row.get(names[0]) for field, names in known.items()}
+    texts = known.get("text", [])
+    found = [(name, section) for name in texts for section in _sections(row.get(name))]
+    body = [Section(name, s.text) if len(texts) > 1 else s for name, s in found]
     question, answer = text_of_value(values.get("question")), text_of_value(values.get("answer"))
     if answer:
         body += [Section("", question, "question")] if question else []
@@ -203,10 +192,8 @@ def row_article(row: Mapping[str, Any], known: Mapping[str, list[str]], place: s
     abstract = _abstract(values)
     if not body and (not abstract or is_placeholder(abstract)):
         columns = [name for field in TEXTS for name in known.get(field, ())]
-        native = text_of_value(values.get("id"))
-        return Parsed(
-            record=0, native_id=native, status="skipped", reason=f"no text in {_listed(columns)}"
-        )
+        native, reason = text_of_value(values.get("id")), f"no text in {_listed(columns)}"
+        return Parsed(record=0, native_id=native, status="skipped", reason=reason)
     called = question if question and can_be_title(question) else titled(body, place)
     return own_article(values, body, called)
 
@@ -263,8 +250,8 @@ def own_article(values: Mapping[str, Any], body: list[Section], called: str = ""
     if said["pmid"] and not pmid:
         dropped.append(Dropped("pmid", said["pmid"][:80], "not a PMID"))
     between = r"[;\n]" if ";" in said["keywords"] else r"[,\n]"
-    keywords = _stated(_several(values.get("keywords"), between), "keywords", dropped)
-    authors = _stated(_several(values.get("authors"), r";|\n| and "), "authors", dropped)
+    keywords = _several(values, "keywords", between, dropped)
+    authors = _several(values, "authors", r";|\n| and ", dropped)
     pmcid = re.fullmatch(r"(?:PMC)?(\d+)(?:\.0)?", said["pmcid"], re.IGNORECASE)
     article = Article(
         id=f"{OWN}:{digest}",
@@ -331,39 +318,29 @@ def text_of_value(value: Any) -> str:
 
 def _sections(value: Any) -> list[Section]:
     """Text as sections: a list of headings with their texts, as Elara's own tables hold, stays."""
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(v, dict) and "text" in v for v in value)
-    ):
-        parts = ((text_of_value(v.get("heading")), text_of_value(v["text"])) for v in value)
-        return [Section(heading, text) for heading, text in parts if text]
-    if isinstance(value, dict) and (found := headed(value)):
-        return [Section(heading, text) for heading, text in found]
-    text = text_of_value(value)
-    return [Section("", text)] if text else []
+    parts = [("", text_of_value(value))]
+    if isinstance(value, dict):
+        parts = headed(value) or parts
+    elif isinstance(value, list) and all(isinstance(v, dict) and "text" in v for v in value):
+        parts = [(text_of_value(v.get("heading")), text_of_value(v["text"])) for v in value]
+    return [Section(heading, text) for heading, text in parts if text]
 
 
 def _abstract(values: Mapping[str, Any]) -> str:
     return headed_lines(values.get("abstract")) or text_of_value(values.get("abstract"))
 
 
-def _several(value: Any, between: str) -> list[str]:
-    value = [value] if isinstance(value, dict) else value
+def _several(
+    values: Mapping[str, Any], field: str, between: str, dropped: list[Dropped]
+) -> list[str]:
+    """The values of a list without those that say only that there is none."""
+    value = [values[field]] if isinstance(values.get(field), dict) else values.get(field)
     parts = value if isinstance(value, list | tuple) else re.split(between, text_of_value(value))
-    names = (isinstance(part, dict) and person(part) for part in parts)
-    found = (name or text_of_value(part) for name, part in zip(names, parts, strict=True))
-    return [text for text in found if text]
-
-
-def _stated(values: list[str], field: str, dropped: list[Dropped]) -> list[str]:
-    """The values without those that say only that there is none."""
-    dropped += [Dropped(field, value, REASON) for value in values if is_placeholder(value)]
-    return [value for value in values if not is_placeholder(value)]
+    texts = [(isinstance(part, dict) and person(part)) or text_of_value(part) for part in parts]
+    dropped += [Dropped(field, text, REASON) for text in texts if is_placeholder(text)]
+    return [text for text in texts if text and not is_placeholder(text)]
 
 
 def _forename_first(name: str) -> str:
-    last, comma, first = name.partition(",")
-    return (
-        f"{first.strip()} {last.strip()}" if comma and "," not in first and first.strip() else name
-    )
+    last, _, first = name.partition(",")
+    return f"{first.strip()} {last.strip()}" if first.strip() and "," not in first else name

@@ -29,8 +29,6 @@ _NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     r"(?:contact gpo|telephone: .*|superintendent of documents.*) for current prices\.?",
     r"\**questions or messages regarding errors in formatting should be addressed to .*",
     r"mmwr and morbidity and mortality weekly report are service marks .*",
-    r"morbidity and mortality weekly report centers for disease control.*",
-    r"(?:u\.s\. )?department of health and human services",
     r"(?:please note:?\.? )?(?:an )?(?:errat(?:um|a) (?:has|have) been published|this report has "
     r"been corrected)\b.*",
     r"below is the republished report\.|please click here to view the detailed changes .*",
@@ -54,7 +52,6 @@ _NOTICES = re.compile("|".join(f"(?:{pattern})" for pattern in (
     r"cite this article",
     r"(?:the )?(?:conclusions, findings, and )?opinions expressed by (?:the )?authors contributing "
     r"to this journal do not necessarily reflect .*",
-    r"please use the form below to submit correspondence to the authors .*",
     r"(?:figure|table|box)s? \d+[a-z]?\.?",
     r"doi: 10\.\S+",
     r"table of contents – volume .*",
@@ -134,10 +131,6 @@ _CITATION = re.compile(
     r"|\b(?:1[89]|20)\d\d[.)]?$|\bAccessed\b|\bAvailable (?:at|from)\b|\bet al\b",
     re.IGNORECASE,
 )
-# What only the entry of a list of references has: initials, volumes, marks of databases.
-_ENTRY = re.compile(
-    r"\b[A-Z][\w'’-]+,? [A-Z]{1,3}\b[,.]|\b(?:19|20)\d\d;\s?\d|\bdoi\b|\bPubMed\b|\bIn: "
-)
 _NO_ENTRY = re.compile(r"(?:table|figure|box|abbreviation|note|key)s?\b|[*†‡§¶#]", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*(?:- |\d+\.\s|\[\d+\]\s*)+")
 
@@ -158,16 +151,6 @@ def is_citation(text: str, kind: str) -> bool:
     if _NO_ENTRY.match(text) or ADVICE.search(_NUMBER.sub("", text)):
         return False
     return len(text.split()) < 5 or cited > 0
-
-
-def is_reference_list(text: str) -> bool:
-    """Whether most lines of a list are entries of a list of references, wherever it stands.
-
-    Args:
-        text: of the list.
-    """
-    lines = text.split("\n")
-    return 2 * sum(bool(_ENTRY.search(line)) for line in lines) > len(lines)
 
 
 # Below these, lines that are no sentences are addresses and names of other pages, linked or not.
@@ -203,19 +186,11 @@ def is_menu(heading: str) -> bool:
     return bool(_MENU.fullmatch(_last_part(heading)))
 
 
-_DOWNLOAD = re.compile(
+# A line that is a link to a file.
+DOWNLOAD = re.compile(
     r"(?:.*\b)?(?:pdf|ris|epub|xml|print)\b.{0,24}|.*\[.*\d+ ?[kmg]?b\]|(?:view|see) larger.*",
     re.IGNORECASE,
 )
-
-
-def is_download(text: str) -> bool:
-    """Whether all lines of a block are links to files.
-
-    Args:
-        text: of a block of links.
-    """
-    return all(_DOWNLOAD.fullmatch(line) for line in text.split("\n"))
 
 
 def is_elsewhere(heading: str) -> bool:
@@ -225,12 +200,3 @@ def is_elsewhere(heading: str) -> bool:
         heading: of a section.
     """
     return bool(re.fullmatch(_ELSEWHERE, _last_part(heading), re.IGNORECASE))
-
-
-def is_introduction(text: str) -> bool:
-    """Whether a paragraph announces what follows.
-
-    Args:
-        text: of the paragraph.
-    """
-    return text.endswith(":") and not is_menu(text)

@@ -19,7 +19,6 @@ from elara.collect import (
     medline,
     medlineplus,
     medquad,
-    plaintext,
     pubmed,
     references,
     stackexchange,
@@ -28,15 +27,13 @@ from elara.collect import (
 )
 from elara.collect.archives import (
     NotReadError,
-    OfficeFileError,
     WordFileError,
     kind_of,
     on_disk,
-    open_member,
     open_members,
 )
 from elara.collect.licences import licensed
-from elara.collect.listing import LICENCE_FILES, RawFile, list_files
+from elara.collect.listing import LICENCE_FILES, RawFile
 from elara.collect.notices import says_retracted
 from elara.collect.own import bare_name
 from elara.collect.parsed import Parsed
@@ -58,19 +55,6 @@ _INSIDE = "!"  # between the name of an archive and that of a file inside it
 _HEAD = 65_536  # bytes by which a format is told
 
 
-def read_folder(folder: Path) -> Iterator[Parsed]:
-    """Parse every file in a folder, in the order of their names.
-
-    Args:
-        folder: where the raw files are.
-
-    Yields:
-        What `read_file` yields, and a line for each file whose bytes were already read.
-    """
-    for file in list_files(folder):
-        yield from read_listed(file)
-
-
 def read_listed(file: RawFile, columns: Mapping[str, str] | None = None) -> Iterator[Parsed]:
     """Parse one file of a listing, unless it is a copy of an earlier one.
 
@@ -78,13 +62,9 @@ def read_listed(file: RawFile, columns: Mapping[str, str] | None = None) -> Iter
         file: from `list_files`.
         columns: as for `read_file`.
     """
-    if file.no_file:
-        status: Literal["error", "skipped"] = "error" if file.broken else "skipped"
-        yield Parsed(record=-1, file=file.name, status=status, reason=file.no_file)
-        return
-    if file.same_as:
-        reason = f"byte-identical to {file.same_as}"
-        yield Parsed(record=-1, file=file.name, status="skipped", reason=reason)
+    reason = file.no_file or (file.same_as and f"byte-identical to {file.same_as}")
+    if reason:
+        yield _unread(file.name, reason, "error" if file.broken else "skipped")
         return
     found = read_file(file.path, file.name, file.retrieved_at, columns, fetched=file.fetched)
     yield from licensed(found, file.licence)
@@ -116,10 +96,19 @@ def read_file(
     try:
         allowance = Allowance(path.stat().st_size)
     except OSError as error:  # it is gone since it was listed
-        yield Parsed(record=0, file=file, status="error", reason=f"after 0 whole records, {error}")
+        yield _broken_off(file, 0, error)
         return
     reading = _Reading(path, retrieved_at, allowance, columns or {}, fetched)
     yield from reading.of(raw_chunks(path), file, path, 0)
+
+
+def _unread(file: str, reason: str, status: Literal["error", "skipped"] = "skipped") -> Parsed:
+    return Parsed(record=-1, file=file, status=status, reason=reason)
+
+
+def _broken_off(file: str, count: int, error: Exception) -> Parsed:
+    reason = f"after {count} whole records, {error}"
+    return Parsed(record=count, file=file, status="error", reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +128,17 @@ class _Reading:
         try:
             head, chunks = peek(unpacked(content, self.allowance), _HEAD)
         except NotReadError as error:
-            yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
+            yield _unread(file, str(error))
             return
         except (PayloadError, OSError) as error:
-            reason = f"after 0 whole records, {error}"
-            yield Parsed(record=0, file=file, status="error", reason=reason)
+            yield _broken_off(file, 0, error)
             return
         kind = kind_of(head)
         if not kind:
             found = _parse(head, _Content(chunks, file, self, lies_at))
             yield from self._placed(found, file)
         elif depth >= DEEPEST:
-            reason = f"{kind} archive inside {DEEPEST} others: unpack it first"
-            yield Parsed(record=-1, file=file, status="skipped", reason=reason)
+            yield _unread(file, f"{kind} archive inside {DEEPEST} others: unpack it first")
         else:
             yield from self._members(chunks, file, lies_at, depth)
 
@@ -173,8 +160,7 @@ class _Reading:
                         parsed.remark("retracted, says the record")
                 yield parsed
         except (PayloadError, OSError) as error:
-            reason = f"after {count} whole records, {error}"
-            yield Parsed(record=count, file=file, status="error", reason=reason)
+            yield _broken_off(file, count, error)
 
     def _members(
         self, chunks: Iterator[bytes], file: str, lies_at: Path | None, depth: int
@@ -183,21 +169,20 @@ class _Reading:
         try:
             with nullcontext(lies_at) if lies_at else on_disk(chunks) as path:
                 try:
-                    for member, content in open_members(path, self.allowance):
+                    for member, pieces in open_members(path, self.allowance):
                         found = True
-                        yield from self.of(content, f"{file}{_INSIDE}{member}", None, depth + 1)
+                        yield from self.of(pieces, f"{file}{_INSIDE}{member}", None, depth + 1)
                 except WordFileError:
                     found = True
-                    read = partial(documents.parse_docx, file=file)
-                    document = _Content(chunks, file, self, path)
-                    yield from self._placed(_from_disk(document, read), file)
-        except OfficeFileError as error:
-            yield Parsed(record=-1, file=file, status="skipped", reason=str(error))
-        except (PayloadError, OSError) as error:
-            yield Parsed(record=-1, file=file, status="error", reason=str(error))
-        else:
+                    content = _Content(chunks, file, self, path)
+                    document = _from_disk(content, lambda p: [documents.parse_docx(p, file)])
+                    yield from self._placed(document, file)
             if not found:
-                yield Parsed(record=-1, file=file, status="skipped", reason="empty archive")
+                raise NotReadError("empty archive")
+        except NotReadError as error:
+            yield _unread(file, str(error))
+        except (PayloadError, OSError) as error:
+            yield _unread(file, str(error), "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,19 +200,16 @@ def _parse(head: bytes, content: _Content) -> Iterator[Parsed]:
     if bare_name(content.file).lower() in LICENCE_FILES:
         reason = "a licence inside an archive holds for nothing: put it beside the archive"
     if reason:
-        yield Parsed(record=-1, status="skipped", reason=reason)
+        yield _unread(content.file, reason)
         return
     found = _FORMATS[name].parse(content)
-    first = next(found, None)
-    if first is None:
-        yield Parsed(record=-1, status="skipped", reason=f"{name} file without records")
-        return
-    yield first
+    yield next(found, None) or _unread(content.file, f"{name} file without records")
     yield from found
 
 
 _Parse = Callable[[Iterable[bytes]], Iterator[Parsed]]
-_Cut = Callable[[Iterable[bytes]], Iterator[bytes]]
+# A row of a table, an entry of text, or bytes as they are.
+_Cut = Callable[[Iterable[bytes]], Iterator[tables.Row | bytes]]
 
 
 class _Format(NamedTuple):
@@ -244,32 +226,23 @@ def _stream(parse: _Parse, cut: _Cut | None = None) -> _Format:
 
 def _xml(parse: _Parse, names: tuple[str, ...]) -> _Format:
     """A format whose records are the elements of these names."""
-    return _stream(parse, lambda chunks: split_records(chunks, names))
-
-
-def _entries(parse: _Parse, cut: Callable[[Iterable[bytes]], Iterator[str]]) -> _Format:
-    """A format of entries of text."""
-    return _stream(parse, lambda chunks: map(str.encode, cut(chunks)))
+    return _stream(parse, partial(split_records, names=names))
 
 
 def _table(rows: Callable[[Iterable[bytes]], Iterator[tables.Row]]) -> _Format:
     """A format of a user's own tables."""
-    return _Format(
-        lambda c: tables.parse(rows(c.chunks), c.reading.columns, c.file),
-        lambda chunks: map(_as_json, rows(chunks)),
+    return _Format(lambda c: tables.parse(rows(c.chunks), c.reading.columns, c.file), rows)
+
+
+def _parquet(c: _Content) -> Iterator[Parsed]:
+    return _from_disk(
+        c, lambda path: tables.parse(tables.parquet_rows(path), c.reading.columns, c.file)
     )
 
 
-def _parquet(content: _Content) -> Iterator[Parsed]:
-    def read(path: Path) -> Iterator[Parsed]:
-        return tables.parse(tables.parquet_rows(path), content.reading.columns, content.file)
-
-    return _from_disk(content, read)
-
-
-def _parquet_rows(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _parquet_rows(chunks: Iterable[bytes]) -> Iterator[tables.Row]:
     with on_disk(iter(chunks)) as copy:
-        yield from map(_as_json, tables.parquet_rows(copy))
+        yield from tables.parquet_rows(copy)
 
 
 _FORMATS = {
@@ -280,16 +253,16 @@ _FORMATS = {
     "medline": _stream(medline.parse, medline.split_records),
     "posts": _Format(
         lambda c: stackexchange.parse_posts(c.chunks, _site(c.reading.path, c.file)),
-        lambda chunks: split_records(chunks, stackexchange.RECORDS),
+        partial(split_records, names=stackexchange.RECORDS),
     ),
     "api": _stream(stackexchange.parse_api),
     "europepmc": _stream(europepmc.parse),
     "webpage": _Format(lambda c: webpage.parse(c.chunks, "" if c.reading.fetched else c.file)),
-    "text": _Format(lambda c: plaintext.parse_text(c.chunks, c.file)),
-    "markdown": _Format(lambda c: plaintext.parse_markdown(c.chunks, c.file)),
-    "ris": _entries(references.parse_ris, references.ris_records),
-    "bibtex": _entries(references.parse_bibtex, references.bibtex_records),
-    "pdf": _Format(lambda c: _from_disk(c, partial(documents.parse_pdf, file=c.file))),
+    "text": _Format(lambda c: iter([documents.parse_text(c.chunks, c.file)])),
+    "markdown": _Format(lambda c: iter([documents.parse_markdown(c.chunks, c.file)])),
+    "ris": _stream(references.parse_ris, references.ris_records),
+    "bibtex": _stream(references.parse_bibtex, references.bibtex_records),
+    "pdf": _Format(lambda c: _from_disk(c, lambda path: [documents.parse_pdf(path, c.file)])),
     "parquet": _Format(_parquet, _parquet_rows),
     "csv": _table(tables.csv_rows),
     "jsonl": _table(tables.jsonl_rows),
@@ -297,13 +270,12 @@ _FORMATS = {
 }
 
 
-def _from_disk(content: _Content, read: Callable[[Path], Iterator[Parsed]]) -> Iterator[Parsed]:
+def _from_disk(content: _Content, read: Callable[[Path], Iterable[Parsed]]) -> Iterator[Parsed]:
     """Read a format that is read from its end: where the file lies, or else from a copy."""
     head, chunks = peek(content.chunks, 4)
-    if content.lies_at and next(raw_chunks(content.lies_at), b"").startswith(head[:4]):
-        yield from read(content.lies_at)
-        return
-    with on_disk(chunks) as path:
+    file = content.lies_at
+    lies_open = file and next(raw_chunks(file), b"").startswith(head[:4])
+    with nullcontext(file) if file and lies_open else on_disk(chunks) as path:
         yield from read(path)
 
 
@@ -323,10 +295,8 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
         IndexError: the file has no such record any more.
     """
     path = folder / unescaped_path(file)
-    if _INSIDE in file and not path.exists():
-        chunks = list(_packed(folder, file))
-    else:
-        chunks = list(open_chunks(path))
+    inside = _INSIDE in file and not path.exists()
+    chunks = list(_packed(folder, file) if inside else open_chunks(path))
     name, _ = recognise(b"".join(chunks)[:_HEAD], file)
     cut = _FORMATS[name].cut if name in _FORMATS else None
     if cut is None:
@@ -334,38 +304,35 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
     found = next(itertools.islice(cut(chunks), record, None), None)
     if found is None:
         raise IndexError(f"{file} has no record {record}: it changed since it was collected.")
-    return found
-
-
-def _as_json(row: tables.Row) -> bytes:
-    return json.dumps(row, ensure_ascii=False, default=str).encode()
+    if isinstance(found, bytes):
+        return found
+    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str)
+    return text.encode()
 
 
 def _packed(folder: Path, file: str) -> Iterator[bytes]:
     """A file in an archive: the name of either may hold the sign that stands between the two."""
-    parts = file.split(_INSIDE)
-    for end in range(1, len(parts)):
-        archive = folder / unescaped_path(_INSIDE.join(parts[:end]))
+    for sign in re.finditer(_INSIDE, file):
+        archive = folder / unescaped_path(file[: sign.start()])
         if archive.is_file():
-            return _member(archive, parts[end:])
+            return _member(archive, file[sign.end() :])
     raise FileNotFoundError(f"{file}: there is no such archive in {folder} any more.")
 
 
-def _member(archive: Path, parts: list[str]) -> Iterator[bytes]:
+def _member(archive: Path, name: str) -> Iterator[bytes]:
     """A file in an archive, perhaps in another one that lies in there."""
-    for end in range(len(parts), 0, -1):
-        try:
-            _, chunks = peek(open_member(archive, _INSIDE.join(parts[:end])), _HEAD)
-        except KeyError:
-            continue
-        chunks = unpacked(chunks, Allowance(archive.stat().st_size))
-        if end == len(parts):
-            yield from chunks
-        else:
-            with on_disk(chunks) as inner:
-                yield from _member(inner, parts[end:])
-        return
-    raise KeyError(f"{archive.name} holds no file {parts[-1]!r}: it changed since.")
+    allowance = Allowance(archive.stat().st_size)
+    for member, content in open_members(archive):
+        if member == name:
+            yield from unpacked(content, allowance)
+            return
+        if name.startswith(member + _INSIDE):
+            head, chunks = peek(unpacked(content, allowance), _HEAD)
+            if kind_of(head):
+                with on_disk(chunks) as inner:
+                    yield from _member(inner, name.removeprefix(member + _INSIDE))
+                return
+    raise KeyError(f"{archive.name} holds no file {name!r}: it changed since it was collected.")
 
 
 def _site(path: Path, file: str) -> str:

@@ -46,19 +46,20 @@ _WRAPPED = {
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head)[\s>]", re.IGNORECASE)
 _MEDLINE = re.compile(rb"^(?:PMID|PMCI|OWN |STAT)- ", re.MULTILINE)
 _SIGNATURES = {
-    b"7z\xbc\xaf\x27\x1c": "7z archive: unpack it first",
-    b"PK\x03\x04": "ZIP archive or Office file: unpack it first",
-    b"\x28\xb5\x2f\xfd": "zstd data: unpack it first",
-    b"\x04\x22\x4d\x18": "lz4 data: unpack it first",
-    b"\x1f\x9d": "compress data (.Z): unpack it first",
-    b"Rar!\x1a\x07": "RAR archive: unpack it first",
-    b"\x89PNG": "PNG image",
-    b"\xff\xd8\xff": "JPEG image",
-    b"\xd0\xcf\x11\xe0": "Office file of before 2007, or one with a password: save it as .docx, "
-    "tables as CSV",
-    b"{\\rtf": "RTF file: save it as .docx",
+    b"%PDF-": ("pdf", ""),
+    b"PAR1": ("parquet", ""),
+    b"\x28\xb5\x2f\xfd": ("", "zstd data: unpack it first"),
+    b"\x04\x22\x4d\x18": ("", "lz4 data: unpack it first"),
+    b"\x1f\x9d": ("", "compress data (.Z): unpack it first"),
+    b"Rar!\x1a\x07": ("", "RAR archive: unpack it first"),
+    b"\x89PNG": ("", "PNG image"),
+    b"\xff\xd8\xff": ("", "JPEG image"),
+    b"\xd0\xcf\x11\xe0": (
+        "",
+        "Office file of before 2007, or one with a password: save it as .docx, tables as CSV",
+    ),
+    b"{\\rtf": ("", "RTF file: save it as .docx"),
 }
-_OPEN = {b"%PDF-": "pdf", b"PAR1": "parquet"}
 _RIS = re.compile(r"\s*TY  -")
 # At the very beginning, but for comments: an article may end with how to cite it.
 _BIBTEX = re.compile(r"(?:\s*%[^\n]*\n)*\s*@\w+[ \t]*\{[^,{}=\n]*,\s*[\w-]+\s*=")
@@ -88,14 +89,8 @@ def recognise(head: bytes, file: str = "") -> tuple[str, str]:
     """
     if not head.strip():
         return "", "empty file"
-    for signature, meaning in _SIGNATURES.items():
-        if head.startswith(signature):
-            return "", meaning
-    for signature, name in _OPEN.items():
-        if head.startswith(signature):
-            return name, ""
-    if head[257:262] == b"ustar":
-        return "", "tar archive: unpack it first"
+    if known := next((found for s, found in _SIGNATURES.items() if head.startswith(s)), None):
+        return known
     try:
         head = next(as_utf8([head]))[:_WINDOW]
     except PayloadError as error:
@@ -128,8 +123,9 @@ def _text(head: bytes, file: str) -> tuple[str, str]:
     if len(_CONTROLS.findall(text)) > _MOST_CONTROLS * len(text):
         return "", "named like text, but its bytes are none" if known else _NOT_READ
     if known in ("text", "markdown") and _README.fullmatch(bare_name(file)):
-        reason = "a README, which speaks about other files: rename it if it is a text to learn from"
-        return "", reason
+        return "", (
+            "a README, which speaks about other files: rename it if it is a text to learn from"
+        )
     if _RIS.match(text):
         return "ris", ""
     if _BIBTEX.match(text):
@@ -144,12 +140,11 @@ def _suffix(file: str) -> str:
 
 
 def _json(text: bytes, suffix: str) -> tuple[str, str]:
-    if text.startswith(b"{") and b'"items"' in text[:200]:
-        return "api", ""
-    if text.startswith(b"{") and b'"hitCount"' in text[:200]:
-        return "europepmc", ""
     if text.startswith(b"["):
         return ("json", "") if _OBJECTS.match(text) else ("", "JSON that is no list of records")
+    for name, field in (("api", b'"items"'), ("europepmc", b'"hitCount"')):
+        if field in text[:200]:
+            return name, ""
     if _SUFFIXES.get(suffix) == "jsonl":
         return "jsonl", ""
     # One object on each of the first lines, or one object that goes over several.

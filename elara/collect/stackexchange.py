@@ -63,13 +63,9 @@ class _Post:
         return f"{self.kind} with score {self.score}" if self.score < 0 else ""
 
     def skipped(self, reason: str, article_id: str = "") -> Parsed:
-        return Parsed(
-            record=self.record,
-            native_id=self.number,
-            status="skipped",
-            reason=reason,
-            article_id=article_id,
-        )
+        found = Parsed(record=self.record, native_id=self.number, article_id=article_id)
+        found.status, found.reason = "skipped", reason
+        return found
 
 
 def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
@@ -91,28 +87,23 @@ def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
     questions: dict[str, _Post] = {}
     answers: dict[str, list[_Post]] = {}
     broken: PayloadError | None = None
-    rows = enumerate(split_records(chunks, RECORDS))
-    while True:
-        try:
-            number, row = next(rows)
-            values = {str(k): str(v) for k, v in read_record(row).attrib.items()}
-        except StopIteration:
-            break
-        except PayloadError as error:  # cut off: join what was read before saying so
-            broken = error
-            break
-        except etree.XMLSyntaxError as error:
-            yield Parsed(record=number, status="error", reason=malformed(error))
-            continue
-        post = _dump_post(number, values, site)
-        kind = values.get("PostTypeId", "")
-        if kind == "1":
-            questions[post.number] = post
-        elif kind == "2":
-            answers.setdefault(post.parent, []).append(post)
-        else:
-            name = _POST_TYPES.get(kind, f"post type {kind or 'missing'}")
-            yield post.skipped(f"{name}, not a question or answer")
+    try:
+        for number, row in enumerate(split_records(chunks, RECORDS)):
+            try:
+                values = {str(k): str(v) for k, v in read_record(row).attrib.items()}
+            except etree.XMLSyntaxError as error:
+                yield Parsed(record=number, status="error", reason=malformed(error))
+                continue
+            post, kind = _dump_post(number, values, site), values.get("PostTypeId") or "missing"
+            if kind == "1":
+                questions[post.number] = post
+            elif kind == "2":
+                answers.setdefault(post.parent, []).append(post)
+            else:
+                name = _POST_TYPES.get(kind, f"post type {kind}")
+                yield post.skipped(f"{name}, not a question or answer")
+    except PayloadError as error:  # cut off: join what was read before saying so
+        broken = error
     yield from _joined(questions, answers, site)
     if broken:
         raise broken
@@ -231,11 +222,8 @@ def _joined(
         # Best first: the one the asker accepted, then by votes.
         best = question.accepted
         replies.sort(key=lambda a: (a.number != best and not a.is_accepted, -a.score, a.number))
-        dropped = [
-            Dropped("answer", first_words(html_text(a.body)), a.rejected)
-            for a in given
-            if a.rejected
-        ]
+        bad = [a for a in given if a.rejected]
+        dropped = [Dropped("answer", first_words(html_text(a.body)), a.rejected) for a in bad]
         article = _article(question, replies, site, dropped)
         missing = question.answers - len(given)
         yield Parsed(
@@ -258,11 +246,11 @@ def _joined(
 def _refused(question: _Post, replies: list[_Post]) -> str:
     """Why a question is left out with its answers; "" for one that is kept."""
     why = question.rejected
-    if why and not question.deleted:
-        if question.closed:
-            return f"{why}, which is closed or locked"
-        return "" if replies else f"{why}, which has no answer that may stand"
-    return why
+    if not why or question.deleted:
+        return why
+    if question.closed:
+        return f"{why}, which is closed or locked"
+    return "" if replies else f"{why}, which has no answer that may stand"
 
 
 def _article(question: _Post, replies: list[_Post], site: str, dropped: list[Dropped]) -> Article:

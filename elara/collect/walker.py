@@ -99,13 +99,8 @@ class Walker:
         """
         if parent.text:
             flow.run.append(parent.text)
-        roles = self.roles
         for child in parent:
-            role = roles.get(child.tag)
-            if role is None:
-                self.walk(child, flow)
-            else:
-                role(self, child, flow)
+            self.child(child, flow)
             if child.tail:
                 flow.run.append(child.tail)
 
@@ -129,13 +124,11 @@ class Walker:
         """A paragraph, or a container of blocks."""
         flow.end()
         self.walk(element, flow)
-        flow.end("paragraph", element)
+        flow.end(element)
 
     def heading(self, element: Element, flow: Flow) -> None:
         """A heading: one line, whatever it is made of."""
-        flow.end()
-        if text := self.line(element):
-            flow.blocks.append(Block("heading", text, 0, element))
+        flow.add("heading", self.line(element), element)
 
     def break_line(self, element: Element, flow: Flow) -> None:
         """A break inside a paragraph."""
@@ -176,11 +169,9 @@ class Walker:
 
     def code(self, element: Element, flow: Flow) -> None:
         """Text whose line breaks and spaces count."""
-        flow.end()
         lines = self._verbatim(element).strip("\r\n").rstrip().splitlines()
-        if any(lines):
-            text = "\n".join(line.expandtabs(4) or " " for line in lines)
-            flow.blocks.append(Block("code", text, 0, element))
+        text = "\n".join(line.expandtabs(4) or " " for line in lines if any(lines))
+        flow.add("code", text, element)
 
     def _verbatim(self, element: Element) -> str:
         pieces = [element.text or ""]
@@ -195,16 +186,13 @@ class Walker:
 
     def quote(self, element: Element, flow: Flow) -> None:
         """Words of somebody else, with `> ` before each line."""
-        flow.end()
         inner = self.blocks(element)
         lines = "\n\n".join(block.text for block in inner).split("\n")
-        if inner:
-            text = "\n".join(f"> {line}" if line else ">" for line in lines)
-            flow.blocks.append(Block("quote", text, sum(b.linked for b in inner), element))
+        text = "\n".join(f"> {line}" if line else ">" for line in lines if inner)
+        flow.add("quote", text, element, sum(b.linked for b in inner))
 
     def lists(self, element: Element, flow: Flow) -> None:
         """A list: each item behind its number or a dash, what belongs to it indented."""
-        flow.end()
         lines: list[str] = []
         linked = 0
         markers = self.markers(element)
@@ -222,16 +210,11 @@ class Walker:
             linked += sum(block.linked for block in inner)
             if child.tail and child.tail.strip():
                 lines.append(" ".join(child.tail.split()))
-        if lines:
-            flow.blocks.append(Block("list", "\n".join(lines), linked, element))
+        flow.add("list", "\n".join(lines), element, linked)
 
     def child(self, element: Element, flow: Flow) -> None:
         """Add an element itself, by its role, to a flow."""
-        role = self.roles.get(element.tag)
-        if role is None:
-            self.walk(element, flow)
-        else:
-            role(self, element, flow)
+        self.roles.get(element.tag, Walker.walk)(self, element, flow)
 
     def markers(self, element: Element) -> Iterator[str]:
         """The dash or number before each item of a list."""
@@ -240,7 +223,6 @@ class Walker:
 
     def define(self, element: Element, flow: Flow) -> None:
         """A list of terms, each on a line with what it means."""
-        flow.end()
         lines: list[str] = []
         open_terms: list[str] = []
         linked = 0
@@ -259,9 +241,7 @@ class Walker:
             elif text:  # a second meaning, or a heading of the list
                 indent = "  " if part.tag in self.definitions else ""
                 lines += [indent + line for line in text.split("\n")]
-        lines += open_terms
-        if lines:
-            flow.blocks.append(Block("definitions", "\n".join(lines), linked, element))
+        flow.add("definitions", "\n".join([*lines, *open_terms]), element, linked)
 
     def _definition_parts(self, element: Element) -> Iterator[Element]:
         for child in element:
@@ -272,10 +252,8 @@ class Walker:
 
     def table(self, element: Element, flow: Flow) -> None:
         """A table: caption, rows, notes, each on its line."""
-        flow.end()
         lines, linked = self.table_text(element)
-        if lines:
-            flow.blocks.append(Block("table", "\n".join(lines), linked, element))
+        flow.add("table", "\n".join(lines), element, linked)
 
     def table_text(self, element: Element) -> tuple[list[str], int]:
         """The lines of a table, and how many of its characters stand in links."""
@@ -287,11 +265,9 @@ class Walker:
         """Add the rows and captions of a table, or of a part of it."""
         for child in element:
             if child.tag in self.rows:
-                head = all(cell.tag == "th" for cell in child)
+                line = " " if all(cell.tag == "th" for cell in child) else "; "
                 cells = [c for c in child if self.roles.get(c.tag) is not Walker.skip]
-                texts = [self._cell_text(cell, table, " " if head else "; ") for cell in cells]
-                spans = map(self.spans, cells)
-                row = [Cell(text, *span) for text, span in zip(texts, spans, strict=True)]
+                row = [Cell(self._cell_text(c, table, line), *self.spans(c)) for c in cells]
                 table.groups[-1].append(row)
             elif child.tag in ("thead", "tbody", "tfoot"):
                 before = len(table.groups)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import html
 import re
@@ -81,8 +82,8 @@ def parse(chunks: Iterable[bytes], own_file: str = "") -> Iterator[Parsed]:
         tree = document_fromstring(page.encode(), parser=HTMLParser(encoding="utf-8"))
     except (etree.ParserError, ValueError):
         yield Parsed(record=0, status="skipped", reason="HTML page without content")
-        return
-    yield _parsed(page, tree, own_file)
+    else:
+        yield _parsed(page, tree, own_file)
 
 
 def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
@@ -131,9 +132,9 @@ def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
     source, publisher, licence = _SITES[site]
     if any(licence_of(x) != UNKNOWN or restricts(x) for x in rights):
         licence = strictest(rights)
-    native = path or hashlib.sha256(page.encode()).hexdigest()[:12]
-    article = Article(
-        id=f"{source}:{native}",
+    found.native_id = path or hashlib.sha256(page.encode()).hexdigest()[:12]
+    found.article = Article(
+        id=f"{source}:{found.native_id}",
         source=source,
         title=title,
         abstract=values["abstract"],
@@ -149,20 +150,15 @@ def _parsed(page: str, tree: Element, own_file: str) -> Parsed:
         licence=licence,
         redistributable=redistributable(licence),
     )
-    return Parsed(
-        record=0,
-        native_id=native,
-        article=article,
-        revision=iso_date(_first(metas, "dcterms.modified", "dc.date")),
-        dropped=dropped,
-    )
+    found.status, found.article_id = "article", found.article.id
+    found.revision = iso_date(_first(metas, "dcterms.modified", "dc.date"))
+    return found
 
 
 def _has_navigation(tree: Element) -> bool:
     """Whether a page is one of a site, and not a document that was saved as HTML."""
-    if tree.xpath(_NAVIGATION):
-        return True
-    return sum(len(text_of(a)) for a in tree.iter("a")) > _LINKED * len(text_of(tree))
+    linked = sum(len(text_of(a)) for a in tree.iter("a"))
+    return bool(tree.xpath(_NAVIGATION)) or linked > _LINKED * len(text_of(tree))
 
 
 def decode(page: bytes) -> str:
@@ -177,29 +173,19 @@ def decode(page: bytes) -> str:
     if page.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return page.decode("utf-16", errors="replace")
     try:
-        return _once(page.decode("utf-8-sig")).removeprefix("\ufeff")
+        text = page.decode("utf-8-sig")
+        # Some pages are UTF-8 that was taken for Latin-1 and encoded again. Text that is UTF-8
+        # once more, byte for byte, is so by no accident.
+        with contextlib.suppress(UnicodeError):
+            text = text.encode("latin-1").decode("utf-8")
+        return text.removeprefix("\ufeff")
     except UnicodeDecodeError:
         declared = _CHARSET.search(page[:4096])
     name = declared[1].decode("ascii").lower() if declared else ""
-    if name in ("", "utf-8", "utf8", "iso-8859-1", "latin1", "us-ascii"):
-        name = "windows-1252"
-    try:
-        return page.decode(name, errors="replace")
-    except LookupError:
-        return page.decode("windows-1252", errors="replace")
-
-
-def _once(text: str) -> str:
-    """Undo a second encoding: some pages are UTF-8 that was taken for Latin-1 and encoded again.
-
-    Text that is UTF-8 once more, byte for byte, is so by no accident.
-    """
-    if text.isascii():
-        return text
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
+    with contextlib.suppress(LookupError):
+        if name not in ("", "utf-8", "utf8", "iso-8859-1", "latin1", "us-ascii"):
+            return page.decode(name, errors="replace")
+    return page.decode("windows-1252", errors="replace")
 
 
 def _metas(tree: Element) -> dict[str, list[str]]:
@@ -216,30 +202,26 @@ def _first(metas: dict[str, list[str]], *names: str) -> str:
 
 def _url(tree: Element, metas: dict[str, list[str]]) -> str:
     shared = _first(metas, "og:url")
-    for link in tree.iter("link"):
-        if (link.get("rel") or "").lower() == "canonical":
-            try:
-                return urljoin(shared, link.get("href") or "")
-            except ValueError:  # not an address at all
-                return shared
+    links = (link for link in tree.iter("link") if (link.get("rel") or "").lower() == "canonical")
+    for link in links:
+        with contextlib.suppress(ValueError):  # not an address at all
+            return urljoin(shared, link.get("href") or "")
     return shared
 
 
 def _host_and_path(url: str) -> tuple[str, str]:
     """Host and path of an address; empty where it is none."""
-    try:
+    with contextlib.suppress(ValueError):
         split = urlsplit(url)
-    except ValueError:
-        return "", ""
-    return split.netloc.lower(), split.path.strip("/")
+        return split.netloc.lower(), split.path.strip("/")
+    return "", ""
 
 
 def _site(host: str, tree: Element) -> str:
     """The known site of a page: from its address, else the one that most of its links name."""
-    hosts = [host] if host else []
-    if not hosts:
-        links = (str(a.get("href") or a.get("src") or "") for a in tree.iter("a", "script", "img"))
-        hosts = [_host_and_path(link)[0] for link in links if link.lower().startswith("http")]
+    links = (str(a.get("href") or a.get("src") or "") for a in tree.iter("a", "script", "img"))
+    linked = (_host_and_path(link)[0] for link in links if link.lower().startswith("http"))
+    hosts = [host] if host else linked
     counts = Counter(site for host in hosts for site in _SITES if f".{host}".endswith(f".{site}"))
     return counts.most_common(1)[0][0] if counts else ""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folders import read_folder
 from lxml import html
 
 from elara.collect import (
@@ -17,7 +18,6 @@ from elara.collect import (
     medlineplus,
     medquad,
     read_file,
-    read_folder,
     stackexchange,
     webpage,
 )

@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from folders import read_folder
 from lxml import etree
 
-from elara.collect import collect_folder, jats, read_folder, redistributable
+from elara.collect import collect_folder, jats, redistributable
 from elara.collect.formulas import linear
 from elara.collect.licences import permissive
 from elara.collect.parsed import Parsed

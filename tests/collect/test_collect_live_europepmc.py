@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from folders import read_folder
 from live_stub import Query as Asked
 from live_stub import Stub
 
-from elara.collect import europepmc, pubmed, read_folder
+from elara.collect import europepmc, pubmed
 from elara.collect.live.accounts import Harvest
 from elara.collect.live.entrez import Query
 from elara.collect.live.europepmc import EuropePmc

@@ -61,6 +61,8 @@ def test_an_archive_inside_an_archive_is_read(outer: str, inner: str, tmp_path: 
     names = ["out!.bz2!in!a!.xml.gz", "out!.bz2!in!b", "out!.bz2!last.xml"]
     assert outcomes(tmp_path) == dict.fromkeys(names, ("article", ""))
     assert raw_record(tmp_path, names[0], 0) in page(1)
+    with pytest.raises(KeyError, match=r"holds no file 'lost\.xml'"):
+        raw_record(tmp_path, "out!.bz2!in!lost.xml", 0)
 
 
 def test_what_is_packed_too_deep_is_named(tmp_path: Path) -> None:

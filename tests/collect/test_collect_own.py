@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elara.collect import collect_folder, left_out, raw_record, read_file
-from elara.collect.documents import join_split_words
 from elara.collect.own import FIELDS, check_columns, columns_of
 from elara.collect.parsed import Parsed
 from elara.collect.references import latex_text
@@ -413,8 +412,8 @@ def test_a_pdf_keeps_its_lines_and_doses(tmp_path: Path) -> None:
     found = one([parsed])
     assert found.title == "Hypertension in adults"
     lines = found.body[0].text.split("\n")
-    assert lines[1:3] == ["Treat hypertension with 5-", "10 mg of x."]
-    assert [line.split() for line in lines[4:6]] == [["Drug", "Dose"], ["Amlodipine", "5", "mg"]]
+    assert lines[1:4] == ["Treat hyper-", "tension with 5-", "10 mg of x."]
+    assert [line.split() for line in lines[5:7]] == [["Drug", "Dose"], ["Amlodipine", "5", "mg"]]
     assert parsed.reason == "1 of 3 pages have no text layer: 2"
     assert raw_record(tmp_path, "a.pdf", 0) == (tmp_path / "a.pdf").read_bytes()
     for name, content, status, word in (
@@ -424,14 +423,6 @@ def test_a_pdf_keeps_its_lines_and_doses(tmp_path: Path) -> None:
     ):
         (found_one,) = read(tmp_path, name, content)
         assert (found_one.status, word in found_one.reason) == (status, True), found_one
-
-
-def test_a_split_word_is_joined_only_where_the_text_proves_it() -> None:
-    text = "hyper-\ntension, 5-\n10 mg, well-\nbeing, non-\nsteroidal, COVID-\nwave"
-    assert join_split_words(text) == text
-    proof = "\nhypertension wellbeing well-being nonsteroidal"
-    joined = join_split_words(text + proof)
-    assert joined.startswith("hypertension, 5-\n10 mg, well-\nbeing, nonsteroidal, COVID-\nwave")
 
 
 def test_pdf_files_without_the_library_say_what_to_install(

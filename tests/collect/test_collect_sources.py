@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from folders import read_folder
 
 from elara.collect import (
     jats,
@@ -14,7 +15,6 @@ from elara.collect import (
     medlineplus,
     medquad,
     read_file,
-    read_folder,
     redistributable,
     stackexchange,
     webpage,

@@ -15,9 +15,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from folders import read_folder
 from polars.testing import assert_frame_equal
 
-from elara.collect import Collection, collect_folder, read_folder, sample_folder
+from elara.collect import Collection, collect_folder, sample_folder
 from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.merge import merge
 from elara.collect.parsed import Dropped, Parsed

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from folders import read_folder
 
-from elara.collect import medlineplus, read_folder, webpage
+from elara.collect import medlineplus, webpage
 from elara.collect.maintext import main_text
 from elara.collect.parsed import Parsed
 
@@ -180,7 +181,7 @@ def page(main: str) -> list[tuple[str, str]]:
     text = f"<html><body><nav><a href='/'>Home</a></nav><main>{main}</main></body></html>"
     from lxml.html import document_fromstring
 
-    return [(s.heading, s.text) for s in main_text(text, document_fromstring(text))]
+    return [(s.heading, s.text) for s in main_text(text, document_fromstring(text), [])]
 
 
 @pytest.mark.parametrize(

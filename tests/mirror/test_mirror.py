@@ -17,8 +17,9 @@ from typing import Any
 
 import httpx
 import pytest
+from folders import read_folder
 
-from elara.collect import jats, medlineplus, pubmed, read_folder, sample_folder
+from elara.collect import jats, medlineplus, pubmed, sample_folder
 from elara.mirror import Faults, Mirror
 from elara.mirror.faults import KINDS
 from elara.mirror.records import Numbering, read_raw
