@@ -65,8 +65,8 @@ def plan_hits() -> Hits:
 
     Searches overlap, and a record counts for the first search that finds it.
     """
-    pubmed, pmc = read_raw(DATA)
-    numbering = Numbering([*pubmed, *pmc], COPIES)
+    pubmed, _, known = read_raw(DATA)
+    numbering = Numbering(known, COPIES)
     corpus = Corpus(pubmed, numbering, COPIES, 10**9, {"": 10**9})
     hits: Hits = {}
     for queries, total in ((topics(), ARTICLES), (batches(), AFRICAN)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,15 +52,14 @@ class Numbering:
     PMCID, the same place: wherever an id occurs, its copies are the same.
 
     Args:
-        records: all real records.
+        known: the ids of all real records.
         copies: how many virtual records will stand for each.
 
     Raises:
         ValueError: so many copies would need ids that real records have.
     """
 
-    def __init__(self, records: Iterable[RawRecord], copies: int) -> None:
-        known = dict.fromkeys(p for r in records for p in r.parts if isinstance(p, int))
+    def __init__(self, known: Collection[int], copies: int) -> None:
         self._places = {number: place for place, number in enumerate(known)}
         below = max((n for n in known if n <= _FIRST), default=0)
         most = 1 + (_FIRST - below) // max(len(known), 1)
@@ -160,15 +159,16 @@ def recognised(folder: Path, *formats: str) -> Iterator[Path]:
                 yield path
 
 
-def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord]]:
+def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord], list[int]]:
     """Read the PubMed and JATS records of a folder, the first of each number.
 
     Args:
         folder: where the raw files are, at any depth.
 
     Returns:
-        PubMed and JATS records, each in the order of their numbers.
+        PubMed and JATS records, each in the order of their numbers, and all ids in them.
     """
+    known: dict[int, None] = {}
     pubmed: dict[int, RawRecord] = {}
     jats: dict[int, RawRecord] = {}
     for path in recognised(folder, "pubmed", "jats"):
@@ -176,8 +176,9 @@ def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord]]:
             for content in split_records(open_chunks(path), _NAMES):
                 is_pubmed = content.startswith(b"<Pubmed")
                 if record := (_pubmed_record if is_pubmed else _jats_record)(content):
+                    known |= dict.fromkeys(p for p in record.parts if isinstance(p, int))
                     (pubmed if is_pubmed else jats).setdefault(record.number, record)
-    return [pubmed[n] for n in sorted(pubmed)], [jats[n] for n in sorted(jats)]
+    return [pubmed[n] for n in sorted(pubmed)], [jats[n] for n in sorted(jats)], list(known)
 
 
 def _pubmed_record(content: bytes) -> RawRecord | None:

@@ -96,8 +96,8 @@ class Mirror:
     ) -> None:
         self.faults = faults or Faults()
         self.log: list[Request] = []
-        pubmed, pmc = read_raw(folder)
-        numbering = Numbering([*pubmed, *pmc], copies)
+        pubmed, pmc, known = read_raw(folder)
+        numbering = Numbering(known, copies)
         corpora = {
             name: Corpus(records, numbering, copies, per_query, hits or {})
             for name, records in {"pubmed": pubmed, "pmc": pmc}.items()

@@ -95,8 +95,9 @@ def test_pubmed_shows_no_more_than_9999_hits(client: httpx.Client) -> None:
 
 
 def test_copies_are_articles_of_their_own(client: httpx.Client, shared_data: Path) -> None:
-    raw = [record for records in read_raw(shared_data) for record in records]
-    numbering, known = Numbering(raw, COPIES), {record.number for record in raw}
+    pubmed_records, jats_records, ids = read_raw(shared_data)
+    numbering = Numbering(ids, COPIES)
+    known = {record.number for record in [*pubmed_records, *jats_records]}
     for database, parse in (("pubmed", pubmed.parse), ("pmc", jats.parse)):
         _, found = search(client, "everything", db=database, retmax=3000)
         assert len(set(found)) == len(found)
