@@ -19,9 +19,15 @@ from rich.markup import escape
 from elara import __version__, pipeline
 from elara.machine.caches import use_writable_home
 from elara.pipeline import forecast
+from elara.pipeline.console import (
+    ParameterCommand,
+    closing_lines,
+    opening_lines,
+    parameter_tables,
+    parse_parameters,
+    status_table,
+)
 from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
-from elara.pipeline.parameter_help import ParameterCommand, parameter_tables, parse_parameters
-from elara.pipeline.summary import closing_lines, opening_lines, status_table
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.names import escaped
 from elara.workspace.parameters import ParameterError

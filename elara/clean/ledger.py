@@ -127,8 +127,8 @@ class Loss:
 
     kind: str
     term: str
-    before: int
-    after: int
+    before: int = 0
+    after: int = 0
 
 
 def reading(text: str) -> str:
@@ -346,7 +346,7 @@ def findings(passage: str) -> list[Loss]:
         passage: a piece of a text.
     """
     kind, held = contents(passage)
-    return [] if kind else [Loss(*term, count, 0) for term, count in held.items()]
+    return [] if kind else [Loss(*term, count) for term, count in held.items()]
 
 
 @lru_cache(maxsize=4096)

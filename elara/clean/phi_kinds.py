@@ -15,23 +15,23 @@ class PhiKind:
     Args:
         kind: its name in phi.parquet.
         pattern: regular expression.
-        triggers: see `Rule`; empty where there is a gate.
+        gate: regular expression that polars searches quickly: the pattern is tried only on texts
+            that hold a match; "" for none.
         patient: whether it points to a patient; an author's address or a date alone does not.
         example: what it finds.
         valid: a further test of what was matched, e.g. its check digit or what stands beside it.
         prepare: makes the text that the pattern reads, of the same length.
-        gate: a regular expression that polars searches quickly; whatever the pattern matches
-            holds a match of it. It serves where triggers would be too many.
+        listed: whether it is tried on texts that hold a first name of the list, too.
     """
 
     kind: str
     pattern: str
-    triggers: tuple[str, ...]
+    gate: str
     patient: bool
     example: str
     valid: Callable[[re.Match[str]], bool] | None = None
     prepare: Callable[[str], str] | None = None
-    gate: str = ""
+    listed: bool = False
 
     @cached_property
     def _found(self) -> re.Pattern[str]:
@@ -44,15 +44,6 @@ class PhiKind:
         return (
             match for match in self._found.finditer(read) if not self.valid or self.valid(match)
         )
-
-
-def after_break(*words: str) -> tuple[str, ...]:
-    """Triggers for words that begin: at the start of a text or after a sign that is no letter.
-
-    Args:
-        words: folded triggers.
-    """
-    return tuple(before + word for word in words for before in "\ufffe \n\t(\"'“‘[:;,-/.>*_|")
 
 
 def luhn(digits: str) -> bool:

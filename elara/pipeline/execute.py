@@ -23,7 +23,6 @@ class CellError(RuntimeError):
 def execute(
     notebook: Path,
     draft: Path,
-    *,
     parameters: Mapping[str, Any],
     log: Path,
     report: Callable[[str], None],

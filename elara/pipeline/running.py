@@ -11,8 +11,7 @@ from typing import Any
 
 from elara.pipeline.execute import CellError, execute
 from elara.pipeline.notebooks import Notebook
-from elara.pipeline.plan import Plan
-from elara.pipeline.settings import save_settings
+from elara.pipeline.plan import FILE, Plan
 from elara.pipeline.state import fingerprint, states
 from elara.workspace import (
     Workspace,
@@ -26,6 +25,7 @@ from elara.workspace import (
     write_atomically,
     writing_to,
 )
+from elara.workspace.formats import json_text
 
 _MOST_MISSING = 5  # lines of what is missing
 
@@ -63,7 +63,8 @@ def run(
         held = lock(root / "logs" / "pipeline.lock", "The pipeline")
     ran, noted = 0, set[str]()
     try:
-        save_settings(root, plan.settings)
+        with writing_to(root):
+            write_atomically(root / FILE, json_text(plan.settings))
         for notebook in notebooks:
             state = next(s for s in states(plan) if s.notebook == notebook)
             if state.status == "fresh" and not force:
@@ -101,13 +102,12 @@ def _result(workspace: Workspace, notebook: Notebook, noted: set[str]) -> Iterat
     if listed := manifest.get("listed"):
         yield f"  to list them: {workspace.command('show', notebook.stage, listed)}"
     missing = manifest.get("incomplete", ())
-    for line in missing[:_MOST_MISSING]:
-        yield f"  incomplete: {line}"
+    yield from (f"  incomplete: {line}" for line in missing[:_MOST_MISSING])
     if len(missing) > _MOST_MISSING:
         yield f"  incomplete: and {len(missing) - _MOST_MISSING:,} more"
-    for line in manifest.get("notes", ()):
-        noted.add(line)
-        yield f"  note: {line}"
+    notes = manifest.get("notes", ())
+    noted.update(notes)
+    yield from (f"  note: {line}" for line in notes)
 
 
 def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> float:
@@ -116,20 +116,15 @@ def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> f
     folder = root / "notebooks"
     draft, kept = folder / f".{notebook.name}.ipynb", folder / f"{notebook.name}.ipynb"
     failed = folder / f"{notebook.name}.failed.ipynb"
+    log = root / "logs" / f"{notebook.name}.log"
     record: dict[str, Any] = {"fingerprint": fingerprint(plan, notebook)}
     started = time.monotonic()
     # Written first, so that the record stands even when nothing can be written in the end.
     _write_record(plan, notebook, record | {"error": "the run broke off in this notebook"})
     try:
         failed.unlink(missing_ok=True)
-        with _kernels_work_in(plan.workspace):
-            execute(
-                notebook.path,
-                draft,
-                parameters=plan.overrides.get(notebook.name) or {},
-                log=root / "logs" / f"{notebook.name}.log",
-                report=report,
-            )
+        with _kernels_work_in(root):
+            execute(notebook.path, draft, plan.overrides.get(notebook.name) or {}, log, report)
         draft.replace(kept)
     except (CellError, OSError) as error:
         record |= {"error": _why_it_failed(root, error)}
@@ -142,11 +137,10 @@ def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> f
             ending = f"The failed copy is {failed}. {ending}"
         joined = "failed in" if isinstance(error, CellError) else "failed:"
         raise NotebookError(f"{notebook.name} {joined} {record['error']}\n{ending}") from error
-    seconds = round(time.monotonic() - started, 1)
-    record["seconds"] = seconds
+    record["seconds"] = round(time.monotonic() - started, 1)
     record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
     _write_record(plan, notebook, record, kept)
-    return seconds
+    return float(record["seconds"])
 
 
 def _why_it_failed(root: Path, error: CellError | OSError) -> str:
@@ -160,10 +154,10 @@ def _why_it_failed(root: Path, error: CellError | OSError) -> str:
 
 
 @contextlib.contextmanager
-def _kernels_work_in(workspace: Workspace) -> Iterator[None]:
+def _kernels_work_in(root: Path) -> Iterator[None]:
     """Name the workspace to the kernels that start meanwhile."""
     before = os.environ.get("ELARA_WORKSPACE")
-    os.environ["ELARA_WORKSPACE"] = str(workspace.root)
+    os.environ["ELARA_WORKSPACE"] = str(root)
     try:
         yield
     finally:

@@ -22,18 +22,24 @@ import filelock
 import polars as pl
 
 import elara
-from elara.workspace.disk import WorkspaceError, writing_to
-from elara.workspace.drafts import empty_folder, lock, write_atomically
-from elara.workspace.formats import read_table, write_file
-from elara.workspace.manifests import (
+from elara.workspace.drafts import (
+    WorkspaceError,
+    empty_folder,
+    lock,
+    write_atomically,
+    writing_to,
+)
+from elara.workspace.formats import (
     MANIFEST,
     file_entries,
     file_sha256,
     identity_of,
     made_with,
     manifest_text,
+    read_table,
     seal_holds,
     sealed,
+    write_file,
 )
 from elara.workspace.parameters import ONCE, parameters_of
 from elara.workspace.stages import STAGES, check_parameters
@@ -163,10 +169,9 @@ class Stage:
         with writing_to(self.home):
             for name, content in files.items():
                 write_file(self.draft / name, content)
-            remarks: dict[str, Any] = {"summary": summary, "listed": listed}
-            remarks["notes"] = [note for note in notes if note]
-            if missing := list(incomplete):
-                remarks["incomplete"] = missing
+            told = {"summary": summary, "listed": listed, "notes": [n for n in notes if n]}
+            missing = list(incomplete)
+            remarks = told | {"incomplete": missing} if missing else told
             manifest = self._manifest(counts or {}, remarks)
             self._move_into_place(manifest)
         if self._lock:
@@ -213,13 +218,11 @@ class Workspace:
     """
 
     def __init__(self, folder: str | Path = "") -> None:
-        self.root, self.origin = default_workspace()
-        self.is_default = True
+        default, self.origin = default_workspace()
+        self.root = Path(folder).expanduser().resolve() if folder else default
+        self.is_default = self.root == default
         if folder:
-            default = self.root
-            self.root = Path(folder).expanduser().resolve()
             self.origin = "from the parameter `workspace`"
-            self.is_default = self.root == default
 
     def __str__(self) -> str:
         return f"Workspace: {self.root} ({self.origin})"
