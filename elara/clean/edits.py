@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from elara.clean.hyphens import Words
 from elara.clean.ledger import Loss, alike, contents, findings, lost
 from elara.clean.passages import without
 from elara.clean.repeats import Removals
 from elara.clean.rules import MOST_ROUNDS, Rule
-from elara.clean.texts import Texts, replace
+from elara.clean.texts import Texts
 from elara.clean.triggers import Triggers
 
 _EXCERPT = 120
@@ -50,7 +51,12 @@ class Edits:
 
     def values(self) -> pa.LargeStringArray:
         """All texts as they stand now."""
-        return replace(self.texts.values, self._new)
+        values, places = self.texts.values, sorted(self._new)
+        if not places:
+            return values
+        mask = pa.array(np.isin(np.arange(len(values)), places))
+        new = pa.array([self._new[place] for place in places], pa.large_string())
+        return pc.replace_with_mask(values, mask, new)
 
     def losses(self) -> int:
         """How many terms are gone from end to end from texts that several rules changed.

@@ -15,11 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from elara.clean.phi_forms import PHI
-from elara.clean.phi_kinds import PhiKind
-from elara.clean.phi_people import GIVEN_TRIGGERS
-from elara.clean.triggers import Triggers
+from elara.clean.phi_people import GIVEN_NAMES, PhiKind
 
-_GIVEN = Triggers([GIVEN_TRIGGERS])
 _BY_NAME = ("patient_name", "labelled_name", "name_with_age", "treated_name", "greeted_name")
 
 
@@ -68,7 +65,8 @@ def find_each(
         The position of each text in which something was found, and what `find_in` says about it.
     """
     bits = np.zeros(len(texts), np.uint64)
-    values, given = pl.Series(texts), _GIVEN.find(texts) > 0
+    values = pl.Series(texts, dtype=pl.String)
+    given = values.str.contains_any(GIVEN_NAMES).to_numpy()
     for number, kind in enumerate(PHI):
         may = values.str.contains(kind.gate).to_numpy() if kind.gate else np.zeros_like(given)
         bits[may | given if kind.listed else may] |= np.uint64(1 << number)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 
-from elara.clean.phi_kinds import PhiKind, iban, luhn
-from elara.clean.phi_people import PEOPLE, SOMEBODY, TITLE_GATE, TITLED
+from elara.clean.phi_people import PEOPLE, SOMEBODY, TITLE_GATE, TITLED, PhiKind
 
 _words = str.split
 
@@ -115,22 +114,22 @@ def _is_network_address(match: re.Match[str]) -> bool:
     return not short or _NETWORK.search(text, max(0, start - 40), start) is not None
 
 
+def _luhn(match: re.Match[str]) -> bool:
+    """Whether a card number has the right check digit, after ISO/IEC 7812-1, annex B."""
+    values = [int(d) for d in match[0] if d.isdigit()][::-1]
+    return sum(values[::2]) % 10 == -sum(sum(divmod(2 * v, 10)) for v in values[1::2]) % 10
+
+
+def _iban(match: re.Match[str]) -> bool:
+    """Whether a bank account number has the right check digits, after ISO 13616-1."""
+    number = match[0][4:] + match[0][:4]
+    return int("".join(str(int(c, 36)) for c in number)) % 97 == 1
+
+
 _RECORD_LABELS = (
-    "mrn",
-    "medical record number",
-    "medical record no",
-    "patient id",
-    "hospital number",
-    "nhc",
-    "nass",
-    "cipa",
-    "dni",
-    "nº historia",
-    "historia clínica",
-    "passport number",
-    "license number is",
-    "episodio",
-    "insurance number",
+    *("mrn", "medical record number", "medical record no", "patient id", "hospital number", "nhc"),
+    *("nass", "cipa", "dni", "nº historia", "historia clínica", "passport number"),
+    *("license number is", "episodio", "insurance number"),
 )
 _STREETS = _words(
     "Street Road Avenue Lane Drive Boulevard Square Court Highway Terrace Rd Ave Blvd"
@@ -188,7 +187,7 @@ PHI = (
         r"\d{4}[ -]?\d{4}[ -]?\d",
         True,
         "4539 9889 1572 0591",
-        lambda match: luhn(match[0]),
+        _luhn,
     ),
     PhiKind(
         "iban",
@@ -196,7 +195,7 @@ PHI = (
         r"\d{10}",
         True,
         "GB82WEST12345698765432",
-        lambda match: iban(match[0]),
+        _iban,
     ),
     PhiKind(
         "ip_address",

@@ -1,4 +1,6 @@
-"""Find names of people by a title, a label, an age, a greeting, or the form of a full name.
+"""Define a kind of personal data, and list those that are names of people.
+
+A name is found by a title, a label, an age, a greeting, or the form of a full name.
 
 A capital letter alone makes no name: drugs, brands, eponyms, studies and places have one as well.
 So each form asks for something that only a person has. How often that works is measured by
@@ -9,15 +11,54 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from elara.clean.phi_kinds import PhiKind
 from elara.clean.repair import SPACES
-from elara.clean.triggers import AS_WRITTEN, fold
+from elara.clean.triggers import fold
 
 _words = str.split
+
+
+@dataclass(frozen=True)
+class PhiKind:
+    """One form of personal data.
+
+    Args:
+        kind: its name in phi.parquet.
+        pattern: regular expression.
+        gate: regular expression that polars searches quickly: the pattern is tried only on texts
+            that hold a match; "" for none.
+        patient: whether it points to a patient; an author's address or a date alone does not.
+        example: what it finds.
+        valid: a further test of what was matched, e.g. its check digit or what stands beside it.
+        prepare: makes the text that the pattern reads, of the same length.
+        listed: whether it is tried on texts that hold a first name of the list, too.
+    """
+
+    kind: str
+    pattern: str
+    gate: str
+    patient: bool
+    example: str
+    valid: Callable[[re.Match[str]], bool] | None = None
+    prepare: Callable[[str], str] | None = None
+    listed: bool = False
+
+    @cached_property
+    def _found(self) -> re.Pattern[str]:
+        """Compiled when first used: patterns with many words take a moment."""
+        return re.compile(self.pattern)
+
+    def matches(self, text: str) -> Iterator[re.Match[str]]:
+        """Where a text holds it."""
+        read = self.prepare(text) if self.prepare else text
+        return (
+            match for match in self._found.finditer(read) if not self.valid or self.valid(match)
+        )
+
 
 _LETTERS = [
     chr(c)
@@ -248,7 +289,7 @@ def _is_no_street(match: re.Match[str]) -> bool:
 # What tells that there may be a title.
 TITLE_GATE = r"(?-u:\b)(?i:Mrs?|Ms|Mx|Miss|Mme|Mlle|Herr|Frau|Señora?|Sra?|Srta)[ .:\n\t\xa0]"
 # What follows a first name in clean texts; texts with other blanks pass the gates.
-GIVEN_TRIGGERS = tuple(f"{AS_WRITTEN}{name}{end}" for name in sorted(_GIVEN) for end in " -")
+GIVEN_NAMES = [f"{name}{end}" for name in sorted(_GIVEN) for end in " -"]
 
 PEOPLE = (
     PhiKind(

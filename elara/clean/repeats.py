@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from elara.clean.parameters import check
 from elara.clean.passages import find, in_structure, is_whole, may_go, span
 from elara.clean.texts import Texts
 
@@ -96,12 +97,6 @@ class Repeats:
         return not in_structure(text, start, end) and (place["line"] or is_whole(text, start, end))
 
 
-def check_repeats(repeats: int) -> None:
-    """Raise ValueError if even a sentence that stands once would be called repeated."""
-    if repeats < 2:
-        raise ValueError(f"boilerplate_repeats is {repeats}; a sentence repeats from 2 on")
-
-
 class Counter:
     """Counts, on disk, in how many articles each sentence and each long paragraph stands.
 
@@ -110,11 +105,11 @@ class Counter:
         repeats: in how many articles a sentence has to be found, at least 2.
 
     Raises:
-        ValueError: `repeats` is below 2: every sentence would be boilerplate.
+        ParameterError: `repeats` is below 2: every sentence would be boilerplate.
     """
 
     def __init__(self, folder: Path, repeats: int) -> None:
-        check_repeats(repeats)
+        check({"boilerplate_repeats": repeats})
         self._repeats = repeats
         self._twice: set[int] = set()
         folder.mkdir()

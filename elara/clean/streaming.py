@@ -32,6 +32,7 @@ from elara.clean.rules import MOST_ROUNDS, RULES, Rule
 from elara.clean.tables import NEEDED, Writers, read
 from elara.clean.texts import Texts, pack, unpack
 from elara.clean.triggers import Triggers
+from elara.display.figures import BLUE, new_figure, plain
 from elara.display.progress import Progress
 from elara.machine import memory
 
@@ -110,10 +111,15 @@ class Cleaned:
         return pl.read_parquet(self.folder / "review.parquet")
 
     def plot(self) -> Figure:
-        """How many texts each rule changed."""
-        from elara.clean.report import effects_figure
-
-        return effects_figure(self.effects)
+        """Bars: the number of texts that each rule changed."""
+        figure = new_figure(7, 0.35 * max(self.effects.height, 3) + 1)
+        axes = figure.subplots()
+        rules, texts = self.effects["rule"].to_list(), self.effects["texts"].to_list()
+        axes.bar_label(axes.barh(rules, texts, color=BLUE), padding=3)
+        axes.invert_yaxis()
+        axes.set(xlabel="texts changed (titles, abstracts, sections)", ylabel="rule")
+        plain(axes)
+        return figure
 
 
 def clean(
@@ -166,7 +172,7 @@ def clean_file(
         Where the tables are, and what was done.
 
     Raises:
-        ValueError: `boilerplate_repeats` is below 2.
+        ParameterError: `boilerplate_repeats` is below 2.
         WorkspaceError: the file cannot be read as a table of articles.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,23 +86,6 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 def _strings(column: pa.ChunkedArray | pa.Array) -> pa.LargeStringArray:
     return _whole(column).cast(pa.large_string()).fill_null("")
-
-
-def replace(values: pa.LargeStringArray, new: Mapping[int, str]) -> pa.LargeStringArray:
-    """Texts with some of them replaced.
-
-    Args:
-        values: `n` texts.
-        new: position to text.
-    """
-    if not new:
-        return values
-    mask = np.zeros(len(values), bool)
-    places = sorted(new)
-    mask[places] = True
-    return pc.replace_with_mask(
-        values, pa.array(mask), pa.array([new[place] for place in places], pa.large_string())
-    )
 
 
 def pack(batch: pa.Table, values: pa.LargeStringArray) -> pa.Table:
