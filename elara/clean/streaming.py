@@ -207,25 +207,15 @@ def clean_file(
 
 @dataclass(frozen=True)
 class _Done:
-    """A batch after a pass.
+    """A batch after a pass."""
 
-    Args:
-        table: the articles that stay, with a column `phi`.
-        found: the sentences and lines in them.
-        rows: for `_TABLES`.
-        phi: `(id, field, kind, start, end)` in the articles that stay.
-        phi_dropped: the same in the others, as far as it decided that they go.
-        characters: of all texts, before and after.
-        lost: how many terms are gone although no rule was seen to take them.
-    """
-
-    table: pa.Table
-    found: pl.DataFrame
-    rows: dict[str, list[tuple[Any, ...]]]
-    phi: list[_Place]
-    phi_dropped: list[_Place]
-    characters: tuple[int, int]
-    lost: int
+    table: pa.Table  # the articles that stay, with a column `phi`
+    found: pl.DataFrame  # the sentences and lines in them
+    rows: dict[str, list[tuple[Any, ...]]]  # for `_TABLES`
+    phi: list[_Place]  # `(id, field, kind, start, end)` in the articles that stay
+    phi_dropped: list[_Place]  # in the others, as far as it decided that they go
+    characters: tuple[int, int]  # of all texts, before and after
+    lost: int  # how many terms are gone although no rule was seen to take them
 
 
 def _clean_batch(

@@ -239,11 +239,7 @@ def _no_format(path: Path) -> str:
 
 
 def _mark_running_cell(draft: Path, why: str) -> str:
-    """Put right what papermill notes when a kernel dies: it calls every cell completed.
-
-    Returns:
-        Words that name the cell that was running, or "" when none was.
-    """
+    """Mark the cell in which a kernel died (papermill calls all completed), and name it, or ""."""
     import nbformat
 
     try:
@@ -285,10 +281,7 @@ def _sockets_in(folder: str) -> Config:
 
 @contextlib.contextmanager
 def _log_to(path: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Send what the cells print to a log file, and their progress lines to the reader.
-
-    The kernel inherits standard error and chats there; that goes to the log file as well.
-    """
+    """Send what cells print and the kernel's chat to a log file, and progress to the reader."""
 
     class Progress(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
