@@ -17,8 +17,8 @@ from pathlib import Path
 import nbformat
 from build import without_machine_paths
 
-from elara.pipeline.execute import execute
 from elara.pipeline.notebooks import numbered
+from elara.pipeline.running import execute
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEPT_CELL_METADATA = ("tags", "mystnb")

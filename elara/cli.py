@@ -10,7 +10,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,10 +18,9 @@ from rich.markup import escape
 
 from elara import __version__, pipeline
 from elara.machine.caches import use_writable_home
-from elara.pipeline import forecast
+from elara.pipeline import console, forecast
+from elara.pipeline.console import ParameterCommand, opening_lines
 from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
-from elara.pipeline.parameter_help import ParameterCommand, parameter_tables, parse_parameters
-from elara.pipeline.summary import closing_lines, opening_lines, status_table
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.names import escaped
 from elara.workspace.parameters import ParameterError
@@ -66,22 +65,13 @@ NotebooksOption = Annotated[
 
 def _plan(
     workspace: str,
-    profile: str,
-    parameters: list[str],
-    local_files: str | None,
     notebooks: Path,
-    forget: bool = False,
-    *,
-    checked: bool = True,
+    parameters: Sequence[str] = (),
+    local_files: str | None = None,
+    **how: Any,
 ) -> pipeline.Plan:
-    return pipeline.make_plan(
-        Workspace(workspace),
-        profile=profile,
-        parameters=parse_parameters(parameters, workspace, local_files),
-        folder=notebooks,
-        forget=forget,
-        checked=checked,
-    )
+    given = console.parse_parameters(parameters, workspace, local_files)
+    return pipeline.make_plan(Workspace(workspace), parameters=given, folder=notebooks, **how)
 
 
 def say(*lines: str) -> None:
@@ -124,7 +114,7 @@ def run(
 ) -> None:
     """Run the numbered notebooks that are not fresh, in order. Exit status 3: one is incomplete."""
     started = time.monotonic()
-    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget)
+    plan = _plan(workspace, notebooks, parameter, local_files, profile=profile, forget=forget)
     chosen = pipeline.select(plan, start=start, only=only)
     pipeline.check_values(plan, chosen)
     lost = _would_replace(plan, chosen)
@@ -149,7 +139,7 @@ def run(
         command = [sys.executable, str(builder), "--workspace", str(plan.workspace.root)]
         if code := subprocess.run(command, check=False).returncode:
             raise typer.Exit(code)
-    say("", *closing_lines(plan, time.monotonic() - started, page if book else None))
+    say("", *console.closing_lines(plan, time.monotonic() - started, page if book else None))
     for state in pipeline.states(plan):
         if state.status == "incomplete" and state.notebook in chosen:
             err.print(escape(f"Incomplete: {state.notebook.name}: {state.why}"), style="yellow")
@@ -197,9 +187,10 @@ def parameters(
     notebooks: NotebooksOption = NOTEBOOKS,
 ) -> None:
     """List the parameters: values that a run would use, types, and what changing them does."""
-    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
+    how: dict[str, Any] = {"profile": profile, "forget": forget, "checked": False}
+    plan = _plan(workspace, notebooks, parameter, local_files, **how)
     say(*opening_lines(plan, workspace))
-    for table in parameter_tables(plan, stage):
+    for table in console.parameter_tables(plan, stage):
         Console(highlight=False).print(table)
 
 
@@ -214,10 +205,11 @@ def status(
 ) -> None:
     """Show which notebooks are fresh, which are stale and why."""
     # Not checked: what a folder has become is no reason to say nothing of the results.
-    plan = _plan(workspace, profile, parameter, local_files, notebooks, forget, checked=False)
+    how: dict[str, Any] = {"profile": profile, "forget": forget, "checked": False}
+    plan = _plan(workspace, notebooks, parameter, local_files, **how)
     plan.workspace.must_exist()
     say(*opening_lines(plan, workspace))
-    Console(highlight=False).print(status_table(plan))
+    Console(highlight=False).print(console.status_table(plan))
 
 
 @app.command()
@@ -232,7 +224,7 @@ def show(
     workspace: WorkspaceOption = "",
 ) -> None:
     """List the tables that a stage left, or the rows of one: what was skipped, removed, changed."""
-    from elara.workspace.tables import stage_tables, table_rows
+    from elara.workspace.workspace import stage_tables, table_rows
 
     place = Workspace(workspace)
     place.must_exist()
@@ -263,7 +255,7 @@ def lab(
     """Open working copies of the notebooks in JupyterLab; those in notebooks/ stay as they are."""
     from elara.pipeline.lab import start, working_copies
 
-    plan = _plan(workspace, "", [], None, notebooks)
+    plan = _plan(workspace, notebooks)
     copies = working_copies(plan, fresh=fresh)
     say(*opening_lines(plan, workspace))
     say(f"Working copies of the notebooks: {copies.folder}")
@@ -303,14 +295,12 @@ def verify(
     result = audit.audit(place)
     if result.passed and not result.finished:
         raise WorkspaceError(f"No finished stage in {place.root}: run `elara run` first.")
-    for line in result.lines():
-        say(line)
+    say(*result.lines())
     if any(path.endswith("/export.json") for path in result.files):
         out.print("exports: not checked: their answers were not compared again, only their bytes")
-    passed = result.passed
-    if "train" in result.finished:
-        passed &= _sound(place.folder("train") / "adapter", base, expect, rerun)
-    raise typer.Exit(0 if passed else 1)
+    trained = "train" in result.finished
+    sound = not trained or _sound(place.folder("train") / "adapter", base, expect, rerun)
+    raise typer.Exit(0 if sound and result.passed else 1)
 
 
 def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:

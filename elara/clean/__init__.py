@@ -3,7 +3,7 @@
 from elara.clean.ledger import PROTECTED, Loss, Protected, count_terms, lost, terms
 from elara.clean.phi import find_phi
 from elara.clean.phi_forms import PHI
-from elara.clean.phi_kinds import PhiKind
+from elara.clean.phi_people import PhiKind
 from elara.clean.rules import RULES, Rule, clean_text, removing
 from elara.clean.streaming import Cleaned, clean, clean_file
 

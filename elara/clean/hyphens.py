@@ -125,14 +125,9 @@ def _form(found: re.Match[str], own: set[str], collection: Words | None) -> str:
         or (lead and first in _SMALL)
         or two in own
     )
-    if keeps or not _known(one, two, own, collection):
-        blank = " " if second in _AFTER_DASH and two not in own else ""
-        return f"{lead}{first}-{blank}{second}"
-    return f"{lead}{first}{second}"
-
-
-def _known(one: str, two: str, own: set[str], collection: Words | None) -> bool:
     joined, apart = (collection.count(one), collection.count(two)) if collection else (0, 0)
-    if apart:
-        return joined > _MORE * apart
-    return one in own or joined > 0 or is_word(one)
+    known = joined > _MORE * apart if apart else one in own or joined > 0 or is_word(one)
+    if known and not keeps:
+        return f"{lead}{first}{second}"
+    blank = " " if second in _AFTER_DASH and two not in own else ""
+    return f"{lead}{first}-{blank}{second}"

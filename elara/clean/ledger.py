@@ -105,9 +105,8 @@ _MISREAD = re.compile(
 _KNOWN = {"Ã ": "à", "Â ": " ", "â€\ufffd": "”"}  # a byte of these was lost
 _FORMAT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u2060\ufeff]")
 _WIDE = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
-_LINE_END = re.compile(
-    r"(?P<first>[^\W\d_]+)-[^\S\n]*\n\s*(?P<second>[^\W\d_]+)"  # a word that a line end splits
-)
+# A word that a line end splits.
+_LINE_END = re.compile(r"([^\W\d_]+)-[^\S\n]*\n\s*([^\W\d_]+)")
 # "pre- and postmenopausal": the hyphen stands for what follows later.
 LINKING = {*_words("and or to und oder bis et ou y o u e à")}
 # Two words in small letters, each between blanks: no pattern reaches over the blank between them.
@@ -127,8 +126,8 @@ class Loss:
 
     kind: str
     term: str
-    before: int
-    after: int
+    before: int = 0
+    after: int = 0
 
 
 def reading(text: str) -> str:
@@ -242,25 +241,16 @@ def _rarer(before: str, after: str, removed: Sequence[str]) -> list[Loss]:
 
 
 def _as_joined(after: str) -> Callable[[re.Match[str]], str]:
-    """Read a word that a line end split as the text after the rule has it.
-
-    It may have become one word, or a word with a hyphen. One word is no reading for a negation
-    (non-small), for capitals and single letters, nor before "and": that would hide a loss.
-    """
+    """Read a word that a line end split as the text after the rule has it: one, or hyphened."""
 
     def read(found: re.Match[str]) -> str:
-        first, second = found["first"], found["second"]
+        first, second = found.groups()
         if second.lower() in LINKING:
             return f"{first}- {second}"
-        one = f"{first}{second}"
-        if (
-            len(first) > 1
-            and first[1:].islower()
-            and second.islower()
-            and not _PATTERNS["negation"].fullmatch(first)
-            and one in after
-        ):
-            return one
+        # For a negation (non-small), capitals and single letters, one word would hide a loss.
+        small = len(first) > 1 and first[1:].islower() and second.islower()
+        if small and not _PATTERNS["negation"].fullmatch(first) and first + second in after:
+            return first + second
         return f"{first}-{second}" if f"{first}-{second}" in after else found[0]
 
     return read
@@ -294,17 +284,12 @@ def alike(one: str, two: str, most: int) -> int:
 
 
 def _cut_out(before: str, removed: Sequence[str], after: str) -> bool:
-    """Whether `after` is `before` without these passages, none of which cuts a word or a term.
-
-    White space does not count: a line takes its line end along.
-    """
+    """Whether `after` is `before` without these, blanks apart, and no word or term is cut."""
     kept, place = [], 0
     for passage in removed:
         at = before.find(passage, place)
-        if at < 0:
-            return False
         end = at + len(passage)
-        if cuts(before, at) or cuts(before, end):
+        if at < 0 or cuts(before, at) or cuts(before, end):
             return False
         kept.append(before[place:at])
         place = end
@@ -346,7 +331,7 @@ def findings(passage: str) -> list[Loss]:
         passage: a piece of a text.
     """
     kind, held = contents(passage)
-    return [] if kind else [Loss(*term, count, 0) for term, count in held.items()]
+    return [] if kind else [Loss(*term, count) for term, count in held.items()]
 
 
 @lru_cache(maxsize=4096)

@@ -12,6 +12,7 @@ whatever lies between two of them has to consist of legal words.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 
 def _words(text: str) -> frozenset[str]:
@@ -129,7 +130,7 @@ def kind_of(passage: str) -> str:
     """
     if one := _kind(passage.strip()):
         return one
-    kinds = [_kind(passage[a:b]) for a, b in _sentences(passage)]
+    kinds = [_kind(sentence) for sentence in _sentences(passage)]
     return kinds[0] if kinds and all(kinds) else ""
 
 
@@ -175,14 +176,13 @@ def _consists(text: str, small: frozenset[str], names: bool = True, digits: bool
     return capitals <= _MOST_NAMES
 
 
-def _sentences(text: str) -> list[tuple[int, int]]:
-    found, start = [], 0
+def _sentences(text: str) -> Iterator[str]:
+    start = 0
     while start < len(text):
         end = _end(text, start)
-        if text[start:end].strip():
-            found.append((start + len(text[start:end]) - len(text[start:end].lstrip()), end))
-        start = max(end, start + 1)
-    return found
+        if sentence := text[start:end].lstrip():
+            yield sentence
+        start = end
 
 
 def _end(text: str, start: int, lines: bool = True) -> int:

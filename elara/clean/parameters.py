@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from elara.clean.repeats import check_repeats
 from elara.workspace.parameters import ParameterError
 
 
@@ -18,8 +17,6 @@ def check(values: Mapping[str, Any]) -> None:
     Raises:
         ParameterError: it is too small.
     """
-    if "boilerplate_repeats" in values:
-        try:
-            check_repeats(values["boilerplate_repeats"])
-        except ValueError as error:
-            raise ParameterError(str(error)) from error
+    repeats = values.get("boilerplate_repeats", 2)
+    if repeats < 2:
+        raise ParameterError(f"boilerplate_repeats is {repeats}; a sentence repeats from 2 on")

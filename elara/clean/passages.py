@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -12,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from elara.clean.ledger import PROTECTED
+from elara.clean.texts import TEXT, Texts
 from elara.clean.triggers import LOWER
 from elara.text.sentences import sentences as whole_sentences
 
@@ -39,6 +39,10 @@ def sentences(text: str) -> list[str]:
     return _BREAK.split(text)
 
 
+def _split(text: str, line: bool) -> list[str]:
+    return re.split("(\n)", text) if line else sentences(text)
+
+
 def span(text: str, line: bool, number: int) -> tuple[int, int]:
     """Where a line or sentence starts and ends.
 
@@ -47,7 +51,7 @@ def span(text: str, line: bool, number: int) -> tuple[int, int]:
         line: whether it is a line, else a sentence.
         number: which one it is, from 0.
     """
-    parts = re.split("(\n)", text) if line else sentences(text)
+    parts = _split(text, line)
     start = sum(map(len, parts[: 2 * number]))
     return start, start + len(parts[2 * number])
 
@@ -109,83 +113,56 @@ def paragraph_key(line: str) -> str:
     return line.translate(LOWER)
 
 
-@dataclass(frozen=True)
-class Found:
-    """The sentences and lines of a batch that are long enough to count.
-
-    Args:
-        text: the position of the text.
-        line: whether it is a line, which is a paragraph; else a sentence.
-        number: which line or sentence of the text it is, from 0.
-        hash: of the passage, ASCII letters of a line in lower case.
-        passage: the passage.
-    """
-
-    text: npt.NDArray[np.int64]
-    line: npt.NDArray[np.bool_]
-    number: npt.NDArray[np.int64]
-    hash: npt.NDArray[np.uint64]
-    passage: pl.Series
-
-
-def find(values: pa.LargeStringArray, wanted: npt.NDArray[np.bool_]) -> Found:
+def find(texts: Texts, values: pa.LargeStringArray, wanted: npt.NDArray[np.bool_]) -> pl.DataFrame:
     """Find the sentences and lines of texts that begin and end like one and hold no digit.
 
     Args:
-        values: `n` texts.
+        texts: the texts of a batch.
+        values: these texts as they stand now.
         wanted: which of them to search; `n` booleans.
+
+    Returns:
+        `text` and `article` (positions in the batch), `body` (whether it is a body text), `line`
+        (a line, which is a paragraph; else a sentence), `number` (which one of the text, from 0),
+        `passage`, and its `hash`, ASCII letters of a line in lower case.
     """
-    texts = pl.DataFrame({"text": np.arange(len(values)), "passage": pl.Series(values)})
-    texts = texts.filter(pl.Series(wanted))
+    places = {"text": np.arange(len(values)), "article": texts.row, "body": texts.field == TEXT}
+    table = pl.DataFrame(places | {"passage": pl.Series(values)}).filter(pl.Series(wanted))
     passage = pl.col("passage")
-    blanks = passage.str.count_matches(r"[ \t]")
-    lines = _counted(texts, passage).filter(passage.str.len_chars() >= PARAGRAPH)
-    parts = _counted(texts, passage.str.replace_all(_ENDS, "${1}\n${2}"))
-    parts = parts.filter(blanks >= FEWEST_WORDS - 1)
-    keys = pl.Series("passage", map(paragraph_key, lines["passage"]), pl.String)
-    both = pl.concat([lines, parts])
-    return Found(
-        text=both["text"].to_numpy(),
-        line=np.arange(both.height) < lines.height,
-        number=both["number"].to_numpy(),
-        hash=pl.concat([keys, parts["passage"]]).hash().to_numpy(),
-        passage=both["passage"],
+    lines = _counted(table, passage).filter(passage.str.len_chars() >= PARAGRAPH)
+    keys = pl.Series(map(paragraph_key, lines["passage"]), dtype=pl.String)
+    parts = _counted(table, passage.str.replace_all(_ENDS, "${1}\n${2}"))
+    parts = parts.filter(passage.str.count_matches(r"[ \t]") >= FEWEST_WORDS - 1)
+    return pl.concat(
+        [
+            lines.with_columns(hash=keys.hash(), line=True),
+            parts.with_columns(hash=parts["passage"].hash(), line=False),
+        ]
     )
 
 
 def _counted(texts: pl.DataFrame, split: pl.Expr) -> pl.DataFrame:
     """The lines that count, and which line of its text each is."""
-    lines = texts.select("text", passage=split.str.split("\n"))
+    lines = texts.with_columns(passage=split.str.split("\n"))
     numbers = pl.int_ranges(pl.col("passage").list.len(), dtype=pl.Int64)
     lines = lines.with_columns(number=numbers).explode("passage", "number")
     return lines.filter(pl.col("passage").str.contains(_COUNTED))
 
 
-def without_lines(text: str, gone: set[int]) -> tuple[str, list[str]]:
-    """Take lines out of a text.
+def without(text: str, line: bool, gone: set[int]) -> tuple[str, list[str]]:
+    """Take lines or sentences out of a text.
 
     Args:
         text: the text.
-        gone: which lines, from 0.
+        line: whether to take lines, else sentences.
+        gone: which, from 0.
 
     Returns:
-        The rest, and the lines.
+        The rest, and what was taken.
     """
-    lines = text.split("\n")
-    kept = "\n".join(line for number, line in enumerate(lines) if number not in gone)
-    return kept, [lines[number] for number in sorted(gone)]
-
-
-def without_sentences(text: str, gone: set[int]) -> tuple[str, list[str]]:
-    """Take sentences out of a text.
-
-    Args:
-        text: the text.
-        gone: which sentences, from 0.
-
-    Returns:
-        The rest, and the sentences.
-    """
-    parts = sentences(text)
-    kept = [part for place, part in enumerate(parts) if place % 2 or place // 2 not in gone]
-    return "".join(kept), [parts[2 * number] for number in sorted(gone)]
+    parts = _split(text, line)
+    taken = [parts[2 * number] for number in sorted(gone)]
+    if line:
+        return "\n".join(p for number, p in enumerate(parts[::2]) if number not in gone), taken
+    kept = (part for place, part in enumerate(parts) if place % 2 or place // 2 not in gone)
+    return "".join(kept), taken

@@ -15,10 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from elara.clean.phi_forms import PHI
-from elara.clean.phi_kinds import PhiKind
-from elara.clean.triggers import Triggers
+from elara.clean.phi_people import GIVEN_NAMES, PhiKind
 
-_TRIGGERS = Triggers([kind.triggers for kind in PHI])
 _BY_NAME = ("patient_name", "labelled_name", "name_with_age", "treated_name", "greeted_name")
 
 
@@ -66,11 +64,12 @@ def find_each(
     Yields:
         The position of each text in which something was found, and what `find_in` says about it.
     """
-    bits = _TRIGGERS.find(texts)
+    bits = np.zeros(len(texts), np.uint64)
+    values = pl.Series(texts, dtype=pl.String)
+    given = values.str.contains_any(GIVEN_NAMES).to_numpy()
     for number, kind in enumerate(PHI):
-        if kind.gate:
-            may = pl.Series(texts).str.contains(kind.gate).to_numpy()
-            bits = np.where(may, bits, bits & ~np.uint64(1 << number))
+        may = values.str.contains(kind.gate).to_numpy() if kind.gate else np.zeros_like(given)
+        bits[may | given if kind.listed else may] |= np.uint64(1 << number)
     if wanted is not None:
         bits &= wanted
     for place in np.flatnonzero(bits).tolist():

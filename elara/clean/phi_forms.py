@@ -9,14 +9,7 @@ from __future__ import annotations
 
 import re
 
-from elara.clean.phi_kinds import PhiKind, after_break, iban, luhn
-from elara.clean.phi_people import (
-    BLANKS,
-    PEOPLE,
-    SOMEBODY,
-    TITLE_TRIGGERS,
-    TITLED,
-)
+from elara.clean.phi_people import PEOPLE, SOMEBODY, TITLE_GATE, TITLED, PhiKind
 
 _words = str.split
 
@@ -32,13 +25,8 @@ _DATE = (
     r"|\d{4}[-/]\d{2}[-/]\d{2}"
     rf"|\d{{1,2}}(?: de)? {_MONTH}(?: de|,)? \d{{4}})|\b{_MONTH} \d{{1,2}},? \d{{4}})"
 )
-_DATE_TRIGGERS = (
-    *("0/0/00", "0/00/00", "0.0.0000", "0.00.0000", "0-0-0000", "0-00-0000"),
-    *("0000-00-00", "0000/00/00"),
-    *(f"{form}{month}" for month in _MONTHS for form in ("0 ", "0 de ")),
-    *(f"0 {month}{end}" for month in _SHORT_MONTHS for end in " .,"),
-    *(f"{month}{end}0" for month in (*_MONTHS, *_SHORT_MONTHS) for end in (" ", ". ")),
-)
+_BEGINNING = rf"(?i:{'|'.join(sorted({month[:3] for month in _MONTHS}))})"
+_SOME_DATE = rf"\d[-/.]\d\d?[-/.]\d\d|\d (?:de )?{_BEGINNING}|{_BEGINNING}[a-z]*\.? \d"
 _PHONE_LABELS = _words("phone telephone tel tlf tfno teléf teléfono telefono fax mobile móvil")
 _PHONE_PLACES = _words("cell desk office home work")
 _CALLS = _words(
@@ -126,22 +114,22 @@ def _is_network_address(match: re.Match[str]) -> bool:
     return not short or _NETWORK.search(text, max(0, start - 40), start) is not None
 
 
+def _luhn(match: re.Match[str]) -> bool:
+    """Whether a card number has the right check digit, after ISO/IEC 7812-1, annex B."""
+    values = [int(d) for d in match[0] if d.isdigit()][::-1]
+    return sum(values[::2]) % 10 == -sum(sum(divmod(2 * v, 10)) for v in values[1::2]) % 10
+
+
+def _iban(match: re.Match[str]) -> bool:
+    """Whether a bank account number has the right check digits, after ISO 13616-1."""
+    number = match[0][4:] + match[0][:4]
+    return int("".join(str(int(c, 36)) for c in number)) % 97 == 1
+
+
 _RECORD_LABELS = (
-    "mrn",
-    "medical record number",
-    "medical record no",
-    "patient id",
-    "hospital number",
-    "nhc",
-    "nass",
-    "cipa",
-    "dni",
-    "nº historia",
-    "historia clínica",
-    "passport number",
-    "license number is",
-    "episodio",
-    "insurance number",
+    *("mrn", "medical record number", "medical record no", "patient id", "hospital number", "nhc"),
+    *("nass", "cipa", "dni", "nº historia", "historia clínica", "passport number"),
+    *("license number is", "episodio", "insurance number"),
 )
 _STREETS = _words(
     "Street Road Avenue Lane Drive Boulevard Square Court Highway Terrace Rd Ave Blvd"
@@ -154,9 +142,9 @@ _PLACES = (
 
 PHI = (
     *PEOPLE,
-    PhiKind("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", ("@",), False, "a@example.org"),
+    PhiKind("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", "@", False, "a@example.org"),
     PhiKind(
-        "url", r"(?i:https?://|\bwww\.)[^\s()<>\"]+", ("http", "www."), False, "www.example.org"
+        "url", r"(?i:https?://|\bwww\.)[^\s()<>\"]+", "(?i:http|www)", False, "www.example.org"
     ),
     PhiKind(
         "phone",
@@ -172,16 +160,15 @@ PHI = (
         rf" (?:at|on|is|from)(?:[ :]{{1,2}}){_GROUPED}"
         rf"|(?<![\d)(.-]){_NUMBER}(?=\s?[-,(]\s?(?i:office|home|mobile|cell|fax|work)\b)"
         rf"|{'|'.join(_PHONE_FORMS)}){_EXTENSION}",
-        (),
+        r"\d(?:[ .\-/\xa0‑()+]{0,8}\d){6}",
         False,
         "Tel: +44 20 7946 0000",
         _is_phone,
-        gate=r"\d(?:[ .\-/\xa0‑()+]{0,8}\d){6}",
     ),
     PhiKind(
         "ssn",
         r"(?<![\w/-])(?!000|666|9\d\d)\d{3}-\d{2}-\d{4}\b",
-        ("000-00-0000",),
+        r"\d-\d\d-\d",
         True,
         "123-45-6789",
     ),
@@ -190,34 +177,31 @@ PHI = (
         # Without a colon, "CIPA 2000" is a name and a year.
         rf"\b(?i:{'|'.join(_RECORD_LABELS)})(?![^\W\d_])\.?\s?"
         r"(?:[:#]\s?[A-Z]{0,3}-?\d[\d /.-]{2,}\d|(?!(?:19|20)\d\d\b)[A-Z]{0,3}-?\d[\d /.-]{3,}\d)",
-        after_break(*_RECORD_LABELS),
+        rf"(?i:{'|'.join(_RECORD_LABELS)})",
         True,
         "MRN: 0012345",
     ),
     PhiKind(
         "card",
         r"(?<![\w./-])(?:3\d|4\d|5[0-5]|6\d|2[2-7])\d{2}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}\b",
-        ("0000000000000", "0000 0000 0000 0", "0000-0000-0000-0", "00000000 0", "00000000-0"),
+        r"\d{4}[ -]?\d{4}[ -]?\d",
         True,
         "4539 9889 1572 0591",
-        lambda match: luhn(match[0]),
+        _luhn,
     ),
     PhiKind(
         "iban",
         r"\b[A-Z]{2}\d{2}[A-Z]{0,4}\d{10,26}\b",
-        ("0000000000",),
+        r"\d{10}",
         True,
         "GB82WEST12345698765432",
-        lambda match: iban(match[0]),
+        _iban,
     ),
     PhiKind(
         "ip_address",
         r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)"
         r"|(?<![\w:])(?:[\da-fA-F]{1,4}:){7}[\da-fA-F]{1,4}(?![\w:])",
-        (
-            *(f"0.{b}.{c}.0" for b in ("0", "00", "000") for c in ("0", "00", "000")),
-            *(f"{a}:{b}" for a in "0abcdef" for b in "0abcdef" if a + b != "00"),
-        ),
+        r"\d\.\d{1,3}\.\d{1,3}\.\d|[\da-fA-F]:[\da-fA-F]{1,4}:[\da-fA-F]",
         False,
         "179.177.214.91",
         _is_network_address,
@@ -226,25 +210,22 @@ PHI = (
         "birth_date",
         rf"(?i:\b(?:DOB|date of birth|born on|birthday|fecha de nacimiento))\b[:.]?"
         rf"(?: is| it's|\. It's)?\s?{_DATE}",
-        (*after_break("dob", "born on"), "date of birth", "birthday", "fecha de nacimiento"),
+        r"(?i:DOB|date of birth|born on|birthday|fecha de nacimiento)",
         True,
         "DOB: 12/04/1961",
     ),
     PhiKind(
         "dated_name",
         rf"{TITLED}\b[^.\n]{{0,60}}?\b{_DATE}",
-        TITLE_TRIGGERS,
+        TITLE_GATE,
         True,
         "Mrs. Moyo was admitted on 3 May 2020",
     ),
-    PhiKind("date", rf"(?<![\d/.-]){_DATE}(?![\d/-])", _DATE_TRIGGERS, False, "3 May 2020"),
+    PhiKind("date", rf"(?<![\d/.-]){_DATE}(?![\d/-])", _SOME_DATE, False, "3 May 2020"),
     PhiKind(
         "registration_number",
         r"\b(?i:n[º°o]\s?col(?:egiado)?\.?|gmc(?: number)?|npi)\s?:?\s?\d[\d -]{3,}\d",
-        (
-            *(f"{n}{blank}col" for n in ("nº", "n°", "no") for blank in ("", " ")),
-            *after_break("gmc", "npi"),
-        ),
+        r"(?i:n[º°o]\s?col|gmc|npi)",
         False,
         "NºCol: 28 28 20943",
     ),
@@ -252,10 +233,7 @@ PHI = (
         "age_over_89",
         rf"\b(?:9\d|1[01]\d)[- ](?i:years?|yrs?|años)\b(?![- ]old\b(?!{SOMEBODY}))"
         r"|(?i:\b(?:aged|edad:|age:)) (?:9\d|1[01]\d)\b",
-        (
-            *(f"00{sep}{word}" for sep in " -" for word in ("year", "yr", "años")),
-            *("aged 00", "edad: 00", "age: 00"),
-        ),
+        r"\d\d[- ](?i:years?|yrs?|años)|(?i:aged|edad:|age:) \d\d",
         False,
         "a 93-year-old",
     ),
@@ -264,7 +242,7 @@ PHI = (
         r"(?i:\b(?:lives at|home address is) )(?!an? |\d[\d,.]* ?(?:m|km|ft|feet|met(?:re|er)s?)\b)"
         r"[^\n.]{0,40}\d[^\n.]{0,40}"
         r"|(?i:\bdomicilio\s?:)\s{0,2}[^\s.][^\n.]{3,60}",
-        ("lives at", "home address is", "domicilio"),
+        r"(?i:lives at|home address is|domicilio)",
         True,
         "Domicilio: Calle Carmen Romero, 23",
     ),
@@ -274,24 +252,15 @@ PHI = (
         r"|\b(?i:apt|suite)\.? \d{1,4}\b|\b(?i:p\.?o\.? box) \d+"
         rf"|\b(?i:{'|'.join(_VIAS)})\.? [A-ZÀ-Þ][^\n.,]{{2,40}}, ?(?:(?:nº ?)?\d{{1,4}}|s/n)"
         rf"|\b(?i:{'|'.join(_PLACES)})\s?:\s?[A-ZÀ-Þ][^\n,.;]{{1,40}}",
-        (
-            *(f" {street.lower()}" for street in _STREETS),
-            *("apt 0", "apt. 0", "suite 0", "suite. 0", "box 0"),
-            *(f"{via}{dot} " for via in _VIAS for dot in ("", ".")),
-            *(f"{place}{blank}:" for place in _PLACES for blank in BLANKS),
-        ),
+        rf"\d (?:\S+ ){{1,3}}(?:{'|'.join(_STREETS)})|(?i:apt|suite|p\.?o\.? box)\.? \d"
+        rf"|(?i:{'|'.join(_VIAS)})\.? [^\n.,]+,|(?i:{'|'.join(_PLACES)})\s?:",
         False,
         "12 Baker Street",
     ),
     PhiKind(
         "postcode",
         r"\b(?i:cp|zip|zip code is|postcode)\s?:? ?\d{3,5}(?:[ -]\d{2,4})?\b",
-        tuple(
-            f"{x}{s}{b}0"
-            for x in ("cp", "zip", "zip code is", "postcode")
-            for s in ("", ":", " :", "\n", "\n:")
-            for b in ("", " ", "\n")
-        ),
+        r"(?i:cp|zip|zip code is|postcode)\s?:? ?\d",
         False,
         "CP: 28035",
     ),

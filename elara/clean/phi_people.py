@@ -1,4 +1,6 @@
-"""Find names of people by a title, a label, an age, a greeting, or the form of a full name.
+"""Define a kind of personal data, and list those that are names of people.
+
+A name is found by a title, a label, an age, a greeting, or the form of a full name.
 
 A capital letter alone makes no name: drugs, brands, eponyms, studies and places have one as well.
 So each form asks for something that only a person has. How often that works is measured by
@@ -9,15 +11,54 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from elara.clean.phi_kinds import PhiKind, after_break
 from elara.clean.repair import SPACES
-from elara.clean.triggers import AS_WRITTEN, fold
+from elara.clean.triggers import fold
 
 _words = str.split
+
+
+@dataclass(frozen=True)
+class PhiKind:
+    """One form of personal data.
+
+    Args:
+        kind: its name in phi.parquet.
+        pattern: regular expression.
+        gate: regular expression that polars searches quickly: the pattern is tried only on texts
+            that hold a match; "" for none.
+        patient: whether it points to a patient; an author's address or a date alone does not.
+        example: what it finds.
+        valid: a further test of what was matched, e.g. its check digit or what stands beside it.
+        prepare: makes the text that the pattern reads, of the same length.
+        listed: whether it is tried on texts that hold a first name of the list, too.
+    """
+
+    kind: str
+    pattern: str
+    gate: str
+    patient: bool
+    example: str
+    valid: Callable[[re.Match[str]], bool] | None = None
+    prepare: Callable[[str], str] | None = None
+    listed: bool = False
+
+    @cached_property
+    def _found(self) -> re.Pattern[str]:
+        """Compiled when first used: patterns with many words take a moment."""
+        return re.compile(self.pattern)
+
+    def matches(self, text: str) -> Iterator[re.Match[str]]:
+        """Where a text holds it."""
+        read = self.prepare(text) if self.prepare else text
+        return (
+            match for match in self._found.finditer(read) if not self.valid or self.valid(match)
+        )
+
 
 _LETTERS = [
     chr(c)
@@ -146,7 +187,7 @@ _WITH_INITIAL = (
     rf"(?<![,;&] ){_FAMILY}{_GAP}[{_U}]\.{_GAP}{_FAMILY}"
     r"(?=['’]s\b|\s?[.,;:!?)]|\s*(?:\n|$)|\s(?:is|was|has|had|will|who|and|from|said|told|came|lives)\b)"
 )
-_CREDENTIAL = r"(?:M\.?D|Ph\.?D|D\.?D\.?S|R\.?N|D\.?O|F\.?A\.?C\.?[PSC]|M\.?B\.?B\.?S)\b"
+_CREDENTIAL = r"(?:M\.?D|Ph\.?D|D\.?D\.?S|R\.?N|D\.?O|F\.?A\.?C\.?[PSC]|M\.?B\.?B\.?S)"
 _QUIET = _tree({word.upper() for word in (*_WORDS, *_THINGS)})
 _LOUD_WORD = rf"(?!{_QUIET}\b)[{_U}]{{2,}}(?:['’-][{_U}]+)*(?![{_L}'’])"
 _LOUD = rf"{_LOUD_WORD}(?:[ ,]{{1,2}}(?:[{_U}]\.? )?{_LOUD_WORD}){{1,3}}"
@@ -157,14 +198,6 @@ _MET = (
     r"[Nn]ame(?: on [a-z ]+)?\?(?:\s[A-Z][a-z]+:)?"
 )
 _DOES = r"(?:said|says|told|asked|live[sd] (?:at|in|on)|works (?:at|for)|grew up|was born)"
-_MET_TRIGGERS = _words(
-    "up_with_ -up_with_ spoke_to spoke_with speak_to speak_with spoken_to spoken_with talk_to "
-    "talked_to talk_with talked_with met_with_ seen_by_ signed_by_ dictated_by_ reviewed_by_ "
-    "referred_by_ discussed_with_ accompanied_by_ is_called_ was_called_ be_called_ been_called_ "
-    "am_called_ is_named_ was_named_ be_named_ been_named_ _says_ _said_ _told_ _asked_ name_ "
-    "name? name_on lives_at lives_in lives_on lived_at lived_in lived_on works_at "
-    "works_for _grew_up _was_born"
-)
 _LETTER_HEAD = (
     rf"(?m:^>?[ \t]*)({_FAMILY}(?:{_GAP}[{_U}]\.?)?{_MORE}{{1,2}})[^\S\n]*\n"
     rf"(?=(?:[^\n]{{0,60}}\n){{0,3}}>?[ \t]*\d{{1,5}} [^\n]{{0,60}}(?:\n|$))"
@@ -204,9 +237,6 @@ _NO_GREETED = _words(
     "everyone and the mrs again hello hi hey guys man nurse mom mum dad folks ma maam sweetie dear "
     "buddy friend mister"
 )
-BLANKS = ("", " ", "\n", "\t", "\xa0")
-_SPANISH = _words("Sr Sra Srta")
-_TITLES = _words("Mr Mrs Ms Mx Miss Mme Mlle Herr Frau Señor Señora") + _SPANISH
 _TITLE = (
     # Sr is strontium unless something says that it is Spanish.
     r"(?=[MHFSm])(?:(?<![\w-])(?:Mrs?|Ms|Mx|Mme|Mlle|Herr|Frau|Señora?|Sra|Srta)\b\.?"
@@ -256,23 +286,17 @@ def _is_no_street(match: re.Match[str]) -> bool:
     return not _STREET_BEFORE.search(text, max(0, start - 20), start)
 
 
-def _titles(titles: Iterable[str]) -> tuple[str, ...]:
-    return after_break(*(f"{t.lower()}{e}" for t in titles for e in " .:\n\t\xa0"))
-
-
-# A name follows after a blank or a hyphen; clean texts hold no other blanks.
-GIVEN_TRIGGERS = (
-    *(f"{AS_WRITTEN}{name}{end}" for name in sorted(_GIVEN) for end in " -"),
-    *SPACES,
-)
-
+# What tells that there may be a title.
+TITLE_GATE = r"(?-u:\b)(?i:Mrs?|Ms|Mx|Miss|Mme|Mlle|Herr|Frau|Señora?|Sra?|Srta)[ .:\n\t\xa0]"
+# What follows a first name in clean texts; texts with other blanks pass the gates.
+GIVEN_NAMES = [f"{name}{end}" for name in sorted(_GIVEN) for end in " -"]
 
 PEOPLE = (
     PhiKind(
         "patient_name",
         rf"(?=[MHFSmhs])(?:{_TITLE}\s({_TITLED_NAME})|\b(?:mr|mrs|ms) \. ([a-z]{{3,}})"
         r"|\b(?i:hi|hello|hey|seeing) miss ([a-z]{3,}))",
-        _titles(_TITLES),
+        TITLE_GATE,
         True,
         "Mrs. Moyo",
     ),
@@ -287,13 +311,8 @@ PEOPLE = (
         rf"mother|father)\s(?:named|called))\s({_NAME})"
         rf"|\b([A-Za-zÀ-ÿ]+[ {_LISTED}][A-Za-zÀ-ÿ]+) ?[.,:;]?\s(?i:n- )?(?i:date of birth|dob|mrn)"
         r"(?=[ ,:.]{0,3}(?:is |number )?[a-z]?(?:\d|[A-Z][a-z]+ \d))",
-        (
-            *(f"{x}{b}:" for x in ("name", "patient", "apellidos", "nombre") for b in BLANKS),
-            *(f"{x}{b}:" for x in ("apellido", "forename", "forenames") for b in BLANKS),
-            *("name of ", "paciente:", "paciente :"),
-            *("my name is", " named ", " called ", "patient,", "date of birth"),
-            *after_break("dob", "mrn"),
-        ),
+        r"(?i:name|patient|paciente|apellidos?|nombre|forenames?)\s?:|(?i:name of |my name is)"
+        r"|(?i: named | called |patient,|date of birth|dob|mrn)",
         True,
         "Name: Ada Moyo",
         _names_somebody,
@@ -305,9 +324,7 @@ PEOPLE = (
         rf"(?i:is|was)\s(?:an?\s)?(?:very\s)?(?:[a-z]+\s){{0,2}}{_AGED}{SOMEBODY}"
         rf"|({_FULL}),?\s(?:an?\s)?(?:aged?\s)?(?:[a-z]+\s)?{_AGED}"
         rf"|(?i:{_AGED}\s(?:{'|'.join(_HUMAN)}),?\s(?:named\s|called\s)?)({_FULL})",
-        tuple(
-            f"0{a}year{c}{b}old" for a in (" ", "-", " -", " - ") for c in ("", "s") for b in " -"
-        ),
+        r"\d(?: | ?- ?)(?i:years?[- ]old)",
         True,
         "Ada Moyo is a 50-year-old",
         prepare=mark_given,
@@ -315,16 +332,17 @@ PEOPLE = (
     PhiKind(
         "treated_name",
         rf"(?=[{_U}])({_FULL})(?:,\s[^,.\n]{{2,40}},)?\s(?:{_CARE})",
-        GIVEN_TRIGGERS,
+        f"[{SPACES}]",
         True,
         "Ada Moyo was admitted",
         prepare=mark_given,
+        listed=True,
     ),
     PhiKind(
         "greeted_name",
         rf"\b(?i:{'|'.join(_GREETINGS)})(?: there)? ?,? (?!(?i:{'|'.join(_NO_GREETED)})\b)"
         r"([A-Za-z][a-z]{2,})(?: ?[.,?!]| (?:how|good|nice|what's|i'm|so|it's|thank)\b)",
-        after_break(*(f"{greeting}{end}" for greeting in _GREETINGS for end in " ,")),
+        rf"(?i:{'|'.join(_GREETINGS)})[ ,]",
         True,
         "hi , martha .",
     ),
@@ -333,11 +351,8 @@ PEOPLE = (
         rf"\b(?:(?:Dra?|Prof)\b[.:]*|dr\.|Doctora?|Professor)\s(?:Dr\.?\s(?:med\.?\s)?)?{_TITLED_NAME}"
         rf"|\b(?:M[ée]dic[oa]|Remitido por|Responsable [Cc]línico)\s?:\s{{0,2}}"
         rf"(?:Dra?[.:]*\s?)?{_TITLED_NAME}",
-        (
-            *_titles(("dr", "dra", "prof")),
-            *("doctor", "professor", "remitido por", "responsable clínico"),
-            *(f"m{e}dic{o}" for e in "eé" for o in ("o:", "a:", "o :", "a :")),
-        ),
+        r"(?-u:\b)(?i:dra?|prof)[ .:\n\t\xa0]"
+        r"|(?i:doctor|professor|remitido por|responsable clínico|m[eé]dic[oa] ?:)",
         False,
         "Dr. Okafor",
         _is_no_street,
@@ -345,34 +360,17 @@ PEOPLE = (
     PhiKind(
         "full_name",
         rf"(?=[{_U}dl])(?:{_FULL}|{_START}(?:{_ENDS_LIKE_A_NAME}|{_WITH_INITIAL}"
-        rf"|{_PAIR}(?=,?\s{_CREDENTIAL}|\s{_DOES}\b)))"
+        rf"|{_PAIR}(?=,?\s{_CREDENTIAL}\b|\s{_DOES}\b)))"
         rf"|\b(?:{_MET})\s(?:{_PAIR})|{_LETTER_HEAD}",
-        (
-            *GIVEN_TRIGGERS,
-            *(fold(end) + after for end in _FAMILY_ENDINGS for after in " .,;:?!)-'’\n\uffff"),
-            *(f" {initial}. " for initial in "abcdefghijklmnopqrstuvwxyz"),
-            *(
-                f" {title}{end}"
-                for title in _words("md phd dds rn do mbbs")
-                for end in " ,.)\n\uffff"
-                if title + end != "do "
-            ),
-            *(f"{AS_WRITTEN}DO{end}" for end in (*" -", *SPACES)),
-            *(f" {title}" for title in _words("m.d ph.d d.d.s r.n d.o f.a.c facp facs")),
-            *(phrase.replace("_", " ") for phrase in _MET_TRIGGERS),
-            *(
-                f"\n{quote}{digits} "
-                for quote in ("", " ", "    ", ">")
-                for digits in _words("0 00 000 0000 00000")
-            ),
-        ),
+        rf"{_tree(_FAMILY_ENDINGS)}(?:[ .,;:!?)'’\n-]|$)| [A-Za-z]\. | {_CREDENTIAL}"
+        rf"|(?:{_MET})\s|{_DOES}|(?m:^>?[ \t]*\d{{1,5}} )|[{SPACES}]",
         False,
         "Ada Moyo",
         _is_no_street,
         mark_given,
+        listed=True,
     ),
 )
 
 # For a form that joins a name with a date.
 TITLED = rf"{_TITLE}\s{_TITLED_NAME}"
-TITLE_TRIGGERS = _titles(_TITLES)

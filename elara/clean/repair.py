@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from functools import cache
 
 import ftfy
 
@@ -68,12 +67,7 @@ _EAST_ASIAN = re.compile(
     "[\u1100-\u11ff\u2e80-\u2fff\u3001-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     "\ufe30-\ufe4f\uff5f-\uffef\U00020000-\U0003ffff]"
 )
-BROKEN = (
-    *_LEADS,
-    *map(chr, range(0x80, 0xA0)),
-    *_LIGATURES,
-    *_WIDE,
-)
+BROKEN = (*_LEADS, *map(chr, range(0x80, 0xA0)), *_LIGATURES, *_WIDE)
 _LIGATURE = re.compile(f"[{_LIGATURES}]")
 _NARROW = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
 # What text in UTF-8 becomes in the wrong encoding: Latin-1 or Windows-1252, and nothing else.
@@ -98,18 +92,9 @@ def unescape(text: str) -> str:
 
     Source: HTML named character references, https://html.spec.whatwg.org/#named-character-references
     """
-    while (resolved := _ENTITY.sub(_character, text)) != text:
+    while (resolved := _ENTITY.sub(lambda found: html.unescape(found[0]), text)) != text:
         text = resolved
     return text
-
-
-@cache
-def _named(entity: str) -> str:
-    return html.unescape(entity)
-
-
-def _character(found: re.Match[str]) -> str:
-    return _named(found[0])
 
 
 def unbreak(text: str) -> str:
@@ -130,22 +115,24 @@ def unbreak(text: str) -> str:
     if not _MISREAD.search(text):
         return text
     fixed = _WESTERN.sub(_encoded, text)
-    if fixed != text:  # what a damaged text has in two signs, a repaired one has in one
-        fixed = _COMPOSED.sub(lambda m: unicodedata.normalize("NFC", m[0]), fixed)
-    return fixed
+    if fixed == text:
+        return text
+    # What a damaged text has in two signs, a repaired one has in one.
+    return _COMPOSED.sub(lambda m: unicodedata.normalize("NFC", m[0]), fixed)
 
 
 def _encoded(found: re.Match[str]) -> str:
     """Repair a run; of a long one in ASCII only the few words that hold other signs, for speed."""
     run = found[0]
-    if not _MISREAD.search(run):
-        return run
-    fixed = _BEYOND_ASCII.sub(
-        lambda m: str(ftfy.fix_text(m[0], _FTFY)) if _MISREAD.search(m[0]) else m[0], run
+    fixed = _BEYOND_ASCII.sub(_refit, run)
+    # Two signs are damage, but only beside other damage.
+    return (
+        str(ftfy.fix_text(run, _FTFY)) if fixed != run and ("Ã " in run or "Â " in run) else fixed
     )
-    if fixed != run and ("Ã " in run or "Â " in run):  # damage, but only beside other damage
-        return str(ftfy.fix_text(run, _FTFY))
-    return fixed
+
+
+def _refit(words: re.Match[str]) -> str:
+    return str(ftfy.fix_text(words[0], _FTFY)) if _MISREAD.search(words[0]) else words[0]
 
 
 def drop_controls(text: str) -> str:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from elara.clean.passages import Found, find, in_structure, is_whole, may_go, span
-from elara.clean.texts import TEXT, Texts
+from elara.clean.parameters import check
+from elara.clean.passages import find, in_structure, is_whole, may_go, span
+from elara.clean.texts import Texts
 
 _PARTS = 32
-_PLACE = np.dtype([("hash", np.uint64), ("row", np.int64)])
+_PLACE = np.dtype([("line", bool), ("hash", np.uint64), ("article", np.int64)])
+_AGAIN = pl.col("line") & ~pl.struct("line", "article", "hash").is_first_distinct()
 
 # By rule: text to the numbers of its lines, or for `boilerplate` of its sentences.
 Removals = dict[str, dict[int, set[int]]]
@@ -32,84 +33,68 @@ class Repeats:
     """What stands in several articles, or twice in one.
 
     Args:
-        sentences: hashes of the sentences in at least as many articles as asked for, sorted.
-        paragraphs: hashes of the paragraphs of bodies in at least two articles, sorted.
-        keepers: for each of these, the first article that holds it.
+        several: sentences in at least as many articles as asked for, and paragraphs of bodies in
+            at least two: `line`, `hash`, and `first`, the first article that holds it.
         twice: hashes of the paragraphs that an article repeats.
         verdicts: whether a passage may go at all, by its hash; learned as they are met.
     """
 
-    sentences: npt.NDArray[np.uint64]
-    paragraphs: npt.NDArray[np.uint64]
-    keepers: npt.NDArray[np.int64]
+    several: pl.DataFrame
     twice: set[int]
     verdicts: dict[int, bool] = field(default_factory=dict)
 
     def work_left(self) -> bool:
         """Whether a passage may still have to go."""
-        hashes = {*self.sentences.tolist(), *self.paragraphs.tolist(), *self.twice}
+        hashes = {*self.several["hash"], *self.twice}
         return any(self.verdicts.get(value, True) for value in hashes)
 
-    def to_remove(self, texts: Texts, found: Found, offset: int) -> Removals:
+    def to_remove(self, texts: Texts, offset: int) -> Removals:
         """Decide which passages of a batch go.
 
         Args:
             texts: the texts of the batch.
-            found: what `find` says about their prose.
             offset: the number of articles in earlier batches.
         """
-        row = texts.row[found.text]
-        lines = np.flatnonzero(found.line)
-        again = lines[_later(row[lines], found.hash[lines])]
-        body = found.line & (texts.field[found.text] == TEXT)
-        elsewhere = np.flatnonzero(body & np.isin(found.hash, self.paragraphs))
-        place = np.searchsorted(self.paragraphs, found.hash[elsewhere])
-        elsewhere = elsewhere[self.keepers[place] != row[elsewhere] + offset]
-        often = np.flatnonzero(~found.line & np.isin(found.hash, self.sentences))
-        removals: Removals = {}
+        found = find(texts, texts.values, texts.prose).with_columns(again=_AGAIN)
+        found = found.join(self.several, on=["line", "hash"], how="left", maintain_order="left")
+        elsewhere = pl.col("body") & (pl.col("first") != pl.col("article") + offset)
+        rule = (
+            pl.when(~pl.col("line"))
+            .then(pl.when(pl.col("first").is_not_null()).then(pl.lit("boilerplate")))
+            .when(elsewhere)
+            .then(pl.lit("shared_paragraphs"))
+            .when("again")
+            .then(pl.lit("repeated_paragraphs"))
+        )
         # Sentences first: taking them leaves the numbers of lines as they are.
-        for rule, places in (
-            ("boilerplate", often),
-            ("repeated_paragraphs", np.setdiff1d(again, elsewhere)),
-            ("shared_paragraphs", elsewhere),
-        ):
-            gone = removals.setdefault(rule, {})
-            for i in places.tolist():
-                if self._may_go(texts, found, i):
-                    gone.setdefault(int(found.text[i]), set()).add(int(found.number[i]))
+        rules = ("boilerplate", "repeated_paragraphs", "shared_paragraphs")
+        removals: Removals = {name: {} for name in rules}
+        for row in found.with_columns(rule=rule).drop_nulls("rule").iter_rows(named=True):
+            if self._may_go(texts, row):
+                removals[row["rule"]].setdefault(row["text"], set()).add(row["number"])
         return removals
 
-    def learn(self, values: pa.LargeStringArray) -> None:
+    def learn(self, texts: Texts, values: pa.LargeStringArray, changed: list[int]) -> None:
         """Judge the paragraphs of texts that have changed, which may now be like others.
 
         Args:
-            values: the texts. Most of their paragraphs stay, and to know it saves a pass.
+            texts: the texts of the batch.
+            values: these texts as they stand now.
+            changed: which of them. Most of their paragraphs stay, and to know it saves a pass.
         """
-        found = find(values, np.ones(len(values), bool))
-        for place in np.flatnonzero(found.line).tolist():
-            self.verdicts[int(found.hash[place])] = may_go(found.passage[place])
+        found = find(texts, values, np.isin(np.arange(len(values)), changed)).filter("line")
+        for value, passage in found.select("hash", "passage").iter_rows():
+            self.verdicts[value] = may_go(passage)
 
-    def _may_go(self, texts: Texts, found: Found, place: int) -> bool:
-        value, line = int(found.hash[place]), bool(found.line[place])
+    def _may_go(self, texts: Texts, place: dict[str, Any]) -> bool:
+        value = place["hash"]
         if value not in self.verdicts:
-            self.verdicts[value] = may_go(found.passage[place])
+            self.verdicts[value] = may_go(place["passage"])
         if not self.verdicts[value]:
             return False
-        text: str = texts.values[int(found.text[place])].as_py()
-        start, end = span(text, line, int(found.number[place]))
-        return not in_structure(text, start, end) and (line or is_whole(text, start, end))
-
-
-def _later(row: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Which entries repeat an earlier one with the same row and hash."""
-    places = pl.DataFrame({"row": row, "hash": hashes})
-    return ~places.to_struct().is_first_distinct().to_numpy()
-
-
-def check_repeats(repeats: int) -> None:
-    """Raise ValueError if even a sentence that stands once would be called repeated."""
-    if repeats < 2:
-        raise ValueError(f"boilerplate_repeats is {repeats}; a sentence repeats from 2 on")
+        text: str = texts.values[place["text"]].as_py()
+        start, end = span(text, place["line"], place["number"])
+        return not in_structure(text, start, end) and (place["line"] or is_whole(text, start, end))
 
 
 class Counter:
@@ -120,35 +105,29 @@ class Counter:
         repeats: in how many articles a sentence has to be found, at least 2.
 
     Raises:
-        ValueError: `repeats` is below 2: every sentence would be boilerplate.
+        ParameterError: `repeats` is below 2: every sentence would be boilerplate.
     """
 
     def __init__(self, folder: Path, repeats: int) -> None:
-        check_repeats(repeats)
-        self._least = {"sentences": repeats, "lines": 2}
+        check({"boilerplate_repeats": repeats})
+        self._repeats = repeats
         self._twice: set[int] = set()
         folder.mkdir()
-        names = [(kind, part) for kind in self._least for part in range(_PARTS)]
-        self._files = {name: (folder / f"{name[0]}-{name[1]}").open("w+b") for name in names}
+        self._files = [(folder / f"{part}").open("w+b") for part in range(_PARTS)]
 
-    def add(self, texts: Texts, found: Found, offset: int) -> None:
+    def add(self, found: pl.DataFrame, offset: int) -> None:
         """Count what was found in a batch.
 
         Args:
-            texts: the texts of the batch.
-            found: what `find` says about their prose.
+            found: what `find` says about the prose of the batch.
             offset: the number of articles in earlier batches.
         """
-        row = texts.row[found.text]
-        line = found.line
-        self._twice |= {*found.hash[line][_later(row[line], found.hash[line])].tolist()}
-        body = line & (texts.field[found.text] == TEXT)
-        for kind, chosen in (("sentences", ~line), ("lines", body)):
-            table = pl.DataFrame({"hash": found.hash[chosen], "row": row[chosen] + offset})
-            places = table.unique().sort("hash", "row").to_numpy(structured=True)
-            cuts = np.searchsorted(places["hash"] >> np.uint64(59), np.arange(_PARTS + 1))
-            for part in range(_PARTS):
-                self._files[kind, part].write(places[cuts[part] : cuts[part + 1]].tobytes())
+        self._twice |= {*found.filter(_AGAIN)["hash"]}
+        counted = found.filter(~pl.col("line") | pl.col("body"))
+        article = pl.col("article") + offset
+        places = counted.select("line", "hash", article=article).unique()
+        for (part,), rows in places.group_by(pl.col("hash") // 2**59):
+            self._files[part].write(rows.to_numpy(structured=True).astype(_PLACE).tobytes())
 
     def repeats(self, verdicts: dict[int, bool]) -> Repeats:
         """What stands in several articles.
@@ -156,13 +135,12 @@ class Counter:
         Args:
             verdicts: of earlier passes.
         """
-        found: dict[str, list[npt.NDArray[Any]]] = {kind: [] for kind in self._least}
-        for (kind, _), file in self._files.items():
+        several = []
+        least = pl.when("line").then(2).otherwise(self._repeats)
+        for file in self._files:
             file.seek(0)
-            places = np.frombuffer(file.read(), _PLACE)
+            places = pl.DataFrame(np.frombuffer(file.read(), _PLACE))
             file.close()
-            # The first of equal hashes is of the first article: files grow article by article.
-            _, first, counts = np.unique(places["hash"], return_index=True, return_counts=True)
-            found[kind].append(places[first[counts >= self._least[kind]]])
-        sentences, lines = (np.concatenate(places) for places in found.values())
-        return Repeats(sentences["hash"], lines["hash"], lines["row"], self._twice, verdicts)
+            counts = places.group_by("line", "hash").agg(first=pl.col("article").min(), n=pl.len())
+            several.append(counts.filter(pl.col("n") >= least).drop("n"))
+        return Repeats(pl.concat(several), self._twice, verdicts)

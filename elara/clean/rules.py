@@ -20,17 +20,9 @@ TextFunction = Callable[[str], str]
 MOST_ROUNDS = 12
 
 _LEGAL_TRIGGERS = (
-    "©",
-    "(c)",
-    "copyright",
-    "psycinfo database record",
-    "published by",
-    "published 0000 by",
-    "published online by",
-    "published online 0000 by",
-    "all rights reserved",
-    "government work",
-    "access article",
+    *("©", "(c)", "copyright", "psycinfo database record", "all rights reserved"),
+    *(f"published {when}by" for when in ("", "0000 ", "online ", "online 0000 ")),
+    *("government work", "access article"),
 )
 
 _CORRESPONDENCE = (
@@ -90,7 +82,12 @@ class Rule:
 
 
 def removing(
-    name: str, why: str, before: str, after: str, pattern: str, triggers: Sequence[str] = ()
+    name: str,
+    why: str,
+    before: str,
+    after: str,
+    what: str | Callable[[str], list[tuple[int, int]]],
+    triggers: Sequence[str] = (),
 ) -> Rule:
     """A rule that removes every match of a pattern in which there is no protected term.
 
@@ -101,40 +98,26 @@ def removing(
         why: see `Rule`.
         before: see `Rule`.
         after: see `Rule`.
-        pattern: a regular expression.
+        what: a regular expression, or a function from a text to the places that go.
         triggers: see `Rule`.
     """
-    search = re.compile(pattern)
 
+    @lru_cache(maxsize=8)  # asked for what goes and for what stays
     def spans(text: str) -> list[tuple[int, int]]:
+        if not isinstance(what, str):
+            return what(text)
         return [
             m.span()
-            for m in search.finditer(text)
+            for m in re.finditer(what, text)
             if not findings(m[0]) and not cuts(text, m.start()) and not cuts(text, m.end())
         ]
-
-    return _taking(name, why, before, after, spans, triggers)
-
-
-def _taking(
-    name: str,
-    why: str,
-    before: str,
-    after: str,
-    spans: Callable[[str], list[tuple[int, int]]],
-    triggers: Sequence[str],
-) -> Rule:
-    spans = lru_cache(maxsize=8)(spans)  # asked for what goes and for what stays
 
     def passages(text: str) -> list[str]:
         return [text[start:end] for start, end in spans(text)]
 
     def cut(text: str) -> str:
-        kept, at = [], 0
-        for start, end in spans(text):
-            kept.append(text[at:start])
-            at = end
-        return "".join(kept) + text[at:]
+        edges = [0, *(edge for span in spans(text) for edge in span), len(text)]
+        return "".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
     return Rule(name, why, before, after, cut, passages, triggers)
 
@@ -227,7 +210,7 @@ RULES = [
         _HEADING,
         triggers=_HEADING_TRIGGERS,
     ),
-    _taking(
+    removing(
         "copyright_tail",
         "Publishers append legal lines to abstracts; a sentence that says anything else stays.",
         "Bleeding fell. Copyright © 2020 Elsevier Ltd. All rights reserved.",
@@ -258,12 +241,7 @@ RULES = [
         "5 mg daily\n\nfor life",
         repair.tidy_space,
         triggers=(
-            "  ",
-            " \n",
-            "\n ",
-            "\n\n\n",
-            *(f"{START}{blank}" for blank in " \n"),
-            *(f"{blank}{END}" for blank in " \n"),
+            *("  ", " \n", "\n ", "\n\n\n", f"{START} ", f"{START}\n", f" {END}", f"\n{END}"),
             *repair.SPACES,
         ),
     ),

@@ -9,21 +9,30 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from elara.clean.edits import Edits
 from elara.clean.hyphens import Words, split_forms
-from elara.clean.passes import Done, Pass
+from elara.clean.passages import find
+from elara.clean.phi import find_each, patient_kinds
+from elara.clean.phi_forms import PHI
 from elara.clean.repeats import Counter, Repeats
 from elara.clean.rules import MOST_ROUNDS, RULES, Rule
 from elara.clean.tables import NEEDED, Writers, read
-from elara.clean.texts import unpack
+from elara.clean.texts import Texts, pack, unpack
 from elara.clean.triggers import Triggers
+from elara.display.figures import BLUE, new_figure, plain
 from elara.display.progress import Progress
 from elara.machine import memory
 
@@ -31,10 +40,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WORKERS = 2
+_TABLES = ("changes", "removed", "dropped", "review")
 _COUNTS = (
     *("articles", "dropped", "changes", "removed", "phi", "phi_dropped", "lost", "review"),
     *("characters_before", "characters_after"),
 )
+_Place = tuple[str, str, str, int, int]
+_PATIENT = np.uint64(sum(1 << number for number, kind in enumerate(PHI) if kind.patient))
 
 
 @dataclass(frozen=True)
@@ -99,10 +111,15 @@ class Cleaned:
         return pl.read_parquet(self.folder / "review.parquet")
 
     def plot(self) -> Figure:
-        """How many texts each rule changed."""
-        from elara.clean.report import effects_figure
-
-        return effects_figure(self.effects)
+        """Bars: the number of texts that each rule changed."""
+        figure = new_figure(7, 0.35 * max(self.effects.height, 3) + 1)
+        axes = figure.subplots()
+        rules, texts = self.effects["rule"].to_list(), self.effects["texts"].to_list()
+        axes.bar_label(axes.barh(rules, texts, color=BLUE), padding=3)
+        axes.invert_yaxis()
+        axes.set(xlabel="texts changed (titles, abstracts, sections)", ylabel="rule")
+        plain(axes)
+        return figure
 
 
 def clean(
@@ -155,7 +172,7 @@ def clean_file(
         Where the tables are, and what was done.
 
     Raises:
-        ValueError: `boilerplate_repeats` is below 2.
+        ParameterError: `boilerplate_repeats` is below 2.
         WorkspaceError: the file cannot be read as a table of articles.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,37 +181,104 @@ def clean_file(
     repeats: Repeats | None = None
     counts = dict.fromkeys(_COUNTS, 0)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name, Writers(folder) as out:
-        work = Path(name)
         for number in range(MOST_ROUNDS):
-            this = Pass(rules, triggers, words, keep_phi, repeats)
-            counter = Counter(work / f"counts-{number}", boilerplate_repeats)
+            work = Path(name) / f"{number}"
+            work.mkdir()
+            counter = Counter(work / "counts", boilerplate_repeats)
             changes = counts["changes"]
             counts |= {"articles": 0, "characters_after": 0, "phi": counts["phi_dropped"]}
-            (work / f"{number}").mkdir()
-            with Writers(work / f"{number}") as passing:
-                for done in _each(this, source):
-                    counter.add(done.texts, done.found, counts["articles"])
+            clean_batch = partial(_clean_batch, rules, triggers, words, keep_phi, repeats)
+            with Writers(work) as passing:
+                label = "remove repeats" if repeats else "clean articles"
+                for done in _each(clean_batch, source, label):
+                    counter.add(done.found, counts["articles"])
                     passing.table("articles", done.table)
                     passing.rows("phi", done.phi)
                     _file(done, out, counts, first=repeats is None)
-            source = work / f"{number}" / "articles.parquet"
+            source = work / "articles.parquet"
             repeats = counter.repeats(repeats.verdicts if repeats else {})
             if number and (not repeats.work_left() or counts["changes"] == changes):
                 break
         source.replace(folder / "articles.parquet")
-        out.copy("phi", work / f"{number}" / "phi.parquet")
+        for batch in pq.ParquetFile(work / "phi.parquet", pre_buffer=False).iter_batches():
+            out.table("phi", pa.Table.from_batches([batch]))
     return Cleaned(folder, counts, _effects(folder))
 
 
-def _file(done: Done, out: Writers, counts: dict[str, int], first: bool) -> None:
+@dataclass(frozen=True)
+class _Done:
+    """A batch after a pass."""
+
+    table: pa.Table  # the articles that stay, with a column `phi`
+    found: pl.DataFrame  # the sentences and lines in them
+    rows: dict[str, list[tuple[Any, ...]]]  # for `_TABLES`
+    phi: list[_Place]  # `(id, field, kind, start, end)` in the articles that stay
+    phi_dropped: list[_Place]  # in the others, as far as it decided that they go
+    characters: tuple[int, int]  # of all texts, before and after
+    lost: int  # how many terms are gone although no rule was seen to take them
+
+
+def _clean_batch(
+    rules: Sequence[Rule],
+    triggers: Triggers,
+    words: Words,
+    keep_phi: bool,
+    repeats: Repeats | None,
+    table: pa.Table,
+    offset: int,
+) -> _Done:
+    """Apply the rules to a batch, or where repeats are known, remove those from it."""
+    texts = unpack(table)
+    edits = Edits(texts, rules, triggers, words)
+    if repeats is None:
+        edits.apply_rules()
+    else:
+        changed = edits.remove(repeats.to_remove(texts, offset))
+        repeats.learn(texts, edits.values(), changed)
+    values = edits.values()
+    phi = {} if repeats is None and keep_phi else _phi(texts, values, repeats is None)
+    known, rows = patient_kinds(), range(table.num_rows)
+    patients = np.array([any(p[2] in known for p in phi.get(row, ())) for row in rows], bool)
+    full = np.zeros(table.num_rows, bool)
+    written = pc.match_substring_regex(values, r"\S").to_numpy(zero_copy_only=False)
+    full[texts.row[written]] = True
+    stays = full if keep_phi else full & ~patients
+    reasons = np.where(full, "may_identify_a_patient", "empty_after_cleaning")
+    if "phi" in table.column_names:
+        table = table.drop_columns(["phi"])
+    cleaned = pack(table, values).append_column("phi", pa.array(patients)).filter(pa.array(stays))
+    kept = unpack(cleaned)
+    lost = edits.losses()  # may add to what is to be reviewed
+    dropped = [(texts.ids[row], str(reasons[row])) for row in np.flatnonzero(~stays)]
+    filed = (edits.changes, edits.removed, dropped, [*edits.review])
+    return _Done(
+        table=cleaned,
+        found=find(kept, kept.values, kept.prose),
+        rows=dict(zip(_TABLES, filed, strict=True)),
+        phi=[place for row in sorted(phi) if stays[row] for place in phi[row]],
+        phi_dropped=[place for row in sorted(phi) if not stays[row] for place in phi[row]],
+        characters=(_characters(texts.values), _characters(kept.values)),
+        lost=lost,
+    )
+
+
+def _phi(texts: Texts, values: pa.LargeStringArray, first: bool) -> dict[int, list[_Place]]:
+    """What may identify a person, by article; in the first pass only what decides."""
+    kinds = _PATIENT if first else ~np.uint64(0)
+    found: dict[int, list[_Place]] = {}
+    for place, places in find_each(values, np.where(texts.named, np.uint64(0), kinds)):
+        address = texts.address(place)
+        found.setdefault(int(texts.row[place]), []).extend((*address, *p) for p in places)
+    return found
+
+
+def _characters(values: pa.LargeStringArray) -> int:
+    return int(pc.sum(pc.utf8_length(values)).as_py() or 0)
+
+
+def _file(done: _Done, out: Writers, counts: dict[str, int], first: bool) -> None:
     """Write what became of a batch, and add it up."""
-    tables: dict[str, list[tuple[Any, ...]]] = {
-        "changes": [*done.account.changes],
-        "removed": [*done.account.removed],
-        "dropped": [*done.dropped],
-        "review": [*done.account.review],
-    }
-    for name, rows in tables.items():
+    for name, rows in done.rows.items():
         out.rows(name, rows)
         counts[name] += len(rows)
     out.rows("phi", done.phi_dropped)
@@ -218,15 +302,16 @@ def _words(source: Path) -> Words:
     return words
 
 
-def _each(this: Pass, source: Path) -> Iterator[Done]:
+def _each(
+    clean_batch: Callable[[pa.Table, int], _Done], source: Path, label: str
+) -> Iterator[_Done]:
     """Run a pass over the batches of a file on several threads, in order."""
-    waiting: deque[Future[Done]] = deque()
+    waiting: deque[Future[_Done]] = deque()
     offset = 0
-    label = "remove repeats" if this.repeats else "clean articles"
     with ThreadPoolExecutor(_WORKERS) as workers, Progress(label) as progress:
         try:
             for batch in read(source):
-                waiting.append(workers.submit(this.run, batch, offset))
+                waiting.append(workers.submit(clean_batch, batch, offset))
                 offset += batch.num_rows
                 if len(waiting) > _WORKERS + 1:
                     yield waiting.popleft().result()

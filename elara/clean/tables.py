@@ -133,13 +133,3 @@ class Writers:
     def _write(self, name: str) -> None:
         self._open[name].write_table(pa.concat_tables(self._waiting.pop(name)))
         del self._bytes[name]
-
-    def copy(self, name: str, source: Path) -> None:
-        """Append a Parquet file to a table.
-
-        Args:
-            name: see `table`.
-            source: the file.
-        """
-        for batch in pq.ParquetFile(source, pre_buffer=False).iter_batches():
-            self.table(name, pa.Table.from_batches([batch]))

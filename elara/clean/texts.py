@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +37,11 @@ class Texts:
     prose: npt.NDArray[np.bool_]
     named: npt.NDArray[np.bool_]
 
-    def label(self, text: int) -> str:
-        """Where a text stands in its article: `title`, `abstract`, `body[2].text` …"""
-        field = self.field[text]
-        if field in (TITLE, ABSTRACT):
-            return "title" if field == TITLE else "abstract"
-        return f"body[{self.part[text]}].{'heading' if field == HEADING else 'text'}"
+    def address(self, text: int) -> tuple[str, str]:
+        """The id of its article, and where in it: `title`, `abstract`, `body[2].text` …"""
+        label = ("title", "abstract", "heading", "text")[self.field[text]]
+        part = self.part[text]
+        return self.ids[self.row[text]], label if part < 0 else f"body[{part}].{label}"
 
 
 def unpack(batch: pa.Table) -> Texts:
@@ -61,23 +59,17 @@ def unpack(batch: pa.Table) -> Texts:
     rows = np.arange(batch.num_rows)
     owner = np.repeat(rows, lengths)
     part = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kind = sections.field("kind")
+    kinds = sections.field("kind").to_numpy(zero_copy_only=False)
     sizes = [len(rows), len(rows), len(owner), len(owner)]
     field = np.repeat(np.arange(4, dtype=np.int8), sizes)
     nowhere = np.full(len(rows), -1)
     prose = field == ABSTRACT
-    prose[field == TEXT] = pc.equal(kind, "text").to_numpy(zero_copy_only=False)
+    prose[field == TEXT] = kinds == "text"
     named = np.zeros(len(field), bool)
-    named[field == HEADING] = pc.equal(kind, "answer").to_numpy(zero_copy_only=False)
+    named[field == HEADING] = kinds == "answer"
+    columns = batch["title"], batch["abstract"], sections.field("heading"), sections.field("text")
     return Texts(
-        values=pa.concat_arrays(
-            [
-                _strings(batch["title"]),
-                _strings(batch["abstract"]),
-                _strings(sections.field("heading")),
-                _strings(sections.field("text")),
-            ]
-        ),
+        values=pa.concat_arrays([_strings(column) for column in columns]),
         ids=batch["id"].to_pylist(),
         row=np.concatenate([rows, rows, owner, owner]),
         field=field,
@@ -94,23 +86,6 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 def _strings(column: pa.ChunkedArray | pa.Array) -> pa.LargeStringArray:
     return _whole(column).cast(pa.large_string()).fill_null("")
-
-
-def replace(values: pa.LargeStringArray, new: Mapping[int, str]) -> pa.LargeStringArray:
-    """Texts with some of them replaced.
-
-    Args:
-        values: `n` texts.
-        new: position to text.
-    """
-    if not new:
-        return values
-    mask = np.zeros(len(values), bool)
-    places = sorted(new)
-    mask[places] = True
-    return pc.replace_with_mask(
-        values, pa.array(mask), pa.array([new[place] for place in places], pa.large_string())
-    )
 
 
 def pack(batch: pa.Table, values: pa.LargeStringArray) -> pa.Table:

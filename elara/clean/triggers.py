@@ -17,8 +17,6 @@ import pyarrow.compute as pc
 
 # Characters that stand for the two ends of a text inside a trigger; Unicode reserves both.
 START, END = "\ufffe", "\uffff"
-# Before a trigger that must stand in the text as it is written, with its capitals and digits.
-AS_WRITTEN = "\ufdd0"
 LOWER = {c: c + 32 for c in range(65, 91)}  # ASCII letters, for `str.translate`
 _FOLD = {**LOWER, **dict.fromkeys(range(48, 58), 48)}
 _MOST_BLOCKS = 64
@@ -33,13 +31,11 @@ def touches(triggers: Sequence[str], text: str) -> bool:
     """Whether a text holds one of the triggers.
 
     Args:
-        triggers: folded strings, and others after `AS_WRITTEN`; with none, every text is touched.
+        triggers: folded strings; with none, every text is touched.
         text: any text.
     """
     folded = fold(f"{START}{text}{END}")
-    return not triggers or any(
-        t[1:] in text if t[0] == AS_WRITTEN else t in folded for t in triggers
-    )
+    return not triggers or any(trigger in folded for trigger in triggers)
 
 
 def translate(texts: pa.LargeStringArray, table: Mapping[int, int]) -> pl.Series:
@@ -75,13 +71,10 @@ class Triggers:
         if len(blocks) > _MOST_BLOCKS:
             raise ValueError(f"{len(blocks)} blocks of triggers; one search finds {_MOST_BLOCKS}")
         self._always = np.uint64(sum(1 << n for n, triggers in enumerate(blocks) if not triggers))
-        self._folded: dict[str, int] = {}
-        self._written: dict[str, int] = {}
+        self._masks: dict[str, int] = {}
         for number, triggers in enumerate(blocks):
             for trigger in triggers:
-                written = trigger[0] == AS_WRITTEN
-                masks, string = (self._written, trigger[1:]) if written else (self._folded, trigger)
-                masks[string] = masks.get(string, 0) | 1 << number
+                self._masks[trigger] = self._masks.get(trigger, 0) | 1 << number
 
     def find(self, texts: pa.LargeStringArray) -> npt.NDArray[np.uint64]:
         """For each text a number whose bit `k` says whether a trigger of block `k` occurs.
@@ -90,12 +83,10 @@ class Triggers:
             texts: `n` texts, none of them null.
         """
         found = np.full(len(texts), self._always)
-        folded = START + translate(texts, _FOLD) + END
-        for values, masks in ((folded, self._folded), (pl.Series(texts), self._written)):
-            if not masks:
-                continue
-            hits = values.str.extract_many([*masks], overlapping=True).to_arrow()
+        if self._masks:
+            folded = START + translate(texts, _FOLD) + END
+            hits = folded.str.extract_many([*self._masks], overlapping=True).to_arrow()
             rows = np.repeat(np.arange(len(texts)), pc.list_value_length(hits).to_numpy())
-            bits = [masks[hit] for hit in hits.flatten().to_pylist()]
+            bits = [self._masks[hit] for hit in hits.flatten().to_pylist()]
             np.bitwise_or.at(found, rows, np.array(bits, np.uint64))
         return found

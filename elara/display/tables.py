@@ -10,6 +10,7 @@ import datetime
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import polars as pl
@@ -48,17 +49,17 @@ class Shown:
 
     def __repr__(self) -> str:
         """The same as aligned text."""
-        rows = [tuple(self.heads), *self.rows]
-        cells = [[_wrapped(cell) for cell in row] for row in rows]
+        cells = [[_wrapped(cell) for cell in row] for row in (self.heads, *self.rows)]
         widths = [
-            max(len(line) for row in cells for line in row[i]) for i in range(len(self.heads))
+            max(len(line) for cell in column for line in cell)
+            for column in zip(*cells, strict=True)
         ]
         cells.insert(1, [["-" * width] for width in widths])
+        forms = [f"{'>' if n else '<'}{w}" for n, w in zip(self.numeric, widths, strict=True)]
         lines = [self.caption]
         for row in cells:
-            for number in range(max(map(len, row))):
-                parts = [cell[number] if number < len(cell) else "" for cell in row]
-                lines.append("  ".join(map(_aligned, parts, widths, self.numeric)).rstrip())
+            for parts in zip_longest(*row, fillvalue=""):
+                lines.append("  ".join(map(format, parts, forms)).rstrip())
         return "\n".join(lines)
 
 
@@ -87,9 +88,8 @@ def _row(cells: Sequence[str], tag: str, styles: Sequence[str]) -> str:
 
 
 def _cells(column: pl.Series) -> list[str]:
-    if column.dtype.is_float():
-        return _floats(column.to_list())
-    return [_cell(value) for value in column.to_list()]
+    values = column.to_list()
+    return _floats(values) if column.dtype.is_float() else [_cell(value) for value in values]
 
 
 def _cell(value: Any) -> str:
@@ -126,7 +126,3 @@ def _floats(values: list[float | None]) -> list[str]:
 
 def _wrapped(cell: str) -> list[str]:
     return [part for line in cell.split("\n") for part in textwrap.wrap(line, _TEXT_WIDTH) or [""]]
-
-
-def _aligned(text: str, width: int, numeric: bool) -> str:
-    return text.rjust(width) if numeric else text.ljust(width)

@@ -14,11 +14,10 @@ import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from elara.pipeline.notebooks import PACKAGE, Notebook
 from elara.pipeline.plan import Plan
@@ -33,6 +32,9 @@ _KINDS = {
     "evaluate": ("max_length", "max_new_tokens"),
     "serve": ("max_new_tokens",),
 }
+# Units, and from which amount on each is used.
+_TIMES = (("h", 3600.0, 5400.0), ("min", 60.0, 90.0), ("s", 1.0, 0.0))
+_SIZES = (("GB", 1e9, 0.95e9), ("MB", 1e6, 0.0))
 
 
 @dataclass(frozen=True)
@@ -54,54 +56,48 @@ class Forecast:
     basis: str
 
 
-@dataclass(frozen=True)
-class _Size:
-    """How much work there is: `articles`, `tokens` and `examples`, as far as known."""
-
-    known: Mapping[str, float]
-    why_not: str = ""
-
-
-def forecast(plan: Plan, notebooks: Iterable[Notebook]) -> list[Forecast]:
+def forecast(plan: Plan, notebooks: Sequence[Notebook]) -> list[Forecast]:
     """Estimate what notebooks will take, if they run in this workspace with these parameters.
 
     Args:
         plan: parameters and workspace.
         notebooks: those of the plan's notebooks that would run.
     """
-    notebooks = list(notebooks)
-    size = _size(plan, {notebook.stage for notebook in notebooks})
-    return [_of(plan, notebook, size) for notebook in notebooks]
+    stages = _measured()["stages"]
+    if not stages or not stages.keys() <= {notebook.stage for notebook in plan.notebooks}:
+        return [Forecast(n, None, None, None, "nothing was measured") for n in notebooks]
+    work, why_not = _work(plan, {notebook.stage for notebook in notebooks})
+    return [_one(plan, notebook, work, why_not) for notebook in notebooks]
 
 
-def _of(plan: Plan, notebook: Notebook, size: _Size) -> Forecast:
+def _one(plan: Plan, notebook: Notebook, work: Mapping[str, float], why_not: str) -> Forecast:
     nothing = functools.partial(Forecast, notebook, None, None, None)
     measured = _measured()["stages"].get(notebook.stage)
     if measured is None:
         return nothing("nothing was measured")
-    if missing := [what for what in measured.get("at", ()) if what not in size.known]:
-        return nothing(size.why_not or f"the number of {missing[0]} is not known yet")
-    seconds, mib, disk = (_at(measured, key, size) for key in ("seconds", "peak_mib", "disk_bytes"))
+    at = measured.get("at", {})
+    if missing := [what for what in at if what not in work]:
+        return nothing(why_not or f"the number of {missing[0]} is not known yet")
+    seconds, mib, disk = (_at(measured, key, work) for key in ("seconds", "peak_mib", "disk_bytes"))
     memory = min(mib, measured.get("most_mib", mib)) * 2**20
-    usual = _comparable(plan, notebook.stage, defaults=True)
-    others = {k: v for k, v in _comparable(plan, notebook.stage).items() if v != usual[k]}
-    if notebook.stage == "collect" and _values(plan, "collect").get("sources"):
+    usual = _kind(notebook.stage, {n.stage: n.defaults for n in plan.notebooks})
+    others = {k: v for k, v in _kind(notebook.stage, _values(plan)).items() if v != usual[k]}
+    if notebook.stage == "collect" and _values(plan)["collect"].get("sources"):
         return Forecast(notebook, None, memory, disk, "the services decide how long they take")
     if last := _last_run(plan, notebook):
         before, took, left = last
         seconds = took * seconds / max(_at(measured, "seconds", before), 0.1)
         disk = left * disk / max(_at(measured, "disk_bytes", before), 1)
-        return Forecast(
-            notebook, seconds, None if others else memory, disk, "from its last run here"
-        )
+        known = None if others else memory
+        return Forecast(notebook, seconds, known, disk, "from its last run here")
     if others:
         listed = ", ".join(f"{name}={value}" for name, value in others.items())
         hint = "; notebook 5 says it once the model is loaded" if notebook.stage == "train" else ""
         return nothing(f"nothing was measured with {listed}{hint}")
     basis = f"from the run measured on the sample with {_measured()['cores']} cores"
-    for what, at in measured.get("at", {}).items():
-        if size.known[what] != at:
-            basis += f", for about {size.known[what]:,.0f} {what}"
+    basis += "".join(
+        f", for about {work[what]:,.0f} {what}" for what in at if work[what] != at[what]
+    )
     return Forecast(notebook, seconds, memory, disk, basis)
 
 
@@ -118,21 +114,16 @@ def report(
     Returns:
         A table with one row for each notebook, and lines to print below it.
     """
-    found = {state.notebook.name: state for state in states(plan)}
-    chosen = [found[notebook.name] for notebook in notebooks]
+    chosen = [state for state in states(plan) if state.notebook in notebooks]
     runs = [s.notebook for s in chosen if force or s.status != "fresh"]
     expected = {f.notebook.name: f for f in forecast(plan, runs)}
-    table = Table()
-    for name in ("notebook", "would run", "time", "memory", "disk"):
-        table.add_column(name, justify="left" if name in ("notebook", "would run") else "right")
+    numbers = [Column(name, justify="right") for name in ("time", "memory", "disk")]
+    table = Table("notebook", "would run", *numbers)
     for state in chosen:
-        cells = ["", "", ""]
-        if one := expected.get(state.notebook.name):
-            cells = [_time(one.seconds), _size_of(one.memory), _size_of(one.disk)]
-        why = state.why or state.status
-        if one and state.status == "fresh":
-            why = "forced"
-        table.add_row(state.notebook.name, escape(why), *cells)
+        one = expected.get(state.notebook.name)
+        amounts = ((one.seconds, _TIMES), (one.memory, _SIZES), (one.disk, _SIZES)) if one else ()
+        why = "forced" if one and state.status == "fresh" else state.why or state.status
+        table.add_row(state.notebook.name, escape(why), *(_about(*amount) for amount in amounts))
     return table, list(_below(plan, list(expected.values())))
 
 
@@ -140,12 +131,14 @@ def _below(plan: Plan, expected: Sequence[Forecast]) -> Iterator[str]:
     if not expected:
         yield "Nothing would run."
         return
-    seconds, disk = (_sum(getattr(f, what) for f in expected) for what in ("seconds", "disk"))
-    memory = max((f.memory for f in expected if f.memory is not None), default=None)
-    known = all(f.seconds is not None and f.memory is not None for f in expected)
-    least = "" if known else "at least "
-    needs = f"{_size_of(memory)} of memory, {_size_of(disk)} of disk"
-    yield f"Together: {least}{_time(seconds)}, {needs}."
+    seconds, memories, disks = (
+        [amount for f in expected if (amount := getattr(f, what)) is not None]
+        for what in ("seconds", "memory", "disk")
+    )
+    memory, disk = max(memories, default=None), sum(disks) if disks else None
+    least = "" if len(seconds) == len(memories) == len(expected) else "at least "
+    together = _about(sum(seconds) if seconds else None, _TIMES)
+    yield f"Together: {least}{together}, {_needs(memory, disk)}."
     for basis in dict.fromkeys(f.basis for f in expected):
         names = [f.notebook.name.split("-")[0] for f in expected if f.basis == basis]
         yield f"{', '.join(names)}: {basis}."
@@ -160,45 +153,30 @@ def _short(plan: Plan, memory: float | None, disk: float | None) -> Iterator[str
     while not place.exists():
         place = place.parent
     free_memory, free_disk = psutil.virtual_memory().available, shutil.disk_usage(place).free
-    yield f"Free here: {_size_of(free_memory)} of memory, {_size_of(free_disk)} of disk at {place}."
+    yield f"Free here: {_needs(free_memory, free_disk)} at {place}."
     if memory is not None and memory > free_memory:
         yield "Warning: memory is short. End other programs, or lower max_length and batch_size."
     if disk is not None and disk > free_disk:
         yield "Warning: the disk is short. Free some space, or name a workspace elsewhere (-w)."
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _needs(memory: float | None, disk: float | None) -> str:
+    return f"{_about(memory, _SIZES)} of memory, {_about(disk, _SIZES)} of disk"
 
 
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "not known"
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * length:
-            return f"about {_round(seconds / length)} {unit}"
-    return f"about {_round(max(seconds, 1))} s"
-
-
-def _size_of(amount: float | None) -> str:
+def _about(amount: float | None, units: Iterable[tuple[str, float, float]]) -> str:
+    """An amount with two digits at most."""
     if amount is None:
         return "not known"
-    unit, length = ("GB", 1e9) if amount >= 0.95e9 else ("MB", 1e6)
-    return f"about {_round(max(amount / length, 1))} {unit}"
-
-
-def _round(value: float) -> str:
-    """Two digits at most."""
+    unit, length = next((unit, length) for unit, length, least in units if amount >= least)
+    value = max(amount / length, 1)
     digits = 1 - math.floor(math.log10(value))
-    return f"{round(value, min(digits, 1 if value < 10 else 0)):g}"
+    return f"about {round(value, min(digits, 1 if value < 10 else 0)):g} {unit}"
 
 
-def _at(measured: Mapping[str, Any], key: str, size: _Size) -> float:
-    more = sum(
-        measured["each"].get(key, 0) * (size.known[what] - at)
-        for what, at in measured.get("at", {}).items()
-    )
+def _at(measured: Mapping[str, Any], key: str, work: Mapping[str, float]) -> float:
+    each, at = measured.get("each", {}).get(key, 0), measured.get("at", {})
+    more = sum(each * (work[what] - at[what]) for what in at)
     return max(0.0, float(measured[key] + more))
 
 
@@ -210,68 +188,63 @@ def _measured() -> dict[str, Any]:
     return found
 
 
-def _values(plan: Plan, stage: str, *, defaults: bool = False) -> dict[str, Any]:
-    notebook = next((n for n in plan.notebooks if n.stage == stage), None)
-    if notebook is None:
-        return {}
-    return notebook.defaults if defaults else plan.values(notebook)
+def _values(plan: Plan) -> dict[str, dict[str, Any]]:
+    return {notebook.stage: plan.values(notebook) for notebook in plan.notebooks}
 
 
-def _comparable(plan: Plan, stage: str, *, defaults: bool = False) -> dict[str, Any]:
+def _kind(stage: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The settings with which one run of a stage can be compared to another."""
-    own, train = (_values(plan, name, defaults=defaults) for name in (stage, "train"))
-    return _kind(stage, own, train)
-
-
-def _kind(stage: str, own: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, Any]:
     if stage not in _KINDS:
         return {}
-    return {n: train.get(n) for n in _MODEL} | {n: own.get(n) for n in _KINDS[stage]}
+    own = {name: values[stage].get(name) for name in _KINDS[stage]}
+    return {name: values["train"].get(name) for name in _MODEL} | own
 
 
-def _last_run(plan: Plan, notebook: Notebook) -> tuple[_Size, float, float] | None:
+def _last_run(plan: Plan, notebook: Notebook) -> tuple[dict[str, float], float, float] | None:
     """Work, seconds and bytes of the notebook's last run here, if the next is comparable to it."""
-    then = _record(plan, notebook.stage)
+    then, train = _record(plan, notebook.stage), _record(plan, "train")
     if not then or then.get("error") or "seconds" not in then:
         return None
     parameters, inputs = then["fingerprint"]["parameters"], then["fingerprint"]["inputs"]
-    train = _record(plan, "train").get("fingerprint", {}).get("parameters", {})
     # What it read has to be there still, for its size to be known.
-    inputs_now = fingerprint(plan, notebook)["inputs"]
-    if any(inputs_now.get(stage) != identity for stage, identity in inputs.items()):
+    if not inputs.items() <= fingerprint(plan, notebook)["inputs"].items():
         return None
-    if _kind(notebook.stage, parameters, train) != _comparable(plan, notebook.stage):
+    values = {"train": train.get("fingerprint", {}).get("parameters", {})}
+    if _kind(notebook.stage, values | {notebook.stage: parameters}) != _kind(
+        notebook.stage, _values(plan)
+    ):
         return None
-    earlier = _size(Plan(plan.workspace, plan.notebooks, {notebook.name: parameters}), set())
-    if not _measured()["stages"][notebook.stage].get("at", {}).keys() <= earlier.known.keys():
+    work, _ = _work(Plan(plan.workspace, plan.notebooks, {notebook.name: parameters}), set())
+    if not _measured()["stages"][notebook.stage].get("at", {}).keys() <= work.keys():
         return None
-    return earlier, then["seconds"], _bytes(plan.workspace.folder(notebook.stage))
+    files = (p for p in plan.workspace.folder(notebook.stage).rglob("*") if p.is_file())
+    return work, then["seconds"], sum(p.stat().st_size for p in files)
 
 
 def _record(plan: Plan, stage: str) -> dict[str, Any]:
-    paths = [plan.record_path(n) for n in plan.notebooks if n.stage == stage]
-    return (read_record(paths[0]) if paths else None) or {}
+    notebook = next(n for n in plan.notebooks if n.stage == stage)
+    return read_record(plan.record_path(notebook)) or {}
 
 
-def _size(plan: Plan, stages: set[str]) -> _Size:
-    """How much work the next run has; of stages that do not run, what they left counts."""
-    measured = _measured()["stages"]
-    if not measured or not measured.keys() <= {notebook.stage for notebook in plan.notebooks}:
-        return _Size({}, "nothing was measured")
-    known: dict[str, float] = {}
+def _work(plan: Plan, stages: set[str]) -> tuple[dict[str, float], str]:
+    """Articles, tokens and examples of the next run as far as known, and why the articles are not.
+
+    Of stages that do not run, what they left counts.
+    """
+    work: dict[str, float] = {}
     articles, why_not = _articles(plan, "collect" in stages)
     if articles is not None:
-        known["articles"] = articles
+        work["articles"] = articles
     examples = _examples(plan, stages, articles)
-    values = _values(plan, "train")
+    values = _values(plan)["train"]
     limits = [values["max_train_tokens"]] if values.get("max_train_tokens") else []
     if examples:
-        known["examples"] = examples["test"]
-        limits.append(examples["train"] * measured["train"]["tokens_per_example"])
+        work["examples"] = examples["test"]
+        limits.append(examples["train"] * _measured()["stages"]["train"]["tokens_per_example"])
     if limits:
         compared = values.get("sweep_tokens", 0) * len(values.get("sweep_rates", []))
-        known["tokens"] = min(limits) * values.get("epochs", 1) + compared
-    return _Size(known, why_not)
+        work["tokens"] = min(limits) * values.get("epochs", 1) + compared
+    return work, why_not
 
 
 def _examples(plan: Plan, stages: set[str], articles: float | None) -> dict[str, float]:
@@ -291,21 +264,12 @@ def _articles(plan: Plan, anew: bool) -> tuple[float | None, str]:
     """How many articles stage 1 has left or will leave, and why that cannot be told."""
     with contextlib.suppress(WorkspaceError, KeyError):
         counted = plan.workspace.manifest("collect")["counts"]["articles"]
-        if not anew or _same_source(plan):
-            return counted, ""
+        notebook = next(n for n in plan.notebooks if n.stage == "collect")
+        then, now = _record(plan, "collect").get("fingerprint", {}), fingerprint(plan, notebook)
+        if not anew or all(then.get(part) == now[part] for part in ("parameters", "paths")):
+            return counted, ""  # it would read again what it has read
     collect = stage_module("collect", "forecast")
     found: tuple[float | None, str] = collect.expected_articles(
-        _values(plan, "collect"), _measured()["stages"]["collect"]
+        _values(plan)["collect"], _measured()["stages"]["collect"]
     )
     return found
-
-
-def _same_source(plan: Plan) -> bool:
-    """Whether stage 1 would read again what it has read."""
-    notebook = next(n for n in plan.notebooks if n.stage == "collect")
-    then, now = _record(plan, "collect").get("fingerprint", {}), fingerprint(plan, notebook)
-    return all(then.get(part) == now[part] for part in ("parameters", "paths"))
-
-
-def _bytes(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())

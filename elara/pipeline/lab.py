@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from elara.pipeline.notebooks import Notebook, read_notebook, sha256
 from elara.pipeline.plan import Plan
+from elara.pipeline.state import read_record
 from elara.workspace import write_atomically, writing_to
 
 # By the first line `elara.workspace.parameters.parameters_of` tells papermill's cell.
@@ -59,7 +60,8 @@ def working_copies(plan: Plan, *, fresh: bool = False) -> Copies:
     copies = Copies(folder, root, [], [])
     with writing_to(plan.workspace.root):
         folder.mkdir(parents=True, exist_ok=True)
-        made = _made(folder)
+        # Without a record every copy there is counts as changed, and is kept.
+        made: dict[str, str] = read_record(folder / _MADE) or {}
         appendices = sorted(plan.notebooks[0].path.parent.glob("[A-Z]-*.ipynb"))
         for notebook in (*plan.notebooks, *map(read_notebook, appendices)):
             _copy(plan, notebook, made, fresh, copies)
@@ -90,11 +92,10 @@ def _copy(
 ) -> None:
     path = copies.folder / notebook.path.name
     text = _text(plan, notebook, copies.folder)
-    now = sha256(text.encode())
-    if path.exists() and sha256(path.read_bytes()) != made.get(path.name):
+    now, then = sha256(text.encode()), made.get(path.name)
+    if path.exists() and sha256(path.read_bytes()) != then:
         if not fresh:
-            if now != made.get(path.name):
-                copies.outdated.append(path)
+            copies.outdated.extend([path] if now != then else [])
             return
         names = (path.with_stem(f"{path.stem}.{n}") for n in itertools.count(1))
         saved = next(name for name in names if not name.exists())
@@ -122,11 +123,3 @@ def _text(plan: Plan, notebook: Notebook, folder: Path) -> str:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("](../", f"]({upwards}/")
     return str(nbformat.writes(document)) + "\n"
-
-
-def _made(folder: Path) -> dict[str, str]:
-    try:
-        found: dict[str, str] = json.loads((folder / _MADE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none: then every copy there is counts as changed, and is kept
-        return {}
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
@@ -102,11 +103,9 @@ def _plain_python(cell: str) -> str:
 
 def _parses(code: str) -> bool:
     """Whether code is Python; a cell that is not fails when it runs, and is named then."""
-    try:
-        ast.parse(code)
-    except (SyntaxError, ValueError):
-        return False
-    return True
+    with contextlib.suppress(SyntaxError, ValueError):
+        return bool(ast.parse(code))
+    return False
 
 
 def _literals(source: str, path: Path) -> dict[str, Any]:

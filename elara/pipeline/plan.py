@@ -2,23 +2,68 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from elara.pipeline.notebooks import NOTEBOOKS, Notebook, numbered, read_notebook
-from elara.pipeline.settings import FILE, Settings, changes, load_settings
 from elara.workspace import STAGES, Workspace, WorkspaceError, check_parameters
-from elara.workspace.parameters import (
-    ONCE,
-    ParameterError,
-    convert,
-    resolve_path,
-    unknown_names,
-)
+from elara.workspace.parameters import ONCE, ParameterError, convert, resolve_path, unknown_names
+
+FILE = "parameters.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for.
+
+    Args:
+        profile: a file in `profiles/` beside the notebooks.
+        parameters: notebook name to the parameters that were set, without those of the profile.
+    """
+
+    profile: str = "laptop"
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def given(self) -> dict[str, Any]:
+        """Each parameter as one would type it: `seed`, or `05-train.seed` where they differ."""
+        found: dict[str, Any] = {}
+        for name in sorted({name for values in self.parameters.values() for name in values}):
+            set_in = {n: values[name] for n, values in self.parameters.items() if name in values}
+            first, *others = set_in.values()
+            same = all(value == first for value in others)
+            found |= {name: first} if same else {f"{n}.{name}": v for n, v in set_in.items()}
+        return found
+
+
+def load_settings(root: Path) -> Settings | None:
+    """What earlier runs in a workspace were asked for.
+
+    Args:
+        root: the workspace's folder.
+
+    Returns:
+        The settings, or None where no run has kept any.
+
+    Raises:
+        WorkspaceError: the file that keeps them cannot be read.
+    """
+    path = root / FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        parameters = {name: dict(values) for name, values in content["parameters"].items()}
+        return Settings(str(content["profile"]), parameters)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WorkspaceError(
+            f"{path} should hold the parameters of this workspace and cannot be read ({error!r}). "
+            "Correct it, or run once with --forget, which starts from the notebooks' own values."
+        ) from error
 
 
 @dataclass
@@ -88,22 +133,39 @@ def make_plan(
     usual = _usual(notebooks, folder, profile)
     earlier = _still_known(recalled, notebooks, workspace.root / FILE) if recalled else {}
     given = _given(notebooks, earlier, parameters or {})
-    plan = Plan(workspace, notebooks, recalled=recalled)
+    plan = Plan(workspace, notebooks, settings=Settings(profile), recalled=recalled)
     for n in notebooks:
         values = usual[n.name] | given[n.name]
         plan.overrides[n.name] = {k: v for k, v in values.items() if v != n.defaults[k]}
         own = {k: v for k, v in values.items() if v != usual[n.name][k] and k not in ONCE}
         if own:
             plan.settings.parameters[n.name] = own
-    plan.settings = replace(plan.settings, profile=profile)
     if recalled:
         before = _usual(notebooks, folder, recalled.profile)
-        before = {n.name: before[n.name] | earlier.get(n.name, {}) for n in notebooks}
-        plan.changed = changes(before, {n.name: plan.values(n) for n in notebooks})
+        pairs = [(before[n.name] | earlier.get(n.name, {}), plan.values(n)) for n in notebooks]
+        lines = (line for old, new in pairs for line in changes(old, new))
+        plan.changed = list(dict.fromkeys(lines))
     if checked:
         kept = plan.settings.parameters
         check_values(plan, [n for n in notebooks if kept.get(n.name) != earlier.get(n.name)])
     return plan
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Say which parameters of a notebook have another value than before.
+
+    Args:
+        old: name to value before.
+        new: name to value now.
+
+    Returns:
+        `name: old → new` for each.
+    """
+    return [
+        f"{name}: {old.get(name)!r} → {new.get(name)!r}"
+        for name in {**new, **old}
+        if name not in ONCE and old.get(name) != new.get(name)
+    ]
 
 
 def check_values(plan: Plan, notebooks: Sequence[Notebook]) -> None:

@@ -1,18 +1,24 @@
-"""Run the notebooks that are not fresh, in order, and keep a record of how each run went."""
+"""Run the notebooks that are not fresh, in order, and keep a record of how each run went.
+
+Papermill executes each of them in a kernel of its own; the cell in which one fails is named.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elara.pipeline.execute import CellError, execute
+from traitlets.config import Config
+
 from elara.pipeline.notebooks import Notebook
-from elara.pipeline.plan import Plan
-from elara.pipeline.settings import save_settings
+from elara.pipeline.plan import FILE, Plan
 from elara.pipeline.state import fingerprint, states
 from elara.workspace import (
     Workspace,
@@ -26,7 +32,9 @@ from elara.workspace import (
     write_atomically,
     writing_to,
 )
+from elara.workspace.formats import json_text
 
+_PROGRESS = re.compile(r"^.+: .+ min left$", re.MULTILINE)
 _MOST_MISSING = 5  # lines of what is missing
 
 
@@ -63,7 +71,8 @@ def run(
         held = lock(root / "logs" / "pipeline.lock", "The pipeline")
     ran, noted = 0, set[str]()
     try:
-        save_settings(root, plan.settings)
+        with writing_to(root):
+            write_atomically(root / FILE, json_text(plan.settings))
         for notebook in notebooks:
             state = next(s for s in states(plan) if s.notebook == notebook)
             if state.status == "fresh" and not force:
@@ -101,13 +110,12 @@ def _result(workspace: Workspace, notebook: Notebook, noted: set[str]) -> Iterat
     if listed := manifest.get("listed"):
         yield f"  to list them: {workspace.command('show', notebook.stage, listed)}"
     missing = manifest.get("incomplete", ())
-    for line in missing[:_MOST_MISSING]:
-        yield f"  incomplete: {line}"
+    yield from (f"  incomplete: {line}" for line in missing[:_MOST_MISSING])
     if len(missing) > _MOST_MISSING:
         yield f"  incomplete: and {len(missing) - _MOST_MISSING:,} more"
-    for line in manifest.get("notes", ()):
-        noted.add(line)
-        yield f"  note: {line}"
+    notes = manifest.get("notes", ())
+    noted.update(notes)
+    yield from (f"  note: {line}" for line in notes)
 
 
 def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> float:
@@ -116,20 +124,15 @@ def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> f
     folder = root / "notebooks"
     draft, kept = folder / f".{notebook.name}.ipynb", folder / f"{notebook.name}.ipynb"
     failed = folder / f"{notebook.name}.failed.ipynb"
+    log = root / "logs" / f"{notebook.name}.log"
     record: dict[str, Any] = {"fingerprint": fingerprint(plan, notebook)}
     started = time.monotonic()
     # Written first, so that the record stands even when nothing can be written in the end.
     _write_record(plan, notebook, record | {"error": "the run broke off in this notebook"})
     try:
         failed.unlink(missing_ok=True)
-        with _kernels_work_in(plan.workspace):
-            execute(
-                notebook.path,
-                draft,
-                parameters=plan.overrides.get(notebook.name) or {},
-                log=root / "logs" / f"{notebook.name}.log",
-                report=report,
-            )
+        with _kernels_work_in(root):
+            execute(notebook.path, draft, plan.overrides.get(notebook.name) or {}, log, report)
         draft.replace(kept)
     except (CellError, OSError) as error:
         record |= {"error": _why_it_failed(root, error)}
@@ -142,11 +145,10 @@ def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> f
             ending = f"The failed copy is {failed}. {ending}"
         joined = "failed in" if isinstance(error, CellError) else "failed:"
         raise NotebookError(f"{notebook.name} {joined} {record['error']}\n{ending}") from error
-    seconds = round(time.monotonic() - started, 1)
-    record["seconds"] = seconds
+    record["seconds"] = round(time.monotonic() - started, 1)
     record["identity"] = plan.workspace.manifest(notebook.stage)["identity"]
     _write_record(plan, notebook, record, kept)
-    return seconds
+    return float(record["seconds"])
 
 
 def _why_it_failed(root: Path, error: CellError | OSError) -> str:
@@ -160,10 +162,10 @@ def _why_it_failed(root: Path, error: CellError | OSError) -> str:
 
 
 @contextlib.contextmanager
-def _kernels_work_in(workspace: Workspace) -> Iterator[None]:
+def _kernels_work_in(root: Path) -> Iterator[None]:
     """Name the workspace to the kernels that start meanwhile."""
     before = os.environ.get("ELARA_WORKSPACE")
-    os.environ["ELARA_WORKSPACE"] = str(workspace.root)
+    os.environ["ELARA_WORKSPACE"] = str(root)
     try:
         yield
     finally:
@@ -181,3 +183,131 @@ def _write_record(
         if copy is not None and copy.exists():
             content["executed"] = file_sha256(copy)
         write_atomically(plan.record_path(notebook), manifest_text(sealed(content)))
+
+
+class CellError(RuntimeError):
+    """A cell raised an error, or the kernel died in it; the message names cell and error."""
+
+
+def execute(
+    notebook: Path,
+    draft: Path,
+    parameters: Mapping[str, Any],
+    log: Path,
+    report: Callable[[str], None],
+) -> None:
+    """Run a notebook in a fresh kernel, in the notebook's own folder.
+
+    Args:
+        notebook: the `.ipynb` file; only read.
+        draft: the executed copy, written after every cell.
+        parameters: what differs from the notebook's defaults.
+        log: a text file for what the cells print.
+        report: takes one progress line at a time.
+
+    Raises:
+        CellError: a cell failed, or the kernel died; `draft` marks the cell.
+        OSError: the draft or the log cannot be written.
+    """
+    import papermill
+
+    with _log_to(log, report):
+        try:
+            with tempfile.TemporaryDirectory(prefix="elara-kernel-") as sockets:
+                papermill.execute_notebook(
+                    _no_format(notebook),
+                    _no_format(draft),
+                    parameters=dict(parameters),
+                    kernel_name="python3",
+                    language="python",
+                    cwd=notebook.parent,
+                    progress_bar=False,
+                    log_output=True,
+                    config=_sockets_in(sockets),
+                )
+        except papermill.PapermillExecutionError as error:
+            what = f"cell In [{error.exec_count}]: {error.ename}: {error.evalue}"
+            raise CellError(what) from error
+        except RuntimeError as error:  # nbclient lost the kernel
+            where = _mark_running_cell(draft, str(error))
+            raise CellError(f"its kernel: {error}{where}; perhaps memory ran out") from error
+
+
+def _no_format(path: Path) -> str:
+    """Papermill fills parameters into { } in a path; in a folder's name they are just letters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _mark_running_cell(draft: Path, why: str) -> str:
+    """Mark the cell in which a kernel died (papermill calls all completed), and name it, or ""."""
+    import nbformat
+
+    try:
+        document = nbformat.read(draft, as_version=4)
+    except (OSError, ValueError):  # cut off, on a full disk
+        return ""
+    code = [c for c in document.cells if c.cell_type == "code"]
+    for cell in document.cells:
+        if not cell.metadata.papermill.start_time:  # it never came to this one
+            cell.metadata.papermill |= {"status": "pending", "end_time": None, "duration": None}
+    started = [c for c in code if c.metadata.papermill.start_time]
+    if not started:
+        return ""
+    running = started[-1]
+    running.metadata.papermill |= {"status": "failed", "exception": True}
+    document.metadata.papermill["exception"] = True
+    number = running.execution_count or len(started)
+    message = f"{why} in cell In [{number}]"
+    running.outputs.append(
+        nbformat.v4.new_output("error", ename="KernelDied", evalue=message, traceback=[message])
+    )
+    nbformat.write(document, draft)
+    first = next((line.strip() for line in running.source.splitlines() if line.strip()), "")
+    return f" in cell In [{number}] (`{first[:60]}`)"
+
+
+def _sockets_in(folder: str) -> Config:
+    """Let the kernel talk through files in a folder of its own.
+
+    By default jupyter_client looks for free network ports before the kernel starts, and another
+    program may take one of them in between. The path of such a file is short (unix(7): 107
+    bytes, on macOS 103); in a folder whose own path is long, ports have to do.
+    """
+    file = str(Path(folder) / "kernel.json")
+    if len(os.fsencode(file)) > 96:
+        return Config()
+    return Config(KernelManager={"transport": "ipc", "connection_file": file})
+
+
+@contextlib.contextmanager
+def _log_to(path: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Send what cells print and the kernel's chat to a log file, and progress to the reader."""
+
+    class Progress(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for line in _PROGRESS.findall(record.getMessage()):
+                report(f"  {line}")
+
+    class Log(logging.FileHandler):
+        def handleError(self, record: logging.LogRecord) -> None:
+            """A log that cannot be written (a full disk) is no reason to end the run."""
+
+    logger = logging.getLogger("papermill")
+    handlers = [Log(path, mode="w", encoding="utf-8", errors="replace"), Progress()]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for handler in handlers:
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    shown = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            with contextlib.suppress(OSError):
+                handler.close()

@@ -11,17 +11,14 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from elara.pipeline.notebooks import Notebook, sha256
-from elara.pipeline.plan import Plan
+from elara.pipeline.plan import Plan, changes
 from elara.workspace import MAIN_TABLES, WorkspaceError
 from elara.workspace.parameters import ONCE, PATHS
-
-# What later stages can build on. An incomplete stage runs again all the same.
-_USABLE = ("fresh", "incomplete")
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,11 @@ def states(plan: Plan) -> Iterator[State]:
     broken: Notebook | None = None
     for notebook in plan.notebooks:
         state = _state(plan, notebook)
-        if broken and state.status in _USABLE:
-            why = f"{broken.name} will run again"
-            state = State(notebook, "stale", why, state.rows, state.seconds)
-        if state.status not in _USABLE:
+        # Later stages can build on an incomplete one, which runs again all the same.
+        usable = state.status in ("fresh", "incomplete")
+        if broken and usable:
+            state = replace(state, status="stale", why=f"{broken.name} will run again")
+        elif not usable:
             broken = broken or notebook
         yield state
 
@@ -77,10 +75,12 @@ def _state(plan: Plan, notebook: Notebook) -> State:
     except WorkspaceError:
         return State(notebook, "stale", "its results are gone", None, seconds)
     rows = manifest["files"].get(MAIN_TABLES.get(notebook.stage, ""), {}).get("rows")
-    why = difference(record["fingerprint"], fingerprint(plan, notebook))
-    if not why and manifest["identity"] != record["identity"]:
-        why = "the stage was run by hand since"
-    why = why or plan.workspace.damage(notebook.stage)
+    by_hand = manifest["identity"] != record["identity"]
+    why = (
+        difference(record["fingerprint"], fingerprint(plan, notebook))
+        or (by_hand and "the stage was run by hand since")
+        or plan.workspace.damage(notebook.stage)
+    )
     if why:
         return State(notebook, "stale", why, rows, seconds)
     if missing := manifest.get("incomplete"):
@@ -155,12 +155,11 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """
     if old["code"] != new["code"]:
         return "its code cells changed"
-    for part, what in (("parameters", "parameter"), ("inputs", "input"), ("modules", "module")):
+    if changed := changes(old["parameters"], new["parameters"]):
+        return f"parameter {', '.join(sorted(changed))}"
+    for part, what in (("inputs", "input"), ("modules", "module")):
         keys = [k for k in {**old[part], **new[part]} if old[part].get(k) != new[part].get(k)]
-        if keys and part == "parameters":
-            changes = [f"{k}: {old[part].get(k)!r} → {new[part].get(k)!r}" for k in sorted(keys)]
-            return f"{what} {', '.join(changes)}"
         if keys:
             return f"{what} changed: {', '.join(sorted(keys))}"
-    changed = [k for k in new["paths"] if old["paths"].get(k) != new["paths"][k]]
-    return f"files in `{changed[0]}` changed" if changed else ""
+    moved = [k for k in new["paths"] if old["paths"].get(k) != new["paths"][k]]
+    return f"files in `{moved[0]}` changed" if moved else ""

@@ -1,14 +1,17 @@
 """Keep what stages read and write: one folder for each, sealed by a manifest."""
 
-from elara.workspace.disk import WorkspaceError, cannot_write, disk_trouble, writing_to
 from elara.workspace.drafts import (
+    WorkspaceError,
+    cannot_write,
+    disk_trouble,
     draft_folder,
     empty_folder,
     lock,
     replace_folder,
     write_atomically,
+    writing_to,
 )
-from elara.workspace.manifests import (
+from elara.workspace.formats import (
     MANIFEST,
     content_digest,
     file_hashes,

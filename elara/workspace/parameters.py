@@ -32,12 +32,10 @@ def unknown_names(given: Iterable[str], known: Iterable[str], what: str = "param
         One sentence per unknown name, or "" when all are known.
     """
     known = sorted(known)
-    lines = []
-    for name in sorted(set(given) - set(known)):
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known are: {', '.join(known)}."
-        lines.append(f"Unknown {what} `{name}`: {hint}")
-    return " ".join(lines)
+    every = f"known are: {', '.join(known)}."
+    close = {name: difflib.get_close_matches(name, known, n=1) for name in {*given} - {*known}}
+    hints = {name: f"did you mean `{near[0]}`?" if near else every for name, near in close.items()}
+    return " ".join(f"Unknown {what} `{name}`: {hints[name]}" for name in sorted(hints))
 
 
 def resolve_path(name: str, value: str, default: str = "") -> str:
@@ -71,7 +69,7 @@ def resolve_path(name: str, value: str, default: str = "") -> str:
 
 # What the form to type shows for a parameter that is empty by default.
 _EXAMPLES = {bool: False, dict: {"A": "B"}, float: 0.5, int: 1, list: ["A", "B"], str: ""}
-_TYPES = {"bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str}
+_TYPES = {kind.__name__: kind for kind in _EXAMPLES}
 
 
 def convert(name: str, value: Any, default: Any, kind: type | None = None) -> Any:
@@ -93,8 +91,7 @@ def convert(name: str, value: Any, default: Any, kind: type | None = None) -> An
     try:
         return _converted(value, default, kind)
     except (ValueError, TypeError, KeyError, OverflowError):
-        typical = default[0] if kind is list and isinstance(default, list) and default else None
-        items = "" if typical is None else f" of {type(typical).__name__}"
+        items = f" of {type(default[0]).__name__}" if kind is list and default else ""
         limit = ", and finite" if kind is float or items == " of float" else ""
         raise ParameterError(
             f"`{name}` is {value!r}, but it must be of type {kind.__name__}{items}{limit}."
@@ -114,7 +111,7 @@ def _converted(value: Any, default: Any, kind: type) -> Any:
     if kind is list and isinstance(value, int | float):
         value = [value]
     if kind is list and isinstance(value, list):
-        kinds = {type(item) for item in default} if isinstance(default, list) else set()
+        kinds = {type(item) for item in default or ()}
         return [_converted(v, None, *kinds) for v in value] if len(kinds) == 1 else value
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ValueError
@@ -128,12 +125,10 @@ def _from_yaml(text: str, kind: type) -> Any:
         read = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError from error
-    if read is None:
-        return kind()
     # In a shell, `pubmed,pmc` is easier to write than a list with brackets and quotes.
     if kind is list and isinstance(read, str):
         return [item.strip() for item in text.split(",")]
-    return read
+    return kind() if read is None else read
 
 
 def require(values: Mapping[str, Any], rule: str, **bounds: float) -> None:
@@ -168,19 +163,13 @@ def assignments(source: str) -> Iterator[tuple[str, ast.Assign | ast.AnnAssign]]
             yield from ((t.id, node) for t in targets if isinstance(t, ast.Name))
 
 
-def _assigned(sources: Iterable[str]) -> set[str]:
-    return {name for source in sources for name, _ in assignments(source)}
-
-
 def _declared(cells: Iterable[str]) -> dict[str, tuple[type, Any]]:
     """Type and default of each parameter that some cells declare, as in `seed: int = 0`."""
     found: dict[str, tuple[type, Any]] = {}
-    for cell in cells:
-        for name, node in assignments(cell):
-            if isinstance(node, ast.AnnAssign) and node.value is not None:
-                with contextlib.suppress(KeyError, ValueError):  # computed, so no parameter
-                    kind = _TYPES[ast.unparse(node.annotation)]
-                    found[name] = (kind, ast.literal_eval(node.value))
+    for name, node in (pair for cell in cells for pair in assignments(cell)):
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            with contextlib.suppress(KeyError, ValueError):  # computed, so no parameter
+                found[name] = _TYPES[ast.unparse(node.annotation)], ast.literal_eval(node.value)
     return found
 
 
@@ -220,13 +209,16 @@ def parameters_of(namespace: dict[str, Any]) -> dict[str, Any]:
             be of the type declared.
     """
     cells = [str(c) for c in namespace.get("In", [])]
-    injected = [i for i, c in enumerate(cells) if c.lstrip().startswith("# Parameters\n")]
-    for i in injected:
-        if wrong := unknown_names(_assigned([cells[i]]), _assigned(cells[:i])):
+    assigned: set[str] = set()
+    for cell in cells:
+        own = {name for name, _ in assignments(cell)}
+        injected = cell.lstrip().startswith("# Parameters\n")
+        if injected and (wrong := unknown_names(own, assigned)):
             raise ParameterError(wrong)
+        assigned |= own
     _convert_declared(namespace, _declared(cells))
     # A script has no history, nor has a kernel that is told to store none (as nbval does).
-    names = _assigned(cells) if any(cells) else {*namespace} - {"In", "Out"}
+    names = assigned if any(cells) else {*namespace} - {"In", "Out"}
     literal = (str, int, float, bool, list, dict, type(None))
     return {
         name: namespace[name]

@@ -13,7 +13,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,26 @@ import filelock
 import polars as pl
 
 import elara
-from elara.workspace.disk import WorkspaceError, writing_to
-from elara.workspace.drafts import empty_folder, lock, write_atomically
-from elara.workspace.formats import read_table, write_file
-from elara.workspace.manifests import (
+from elara.workspace.drafts import (
+    WorkspaceError,
+    empty_folder,
+    lock,
+    write_atomically,
+    writing_to,
+)
+from elara.workspace.formats import (
     MANIFEST,
     file_entries,
     file_sha256,
     identity_of,
     made_with,
     manifest_text,
+    read_table,
     seal_holds,
     sealed,
+    write_file,
 )
-from elara.workspace.parameters import ONCE, parameters_of
+from elara.workspace.parameters import ONCE, ParameterError, parameters_of, unknown_names
 from elara.workspace.stages import STAGES, check_parameters
 
 
@@ -163,10 +169,9 @@ class Stage:
         with writing_to(self.home):
             for name, content in files.items():
                 write_file(self.draft / name, content)
-            remarks: dict[str, Any] = {"summary": summary, "listed": listed}
-            remarks["notes"] = [note for note in notes if note]
-            if missing := list(incomplete):
-                remarks["incomplete"] = missing
+            told = {"summary": summary, "listed": listed, "notes": [n for n in notes if n]}
+            missing = list(incomplete)
+            remarks = told | {"incomplete": missing} if missing else told
             manifest = self._manifest(counts or {}, remarks)
             self._move_into_place(manifest)
         if self._lock:
@@ -213,13 +218,11 @@ class Workspace:
     """
 
     def __init__(self, folder: str | Path = "") -> None:
-        self.root, self.origin = default_workspace()
-        self.is_default = True
+        default, self.origin = default_workspace()
+        self.root = Path(folder).expanduser().resolve() if folder else default
+        self.is_default = self.root == default
         if folder:
-            default = self.root
-            self.root = Path(folder).expanduser().resolve()
             self.origin = "from the parameter `workspace`"
-            self.is_default = self.root == default
 
     def __str__(self) -> str:
         return f"Workspace: {self.root} ({self.origin})"
@@ -316,3 +319,72 @@ class Workspace:
             if path.stat().st_size != entry["bytes"] or file_sha256(path) != entry["sha256"]:
                 return f"{name} was changed"
         return ""
+
+
+def stage_tables(workspace: Workspace, stage: str) -> dict[str, int]:
+    """The tables that a finished stage left, and their rows.
+
+    Args:
+        workspace: where the stage has run.
+        stage: its name.
+
+    Returns:
+        File name without suffix to number of rows.
+
+    Raises:
+        ParameterError: there is no such stage.
+        WorkspaceError: it has not finished.
+    """
+    return {_stem(name): rows for name, rows in _files(workspace, stage).items()}
+
+
+def table_rows(
+    workspace: Workspace, stage: str, table: str, where: Sequence[str] = (), *, most: int
+) -> tuple[pl.DataFrame, int]:
+    """The first rows of a table.
+
+    Args:
+        workspace: where the stage has run.
+        stage: its name.
+        table: a name that `stage_tables` gives.
+        where: conditions `column=value` or `column=value,value`, which all have to hold.
+        most: how many rows to read.
+
+    Returns:
+        The rows, and how many there are in all.
+
+    Raises:
+        ParameterError: there is no such stage, table or column, or a condition is not of that form.
+        WorkspaceError: the stage has not finished.
+    """
+    files = _files(workspace, stage)
+    found = next((name for name in files if table in (name, _stem(name))), "")
+    if not found:
+        raise ParameterError(unknown_names([table], map(_stem, files), "table"))
+    path = workspace.folder(stage) / found
+    frame = pl.scan_ndjson(path) if path.suffix == ".jsonl" else pl.scan_parquet(path)
+    columns = frame.collect_schema()
+    for condition in where:
+        name, equals, values = condition.partition("=")
+        if wrong := unknown_names([name], columns, "column"):
+            raise ParameterError(wrong)
+        if not equals or columns[name].is_nested():
+            why = f"write {name}=VALUE" if not equals else f"`{name}` holds lists"
+            raise ParameterError(f"`--where {condition}` cannot be compared: {why}.")
+        frame = frame.filter(pl.col(name).cast(pl.String).is_in(values.split(",")))
+    return frame.head(most).collect(), frame.select(pl.len()).collect().item()
+
+
+def _files(workspace: Workspace, stage: str) -> dict[str, int]:
+    if wrong := unknown_names([stage], STAGES, "stage"):
+        raise ParameterError(wrong)
+    entries = workspace.manifest(stage)["files"]
+    return {
+        name: entry["rows"]
+        for name, entry in entries.items()
+        if name.endswith((".parquet", ".jsonl"))
+    }
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]

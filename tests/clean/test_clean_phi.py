@@ -137,6 +137,13 @@ def test_telephone_numbers_of_many_countries_are_found(line: str) -> None:
         assert "phone" in {kind for kind, _, _ in found}, text
 
 
+def test_a_listed_first_name_is_found_with_its_capital_only() -> None:
+    yes = ["Ada Moyo came", "“Ada-Marie Moyo", "x\nÁngel Ruiz"]
+    no = ["ada moyo", "Adam.", "Ada.", "Ada\nMoyo", "ángel Ruiz", ""]
+    found = [{kind for kind, _, _ in places} for _, places in found_in(yes + no)]
+    assert ["full_name" in kinds for kinds in found] == [True] * len(yes) + [False] * len(no)
+
+
 def test_a_name_is_not_looked_for_as_a_word() -> None:
     text = "Mrs. Rose rose early. ROSE slept."
     assert [text[a:b] for _, a, b in find_in(text)] == ["Mrs. Rose", "ROSE"]

@@ -117,5 +117,5 @@ def test_short_of_memory_or_disk(workspace: Workspace) -> None:
     ("seconds", "words"), [(0.2, "about 1 s"), (47, "about 47 s"), (200, "about 3.3 min")]
 )
 def test_no_more_digits_than_are_known(seconds: float, words: str) -> None:
-    assert forecast._time(seconds) == words
-    assert forecast._time(3 * 3600) == "about 3 h"
+    assert forecast._about(seconds, forecast._TIMES) == words
+    assert forecast._about(3 * 3600, forecast._TIMES) == "about 3 h"

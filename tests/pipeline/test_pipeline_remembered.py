@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from elara import cli, pipeline
 from elara.collect import sample_folder, would_replace
-from elara.pipeline.settings import FILE, Settings, load_settings
+from elara.pipeline.plan import FILE, Settings, load_settings
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError
 
