@@ -370,6 +370,17 @@ def serve(
         raise WorkspaceError(str(error)) from error
 
 
+@app.command()
+def trace(
+    example: Annotated[str, typer.Argument(help="Its id, as in train.jsonl.")],
+    workspace: WorkspaceOption = "",
+) -> None:
+    """Say where an example comes from: passage, article, licence, raw file with its hash."""
+    from elara.audit import tracing
+
+    say(*tracing.trace(Workspace(workspace), example).lines())
+
+
 def main() -> None:
     """Entry point: expected errors become one clear message and exit code 1."""
     for stream in (sys.stdout, sys.stderr):

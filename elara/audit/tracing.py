@@ -7,14 +7,14 @@ import json
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from elara.audit.certificate import AuditError
 from elara.records import Article, records
-from elara.workspace import Workspace, file_sha256
+from elara.workspace import Workspace, WorkspaceError, file_sha256
 
 SPLITS = ("train", "validation", "test")
 
@@ -74,17 +74,17 @@ def passage(article: dict[str, Any], span: dict[str, Any]) -> str:
     return str(text[span["start"] : span["end"]])
 
 
-def trace(workspace: Workspace, example_id: str, raw_folder: Path) -> Trace:
+def trace(workspace: Workspace, example_id: str) -> Trace:
     """Find where an example comes from.
 
     Args:
         workspace: where the stages collect to expand have run.
         example_id: the example's id, as in `train.jsonl`.
-        raw_folder: the folder that was collected from, for files without a payload.
 
     Raises:
-        AuditError: no such example, or its article is not in the workspace any more.
+        WorkspaceError: no workspace, no such example, or its article is not in the workspace any more.
     """
+    workspace.must_exist()
     example = _example(workspace, example_id)
     if example["origin"] == "curated":
         return Trace(example, {}, {}, changed=False)
@@ -92,14 +92,14 @@ def trace(workspace: Workspace, example_id: str, raw_folder: Path) -> Trace:
     found = pl.scan_parquet(workspace.folder("clean") / "articles.parquet")
     rows = found.filter(pl.col("id") == article_id).collect()
     if rows.is_empty():
-        raise AuditError(
+        raise WorkspaceError(
             f"The article {article_id} of {example_id} is not among the clean articles any more: "
             "run `elara run --from expand`, which builds the examples anew."
         )
     article = rows.row(0, named=True)
     (record,) = records(rows, Article)
     changed = text_sha256(record) != example["article_sha256"]
-    return Trace(example, article, _raw(workspace, article, raw_folder), changed)
+    return Trace(example, article, _raw(workspace, article), changed)
 
 
 def text_sha256(article: Article) -> str:
@@ -131,14 +131,16 @@ def _example(workspace: Workspace, example_id: str) -> dict[str, Any]:
                 if line["id"] == example_id:
                     return dict(line)
                 at = text.find(wanted, at + 1)
-    raise AuditError(
+    raise WorkspaceError(
         f"There is no example {example_id} in {workspace.folder('expand')}: the ids stand in "
         f"{', '.join(f'{split}.jsonl' for split in SPLITS)}."
     )
 
 
-def _raw(workspace: Workspace, article: dict[str, Any], raw_folder: Path) -> dict[str, Any]:
+def _raw(workspace: Workspace, article: dict[str, Any]) -> dict[str, Any]:
     name = article["raw_file"]
+    local = workspace.manifest("collect")["parameters"].get("local_files")
+    raw_folder = Path(local).expanduser() if local else Path(str(files("elara") / "sample"))
     home = workspace.folder("collect")
     fetched = home / "payloads" / name
     payloads = home / "payloads.parquet"

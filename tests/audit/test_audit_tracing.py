@@ -10,11 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elara.audit.certificate import AuditError
 from elara.audit.tracing import trace
 from elara.expand import grounded_examples
 from elara.records import Article, Example, Message, Payload, Section, Span, frame
-from elara.workspace import Workspace
+from elara.workspace import Workspace, WorkspaceError
 
 TEXT = (
     "Iron deficiency is the commonest cause of anaemia in adults, found by a low ferritin value. "
@@ -35,7 +34,10 @@ def workspace_of(folder: Path, one: Article, payloads: list[Payload] | None = No
     workspace = Workspace(folder / "workspace")
     table = frame([one], Article)
     kept = {"articles.parquet": table, "payloads.parquet": frame(payloads or [], Payload)}
-    workspace.begin("collect", {}).write(kept)
+    (folder / "raw" / "a").mkdir(parents=True, exist_ok=True)
+    (folder / "raw" / "a" / "seven.xml").write_text("<seven/>")
+    local = {"local_files": str(folder / "raw")}
+    workspace.begin("collect", local).write(kept)
     workspace.begin("clean", {}).write({"articles.parquet": table})
     examples = grounded_examples(table, "s", licences="any").examples
     none = examples.clear()
@@ -45,12 +47,9 @@ def workspace_of(folder: Path, one: Article, payloads: list[Payload] | None = No
 
 
 def test_an_example_leads_to_its_passage_and_raw_file(tmp_path: Path) -> None:
-    raw = tmp_path / "raw" / "a" / "seven.xml"
-    raw.parent.mkdir(parents=True)
-    raw.write_text("<seven/>")
     one = article(body=[Section("Signs", TEXT.replace("adults", "children"))])
     workspace = workspace_of(tmp_path, one)
-    found = trace(workspace, "pubmed:7/explain/0", tmp_path / "raw")
+    found = trace(workspace, "pubmed:7/explain/0")
     lines = "\n".join(found.lines())
     assert not found.changed
     assert "Passage    body/0, characters 0–" in lines
@@ -73,15 +72,16 @@ def test_a_payload_is_compared_with_its_record(tmp_path: Path, content: bytes, n
     place = workspace.folder("collect") / "payloads" / "a" / "seven.xml"
     place.parent.mkdir(parents=True)
     place.write_bytes(content)
-    found = trace(workspace, "pubmed:7/key_points/0", tmp_path)
+    found = trace(workspace, "pubmed:7/key_points/0")
     assert f", {note}" in "\n".join(found.lines())
 
 
 def test_a_changed_text_and_a_lost_file_are_said(tmp_path: Path) -> None:
     workspace = workspace_of(tmp_path, article())
+    (tmp_path / "raw" / "a" / "seven.xml").unlink()
     table = frame([article(abstract=f"{TEXT} More.")], Article)
     workspace.begin("clean", {}).write({"articles.parquet": table})
-    found = trace(workspace, "pubmed:7/key_points/0", tmp_path)
+    found = trace(workspace, "pubmed:7/key_points/0")
     assert found.changed
     lines = "\n".join(found.lines())
     assert "its text has changed since" in lines
@@ -90,18 +90,20 @@ def test_a_changed_text_and_a_lost_file_are_said(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     workspace = workspace_of(tmp_path, article())
-    with pytest.raises(AuditError, match="There is no example pubmed:8/key_points/0 in"):
-        trace(workspace, "pubmed:8/key_points/0", tmp_path)
+    with pytest.raises(WorkspaceError, match="There is no example pubmed:8/key_points/0 in"):
+        trace(workspace, "pubmed:8/key_points/0")
     workspace.begin("clean", {}).write({"articles.parquet": frame([], Article)})
-    with pytest.raises(AuditError, match=r"article pubmed:7 of .* is not among the clean articles"):
-        trace(workspace, "pubmed:7/key_points/0", tmp_path)
+    with pytest.raises(
+        WorkspaceError, match=r"article pubmed:7 of .* is not among the clean articles"
+    ):
+        trace(workspace, "pubmed:7/key_points/0")
 
 
 @pytest.mark.long
 def test_one_among_a_hundred_thousand_is_found_at_once(tmp_path: Path) -> None:
     count = 100_000
     articles = [Article(id=f"x:{n}", source="x", title="T", abstract=TEXT) for n in range(count)]
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = workspace_of(tmp_path, article())
     workspace.begin("clean", {}).write({"articles.parquet": frame(articles, Article)})
     rows = [
         Example(
@@ -118,9 +120,9 @@ def test_one_among_a_hundred_thousand_is_found_at_once(tmp_path: Path) -> None:
         for n in range(count)
     ]
     workspace.begin("expand", {}).write({"train.jsonl": frame(rows, Example)})
-    trace(workspace, "x:1/key_points/0", tmp_path)
+    trace(workspace, "x:1/key_points/0")
     start = time.perf_counter()
-    trace(workspace, f"x:{count - 1}/key_points/0", tmp_path)
+    trace(workspace, f"x:{count - 1}/key_points/0")
     assert time.perf_counter() - start < 3  # a tenth of a second on an idle machine
 
 
@@ -132,6 +134,4 @@ def test_a_curated_case_names_the_project(tmp_path: Path) -> None:
     none = case.clear()
     files = {"train.jsonl": case, "validation.jsonl": none, "test.jsonl": none}
     workspace.begin("expand", {}).write(files)
-    assert "a curated case of this project" in "\n".join(
-        trace(workspace, "curated-01", tmp_path).lines()
-    )
+    assert "a curated case of this project" in "\n".join(trace(workspace, "curated-01").lines())
