@@ -82,7 +82,7 @@ def trace(workspace: Workspace, example_id: str) -> Trace:
         example_id: the example's id, as in `train.jsonl`.
 
     Raises:
-        WorkspaceError: no workspace, no such example, or its article is not in the workspace any more.
+        WorkspaceError: no workspace, no such example, or its article is no longer there.
     """
     workspace.must_exist()
     example = _example(workspace, example_id)
