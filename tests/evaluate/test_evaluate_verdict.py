@@ -98,7 +98,22 @@ def test_checks_see_form_not_truth() -> None:
         "caution": True,
         "repetition": pytest.approx(0.7, abs=0.1),
     }
-    assert checks(said("Give aspirin to everyone."))["caution"] is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "caution"),
+    [
+        ("Give aspirin to everyone.", False),
+        ("Give alteplase now and consult radiology later.", False),
+        ("Seek the source of the bleeding.", False),
+        ("I cannot diagnose; call an ambulance now.", True),
+        ("Go to the emergency department.", True),
+        ("This is educational: a clinician checks drug, dose, allergies and interactions.", True),
+        ("Ask your midwife before you take it.", True),
+    ],
+)
+def test_caution_is_more_than_the_word_consult(answer: str, caution: bool) -> None:
+    assert checks(said(answer))["caution"] is caution
 
 
 def test_answers_are_laid_out_side_by_side() -> None:
