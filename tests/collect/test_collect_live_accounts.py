@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,65 @@ def test_the_answer_to_another_search_is_no_answer(tmp_path: Path) -> None:
         done = run(search(stub, "a", "b"), tmp_path)
     assert topic_hits(tmp_path).rows() == [("a", "1"), ("b", "2")]
     assert done.retries == 2
+
+
+class TwoDatabases:
+    """PubMed and PMC, each with one search and the same ids; PMC's answer comes to PubMed first."""
+
+    def __init__(self, confusions: int) -> None:
+        self.confusions = confusions
+        self.searched = threading.Event()
+
+    def __call__(self, path: str, query: Asked) -> tuple[int, bytes]:
+        pubmed = query["db"] == "pubmed"
+        if path == "esearch.fcgi":
+            if not pubmed:  # PubMed is done with its first search
+                assert self.searched.wait(20)
+            confused, self.confusions = pubmed and self.confusions > 0, self.confusions - pubmed
+            ids = [1, 2, 3] if pubmed and not confused else [3, 4]
+            told = f"<QueryTranslation>t of {len(ids)}</QueryTranslation>"
+            return 200, search_answer(len(ids), ids, told)
+        if path == "epost.fcgi":
+            key = f"<WebEnv>{query['id']}</WebEnv><QueryKey>1</QueryKey>"
+            return 200, f"<ePostResult>{key}</ePostResult>".encode()
+        posted = query["WebEnv"].split(",")
+        if pubmed:
+            self.searched.set()
+            return 200, pubmed_set(posted)
+        articles = "".join(
+            f'<article><article-id pub-id-type="pmcid">PMC{i}</article-id></article>'
+            for i in posted
+        )
+        return 200, f"<pmc-articleset>{articles}</pmc-articleset>".encode()
+
+    def harvest(self, folder: Path, **options: Any) -> Harvest:
+        with Stub(self) as stub:
+            sources = [
+                Entrez(name, [Query("x", "t")], CONTACT, UNTIL, name, 0, stub.url, per_second=0)
+                for name in ("pubmed", "pmc")
+            ]
+            return harvest(sources, folder, CONTACT, longest_pause=0.001, **options)
+
+
+def test_an_answer_that_another_source_got_first_reaches_its_own(tmp_path: Path) -> None:
+    done = TwoDatabases(confusions=1).harvest(tmp_path)
+    assert not done.missing()
+    assert done.accounts.select("source", "expected", "received").rows() == [
+        ("pubmed", 3, 3),
+        ("pmc", 2, 2),
+    ]
+    assert {("pubmed", "1"), ("pubmed", "2"), ("pmc", "4")} < records(done)
+
+
+def test_an_answer_that_two_sources_keep_getting_is_open_and_had_by_a_later_run(
+    tmp_path: Path,
+) -> None:
+    done = TwoDatabases(confusions=10**9).harvest(tmp_path, strict=False)
+    assert any("another" in line for line in done.missing())
+    later = TwoDatabases(confusions=0)
+    later.searched.set()
+    done = later.harvest(tmp_path)
+    assert sorted(done.accounts.select("source", "received").rows()) == [("pmc", 2), ("pubmed", 3)]
 
 
 def test_when_nothing_at_all_came_it_is_an_error_in_any_case(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ class Entrez:
             fetch.seen(step)
         for query in self.queries:
             search = _Search(self, fetch, query)
+            if search.asked in fetch.doubted:
+                search.forget()
             self._query(fetch, query.name, search, known)
             if fetch.failures and fetch.failures[-1].reason == _NOT_GIVEN:
                 # The ids may be those of another search, though they came as the answer to this.
@@ -190,7 +192,7 @@ class _Search:
         self.too_many = False  # on a single day
         self._wanted = min(source.most or LARGEST, LARGEST)
         self._begin = f"search/{query.name}/{short_name(query.term)}/"
-        self._asked = source.database, query.term
+        self.asked = source.database, query.term
 
     def ids(self) -> list[str]:
         """The ids, without repetition, the most relevant or the newest first."""
@@ -198,7 +200,7 @@ class _Search:
         found = itertools.chain.from_iterable(self._slices(_FIRST_DAY, last))
         return list(itertools.islice(dict.fromkeys(found), self.source.most or None))
 
-    def _slices(self, first: datetime.date, last: datetime.date) -> Iterator[list[str]]:
+    def _slices(self, first: datetime.date, last: datetime.date) -> Iterator[tuple[str, ...]]:
         """Search a range of days; halve it while it has more than one answer can hold."""
         count, ids = self._answer(first, last)[:2]
         if self._whole(first, last):
@@ -224,7 +226,8 @@ class _Search:
         """Have the next call of `ids` ask again."""
         for step in [s for s in self.fetch.store.steps if s.startswith(self._begin)]:
             self.fetch.store.forget(step)
-        self.fetch.unlearn(self._asked)
+        self.fetch.unlearn(self.asked)
+        self.fetch.doubted.discard(self.asked)
 
     def _agree(self, count: int, halves: Sequence[tuple[datetime.date, datetime.date]]) -> None:
         """Ask for both halves of a range until they have as many records as the whole."""
@@ -256,9 +259,8 @@ class _Search:
                 self.count = max(self.count, answer.total)
                 heard = f" ({self.said})" if self.said else ""
                 return f"a search answer counts {answer.total} records and lists {listed}{heard}"
-            words = (answer.translation, *answer.ids)
             told = answer.translation and answer.ids
-            confused = told and self.fetch.confused(words, self._asked)
+            confused = told and self.fetch.confused(answer, self.asked)
             return "the answer to another search" if confused else ""
 
         request = self.source._request(
@@ -274,8 +276,12 @@ class _Search:
         )
         # That a part has none is held against the whole, which has nothing to be held against.
         odd = _finds_nothing if whole else accept
-        step = self._step(first, last)
-        return search_answer(self.fetch.get(step, request, lacks=lacks, odd=odd))
+        try:
+            body = self.fetch.get(self._step(first, last), request, lacks=lacks, odd=odd)
+        except Incomplete as error:
+            self.fetch.doubt(search_answer(error.body))
+            raise
+        return search_answer(body)
 
 
 @dataclass(slots=True)
@@ -324,8 +330,7 @@ class _History:
 def _history_key(body: bytes) -> dict[str, str]:
     """The parameters by which efetch finds what was posted; empty for a broken answer of epost."""
     found = {name: value.decode() for name, value in _KEY.findall(body)}
-    whole = len(found) == 2
-    return {"WebEnv": found[b"WebEnv"], "query_key": found[b"QueryKey"]} if whole else {}
+    return {"WebEnv": found[b"WebEnv"], "query_key": found[b"QueryKey"]} if len(found) == 2 else {}
 
 
 def _wrong_post(body: bytes) -> str:
@@ -351,7 +356,7 @@ class SearchAnswer(NamedTuple):
     """
 
     total: int
-    ids: list[str]
+    ids: tuple[str, ...]
     translation: str
     said: str
 
@@ -376,7 +381,7 @@ def search_answer(body: bytes) -> SearchAnswer:
     remarks = (e for kind in ("ErrorList", "WarningList") for e in tree.iterfind(f"{kind}/*"))
     return SearchAnswer(
         int(tree.findtext("Count") or 0),
-        [i.text or "" for i in tree.iterfind("IdList/Id")],
+        tuple(i.text or "" for i in tree.iterfind("IdList/Id")),
         tree.findtext("QueryTranslation") or "",
         "; ".join(f"{remark.tag}: {(remark.text or '').strip()}" for remark in remarks),
     )

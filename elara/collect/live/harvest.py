@@ -59,23 +59,25 @@ class Fetch:
         client: the client that all sources share.
         progress: told how many records there are and have come.
         stop: set when the run is to end.
-        told: what answers of this run say of themselves, and the request that each came for; a
-            server that confuses requests gives the same answer to another one.
+        told: what answers of this run say of themselves, with the source and the request that
+            each came for; a server that confuses requests gives the same answer to another one.
         failures: what the source did not get.
         accounts: what of it was promised and came.
         downloaded: how many answers came from the network.
         counted: what the progress knows.
+        doubted: requests whose answer is also all that another source gets for its own.
     """
 
     store: Store
     client: Client
     progress: Progress
     stop: threading.Event
-    told: dict[tuple[str, ...], tuple[str, ...]]
+    told: dict[tuple[object, ...], tuple[Fetch, tuple[str, ...]]]
     failures: list[Failure] = field(default_factory=list)
     accounts: dict[str, Account] = field(default_factory=dict)
     downloaded: int = 0
     counted: set[str] = field(default_factory=set)
+    doubted: set[tuple[str, ...]] = field(default_factory=set)
 
     def get(
         self,
@@ -164,19 +166,34 @@ class Fetch:
             if attempt < ASKS and time.monotonic() + pause - started <= self.client.patience:
                 self.wait(pause)
 
-    def confused(self, words: tuple[str, ...], request: tuple[str, ...]) -> bool:
+    def confused(self, words: tuple[object, ...], request: tuple[str, ...]) -> bool:
         """Whether an answer with these words has come for another request, of any source.
 
         Args:
             words: by which the answer says what it is an answer to.
             request: what was asked.
         """
-        return self.told.setdefault(words, request) != request
+        return self.told.setdefault(words, (self, request))[1] != request
+
+    def doubt(self, words: tuple[object, ...]) -> None:
+        """Doubt the answer with these words that another source has: it may be meant for this one.
+
+        Sources run side by side, so that it is chance which of them got the answer first. Both
+        ask again in the next pass. (Within a source the first has it by right: the second request
+        was not yet sent then.)
+        """
+        holder, request = self.told.get(words, (self, ()))
+        if holder is not self:
+            holder.doubted.add(request)
 
     def unlearn(self, request: tuple[str, ...]) -> None:
         """Forget what answers have said to a request: they were not meant for it."""
-        for words in [w for w, asked in list(self.told.items()) if asked == request]:
+        for words in [w for w, (_, asked) in list(self.told.items()) if asked == request]:
             self.told.pop(words, None)
+
+    def unsettled(self) -> bool:
+        """Whether something is open or doubted that may come when it is asked for again."""
+        return bool(self.doubted) or not all(failure.gone for failure in self.failures)
 
     def seen(self, step: str) -> None:
         """Count the records of a stored step as done, once."""
@@ -279,7 +296,8 @@ def harvest(
             Client(contact, patience=patience, longest_pause=longest_pause) as client,
             Progress("collect") as progress,
         ):
-            stop, told = threading.Event(), dict[tuple[str, ...], tuple[str, ...]]()
+            stop = threading.Event()
+            told: dict[tuple[object, ...], tuple[Fetch, tuple[str, ...]]] = {}
             runs = [(s, Fetch(Store(root, s.name), client, progress, stop, told)) for s in sources]
             for source in sources:
                 client.limit(source.base_url, source.per_second)
@@ -305,31 +323,43 @@ def harvest(
 
 
 def _run_all(runs: Sequence[tuple[Source, Fetch]], stop: threading.Event) -> None:
+    """Run all sources; what failed or is doubted is asked for once more when all have ended."""
+    again = runs
+    try:
+        for _ in range(_PASSES):
+            for _, fetch in again:
+                for request in fetch.doubted:
+                    fetch.unlearn(request)
+            _run_once(again)
+            again = [(source, fetch) for source, fetch in runs if fetch.unsettled()]
+    finally:
+        stop.set()
+    for _, fetch in again:
+        for request in fetch.doubted:
+            error = FetchError("another source got the same answer: run again.")
+            fetch.fail(f"search {' '.join(request)}", error)
+
+
+def _run_once(runs: Sequence[tuple[Source, Fetch]]) -> None:
     """Run each source in a thread, until all have ended or one has failed."""
     ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
     for run in runs:
         threading.Thread(target=_run, args=(*run, ended), daemon=True).start()
-    try:
-        for _ in runs:
-            while ended.empty():  # an interrupt gets through meanwhile
-                time.sleep(0.05)
-            if error := ended.get():
-                raise error
-    finally:
-        stop.set()
+    for _ in runs:
+        while ended.empty():  # an interrupt gets through meanwhile
+            time.sleep(0.05)
+        if error := ended.get():
+            raise error
 
 
 def _run(source: Source, fetch: Fetch, ended: queue.SimpleQueue[BaseException | None]) -> None:
-    """Run a source; what failed is asked for once more, unless it is gone."""
+    """Run a source once; what it could not get is in `fetch.failures`."""
+    fetch.failures.clear()
     try:
-        for _ in range(_PASSES):
-            fetch.failures.clear()
-            try:
-                source.run(fetch)
-            except FetchError as error:
-                fetch.fail(source.base_url, error)
-            if all(failure.gone for failure in fetch.failures):
-                break
+        try:
+            source.run(fetch)
+        except FetchError as error:
+            fetch.fail(source.base_url, error)
         if not fetch.failures:
             fetch.store.tidy()
         ended.put(None)
