@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import email.utils
 import gzip
 import hashlib
+import http.client
 import json
 import re
 import subprocess
@@ -259,6 +261,26 @@ def test_faults_hit_the_share_asked_for_and_then_stop(shared_data: Path) -> None
     assert seen.keys() >= {"200", "429", "500", "502", "503", "ReadError", "RemoteProtocolError"}
     per_request = collections.Counter(json.dumps(p) for _, p, fault, _ in logs[0] if fault)
     assert max(per_request.values()) == 2
+
+
+def test_an_answer_that_looks_whole_keeps_its_connection() -> None:
+    """The client sends its next request on it, which would be lost if the mirror closed it."""
+    kept = 0
+    with Mirror(sample_folder(), Faults(rate=1.0, retry_after=0, slow_seconds=0)) as mirror:
+        for number in range(60):
+            connection = http.client.HTTPConnection(mirror.url.removeprefix("http://"), timeout=20)
+            with contextlib.closing(connection):
+                connection.request("GET", f"/eutils/esearch.fcgi?term={number}")
+                try:
+                    connection.getresponse().read()
+                except (http.client.IncompleteRead, ConnectionResetError):
+                    continue
+                connection.auto_open = 0
+                connection.request("GET", "/robots.txt")
+                assert connection.getresponse().status == 200
+                kept += 1
+        assert {r.fault for r in mirror.log} == {"", *KINDS}
+    assert 30 < kept < 60
 
 
 def test_each_kind_of_fault_looks_as_its_source_shows_it(shared_data: Path) -> None:
