@@ -10,6 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 
 from elara.collect.licences import UNKNOWN, stated_licence
@@ -67,7 +68,7 @@ class RawFile:
 
 def sample_folder() -> Path:
     """The embedded sample: small, synthetic, in each source's own format."""
-    return Path(__file__).parents[1] / "sample"
+    return Path(str(resources.files("elara.sample")))
 
 
 def source_folder(local_files: str) -> Path:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from live_run import CONTACT, UNTIL
 from live_stub import Query as Asked
@@ -53,11 +52,6 @@ def records(done: Harvest) -> set[tuple[str, str]]:
     return {(source, "/".join(i.split("/")[3:]) or i) for source, i in table.iter_rows()}
 
 
-def open_accounts(done: Harvest) -> pl.DataFrame:
-    """Those that do not close, and those of searches on which the service remarks."""
-    return done.accounts.filter((pl.col("received") < pl.col("expected")) | (pl.col("said") != ""))
-
-
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Harvest:
     """What all sources give when nothing goes wrong."""
@@ -69,7 +63,7 @@ def test_without_faults_every_account_closes(sound: Harvest) -> None:
     assert len(records(sound)) > 300
     assert sound.accounts["source"].n_unique() == len(every_source(""))
     assert sound.accounts["received"].equals(sound.accounts["expected"])
-    assert open_accounts(sound).is_empty()
+    assert sound.open_accounts().is_empty()
     assert not sound.missing()
 
 
@@ -186,7 +180,7 @@ def test_a_page_that_contradicts_itself_is_asked_for_again(
         done = run(paged(kind, stub), tmp_path)
     assert len(records(done)) == TOTALS[kind]
     assert done.retries == ASKS - 1
-    assert open_accounts(done).is_empty()
+    assert done.open_accounts().is_empty()
 
 
 @pytest.mark.parametrize("kind", TOTALS)
@@ -203,7 +197,7 @@ def test_one_that_stays_bad_is_named_kept_open_and_had_by_a_later_run(
         assert len(store.ids()) < TOTALS[kind]
         done = run(paged(kind, stub), tmp_path, strict=False)
         assert done.missing()
-        account = open_accounts(done).row(0, named=True)
+        account = done.open_accounts().row(0, named=True)
         assert account["received"] < account["expected"]
         pages.times = 0
         before = len(stub.log)
@@ -302,7 +296,7 @@ def test_words_that_pubmed_left_out_are_told(remark: str, words: str, tmp_path: 
     with Stub(Pubmed(search_answer(1, [1], remark))) as stub:
         run(search(stub), tmp_path)
         done = run(search(stub), tmp_path)  # from the stored answer as well
-    assert words in open_accounts(done)["said"].item()
+    assert words in done.open_accounts()["said"].item()
     harmless = "OutputMessage" in remark
     assert [line[:19] for line in done.remarks()] == ["pubmed: search x le"] * (not harmless)
     (outcome,) = done.outcomes()
@@ -513,7 +507,7 @@ def test_what_is_odd_is_doubted_once(kind: str, spoil: Spoil, tmp_path: Path) ->
     pages = Pages(spoil, times=10**9)
     with Stub(pages) as stub:
         done = run(paged(kind, stub), tmp_path / "staying")
-        assert open_accounts(done).is_empty()
+        assert done.open_accounts().is_empty()
         assert done.retries == 1
         pages.times = 0  # what an earlier run was told is asked for again
         assert len(records(run(paged(kind, stub), tmp_path / "staying"))) == TOTALS[kind]
@@ -524,5 +518,5 @@ def test_that_pubmed_finds_nothing_is_doubted_once(tmp_path: Path) -> None:
     with Stub(Pubmed(nothing, search_answer(2, [1, 2]))) as stub:
         assert len(records(run(search(stub), tmp_path / "passing"))) == 2
     with Stub(Pubmed(nothing)) as stub:
-        assert open_accounts(run(search(stub), tmp_path / "staying")).is_empty()
+        assert run(search(stub), tmp_path / "staying").open_accounts().is_empty()
         assert len(stub.log) == 2

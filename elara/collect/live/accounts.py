@@ -90,6 +90,11 @@ class Harvest:
         said = self.accounts.filter(pl.col("said") != "")
         return said.select("source", "what", "said").rows()
 
+    def open_accounts(self) -> pl.DataFrame:
+        """The accounts that do not close, and those of searches on which the service remarks."""
+        short = pl.col("received") < pl.col("expected")
+        return self.accounts.filter(short | (pl.col("said") != ""))
+
     def outcomes(self) -> list[Outcome]:
         """Rows for the table of outcomes: what did not come, and what services said of searches.
 
