@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import importlib
 import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 from elara.collect.licences import UNKNOWN, stated_licence
@@ -68,7 +68,7 @@ class RawFile:
 
 def sample_folder() -> Path:
     """The embedded sample: small, synthetic, in each source's own format."""
-    return Path(str(resources.files("elara.sample")))
+    return Path(importlib.import_module("elara.sample").__path__[0])
 
 
 def source_folder(local_files: str) -> Path:
