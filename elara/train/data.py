@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import random
 import re
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ def tokenise(
 ) -> TokenData:
     """Tokenise the splits and choose what one epoch goes through.
 
-    Curated examples come first and the others follow in a random order fixed by the seed, until
-    the token budget is used up. An answer is never cut: that would teach the model to stop in
+    Curated and other examples take turns, each in a random order fixed by the seed, until the
+    token budget is used up. An answer is never cut: that would teach the model to stop in
     mid-sentence. An example that is too long is left out, or (`cut_question`) its question loses
     words from the end until it fits; both are counted.
 
@@ -70,7 +71,7 @@ def _select(
 ) -> tuple[list[Encoded], list[str], dict[str, int]]:
     rows = examples.sort("id").select("id", "origin", "messages").to_dicts()
     random.Random(config.seed).shuffle(rows)
-    rows.sort(key=lambda row: row["origin"] != "curated")
+    rows = _taking_turns(rows)
     kept: dict[str, Encoded] = {}
     truncated = too_long = tokens = marked = 0
     for row in rows:
@@ -97,6 +98,14 @@ def _select(
         "over_budget": len(rows) - len(kept) - too_long,
     }
     return list(kept.values()), list(kept), counts
+
+
+def _taking_turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Curated and other examples by turns: a small budget has room for both."""
+    curated = [row for row in rows if row["origin"] == "curated"]
+    others = [row for row in rows if row["origin"] != "curated"]
+    pairs = itertools.zip_longest(curated, others)
+    return [row for pair in pairs for row in pair if row is not None]
 
 
 def _fitted(

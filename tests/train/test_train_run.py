@@ -97,10 +97,10 @@ def test_checkpoints_of_another_run_are_not_used(tiny_folder: Path, tmp_path: Pa
     assert not foreign.exists()
 
 
-def test_the_budget_takes_curated_cases_first_and_counts_the_rest(tiny_folder: Path) -> None:
+def test_the_budget_is_shared_with_curated_cases_and_the_rest_is_counted(tiny_folder: Path) -> None:
     lm = load_base(str(tiny_folder))
     rows = tiny_run.examples(16).with_columns(
-        origin=pl.when(pl.col("id") == "x:9/key_points/0")
+        origin=pl.when(pl.col("id").str.contains("x:1.?/"))
         .then(pl.lit("curated"))
         .otherwise("origin")
     )
@@ -108,7 +108,9 @@ def test_the_budget_takes_curated_cases_first_and_counts_the_rest(tiny_folder: P
         lm.tokenizer, rows, rows.head(2), tiny_run.config(tiny_folder, max_train_tokens=150)
     )
     row = data.table.row(0, named=True)
-    assert data.ids[0] == "x:9/key_points/0"
+    turns = [name.startswith("x:1") for name in data.ids]
+    assert len(turns) > 3
+    assert turns == [n % 2 == 0 for n in range(len(turns))]
     assert row["tokens"] >= 150 > row["tokens"] - max(len(e.input_ids) for e in data.train)
     assert row["examples"] + row["over_budget"] == 16
     assert data.table["split"].to_list() == ["train", "validation"]
