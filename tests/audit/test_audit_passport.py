@@ -15,7 +15,7 @@ import tiny_run
 
 from elara import train
 from elara.audit import AuditError
-from elara.audit.certificate import Certificate, _similar, _Words, certify
+from elara.audit.certificate import Certificate, Words, certify, similar
 from elara.audit.passport import data_manifest, with_verdict, write_passport
 from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, damage
 from elara.export import export
@@ -114,9 +114,7 @@ def test_the_similarity_search_misses_no_pair() -> None:
             x, y = shingles(a), shingles(b)
             if len(x & y) >= 0.8 * len(x | y):
                 wanted.add((i, j))
-    pairs = _similar(
-        _Words.of(pl.Series(seen)).sequences(3), _Words.of(pl.Series(held)).sequences(3)
-    )
+    pairs = similar(Words.of(pl.Series(seen)).sequences(3), Words.of(pl.Series(held)).sequences(3))
     assert {(i, j) for i, j in pairs.select("text", "train").iter_rows()} == wanted
     assert len(wanted) > 20
 

@@ -116,7 +116,8 @@ def after_a_run(
     lists = ("outcomes.parquet", "removed.parquet")
     place.begin("collect", {}).write(dict.fromkeys(lists, outcomes))
     place.begin("inspect", {}).write({"removed.parquet": outcomes, "review.parquet": outcomes})
-    place.begin("expand", {}).write({f"{name}.jsonl": rows for name, rows in splits.items()})
+    tables = {f"{name}.jsonl": rows for name, rows in splits.items()}
+    place.begin("expand", {}).write(tables | {"rejected.parquet": outcomes})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELARA_CACHE", str(home / "cache"))
         stage = place.begin("train", {})
