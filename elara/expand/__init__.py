@@ -3,7 +3,7 @@
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.drafts import RECIPES
-from elara.expand.recipes import Expansion, answer_of, grounded_examples
+from elara.expand.recipes import Expansion, grounded_examples
 from elara.expand.repeats import Repeats, without_repeats
 from elara.expand.report import examples_figure, outlook, summary
 from elara.expand.split import split_by_topic
@@ -15,7 +15,6 @@ __all__ = [
     "CuratedError",
     "Expansion",
     "Repeats",
-    "answer_of",
     "curated_examples",
     "examples_figure",
     "grounded_examples",

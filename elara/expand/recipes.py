@@ -152,10 +152,13 @@ class _Maker:
             shown = f"{article.title} {quoted(article, draft.findings)}"
             if missing := unsupported(answer, shown):
                 raise _RejectedError("not shown in the findings", missing)
-        messages = [Message("system", self.system), *self._context(article, draft)]
+        asked = self._context(article, draft, language)
+        messages = [Message("system", self.system), *asked]
         answer = "\n\n".join(filter(None, [answer, caution(answer, language)]))
         messages += [Message("user", question.strip()), Message("assistant", answer)]
-        last = len(messages) - 1
+        quotes = [(len(messages) - 1, passage) for passage in passages]
+        if asked and draft.before:
+            quotes = [(2, passage) for passage in draft.before[1]] + quotes
         return Example(
             id=f"{article.id}/{name}",
             messages=messages,
@@ -166,7 +169,7 @@ class _Maker:
             licence=article.licence,
             redistributable=article.redistributable,
             language=language,
-            spans=[Span(last, article.id, *passage) for passage in passages],
+            spans=[Span(turn, article.id, *passage) for turn, passage in quotes],
             article_sha256=text_sha256(article),
         )
 
@@ -180,15 +183,16 @@ class _Maker:
             findings=quoted(article, draft.findings),
         )
 
-    def _context(self, article: Article, draft: Draft) -> Iterator[Message]:
-        """The question and answer that the source has before this one, where they are short."""
+    def _context(self, article: Article, draft: Draft, language: str) -> list[Message]:
+        """The question and answer before this one, where they are short and pass the gates."""
         if draft.before is None:
-            return
+            return []
         question, passages = draft.before
         answer = quoted(article, passages)
-        if count_words(question) + count_words(answer) <= _CONTEXT_WORDS:
-            yield Message("user", question)
-            yield Message("assistant", answer)
+        refused = any(rule != "short answer" for rule, _ in answer_refusals(answer, language))
+        if refused or count_words(question) + count_words(answer) > _CONTEXT_WORDS:
+            return []
+        return [Message("user", question), Message("assistant", answer)]
 
     def _shortened(self, article: Article, passages: list[Passage]) -> list[Passage]:
         """As many of the passages, and of the last one's sentences, as an answer may have."""
@@ -232,16 +236,3 @@ def quoted(article: Article, passages: Sequence[Passage]) -> str:
         passages: part, start and end of each.
     """
     return " ".join(part_text(article, part)[start:end] for part, start, end in passages)
-
-
-def answer_of(example: Example, article: Article) -> str:
-    """The answer of an example as its article has it, without the caution.
-
-    Args:
-        example: a grounded example.
-        article: the clean article that it names.
-
-    Returns:
-        The last message's text, up to the caution.
-    """
-    return quoted(article, [(span.part, span.start, span.end) for span in example.spans])

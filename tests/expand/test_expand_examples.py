@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from elara.audit.tracing import text_sha256
 from elara.expand import (
-    answer_of,
     curated_examples,
     grounded_examples,
     outlook,
@@ -21,6 +20,7 @@ from elara.expand import (
     without_repeats,
 )
 from elara.expand.cases import SecondAnswer
+from elara.expand.recipes import quoted
 from elara.records import Article, Example, Message, Section, frame, records
 
 AGREED = SecondAnswer(status="agreed")
@@ -63,7 +63,8 @@ def pairs(*articles: Article, **options: object) -> list[tuple[str, str, str]]:
     found = records(made.examples, Example)
     by_id = {a.id: a for a in articles}
     for one in found:  # each answer is the text of its spans, and at most a caution
-        answer = answer_of(one, by_id[one.article_ids[0]])
+        last = [s for s in one.spans if s.turn == len(one.messages) - 1]
+        answer = quoted(by_id[one.article_ids[0]], [(s.part, s.start, s.end) for s in last])
         said = one.messages[-1].content
         assert said == answer or said.removeprefix(answer).startswith("\n\nThis is educational")
         assert one.article_sha256 == text_sha256(by_id[one.article_ids[0]])
@@ -122,7 +123,7 @@ def test_questions_take_their_best_answer_and_follow_each_other() -> None:
     assert [m.role for m in second.messages] == ["system", *["user", "assistant"] * 2]
     assert second.messages[1:3] == first.messages[1:]
     assert second.messages[3].content == "What is Anaemia?"
-    assert [span.turn for span in second.spans] == [4]
+    assert [span.turn for span in second.spans] == [2, 4]
 
 
 def test_sections_are_explained_under_their_heading() -> None:
