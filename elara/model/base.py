@@ -183,7 +183,7 @@ def load_base(
     _use_flash_attention(model, chosen)
     own = tokenizer.chat_template
     description = give_template(tokenizer)
-    if "Elara's chat template" not in description and tokenizer.chat_template != own:
+    if tokenizer.chat_template != own:
         print(f"{name}: {description}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

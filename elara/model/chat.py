@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from elara.model.marks import as_data
 
-_FOLDER = resources.files("elara.model.templates")
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
-_TITLE = re.compile(r"\{#- Elara: (.+?) -#\}")
-
-# Spacing and place of the system message differ between revisions of Mistral 7B Instruct: before
-# and after [INST], before and after an answer, the user turn that the system message joins, and
-# whether an answer is trimmed. The first is v0.3's; v0.1 and v0.2 follow, newest revisions first.
-_MISTRAL_SPACING = (
-    "'[INST] ', '[/INST]', ' ', '', 'last', true",
-    "'[INST] ', '[/INST]', ' ', '', 'last', false",
-    "' [INST] ', ' [/INST]', ' ', '', 'first', false",
-    "' [INST] ', ' [/INST]', ' ', '', 'first', true",
-    "'[INST] ', ' [/INST]', '', '', 'first', false",
-    "'[INST] ', ' [/INST]', '', ' ', 'first', false",
-)
-_SPACING_LINE = re.compile(r"(?<=trimmed = ).+?(?= -%\})")
-
-# What a template does with these tells it apart from every other one that Elara knows.
-_TURNS = [
-    {"role": "user", "content": " Which  one?\n"},
-    {"role": "assistant", "content": " This one. \n"},
-] * 2
-_PROBES = tuple(_TURNS[:number] for number in (1, 2, 3, 4))
-# Templates differ in how they treat a system message, and some refuse it.
-_SYSTEM_PROBES = tuple(
-    [{"role": "system", "content": " Be brief. "}, *turns] for turns in (_PROBES[0], _PROBES[2])
-)
+_PLAIN = resources.files("elara.model").joinpath("plain.jinja").read_text(encoding="utf-8")
+_TITLE = "{#- Elara: plain questions and answers"
 # Put before a template that refuses or drops a system message. Written into the template, it goes
 # wherever the model goes.
 _FOLDED = (
@@ -139,16 +115,12 @@ def without_markers(template: str) -> str:
 
 
 def give_template(tokenizer: Any) -> str:
-    """Give a tokenizer a chat template with generation markers where Elara has one.
+    """Give a tokenizer a chat template that training can use.
 
-    A model's own template is replaced only by one of `elara/templates` that renders conversations
-    character by character the same. Two differences are meant: where an old Mistral template
-    refuses a system message, it is put before the first question; and where v0.3's template drops
-    the system message as soon as an answer follows, it stays where the model reads it when it
-    answers. A model without any template gets Elara's plain one. Two more changes are written into
-    a model's own template: a system message that it would refuse or drop joins the first question,
-    and today's date, if it states one, becomes a fixed day, so that the same conversation has the
-    same tokens tomorrow.
+    A model's own template stays, with two changes that are written into it: a system message that
+    it would refuse, or drop once an answer follows, joins the first question; and today's date, if
+    it states one, becomes a fixed day, so that the same conversation has the same tokens tomorrow.
+    A model without any template gets Elara's plain one.
 
     Args:
         tokenizer: the tokenizer; it is changed.
@@ -159,17 +131,11 @@ def give_template(tokenizer: Any) -> str:
     Raises:
         ModelError: the tokenizer has no stop token, so that no answer could end.
     """
-    own = tokenizer.chat_template
     if tokenizer.eos_token is None:
         raise ModelError("The tokenizer has no stop token (eos_token), so no answer could end.")
-    if own is None:
+    if tokenizer.chat_template is None:
         start = tokenizer.bos_token if _adds_bos(tokenizer) else ""
-        text = _FOLDER.joinpath("plain.jinja").read_text(encoding="utf-8")
-        tokenizer.chat_template = text.replace("start = ''", f"start = {start!r}")
-    elif isinstance(own, str) and not has_markers(own):
-        tokenizer.chat_template = next(
-            (text for text in _candidates() if _renders_alike(tokenizer, own, text)), own
-        )
+        tokenizer.chat_template = _PLAIN.replace("start = ''", f"start = {start!r}")
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = _undated(tokenizer.chat_template)
         if not _reads_system(tokenizer, tokenizer.chat_template):
@@ -180,11 +146,8 @@ def give_template(tokenizer: Any) -> str:
 def template_name(tokenizer: Any) -> str:
     """Say in one sentence which chat template a tokenizer has."""
     text = str(tokenizer.chat_template)
-    ours = _TITLE.search(text)
-    if ours and "plain" in ours[1]:
+    if _TITLE in text:
         return "The model brings no chat template: Elara's plain one is used (Question:, Answer:)."
-    if ours:
-        return f"Elara's chat template for {ours[1]}; same tokens as the model's own."
     description = "The model's own chat template"
     if has_markers(text):
         description += ", with generation markers"
@@ -199,7 +162,8 @@ def template_name(tokenizer: Any) -> str:
 
 def _reads_system(tokenizer: Any, template: str) -> bool:
     """Whether a template passes a system message on, before an answer and after one."""
-    for turns in (_PROBES[0], _PROBES[1]):
+    question = {"role": "user", "content": "Which one?"}
+    for turns in ([question], [question, {"role": "assistant", "content": "This one."}]):
         turns_with_system = [{"role": "system", "content": "Be brief."}, *turns]
         if "Be brief." not in (_render(tokenizer, template, turns_with_system) or ""):
             # A template that cannot read the bare conversation either is not mended by folding.
@@ -215,23 +179,6 @@ def _undated(template: str) -> str:
     # A form of the date that is only known when the template runs.
     other = f"{{%- macro strftime_now(format) -%}}{FIXED_DATE}{{%- endmacro -%}}"
     return _UNDATED + other + fixed
-
-
-def _candidates() -> Iterator[str]:
-    yield _FOLDER.joinpath("smollm2.jinja").read_text(encoding="utf-8")
-    mistral = _FOLDER.joinpath("mistral.jinja").read_text(encoding="utf-8")
-    for spacing in _MISTRAL_SPACING:
-        yield _SPACING_LINE.sub(spacing, mistral)  # no backslash in it, so nothing to escape
-
-
-def _renders_alike(tokenizer: Any, own: str, candidate: str) -> bool:
-    for conversation in (*_PROBES, *_SYSTEM_PROBES):
-        expected = _render(tokenizer, own, conversation)
-        if expected is None and conversation in _SYSTEM_PROBES:
-            continue
-        if expected is None or _render(tokenizer, candidate, conversation) != expected:
-            return False
-    return True
 
 
 def _render(tokenizer: Any, template: str, conversation: list[dict[str, str]]) -> str | None:
