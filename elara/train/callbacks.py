@@ -15,7 +15,6 @@ from transformers import TrainerCallback
 from elara.display.figures import loss_figure
 from elara.display.progress import progress_line, watched
 from elara.train.checkpoints import best_evaluation, keep_best
-from elara.train.trackers import Trackers
 
 _LINE_SECONDS, _PLOT_SECONDS = 60.0, 2.0
 
@@ -87,25 +86,6 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             self.place = show(figure, display_id=True)
         else:
             self.place.update(figure)
-
-
-class Tracking(TrainerCallback):  # type: ignore[misc]
-    """Send what the trainer logs to the trackers.
-
-    Args:
-        trackers: where to.
-    """
-
-    def __init__(self, trackers: Trackers) -> None:
-        self.trackers = trackers
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        """Pass the numbers on."""
-        names = {"loss": "train/loss", "eval_loss": "validation/loss"}
-        names |= {name: f"train/{name}" for name in ("learning_rate", "grad_norm")}
-        values = {names[k]: float(v) for k, v in logs.items() if k in names}
-        if values and state.is_world_process_zero:
-            self.trackers.log(values, state.global_step)
 
 
 class Evaluations(TrainerCallback):  # type: ignore[misc]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import polars as pl
 
@@ -27,7 +29,6 @@ from elara.train.lora import (
     optimiser,
     restoring,
 )
-from elara.train.trackers import Trackers
 
 if TYPE_CHECKING:
     from elara.train.devices.gpu import GpuPlan
@@ -100,7 +101,7 @@ def fine_tune(
     import accelerate
 
     with quiet_libraries():
-        from elara.train import callbacks
+        from elara.train import callbacks, trackers
         from elara.train.cpu_kernels import fused_lora, replaced
         from elara.train.devices import gpu
 
@@ -123,10 +124,10 @@ def fine_tune(
             trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
         trained_in = adapter_dtype(model)
         if logs is not None:
-            names = config.trackers if trainer.is_world_process_zero() else ()
-            trackers = Trackers(names, logs, folder.name, dataclasses.asdict(config))
-            trainer.add_callback(callbacks.Tracking(trackers))
-            stack.callback(trackers.close)
+            told = trackers.environment(logs, folder.name)
+            stack.enter_context(mock.patch.dict(os.environ, told))
+            for name in config.trackers:
+                trainer.add_callback(trackers.Tracker(name))
         stack.enter_context(gpu.applied(model, plan) if plan else replaced(model, fused_lora))
         started = time.perf_counter()
         with quiet_libraries(), _explained(lm, data, config, last):
@@ -267,6 +268,8 @@ def _arguments(
         eos_token=lm.tokenizer.eos_token,
         activation_checkpointing=False,  # the plan sets it for as many layers as memory demands
         tf32=True if lm.device == "cuda" else None,
+        project="elara",  # for the trackers
+        run_name=folder.name,
         eval_strategy="no",  # see `callbacks.Evaluations`
         eval_on_start=evaluate_first,
         # A logged loss is the mean since the last one: never across a checkpoint, so that a run

@@ -1,4 +1,4 @@
-"""Log a run's curves with trackers; nothing that goes wrong there stops the run.
+"""Log a run's curves with transformers' own trackers; nothing that goes wrong there stops the run.
 
 TensorBoard and Trackio write local files. Weights & Biases writes local files too unless an
 account is set up, and MLflow unless `MLFLOW_TRACKING_URI` names a server: a run talks to another
@@ -8,129 +8,90 @@ switched off unless the user has set it.
 
 from __future__ import annotations
 
-import importlib
+import netrc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from transformers import TrainerCallback
+from transformers.integrations import integration_utils
+
 # Where W&B has its accounts, and where it had them before.
 _WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
-# What logs numbers for a step, and what finishes the run.
-_Log = Callable[[Mapping[str, float], int], Any]
-_Tracker = tuple[_Log, Callable[[], Any]]
 
-
-def _tensorboard(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(folder / run))
-    rows = "\n".join(f"| {name} | {value} |" for name, value in settings.items())
-    writer.add_text("settings", f"| setting | value |\n|---|---|\n{rows}")
-
-    def log(values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            writer.add_scalar(name, value, step)
-        writer.flush()
-
-    return log, writer.close
-
-
-def _wandb(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    wandb: Any = importlib.import_module("wandb")
-    folder.mkdir(parents=True, exist_ok=True)
-    account = "WANDB_API_KEY" in os.environ or _in_netrc(_WANDB_HOSTS)
-    mode = os.environ.get("WANDB_MODE", "online" if account else "offline")
-    if mode == "offline" and not account:
-        print("W&B: no account (`wandb login`), so the run is kept in files: `wandb sync`.")
-    opened = wandb.init(
-        project="elara", name=run, dir=str(folder), config=dict(settings), mode=mode,
-        settings=wandb.Settings(init_timeout=20, silent=True),
-    )  # fmt: skip
-    return lambda values, step: opened.log(dict(values), step=step), lambda: opened.finish()
-
-
-def _mlflow(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # By default a server that is down is asked for minutes, and training waits.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
-    mlflow: Any = importlib.import_module("mlflow")
-    folder.mkdir(parents=True, exist_ok=True)
-    if "MLFLOW_TRACKING_URI" not in os.environ:
-        mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve()}")
-    mlflow.set_experiment("elara")
-    mlflow.start_run(run_name=run)
-    mlflow.log_params(dict(settings))
-    return (
-        lambda values, step: mlflow.log_metrics(dict(values), step=step),
-        lambda: mlflow.end_run(),
-    )
-
-
-def _trackio(folder: Path, run: str, settings: Mapping[str, Any]) -> _Tracker:
-    os.environ.setdefault("TRACKIO_DIR", str(folder.resolve()))  # read on import
-    trackio: Any = importlib.import_module("trackio")
-    trackio.init(project="elara", name=run, config=dict(settings))
-    return lambda values, step: trackio.log(dict(values), step=step), lambda: trackio.finish()
-
-
-_KINDS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow, "trackio": _trackio}
-
-
-class Trackers:
-    """Several trackers as one; a failing one is named once and left out from then on.
+def environment(folder: Path, run: str) -> dict[str, str]:
+    """What the trackers are told by variables, apart from what the user has set.
 
     Args:
-        names: `tensorboard`, `wandb`, `mlflow`, `trackio`.
-        folder: where they write; each has a folder in it.
+        folder: where they write; made when needed.
         run: the run's name.
-        settings: what is noted with the run.
+
+    Source: https://huggingface.co/docs/transformers/main_classes/callback
     """
-
-    def __init__(
-        self, names: Sequence[str], folder: Path, run: str, settings: Mapping[str, Any]
-    ) -> None:
-        self.open: dict[str, _Tracker] = {}
-        plain = {k: v if isinstance(v, int | float) else str(v) for k, v in settings.items()}
-        for name in names:
-            try:
-                self.open[name] = _KINDS[name](folder / name, run, plain)
-            except ImportError as error:
-                self._leave_out(name, error, f"`pip install {name}` to have it")
-            except Exception as error:  # whatever a service's client raises
-                self._leave_out(name, error, "check its account and the network")
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Write numbers down for a step in every tracker."""
-        for name, (log, _) in list(self.open.items()):
-            try:
-                log(values, step)
-            except Exception as error:
-                self._leave_out(name, error, "check its account, the network and the disk")
-
-    def close(self) -> None:
-        """Finish in every tracker."""
-        for name, (_, close) in list(self.open.items()):
-            try:
-                close()
-            except Exception as error:
-                self._leave_out(name, error, "its last numbers may be missing")
-
-    def _leave_out(self, name: str, error: Exception, remedy: str) -> None:
-        self.open.pop(name, None)
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        print(f"{name}: {said[0]}; {remedy}. The run continues without it.", flush=True)
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)  # W&B would write elsewhere otherwise
+    mode = "online" if "WANDB_API_KEY" in os.environ or _in_netrc() else "offline"
+    wandb = {"PROJECT": "elara", "DIR": str(folder), "MODE": mode, "INIT_TIMEOUT": "20"}
+    wandb |= {"SILENT": "true", "ERROR_REPORTING": "false"}
+    mlflow = {"EXPERIMENT_NAME": "elara", "DISABLE_TELEMETRY": "true"}
+    mlflow |= {"TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    # By default a server that is down is asked for minutes, and training waits.
+    mlflow |= {"HTTP_REQUEST_MAX_RETRIES": "4"}
+    wanted = {f"WANDB_{name}": value for name, value in wandb.items()}
+    wanted |= {f"MLFLOW_{name}": value for name, value in mlflow.items()}
+    wanted |= {"TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard" / run)}
+    wanted |= {"TRACKIO_DIR": str(folder / "trackio")}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
-def _in_netrc(hosts: Sequence[str]) -> bool:
-    import netrc
-
+def _in_netrc() -> bool:
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname
     try:
-        known = netrc.netrc().hosts
-        server = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname
-        return any(host in known for host in (*hosts, server))
+        return not {*_WANDB_HOSTS, server}.isdisjoint(netrc.netrc().hosts)
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+class Tracker(TrainerCallback):  # type: ignore[misc]
+    """A tracker that is named once and left out from then on where it fails.
+
+    Args:
+        name: `tensorboard`, `wandb`, `mlflow` or `trackio`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.own: Any = None
+
+    def on_train_begin(self, *args: Any, **named: Any) -> None:
+        """Begin a run."""
+        try:
+            if find_spec(self.name) is None:
+                raise ImportError(f"not installed: `pip install {self.name}` to have it")
+            self.own = integration_utils.INTEGRATION_TO_CALLBACK[self.name]()
+        except Exception as error:  # whatever a service's client raises
+            self._leave_out(error)
+        self._tell("on_train_begin", *args, **named)
+
+    def on_log(self, *args: Any, **named: Any) -> None:
+        """Pass the numbers on."""
+        self._tell("on_log", *args, **named)
+
+    def on_train_end(self, *args: Any, **named: Any) -> None:
+        """Finish the run."""
+        self._tell("on_train_end", *args, **named)
+
+    def _tell(self, event: str, *args: Any, **named: Any) -> None:
+        try:
+            if self.own is not None:
+                getattr(self.own, event)(*args, **named)
+        except Exception as error:
+            self._leave_out(error)
+
+    def _leave_out(self, error: Exception) -> None:
+        self.own = None
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        print(f"{self.name}: {said[0]}. The run continues without it.", flush=True)
