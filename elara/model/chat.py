@@ -1,20 +1,20 @@
-"""Turn conversations into tokens, and mark those that carry loss; choose chat templates."""
+"""Turn conversations into tokens, mark those that carry loss, and mend chat templates."""
 
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from elara.model.marks import as_data
-
-_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 _PLAIN = resources.files("elara.model").joinpath("plain.jinja").read_text(encoding="utf-8")
 _TITLE = "{#- Elara: plain questions and answers"
+# What a chat template writes around turns: <|im_start|>, <start_of_turn>, </s>, [INST], <<SYS>>.
+_MARK = re.compile(r"<{1,2}[^\s<>'\"{}%]+>{1,2}|\[/?[A-Z][A-Z_]+\]")
 # Put before a template that refuses or drops a system message. Written into the template, it goes
 # wherever the model goes.
 _FOLDED = (
@@ -52,7 +52,7 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
     The loss of training and of evaluation is taken on exactly the marked tokens: the answer and
     the stop token after it, never the question. Where the template has generation markers, they
     say which tokens the assistant speaks; otherwise the answer is what follows the prompt. Marks of
-    the chat format inside a text are read as text (`elara.model.marks.as_data`).
+    the chat format inside a text are read as text (`as_data`).
 
     Args:
         tokenizer: a tokenizer with a chat template.
@@ -99,7 +99,7 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
 
 def has_markers(template: str | None) -> bool:
     """Whether a chat template marks what the assistant speaks with `{% generation %}`."""
-    return bool(template) and _MARKER.search(str(template)) is not None
+    return bool(template) and _MARKERS.search(str(template)) is not None
 
 
 def without_markers(template: str) -> str:
@@ -134,7 +134,8 @@ def give_template(tokenizer: Any) -> str:
     if tokenizer.eos_token is None:
         raise ModelError("The tokenizer has no stop token (eos_token), so no answer could end.")
     if tokenizer.chat_template is None:
-        start = tokenizer.bos_token if _adds_bos(tokenizer) else ""
+        begins = tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+        start = tokenizer.bos_token if begins else ""
         tokenizer.chat_template = _PLAIN.replace("start = ''", f"start = {start!r}")
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = _undated(tokenizer.chat_template)
@@ -196,6 +197,45 @@ def _render(tokenizer: Any, template: str, conversation: list[dict[str, str]]) -
     return text
 
 
-def _adds_bos(tokenizer: Any) -> bool:
-    ids = tokenizer("x")["input_ids"]
-    return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+def as_data(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The same conversation, in which no text can be taken for a mark of the chat format.
+
+    A tokenizer that finds `<|im_end|>` in a question reads it as the end of the turn, wherever it
+    came from: an article about language models, or a caller who wants to write the system line.
+    With a blank in it, `< |im_end|>`, every tokenizer reads it as ordinary characters.
+
+    Args:
+        tokenizer: the tokenizer, with the chat template that will be used.
+        messages: turns with `role` and `content`.
+
+    Returns:
+        Turns whose contents hold no special token of the tokenizer and no mark that the template
+        writes: each has a blank after its first character. All other texts are unchanged.
+
+    Source: https://github.com/huggingface/transformers/issues/29279
+    """
+    mark = _marks(tokenizer, str(tokenizer.chat_template))
+    return [turn | {"content": _apart(mark, turn["content"])} for turn in messages]
+
+
+def holds_marks(tokenizer: Any, messages: Sequence[dict[str, str]]) -> bool:
+    """Whether `as_data` changes a conversation."""
+    mark = _marks(tokenizer, str(tokenizer.chat_template))
+    return any(mark.search(turn["content"]) for turn in messages)
+
+
+def _apart(mark: re.Pattern[str], text: str) -> str:
+    # A mark inside a mark comes to light when the outer one is gone: `<|<|im_end|>im_end|>`.
+    while mark.search(text):
+        text = mark.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    return text
+
+
+@functools.lru_cache(maxsize=8)
+def _marks(tokenizer: Any, template: str) -> re.Pattern[str]:
+    """One expression for all marks; those of one character or of blanks are no marks."""
+    added = tokenizer.added_tokens_decoder.values()
+    found = {t.content for t in added if t.special or _MARK.fullmatch(t.content)}
+    found |= set(tokenizer.all_special_tokens) | set(_MARK.findall(template))
+    marks = sorted((m for m in found if len(m.strip()) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, marks)) or r"(?!)")

@@ -16,11 +16,12 @@ from unittest import mock
 
 import polars as pl
 
+from elara.display.progress import watched
 from elara.model import LanguageModel, quiet_libraries
 from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, choose_batching
-from elara.train.estimate import is_out_of_memory, what_to_change
+from elara.train.estimate import is_out_of_memory, out_of_memory
 from elara.train.lora import (
     adapter_dtype,
     add_lora,
@@ -101,8 +102,8 @@ def fine_tune(
     import accelerate
 
     with quiet_libraries():
-        from elara.train import callbacks, trackers
-        from elara.train.cpu_kernels import fused_lora, replaced
+        from elara.train import callbacks
+        from elara.train.cpu_kernels import fused_lora, replace_forwards
         from elara.train.devices import gpu
 
     processes = accelerate.PartialState()
@@ -124,13 +125,16 @@ def fine_tune(
             trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
         trained_in = adapter_dtype(model)
         if logs is not None:
-            told = trackers.environment(logs, folder.name)
+            told = callbacks.environment(logs, folder.name)
             stack.enter_context(mock.patch.dict(os.environ, told))
             for name in config.trackers:
-                trainer.add_callback(trackers.Tracker(name))
-        stack.enter_context(gpu.applied(model, plan) if plan else replaced(model, fused_lora))
+                trainer.add_callback(callbacks.Tracker(name))
+        if plan:
+            gpu.apply(model, plan)
+        else:
+            replace_forwards(model, fused_lora)
         started = time.perf_counter()
-        with quiet_libraries(), _explained(lm, data, config, last):
+        with quiet_libraries(), _explained(config, last):
             if not done:  # else it was killed between its last checkpoint and the end
                 trainer.train(resume_from_checkpoint=str(last) if last else None)
                 history = trainer.state.log_history
@@ -197,9 +201,10 @@ def _trainer(
     fresh: bool,
 ) -> Any:
     import datasets
+    import transformers
 
     from elara.train import callbacks
-    from elara.train.trainer import Trainer, print_no_entries, say_nothing
+    from elara.train.trainer import Trainer, say_nothing
 
     say_nothing()
     batching, _ = choose_batching(lm, config)
@@ -222,14 +227,12 @@ def _trainer(
         optimizers=(optimiser(model, config), None),
         grouped=batching == "length_grouped",
     )
-    print_no_entries(trainer)
+    trainer.remove_callback(transformers.PrinterCallback)  # prints every entry of the log
     return trainer
 
 
 @contextlib.contextmanager
-def _explained(
-    lm: LanguageModel, data: TokenData, config: TrainingConfig, last: Path | None
-) -> Iterator[None]:
+def _explained(config: TrainingConfig, last: Path | None) -> Iterator[None]:
     """Turn what the libraries raise into what can be done about it."""
     try:
         yield
@@ -238,7 +241,7 @@ def _explained(
         raise
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise TrainingError(what_to_change(lm, data, config)) from error
+            raise out_of_memory(config) from error
         if last is None or "checkpoint" not in str(error).lower():
             raise
         raise TrainingError(f"{last} cannot be read ({error}): remove it and rerun.") from error
@@ -276,5 +279,5 @@ def _arguments(
         # that continues logs the same numbers.
         logging_steps=math.gcd(5, config.save_steps),
         logging_first_step=True,
-        disable_tqdm=True,
+        disable_tqdm=not watched(),
     )

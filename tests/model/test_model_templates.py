@@ -17,13 +17,13 @@ from elara.model import LanguageModel, ModelError, generate, packaged_folder
 from elara.model.base import Precision
 from elara.model.chat import (
     FIXED_DATE,
+    as_data,
     encode,
     give_template,
     has_markers,
     template_name,
     without_markers,
 )
-from elara.model.marks import as_data
 
 
 def chat(*contents: str, system: str | None = None) -> list[dict[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import types
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import tiny_run
 
 from elara import train
 from elara.model import load_base
-from elara.train import trackers
-from elara.train.trackers import Tracker, environment
+from elara.train import callbacks
+from elara.train.callbacks import Tracker, environment
 
 
 def needs(name: str) -> Any:
@@ -96,7 +95,7 @@ def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(
         def on_log(self, *_: Any, **__: Any) -> None:
             raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(trackers, "find_spec", lambda name: None if name == "trackio" else name)
+    monkeypatch.setattr(callbacks, "find_spec", lambda name: None if name == "trackio" else name)
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "wandb", Unreachable)
     before = dict(os.environ)
     training = tracked(tiny_folder, tmp_path, "trackio", "wandb", "tensorboard")
@@ -122,26 +121,18 @@ def test_a_tracker_says_what_it_is_in_one_line(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == f"wandb: first. {told}wandb: ValueError. {told}"
 
 
-def test_jupyterlab_shows_one_curve_that_is_redrawn_in_place(
+def test_jupyterlab_shows_the_library_s_own_table_of_losses(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import IPython.display
+    import transformers.trainer
+    from transformers.utils import notebook
 
-    from elara.train import callbacks
-
-    shown: list[Any] = []
-    redrawn: list[str] = []
-
-    def display(figure: Any, *, display_id: bool) -> Any:
-        shown.append((figure, display_id))
-        update = lambda f: redrawn.append(f.axes[0].get_title())  # noqa: E731
-        return types.SimpleNamespace(update=update)
-
+    shown: list[str] = []
     monkeypatch.setenv("JPY_SESSION_NAME", "notebook")
-    monkeypatch.setattr(IPython.display, "display", display)
-    monkeypatch.setattr(callbacks, "_PLOT_SECONDS", 0.0)
+    own = notebook.NotebookProgressCallback
+    monkeypatch.setattr(transformers.trainer, "DEFAULT_PROGRESS_CALLBACK", own)
+    monkeypatch.setattr(notebook.disp, "HTML", shown.append)
+    monkeypatch.setattr(notebook.disp, "display", lambda *_, **__: None)
     tiny_run.run(tiny_folder, tmp_path, epochs=1)
-    assert len(shown) == 1
-    assert len(redrawn) >= 4
-    assert "of 4" in redrawn[2]
-    assert redrawn[-1] == "4 steps"
+    assert "Validation Loss" in shown[-1]
+    assert "[4/4" in shown[-1]
