@@ -17,7 +17,7 @@ from elara import train
 from elara.audit import AuditError
 from elara.audit.certificate import Certificate, Words, certify, similar
 from elara.audit.passport import data_manifest, with_verdict, write_passport
-from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, damage
+from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
 from elara.export import export
 from elara.export.parity import PROMPTS
 from elara.model import load_base
