@@ -71,18 +71,6 @@ class Recipe:
     drafts: Callable[[Article], Iterator[Draft]]
 
 
-def part_text(article: Article, part: str) -> str:
-    """The text of a part of an article.
-
-    Args:
-        article: a clean article.
-        part: `abstract`, or `body/N`.
-    """
-    if part == "abstract":
-        return article.abstract
-    return article.body[int(part.removeprefix("body/"))].text
-
-
 def _lines(article: Article) -> Iterator[tuple[str, Passage]]:
     """The labelled lines of an abstract: label (or "") and passage."""
     start = 0
