@@ -6,7 +6,6 @@ English questions. Words that two of the languages share count for both.
 
 from __future__ import annotations
 
-
 from functools import cache
 
 _BEGINNING = 800  # characters that are read
@@ -21,16 +20,16 @@ _SMALL_WORDS = {
     "at on can an as their may been these you your if when",
     "es": "el la los las de del y en que por con para una un es se al como más su o pero son fue "
     "puede está no este esta entre también sin sobre ser",
-    "fr": "le la les des de du et en est que qui dans pour par une un sur au aux avec sont ce cette "
-    "ou plus il elle être ont été ne pas se peut chez vous",
-    "pt": "o a os as de do da dos das e em que por com para uma um é se ao como mais não são foi na "
-    "no nas nos pela pelo ou ser pode está também entre",
-    "sw": "ya wa na kwa ni za la katika hii kuwa huu hizi cha vya au kama ambayo yake wao watu hilo "
-    "hiyo ili lakini pia sana yenye mwa pa bila baada kabla",
-    "de": "der die das und in von zu mit den dem des ist im für auf ein eine nicht sich wurde werden "
-    "sind bei als auch oder wird durch nach",
-    "it": "il lo la gli le di del della e in che per con una un è si da al come più sono nel nella "
-    "dei delle non anche essere stato",
+    "fr": "le la les des de du et en est que qui dans pour par une un sur au aux avec sont ce "
+    "cette ou plus il elle être ont été ne pas se peut chez vous",
+    "pt": "o a os as de do da dos das e em que por com para uma um é se ao como mais não são foi "
+    "na no nas nos pela pelo ou ser pode está também entre",
+    "sw": "ya wa na kwa ni za la katika hii kuwa huu hizi cha vya au kama ambayo yake wao watu "
+    "hilo hiyo ili lakini pia sana yenye mwa pa bila baada kabla",
+    "de": "der die das und in von zu mit den dem des ist im für auf ein eine nicht sich wurde "
+    "werden sind bei als auch oder wird durch nach",
+    "it": "il lo la gli le di del della e in che per con una un è si da al come più sono nel "
+    "nella dei delle non anche essere stato",
     "nl": "de het een en van in is dat op te met voor zijn niet aan er die bij ook of wordt werd "
     "door naar uit",
 }
