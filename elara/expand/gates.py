@@ -27,6 +27,8 @@ _CHOICE = re.compile(r"(\^?)\(\?:([^()]*)\)(?![?*+])")
 _OPENING = '([/-–—"“‘'  # what may stand right before a word
 _AWAY, _OWN = "points elsewhere", "speaks of itself"
 _STUDY, _SITE = "tells how a study was made", "talks about its site"
+_TOLD = 2  # times that knowledge, too, may say "was", "were" or "had"; each further is a point
+_PAST = re.compile(r"w(?<!\ww)(?:as|ere)\b|h(?<!\wh)ad\b")
 _POINTS = 2  # with which a passage counts as a report of how a study was made
 
 # "I" as a person, and not the first of a series (type I, phase I).
@@ -95,7 +97,12 @@ def answer_refusals(answer: str, language: str) -> Iterator[Refusal]:
 
 def _making(text: str, starts: set[str]) -> Iterator[Refusal]:
     """Whether enough in a passage tells how a study was made."""
-    points, evidence = 0, []
+    past = _PAST.findall(text)
+    points, evidence = max(0, min(len(past) - _TOLD, _POINTS)), past[:_POINTS]
+    if points >= _POINTS:
+        yield _STUDY, f"{len(past)} times was, were or had"
+        return
+    evidence = evidence[:points]
     for worth in (2, 1):
         for found in _found(_cues(_STUDY, worth), text, starts):
             points += worth

@@ -16,8 +16,8 @@ import yaml
 
 from elara.records import Article
 
-MINIMUM = 0.1  # mean weight of a word, from which on an article counts as medicine
-_TITLE, _HEADINGS = 6, 2  # a word of the title counts six times, of journal and headings twice
+MINIMUM = 0.02  # mean weight of a word, from which on an article counts as medicine
+_TITLE, _HEADINGS = 3, 1  # how often a word of the title counts, and one of journal and headings
 _BEGINNING = 2500  # characters of abstract and body that are read
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 
