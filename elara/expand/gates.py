@@ -22,7 +22,7 @@ from elara.text.wordlist import is_word
 MIN_WORDS = 25
 _START = 3  # characters by which patterns are looked up
 # What a pattern begins with, as far as it stands for itself: three signs, or fewer letters.
-_LITERAL = re.compile(r"(?:\w{3}|\w{2} )(?![?*+{])|\w{1,2}(?![?*+{])")
+_LITERAL = re.compile(r"(?:\w{3}|\w{2} )(?![?*+{])|\w{1,2}(?![?*+{])|=")
 _CHOICE = re.compile(r"(\^?)\(\?:([^()]*)\)(?![?*+])")
 _OPENING = '([/-–—"“‘'  # what may stand right before a word
 _AWAY, _OWN = "points elsewhere", "speaks of itself"
