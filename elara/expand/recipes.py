@@ -152,7 +152,7 @@ class _Maker:
                     self.rejected.append((article.id, recipe.name, part, rule, evidence))
 
     def _example(self, article: Article, recipe: Recipe, draft: Draft, name: str) -> Example:
-        if words := not_content(draft.heading):
+        if words := not_content(draft.under):
             raise _RejectedError("not content", words)
         passages = self._shortened(article, draft.answer)
         answer = quoted(article, passages)
