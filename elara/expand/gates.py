@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import yaml
@@ -21,6 +22,7 @@ from elara.text.wordlist import is_word
 
 MIN_WORDS = 25
 _START = 3  # characters by which patterns are looked up
+_FIRST = itemgetter(slice(_START))
 # What a pattern begins with, as far as it stands for itself: three signs, or fewer letters.
 _LITERAL = re.compile(r"(?:\w{3}|\w{2} )(?![?*+{])|\w{1,2}(?![?*+{])|=")
 _CHOICE = re.compile(r"(\^?)\(\?:([^()]*)\)(?![?*+])")
@@ -123,7 +125,7 @@ def _starts(text: str) -> set[str]:
     """The first three characters of each word: only patterns that begin so are looked for."""
     for sign in _OPENING:
         text = text.replace(sign, " ")
-    return {word[:_START] for word in text.split()}
+    return set(map(_FIRST, text.split()))
 
 
 def _found(cues: _Cues, text: str, starts: set[str]) -> Iterator[re.Match[str]]:
