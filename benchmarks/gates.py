@@ -102,7 +102,7 @@ def is_content(row: dict[str, Any]) -> bool:
     heading = ""
     if row["recipe"] == "explain":
         heading = row["article"].body[int(row["part"].removeprefix("body/"))].heading
-    return not not_content(heading) and not any(answer_refusals(row["text"], "en"))
+    return not not_content(heading) and not any(answer_refusals(row["text"], "en", heading))
 
 
 def figures(rows: list[dict[str, Any]], label: str, kept: str) -> dict[str, Any]:

@@ -68,12 +68,13 @@ def not_content(heading: str) -> str:
     return found[0] if found else ""
 
 
-def answer_refusals(answer: str, language: str) -> Iterator[Refusal]:
+def answer_refusals(answer: str, language: str, under: str = "") -> Iterator[Refusal]:
     """What speaks against a passage as an answer.
 
     Args:
         answer: the passage.
         language: ISO 639-1 code of its language.
+        under: the heading of its section, with the headings above it.
 
     Yields:
         A gate's name and the words that decided.
@@ -93,18 +94,19 @@ def answer_refusals(answer: str, language: str) -> Iterator[Refusal]:
     yield from _shown(_AWAY, pointers, small)
     yield from _shown(_OWN, own, small)
     if told == "en":
-        yield from _making(small, starts)
+        yield from _making(small, starts, under.casefold())
         yield from _shown(_SITE, _found(_cues(_SITE), small, starts), small)
 
 
-def _making(text: str, starts: set[str]) -> Iterator[Refusal]:
+def _making(text: str, starts: set[str], under: str) -> Iterator[Refusal]:
     """Whether enough in a passage tells how a study was made."""
     past = _PAST.findall(text)
-    points, evidence = max(0, min(len(past) - _TOLD, _POINTS)), past[:_POINTS]
+    evidence = [found[0] for found in _found(_cues("results"), under, _starts(under))][:1]
+    points = len(evidence) + max(0, len(past) - _TOLD)
+    evidence += past[: max(0, len(past) - _TOLD)]
     if points >= _POINTS:
-        yield _STUDY, f"{len(past)} times was, were or had"
+        yield _STUDY, "; ".join(evidence)
         return
-    evidence = evidence[:points]
     for worth in (2, 1):
         for found in _found(_cues(_STUDY, worth), text, starts):
             points += worth

@@ -157,7 +157,7 @@ class _Maker:
         passages = self._shortened(article, draft.answer)
         answer = quoted(article, passages)
         language = article.language
-        for refusal in answer_refusals(answer, language):
+        for refusal in answer_refusals(answer, language, draft.under):
             raise _RejectedError(*refusal)
         question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
         if (length := count_words(question)) > self.max_question:
