@@ -39,7 +39,9 @@ _FIRST_PERSON = re.compile(
     r"(?<![Gg]rade I)(?<![Gg]roup I)(?<![Ll]evel I)(?<![Ff]actor I)(?<![Pp]art I)(?<![Oo]rder I)"
     r"(?:['’](?:m|ve|d|ll)\b| [a-z]+)(?<! I and)(?<! I or)(?<! I to)(?<! I is)(?<! I in)"
 )
-_LOST = re.compile(r"\[formula\]")  # cleaning's mark for a formula that it could not keep
+_LOST = re.compile(
+    r"\[formula\]"
+)  # the mark of collect for a formula that the source has as a picture
 _ITEM = re.compile(r"^\s*(?:[-*•·▪–]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s", re.MULTILINE)
 
 _NUMBER = re.compile(r"\d+(?:[.,·]\d+)*")
