@@ -1,18 +1,15 @@
-r"""Read references as reference managers export them: RIS and BibTeX, with their abstracts."""
+"""Read references as reference managers export them: RIS, with its abstracts."""
 
 from __future__ import annotations
 
-import codecs
-import itertools
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
 
-from elara.collect.formulas import one_line
 from elara.collect.own import decoded, own_article
 from elara.collect.parsed import Parsed
 from elara.text.placeholders import is_placeholder
 
+_RECORD = re.compile(r"^(?=TY  -)", re.MULTILINE)
 _TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")
 # The tags of RIS that say the same thing, the first that is there. Source:
 # https://en.wikipedia.org/wiki/RIS_(file_format), from the specification of Research Information
@@ -28,14 +25,6 @@ _RIS = {
     "id": ("ID", "AN"),
 }
 _PUBMED = re.compile(r"pubmed|medline", re.IGNORECASE)
-_ENTRY = re.compile(r"^[ \t]*@(\w+)[ \t]*[{(]", re.MULTILINE)
-_BIBTEX = {
-    "title": "title", "abstract": "abstract", "journal": "journal", "doi": "doi", "url": "url",
-    "language": "language", "pmid": "pmid", "pmcid": "pmcid", "licence": "copyright",
-}  # fmt: skip
-_NAME = ("first_names", "middle_names", "prelast_names", "last_names", "lineage_names")
-_RAISED = re.compile(r"\\text(super|sub)script\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_DOLLAR = "\ue020"  # holds the place of a dollar sign that is one
 
 
 def ris_records(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -47,31 +36,12 @@ def ris_records(chunks: Iterable[bytes]) -> Iterator[str]:
     Raises:
         PayloadError: it is not text.
     """
-    yield from _cut(chunks, re.compile(r"^TY  -", re.MULTILINE))
-
-
-def bibtex_records(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Cut a BibTeX file into its entries, each from the `@` that begins a line to the next one.
-
-    Args:
-        chunks: pieces of the file.
-
-    Raises:
-        PayloadError: it is not text.
-    """
-    yield from _cut(chunks, _ENTRY)
-
-
-def _cut(chunks: Iterable[bytes], start: re.Pattern[str]) -> Iterator[str]:
     waiting = ""
     for piece in decoded(chunks):
         waiting += piece
-        begins = [found.start() for found in start.finditer(waiting)]
-        for begin, end in itertools.pairwise(begins):
-            yield waiting[begin:end].strip()
-        if begins:
-            waiting = waiting[begins[-1] :]
-    if start.match(waiting):
+        *whole, waiting = _RECORD.split(waiting)
+        yield from (record.strip() for record in whole if record.startswith("TY  -"))
+    if waiting.startswith("TY  -"):
         yield waiting.strip()
 
 
@@ -118,74 +88,6 @@ def _ris_values(record: str) -> dict[str, list[str]]:
         elif last:
             last[-1] = f"{last[-1]}\n{line.strip()}".strip()
     return values
-
-
-def parse_bibtex(chunks: Iterable[bytes]) -> Iterator[Parsed]:
-    """Read BibTeX: each entry becomes one article with title and abstract.
-
-    Args:
-        chunks: pieces of the file.
-
-    Yields:
-        One `Parsed` per entry. Damage to one does not touch the others; comments and
-        abbreviations are skipped by name.
-
-    Raises:
-        PayloadError: it is not text.
-
-    Source: https://docs.pybtex.org/api/parsing.html
-    """
-    from pybtex.database import parse_string
-    from pybtex.exceptions import PybtexError
-
-    macros = ""
-    for number, entry in enumerate(bibtex_records(chunks)):
-        found = _ENTRY.match(entry)
-        kind = found[1].lower() if found else ""
-        if kind in ("comment", "preamble", "string"):
-            macros += entry if kind == "string" else ""
-            yield Parsed(record=number, status="skipped", reason=f"BibTeX @{kind}, not an entry")
-            continue
-        try:
-            ((key, read),) = parse_string(f"{macros}\n{entry}", "bibtex").entries.items()
-        except (PybtexError, ValueError) as error:
-            reason = f"BibTeX entry that cannot be read ({' '.join(str(error).split())}): fix it"
-            yield Parsed(record=number, status="error", reason=reason)
-            continue
-        plain = {name.lower(): latex_text(value) for name, value in read.fields.items()}
-        said: dict[str, str | list[str]] = {f: plain.get(name, "") for f, name in _BIBTEX.items()}
-        said["journal"] = plain.get("journal") or plain.get("booktitle", "")
-        date = " ".join(plain[part] for part in ("year", "month", "day") if part in plain)
-        said |= {"id": key, "date": plain.get("date") or date, "url": read.fields.get("url", "")}
-        said["doi"] = read.fields.get("doi", "")
-        said["authors"] = [
-            latex_text(" ".join(name for part in _NAME for name in getattr(person, part)))
-            for person in read.persons.get("author", [])
-        ]
-        said["keywords"] = [k for k in re.split(r"[;,]\s*", plain.get("keywords", "")) if k]
-        yield _reference(said, number)
-
-
-def latex_text(text: str) -> str:
-    r"""A value of BibTeX as plain text: accents as letters, no braces, no `\textit`.
-
-    Args:
-        text: as it stands in the file.
-    """
-    import latexcodec
-
-    text = text.replace("\\$", _DOLLAR)
-    while found := _RAISED.search(text):
-        before, after = text[: found.start()], text[found.end() :]
-        kind = "sup" if found[1] == "super" else "sub"
-        plain = re.sub(r"[{}]", "", before)
-        text = before + one_line(kind, latex_text(found[2]), plain, after) + after
-    assert latexcodec  # importing it registers the codec
-    text = codecs.decode(cast(Any, text), "ulatex")
-    text = re.sub(r"\\(?:bf|it|em|rm|sc|tt|sf|sl)\b\s*", "", text)
-    text = re.sub(r"\\[A-Za-z]+\s*(?=\{)", "", text).replace("}{", "} {")
-    text = re.sub(r"([\^_])\{([^{}]+[-–−,/+ ][^{}]*)\}", r"\1(\2)", text)  # 10^{6-8}
-    return re.sub(r"[{}$]", "", text).replace(_DOLLAR, "$").strip()
 
 
 def _reference(said: dict[str, str | list[str]], number: int) -> Parsed:

@@ -131,18 +131,6 @@ def test_the_record_of_pubmed_and_of_europe_pmc_become_one() -> None:
     assert "same PMID 31452104" in "".join(o.reason for o in outcomes)
 
 
-def test_a_real_answer_in_xml_is_read(shared_data: Path) -> None:
-    (found,) = read_folder(shared_data / "jats" / "europepmc_search")
-    article = found.article
-    assert article
-    assert (article.id, article.pmcid) == ("europepmc:MED:28616450", "PMC5458065")
-    assert article.authors == ["Sayanti Mukhopadhyay", "Roshanak Nateghi"]
-    assert (article.journal, article.published) == ("Data in Brief", "2017-08")
-    assert (article.licence, article.language, len(article.keywords)) == ("CC-BY", "en", 4)
-    assert article.publication_types == ["other", "Journal Article"]
-    assert article.abstract.startswith("This paper presents the data")
-
-
 class Search:
     """Europe PMC with some records for each query; `KW:malaria` and the others share a few."""
 
