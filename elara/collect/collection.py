@@ -16,7 +16,7 @@ from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.live.accounts import NOT_RECEIVED
 from elara.collect.merge import linked, merge_linked
 from elara.collect.own import check_columns
-from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, read_portion, write_tables
+from elara.collect.sortedruns import ORDER, read_portion, write_tables
 from elara.collect.workers import spread
 from elara.display.progress import track
 from elara.machine.cores import usable_cores
@@ -131,13 +131,13 @@ def collect_folder(
         read = functools.partial(
             read_portion, scratch=scratch, permissive_only=permissive_only, columns=columns
         )
-        tasks = list(enumerate(portions(files)))
+        tasks = list(enumerate(portions(files) or [[]]))
         done = track(spread(read, tasks, workers, _named), total=len(tasks), label="read files")
         paths = [(into or scratch) / name for name in _TABLES]
         read_portions = sorted(done, key=lambda portion: portion.number)
-        runs = [run for portion in read_portions for run in portion.runs]
-        tables = [table for portion in read_portions for table in portion.found]
-        found = pl.scan_ipc(tables) if tables else pl.LazyFrame(schema=FOUND_SCHEMA)
+        runs = [run for portion in read_portions for run in portion.files("articles")]
+        tables = [table for portion in read_portions for table in portion.files("found")]
+        found = pl.scan_ipc(tables)
         groups = linked(found)
         merged, settled, pieces = merge_linked(groups, runs, found, scratch)
         write_tables(read_portions, merged, settled, groups[ORDER], paths, more)
