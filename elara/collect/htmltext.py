@@ -65,12 +65,6 @@ def is_struck(element: Element, names: set[str]) -> bool:
 class HtmlWalker(Walker):
     """Reads HTML."""
 
-    items = frozenset({"li"})
-    terms = frozenset({"dt"})
-    definitions = frozenset({"dd"})
-    rows = frozenset({"tr"})
-    captions = frozenset({"caption"})
-
     def _lists(self, element: Element, flow: Flow) -> None:
         """A list; one that holds headings lays out parts of a page."""
         if next(element.iter(*HEADINGS), None) is None:

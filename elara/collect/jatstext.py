@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.blocks import MARK, Block, Flow, besides, numbered
-from elara.collect.grid import span
+from elara.collect.blocks import MARK, Block, Flow, besides, numbered, span
 from elara.collect.parsed import Dropped
 from elara.collect.walker import Role, Walker
 from elara.collect.xmlrecords import Element, text_of
@@ -45,11 +44,6 @@ class JatsWalker(Walker):
     Source: https://jats.nlm.nih.gov/archiving/tag-library/1.3/
     """
 
-    items = frozenset({"list-item"})
-    terms = frozenset({"term"})
-    definitions = frozenset({"def"})
-    rows = frozenset({"tr", "row"})
-    captions = frozenset({"caption"})
     break_in_line = " "
 
     def _name_it(self, element: Element, flow: Flow) -> None:
@@ -58,12 +52,6 @@ class JatsWalker(Walker):
     def _picture(self, element: Element, flow: Flow) -> None:
         name = element.get(HREF) or element.get("id") or "picture"
         self.dropped.append(Dropped(element.tag, name, "picture without text"))
-
-    def _title(self, element: Element, flow: Flow) -> None:
-        """The heading of a box or of a section within one."""
-        flow.end()
-        self.walk(element, flow)
-        flow.end()
 
     def _labelled(self, element: Element, flow: Flow) -> None:
         """A box or statement, below its label: Box 1, Rule 2."""
@@ -211,7 +199,7 @@ class JatsWalker(Walker):
     def lists(self, element: Element, flow: Flow) -> None:
         """A list, below its title."""
         for name in list(element.iterchildren("label", "title")):
-            self._title(name, flow)
+            self.block(name, flow)
             element.remove(name)
         super().lists(element, flow)
 
@@ -230,7 +218,7 @@ class JatsWalker(Walker):
         **dict.fromkeys(_UNREAD, Walker.skip),
         **dict.fromkeys(_NAMED, _name_it),
         **dict.fromkeys(("graphic", "inline-graphic"), _picture),
-        "title": _title,
+        "title": Walker.block,
         "list": lists,
         "list-item": Walker.block,
         "def-list": Walker.define,

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from elara.collect.africa import affiliation_countries
 from elara.collect.fields import (
+    NO_PMID,
     language_code,
     medline_date,
-    no_pmid,
     partial_date,
     plain_doi,
     plain_pmid,
@@ -98,7 +98,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         # The citation (SO) is always last; book records have none but end with identifiers (AID).
         last = "AID" if _first(fields, "BTI") else "SO"
         if not plain_pmid(pmid):
-            yield Parsed(record=number, status="error", reason=no_pmid(pmid))
+            yield Parsed(record=number, status="error", reason=NO_PMID)
             continue
         if not _first(fields, last):
             reason = f"cut off before its {last} field: fetch it again"

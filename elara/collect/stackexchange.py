@@ -21,13 +21,6 @@ from elara.collect.payload import PayloadError
 from elara.collect.xmlrecords import malformed, read_record, split_records
 from elara.records import Article, Section
 
-# PostTypeId of the dump. Source: https://meta.stackexchange.com/q/2677
-_POST_TYPES = {
-    "3": "orphaned tag wiki", "4": "tag wiki excerpt", "5": "tag wiki",
-    "6": "moderator nomination", "7": "wiki placeholder", "8": "privilege wiki",
-    "9": "article", "10": "help article", "12": "collection",
-}  # fmt: skip
-
 RECORDS = ("row",)
 _HOST = re.compile(r"https?://([^/?#]+)")
 
@@ -100,8 +93,7 @@ def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
             elif kind == "2":
                 answers.setdefault(post.parent, []).append(post)
             else:
-                name = _POST_TYPES.get(kind, f"post type {kind}")
-                yield post.skipped(f"{name}, not a question or answer")
+                yield post.skipped(f"post type {kind}, not a question or answer")
     except PayloadError as error:  # cut off: join what was read before saying so
         broken = error
     yield from _joined(questions, answers, site)

@@ -348,7 +348,7 @@ def test_ris_keeps_paragraphs_and_says_what_breaks_off(tmp_path: Path) -> None:
     assert (first.doi, first.pmid) == ("10.1/x", "123")
     assert (first.keywords, first.language) == (["sepsis"], "en")
     assert "breaks off" in found[1].reason
-    assert raw_record(tmp_path, "a.ris", 0).startswith(b"TY  - JOUR\nTI  - A title")
+    assert raw_record(tmp_path, "a.ris", 0).startswith(b'{"title": "A title\\nthat goes on"')
 
 
 def test_a_word_file_loses_no_table_list_or_exponent(tmp_path: Path) -> None:
