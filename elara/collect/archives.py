@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -148,7 +148,7 @@ def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[
         kind = _KINDS.get(member.type, "device")
         target = f" to {escaped(member.linkname)}" if member.linkname else ""
         raise NotReadError(f"a {kind}{target}, not a file")
-    yield from _pieces(content.read)
+    yield from iter(lambda: content.read(CHUNK), b"")
 
 
 def _zip_members(path: Path) -> Members:
@@ -174,8 +174,4 @@ def _zip_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[
     except RuntimeError as error:  # by a method that Python does not have, or with a password
         raise NotReadError(f"packed in a way that is not read ({error}): unpack it first") from None
     with content:
-        yield from _pieces(content.read)
-
-
-def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    return iter(lambda: read(CHUNK), b"")
+        yield from iter(lambda: content.read(CHUNK), b"")

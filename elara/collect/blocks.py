@@ -131,15 +131,6 @@ def leading(words: Iterable[str]) -> str:
     return " ".join(itertools.islice(words, _WORDS))
 
 
-def first_words(text: str) -> str:
-    """The first words of a text.
-
-    Args:
-        text: any text.
-    """
-    return leading(text.split())
-
-
 def opening(element: Element) -> str:
     """The first words of an element, those of one block apart from those of the next.
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from elara.collect.africa import affiliation_countries
+from elara.collect.africa import countries
 from elara.collect.fields import iso_date, language_code, medline_date, plain_doi, plain_pmid
 from elara.collect.htmltext import html_text
 from elara.collect.licences import licence_of, redistributable
@@ -46,11 +46,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         yield Parsed(record=0, status="error", reason=reason)
         return
     for number, result in enumerate(results):
-        if isinstance(result, dict):
-            yield _parsed(number, result)
-        else:
-            reason = "a result that is no object: fetch it again"
-            yield Parsed(record=number, status="error", reason=reason)
+        yield _parsed(number, result if isinstance(result, dict) else {})
 
 
 def _parsed(number: int, result: dict[str, Any]) -> Parsed:
@@ -102,7 +98,7 @@ def _article(result: dict[str, Any], source: str, native: str) -> Article:
         volume=str(issue.get("volume", "")),
         pages=str(result.get("pageInfo", "")),
         authors=_authors(result),
-        affiliation_countries=affiliation_countries(_affiliations(result)),
+        affiliation_countries=countries(affiliations=_affiliations(result)),
         publication_types=types,
         url=f"https://europepmc.org/article/{source}/{native}",
         doi=plain_doi(str(result.get("doi", ""))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from elara.collect.africa import affiliation_countries
+from elara.collect.africa import countries
 from elara.collect.fields import (
     NO_PMID,
     language_code,
@@ -173,7 +173,7 @@ def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
         # A star marks the major topics; what follows a slash are qualifiers.
         mesh=[text.split("/")[0].removeprefix("*") for text in _all(fields, "MH")],
         authors=_authors(fields),
-        affiliation_countries=affiliation_countries(_all(fields, "AD")),
+        affiliation_countries=countries(affiliations=_all(fields, "AD")),
         publication_types=types,
         url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
         doi=plain_doi(_identifier(fields, "AID") or _identifier(fields, "LID")),

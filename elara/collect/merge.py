@@ -324,7 +324,7 @@ def _components(shared: pl.DataFrame) -> pl.DataFrame:
 
 def merge_linked(
     groups: pl.DataFrame, runs: Iterable[str], found: pl.LazyFrame, scratch: Path
-) -> tuple[list[Path], pl.DataFrame, pl.DataFrame]:
+) -> tuple[list[str], pl.DataFrame, pl.DataFrame]:
     """Merge the records of each group, some groups at a time.
 
     Args:
@@ -347,7 +347,7 @@ def merge_linked(
             rows.write_ipc(path, compression="uncompressed")
             copies.setdefault(part, []).append(path)
     told = found.join(groups.lazy(), on=ORDER).sort("part", ORDER).collect()
-    merged: list[Path] = []
+    merged: list[str] = []
     outcomes, pieces = [frame([], Outcome)], [frame([], Piece)]
     for (part,), rows in told.partition_by("part", as_dict=True, maintain_order=True).items():
         articles, settled, given = merge(_parsed(rows, copies.get(part, ())))
@@ -355,7 +355,7 @@ def merge_linked(
         pieces.append(frame(given, Piece))
         for start in range(0, len(articles), _TOGETHER):
             few = [(-1, article) for article in articles[start : start + _TOGETHER]]
-            merged.append(write_run(few, scratch / f"merged-{part}-{start}.articles"))
+            merged.append(write_run(few, str(scratch / f"merged-{part}-{start}.articles")))
     where = pl.concat(pieces).sort("article_id", maintain_order=True)
     return merged, pl.concat(outcomes), where
 

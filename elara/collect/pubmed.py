@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from elara.collect.africa import affiliation_countries
+from elara.collect.africa import countries
 from elara.collect.fields import (
     NO_PMID,
     language_code,
@@ -131,7 +131,7 @@ def _article(
             k for e in _inner(citation, "KeywordList", "Keyword") if (k := _stated(e, dropped))
         ],
         authors=_authors(authors, dropped),
-        affiliation_countries=affiliation_countries(map(text_of, affiliations)),
+        affiliation_countries=countries(affiliations=map(text_of, affiliations)),
         url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
         pmid=pmid,
     )

@@ -159,7 +159,9 @@ def _placed(content: _Content) -> Iterator[Parsed]:
     """What a parser finds, with the place where it was found."""
     file, count = content.file, 0
     try:
-        for parsed in _parse(content):
+        found = _FORMATS[content.format].parse(content)
+        first = next(found, None) or _unread(file, f"{content.format} file without records")
+        for parsed in itertools.chain([first], found):
             count = max(count, parsed.record + 1)
             parsed.file = file
             if parsed.article:
@@ -177,12 +179,6 @@ def _placed(content: _Content) -> Iterator[Parsed]:
         yield Parsed(record=count, file=file, status="error", reason=reason)
 
 
-def _parse(content: _Content) -> Iterator[Parsed]:
-    found = _FORMATS[content.format].parse(content)
-    yield next(found, None) or _unread(content.file, f"{content.format} file without records")
-    yield from found
-
-
 _Parse = Callable[[Iterable[bytes]], Iterator[Parsed]]
 # A row of a table, an entry of text, or bytes as they are.
 _Cut = Callable[[Iterable[bytes]], Iterator[tables.Row | bytes]]
@@ -195,25 +191,15 @@ class _Format(NamedTuple):
     cut: _Cut | None = None
 
 
-def _stream(parse: _Parse, cut: _Cut | None = None) -> _Format:
-    """A format of which nothing but the content matters."""
+def _stream(parse: _Parse, names: tuple[str, ...] = ()) -> _Format:
+    """A format of which nothing but the content matters, and the elements that are its records."""
+    cut = partial(split_records, names=names) if names else None
     return _Format(lambda content: parse(content.chunks), cut)
-
-
-def _xml(parse: _Parse, names: tuple[str, ...]) -> _Format:
-    """A format whose records are the elements of these names."""
-    return _stream(parse, partial(split_records, names=names))
 
 
 def _table(rows: Callable[[Iterable[bytes]], Iterator[tables.Row]]) -> _Format:
     """A format of a user's own tables."""
     return _Format(lambda c: tables.parse(rows(c.chunks), c.source.columns, c.file), rows)
-
-
-def _parquet(c: _Content) -> Iterator[Parsed]:
-    return _from_disk(
-        c, lambda path: tables.parse(tables.parquet_rows(path), c.source.columns, c.file)
-    )
 
 
 def _parquet_rows(chunks: Iterable[bytes]) -> Iterator[tables.Row]:
@@ -222,11 +208,11 @@ def _parquet_rows(chunks: Iterable[bytes]) -> Iterator[tables.Row]:
 
 
 _FORMATS = {
-    "pubmed": _xml(pubmed.parse, pubmed.RECORDS),
-    "jats": _xml(jats.parse, jats.RECORDS),
-    "medquad": _xml(medquad.parse, medquad.RECORDS),
-    "medlineplus": _xml(medlineplus.parse, medlineplus.RECORDS),
-    "medline": _stream(medline.parse, medline.split_records),
+    "pubmed": _stream(pubmed.parse, pubmed.RECORDS),
+    "jats": _stream(jats.parse, jats.RECORDS),
+    "medquad": _stream(medquad.parse, medquad.RECORDS),
+    "medlineplus": _stream(medlineplus.parse, medlineplus.RECORDS),
+    "medline": _Format(lambda c: medline.parse(c.chunks), medline.split_records),
     "posts": _Format(
         lambda c: stackexchange.parse_posts(c.chunks, _site(c.source.path, c.file)),
         partial(split_records, names=stackexchange.RECORDS),
@@ -239,7 +225,12 @@ _FORMATS = {
     "ris": _table(tables.ris_rows),
     "docx": _Format(lambda c: _from_disk(c, lambda path: [documents.parse_docx(path, c.file)])),
     "pdf": _Format(lambda c: _from_disk(c, lambda path: [documents.parse_pdf(path, c.file)])),
-    "parquet": _Format(_parquet, _parquet_rows),
+    "parquet": _Format(
+        lambda c: _from_disk(
+            c, lambda path: tables.parse(tables.parquet_rows(path), c.source.columns, c.file)
+        ),
+        _parquet_rows,
+    ),
     "csv": _table(tables.csv_rows),
     "jsonl": _table(tables.jsonl_rows),
     "json": _table(tables.json_rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import PurePosixPath
@@ -134,15 +135,11 @@ def _json(text: bytes, suffix: str) -> tuple[str, str]:
     if _SUFFIXES.get(suffix) == "jsonl":
         return "jsonl", ""
     # One object on each of the first lines, or one object that goes over several.
-    lines = [line for line in text.split(b"\n")[:5] if line.strip()]
-    return ("jsonl" if any(map(_is_object, lines)) else "json"), ""
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+    for line in text.split(b"\n")[:5]:
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(json.loads(line), dict):
+                return "jsonl", ""
+    return "json", ""
 
 
 def _foreign_root(root: str, text: bytes) -> tuple[str, str]:

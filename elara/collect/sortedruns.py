@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from elara.collect.africa import countries, spellings
-from elara.collect.licences import permissive
 from elara.collect.listing import RawFile
 from elara.collect.parsed import WITHDRAWS, Parsed
 from elara.collect.rawfiles import read_listed
@@ -92,13 +91,18 @@ def read_portion(
             by_column = dict(zip(columns, zip(*values, strict=True), strict=False))
             pl.DataFrame(by_column, columns).write_ipc(f"{part}.{kind}", compression="lz4")
             values.clear()
-        write_run(articles, Path(f"{part}.articles"))
+        write_run(articles, f"{part}.articles")
         articles.clear()
         portion.parts.append(part)
 
     for file in files:
-        found: Iterable[Parsed] = read_listed(file, columns)
-        for place, parsed in enumerate(permissive(found) if permissive_only else found):
+        for place, parsed in enumerate(read_listed(file, columns)):
+            if permissive_only and parsed.article and not parsed.article.redistributable:
+                licence = parsed.article.licence
+                parsed.remark(
+                    f"licence {licence} does not allow redistribution: refused by permissive_only"
+                )
+                parsed.status, parsed.article, parsed.article_id = "skipped", None, ""
             order = (file.rank << _FILE_SHIFT) + place
             rows.append(_row(order, parsed))
             whose = (order, parsed.file, parsed.record, parsed.article_id)
@@ -114,7 +118,7 @@ def read_portion(
     return portion
 
 
-def write_run(articles: list[tuple[int, Article]], path: Path) -> Path:
+def write_run(articles: list[tuple[int, Article]], path: str) -> str:
     """Assign articles to specialties and countries and write them sorted by id.
 
     Args:
@@ -160,7 +164,7 @@ def _row(order: int, parsed: Parsed) -> tuple[Any, ...]:
 
 def write_tables(
     portions: Sequence[Portion],
-    merged: Sequence[Path],
+    runs: Sequence[str],
     settled: pl.DataFrame,
     without: pl.Series,
     paths: Sequence[Path],
@@ -171,20 +175,19 @@ def write_tables(
 
     Args:
         portions: all portions, in their order.
-        merged: the articles that records became which were merged.
+        runs: all articles, with those that records became which were merged.
         settled: the outcomes of those records.
         without: `ORDER` of those records.
         paths: the Parquet files to write: articles, outcomes, removals.
         more: outcomes that belong to no portion; they come last.
     """
     alone = ~pl.col(ORDER).is_in(without.implode())
-    runs = [*(Path(run) for portion in portions for run in portion.files("articles")), *merged]
     _write(paths[0], _articles(runs, alone), Article)
     _write(paths[1], _outcomes(portions, settled, alone, more), Outcome)
     _write(paths[2], _removed(portions, settled, alone), Removal)
 
 
-def _articles(runs: Sequence[Path], alone: pl.Expr) -> Iterator[pl.DataFrame]:
+def _articles(runs: Sequence[str], alone: pl.Expr) -> Iterator[pl.DataFrame]:
     """The articles of one range of ids after the other, cut where the text fills the memory."""
     every = pl.concat([pl.scan_ipc(run).select("id", _LENGTH) for run in runs])
     part = pl.col(_LENGTH).cum_sum() // _TOGETHER
@@ -199,11 +202,11 @@ def _articles(runs: Sequence[Path], alone: pl.Expr) -> Iterator[pl.DataFrame]:
             yield pl.concat(parts).filter(alone).drop(ORDER, _LENGTH).sort("id")
 
 
-def _rows(path: Path, start: int, end: int) -> pl.DataFrame:
+def _rows(path: str, start: int, end: int) -> pl.DataFrame:
     """Some rows of a run. Only their pages of the file are read, which polars does not promise."""
     import pyarrow as pa
 
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    table = pa.ipc.open_file(pa.memory_map(path)).read_all()
     return pl.DataFrame(table.slice(start, end - start))
 
 

@@ -143,10 +143,6 @@ class Walker:
         """A break inside a paragraph."""
         flow.run.append(LINE)
 
-    def rule(self, element: Element, flow: Flow) -> None:
-        """A break between paragraphs."""
-        flow.end()
-
     def raise_text(self, element: Element, flow: Flow) -> None:
         """Raised text: a link to a note goes, the rest is kept apart from what is before it."""
         text = text_of(element)

@@ -111,7 +111,7 @@ def test_a_retraction_notice_marks_the_article(kind: str) -> None:
 def test_results_that_cannot_be_read_are_named() -> None:
     results = [RESULT, {"id": "1"}, RESULT | {"journalInfo": "odd"}, "odd"]
     found = list(europepmc.parse([answer(results)]))  # type: ignore[arg-type]
-    assert [p.status for p in found] == ["article", "skipped", "error", "error"]
+    assert [p.status for p in found] == ["article", "skipped", "error", "skipped"]
     (broken,) = europepmc.parse([answer([RESULT])[:-9]])
     assert (broken.status, "fetch it again" in broken.reason) == ("error", True)
     assert recognise(answer([RESULT])) == ("europepmc", "")

@@ -409,7 +409,7 @@ def test_pdf_files_without_the_library_say_what_to_install(
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n")
     monkeypatch.setitem(sys.modules, "pypdf", None)
     collection = collect_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"1 × PDF file, for which .*pip install --group pdf"):
+    with pytest.raises(ValueError, match=r"1 PDF file, for which .*pip install --group pdf"):
         collection.example()
 
 

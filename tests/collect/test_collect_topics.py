@@ -194,7 +194,7 @@ def test_a_query_is_put_into_europe_pmcs_words() -> None:
 
 
 def test_what_europe_pmc_has_no_field_for_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"character 8: Europe PMC has no field for \[majr\]"):
+    with pytest.raises(KeyError, match="majr"):
         europepmc('"Heart"[majr]')
 
 
