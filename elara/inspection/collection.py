@@ -6,6 +6,7 @@ else on articles: where a part is worked on makes no difference to what comes ou
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +19,12 @@ import numpy as np
 import polars as pl
 
 from elara.display.progress import track
-from elara.inspection.bibliographic import block_keys
+from elara.inspection.bibliographic import Kind, block_keys
 from elara.inspection.citation import citations
-from elara.inspection.cluster import Nodes
 from elara.inspection.differences import differences, plain_texts
-from elara.inspection.evidence import Kind
-from elara.inspection.features import judge
+from elara.inspection.features import TEXT_COLUMNS, judge, measure, texts_of
 from elara.inspection.matching import identities, narrow
-from elara.inspection.measures import TEXT_COLUMNS, measure, similarities, texts_of
+from elara.inspection.pairs import similarities
 from elara.inspection.reading import Notes, Piece, read
 from elara.machine.cores import usable_cores
 from elara.machine.memory import give_back
@@ -199,6 +198,50 @@ class Threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+class Nodes:
+    """The nodes of a Ray cluster; Daft decides which of them does what.
+
+    It needs the packages of the group `cluster` where it is called, Elara on every node, and files
+    and workspace on storage that all nodes see under one path.
+
+    Args:
+        address: of the cluster's head, e.g. `ray://head:10001` or `auto`.
+
+    Source: Daft on Ray, https://docs.daft.ai/en/stable/distributed/ray/
+    """
+
+    def __init__(self, address: str) -> None:
+        import daft
+
+        daft.set_runner_ray(address, noop_if_initialized=True)
+
+    def each(
+        self, function: Callable[[Item], Result], items: Iterable[Item], label: str
+    ) -> Iterator[Result]:
+        """Apply a function to all items on the nodes; results come in the order of the items."""
+        import daft
+
+        tasks = [pickle.dumps((function, item)) for item in items]
+        numbered = daft.from_pydict({"number": list(range(len(tasks))), "task": tasks})
+        work = daft.func(_call, return_dtype=daft.DataType.binary())
+        spread = numbered.into_partitions(len(tasks))
+        done = spread.select("number", work(daft.col("task")).alias("done")).to_pydict()
+        for _, result in sorted(zip(done["number"], done["done"], strict=True)):
+            found = pickle.loads(result)
+            if isinstance(found, Exception):
+                raise found
+            yield found
+
+
+def _call(task: bytes) -> bytes:
+    """On a node: do one task. An exception is a result too, so that its message arrives whole."""
+    function, item = pickle.loads(task)
+    try:
+        return pickle.dumps(function(item))
+    except (ValueError, OSError) as error:
+        return pickle.dumps(error)
 
 
 # Where the parts are worked on: the threads of one machine, or the nodes of a cluster.

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from elara.inspection import wording
-from elara.inspection.measures import TEXT_COLUMNS
+from elara.inspection import lexicon
+from elara.inspection.features import TEXT_COLUMNS
 from elara.text.words import ALONE, Array, characters
 
 # A list of words longer than this is not compared word by word: a text as long as a book whose
@@ -255,7 +255,7 @@ def _is_stamp(words: list[_Word]) -> bool:
 
 def _treats(words: list[_Word]) -> bool:
     """Whether one of some words is a unit, a negation or the like."""
-    return any(w.key in _KNOWN_UNITS or wording.is_fixed(w.key) for w in words)
+    return any(w.key in _KNOWN_UNITS or lexicon.is_fixed(w.key) for w in words)
 
 
 def _judged(left: list[_Word], right: list[_Word], last: bool) -> Iterator[str]:
@@ -309,7 +309,7 @@ def _finding(words: list[_Word]) -> bool:
 def _added(words: list[_Word]) -> bool:
     """Whether words say something new where they stand in a sentence of one text only."""
     said = [w for w in words if w.key != _END]
-    return _finding(said) or any(not w.latin or not wording.is_familiar(w.key) for w in said)
+    return _finding(said) or any(not w.latin or not lexicon.is_familiar(w.key) for w in said)
 
 
 def _replaced(left: list[_Word], right: list[_Word]) -> bool:
@@ -325,13 +325,13 @@ def _replaced(left: list[_Word], right: list[_Word]) -> bool:
 
 def _meant(words: list[_Word]) -> list[str]:
     """What words mean, in their order: ordinary ones nothing, those of one line the same."""
-    listed = wording.meanings()
+    listed = lexicon.meanings()
     found = []
     for w in words:
         if w.key in listed and not w.number:
             found.append(str(min(listed[w.key])))
-        elif w.number or w.sign or not w.latin or not wording.is_ordinary(w.key):
-            found.append(wording.spelt_alike(f"={w.key}"))
+        elif w.number or w.sign or not w.latin or not lexicon.is_ordinary(w.key):
+            found.append(lexicon.spelt_alike(f"={w.key}"))
     return found
 
 

@@ -24,14 +24,12 @@ import polars as pl
 
 from elara.display.progress import track
 from elara.inspection.bibliographic import add_citations, cited_alike
-from elara.inspection.cluster import Nodes
-from elara.inspection.collection import THREADS, Collection, Part, Threads, Workers, store
+from elara.inspection.collection import THREADS, Collection, Nodes, Part, Threads, Workers, store
 from elara.inspection.features import MEDIUM
 from elara.inspection.lexicon import medical_words, tables
-from elara.inspection.matching import Clusters, check_threshold, match
+from elara.inspection.matching import check_threshold, match
 from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
-from elara.inspection.report import report, report_html
-from elara.inspection.selection import Selection, check_ids, select
+from elara.inspection.selection import Clusters, Selection, check_ids, report, report_html, select
 from elara.machine.memory import give_back
 from elara.workspace.formats import write_file
 
@@ -45,8 +43,8 @@ class Inspected:
 
     Args:
         folder: where the tables are.
-        report: see `elara.inspection.report.report`, and `input`: how many lines were skipped, and
-            of the fields that no `Article` has how many records hold something there.
+        report: see `elara.inspection.selection.report`, and `input`: how many lines were skipped,
+            and of the fields that no `Article` has how many records hold something there.
         clusters: the groups of records that stand for one article.
         selection: what was kept and removed; of `kept` the `quality` only.
     """
@@ -90,7 +88,7 @@ def inspect_files(
         keep_non_english: whether records in other languages stay.
         by_citation: whether records are the same article that two databases cite differently.
         cluster: address of a Ray cluster that works on the parts, e.g. `ray://head:10001` or
-            `auto`; "" for the threads of this process. See `elara.inspection.cluster`.
+            `auto`; "" for the threads of this process. See `elara.inspection.collection.Nodes`.
 
     Returns:
         Where the tables are, and what was done.

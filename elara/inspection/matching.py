@@ -14,23 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from elara.inspection.differences import differences, plain_texts
-from elara.inspection.features import MEDIUM
-from elara.inspection.figures import duplicate_figure
-from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
+from elara.inspection.features import MEDIUM, Measures, measure, texts_of
 from elara.inspection.lexicon import tables
-from elara.inspection.measures import Measures, measure, similarities, texts_of
+from elara.inspection.pairs import PAIRS, as_frame, bucket_pairs, components, similarities
+from elara.inspection.selection import Clusters
 from elara.text.placeholders import PLACEHOLDER
 from elara.text.words import ABSTRACT_TOKENS, BANDS, BODY_TOKENS, SHORTEST, WORDS, Array
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # In a band bucket each record is compared with this many neighbours at most. It bounds the work
 # on thousands of copies of one text; they still join one cluster, neighbour by neighbour.
@@ -53,7 +48,6 @@ _STANDING = (
     + (pl.col("quality") < MEDIUM).cast(pl.UInt8) * 2
     + (~pl.col("redistributable")).cast(pl.UInt8)
 )
-REVIEW = {"id": pl.String, "kept_id": pl.String, "similarity": pl.Float64, "difference": pl.String}
 
 # For all rows the hashes (u64) by which they are identical, for a number in IDENTICAL; the keys of
 # a band (u32); similarities (f64) of pairs of rows.
@@ -62,34 +56,6 @@ Bands = Callable[[int], Array]
 Similar = Callable[[Array, Array], Array]
 # For pairs of rows what keeps the first from standing for the second, "" for nothing.
 Differ = Callable[[Array, Array], list[str]]
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """Groups of records that stand for one article.
-
-    Args:
-        removed: one row per record that has a better copy: `id`, `reason` (`same_doi`,
-            `same_pmid`, `same_pmcid`, `same_text` or `near_duplicate`), `kept_id`, `similarity`
-            (exact Jaccard of the 3-word shingles with the kept record, 0 to 1), `cluster`.
-        pairs: one row per pair that MinHash proposed: `id`, `other_id`, `similarity`.
-        threshold: similarity from which two records are near duplicates.
-        copies_of_retracted: ids of records that are not marked retracted but are the same
-            article as one that is.
-        review: one row per record that is nearly the same as another and stays, because the two
-            differ in a drug, a number, a unit, a negation or the like: `id`, `kept_id` (the most
-            similar record that stays), `similarity`, `difference` (`5 mg → 50 mg`).
-    """
-
-    removed: pl.DataFrame
-    pairs: pl.DataFrame
-    threshold: float
-    copies_of_retracted: tuple[str, ...] = ()
-    review: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REVIEW))
-
-    def plot(self) -> Figure:
-        """Every proposed pair at its exact similarity: what was verified, what was not."""
-        return duplicate_figure(self.pairs, self.threshold)
 
 
 def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
