@@ -149,7 +149,7 @@ class Words:
                 self._counts.update([*parts, *map("-".join, pairwise(parts))])
 
     def count(self, word: str) -> int:
-        """See `elara.clean.hyphens.Words.count`."""
+        """See `elara.clean.repair.Words.count`."""
         return self._counts[word]
 
 

@@ -9,12 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from elara.clean.hyphens import Words
 from elara.clean.ledger import Loss, alike, contents, findings, lost
-from elara.clean.passages import without
-from elara.clean.repeats import Removals
+from elara.clean.passages import Removals, without
+from elara.clean.repair import Words
 from elara.clean.rules import MOST_ROUNDS, Rule
-from elara.clean.texts import Texts
+from elara.clean.tables import Texts
 from elara.clean.triggers import Triggers
 
 _EXCERPT = 120

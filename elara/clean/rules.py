@@ -9,9 +9,9 @@ from functools import lru_cache
 from string import ascii_lowercase
 
 from elara.clean import repair
-from elara.clean.hyphens import Words, join_hyphens
 from elara.clean.ledger import cuts, findings
 from elara.clean.legal import DOI, MAIL, URL, legal_spans
+from elara.clean.repair import Words, join_hyphens
 from elara.clean.triggers import END, START, touches
 
 TextFunction = Callable[[str], str]

@@ -23,14 +23,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from elara.clean.edits import Edits
-from elara.clean.hyphens import Words, split_forms
-from elara.clean.passages import find
-from elara.clean.phi import find_each, patient_kinds
-from elara.clean.phi_forms import PHI
-from elara.clean.repeats import Counter, Repeats
+from elara.clean.passages import Counter, Repeats, find
+from elara.clean.phi import PHI, find_each, patient_kinds
+from elara.clean.repair import Words, split_forms
 from elara.clean.rules import MOST_ROUNDS, RULES, Rule
-from elara.clean.tables import NEEDED, Writers, read
-from elara.clean.texts import Texts, pack, unpack
+from elara.clean.tables import NEEDED, Texts, Writers, pack, read, unpack
 from elara.clean.triggers import Triggers
 from elara.display.figures import BLUE, new_figure, plain
 from elara.display.progress import Progress

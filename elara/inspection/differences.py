@@ -166,22 +166,15 @@ def _token() -> re.Pattern[str]:
     """A number, a word, or a sign that says something."""
     kinds, _ = characters()
     marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")
-    alone = "".join(_ranges(np.flatnonzero(kinds == ALONE).tolist()))
+    codes = np.flatnonzero(kinds == ALONE)
+    ranges = np.split(codes, np.flatnonzero(np.diff(codes) != 1) + 1)
+    alone = "".join(f"{chr(some[0])}-{chr(some[-1])}" for some in ranges)
     return re.compile(
         rf"(?P<number>(?:{_MINUS})?(?:\d+(?:[.,]\d+)*|\.\d+))"
         rf"|(?P<alone>[{alone}])"
         rf"|(?P<word>(?:(?![{alone}])[^\W\d_]|[{marks}])+(?:'(?:t|s|re|ve|ll|d|m)\b)?)"
         rf"|(?P<sign>[{re.escape(_SIGNS)}]|{_TRAILING}|(?<=\d):(?=\d))"
     )
-
-
-def _ranges(codes: list[int]) -> Iterator[str]:
-    first = last = codes[0]
-    for code in [*codes[1:], -1]:
-        if code != last + 1:
-            yield f"{chr(first)}-{chr(last)}"
-            first = code
-        last = code
 
 
 def _words(sentences: Sequence[str]) -> list[_Word]:

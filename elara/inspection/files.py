@@ -141,7 +141,7 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
     """Lay down the parts, and beside them the lexicon."""
     import pyarrow as pa
 
-    jobs = ((piece, draft / f"{n:06d}") for n, piece in enumerate([*pieces(paths)]))
+    jobs = [(piece, draft / f"{n:06d}") for n, piece in enumerate(pieces(paths))]
     parts: list[Part] = []
     headings: set[str] = set()
     notes = Notes()
@@ -161,7 +161,7 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
     pa.default_memory_pool().release_unused()
     np.savez(draft / "lexicon.npz", *tables(medical_words(mesh)))
-    return Collection(workers, parts, draft / "lexicon.npz"), notes
+    return Collection(workers, parts), notes
 
 
 def _clusters(
@@ -171,8 +171,8 @@ def _clusters(
     give_back()
     clusters = match(
         records,
-        lambda number: collection.column("hashes", number, np.uint64),
-        lambda band: collection.column("keys", band, np.uint32),
+        lambda number: collection.column("hashes", number),
+        lambda band: collection.column("keys", band),
         partial(collection.similar, words=records["words"].to_numpy()),
         collection.differ,
         threshold,
@@ -180,9 +180,7 @@ def _clusters(
     if not by_citation:
         return clusters
     left = ~records["id"].is_in(clusters.removed["id"].implode()).to_numpy()
-    found = cited_alike(
-        lambda number: collection.column("blocks", number, np.uint32) * left, collection.rows
-    )
+    found = cited_alike(lambda number: collection.column("blocks", number) * left, collection.rows)
     return add_citations(clusters, found, records.filter("retracted")["id"])
 
 

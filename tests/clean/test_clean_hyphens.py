@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from elara.clean import RULES, clean, clean_text
-from elara.clean.hyphens import Words, join_hyphens
+from elara.clean.repair import Words, join_hyphens
 from elara.records import Article, frame
 
 
