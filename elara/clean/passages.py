@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from elara.clean.ledger import PROTECTED
 from elara.clean.parameters import check
+from elara.clean.repair import LOWER
 from elara.clean.tables import TEXT, Texts
-from elara.clean.triggers import LOWER
-from elara.text.sentences import sentences as whole_sentences
+from elara.text.sentences import sentences
 
 FEWEST_WORDS = 5
 PARAGRAPH = 200  # characters; what is shorter is a heading, a label, a turn or part of a line
@@ -46,30 +46,17 @@ _AGAIN = pl.col("line") & ~pl.struct("line", "article", "hash").is_first_distinc
 Removals = dict[str, dict[int, set[int]]]
 
 
-def sentences(text: str) -> list[str]:
+def split(text: str, line: bool = False) -> list[str]:
     """Split running text where sentences and lines may end: sentence, separator, sentence, …
 
     This is how `find` counts, millions of times: it knows no abbreviations, and takes "by Prof."
     for an end. What it finds is only counted; before any of it goes, `is_whole` asks for more.
-    """
-    return _BREAK.split(text)
-
-
-def _split(text: str, line: bool) -> list[str]:
-    return re.split("(\n)", text) if line else sentences(text)
-
-
-def span(text: str, line: bool, number: int) -> tuple[int, int]:
-    """Where a line or sentence starts and ends.
 
     Args:
         text: the text.
-        line: whether it is a line, else a sentence.
-        number: which one it is, from 0.
+        line: whether to split it at the ends of lines only.
     """
-    parts = _split(text, line)
-    start = sum(map(len, parts[: 2 * number]))
-    return start, start + len(parts[2 * number])
+    return re.split("(\n)", text) if line else _BREAK.split(text)
 
 
 def may_go(passage: str) -> bool:
@@ -121,7 +108,7 @@ def is_whole(text: str, start: int, end: int) -> bool:
     line = text[first : last if last >= 0 else len(text)]
     after = end - first
     after += len(line[after:]) - len(line[after:].lstrip())
-    return {start - first, after} <= {0, *accumulate(map(len, whole_sentences(line)))}
+    return {start - first, after} <= {0, *accumulate(map(len, sentences(line)))}
 
 
 def paragraph_key(line: str) -> str:
@@ -176,7 +163,7 @@ def without(text: str, line: bool, gone: set[int]) -> tuple[str, list[str]]:
     Returns:
         The rest, and what was taken.
     """
-    parts = _split(text, line)
+    parts = split(text, line)
     taken = [parts[2 * number] for number in sorted(gone)]
     if line:
         return "\n".join(p for number, p in enumerate(parts[::2]) if number not in gone), taken
@@ -249,7 +236,9 @@ class Repeats:
         if not self.verdicts[value]:
             return False
         text: str = texts.values[place["text"]].as_py()
-        start, end = span(text, place["line"], place["number"])
+        parts = split(text, place["line"])
+        start = sum(map(len, parts[: 2 * place["number"]]))
+        end = start + len(parts[2 * place["number"]])
         return not in_structure(text, start, end) and (place["line"] or is_whole(text, start, end))
 
 

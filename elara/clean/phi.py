@@ -220,7 +220,7 @@ PHI = (
         "birth_date",
         rf"(?i:\b(?:DOB|date of birth|born on|birthday|fecha de nacimiento))\b[:.]?"
         rf"(?: is| it's|\. It's)?\s?{_DATE}",
-        r"(?i:DOB|date of birth|born on|birthday|fecha de nacimiento)",
+        r"(?-u:\b)(?i:DOB|date of birth|born on|birthday|fecha de nacimiento)(?-u:\b)",
         True,
         "DOB: 12/04/1961",
     ),
@@ -276,6 +276,8 @@ PHI = (
     ),
 )
 
+# The kinds that point to a patient.
+PATIENT = frozenset(kind.kind for kind in PHI if kind.patient)
 _BY_NAME = ("patient_name", "labelled_name", "name_with_age", "treated_name", "greeted_name")
 
 
@@ -327,8 +329,10 @@ def find_each(
     values = pl.Series(texts, dtype=pl.String)
     given = values.str.contains_any(GIVEN_NAMES).to_numpy()
     for number, kind in enumerate(PHI):
-        may = values.str.contains(kind.gate).to_numpy() if kind.gate else np.zeros_like(given)
-        bits[may | given if kind.listed else may] |= np.uint64(1 << number)
+        bit = np.uint64(1 << number)
+        if wanted is None or (wanted & bit).any():
+            may = values.str.contains(kind.gate).to_numpy()
+            bits[may | given if kind.listed else may] |= bit
     if wanted is not None:
         bits &= wanted
     for place in np.flatnonzero(bits).tolist():
@@ -336,11 +340,6 @@ def find_each(
         kinds = [kind for number, kind in enumerate(PHI) if mask >> number & 1]
         if found := find_in(texts[place].as_py(), kinds):
             yield place, found
-
-
-def patient_kinds() -> frozenset[str]:
-    """The kinds that point to a patient."""
-    return frozenset(kind.kind for kind in PHI if kind.patient)
 
 
 def find_phi(texts: pl.DataFrame) -> pl.DataFrame:

@@ -22,20 +22,17 @@ _PIECE = 16 << 20
 NEEDED = ("id", "title", "abstract", "body")
 TITLE, ABSTRACT, HEADING, TEXT = range(4)
 
+# The columns of the result tables; those with a # hold numbers.
 _COLUMNS = {
-    "changes": "id rule field before after count",
-    "removed": "id rule field text kind terms",
+    "changes": "id rule field before after count#",
+    "removed": "id rule field text kind terms#",
     "dropped": "id reason",
-    "phi": "id field kind start end",
-    "review": "id rule field kind term before after",
-}
-_NUMBERS = {
-    *("changes.count", "removed.terms", "phi.start", "phi.end"),
-    *("review.before", "review.after"),
+    "phi": "id field kind start# end#",
+    "review": "id rule field kind term before# after#",
 }
 SCHEMAS = {
     table: pa.schema(
-        (column, pa.int64() if f"{table}.{column}" in _NUMBERS else pa.large_string())
+        (column.rstrip("#"), pa.int64() if column.endswith("#") else pa.large_string())
         for column in columns.split()
     )
     for table, columns in _COLUMNS.items()

@@ -3,9 +3,7 @@
 from elara.inspection.bibliographic import bibliographic_duplicates
 from elara.inspection.features import (
     FEATURES,
-    HIGH,
     MEDIUM,
-    Feature,
     feature_figure,
     feature_table,
     quality_figure,
@@ -19,10 +17,8 @@ from elara.inspection.selection import FIGURES, Clusters, Selection, report, rep
 __all__ = [
     "FEATURES",
     "FIGURES",
-    "HIGH",
     "MEDIUM",
     "Clusters",
-    "Feature",
     "InputError",
     "Inspected",
     "Selection",

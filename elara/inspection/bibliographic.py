@@ -29,11 +29,7 @@ _PAIRS_AT_ONCE = 20_000
 _UPPER = np.uint64(32)
 
 _LINKED = {**PAIRS, "reason": pl.String, "title": pl.Float64}
-_FOUND = {"id": pl.String, "reason": pl.String, "kept_id": pl.String, "similarity": pl.Float64,
-          "cluster": pl.Int64}  # fmt: skip
 
-# What `block_keys` returns for one number.
-Keys = Callable[[int], Array]
 # What is known of records, and what gives it for some rows, which come in ascending order.
 Kind = Literal["citations", "abstracts", "scored", "articles", "texts", "scores"]
 Rows = Callable[[Kind, Array], pl.DataFrame]
@@ -106,7 +102,7 @@ def block_keys(table: pl.DataFrame, records: pl.DataFrame) -> Array:
     return np.vstack([(column.to_numpy() >> _UPPER).astype(np.uint32) for column in hashed])
 
 
-def cited_alike(keys: Keys, rows: Rows) -> pl.DataFrame:
+def cited_alike(keys: Callable[[int], Array], rows: Rows) -> pl.DataFrame:
     """Do what `bibliographic_duplicates` does where the records may lie anywhere.
 
     Args:
@@ -120,8 +116,7 @@ def cited_alike(keys: Keys, rows: Rows) -> pl.DataFrame:
     for start in range(0, len(found), _PAIRS_AT_ONCE):
         pairs = as_frame(found[start : start + _PAIRS_AT_ONCE])
         linked.append(judge(pairs, rows).select(*_LINKED))
-    every = pl.concat(linked)
-    return _settle(every, rows) if every.height else pl.DataFrame(schema=_FOUND)
+    return _settle(pl.concat(linked), rows)
 
 
 def add_citations(clusters: Clusters, found: pl.DataFrame, retracted: pl.Series) -> Clusters:
@@ -163,18 +158,15 @@ def add_citations(clusters: Clusters, found: pl.DataFrame, retracted: pl.Series)
 
 
 def _best_first(records: pl.DataFrame) -> pl.DataFrame:
-    wishes = {
-        "retracted": pl.col("retracted"),
-        "quality": pl.col("quality") < MEDIUM,
-        "redistributable": ~pl.col("redistributable"),
-    }
-    order = [wish for name, wish in wishes.items() if name in records.columns]
-    if "quality" in records.columns:
-        order.append(-pl.col("quality"))
-    if "abstract" in records.columns:
-        order.append(pl.col("abstract").fill_null("") == "")
-    if "published" in records.columns:
-        order.append(pl.col("published").fill_null("").rank("dense", descending=True))
+    wishes = [
+        ("retracted", pl.col("retracted")),
+        ("quality", pl.col("quality") < MEDIUM),
+        ("redistributable", ~pl.col("redistributable")),
+        ("quality", -pl.col("quality")),
+        ("abstract", pl.col("abstract").fill_null("") == ""),
+        ("published", pl.col("published").fill_null("").rank("dense", descending=True)),
+    ]
+    order = [wish for name, wish in wishes if name in records.columns]
     said = [pl.col(n).fill_null("") != "" for n in records.columns if records[n].dtype == pl.String]
     return records.sort([*order, -pl.sum_horizontal(said).cast(pl.Int64), pl.col("id")])
 
@@ -206,7 +198,7 @@ def _settle(linked: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     table, every = rows("citations", members["other"].to_numpy())[order], every[order]
     places = pl.int_range(pl.len(), dtype=pl.UInt32)
     left = cluster = members[order].select(other=places, cluster="cluster")
-    settled = []
+    settled = [pl.DataFrame(schema=_LINKED)]
     while left.height:
         best = left.with_columns(row=pl.col("other").min().over("cluster"))
         rest = best.filter(pl.col("row") < pl.col("other")).select("row", "other")

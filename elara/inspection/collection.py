@@ -161,15 +161,8 @@ def texts_at(part: Part, rows: Array) -> list[str]:
     return plain_texts(part.some(rows, "texts"))
 
 
-class Threads:
-    """A few threads of this process. The kernels, the parser and polars let go of the GIL.
-
-    Args:
-        pool: of `THREADS` threads.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
+class Threads(ThreadPoolExecutor):
+    """A few threads of this process. The kernels, the parser and polars let go of the GIL."""
 
     def each(
         self, function: Callable[..., Result], items: Iterable[tuple[Any, ...]], label: str
@@ -177,7 +170,7 @@ class Threads:
         """Call a function with all items, few of them at once; results come in their order."""
         waiting: deque[Future[Result]] = deque()
         for item in track(items, label=label):
-            waiting.append(self._pool.submit(function, *item))
+            waiting.append(self.submit(function, *item))
             if len(waiting) > THREADS:
                 yield waiting.popleft().result()
         while waiting:

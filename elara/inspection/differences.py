@@ -96,16 +96,14 @@ def difference(kept: str, other: str) -> str:
     Returns:
         "" if `other` may go; else what differs, as in `5 mg → 50 mg; no → `, at most three places.
     """
-    found: list[str] = []
-    more = 0
     left, right = _sentences(kept), _sentences(other)
-    for a, b, c, d in _blocks(left, right):
-        for said in _judged(_words(left[a:b]), _words(right[c:d]), last=d == len(right)):
-            if len(found) < _SHOWN:
-                found.append(said)
-            else:
-                more += 1
-    return "; ".join(found) + (f"; and {more} more" if more else "")
+    found = [
+        said
+        for a, b, c, d in _blocks(left, right)
+        for said in _judged(_words(left[a:b]), _words(right[c:d]), last=d == len(right))
+    ]
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(found[:_SHOWN]) + more
 
 
 def differences(left: Array, right: Array, texts: Callable[[Array], Sequence[str]]) -> list[str]:
@@ -148,17 +146,11 @@ def _blocks(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[int, in
     """Where two sequences differ: begin and end in each; neighbouring places are one."""
     from rapidfuzz.distance import Levenshtein
 
-    block: tuple[int, int, int, int] | None = None
-    for step in Levenshtein.opcodes(left, right):
-        a, b, c, d = step.src_start, step.src_end, step.dest_start, step.dest_end
-        if step.tag == "equal":
-            if block:
-                yield block
-            block = None
-        else:
-            block = (block[0], b, block[2], d) if block else (a, b, c, d)
-    if block:
-        yield block
+    a = c = 0
+    for same in Levenshtein.opcodes(left, right).as_matching_blocks():
+        if a < same.a or c < same.b:
+            yield a, same.a, c, same.b
+        a, c = same.a + same.size, same.b + same.size
 
 
 @cache
@@ -248,7 +240,7 @@ def _is_stamp(words: list[_Word]) -> bool:
 
 def _treats(words: list[_Word]) -> bool:
     """Whether one of some words is a unit, a negation or the like."""
-    return any(w.key in _KNOWN_UNITS or lexicon.is_fixed(w.key) for w in words)
+    return any(w.key in _KNOWN_UNITS or w.key in lexicon.FIXED for w in words)
 
 
 def _judged(left: list[_Word], right: list[_Word], last: bool) -> Iterator[str]:

@@ -17,7 +17,7 @@ from elara.display.figures import BLUE, ORANGE, new_figure, plain
 from elara.inspection.lexicon import medical_words, tables
 from elara.text import words as column
 from elara.text.placeholders import PLACEHOLDER
-from elara.text.words import Array, Tables, Texts, strings
+from elara.text.words import SHORTEST, Array, Tables, Texts, strings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("title", "abstract", "body")
 HIGH = 0.7
 MEDIUM = 0.4
-
-# Fewer words than this show no sentences, symbols or repeats to judge: those features are 0.
-TOO_SHORT = 20
 
 # A smaller share of English function words is foreign where the source states so; half of it is
 # foreign whatever the source states.
@@ -191,7 +188,7 @@ def _measures(counts: Array) -> list[pl.Series]:
     # Elara's texts have no more than 2^53 words, so that counts are exact as floats.
     count = counts.T.astype(np.float64)
     words = count[column.WORDS]
-    shaped = words >= TOO_SHORT
+    shaped = words >= SHORTEST  # fewer show no sentences, symbols or repeats to judge
 
     def share(part: Array, whole: Array, where: Array) -> Array:
         # NaN, where there is nothing to judge, becomes null and then the value 0.
@@ -242,7 +239,7 @@ def _flags() -> pl.Expr:
     conditions = {
         "retracted": pl.col("retracted"),
         "notice": pl.col("notice"),
-        "non_english": pl.when(words >= TOO_SHORT).then(foreign).otherwise(stated),
+        "non_english": pl.when(words >= SHORTEST).then(foreign).otherwise(stated),
         "empty": (words == 0) | pl.col("untitled"),
         "no_abstract": pl.col("no_abstract"),
     }

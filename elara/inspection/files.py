@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,9 +105,9 @@ def inspect_files(
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
     (draft / "out").mkdir(parents=True)
     try:
-        with ThreadPoolExecutor(THREADS) as pool:
+        with Threads(THREADS) as pool:
             pool.submit(tables, ())  # loads the kernels meanwhile; the first time it compiles them
-            workers = Nodes(cluster) if cluster else Threads(pool)
+            workers = Nodes(cluster) if cluster else pool
             collection, notes = _read(workers, paths, draft)
             records = collection.measured(by_citation)
             check_ids(records["id"])

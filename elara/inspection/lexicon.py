@@ -194,7 +194,9 @@ unit update upon us use useful user usual valuable value various vary version ve
 wait want was water way we well went were what when where whereas whether which while who whole
 whom whose why wide word work world write written yield you your
 """
-_ORDINARY, _NEEDED = frozenset(_COMMON.split()), frozenset(_FIXED.replace(";", " ").split())
+_ORDINARY = frozenset(_COMMON.split())
+# The words that may be neither added to a sentence nor left out of one.
+FIXED = frozenset(_FIXED.replace(";", " ").split())
 _ENDINGS = (("ies", "y"), ("es", ""), ("s", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"),
             ("ly", ""), ("ly", "le"), ("ally", ""))  # fmt: skip
 
@@ -289,11 +291,6 @@ def is_ordinary(word: str) -> bool:
     return word in _ORDINARY or any(
         word.endswith(end) and word[: -len(end)] + instead in _ORDINARY for end, instead in _ENDINGS
     )
-
-
-def is_fixed(word: str) -> bool:
-    """Whether a lower-case word may be neither added to a sentence nor left out of one."""
-    return word in _NEEDED
 
 
 def is_familiar(word: str) -> bool:

@@ -4,10 +4,8 @@ MinHash and LSH only propose pairs. No record is removed on their word: its exac
 similarity with the very record that is kept in its place is computed first, and then the two are
 compared word by word. Leaflets of one template are alike in all but the drug and its dose.
 
-`match` works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
-(a table in memory, the files of a large collection) hands in four functions: what they give, hashes
-of an identifier, keys of a MinHash band, similarities and differences of pairs, is held one at a
-time.
+`match` holds one narrow row per record. What it needs of the texts, which may lie anywhere, it gets
+from four functions, a little at a time.
 """
 
 from __future__ import annotations
@@ -49,12 +47,11 @@ _STANDING = (
     + (~pl.col("redistributable")).cast(pl.UInt8)
 )
 
-# For all rows the hashes (u64) by which they are identical, for a number in IDENTICAL; the keys of
-# a band (u32); similarities (f64) of pairs of rows.
-Hashes = Callable[[int], Array]
-Bands = Callable[[int], Array]
+# One number for all rows: the hashes (u64) by which they are identical, for a number in IDENTICAL;
+# the keys of a band (u32).
+Numbers = Callable[[int], Array]
+# For pairs of rows the similarities (f64), or what keeps the first from standing for the second.
 Similar = Callable[[Array, Array], Array]
-# For pairs of rows what keeps the first from standing for the second, "" for nothing.
 Differ = Callable[[Array, Array], list[str]]
 
 
@@ -93,15 +90,14 @@ def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
         starts, shingles = shingle_sets(texts_of(scored[rows]), lexicon)
         return starts, shingles
 
-    def similar(left: Array, right: Array) -> Array:
-        return similarities(left, right, words, sets)
-
-    def differ(left: Array, right: Array) -> list[str]:
-        return differences(left, right, lambda rows: plain_texts(scored[rows]))
-
-    hashes = identities(scored, found).__getitem__
-    bands = found.keys.__getitem__
-    return match(narrow(scored, found), hashes, bands, similar, differ, threshold)
+    return match(
+        narrow(scored, found),
+        identities(scored, found).__getitem__,
+        found.keys.__getitem__,
+        lambda left, right: similarities(left, right, words, sets),
+        lambda left, right: differences(left, right, lambda rows: plain_texts(scored[rows])),
+        threshold,
+    )
 
 
 def check_threshold(threshold: float) -> None:
@@ -162,8 +158,8 @@ def _texts(articles: pl.DataFrame, measures: Measures) -> Array:
 
 def match(
     records: pl.DataFrame,
-    hashes: Hashes,
-    bands: Bands,
+    hashes: Numbers,
+    bands: Numbers,
     similar: Similar,
     differ: Differ,
     threshold: float,
@@ -245,23 +241,22 @@ def best_first(records: pl.DataFrame) -> Array:
     return records.select(order).to_series().to_numpy()
 
 
-def _identical(hashes: Hashes, order: Array) -> pl.DataFrame:
+def _identical(hashes: Numbers, order: Array) -> pl.DataFrame:
     """Records that are one article: `row` (the best of them), `other`, `reason`."""
     edges = []
     for number, reason in enumerate(IDENTICAL):
         known = pl.DataFrame({"key": hashes(number)[order]}).with_row_index("other")
         shared = known.filter((pl.col("key") != 0) & pl.col("key").is_duplicated())
-        same = shared.select(pl.col("other").min().over("key").alias("row"), "other")
-        edges.append(
-            same.filter(pl.col("row") < pl.col("other")).with_columns(reason=pl.lit(reason))
-        )
+        best = pl.col("other").min().over("key")
+        same = shared.select(row=best, other="other", reason=pl.lit(reason))
+        edges.append(same.filter(pl.col("row") < pl.col("other")))
     every = pl.concat(edges)
     found = every.unique("other", keep="first", maintain_order=True)
-    best = components(every).select("other", row="cluster")
-    return found.drop("row").join(best, on="other", maintain_order="left").select(every.columns)
+    first = components(every).select("other", row="cluster")
+    return found.drop("row").join(first, on="other", maintain_order="left").select(every.columns)
 
 
-def _candidates(bands: Bands, rows: Array, places: Array) -> pl.DataFrame:
+def _candidates(bands: Numbers, rows: Array, places: Array) -> pl.DataFrame:
     """Pairs of places, of the rows that are compared, that share at least one MinHash band."""
 
     def pairs_of(band: int) -> Array:
@@ -300,20 +295,17 @@ def _clusters(
     differing = differing.unique("other", keep="first", maintain_order=True)
     ids, similarity = records["id"].gather, pl.col("similarity").round(6)
     removed = verified.select(
-        ids(verified["other"]).alias("id"),
-        "reason",
-        ids(verified["row"]).alias("kept_id"),
-        similarity,
-        pl.col("cluster").rank("dense").cast(pl.Int64),
+        id=ids(verified["other"]),
+        reason="reason",
+        kept_id=ids(verified["row"]),
+        similarity=similarity,
+        cluster=pl.col("cluster").rank("dense").cast(pl.Int64),
     )
-    proposed = pairs.select(
-        ids(pairs["row"]).alias("id"), ids(pairs["other"]).alias("other_id"), similarity
-    )
+    ends = {"id": ids(pairs["row"]), "other_id": ids(pairs["other"])}
+    proposed = pairs.select(**ends, similarity=similarity)
+    better = ids(stands[differing["row"].to_numpy()])
     review = differing.select(
-        ids(differing["other"]).alias("id"),
-        ids(stands[differing["row"].to_numpy()]).alias("kept_id"),
-        similarity,
-        "difference",
+        id=ids(differing["other"]), kept_id=better, similarity=similarity, difference="difference"
     )
     retracted = _copies_of_retracted(records, identical)
     return Clusters(removed.sort("id"), proposed, threshold, retracted, review.sort("id"))

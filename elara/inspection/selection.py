@@ -97,14 +97,11 @@ class Selection:
     def summary(self) -> str:
         """What came of it, in one line: `125 of 140 articles kept, 15 removed (8 …)`."""
         told = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons().iter_rows())
-        every = self.kept.height + self.removed.height
+        kept, gone = self.kept.height, self.removed.height
         why = f" ({told})" if told else ""
         pairs = "pair" if self.review.height == 1 else "pairs"
         look = f"; {self.review.height:,} {pairs} to review" if self.review.height else ""
-        return (
-            f"{self.kept.height:,} of {every:,} articles kept, {self.removed.height:,} removed{why}"
-            f"{look}"
-        )
+        return f"{kept:,} of {kept + gone:,} articles kept, {gone:,} removed{why}{look}"
 
     def advice(self) -> str:
         """What to do where nothing was kept; "" where something was."""
@@ -264,12 +261,12 @@ def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """
     import jinja2
 
-    room = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    text = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    template: jinja2.Template = jinja2.Template(
+        text, autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    template = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
     given = found.get("input", {})
     unread = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
     reasons = [{"reason": k, "records": v} for k, v in found["removed"].items()]
     more = {"input": given, "fields_not_read": unread, "reasons": reasons, "figures": figures}
-    return room.from_string(template).render({**found, **more})
+    return template.render({**found, **more})
