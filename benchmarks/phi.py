@@ -36,7 +36,7 @@ from typing import Any
 import pyarrow as pa
 from lxml import etree
 
-from elara.clean.phi import PATIENT, find_each
+from elara.clean.phi import find_each, patient_kinds
 
 PROJECT = Path(__file__).resolve().parents[1]
 HALVES = ("tuned", "reported")
@@ -204,7 +204,7 @@ def withheld(data: Path) -> dict[str, dict[str, Any]]:
     patients = {
         number
         for number, places in zip(numbers, found, strict=True)
-        if any(kind in PATIENT for kind, _, _ in places)
+        if any(kind in patient_kinds() for kind, _, _ in places)
     }
     for number in blocks:
         here = counts[half(f"pubmed:{number}")]

@@ -1,8 +1,7 @@
 """Apply rules to the texts of one batch, check each change against the ledger, and record it.
 
 Each rule lists its triggers: strings of which a text holds at least one if the rule has anything to
-do there. Most texts hold none, so one Aho–Corasick search (polars) saves nearly all the regular
-expressions.
+do there. One Aho–Corasick search (polars) for all of them saves nearly all regular expressions.
 """
 
 from __future__ import annotations

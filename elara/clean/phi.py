@@ -276,8 +276,6 @@ PHI = (
     ),
 )
 
-# The kinds that point to a patient.
-PATIENT = frozenset(kind.kind for kind in PHI if kind.patient)
 _BY_NAME = ("patient_name", "labelled_name", "name_with_age", "treated_name", "greeted_name")
 
 
@@ -340,6 +338,11 @@ def find_each(
         kinds = [kind for number, kind in enumerate(PHI) if mask >> number & 1]
         if found := find_in(texts[place].as_py(), kinds):
             yield place, found
+
+
+def patient_kinds() -> frozenset[str]:
+    """The kinds that point to a patient."""
+    return frozenset(kind.kind for kind in PHI if kind.patient)
 
 
 def find_phi(texts: pl.DataFrame) -> pl.DataFrame:

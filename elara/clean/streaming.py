@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from elara.clean.edits import Edits, Triggers
 from elara.clean.passages import Counter, Repeats, find
-from elara.clean.phi import PATIENT, PHI, find_each
+from elara.clean.phi import PHI, find_each, patient_kinds
 from elara.clean.repair import count_forms, split_forms
 from elara.clean.rules import MOST_ROUNDS, RULES, Rule
 from elara.clean.tables import NEEDED, Texts, Writers, pack, read, unpack
@@ -42,7 +42,7 @@ _COUNTS = (
     *("characters_before", "characters_after"),
 )
 _Place = tuple[str, str, str, int, int]
-_PATIENT = np.uint64(sum(1 << n for n, kind in enumerate(PHI) if kind.kind in PATIENT))
+_PATIENT = np.uint64(sum(1 << n for n, kind in enumerate(PHI) if kind.patient))
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,8 @@ def _clean_batch(
         repeats.learn(texts, edits.values(), changed)
     values = edits.values()
     phi = {} if repeats is None and keep_phi else _phi(texts, values, repeats is None)
-    found = (phi.get(row, ()) for row in range(table.num_rows))
-    patients = np.array([any(place[2] in PATIENT for place in some) for some in found], bool)
+    known, rows = patient_kinds(), range(table.num_rows)
+    patients = np.array([any(p[2] in known for p in phi.get(row, ())) for row in rows], bool)
     full = np.zeros(table.num_rows, bool)
     written = pc.match_substring_regex(values, r"\S").to_numpy(zero_copy_only=False)
     full[texts.row[written]] = True
@@ -247,7 +247,7 @@ def _clean_batch(
     kept = unpack(cleaned)
     lost = edits.losses()  # may add to what is to be reviewed
     here = [place for row in sorted(phi) if stays[row] for place in phi[row]]
-    rows: dict[str, list[tuple[Any, ...]]] = {
+    filed: dict[str, list[tuple[Any, ...]]] = {
         "changes": edits.changes,
         "removed": edits.removed,
         "dropped": [(texts.ids[row], str(reasons[row])) for row in np.flatnonzero(~stays)],
@@ -255,12 +255,12 @@ def _clean_batch(
         # As far as it decided that they go.
         "phi": [place for row in sorted(phi) if not stays[row] for place in phi[row]],
     }
-    counts = {name: len(some) for name, some in rows.items()}
+    counts = {name: len(some) for name, some in filed.items()}
     counts |= {"phi_dropped": counts["phi"], "phi": counts["phi"] + len(here), "lost": lost}
     counts |= {"articles": cleaned.num_rows, "characters_after": _characters(kept.values)}
     if repeats is None:
         counts["characters_before"] = _characters(texts.values)
-    return _Done(cleaned, find(kept, kept.values, kept.prose), here, rows, counts)
+    return _Done(cleaned, find(kept, kept.values, kept.prose), here, filed, counts)
 
 
 def _phi(texts: Texts, values: pa.LargeStringArray, first: bool) -> dict[int, list[_Place]]:

@@ -1,7 +1,6 @@
 """Lay down a collection in parts on disk, and look up columns and rows of it.
 
-The threads of one machine and the nodes of a cluster call the functions of this module and nothing
-else on articles: where a part is worked on makes no difference to what comes out.
+It makes no difference to what comes out whether threads or the nodes of a cluster do the work.
 """
 
 from __future__ import annotations
