@@ -38,7 +38,7 @@ from elara.collect.live.sources import topic_hits
 from elara.collect.live.store import Store, damaged_payloads
 from elara.collect.topics import african_batches, load_searches
 from elara.mirror import Faults, Mirror
-from elara.mirror.records import Corpus, Numbering, read_raw
+from elara.mirror.records import Corpus, read_raw
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ELARA_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "pubmed"
@@ -65,9 +65,8 @@ def plan_hits() -> Hits:
 
     Searches overlap, and a record counts for the first search that finds it.
     """
-    pubmed, _, known = read_raw(DATA)
-    numbering = Numbering(known, COPIES)
-    corpus = Corpus(pubmed, numbering, COPIES, 10**9, {"": 10**9})
+    pubmed, _, places = read_raw(DATA)
+    corpus = Corpus(pubmed, places, COPIES, 10**9, {"": 10**9})
     hits: Hits = {}
     for queries, total in ((topics(), ARTICLES), (batches(), AFRICAN)):
         known: set[int] = set()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elara.mirror.answers import Answer, json_answer, page
-from elara.mirror.stackexchange import refused
+from elara.mirror.services import refused
 
 # The last four come with status 200 and in the right form: see `spoil`; `stale` is the answer to
 # an earlier request.

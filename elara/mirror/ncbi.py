@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from html import escape
 
@@ -38,53 +38,30 @@ _TITLE = re.compile(rb"(<ArticleTitle\b[^>/]*>)")
 _REVISION = b"<DateRevised><Year>2026</Year><Month>11</Month><Day>01</Day></DateRevised>"
 
 
-class Eutils:
-    """Answers E-utilities requests.
+def eutils(corpora: Mapping[str, Corpus], path: str, asked: Asked) -> Answer:
+    """Answer an E-utilities request.
 
     Args:
         corpora: `pubmed` and `pmc`.
+        path: the program, such as `esearch.fcgi`.
+        asked: the parameters.
 
     Source: https://www.ncbi.nlm.nih.gov/books/NBK25499/
     """
+    database = asked.get("db", "pubmed")
+    if database not in corpora:
+        return _error("eFetchResult", f"Invalid db name specified: {database}", 400)
+    if path == "esearch.fcgi":
+        return _esearch(asked, corpora[database])
+    if path == "efetch.fcgi":
+        return _efetch(asked, database, corpora[database])
+    return not_found(path)
 
-    def __init__(self, corpora: dict[str, Corpus]) -> None:
-        self._corpora = corpora
-        self._posted: dict[str, list[int]] = {}  # WebEnv to what was posted under it
-        self._times: Counter[str] = Counter()  # that the same ids were posted
 
-    def __call__(self, path: str, asked: Asked) -> Answer:
-        database = asked.get("db", "pubmed")
-        corpus = self._corpora.get(database)
-        if corpus is None:
-            return _error("eFetchResult", f"Invalid db name specified: {database}", 400)
-        match path:
-            case "esearch.fcgi":
-                return _esearch(asked, corpus)
-            case "epost.fcgi":
-                return self._epost(asked, corpus)
-            case "efetch.fcgi":
-                return self._efetch(asked, database, corpus)
-        return not_found(path)
-
-    def _epost(self, asked: Asked, corpus: Corpus) -> Answer:
-        text = asked.get("id", "")
-        # Named after the ids, so that the same requests get the same answers.
-        digest = hashlib.sha256(f"{self._times[text]} {text}".encode()).hexdigest()
-        self._times[text] += 1
-        self._posted[name := f"MCID_{digest[:24]}"] = corpus.find(text)
-        content = f"\n\t<QueryKey>1</QueryKey>\n\t<WebEnv>{name}</WebEnv>\n"
-        return _xml("ePostResult", "epost 20090526", content)
-
-    def _efetch(self, asked: Asked, database: str, corpus: Corpus) -> Answer:
-        kept = corpus.find(asked.get("id", ""))
-        if "WebEnv" in asked:
-            if asked["WebEnv"] not in self._posted:
-                return _error("eFetchResult", "Unable to obtain query #1", 200)
-            kept = self._posted[asked["WebEnv"]]
-        start = number(asked, "retstart", 0)
-        shown = kept[start : start + number(asked, "retmax", MOST_SHOWN)]
-        head, tail = _SETS[database]
-        return Answer(head + b"".join(corpus.content(at) + b"\n" for at in shown) + tail, XML)
+def _efetch(asked: Asked, database: str, corpus: Corpus) -> Answer:
+    head, tail = _SETS[database]
+    found = corpus.find(asked.get("id", ""))[:MOST_SHOWN]
+    return Answer(head + b"".join(corpus.content(at) + b"\n" for at in found) + tail, XML)
 
 
 def _esearch(asked: Asked, corpus: Corpus) -> Answer:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,10 @@ from urllib.parse import parse_qsl, urlsplit
 from isal import igzip
 
 from elara.mirror.answers import GZIP, TEXT, Answer, Asked, not_found
-from elara.mirror.europepmc import EuropePmc
 from elara.mirror.faults import GONE, Faults, breakdown, refusal, spoil, wrong_page
-from elara.mirror.ncbi import Bulk, Eutils
-from elara.mirror.pages import SITES, MedlinePlus, Site
-from elara.mirror.records import Corpus, Numbering, read_raw
-from elara.mirror.stackexchange import StackExchange
+from elara.mirror.ncbi import Bulk, eutils
+from elara.mirror.records import Corpus, read_raw
+from elara.mirror.services import SITES, EuropePmc, MedlinePlus, Site, StackExchange
 
 _MOST_FAULTS = 2  # for the same request: who asks again gets through
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing drops what is unsent
@@ -78,9 +77,6 @@ class Mirror:
         per_query: hits of a search that `hits` does not name; never more than a third of all.
         hits: part of a query, in lower case, to the number of its hits.
         log_file: JSON Lines file to which each request is added at once.
-
-    Raises:
-        ValueError: so many copies would need ids that real records have.
     """
 
     def __init__(
@@ -96,14 +92,13 @@ class Mirror:
     ) -> None:
         self.faults = faults or Faults()
         self.log: list[Request] = []
-        pubmed, pmc, known = read_raw(folder)
-        numbering = Numbering(known, copies)
+        *records, places = read_raw(folder)
         corpora = {
-            name: Corpus(records, numbering, copies, per_query, hits or {})
-            for name, records in {"pubmed": pubmed, "pmc": pmc}.items()
+            name: Corpus(found, places, copies, per_query, hits or {})
+            for name, found in zip(("pubmed", "pmc"), records, strict=True)
         }
         self._services: dict[str, Callable[[str, Asked], Answer]] = {
-            "eutils": Eutils(corpora),
+            "eutils": partial(eutils, corpora),
             "pubmed": Bulk(corpora["pubmed"]),
             "europepmc": EuropePmc(corpora),
             "stackexchange": StackExchange(folder),
