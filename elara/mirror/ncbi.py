@@ -14,7 +14,6 @@ from elara.mirror.answers import GZIP, TEXT, XML, Answer, Asked, listing, not_fo
 from elara.mirror.records import Corpus
 
 MOST_SHOWN = 9_999  # hits that are shown of a query
-_DTD = "https://eutils.ncbi.nlm.nih.gov/eutils/dtd"
 _SETS = {
     "pubmed": (
         b'<?xml version="1.0" ?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, '
@@ -50,7 +49,7 @@ def eutils(corpora: Mapping[str, Corpus], path: str, asked: Asked) -> Answer:
     """
     database = asked.get("db", "pubmed")
     if database not in corpora:
-        return _error("eFetchResult", f"Invalid db name specified: {database}", 400)
+        return _xml("eFetchResult", f"<ERROR>Invalid db name: {escape(database)}</ERROR>", 400)
     if path == "esearch.fcgi":
         return _esearch(asked, corpora[database])
     if path == "efetch.fcgi":
@@ -67,32 +66,21 @@ def _efetch(asked: Asked, database: str, corpus: Corpus) -> Answer:
 def _esearch(asked: Asked, corpus: Corpus) -> Answer:
     term = asked.get("term", "")
     if not term.strip():  # errors of a search come with status 200
-        return _error("eSearchResult", "Empty term and query_key - nothing todo", 200)
+        return _xml("eSearchResult", "<ERROR>Empty term and query_key - nothing todo</ERROR>")
     found = corpus.search(term, asked.get("mindate", ""), asked.get("maxdate", ""))
     shown = found[: min(number(asked, "retmax", 20), MOST_SHOWN)]
     listed = "\n".join(f"<Id>{corpus.numbers[at]}</Id>" for at in shown)
     return _xml(
         "eSearchResult",
-        "esearch 20060628",
         f"<Count>{len(found)}</Count><RetMax>{len(shown)}</RetMax><RetStart>0</RetStart>"
         f"<IdList>\n{listed}\n</IdList><TranslationSet/>"
         f"<QueryTranslation>{escape(term, quote=False)}</QueryTranslation>",
     )
 
 
-def _error(root: str, message: str, status: int) -> Answer:
-    answer = _xml(root, "efetch 20131226", f"<ERROR>{escape(message, quote=False)}</ERROR>")
-    answer.status = status
-    return answer
-
-
-def _xml(root: str, public: str, content: str) -> Answer:
-    tool, date = public.split()
-    text = (
-        f'<?xml version="1.0" encoding="UTF-8" ?>\n<!DOCTYPE {root} PUBLIC "-//NLM//DTD {public}'
-        f'//EN" "{_DTD}/{date}/{tool}.dtd">\n<{root}>{content}</{root}>\n'
-    )
-    return Answer(text.encode(), XML)
+def _xml(root: str, content: str, status: int = 200) -> Answer:
+    text = f'<?xml version="1.0" encoding="UTF-8" ?>\n<{root}>{content}</{root}>\n'
+    return Answer(text.encode(), XML, status)
 
 
 class Bulk:
