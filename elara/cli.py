@@ -125,7 +125,7 @@ def run(
         say(*lines, *([f"{lost} That takes --replace."] if lost else []))
         return
     if lost:
-        _ask_to_replace(plan, lost, replace)
+        _allow_to_replace(plan, lost, replace)
     try:
         pipeline.run(plan, chosen, force=force, report=say)
     except KeyboardInterrupt:
@@ -156,24 +156,16 @@ def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
     return ""
 
 
-def _ask_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
-    """Let the collect notebook replace it, if that was allowed or is now."""
+def _allow_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
+    """Let the collect notebook replace it, if that was allowed."""
     if not allowed:
-        if not _somebody_answers():
-            raise WorkspaceError(
-                f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
-                "to replace them, add --replace."
-            )
-        if not typer.confirm(f"{lost} Replace them?"):
-            raise typer.Exit(1)
+        raise WorkspaceError(
+            f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
+            "to replace them, add --replace."
+        )
     for notebook in plan.notebooks:
         if "replace" in notebook.defaults:
             plan.overrides[notebook.name]["replace"] = True
-
-
-def _somebody_answers() -> bool:
-    """Whether a person sits at this terminal."""
-    return sys.stdin.isatty()
 
 
 @app.command()

@@ -11,7 +11,7 @@ XML = "text/xml; charset=UTF-8"
 JSON = "application/json; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
 TEXT = "text/plain; charset=UTF-8"
-GZIP = "application/x-gzip"  # a file of which parts can be asked for; other answers are packed
+GZIP = "application/x-gzip"  # a file as it is; other answers are packed on the way
 
 Asked = Mapping[str, str]  # the parameters of the query string and of a posted form
 

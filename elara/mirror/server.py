@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import socket
 import struct
 import threading
@@ -28,7 +27,6 @@ from elara.mirror.services import SITES, EuropePmc, MedlinePlus, Site, StackExch
 
 _MOST_FAULTS = 2  # for the same request: who asks again gets through
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing drops what is unsent
-_RANGE = re.compile(r"bytes=(\d+)-")
 # What tells one client or session from another, but not what is asked for.
 _NOT_IDENTITY = ("api_key", "email", "key", "tool")
 
@@ -129,12 +127,11 @@ class Mirror:
         """Serve until the process is interrupted."""
         self._thread.join()
 
-    def respond(self, request: Request, rest: str) -> tuple[Answer, int]:
+    def respond(self, request: Request) -> tuple[Answer, int]:
         """Answer a request, with whatever goes wrong before the answer is on its way, and log it.
 
         Args:
             request: as it came; its fault and status are filled in.
-            rest: which part of a file is asked for, as the header `Range` says it.
 
         Returns:
             The answer, and a number that chooses the form of its fault.
@@ -158,7 +155,7 @@ class Mirror:
                 changed = spoil(request.fault, answer.body) if answer.status == 200 else None
                 answer = None if changed is None else Answer(changed, answer.content_type)
             case "" | "truncated" | "slow" | "reset":
-                answer = _cut(self._answer(request), rest)
+                answer = self._answer(request)
         if answer is None:
             request.fault, answer = "500", breakdown(form)
         request.status = answer.status
@@ -191,19 +188,6 @@ class Mirror:
         return answer
 
 
-def _cut(answer: Answer, rest: str) -> Answer:
-    """The rest of a file, where only that is asked for.
-
-    Source: RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110
-    """
-    found = _RANGE.fullmatch(rest)
-    if not found or answer.content_type != GZIP:
-        return answer
-    start, size = int(found[1]), len(answer.body)
-    headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
-    return Answer(answer.body[start:], GZIP, 206 if start < size else 416, headers)
-
-
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     mirror: Mirror
@@ -226,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = dict(parse_qsl(target.query, keep_blank_values=True) + parse_qsl(form))
         service, _, path = target.path.strip("/").partition("/")
         request = Request(service, path, asked)
-        answer, variant = self.server.mirror.respond(request, self.headers.get("Range", ""))
+        answer, variant = self.server.mirror.respond(request)
         self._send(answer, request.fault, variant)
 
     do_POST = do_GET
