@@ -188,15 +188,8 @@ def _pubmed_record(content: bytes) -> RawRecord | None:
 
 
 def _jats_record(content: bytes) -> RawRecord | None:
-    """A JATS article, or None without metadata; without a PMCID it is given one, as PMC does."""
+    """A JATS article, or None where its metadata state no PMCID."""
     meta = _META.search(content)
     end = content.find(b"article-meta>", meta.end()) if meta else -1
-    if not meta or end < 0:
-        return None
-    if own := _PMCID.search(content, meta.end(), end):
-        return RawRecord(int(own[1]), content, _JATS_IDS, meta.end(), end)
-    name = _JATS_IDS.search(content, meta.end(), end)
-    digest = hashlib.sha256(name[0] if name else content).digest()
-    assigned = 20_000_000 + int.from_bytes(digest[:6]) % 9_000_000
-    line = b'\n<article-id pub-id-type="pmcid">PMC%d</article-id>' % assigned
-    return _jats_record(content[: meta.end()] + line + content[meta.end() :])
+    own = _PMCID.search(content, meta.end(), end) if meta and end >= 0 else None
+    return RawRecord(int(own[1]), content, _JATS_IDS, own.start(), end) if own else None

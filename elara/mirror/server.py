@@ -19,8 +19,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 from isal import igzip
 
-from elara.mirror.answers import GZIP, TEXT, Answer, Asked, not_found
-from elara.mirror.faults import GONE, Faults, breakdown, refusal, spoil, wrong_page
+from elara.mirror.answers import (
+    GONE,
+    GZIP,
+    TEXT,
+    Answer,
+    Asked,
+    Faults,
+    breakdown,
+    not_found,
+    refusal,
+    spoil,
+    wrong_page,
+)
 from elara.mirror.ncbi import Bulk, eutils
 from elara.mirror.records import Corpus, read_raw
 from elara.mirror.services import SITES, EuropePmc, MedlinePlus, Site, StackExchange
@@ -122,10 +133,6 @@ class Mirror:
     def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-    def wait(self) -> None:
-        """Serve until the process is interrupted."""
-        self._thread.join()
 
     def respond(self, request: Request) -> tuple[Answer, int]:
         """Answer a request, with whatever goes wrong before the answer is on its way, and log it.

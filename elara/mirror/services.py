@@ -13,7 +13,16 @@ from typing import Any
 
 from elara.collect import jats, pubmed
 from elara.collect.payload import PayloadError, open_chunks
-from elara.mirror.answers import XML, Answer, Asked, json_answer, listing, not_found, number
+from elara.mirror.answers import (
+    XML,
+    Answer,
+    Asked,
+    json_answer,
+    listing,
+    not_found,
+    number,
+    refused,
+)
 from elara.mirror.records import Corpus, recognised
 
 Item = dict[str, Any]
@@ -143,15 +152,6 @@ class StackExchange:
             if earliest <= question["creation_date"] <= latest
         ]
         return found if asked.get("order") == "asc" else found[::-1]
-
-
-def refused(status: int, name: str, message: str) -> Answer:
-    """The API's answer to a request that it does not fulfil, with its number and name for why.
-
-    Source: https://api.stackexchange.com/docs/error-handling
-    """
-    content = {"error_id": status, "error_message": message, "error_name": name}
-    return json_answer(content, 400)
 
 
 class Site:

@@ -44,4 +44,4 @@ def is_placeholder(text: str) -> bool:
     Args:
         text: a title, an abstract, the name of a journal or author, a keyword.
     """
-    return len(text) <= LONGEST and _PLACEHOLDER.fullmatch(text) is not None
+    return 0 < len(text) <= LONGEST and _PLACEHOLDER.fullmatch(text) is not None

@@ -21,7 +21,7 @@ from folders import read_folder
 
 from elara.collect import jats, medlineplus, pubmed, sample_folder
 from elara.mirror import Faults, Mirror
-from elara.mirror.faults import KINDS
+from elara.mirror.answers import KINDS
 from elara.mirror.records import copied_id, read_raw
 
 COPIES = 14  # of about 900 records: more than PubMed shows of one query
