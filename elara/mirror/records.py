@@ -191,5 +191,6 @@ def _jats_record(content: bytes) -> RawRecord | None:
     """A JATS article, or None where its metadata state no PMCID."""
     meta = _META.search(content)
     end = content.find(b"article-meta>", meta.end()) if meta else -1
-    own = _PMCID.search(content, meta.end(), end) if meta and end >= 0 else None
-    return RawRecord(int(own[1]), content, _JATS_IDS, own.start(), end) if own else None
+    if not meta or end < 0 or not (own := _PMCID.search(content, meta.end(), end)):
+        return None
+    return RawRecord(int(own[1]), content, _JATS_IDS, meta.end(), end)

@@ -82,7 +82,6 @@ class Mirror:
         folder: the raw files to serve, in any format that the collector reads.
         faults: what goes wrong; nothing by default. `robots.txt` is always served well.
         copies: how many virtual records stand for each PubMed and PMC record.
-        port: 0 for any free one.
         per_query: hits of a search that `hits` does not name; never more than a third of all.
         hits: part of a query, in lower case, to the number of its hits.
         log_file: JSON Lines file to which each request is added at once.
@@ -94,7 +93,6 @@ class Mirror:
         faults: Faults | None = None,
         copies: int = 1,
         *,
-        port: int = 0,
         per_query: int = 400,
         hits: Mapping[str, int] | None = None,
         log_file: Path | None = None,
@@ -119,7 +117,7 @@ class Mirror:
         self._earlier: dict[str, tuple[str, Answer]] = {}  # kind of request to identity and answer
         self._lock = threading.Lock()
         self._log_file = log_file
-        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)  # 0: any free port
         self._server.mirror = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(

@@ -102,7 +102,7 @@ def test_copies_are_articles_of_their_own(client: httpx.Client, shared_data: Pat
         for field in ("doi", "pmid", "pmcid"):
             stated = [value for a in articles if (value := getattr(a, field))]
             assert len(stated) == len(set(stated)) > 0
-        assert len({a.title for a in articles}) <= len(real) == 40
+        assert len({a.title for a in articles}) <= len(real) > 20
 
 
 def test_packed_and_plain_answers_are_the_same(client: httpx.Client) -> None:

@@ -95,8 +95,7 @@ class Limit:
 
     A slot is taken when a request is sent and freed one second after its answer began. The server
     received the request in between, so that no two clocks and no network delay can bring more
-    requests into one second than there are slots. A token or leaky bucket, which lets a burst
-    pass before it slows down, would not give that.
+    requests into one second than there are slots.
 
     Args:
         per_second: how many; 0 means no limit.
