@@ -156,12 +156,6 @@ def refusal(service: str, retry_after: float, form: int) -> Answer:
     return answer
 
 
-def breakdown(form: int) -> Answer:
-    """The answer of a server that does not work; the form chooses its status."""
-    status = (500, 502, 503)[form % 3]
-    return page(f"Error {status}", "Try again later.", status)
-
-
 def wrong_page(expected: str, form: int) -> Answer:
     """A web page with status 200 instead of data, whose content type odd forms claim."""
     answer = page("Service temporarily unavailable", "The service is being maintained.")

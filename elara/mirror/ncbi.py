@@ -53,14 +53,10 @@ def eutils(corpora: Mapping[str, Corpus], path: str, asked: Asked) -> Answer:
     if path == "esearch.fcgi":
         return _esearch(asked, corpora[database])
     if path == "efetch.fcgi":
-        return _efetch(asked, database, corpora[database])
+        found = corpora[database].find(asked.get("id", ""))[:MOST_SHOWN]
+        head, tail = _SETS[database]
+        return Answer(head + b"\n".join(map(corpora[database].content, found)) + tail, XML)
     return not_found(path)
-
-
-def _efetch(asked: Asked, database: str, corpus: Corpus) -> Answer:
-    head, tail = _SETS[database]
-    found = corpus.find(asked.get("id", ""))[:MOST_SHOWN]
-    return Answer(head + b"".join(corpus.content(at) + b"\n" for at in found) + tail, XML)
 
 
 def _esearch(asked: Asked, corpus: Corpus) -> Answer:

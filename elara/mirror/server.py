@@ -26,8 +26,8 @@ from elara.mirror.answers import (
     Answer,
     Asked,
     Faults,
-    breakdown,
     not_found,
+    page,
     refusal,
     spoil,
     wrong_page,
@@ -162,7 +162,8 @@ class Mirror:
             case "" | "truncated" | "slow" | "reset":
                 answer = self._answer(request)
         if answer is None:
-            request.fault, answer = "500", breakdown(form)
+            request.fault, status = "500", (500, 502, 503)[form % 3]
+            answer = page(f"Error {status}", "Try again later.", status)
         request.status = answer.status
         with self._lock:
             self.log.append(request)

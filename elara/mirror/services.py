@@ -64,16 +64,10 @@ class EuropePmc:
         hits += [("pmc", at) for at in sorted(self._corpora["pmc"].search(query))]
         shown = hits[start : start + size]
         content = {
-            "version": "6.9",
             "hitCount": len(hits),
             # At the end the mark stays the same.
             "nextCursorMark": f"AoI{start + len(shown)}" if shown else mark,
-            "request": {
-                "queryString": query,
-                "resultType": asked.get("resultType", "lite"),
-                "cursorMark": mark,
-                "pageSize": size,
-            },
+            "request": {"queryString": query, "cursorMark": mark, "pageSize": size},
             "resultList": {"result": [self._result(*hit) for hit in shown]},
         }
         return json_answer(content)
@@ -92,13 +86,8 @@ class EuropePmc:
             "pmcid": article.pmcid,
             "doi": article.doi,
             "title": article.title,
-            "authorString": f"{', '.join(article.authors)}.",
             "abstractText": article.abstract,
             "license": licence if is_open else "",
-            "journalInfo": {
-                "printPublicationDate": article.published,
-                "journal": {"title": article.journal},
-            },
         }
         return {key: value for key, value in result.items() if value}
 
