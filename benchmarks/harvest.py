@@ -58,7 +58,7 @@ def topics() -> list[Query]:
 
 
 def batches() -> list[Query]:
-    return [Query(b.id, b.pubmed) for b in african_batches()]
+    return [Query(b.id, b.query) for b in african_batches()]
 
 
 def plan_hits() -> Hits:
