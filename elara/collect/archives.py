@@ -1,7 +1,8 @@
-"""Read files inside archives (zip, tar) as streams, without unpacking them to disk."""
+"""Read files inside archives (7z, zip, tar) as streams, without unpacking them to disk."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import stat
@@ -10,7 +11,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from elara.collect.payload import CHUNK, Allowance, PayloadError, peek, raw_chunks, unpacked
@@ -18,6 +18,7 @@ from elara.workspace.names import escaped
 
 Members = Generator[tuple[str, Iterator[bytes]], None, None]
 
+_SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _OFFICE = "[Content_Types].xml"
 _WORD = "word/document.xml"
@@ -27,8 +28,10 @@ _DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    UnicodeDecodeError,  # in the name of a file
+    NotImplementedError,  # a zip method that Python does not have
 )
+_PASSWORD = "the archive needs a password: unpack it first"
+_ENCRYPTED = 1  # bit of the flags of a file in a zip archive
 _KINDS = {
     tarfile.LNKTYPE: "hard link",
     tarfile.SYMTYPE: "symbolic link",
@@ -45,13 +48,16 @@ class NotReadError(PayloadError):
 
 
 def kind_of(head: bytes) -> str:
-    """What kind of archive begins so: `zip`, `tar`, or "".
+    """What kind of archive begins so: `7z`, `zip`, `tar`, or "".
 
     Args:
         head: the first 512 bytes of the file, or of what a gzip file holds.
 
-    Source: https://www.gnu.org/software/tar/manual/html_node/Standard.html
+    Source: https://py7zr.readthedocs.io/en/latest/archive_format.html and
+        https://www.gnu.org/software/tar/manual/html_node/Standard.html
     """
+    if head.startswith(_SEVEN_ZIP):
+        return "7z"
     if head.startswith(_ZIP):
         return "zip"
     return "tar" if head[257:262] == b"ustar" else ""
@@ -61,7 +67,7 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
     """Read the files of an archive one after the other.
 
     Args:
-        path: a zip or tar archive, also packed with gzip, bzip2 or xz.
+        path: a 7z, zip or tar archive, also packed with gzip, bzip2 or xz.
         allowance: what the unpacking is charged to; None goes by the size of the file.
 
     Yields:
@@ -79,19 +85,23 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
     lies_open = bool(kind_of(next(raw_chunks(path), b"")))
     head, chunks = peek(unpacked(raw_chunks(path), allowance), 512)
     kind = kind_of(head)
-    lies_open = lies_open or kind == "tar"  # the list of files of a zip archive comes last
-    with _damage_named(), nullcontext(path) if lies_open else on_disk(chunks) as place:
-        members = _zip_members(place) if kind == "zip" else _tar_members(chunks)
-        with closing(members):
-            for name, content in members:
-                reading = allowance.watch(_sound(content))
-                yield escaped(name), reading
-                with suppress(NotReadError):
-                    for _ in reading:
-                        pass
+    with _damage_named(), contextlib.ExitStack() as stack:
+        if kind in ("7z", "zip") and not lies_open:  # their list of files comes last
+            path = stack.enter_context(on_disk(chunks))
+        if kind == "7z":
+            members = _seven_zip_members(path, allowance)
+        else:
+            members = _zip_members(path) if kind == "zip" else _tar_members(chunks)
+        stack.callback(members.close)
+        for name, content in members:
+            reading = _sound(content) if kind == "7z" else allowance.watch(_sound(content))
+            yield escaped(name), reading
+            with contextlib.suppress(NotReadError):
+                for _ in reading:
+                    pass
 
 
-@contextmanager
+@contextlib.contextmanager
 def on_disk(chunks: Iterator[bytes]) -> Iterator[Path]:
     """An archive from inside another file, put down for as long as it is read.
 
@@ -105,15 +115,17 @@ def on_disk(chunks: Iterator[bytes]) -> Iterator[Path]:
         yield path
 
 
-@contextmanager
+def _damaged(error: Exception) -> PayloadError:
+    reason = str(error) or type(error).__name__
+    return PayloadError(f"the archive is damaged ({reason}): fetch it again")
+
+
+@contextlib.contextmanager
 def _damage_named() -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        reason = str(error) or type(error).__name__
-        raise PayloadError(
-            f"the archive is damaged ({reason}): fetch it again, or unpack it first"
-        ) from error
+        raise _damaged(error) from error
 
 
 def _sound(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -153,7 +165,13 @@ def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[
 
 def _zip_members(path: Path) -> Members:
     """Each file of a zip archive stands for itself: damage to one does not touch the others."""
-    with zipfile.ZipFile(path) as archive:
+    try:
+        opened = zipfile.ZipFile(path)
+    except UnicodeDecodeError:
+        raise PayloadError(
+            "a name in the archive is no UTF-8, as it says: unpack it first"
+        ) from None
+    with opened as archive:
         names = archive.namelist()
         if _WORD in names:
             raise WordFileError(f"{path.name} is a Word document, not an archive")
@@ -167,11 +185,60 @@ def _zip_members(path: Path) -> Members:
 
 
 def _zip_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    if member.flag_bits & _ENCRYPTED:
+        raise NotReadError(_PASSWORD)
     if stat.S_ISLNK(member.external_attr >> 16):
         raise NotReadError("a symbolic link, which is not followed")
     try:
         content = archive.open(member)
-    except RuntimeError as error:  # by a method that Python does not have, or with a password
-        raise NotReadError(f"packed in a way that is not read ({error}): unpack it first") from None
+    except NotImplementedError:
+        method = member.compress_type
+        raise NotReadError(f"packed by the zip method {method}: unpack it first") from None
     with content:
         yield from iter(lambda: content.read(CHUNK), b"")
+
+
+def _seven_zip_members(path: Path, allowance: Allowance) -> Members:
+    """py7zr unpacks into objects of ours: they write files, which are read when all are done."""
+    import py7zr
+    from py7zr.exceptions import PasswordRequired
+    from py7zr.io import NullIO
+
+    class Writer(NullIO):
+        def __init__(self, place: Path) -> None:
+            self.place = place
+            place.touch()
+
+        def write(self, data: bytes | bytearray) -> int:
+            with self.place.open("ab") as file:
+                file.writelines(allowance.watch(iter([bytes(data)])))
+            return len(data)
+
+    class Writers(py7zr.WriterFactory):
+        def create(self, filename: str) -> py7zr.Py7zIO:
+            names.append(filename)
+            return Writer(folder / str(len(names)))
+
+    def content(number: int) -> Iterator[bytes]:
+        yield from raw_chunks(folder / str(number))
+        if ended and number == len(names):
+            raise ended
+
+    names: list[str] = []
+    ended: PayloadError | None = None
+    with tempfile.TemporaryDirectory(prefix="elara-archive-") as temporary:
+        folder = Path(temporary)
+        try:
+            # With an open file instead of a path, py7zr unpacks in the order of the archive.
+            with path.open("rb") as handle, py7zr.SevenZipFile(handle) as archive:
+                archive.extract(factory=Writers())
+        except PasswordRequired:
+            ended = PayloadError(_PASSWORD)
+        except PayloadError as error:
+            ended = error
+        except Exception as error:
+            ended = _damaged(error)  # a damaged header leads the library anywhere
+        for number, name in enumerate(names, start=1):
+            yield name, content(number)
+        if ended:
+            raise ended

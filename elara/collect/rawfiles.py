@@ -293,6 +293,6 @@ def _site(path: Path, file: str) -> str:
 
     Without one, the file's name without dots (which no host name is) keeps the ids apart.
     """
-    names = [re.sub(r"\.(zip|tar)$", "", part) for part in re.split(r"[/!]", file)]
+    names = [re.sub(r"\.(7z|zip|tar)$", "", part) for part in re.split(r"[/!]", file)]
     hosts = (n for n in reversed([*path.resolve().parts[:-1], *names]) if _HOST.fullmatch(n))
     return next(hosts, file.replace(".", "-"))

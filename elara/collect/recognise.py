@@ -38,7 +38,6 @@ _SIGNATURES = {
     b"\x04\x22\x4d\x18": ("", "lz4 data: unpack it first"),
     b"\x1f\x9d": ("", "compress data (.Z): unpack it first"),
     b"Rar!\x1a\x07": ("", "RAR archive: unpack it first"),
-    b"7z\xbc\xaf\x27\x1c": ("", "7z archive: unpack it first, into a folder of its name"),
     b"\x89PNG": ("", "PNG image"),
     b"\xff\xd8\xff": ("", "JPEG image"),
     b"\xd0\xcf\x11\xe0": (
