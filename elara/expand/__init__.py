@@ -3,19 +3,25 @@
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.drafts import RECIPES
+from elara.expand.formats import FORMATS, dataset_files
 from elara.expand.recipes import Expansion, grounded_examples
 from elara.expand.repeats import Repeats, without_repeats
 from elara.expand.report import examples_figure, outlook, summary
 from elara.expand.split import split_by_topic
 from elara.expand.topics import topic_clusters
+from elara.expand.validators import VALIDATORS, Validated, taken, validate
 
 __all__ = [
+    "FORMATS",
     "RECIPES",
+    "VALIDATORS",
     "Case",
     "CuratedError",
     "Expansion",
     "Repeats",
+    "Validated",
     "curated_examples",
+    "dataset_files",
     "examples_figure",
     "grounded_examples",
     "outlook",
@@ -24,6 +30,8 @@ __all__ = [
     "review_table",
     "split_by_topic",
     "summary",
+    "taken",
     "topic_clusters",
+    "validate",
     "without_repeats",
 ]

@@ -25,7 +25,6 @@ _FREE = r"^(?:CC0-1\.0|public-domain|CC-BY(?:-SA)?(?:-\d\.\d)?(?:-IGO)?)$"
 _KNOWN = r"^(?:private|unknown|CC-BY(?:-NC)?(?:-ND|-SA)?(?:-\d\.\d)?(?:-IGO)?)$"
 _REJECTED = ("id", "article_id", "source", "rule", "evidence")
 _BATCH = 512  # conversations that are tokenised at once
-_MARGIN = 16  # tokens, more than any template writes behind the last stop token
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,6 @@ def _language(given: Given) -> pl.DataFrame:
 
 
 def _length(given: Given) -> pl.DataFrame:
-    """Count as training does; a template may write more behind the stop token, which is cut."""
     rows: list[tuple[int, str]] = []
     if given.tokenizer is not None and given.max_tokens:
         table = given.examples.join(_schema(given), on="row", how="anti").select("row", "messages")
@@ -194,7 +192,7 @@ def _too_long(given: Given, batch: list[tuple[int, Any]]) -> list[tuple[int, str
     found = []
     for (row, messages), ids in zip(batch, encoded, strict=True):
         number = len(ids)
-        if most < number <= most + _MARGIN:
+        if number > most:  # as training counts, the conversation ends with the stop token
             number = len(encode(tokenizer, messages).input_ids)
         if number > most:
             found.append((row, f"{number} tokens, at most {most}"))
