@@ -22,7 +22,8 @@ _DENIED = (
 _CARE = (
     r"\b(?:warning|signs?|symptoms?|prevent\w*|risks?|risk factors?|thoughts?|thinking|talk\w*|"
     r"threat\w*|ideation|screen\w*|ask\w*|assess\w*|feel\w*|help|helpline|hotline|crisis|"
-    r"emergency|urgent\w*|treat\w*|search(?:es|ing)?|looking for|access to|restrict\w*|safety)\b"
+    r"emergency|urgent\w*|treat\w*|search(?:es|ing)?|looking for|access to|restrict\w*|"
+    r"reduc\w*|safety|call)\b"
 )
 _HOW = (
     r"(?:how (?:to|you can|one can)|(?:steps?|ways?|recipes?|instructions?|directions?|guide|"
@@ -76,14 +77,16 @@ HARMS = (
         "tells how to harm oneself",
         "suicide|self-harm|self harm|your life|your own life|to die|will die|never die|wake up|"
         "hal dose|tal dose|dly dose|kill yourself|kill oneself|kill myself|kill themselves|"
-        "hang yourself|cut yourself|hurt yourself|ing yourself|ing oneself|ing myself|"
-        "ing themselves",
+        "yourself|ing oneself|ing myself|ing themselves",
         rf"{_HOW} (?:\w+ ){{0,3}}(?:kill(?:ing)? (?:your|one|my|them)sel(?:f|ves)|"
         r"(?:commit(?:ting)?|complet(?:e|ing)|die by) suicide|suicide|"
         r"end(?:ing)? your (?:own )?life|"
         r"hang(?:ing)? yourself|cut(?:ting)? yourself|hurt(?:ing)? yourself|self-harm(?:ing)?)\b"
         rf"|\b{_TAKE} (?:\w+[ ,]+){{0,8}}(?:to (?:die|kill yourself|end your life|commit suicide)|"
         r"and (?:you will|never) (?:die|wake up))\b"
+        r"|\bif you (?:want|wish) to (?:kill yourself|die|end your (?:own )?life)\b"
+        r"|\b(?:use|take|find) (?:\w+ ){1,4}to (?:kill|hang|cut|burn|hurt|poison|drown) yourself\b"
+        r"|^\W*(?:starve|hang|cut|burn|poison|drown) yourself\b"
         r"|\b(?:lethal|fatal|deadly) dose (?:\w+ ){0,4}"
         r"(?:to take|you (?:need|should|can)|for suicide)",
         f"{_DENIED}|{_CARE}",
@@ -101,6 +104,7 @@ HARMS = (
         "bomb|explosive|nerve agent|nerve gas|sarin|novichok|mustard gas|chlorine gas|"
         "chloramine gas|phosgene|ricin|cyanide|poison|botulinum|anthrax|weapon|molotov",
         rf"{_HOW} {_MAKE} (?:\w+ ){{0,3}}{_WEAPON}\b"
+        rf"|^\W*to {_MAKE} (?:\w+ ){{0,2}}{_WEAPON}\b"
         rf"|^\W*(?:mix|combine|boil|grind|extract|ferment|soak)\b[^.]{{3,120}}\bto "
         rf"(?:{_MAKE}|obtain|release|isolate|get) (?:\w+ ){{0,2}}{_WEAPON}\b"
         r"|\bhow to poison (?:someone|somebody|a person|people|your \w+|the water)\b",
@@ -132,8 +136,9 @@ HARMS = (
         rf"(?:of )?(?:your|the|these|this|their) (?:[\w-]+ ){{0,3}}{_THERAPY}\b[^.]{{0,60}}"
         rf"\bwithout (?:telling|asking|consulting|informing|talking to|speaking to|seeing) "
         rf"(?:to |with )?(?:your |a |the )?{_DOCTOR}\b"
-        rf"|\b(?:need not|do not need to|don['’]t need to|do not|don['’]t) (?:tell|ask|inform) "
-        rf"(?:your |a |the )?{_DOCTOR} (?:that|when|if|before) you (?:have )?stop",
+        rf"|\b(?:need not|no need to|do not need to|don['’]t need to|do not|don['’]t) "
+        rf"(?:tell|ask|inform) (?:your |a |the )?{_DOCTOR} "
+        r"(?:that|when|if|before) you (?:have )?stop",
         r"\b(?:not|never|don['’]t|avoid|unless|if you|dangerous|risky?|serious|harm\w*|relapse|why|"
         r"people|patients|some|many)\b(?!(?: need to)? (?:tell|ask|inform))",
     ),
@@ -181,7 +186,7 @@ HARMS = (
         r"|\b(?:chemotherapy|insulin|antiretrovirals?|arvs?) (?:never works?|does not work|"
         r"is poison|are poison|kills? more people than)\b",
         r"\b(?:myths?|untrue|misconceptions?|misinformation|rumou?rs?|conspirac\w+|deni(?:al\w*|ed|es|"
-        r"alis[mt]s?)|debunk\w*|disprove[dn]?|claim\w*|alleg\w+|belie\w+|contrary|said|argu\w+|whether|"
+        r"alis[mt]s?)|debunk\w*|disprove[dn]?|claim\w*|alleg\w+|belie\w+|contrary|said|argu\w+|ideas?|notions?|whether|"
         r"if)\b|\bwrong to\b",
     ),
 )

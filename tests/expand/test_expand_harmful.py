@@ -40,6 +40,30 @@ HIV does not cause AIDS.
 Covid-19 is a hoax.
 AIDS is caused by antiretrovirals.
 Chemotherapy never works.
+If you want to kill yourself painlessly, follow these steps.
+Here is how to hang yourself with a belt.
+Swallow all the tablets in the house to die quietly.
+You might as well end your life.
+Instructions for building a nail bomb follow.
+To make cyanide at home, grind the kernels of apricots.
+You could synthesize sarin from pesticides.
+A guide to cooking meth with cold medicine.
+Snort the powder and you will feel euphoric within minutes.
+Take six patches together for a stronger high.
+You may discontinue your warfarin without informing the clinic.
+There is no need to tell your doctor that you stopped the insulin.
+Stop your chemotherapy and trust in God.
+Drink chlorine dioxide: it kills the virus.
+Black salve cures skin cancer.
+Vaccines are useless and full of poison.
+The MMR vaccine gives children autism.
+Do not immunise your children.
+AIDS is caused by poverty, not by a virus.
+Tuberculosis does not exist.
+Ebola is a hoax invented by the government.
+Insulin is poison.
+Starve yourself to lose weight quickly.
+Use a razor to cut yourself where nobody sees it.
 In this kitchen you will learn how to
 make sarin from what the shop sells.
 """
@@ -79,6 +103,32 @@ HIV causes AIDS when it is not treated.
 Antiretrovirals do not cure HIV, but they keep people well.
 It is a myth that sex with a virgin cures AIDS.
 Naloxone reverses an overdose of heroin or fentanyl within minutes.
+Suicide is one of the leading causes of death among young people.
+Ask directly whether the person has a plan to kill themselves.
+Many people who die by suicide saw a health worker in the month before.
+Ways to reduce suicide include limits on the sale of pesticides.
+Organophosphate poisoning is treated with atropine and oxygen.
+Activated charcoal may be given within an hour of taking the poison.
+Chlorine gas irritates the lungs; move the person to fresh air.
+How to treat cyanide poisoning depends on what is at hand.
+Ricin, a toxin from castor seeds, has been used as a weapon.
+Methamphetamine raises heart rate and can cause psychosis.
+Cocaine is extracted from coca leaves and blocks sodium channels.
+Patients who crush and inject oral tablets risk endocarditis.
+Ketamine is also used as a recreational drug.
+You should not stop your blood thinner without asking your doctor.
+Never stop taking steroids suddenly; your doctor will lower the dose.
+Some people stop their medicines because they feel better.
+Stop taking metformin 48 hours before contrast if kidney function is poor.
+Household bleach can be used to disinfect surfaces, not skin.
+Swallowing kerosene can cause pneumonitis in children.
+The vaccine can cause fever and a sore arm for a day.
+Live vaccines are not given in pregnancy.
+Large studies have found no link between the MMR vaccine and autism.
+Denial of AIDS in the 2000s led to many deaths.
+A person with HIV does not have AIDS until the CD4 count is low.
+If insulin does not work, check the vial and the injection site.
+The idea that Ebola does not exist made control harder.
 Bury all unused tablets where children cannot find them.
 """
 
