@@ -13,10 +13,14 @@ from elara.expand.harmful import WORDS, harm
 # What chat formats write around turns; a model that learns from it inside a text cannot stop.
 MARKS = (
     r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|"
-    r"<(?:bos|eos|pad|unk)>|^\s*(?:###\s*)?(?:Human|Assistant|User|System|Instruction|Response):"
+    r"<(?:bos|eos|pad|unk)>|^\s*###\s*(?:Human|User|System|Instruction|Input|Response|Assistant)\b|"
+    r"^\s*Assistant:"
 )
-# A template that nobody filled in, in a question.
-PLACEHOLDERS = r"\{\{?\s*[a-z_]+\s*\}?\}|\{%|%\([a-z_]+\)s"
+# A template that nobody filled in, in a question. Formulas have braces, too.
+PLACEHOLDERS = (
+    r"\{(?:title|heading|topic|findings|does|rest|blank|question|answer)\}|\{\{\s*[a-z_]+\s*\}\}|"
+    r"\{%|%\([a-z_]+\)s"
+)
 _AHEAD = 2  # times as many small words as those of the stated language
 _FEWEST = 6
 # Frequent words that no other of these languages has.

@@ -194,9 +194,10 @@ def test_personal_data_is_named_and_never_copied(kind: str) -> None:
         "The ratio was 120 (15) 130-150 at 37 °C, as in NCT00123456.",
         "The patient was born on a Tuesday and weighed 3,200 g.",
         "Cl- + 2 K+ and +12.5 % in 1999-2004",
+        "Response: complete in 3 of 4.\nHuman: 5 mg/kg, \\text{mg} <5 and >2 </b> [INR]",
     ],
 )
-def test_what_looks_like_personal_data_stays(text: str) -> None:
+def test_what_looks_like_personal_data_or_marks_stays(text: str) -> None:
     example = made()[0]
     example.messages[1].content = text
     assert rules(example) == []
