@@ -18,7 +18,7 @@ from elara.expand.grounding import ungrounded
 from elara.expand.questions import LANGUAGES
 from elara.expand.recipes import check_languages, check_licences
 from elara.model import SYSTEM_PROMPT, encode
-from elara.model.marks import as_data
+from elara.model.chat import as_data
 from elara.records import PRIVATE, Origin, Split
 
 _FREE = r"^(?:CC0-1\.0|public-domain|CC-BY(?:-SA)?(?:-\d\.\d)?(?:-IGO)?)$"

@@ -177,7 +177,7 @@ def load_base(
     _use_flash_attention(model, chosen)
     own = tokenizer.chat_template
     description = give_template(tokenizer)
-    if "Elara's chat template" not in description and tokenizer.chat_template != own:
+    if tokenizer.chat_template != own:
         print(f"{name}: {description}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -283,14 +283,9 @@ def _why_it_cannot_load(name: str, error: Exception) -> str:
             "token at https://huggingface.co/settings/tokens, then run `hf auth login` with it "
             "(or set HF_TOKEN) and try again."
         )
-    if "401" in text or "private" in text.lower():
-        return (
-            f"{name} is neither a local folder nor a public model. Check the spelling; for a "
-            f"private or gated model run `hf auth login` or set HF_TOKEN. `{PACKAGED}` works "
-            "offline."
-        )
     return (
-        f"Cannot load {name}: {first}. Check the name, or the network; `{PACKAGED}` works offline."
+        f"Cannot load {name}: {first}. Check the name, or the network; for a private model run "
+        f"`hf auth login` or set HF_TOKEN. `{PACKAGED}` works offline."
     )
 
 

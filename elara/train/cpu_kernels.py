@@ -13,10 +13,9 @@ It needs torch, so it is imported where a run starts.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,17 +31,6 @@ _TRANSFORMS = (
     *("lm_head_multiplier", "output_router_logits"),
 )
 ROWS = 256  # answer tokens scored at once: 256 x 49,152 scores take 50 MB
-
-
-_backend: Any = torch.backends.mkldnn
-_ONEDNN = _backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-def _product(x: Any, w: Any) -> Any:
-    """The fastest x W' here: oneDNN's is a fifth faster than MKL's on the CPUs measured."""
-    if not _ONEDNN or x.dtype != torch.float32 or x.device.type != "cpu":
-        return x @ w.T
-    return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
 
 
 class _AnswerLoss(torch.autograd.Function):
@@ -62,14 +50,14 @@ class _AnswerLoss(torch.autograd.Function):
         total = hidden.new_zeros((), dtype=torch.float32)
         for start in range(0, len(hidden), ROWS):
             part = slice(start, start + ROWS)
-            scores = _product(hidden[part].to(weight.dtype), weight).float()
+            scores = (hidden[part].to(weight.dtype) @ weight.T).float()
             normaliser = scores.logsumexp(-1, keepdim=True)
             wanted_ids = targets[part].unsqueeze(-1)
             total += (normaliser - scores.gather(-1, wanted_ids)).sum()
             if gradient is not None:
                 shares = scores.sub_(normaliser).exp_()
                 shares.scatter_add_(-1, wanted_ids, -torch.ones_like(normaliser))
-                gradient[part] = _product(shares.to(weight.dtype), weight.T)
+                gradient[part] = shares.to(weight.dtype) @ weight
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return total
@@ -80,29 +68,22 @@ class _AnswerLoss(torch.autograd.Function):
         return gradient * upstream[0], None, None
 
 
-@contextlib.contextmanager
-def replaced(model: Any, forward_of: Callable[[Any], Any]) -> Iterator[int]:
-    """Give modules another `forward` for a while.
+def replace_forwards(model: Any, forward_of: Callable[[Any], Any]) -> int:
+    """Give modules another `forward`; `elara.train.lora.restoring` takes it back.
 
     Args:
         model: any model.
         forward_of: says for a module which function takes its place, or None.
 
-    Yields:
+    Returns:
         How many modules were changed.
     """
-    changed: list[tuple[Any, Any]] = []
+    changed = 0
     for module in model.modules():
         if forward := forward_of(module):
-            changed.append((module, module.__dict__.get("forward")))
             module.forward = types.MethodType(forward, module)
-    try:
-        yield len(changed)
-    finally:
-        for module, before in changed:
-            del module.forward
-            if before is not None:
-                module.forward = before
+            changed += 1
+    return changed
 
 
 def fused_lora(module: Any) -> Any:
@@ -139,7 +120,7 @@ def _lora(self: Any, x: Any, *args: Any, **named: Any) -> Any:
     (name,) = self.active_adapters
     # As rows, so that what the base layer gives is no view: autograd copies gradients of those.
     rows = x.reshape(-1, x.shape[-1])
-    result = _frozen(self.base_layer, rows)
+    result = self.base_layer(rows)
     down = self.lora_A[name].weight.to(result.dtype)
     up = self.lora_B[name].weight.to(result.dtype)
     narrow = torch.nn.functional.linear(self.lora_dropout[name](rows).to(result.dtype), down)
@@ -149,35 +130,6 @@ def _lora(self: Any, x: Any, *args: Any, **named: Any) -> Any:
     with torch.autocast(result.device.type, enabled=False):
         result = add(result, narrow, up.t(), alpha=self.scaling[name])
     return result.view(*x.shape[:-1], -1)
-
-
-def _frozen(layer: Any, x: Any) -> Any:
-    """What a frozen layer gives: by the faster product where that computes the same."""
-    quick = (
-        type(layer) is torch.nn.Linear
-        and x.device.type == "cpu"
-        and x.dtype == layer.weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and not layer.weight.requires_grad
-    )
-    if not quick:
-        return layer(x)
-    return _FrozenLinear.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
-
-
-class _FrozenLinear(torch.autograd.Function):
-    """A frozen linear layer: x W' + b, x being tokens x inputs."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, w: Any, bias: Any) -> Any:
-        ctx.save_for_backward(w)
-        y = _product(x, w)
-        return y if bias is None else y.add_(bias)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        (w,) = ctx.saved_tensors
-        return _product(upstream[0], w.T), None, None
 
 
 def add_answer_loss(causal: Any) -> bool:

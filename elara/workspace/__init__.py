@@ -22,7 +22,7 @@ from elara.workspace.formats import (
     sealed,
 )
 from elara.workspace.stages import MAIN_TABLES, STAGES, check_parameters, stage_module
-from elara.workspace.workspace import Stage, Workspace, default_workspace, publish
+from elara.workspace.workspace import Stage, Workspace, publish
 
 __all__ = [
     "MAIN_TABLES",
@@ -34,7 +34,6 @@ __all__ = [
     "cannot_write",
     "check_parameters",
     "content_digest",
-    "default_workspace",
     "disk_trouble",
     "draft_folder",
     "empty_folder",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import random
 import tarfile
-import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import py7zr
 import pytest
 
 from elara.collect import payload, stackexchange
@@ -31,12 +29,6 @@ FILES = {
 }
 
 
-def seven_zip(path: Path, files: dict[str, bytes], password: str | None = None) -> None:
-    with py7zr.SevenZipFile(path, "w", password=password) as archive:
-        for name, content in files.items():
-            archive.writestr(content, name)
-
-
 def zipped(path: Path, files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -51,7 +43,7 @@ def tarred(path: Path, files: dict[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(content))
 
 
-WRITERS = {"7z": seven_zip, "zip": zipped, "tar.gz": tarred}
+WRITERS = {"zip": zipped, "tar.gz": tarred}
 
 
 @pytest.fixture(params=WRITERS)
@@ -114,25 +106,7 @@ def test_a_bomb_is_given_up(kind: str, tmp_path: Path, monkeypatch: pytest.Monke
         sum(map(len, zeros))
 
 
-def test_a_7z_archive_is_never_in_memory_whole(tmp_path: Path) -> None:
-    path = tmp_path / "large.7z"
-    noise = random.Random(0).randbytes(2 << 20)
-    with py7zr.SevenZipFile(path, "w", filters=[{"id": py7zr.FILTER_DEFLATE}]) as archive:
-        for number in range(20):
-            archive.writestr(noise, f"{number}.bin")
-    tracemalloc.start()
-    sizes = [sum(map(len, chunks)) for _, chunks in open_members(path)]
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert sum(sizes) == 40 << 20
-    assert peak < 20 << 20
-
-
-def test_passwords_and_office_files_are_named(tmp_path: Path) -> None:
-    locked = tmp_path / "a.7z"
-    seven_zip(locked, FILES, password="x")
-    with pytest.raises(PayloadError, match="password"):
-        read_all(locked)
+def test_office_files_are_named(tmp_path: Path) -> None:
     office = tmp_path / "a.docx"
     zipped(office, {"[Content_Types].xml": b"<Types/>", "word/document.xml": b"<w/>"})
     with pytest.raises(WordFileError):
@@ -143,9 +117,8 @@ def test_passwords_and_office_files_are_named(tmp_path: Path) -> None:
 
 
 def test_archives_are_told_from_other_files(tmp_path: Path) -> None:
-    for kind, write in {"7z": seven_zip, "zip": zipped}.items():
-        write(tmp_path / kind, FILES)
-        assert kind_of((tmp_path / kind).read_bytes()[:512])
+    zipped(tmp_path / "zip", FILES)
+    assert kind_of((tmp_path / "zip").read_bytes()[:512])
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("a"))
@@ -159,8 +132,8 @@ def test_a_dump_reads_the_same_packed_as_plain(
 ) -> None:
     folder = min((source_files / "stackexchange" / "dump").iterdir())
     (plain,), site = folder.iterdir(), folder.name
-    seven_zip(tmp_path / f"{site}.7z", {"Posts.xml": plain.read_bytes()})
-    members = open_members(tmp_path / f"{site}.7z")
+    zipped(tmp_path / f"{site}.zip", {"Posts.xml": plain.read_bytes()})
+    members = open_members(tmp_path / f"{site}.zip")
     _, packed = next(members)
     found = list(stackexchange.parse_posts(packed, site))
     assert found == list(stackexchange.parse_posts(open_chunks(plain), site))
