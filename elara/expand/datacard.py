@@ -177,13 +177,13 @@ def _work(article: Mapping[str, Any]) -> str:
     more = " et al." if len(article["authors"]) > _MOST_AUTHORS else ""
     address = article["url"] or (f"https://doi.org/{article['doi']}" if article["doi"] else "")
     parts = [
-        _cell(article["title"]).rstrip("."),
+        _cell(article["title"]),
         _cell(", ".join(authors)) + more,
         _cell(", ".join(filter(None, [article["journal"], article["published"][:4]]))),
         f"<{address}>" if address else _cell(article["id"]),
         article["licence"],
     ]
-    return ". ".join(filter(None, parts))
+    return ". ".join(part.rstrip(".") for part in parts if part)
 
 
 def _cell(value: Any) -> str:

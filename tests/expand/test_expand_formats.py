@@ -197,7 +197,7 @@ def test_the_card_counts_and_names_every_work() -> None:
     assert "**Contamination.** None was found." in card
     assert "**No clinician has reviewed them.**" in card
     work = (
-        r"- Iron \| \[and\] \*copper\* 2. Ada One, Ben Two, Cy Three et al.. Journal of Metals, "
+        r"- Iron \| \[and\] \*copper\* 2. Ada One, Ben Two, Cy Three et al. Journal of Metals, "
         "2019. <https://example.org/1>. CC-BY-SA-3.0"
     )
     for text in (card, files["dataset/LICENSE.md"]):
