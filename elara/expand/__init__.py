@@ -3,6 +3,7 @@
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.drafts import RECIPES
+from elara.expand.evaluation_sets import blocked, read_evaluation_sets
 from elara.expand.explorer import Explorer
 from elara.expand.formats import FORMATS, dataset_files
 from elara.expand.recipes import Expansion, grounded_examples
@@ -22,6 +23,7 @@ __all__ = [
     "Explorer",
     "Repeats",
     "Validated",
+    "blocked",
     "coverage",
     "coverage_figure",
     "coverage_table",
@@ -30,6 +32,7 @@ __all__ = [
     "grounded_examples",
     "outlook",
     "read_cases",
+    "read_evaluation_sets",
     "render",
     "review_table",
     "split_by_topic",
