@@ -29,7 +29,7 @@ import polars as pl
 from scipy.stats import binomtest
 
 from elara.audit.certificate import certify
-from elara.audit.evaluation_sets import read_evaluation_sets
+from elara.expand.evaluation_sets import read_evaluation_sets
 from elara.records import Example, schema
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -91,6 +91,33 @@ class Certificate:
         """Whether nothing held out was found in the training data, apart from what is flagged."""
         return self.dropped.is_empty()
 
+    @property
+    def rejected(self) -> pl.DataFrame:
+        """The training examples to drop: id, rule (the check) and evidence (set and item)."""
+        evidence = pl.concat_str("set", pl.lit(": "), "item")
+        rows = self.dropped.select(pl.col("train_id").alias("id"), rule="check", evidence=evidence)
+        return rows.unique("id", keep="first", maintain_order=True)
+
+    def counted(self) -> pl.DataFrame:
+        """How many items and examples each check found in each set."""
+        return (
+            self.findings.group_by("set", "check", "action")
+            .agg(items=pl.col("item").n_unique(), examples=pl.col("train_id").n_unique())
+            .sort("set", "check", "action")
+        )
+
+    def __str__(self) -> str:
+        """What was compared and found, in a sentence."""
+        sets = {name: known["items"] for name, known in self.compared.items() if name != "train"}
+        trained = self.compared["train"]["items"]
+        if not sets:
+            return "No evaluation sets were given: the examples were not compared with any."
+        flagged = self.findings.filter(action="flag")["train_id"].n_unique()
+        return (
+            f"{trained:,} examples were compared with {sum(sets.values()):,} items of {len(sets)} "
+            f"sets: {self.rejected.height:,} are dropped, {flagged:,} flagged."
+        )
+
     def without(self, train: pl.DataFrame) -> pl.DataFrame:
         """The training examples that no check drops.
 
@@ -172,7 +199,7 @@ def certify(
         train: the `Example` rows that are trained on.
         held_out: name of a set to its rows: `Example` rows (a test split), or a benchmark's list
             with a column `id` and any of `question`, `options`, `answer`, `rationale`, `text`,
-            `pmid`, `pmcid`, `doi` (see `elara.audit.evaluation_sets`).
+            `pmid`, `pmcid`, `doi` (see `elara.expand.evaluation_sets`).
         articles: `Article` rows; they give the identifiers of the articles that examples name.
 
     Raises:

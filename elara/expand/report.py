@@ -8,6 +8,7 @@ import polars as pl
 
 from elara.display.figures import new_figure, plain
 from elara.expand.recipes import Expansion
+from elara.expand.validators import Validated, taken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,24 +36,32 @@ def summary(examples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def outlook(curated: pl.DataFrame, grounded: Expansion) -> str:
+def outlook(curated: pl.DataFrame, grounded: Expansion, checked: Validated | None = None) -> str:
     """Say what training will see, and what to do where that is next to nothing.
 
     Args:
         curated: from `curated_examples`.
         grounded: from `grounded_examples`.
+        checked: both of them after the validators.
     """
-    count = grounded.examples.height
-    if count:
-        articles = grounded.examples["article_ids"].list.first().n_unique()
+    passed = grounded.examples if checked is None else checked.examples
+    built = passed.filter(pl.col("origin") != "curated")
+    cases = curated.height if checked is None else passed.height - built.height
+    if built.height:
+        articles = built["article_ids"].list.first().n_unique()
         return (
-            f"Training can draw on the {curated.height} curated cases and on {count:,} examples "
+            f"Training can draw on the {cases} curated cases and on {built.height:,} examples "
             f"built from {articles:,} articles."
         )
-    counts = grounded.skipped["reason"].value_counts().sort("count", "reason", descending=True)
-    reasons = "".join(f"\n  {n:,} × {reason}" for reason, n in counts.iter_rows())
+    filters = {"article": grounded.skipped, "gate": grounded.rejected}
+    if checked is not None:
+        filters["validator"] = checked.rejected
+    reasons = "".join(
+        f"\n  {n:,} × {rule}" + (f" ({name})" if name != "article" else "")
+        for name, rule, n in taken(**filters).iter_rows()
+    )
     return (
-        f"Training will see only the {curated.height} curated cases: none of the "
+        f"Training will see only the {cases} curated cases: none of the "
         f"{grounded.skipped.height:,} articles gave an example.{reasons}\n"
         f"To train privately on texts without a licence, put the word `private` into "
         f"`licence.txt` in their folder and collect again, or run with `-p licences=any`."

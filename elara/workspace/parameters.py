@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # The parameters that name a file or folder. Every other text is a value, whatever it looks like.
-PATHS = frozenset({"local_files", "base_model"})
+PATHS = frozenset({"local_files", "base_model", "evaluation_sets"})
 # The parameters that say how one run is to go. They change no result, and no later run uses them.
 ONCE = frozenset({"workspace", "replace"})
 

@@ -14,8 +14,8 @@ import tiny_run
 
 from elara.audit import AuditError
 from elara.audit.certificate import certify
-from elara.audit.evaluation_sets import read_evaluation_sets
 from elara.audit.overlap import Words, similar
+from elara.expand.evaluation_sets import read_evaluation_sets
 
 LONG = (
     "Magnesium sulfate is given to prevent seizures in severe pre-eclampsia, the blood pressure "

@@ -12,7 +12,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,23 @@ def read_evaluation_sets(folder: Path) -> dict[str, pl.DataFrame]:
     if not sets:
         raise AuditError(f"There is no evaluation set in {folder}: put one there, see the guide.")
     return sets
+
+
+def blocked(sets: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The PubMed ids that sets hold, which retrieval must not return either.
+
+    Args:
+        sets: from `read_evaluation_sets`.
+
+    Returns:
+        Columns set and pmid.
+    """
+    rows = [(name, pmid) for name, items in sets.items() for pmid in items["pmid"] if pmid]
+    return (
+        pl.DataFrame(rows, {"set": pl.String, "pmid": pl.String}, orient="row")
+        .unique()
+        .sort("set", "pmid")
+    )
 
 
 def _rows(path: Path, kind: str) -> Iterator[dict[str, Any]]:
