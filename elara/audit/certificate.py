@@ -114,8 +114,8 @@ class Certificate:
             return "No evaluation sets were given: the examples were not compared with any."
         flagged = self.findings.filter(action="flag")["train_id"].n_unique()
         return (
-            f"{trained:,} examples were compared with {sum(sets.values()):,} items of {len(sets)} "
-            f"sets: {self.rejected.height:,} are dropped, {flagged:,} flagged."
+            f"{trained:,} examples were compared with {sum(sets.values()):,} items of evaluation "
+            f"sets ({', '.join(sets)}): {self.rejected.height:,} are dropped, {flagged:,} flagged."
         )
 
     def without(self, train: pl.DataFrame) -> pl.DataFrame:
