@@ -42,7 +42,6 @@ def write_stage(place: Workspace, stage: str, at: float, rows: int = 3) -> None:
     if stage == "collect":
         store = Store(place.folder("collect") / "payloads", "pubmed")
         store.add("one", "https://example.org/1", b"<a/>", "xml")
-        store.part("big").write_bytes(b"half")
         files["payloads.parquet"] = payload_table(place.folder("collect") / "payloads")
     if stage == "train":
         adapter = work.draft / "adapter"
@@ -118,7 +117,7 @@ def test_an_untouched_workspace_passes_and_every_file_is_accounted_for(whole: Wo
     assert {p: (whole.root / p).stat().st_mtime_ns for p in on_disk(whole.root)} == before
     # what nothing records is named as such, and nothing else is
     loose = {path for path, f in result.files.items() if f.passed is None}
-    parts = ("logs/", ".checkpoints", "curves", ".sweep", "lock", ".part")
+    parts = ("logs/", ".checkpoints", "curves", ".sweep", "lock")
     assert all(any(part in path for part in parts) for path in loose)
     assert "logs/serve/manifest.json" not in loose
     assert {f.passed for f in result.others} == {True}
