@@ -9,6 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from elara.expand.harmful import WORDS, harm
+from elara.expand.languages import language_of
 
 # What chat formats write around turns; a model that learns from it inside a text cannot stop.
 MARKS = (
@@ -21,16 +22,6 @@ PLACEHOLDERS = (
     r"\{(?:title|heading|topic|findings|does|rest|blank|question|answer)\}|\{\{\s*[a-z_]+\s*\}\}|"
     r"\{%|%\([a-z_]+\)s"
 )
-_AHEAD = 2  # times as many small words as those of the stated language
-_FEWEST = 6
-# Frequent words that no other of these languages has.
-_SMALL_WORDS = {
-    "en": "the|of|and|is|are|with|that|this|from|which|have|been|was|were|or|by",
-    "es": "el|los|las|una|del|y|con|pero|más|está|puede|son|sus|muy|cuando",
-    "fr": "le|les|des|est|dans|une|et|pour|avec|sont|cette|vous|être|chez|aux",
-    "pt": "os|uma|dos|das|não|são|mais|pelo|pela|nos|ao|em|também|está|seu",
-    "sw": "ya|wa|kwa|ni|za|katika|hii|kuwa|huu|hizi|vya|au|kama|yake|watu",
-}
 _MONTH = r"(?:de )?[^\W\d_]{3,10}\.?"
 # The forms that cannot be anything else. Stage 3 looks for names, places and much more.
 _PERSONAL = {
@@ -102,20 +93,12 @@ def misread(answers: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Columns row and evidence.
     """
-    counts = [
-        pl.col("content").str.count_matches(rf"(?i)\b(?:{words})\b").alias(code)
-        for code, words in _SMALL_WORDS.items()
-    ]
-    table = answers.select("row", "language", *counts)
-    stated = pl.coalesce(
-        pl.when(pl.col("language") == code).then(pl.col(code)) for code in _SMALL_WORDS
-    )
-    table = table.with_columns(stated=stated, most=pl.max_horizontal(*_SMALL_WORDS))
-    codes = [pl.when(pl.col(c) == pl.col("most")).then(pl.lit(c)) for c in _SMALL_WORDS]
-    table = table.with_columns(other=pl.coalesce(codes))
-    wrong = (pl.col("most") >= _FEWEST) & (pl.col("most") > _AHEAD * pl.col("stated"))
-    said = "says {language}, reads {other}: {most} small words against {stated}"
-    return evident(table, (wrong, said))
+    found = []
+    for row, stated, text in answers.select("row", "language", "content").iter_rows():
+        read = language_of(text, stated)
+        if read != stated:
+            found.append((row, f"says {stated}, reads {read}"))
+    return pl.DataFrame(found, {"row": pl.UInt32, "evidence": pl.String}, orient="row")
 
 
 def personal_data(turns: pl.DataFrame) -> pl.DataFrame:
