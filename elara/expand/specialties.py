@@ -26,13 +26,18 @@ LEAD = 420  # characters of the text that are read
 _POINTS = {
     "leads": (20.0, 1.0),
     "settles": (12.0, 4.0),
-    "speaks": (6.0, 2.0),
+    "speaks": (5.0, 2.0),
     "hints": (2.0, 1.0),
     "mesh": (4.0, 4.0),
     "laboratory": (4.0, 1.0),
 }
-_PLACES = {"title": 1.0, "heading": 1.0, "keyword": 1.0, "opening": 1.0, "text": 0.6}
+_PLACES = {"title": 1.0, "heading": 1.0, "keyword": 1.0, "opening": 1.0, "text": 0.8}
 _NEXT = 0.5  # what each further term of a specialty in one place counts, of the one before
+_MANY = 3  # specialties that make a syndrome of many organs
+_ORGAN = (1.5, 12.0)
+_NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", "Surgery/Trauma", "Psychiatry"}
+_FIRST = 1.0
+_PRIOR = 0.0
 _HINTED = 2.0  # points below which an article is General
 _WORD = re.compile(r"[^\W_]+")
 _BRITISH = re.compile("(?<=[a-z])[ao]e(?=[a-z])")  # haemorrhage, oesophagus
@@ -130,8 +135,10 @@ def weigh(
         for place, term in _found(title, headings, keywords, text)
         for label, group in term.points
     ]
+    found += _many_organs(found)
     found.sort(key=lambda one: -one.points)
     scores: dict[str, float] = defaultdict(float)
+    scores[GENERAL] = _PRIOR
     weight: dict[tuple[str, str], float] = defaultdict(lambda: 1.0)
     for one in found:
         scores[one.specialty] += one.points * weight[one.specialty, one.place]
@@ -141,6 +148,19 @@ def weigh(
     best = next(iter(ranked), GENERAL)
     chosen = best if ranked.get(best, 0) >= _HINTED else GENERAL
     return Verdict(chosen, ranked, found)
+
+
+def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
+    """A title of several organs is a malformation syndrome's, as is a syndrome of many organs."""
+    organs = {"title": set(), "text": set()}
+    for one in found:
+        if one.specialty not in _NO_ORGAN and one.points >= _ORGAN[one.place == "title"]:
+            organs["title" if one.place == "title" else "text"].add(one.specialty)
+    if len(organs["title"]) >= _MANY:
+        yield Evidence("Pediatrics", "several organs", "title", _POINTS["leads"][0])
+    elif not organs["title"] and len(organs["text"]) > _MANY:
+        if any(one.term == "syndrome" and one.place == "title" for one in found):
+            yield Evidence("Pediatrics", "several organs", "text", _POINTS["speaks"][0])
 
 
 def _found(
