@@ -33,6 +33,7 @@ _POINTS = {
 }
 _PLACES = {"title": 1.0, "heading": 1.0, "keyword": 1.0, "opening": 1.0, "text": 0.8}
 _NEXT = 0.5  # what each further term of a specialty in one place counts, of the one before
+_LABORATORY = 2  # its words that make an organ without a disease a matter of biology
 _MANY = 3  # specialties that make a syndrome of many organs
 _ORGAN = (1.5, 12.0)
 _NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", "Surgery/Trauma", "Psychiatry"}
@@ -55,12 +56,14 @@ class Evidence(NamedTuple):
         term: as `specialties.yaml` writes it.
         place: `title`, `heading`, `keyword`, `opening` (the text's first sentence) or `text`.
         points: that it gave.
+        group: of the term in `specialties.yaml`.
     """
 
     specialty: str
     term: str
     place: str
     points: float
+    group: str
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def weigh(
         text: its beginning.
     """
     found = [
-        Evidence(label, term.name, place, _POINTS[group][place != "title"] * _PLACES[place])
+        Evidence(label, term.name, place, _POINTS[group][place != "title"] * _PLACES[place], group)
         for place, term in _found(title, headings, keywords, text)
         for label, group in term.points
     ]
@@ -146,8 +149,14 @@ def weigh(
     order = {label: place for place, label in enumerate(load_table().labels)}
     ranked = dict(sorted(scores.items(), key=lambda pair: (-pair[1], order[pair[0]])))
     best = next(iter(ranked), GENERAL)
-    chosen = best if ranked.get(best, 0) >= _HINTED else GENERAL
+    chosen = best if ranked.get(best, 0) >= _HINTED and not _biology(found, best) else GENERAL
     return Verdict(chosen, ranked, found)
+
+
+def _biology(found: list[Evidence], specialty: str) -> bool:
+    """Whether only organs speak for a specialty, no disease, and the laboratory does as well."""
+    disease = any(e.specialty == specialty and e.group not in ("speaks", "hints") for e in found)
+    return not disease and sum(e.group == "laboratory" for e in found) >= _LABORATORY
 
 
 def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
@@ -157,10 +166,10 @@ def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
         if one.specialty not in _NO_ORGAN and one.points >= _ORGAN[one.place == "title"]:
             organs["title" if one.place == "title" else "text"].add(one.specialty)
     if len(organs["title"]) >= _MANY:
-        yield Evidence("Pediatrics", "several organs", "title", _POINTS["leads"][0])
+        yield Evidence("Pediatrics", "several organs", "title", _POINTS["leads"][0], "leads")
     elif not organs["title"] and len(organs["text"]) > _MANY:
         if any(one.term == "syndrome" and one.place == "title" for one in found):
-            yield Evidence("Pediatrics", "several organs", "text", _POINTS["speaks"][0])
+            yield Evidence("Pediatrics", "several organs", "text", _POINTS["speaks"][0], "settles")
 
 
 def _found(
