@@ -24,7 +24,7 @@ GENERAL = "General"
 LEAD = 420  # characters of the text that are read
 # Points of a term by its group, in the title and elsewhere.
 _POINTS = {
-    "leads": (20.0, 1.0),
+    "leads": (18.0, 1.0),
     "settles": (12.0, 4.0),
     "speaks": (5.0, 2.0),
     "hints": (2.0, 1.0),
@@ -33,12 +33,11 @@ _POINTS = {
 }
 _PLACES = {"title": 1.0, "heading": 1.0, "keyword": 1.0, "opening": 1.0, "text": 0.8}
 _NEXT = 0.5  # what each further term of a specialty in one place counts, of the one before
-_LABORATORY = 2  # its words that make an organ without a disease a matter of biology
+_LABORATORY = 3  # its words that make an organ without a disease a matter of biology
 _MANY = 3  # specialties that make a syndrome of many organs
 _ORGAN = (1.5, 12.0)
 _NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", "Surgery/Trauma", "Psychiatry"}
-_FIRST = 1.0
-_PRIOR = 0.0
+_FIRST = 3.0
 _HINTED = 2.0  # points below which an article is General
 _WORD = re.compile(r"[^\W_]+")
 _BRITISH = re.compile("(?<=[a-z])[ao]e(?=[a-z])")  # haemorrhage, oesophagus
@@ -138,10 +137,12 @@ def weigh(
         for place, term in _found(title, headings, keywords, text)
         for label, group in term.points
     ]
+    first = next((e for e in found if e.place == "title" and e.group in ("leads", "settles")), None)
+    if first:
+        found.append(first._replace(place="first", points=_FIRST))
     found += _many_organs(found)
     found.sort(key=lambda one: -one.points)
     scores: dict[str, float] = defaultdict(float)
-    scores[GENERAL] = _PRIOR
     weight: dict[tuple[str, str], float] = defaultdict(lambda: 1.0)
     for one in found:
         scores[one.specialty] += one.points * weight[one.specialty, one.place]
@@ -220,15 +221,15 @@ def _continues(term: _Term, words: list[str], start: int) -> bool:
 
 @lru_cache(maxsize=2**17)
 def _single(word: str) -> _Term | None:
-    """The term that a single word is, or begins or ends with; the longest if several."""
+    """The term that a single word is, or ends or begins with; the longest if several."""
     table = load_table()
     if word in table.words:
         return table.words[word]
-    for size in range(len(word), 1, -1):
-        if term := table.stems.get(word[:size]):
-            return term
     for size in range(len(word), 2, -1):
         if term := table.endings.get(word[-size:]):
+            return term
+    for size in range(len(word), 1, -1):
+        if term := table.stems.get(word[:size]):
             return term
     return None
 
