@@ -137,7 +137,8 @@ def weigh(
         for place, term in _found(title, headings, keywords, text)
         for label, group in term.points
     ]
-    first = next((e for e in found if e.place == "title" and e.group in ("leads", "settles")), None)
+    subjects = (e for e in found if e.place == "title" and e.group in ("leads", "settles"))
+    first = next((e for e in subjects if e.specialty != "Pediatrics"), None)
     if first:
         found.append(first._replace(place="first", points=_FIRST))
     found += _many_organs(found)
