@@ -242,7 +242,7 @@ def _plain(word: str) -> str:
     if not word.isascii():
         parts = unicodedata.normalize("NFKD", word)
         word = "".join(sign for sign in parts if not unicodedata.combining(sign))
-    word = _BRITISH.sub("e", word)
+    word = _BRITISH.sub("e", word.removeprefix("o") if word.startswith("oe") else word)
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
