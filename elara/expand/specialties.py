@@ -25,6 +25,7 @@ LEAD = 420  # characters of the text that are read
 # Points of a term by its group, in the title and elsewhere.
 _POINTS = {
     "leads": (18.0, 1.0),
+    "ages": (18.0, 1.0),
     "settles": (12.0, 4.0),
     "speaks": (5.0, 2.0),
     "hints": (2.0, 1.0),
@@ -137,7 +138,7 @@ def weigh(
         for place, term in _found(title, headings, keywords, text)
         for label, group in term.points
     ]
-    subjects = (e for e in found if e.place == "title" and e.group in ("leads", "settles"))
+    subjects = (e for e in found if e.place == "title" and e.group in ("leads", "ages", "settles"))
     first = next((e for e in subjects if e.specialty != "Pediatrics"), None)
     if first:
         found.append(first._replace(place="first", points=_FIRST))
