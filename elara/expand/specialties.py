@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ LEAD = 420  # characters of the text that are read
 # Points of a term by its group, in the title and elsewhere.
 _POINTS = {
     "leads": (18.0, 1.0),
-    "ages": (18.0, 1.0),
+    "ages": (17.0, 1.0),
     "settles": (12.0, 4.0),
     "speaks": (5.0, 2.0),
     "hints": (2.0, 1.0),
@@ -123,7 +123,7 @@ def classify(article: Article) -> Verdict:
 
 
 def weigh(
-    title: str, headings: Iterable[str] = (), keywords: Iterable[str] = (), text: str = ""
+    title: str, headings: Sequence[str] = (), keywords: Sequence[str] = (), text: str = ""
 ) -> Verdict:
     """Add up the points of all terms.
 
@@ -138,8 +138,11 @@ def weigh(
         for place, term in _found(title, headings, keywords, text)
         for label, group in term.points
     ]
-    subjects = (e for e in found if e.place == "title" and e.group in ("leads", "ages", "settles"))
-    first = next((e for e in subjects if e.specialty != "Pediatrics"), None)
+    if "Animals" in headings and "Humans" not in headings:
+        found = [one for one in found if one.group != "ages"]  # young animals are no patients
+    titled = [e for e in found if e.place == "title"]
+    aged = any(e.group == "ages" for e in titled)
+    first = next((e for e in titled if e.group in ("leads", "settles")[: 1 if aged else 2]), None)
     if first:
         found.append(first._replace(place="first", points=_FIRST))
     found += _many_organs(found)
