@@ -33,13 +33,14 @@ _POINTS = {
     "laboratory": (4.0, 1.0),
 }
 _PLACES = {"title": 1.0, "heading": 1.0, "keyword": 1.0, "opening": 1.0, "text": 0.8}
+
 _NEXT = 0.5  # what each further term of a specialty in one place counts, of the one before
 _LABORATORY = 3  # its words that make an organ without a disease a matter of biology
 _MANY = 3  # specialties that make a syndrome of many organs
 _ORGAN = (1.5, 12.0)
 _NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", "Surgery/Trauma", "Psychiatry"}
 _FIRST = 3.0
-_HINTED = 2.0  # points below which an article is General
+_HINTED = 3.5  # points below which an article is General
 _WORD = re.compile(r"[^\W_]+")
 _BRITISH = re.compile("(?<=[a-z])[ao]e(?=[a-z])")  # haemorrhage, oesophagus
 _QUESTION = re.compile(r"[^.!?]{,150}\?\s")
@@ -138,11 +139,12 @@ def weigh(
         for place, term in _found(title, headings, keywords, text)
         for label, group in term.points
     ]
-    if "Animals" in headings and "Humans" not in headings:
-        found = [one for one in found if one.group != "ages"]  # young animals are no patients
+    if headings and "Humans" not in headings:  # young animals are no patients
+        found = [e for e in found if e.group != "ages" and e.specialty != "Radiology"]
     titled = [e for e in found if e.place == "title"]
-    aged = any(e.group == "ages" for e in titled)
-    first = next((e for e in titled if e.group in ("leads", "settles")[: 1 if aged else 2]), None)
+    groups = [e.group for e in titled]
+    wanted = "leads" if "leads" in groups else "settles" if "ages" not in groups else ""
+    first = next((e for e in titled if e.group == wanted), None)
     if first:
         found.append(first._replace(place="first", points=_FIRST))
     found += _many_organs(found)
