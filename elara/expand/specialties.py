@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -22,7 +22,7 @@ from elara.records import Article
 
 GENERAL = "General"
 LEAD = 420  # characters of the text that are read
-# Points of a term by its group, in the title and elsewhere.
+# Points of a term by its group: in the title, and elsewhere.
 _POINTS = {
     "leads": (18.0, 1.0),
     "ages": (17.0, 1.0),
@@ -32,21 +32,20 @@ _POINTS = {
     "mesh": (4.0, 4.0),
     "laboratory": (4.0, 1.0),
 }
-_PLACES = {"title": 1.0, "heading": 1.0, "keyword": 1.0, "opening": 1.0, "text": 0.8}
-
+_LATER = 0.8  # what a term behind the text's first sentence counts, of one in it
 _NEXT = 0.5  # what each further term of a specialty in one place counts, of the one before
+_FIRST = 3.0  # points for the subject that the title names first
+_LEAST = 3.5  # points below which an article is General
 _LABORATORY = 3  # its words that make an organ without a disease a matter of biology
-_MANY = 3  # specialties that make a syndrome of many organs
-_ORGAN = (1.5, 12.0)
+_MANY = 3  # specialties that make a syndrome of many organs, if named in a title
+# Specialties that are named beside an organ, and are none themselves.
 _NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", "Surgery/Trauma", "Psychiatry"}
-_FIRST = 3.0
-_HINTED = 3.5  # points below which an article is General
 _WORD = re.compile(r"[^\W_]+")
 _BRITISH = re.compile("(?<=[a-z])[ao]e(?=[a-z])")  # haemorrhage, oesophagus
 _QUESTION = re.compile(r"[^.!?]{,150}\?\s")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")
 
-Points = tuple[tuple[str, str], ...]
+Groups = tuple[tuple[str, str], ...]
 
 
 class Evidence(NamedTuple):
@@ -55,7 +54,8 @@ class Evidence(NamedTuple):
     Args:
         specialty: that it speaks for.
         term: as `specialties.yaml` writes it.
-        place: `title`, `heading`, `keyword`, `opening` (the text's first sentence) or `text`.
+        place: `title`, `heading`, `keyword`, `opening` (the text's first sentence), `text`, or
+            `first` for what the title names first.
         points: that it gave.
         group: of the term in `specialties.yaml`.
     """
@@ -82,19 +82,22 @@ class Verdict:
     evidence: list[Evidence] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Term:
     """A term as it is looked up: its words behind the first, and whether the last is a stem."""
 
     name: str
     rest: tuple[str, ...]
     stem: bool
-    points: Points
+    groups: Groups
+
+
+_Known = tuple[str, tuple[_Term, ...], _Term | None]
 
 
 @dataclass(frozen=True)
 class _Table:
-    labels: list[str]
+    specialties: list[str]
     words: dict[str, _Term]
     stems: dict[str, _Term]
     endings: dict[str, _Term]
@@ -134,31 +137,59 @@ def weigh(
         keywords: of the authors.
         text: its beginning.
     """
-    found = [
-        Evidence(label, term.name, place, _POINTS[group][place != "title"] * _PLACES[place], group)
-        for place, term in _found(title, headings, keywords, text)
-        for label, group in term.points
-    ]
+    found = list(_evidence(title, headings, keywords, text))
     if headings and "Humans" not in headings:  # young animals are no patients
         found = [e for e in found if e.group != "ages" and e.specialty != "Radiology"]
-    titled = [e for e in found if e.place == "title"]
-    groups = [e.group for e in titled]
-    wanted = "leads" if "leads" in groups else "settles" if "ages" not in groups else ""
-    first = next((e for e in titled if e.group == wanted), None)
-    if first:
-        found.append(first._replace(place="first", points=_FIRST))
-    found += _many_organs(found)
+    found += [*_subject(found), *_many_organs(found)]
     found.sort(key=lambda one: -one.points)
+    scores = _scores(found)
+    best = next(iter(scores), GENERAL)
+    if scores.get(best, 0) < _LEAST or _biology(found, best):
+        best = GENERAL
+    return Verdict(best, scores, found)
+
+
+def _evidence(
+    title: str, headings: Sequence[str], keywords: Sequence[str], text: str
+) -> Iterator[Evidence]:
+    for place, term in _found(title, headings, keywords, text):
+        for specialty, group in term.groups:
+            points = _POINTS[group][place != "title"] * (_LATER if place == "text" else 1)
+            yield Evidence(specialty, term.name, place, points, group)
+
+
+def _scores(found: list[Evidence]) -> dict[str, float]:
+    """Points by specialty, most first; ties in the order of the table."""
     scores: dict[str, float] = defaultdict(float)
-    weight: dict[tuple[str, str], float] = defaultdict(lambda: 1.0)
+    counts: dict[tuple[str, str], float] = defaultdict(lambda: 1.0)
     for one in found:
-        scores[one.specialty] += one.points * weight[one.specialty, one.place]
-        weight[one.specialty, one.place] *= _NEXT
-    order = {label: place for place, label in enumerate(load_table().labels)}
-    ranked = dict(sorted(scores.items(), key=lambda pair: (-pair[1], order[pair[0]])))
-    best = next(iter(ranked), GENERAL)
-    chosen = best if ranked.get(best, 0) >= _HINTED and not _biology(found, best) else GENERAL
-    return Verdict(chosen, ranked, found)
+        scores[one.specialty] += one.points * counts[one.specialty, one.place]
+        counts[one.specialty, one.place] *= _NEXT
+    order = load_table().specialties
+    return dict(sorted(scores.items(), key=lambda pair: (-pair[1], order.index(pair[0]))))
+
+
+def _subject(found: list[Evidence]) -> Iterator[Evidence]:
+    """What a title names first: a technique, or else a disease where no age is named."""
+    titled = [e for e in found if e.place == "title"]
+    groups = {e.group for e in titled}
+    wanted = "leads" if "leads" in groups else "" if "ages" in groups else "settles"
+    for one in titled:
+        if one.group == wanted:
+            yield one._replace(place="first", points=_FIRST)
+            return
+
+
+def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
+    """A title of several organs is a malformation syndrome's, as is a syndrome of many organs."""
+    organs = [e for e in found if e.specialty not in _NO_ORGAN]
+    strong = ("leads", "settles")
+    named = {e.specialty for e in organs if e.place == "title" and e.group in strong}
+    told = {e.specialty for e in organs if e.place != "title" and e.group in (*strong, "speaks")}
+    if len(named) >= _MANY:
+        yield Evidence("Pediatrics", "several organs", "title", _POINTS["leads"][0], "leads")
+    elif not named and len(told) > _MANY and ("title", "syndrome") in {e[2:0:-1] for e in found}:
+        yield Evidence("Pediatrics", "several organs", "text", _POINTS["speaks"][0], "settles")
 
 
 def _biology(found: list[Evidence], specialty: str) -> bool:
@@ -167,88 +198,75 @@ def _biology(found: list[Evidence], specialty: str) -> bool:
     return not disease and sum(e.group == "laboratory" for e in found) >= _LABORATORY
 
 
-def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
-    """A title of several organs is a malformation syndrome's, as is a syndrome of many organs."""
-    organs = {"title": set(), "text": set()}
-    for one in found:
-        if one.specialty not in _NO_ORGAN and one.points >= _ORGAN[one.place == "title"]:
-            organs["title" if one.place == "title" else "text"].add(one.specialty)
-    if len(organs["title"]) >= _MANY:
-        yield Evidence("Pediatrics", "several organs", "title", _POINTS["leads"][0], "leads")
-    elif not organs["title"] and len(organs["text"]) > _MANY:
-        if any(one.term == "syndrome" and one.place == "title" for one in found):
-            yield Evidence("Pediatrics", "several organs", "text", _POINTS["speaks"][0], "settles")
-
-
 def _found(
     title: str, headings: Iterable[str], keywords: Iterable[str], text: str
 ) -> Iterator[tuple[str, _Term]]:
     """Each term once in each place."""
-    table = load_table()
     asked = _QUESTION.match(text)
     question, told = (asked[0], text[asked.end() :]) if asked else ("", text)
     opening, *rest = _SENTENCE.split(told, maxsplit=1)
     places = [("title", title), ("opening", opening), ("text", " ".join([question, *rest]))]
-    places += [("keyword", word) for word in keywords]
-    for heading in headings:
-        if listed := table.headings.get(heading):
-            yield "heading", listed
-        else:
-            places.append(("heading", ", ".join(reversed(heading.split(", ")))))
-    for place, words in places:
-        for term in dict.fromkeys(_terms(table, words)):
+    for place, words in [*places, *(("keyword", word) for word in keywords)]:
+        for term in dict.fromkeys(_terms(words)):
             yield place, term
+    for heading in headings:
+        for term in _of_heading(heading):
+            yield "heading", term
 
 
-def _terms(table: _Table, text: str) -> Iterator[_Term]:
+@lru_cache(maxsize=2**16)
+def _of_heading(heading: str) -> tuple[_Term, ...]:
+    """The terms of a MeSH heading, which may be inverted: `Hypertension, Pulmonary`."""
+    if listed := load_table().headings.get(heading):
+        return (listed,)
+    return tuple(dict.fromkeys(_terms(", ".join(reversed(heading.split(", "))))))
+
+
+def _terms(text: str) -> Iterator[_Term]:
     """The terms in a text, the longest at each place, none inside another."""
-    words = [_plain(word) for word in _WORD.findall(text)]
-    place = 0
-    while place < len(words):
-        word = words[place]
-        for term in table.phrases.get(word, ()):
-            if _continues(term, words, place + 1):
-                break
-        else:
-            term = _single(word)
-        if term is None:
-            place += 1
+    words = [_known(word) for word in _WORD.findall(text)]
+    free = 0
+    for place, (_, phrases, single) in enumerate(words):
+        if place < free or not (phrases or single):
             continue
-        yield term
-        place += 1 + len(term.rest)
+        term = next((one for one in phrases if _continues(one, words, place + 1)), single)
+        if term:
+            yield term
+            free = place + 1 + len(term.rest)
 
 
-def _continues(term: _Term, words: list[str], start: int) -> bool:
-    size = len(term.rest)
-    told = tuple(words[start : start + size])
+def _continues(term: _Term, words: list[_Known], start: int) -> bool:
+    if start == len(words) or not words[start][0].startswith(term.rest[0]):
+        return False  # as it is nearly always
+    told = tuple(word[0] for word in words[start : start + len(term.rest)])
     if not term.stem:
         return told == term.rest
-    return len(told) == size and told[:-1] == term.rest[:-1] and told[-1].startswith(term.rest[-1])
+    same = len(told) == len(term.rest) and told[:-1] == term.rest[:-1]
+    return same and told[-1].startswith(term.rest[-1])
 
 
 @lru_cache(maxsize=2**17)
-def _single(word: str) -> _Term | None:
-    """The term that a single word is, or ends or begins with; the longest if several."""
+def _known(word: str) -> _Known:
+    """A word as it is compared, the phrases that it begins, and the term that it is."""
+    plain = _plain(word)
     table = load_table()
+    return plain, tuple(table.phrases.get(plain, ())), _single(table, plain)
+
+
+def _single(table: _Table, word: str) -> _Term | None:
+    """The term that a single word is, or ends or begins with; the longest if several."""
     if word in table.words:
         return table.words[word]
     for size in range(len(word), 2, -1):
         if term := table.endings.get(word[-size:]):
             return term
-    for size in range(len(word), 1, -1):
-        if term := table.stems.get(word[:size]):
-            return term
-    return None
+    stems = (table.stems.get(word[:size]) for size in range(len(word), 1, -1))
+    return next((term for term in stems if term), None)
 
 
-@lru_cache(maxsize=2**17)
 def _plain(word: str) -> str:
     """A word without capitals, accents, plural -s and British spelling."""
-    word = word.casefold()
-    if not word.isascii():
-        parts = unicodedata.normalize("NFKD", word)
-        word = "".join(sign for sign in parts if not unicodedata.combining(sign))
-    word = _BRITISH.sub("e", word.removeprefix("o") if word.startswith("oe") else word)
+    word = _british(word)
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
@@ -256,45 +274,56 @@ def _plain(word: str) -> str:
     return word
 
 
+def _british(word: str) -> str:
+    """A word without capitals, accents and British spelling: `Haemorrhage`, `Sjögren`."""
+    word = word.casefold()
+    if not word.isascii():
+        parts = unicodedata.normalize("NFKD", word)
+        word = "".join(sign for sign in parts if not unicodedata.combining(sign))
+    return _BRITISH.sub("e", word.removeprefix("o") if word.startswith("oe") else word)
+
+
 @cache
 def load_table() -> _Table:
     """Read `specialties.yaml`.
 
     Raises:
-        ValueError: a term cannot be looked up; the message names it.
+        ValueError: a term cannot be looked up, or stands there twice; the message names it.
     """
     listed = yaml.safe_load((Path(__file__).parent / "specialties.yaml").read_text("utf-8"))
-    points: dict[str, dict[str, str]] = defaultdict(dict)
-    headings: dict[str, dict[str, str]] = defaultdict(dict)
-    for label, groups in listed["specialties"].items():
-        for group, terms in groups.items():
-            into = headings if group == "mesh" else points
-            for term in terms:
-                into[term][label] = group
-    points |= {term: {} for term in listed["nothing"]}
-    table = _Table(list(listed["specialties"]), {}, {}, {}, defaultdict(list), {})
-    for name, given in points.items():
-        _add(table, name, tuple(given.items()))
-    for terms in table.phrases.values():
-        terms.sort(key=lambda term: -len(term.rest))
-    table.headings.update({n: _Term(n, (), False, tuple(p.items())) for n, p in headings.items()})
+    terms: dict[str, list[tuple[str, str]]] = {term: [] for term in listed["nothing"]}
+    headings: dict[str, list[tuple[str, str]]] = {}
+    for specialty, groups in listed["specialties"].items():
+        for group, names in groups.items():
+            into = headings if group == "mesh" else terms
+            for name in names:
+                into.setdefault(name, []).append((specialty, group))
+    table = _Table(list(listed["specialties"]), {}, {}, {}, {}, {})
+    for name, found in terms.items():
+        _add(table, name, tuple(found))
+    for alike in table.phrases.values():
+        alike.sort(key=lambda term: -len(term.rest))
+    table.headings.update({n: _Term(n, (), False, tuple(p)) for n, p in headings.items()})
     return table
 
 
-def _add(table: _Table, name: str, points: Points) -> None:
-    if name.startswith("*"):
-        table.endings[name[1:]] = _Term(name, (), True, points)
-        return
+def _add(table: _Table, name: str, groups: Groups) -> None:
+    words = _WORD.findall(name)
+    if not words or "*" in name[1:-1] or len(dict(groups)) < len(groups):
+        raise ValueError(
+            f"specialties.yaml: {name!r}: a term stands once in a specialty, and `*` at one end."
+        )
     stem = name.endswith("*")
-    words = _WORD.findall(name.removesuffix("*"))
-    if not words or "*" in name[:-1]:
-        raise ValueError(f"specialties.yaml: {name!r}: `*` may stand at one end of a term only.")
-    last = _BRITISH.sub("e", words[-1].casefold()) if stem else _plain(words[-1])
-    first, *rest = [*map(_plain, words[:-1]), last]
+    first, *rest = [*map(_plain, words[:-1]), _british(words[-1]) if stem else _plain(words[-1])]
+    term = _Term(name, tuple(rest), stem, groups)
     if rest:
-        table.phrases[first].append(_Term(name, tuple(rest), stem, points))
-    elif stem:
-        table.stems[first] = _Term(name, (), True, points)
+        alike = table.phrases.setdefault(first, [])
+        twice = [one for one in alike if (one.rest, one.stem) == (term.rest, stem)]
+        alike.append(term)
     else:
-        table.words[first] = _Term(name, (), False, points)
-
+        kind = table.endings if name[0] == "*" else table.stems if stem else table.words
+        key = name[1:] if name[0] == "*" else first
+        twice = [kind[key]] if key in kind else []
+        kind[key] = term
+    if twice:
+        raise ValueError(f"specialties.yaml: {name!r} is the same as {twice[0].name!r}: keep one.")
