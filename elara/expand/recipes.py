@@ -19,6 +19,7 @@ from elara.expand.gates import (
     unsupported,
 )
 from elara.expand.questions import LANGUAGES, ask, bare
+from elara.expand.specialties import specialty_of
 from elara.records import PRIVATE, Article, Example, Message, Span, frame, records
 from elara.text.sentences import count_words
 from elara.text.sentences import shorten as _shorten
@@ -162,7 +163,7 @@ class _Maker:
         return Example(
             id=f"{article.id}/{name}",
             messages=messages,
-            specialty=article.topics[0] if article.topics else "General",
+            specialty=specialty_of(article),
             origin=recipe.origin,
             recipe=recipe.name,
             article_ids=[article.id],
