@@ -104,14 +104,18 @@ def confusion_figure(matrix: Mapping[str, Mapping[str, int]]) -> Figure:
     shares = [[n / max(sum(row), 1) for n in row] for row in counts]
     figure = new_figure(7.5, 6.5)
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.invert_yaxis()
     for y, row in enumerate(counts):
         for x, count in enumerate(row):
             if count:
                 colour = "white" if shares[y][x] > 0.5 else "black"
-                axes.text(x, y, str(count), ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
+                axes.text(
+                    x + 0.5, y + 0.5, str(count), ha="center", va="center", color=colour, fontsize=8
+                )
+    middle = [place + 0.5 for place in range(len(names))]
+    axes.set_xticks(middle, names, rotation=45, ha="right")
+    axes.set_yticks(middle, names)
     axes.set_xlabel("specialty by the classifier")
     axes.set_ylabel("specialty by readers")
     axes.set_title("Articles by specialty")
