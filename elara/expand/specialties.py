@@ -170,14 +170,17 @@ def _scores(found: list[Evidence]) -> dict[str, float]:
 
 
 def _subject(found: list[Evidence]) -> Iterator[Evidence]:
-    """What a title names first: a technique, or else a disease where no age is named."""
+    """What a title names first: a technique, or else a disease where no age is named.
+
+    An operation yields to another technique: bones, women and images have surgeons of their own.
+    """
     titled = [e for e in found if e.place == "title"]
     groups = {e.group for e in titled}
     wanted = "leads" if "leads" in groups else "" if "ages" in groups else "settles"
-    for one in titled:
-        if one.group == wanted:
-            yield one._replace(place="first", points=_FIRST)
-            return
+    subjects = [e for e in titled if e.group == wanted]
+    subjects.sort(key=lambda one: wanted == "leads" and one.specialty == "Surgery/Trauma")
+    if subjects:
+        yield subjects[0]._replace(place="first", points=_FIRST)
 
 
 def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
