@@ -196,8 +196,11 @@ def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
 
 
 def _biology(found: list[Evidence], specialty: str) -> bool:
-    """Whether only organs speak for a specialty, no disease, and the laboratory does as well."""
-    disease = any(e.specialty == specialty and e.group not in ("speaks", "hints") for e in found)
+    """Whether a specialty's diseases are named in passing only, and the laboratory speaks, too."""
+    disease = any(
+        e.specialty == specialty and e.place != "text" and e.group not in ("speaks", "hints")
+        for e in found
+    )
     return not disease and sum(e.group == "laboratory" for e in found) >= _LABORATORY
 
 
