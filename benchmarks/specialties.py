@@ -73,6 +73,7 @@ def medquad(data: Path) -> Iterator[Article]:
             if row["answer"]:
                 article = found.setdefault(name, Article(id=name, source="medquad", title=""))
                 article.title = article.title or row["focus"]
+                article.keywords = article.keywords or row["synonyms"] or []
                 article.body.append(Section("", row["question"], "question"))
                 article.body.append(Section("", " ".join(row["answer"].split()), "answer"))
     yield from found.values()
