@@ -24,9 +24,10 @@ GENERAL = "General"
 LEAD = 420  # characters of the text that are read
 # Points of a term by its group: in the title, and elsewhere.
 _POINTS = {
-    "leads": (18.0, 1.0),
-    "ages": (17.0, 1.0),
+    "leads": (22.0, 1.0),
+    "ages": (22.0, 1.0),
     "settles": (12.0, 4.0),
+    "reports": (12.0, 4.0),
     "speaks": (5.0, 2.0),
     "hints": (2.0, 1.0),
     "mesh": (4.0, 4.0),
@@ -37,6 +38,7 @@ _NEXT = 0.5  # what each further term of a specialty in one place counts, of the
 _FIRST = 3.0  # points for the subject that the title names first
 _LEAST = 3.5  # points below which an article is General
 _LABORATORY = 3  # its words that make an organ without a disease a matter of biology
+_FORM = 2  # its fixed headings that make a text the note of an operation
 _MANY = 3  # specialties that make a syndrome of many organs, if named in a title
 # Specialties that are named beside an organ, and are none themselves.
 _NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", "Surgery/Trauma", "Psychiatry"}
@@ -44,6 +46,11 @@ _WORD = re.compile(r"[^\W_]+")
 _BRITISH = re.compile("(?<=[a-z])[ao]e(?=[a-z])")  # haemorrhage, oesophagus
 _QUESTION = re.compile(r"[^.!?]{,150}\?\s")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")
+
+_MEANS = re.compile(
+    r"\b(?:evaluat|assess|measur|determin|quantif|monitor|confirm)\w* (?:by|using|with|on|via) .*",
+    re.I,
+)  # the end of a title that says how something was seen
 
 Groups = tuple[tuple[str, str], ...]
 
@@ -140,7 +147,7 @@ def weigh(
     found = list(_evidence(title, headings, keywords, text))
     if headings and "Humans" not in headings:  # young animals are no patients
         found = [e for e in found if e.group != "ages" and e.specialty != "Radiology"]
-    found += [*_subject(found), *_many_organs(found)]
+    found += [*_subject(found), *_operation(found), *_many_organs(found)]
     found.sort(key=lambda one: -one.points)
     scores = _scores(found)
     best = next(iter(scores), GENERAL)
@@ -183,6 +190,15 @@ def _subject(found: list[Evidence]) -> Iterator[Evidence]:
         yield subjects[0]._replace(place="first", points=_FIRST)
 
 
+def _operation(found: list[Evidence]) -> Iterator[Evidence]:
+    """The note of an operation is the surgeon's, unless its title names another's technique."""
+    form = {e.term for e in found if e.group == "reports"}
+    named = any(e.place == "title" and e.group == "leads" for e in found)
+    if len(form) >= _FORM and not named:
+        points = _POINTS["leads"][0]
+        yield Evidence("Surgery/Trauma", "note of an operation", "text", points, "leads")
+
+
 def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
     """A title of several organs is a malformation syndrome's, as is a syndrome of many organs."""
     organs = [e for e in found if e.specialty not in _NO_ORGAN]
@@ -211,7 +227,9 @@ def _found(
     asked = _QUESTION.match(text)
     question, told = (asked[0], text[asked.end() :]) if asked else ("", text)
     opening, *rest = _SENTENCE.split(told, maxsplit=1)
-    places = [("title", title), ("opening", opening), ("text", " ".join([question, *rest]))]
+    subject, means = _MEANS.sub("", title), "".join(_MEANS.findall(title))
+    later = " ".join([means, question, *rest])
+    places = [("title", subject), ("opening", opening), ("text", later)]
     for place, words in [*places, *(("keyword", word) for word in keywords)]:
         for term in dict.fromkeys(_terms(words)):
             yield place, term

@@ -81,6 +81,21 @@ def test_a_technique_in_the_title_goes_before_the_organ() -> None:
     assert weigh("Ultrasound in pancreatic cancer").specialty == "Radiology"
 
 
+def test_how_something_was_seen_is_no_subject() -> None:
+    title = "Effects of a drug on coronary atherosclerosis, evaluated using computed tomography"
+    assert weigh(title).specialty == "Cardiology"
+    assert weigh("Computed tomography of coronary atherosclerosis").specialty == "Radiology"
+
+
+def test_the_note_of_an_operation_is_the_surgeons() -> None:
+    note = "PREOPERATIVE DIAGNOSIS: Phimosis. PROCEDURE PERFORMED: Dorsal slit. The penis healed."
+    verdict = weigh("Dorsal slit", (), (), note)
+    assert verdict.specialty == "Surgery/Trauma"
+    assert "note of an operation" in {e.term for e in verdict.evidence}
+    title = "Coronary angiography"
+    assert weigh(title, (), (), note).specialty == "Cardiology"
+
+
 def test_an_organ_beside_the_laboratory_is_biology_and_a_disease_is_not() -> None:
     text = "The enzyme was bound by an antibody in vitro."
     assert weigh("Kinase phosphorylation in the brain", (), (), text).specialty == "General"
@@ -146,24 +161,23 @@ def test_the_gold_list_is_large_enough_and_halved() -> None:
     halves = Counter(row["half"] for row in rows)
     assert set(halves) == {"seen", "unseen"}
     assert min(halves.values()) >= 0.45 * len(rows)
-    read_twice = [row for row in rows if row["second_reader"]]
-    assert len(read_twice) >= 420
+    assert all(row["first_reader"] and row["second_reader"] for row in gold())
 
 
 @pytest.mark.slow
 def test_the_specialties_of_readers_are_found(project: Path, shared_data: Path) -> None:
     bench = runpy.run_path(str(project / "benchmarks" / "specialties.py"))
-    assert bench["agreement"]()["kappa"] >= 0.95
+    assert bench["agreement"]()["all"]["kappa"] >= 0.95
     found = bench["pairs"](shared_data)
-    assert bench["macro_f1"](found["seen", "all"]) >= 0.9
-    assert bench["macro_f1"](found["unseen", "all"]) >= 0.82
+    assert bench["macro_f1"](found["seen"]) >= 0.9
+    assert bench["macro_f1"](found["unseen"]) >= 0.82
 
 
 def test_the_published_figures_are_of_this_list(project: Path) -> None:
     path = project / "benchmarks" / "specialties.json"
     published = json.loads(path.read_text(encoding="utf-8"))
     items = Counter(row["specialty"] for row in gold() if row["half"] == "unseen")
-    assert {k: sum(v.values()) for k, v in published["unseen"]["all"]["matrix"].items()} == items
+    assert {k: sum(v.values()) for k, v in published["unseen"]["matrix"].items()} == items
 
 
 def test_the_figure_shows_every_number() -> None:
