@@ -9,7 +9,7 @@ A page names the file and, line by line, a label and where the value stands in i
 `{confusion}` draws the table of numbers that stands at a place, as a figure:
 
     ```{confusion} specialties.json
-    unseen/all/matrix
+    unseen/matrix
     ```
 
 So no figure is typed by hand, and one that is no longer there fails the build. With `:bars:` each

@@ -24,8 +24,8 @@ GENERAL = "General"
 LEAD = 420  # characters of the text that are read
 # Points of a term by its group: in the title, and elsewhere.
 _POINTS = {
-    "leads": (22.0, 1.0),
-    "ages": (22.0, 1.0),
+    "leads": (20.0, 1.0),
+    "ages": (17.0, 1.0),
     "settles": (12.0, 4.0),
     "reports": (12.0, 4.0),
     "speaks": (5.0, 2.0),
@@ -47,10 +47,9 @@ _BRITISH = re.compile("(?<=[a-z])[ao]e(?=[a-z])")  # haemorrhage, oesophagus
 _QUESTION = re.compile(r"[^.!?]{,150}\?\s")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")
 
-_MEANS = re.compile(
-    r"\b(?:evaluat|assess|measur|determin|quantif|monitor|confirm)\w* (?:by|using|with|on|via) .*",
-    re.I,
-)  # the end of a title that says how something was seen
+_SEEN = "evaluat|assess|measur|determin|quantif|monitor|confirm"
+# The end of a title that says how something was seen.
+_MEANS = re.compile(rf"\b(?:{_SEEN})\w* (?:by|using|with|on|via) .*", re.IGNORECASE)
 
 Groups = tuple[tuple[str, str], ...]
 
