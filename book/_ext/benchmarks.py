@@ -6,6 +6,12 @@ A page names the file and, line by line, a label and where the value stands in i
     Articles per second = throughput/articles_per_second
     ```
 
+`{confusion}` draws the table of numbers that stands at a place, as a figure:
+
+    ```{confusion} specialties.json
+    unseen/matrix
+    ```
+
 So no figure is typed by hand, and one that is no longer there fails the build. With `:bars:` each
 line also gets a bar, as long as its value; that suits lines that share a unit.
 
@@ -23,6 +29,9 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from elara.display.figures import figure_svg
+from elara.expand.report import confusion_figure
+
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -35,21 +44,41 @@ class Benchmark(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Read the values and build the table."""
-        path = FOLDER / self.arguments[0]
-        self.env.note_dependency(str(path))
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise self.error(f"{path.name} cannot be read ({error}): run its benchmark.") from error
         rows = []
         for line in self.content:
             label, _, place = line.partition(" = ")
-            try:
-                value = _value(found, place.strip())
-            except (KeyError, IndexError, TypeError) as error:
-                raise self.error(f"{path.name} has no {place.strip()!r}.") from error
-            rows.append((label.strip(), value))
+            rows.append((label.strip(), self.value(place.strip())))
         return [_table(rows, bars="bars" in self.options)]
+
+    def value(self, place: str) -> Any:
+        """What stands at a place of the file."""
+        path = FOLDER / self.arguments[0]
+        self.env.note_dependency(str(path))
+        try:
+            return _value(json.loads(path.read_text(encoding="utf-8")), place)
+        except (OSError, ValueError) as error:
+            raise self.error(f"{path.name} cannot be read ({error}): run its benchmark.") from error
+        except (KeyError, IndexError, TypeError) as error:
+            raise self.error(f"{path.name} has no {place!r}.") from error
+
+
+class Confusion(Benchmark):
+    """A figure of how often what was taken for what."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the numbers and draw them."""
+        matrix = self.value(self.content[0].strip())
+        figure = figure_svg(confusion_figure(matrix), "Confusion matrix", _told(matrix))
+        return [nodes.raw("", figure, format="html")]
+
+
+def _told(matrix: dict[str, dict[str, int]]) -> str:
+    """What the figure shows, for those who cannot see it."""
+    rows = (
+        f"{name}: " + ", ".join(f"{count} {said}" for said, count in row.items())
+        for name, row in matrix.items()
+    )
+    return "Readers' specialty, and what the classifier said. " + "; ".join(rows)
 
 
 def _value(found: Any, place: str) -> Any:
@@ -88,6 +117,7 @@ def _row(*cells: nodes.Node) -> nodes.row:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("benchmark", Benchmark)
+    app.add_directive("confusion", Confusion)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,6 +15,7 @@ from elara.expand.gates import answer_refusals, not_content, unsupported
 from elara.expand.languages import language_of
 from elara.expand.medicine import MINIMUM, medicine
 from elara.expand.questions import LANGUAGES, ask, bare
+from elara.expand.specialties import specialty_of
 from elara.records import PRIVATE, Article, Example, Message, Span, frame, records
 from elara.text.sentences import count_words
 from elara.text.sentences import shorten as _shorten
@@ -177,7 +178,7 @@ class _Maker:
         return Example(
             id=f"{article.id}/{name}",
             messages=messages,
-            specialty=article.topics[0] if article.topics else "General",
+            specialty=specialty_of(article),
             origin=recipe.origin,
             recipe=recipe.name,
             article_ids=[article.id],

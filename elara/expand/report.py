@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -144,4 +145,37 @@ def coverage_figure(counts: pl.DataFrame) -> Figure:
     axes.set_yticks(range(len(rows)), rows)
     axes.set_title("Examples of each specialty by source and recipe")
     plain(axes)
+    return figure
+
+
+def confusion_figure(matrix: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Draw which specialty the classifier gave to the articles of each specialty.
+
+    Args:
+        matrix: the readers' specialty, then the classifier's, to the number of articles; as
+            `benchmarks/specialties.json` holds it.
+
+    Returns:
+        A square for each pair, darker for a larger share of the row, with its number.
+    """
+    names = list(matrix)
+    counts = [[matrix[row].get(column, 0) for column in names] for row in names]
+    shares = [[n / max(sum(row), 1) for n in row] for row in counts]
+    figure = new_figure(7.5, 6.5)
+    axes = figure.subplots()
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.invert_yaxis()
+    for y, row in enumerate(counts):
+        for x, count in enumerate(row):
+            if count:
+                colour = "white" if shares[y][x] > 0.5 else "black"
+                axes.text(
+                    x + 0.5, y + 0.5, str(count), ha="center", va="center", color=colour, fontsize=8
+                )
+    middle = [place + 0.5 for place in range(len(names))]
+    axes.set_xticks(middle, names, rotation=45, ha="right")
+    axes.set_yticks(middle, names)
+    axes.set_xlabel("specialty by the classifier")
+    axes.set_ylabel("specialty by readers")
+    axes.set_title("Articles by specialty")
     return figure
