@@ -179,16 +179,20 @@ def measure(
     rows = list(found.select("item", "train_id", "action").iter_rows())
     dropped = {item for item, at, action in rows if (item, at) in right and action == "drop"}
     flagged = {item for item, at, action in rows if (item, at) in right} - dropped
-    others = {item["id"] for item in clean}
-    alarms = {(i, a) for i, at, a in rows if i in others and not at.startswith("planted/")}
-    resembling = {i for i, at, _ in rows if i in others and at.startswith("planted/")}
-    return {
+    result = {
         "items": len(planted),
         "dropped": share(len(dropped), len(planted)),
         "flagged": share(len(flagged), len(planted)),
         "found": share(len(dropped | flagged), len(planted)),
-        "false alarms": share(len({i for i, _ in alarms}), max(len(clean), 1)),
-        "resemble a planted item": share(len(resembling), max(len(clean), 1)),
+    }
+    if not clean:
+        return result
+    others = {item["id"] for item in clean}
+    alarms = {i for i, at, _ in rows if i in others and not at.startswith("planted/")}
+    resembling = {i for i, at, _ in rows if i in others and at.startswith("planted/")}
+    return result | {
+        "false alarms": share(len(alarms), len(clean)),
+        "resemble a planted item": share(len(resembling), len(clean)),
     }
 
 
