@@ -313,7 +313,9 @@ def load_table() -> _Table:
     Raises:
         ValueError: a term cannot be looked up, or stands there twice; the message names it.
     """
-    listed = yaml.safe_load((Path(__file__).parent / "specialties.yaml").read_text("utf-8"))
+    listed = yaml.safe_load(
+        (Path(__file__).parent / "specialties.yaml").read_text(encoding="utf-8")
+    )
     terms: dict[str, list[tuple[str, str]]] = {term: [] for term in listed["nothing"]}
     headings: dict[str, list[tuple[str, str]]] = {}
     for specialty, groups in listed["specialties"].items():
