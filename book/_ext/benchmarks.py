@@ -69,7 +69,7 @@ class Confusion(Benchmark):
         """Read the numbers and draw them."""
         matrix = self.value(self.content[0].strip())
         figure = figure_svg(confusion_figure(matrix), "Confusion matrix", _told(matrix))
-        return [nodes.raw("", figure, format="html")]
+        return [nodes.raw("", f'<div class="fitting">{figure}</div>', format="html")]
 
 
 def _told(matrix: dict[str, dict[str, int]]) -> str:

@@ -28,14 +28,13 @@ def explorer(most: int = 60) -> Explorer:
         Article(
             id=f"{source}:{n}",
             source=source,
-            title=f"Anaemia {'ABCDEF'[n]}",
+            title=f"{'Anaemia' if n % 2 else 'Care of the newborn'} {'ABCDEF'[n]}",
             url=f"https://example.org/{source}/{n}",
             abstract=f"{TEXT} It is told <b>in place {n}</b>." if source == "pubmed" else "",
             body=[] if source == "pubmed" else [Section(heading="Overview", text=f"{TEXT} {n}.")],
             language="en",
             licence="CC0-1.0",
             redistributable=True,
-            topics=["Hematology" if n % 2 else "Pediatrics"],
         )
         for source in ("pubmed", "who")
         for n in range(4)
