@@ -128,6 +128,8 @@ def test_half_an_item_is_flagged_and_stays() -> None:
     assert certificate.without(train).height == 1
     record = certificate.record()
     assert (record["contaminated_items"], record["flagged_items"]) == (0, 1)
+    split = example("b:1", "Yes.", question=ASKED)  # of our own: nothing is only flagged
+    assert not certify(train, {"test": split}).clean
 
 
 def test_a_leak_is_refused_and_can_be_taken_out() -> None:
