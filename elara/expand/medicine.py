@@ -7,7 +7,6 @@ speaks for medicine, "sediment" against it. No word decides alone.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
@@ -37,23 +36,6 @@ def medicine(article: Article) -> float:
         total += times * sum(map(_weight, tokens))
         words += times * len(tokens)
     return total / max(words, 1) + _prior(article)
-
-
-def medical_words(article: Article, most: int = 5) -> list[tuple[str, int]]:
-    """The words that weigh most in the verdict on an article, for a reader who doubts it.
-
-    Args:
-        article: a clean article.
-        most: how many.
-
-    Returns:
-        Words and what each adds, the heaviest first.
-    """
-    found: Counter[str] = Counter()
-    for times, tokens in _parts(article):
-        for token in tokens:
-            found[token.casefold().strip(".,;:()[]")] += times * _weight(token)
-    return sorted(found.items(), key=lambda item: (-abs(item[1]), item[0]))[:most]
 
 
 def _parts(article: Article) -> list[tuple[int, list[str]]]:

@@ -12,7 +12,7 @@ import pytest
 from elara.expand import grounded_examples
 from elara.expand.gates import answer_refusals, not_content
 from elara.expand.languages import language_of
-from elara.expand.medicine import MINIMUM, medical_words, medicine
+from elara.expand.medicine import MINIMUM, medicine
 from elara.records import Article, Example, Section, frame, records
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -66,12 +66,11 @@ def test_what_only_sounds_like_medicine_does_not(title: str, text: str) -> None:
     assert reason == "not about medicine"
 
 
-def test_the_source_counts_and_the_words_can_be_shown() -> None:
+def test_the_source_counts() -> None:
     answers = article("Is it safe?", "Most people can have one a day.")
     page = article("Is it safe?", "Most people can have one a day.", source="medlineplus")
     site = article("Is it safe?", "Most people can have one a day.", source="stackexchange")
     assert medicine(site) < medicine(answers) < medicine(page)
-    assert medical_words(article("Malaria and sediment"), 2) == [("sediment", -18), ("malaria", 12)]
 
 
 @pytest.mark.parametrize(
