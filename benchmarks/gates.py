@@ -37,6 +37,7 @@ from phi import rate
 from elara.audit.tracing import passage
 from elara.clean import clean
 from elara.collect import collect_folder
+from elara.expand.drafts import RECIPES
 from elara.expand.gates import answer_refusals, not_content
 from elara.expand.medicine import MINIMUM, medicine
 from elara.records import Article, records
@@ -99,10 +100,12 @@ def about_medicine(row: dict[str, Any]) -> bool:
 
 def is_content(row: dict[str, Any]) -> bool:
     """The section gate."""
-    heading = ""
-    if row["recipe"] == "explain":
-        heading = row["article"].body[int(row["part"].removeprefix("body/"))].heading
-    return not not_content(heading) and not any(answer_refusals(row["text"], "en", heading))
+    article = row["article"]
+    drafts = next(recipe.drafts for recipe in RECIPES if recipe.name == row["recipe"])
+    places = row["part"].split()
+    under = next(d.under for d in drafts(article) if [part for part, *_ in d.answer] == places)
+    refusals = answer_refusals(row["text"], "en", under, article.publication_types)
+    return not not_content(under) and not any(refusals)
 
 
 def figures(rows: list[dict[str, Any]], label: str, kept: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import yaml
 from elara.records import Article
 
 MINIMUM = 0.02  # mean weight of a word, from which on an article counts as medicine
-_TITLE, _HEADINGS = 3, 1  # how often a word of the title counts, and one of journal and headings
+_TITLE, _JOURNAL, _HEADINGS = 3, 4, 1  # how often a word of each counts
 _BEGINNING = 2500  # characters of abstract and body that are read
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 
@@ -46,9 +46,10 @@ def _parts(article: Article) -> list[tuple[int, list[str]]]:
             break
         if section.kind != "translation":
             text = f"{text} {section.text[: _BEGINNING - len(text)]}"
-    headings = [*article.mesh, *article.keywords, article.journal]
+    headings = [*article.mesh, *article.keywords]
     return [
         (_TITLE, article.title.split()),
+        (_JOURNAL, article.journal.split()),
         (_HEADINGS, " ".join(headings).split()),
         (1, text.split()),
     ]

@@ -129,7 +129,13 @@ def test_headings_that_only_look_like_it(heading: str) -> None:
         ("Cells were incubated and washed in PBS.", "tells how a study was made"),
         ("It was higher (n = 12, p < 0.05).", "tells how a study was made"),
         ("Men were older, had less, were ill and had more.", "tells how a study was made"),
-        ("The aim of it is to look.", "tells how a study was made"),
+        ("The aim of this work is to look.", "speaks of itself"),
+        ("The aim of the work is to look.", "tells how a study was made"),
+        ("Of 36 patients, iron cured 12 (33%).", "tells how a study was made"),
+        ("The effects of iron on sleep were studied.", "tells how a study was made"),
+        ("Purpose of review: to look.", "tells how a study was made"),
+        ("The present overview connects them.", "speaks of itself"),
+        ("These findings suggest a cause.", "speaks of itself"),
         ("It is off-topic on this site.", "talks about its site"),
     ],
 )
@@ -149,6 +155,12 @@ def test_a_passage_is_refused_by_its_words(sentence: str, rule: str) -> None:
         "Mice and rats carry the virus.",
         "The figure rises to 12 in a hundred, and a table of weights helps.",
         "Our bodies need iron.",
+        "Treatment aims to relieve pain; the objective of care is comfort.",
+        "It was approved by the FDA.",
+        "About 1 in 36 patients needs more, some 5 million men and 2 out of 12 women.",
+        "MPS I can be severe, apoA-I binds fat, and Chiari I may need surgery.",
+        "Cancer of the appendix is rare.",
+        "These results were recently confirmed in humans.",
         "Ask about the site of the pain; the owner, the bower and the power of a tower.",
     ],
 )
@@ -163,6 +175,35 @@ def test_under_a_heading_of_results_less_is_enough() -> None:
     assert refusal == ("tells how a study was made", "results; mean age")
     assert not list(answer_refusals(told, "en", "What do the test results mean?"))
     assert not list(answer_refusals(FACTS, "en", "Results: Iron"))
+
+
+def test_in_a_review_more_is_knowledge() -> None:
+    told = f"{FACTS} It was seen that the mean age rises."
+    assert list(answer_refusals(told, "en"))
+    assert not list(answer_refusals(told, "en", kinds=["Journal Article", "Review"]))
+    assert not list(answer_refusals(f"{FACTS} The mean age rises.", "en"))
+    (refusal,) = answer_refusals(f"{FACTS} The mean age rises.", "en", kinds=["Clinical Trial"])
+    assert refusal == ("tells how a study was made", "Trial; mean age")
+    again = "In vitro, " * 9
+    assert not list(answer_refusals(f"{FACTS} {again}", "en"))
+
+
+def test_what_others_found_is_knowledge() -> None:
+    told = f"{FACTS} Iron showed an effect in vitro."
+    assert list(answer_refusals(told, "en"))
+    assert not list(answer_refusals(f"{told} Several studies confirm it.", "en"))
+    assert list(answer_refusals(f"{told} Several studies confirm it; mean age fell.", "en"))
+
+
+def test_the_results_of_an_abstract_are_results() -> None:
+    results = f"BACKGROUND: {FACTS}\nMETHODS: Iron.\nRESULTS: {FACTS} The mean age rises."
+    made = grounded_examples(frame([article("Iron", results)], Article), "s")
+    assert made.examples.is_empty()
+    assert made.rejected.select("rule", "evidence").rows() == [
+        ("tells how a study was made", "results; mean age")
+    ]
+    review = article("Iron", results, publication_types=["Review"])
+    assert grounded_examples(frame([review], Article), "s").examples.height == 1
 
 
 def test_authors_speak_of_themselves_in_other_languages() -> None:
