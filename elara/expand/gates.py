@@ -35,7 +35,7 @@ _PAST = re.compile(r"w(?<!\ww)(?:as|ere)\b|h(?<!\wh)ad\b")
 # What was counted in a group: (57.1%), (16/28), 36 patients; not "1 in 36 patients".
 _COUNTED = re.compile(
     r"\(\d+(?:[.·]\d+)? ?%\)|\(\d+ ?/ ?\d+\b|"
-    r"\d(?<!in \d)(?<!per \d)(?<!out of \d)(?<![\d,.-]\d)\d{0,3} "
+    r"\d(?<!in \d)(?<!per \d)(?<!out of \d)(?<!type \d)(?<!age \d)(?<!ade \d)(?<![\d,.-]\d)\d{0,3} "
     r"(?!million|billion|thousand|or |of |to |in )(?:[a-z-]+ )?"
     r"(?:patients|cases|subjects|participants|samples|specimens|women|men|children|infants|"
     r"students|adults|individuals|volunteers|members|eyes|teeth|knees|hips|studies|trials|"
