@@ -8,8 +8,8 @@ of all kinds, also from sources that have nothing to do with medicine. Each was 
 second time without the first labels: is the article about human medicine, and can the passage
 stand as knowledge (no methods, no authors speaking of themselves, no pointer)? The gates were made
 by looking at the part `seen`, and at hundreds of other passages that are not in this file. Of the
-part `unseen` only the sums were looked at; the part `final` was added, and looked at once, when
-the gates were finished. The file holds places and hashes, and no text: a passage whose text is not
+part `unseen` only the sums were looked at, and of the part `final`, which was added when the gates
+seemed finished, as well. The file holds places and hashes, and no text: a passage whose text is not
 the one that was labelled is left out and counted.
 
 The section gate only sees passages of articles that passed the medicine gate. It is measured on
@@ -44,7 +44,7 @@ from elara.expand.medicine import MINIMUM, medicine
 from elara.records import Article, records
 from elara.text.sentences import shorten
 
-LOOKS = {"unseen": 7, "final": 1}  # how often the sums of these parts were looked at
+LOOKS = {"unseen": 8, "final": 2}  # how often the sums of these parts were looked at
 PROJECT = Path(__file__).resolve().parents[1]
 GOLD = PROJECT / "tests" / "expand" / "gold" / "passages.csv"
 FOLDERS = (

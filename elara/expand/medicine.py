@@ -28,8 +28,8 @@ def medicine(article: Article) -> float:
         article: a clean article.
 
     Returns:
-        The mean weight of its words, title and headings counted more, plus what its source is
-        worth; `MINIMUM` and more is medicine.
+        The mean weight of its words, title and journal counted more, plus what its source and
+        its MeSH headings are worth; `MINIMUM` and more is medicine.
     """
     total, words = 0, 0
     for times, tokens in _parts(article):
@@ -57,7 +57,9 @@ def _parts(article: Article) -> list[tuple[int, list[str]]]:
 
 def _prior(article: Article) -> float:
     table = _table()
-    return float(table["sites"].get(article.journal, table["sources"].get(article.source, 0.0)))
+    site = table["sites"].get(article.journal, table["sources"].get(article.source, 0.0))
+    people = not article.mesh or any(heading.startswith("Humans") for heading in article.mesh)
+    return float(site + (0.0 if people else table["without_people"]))
 
 
 @lru_cache(maxsize=2**17)

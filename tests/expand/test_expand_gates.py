@@ -17,6 +17,7 @@ from elara.records import Article, Example, Section, frame, records
 
 PROJECT = Path(__file__).resolve().parents[2]
 GOLD = Path(__file__).parent / "gold" / "passages.csv"
+HALVES = ("seen", "unseen", "final")
 FACTS = (
     "Iron deficiency is the commonest cause of anaemia in adults, found by a low ferritin value. "
     "Treatment replaces the iron, and the source of the bleeding is looked for in every patient."
@@ -71,6 +72,16 @@ def test_the_source_counts() -> None:
     page = article("Is it safe?", "Most people can have one a day.", source="medlineplus")
     site = article("Is it safe?", "Most people can have one a day.", source="stackexchange")
     assert medicine(site) < medicine(answers) < medicine(page)
+
+
+def test_headings_without_people_and_the_journal_count() -> None:
+    text = "Fluid was seen in the chest on imaging."
+    people, animals = (
+        medicine(article("Fluid", text, mesh=mesh)) for mesh in (["Humans"], ["Animals"])
+    )
+    assert animals < people < medicine(article("Fluid", text, mesh=["Humans"], journal="Cancer"))
+    veterinary = article("Surgery in dogs", text, journal="Journal of veterinary research")
+    assert medicine(veterinary) < MINIMUM
 
 
 @pytest.mark.parametrize(
@@ -266,16 +277,18 @@ def test_a_cut_answer_is_noted() -> None:
 def test_the_gold_list_is_whole_and_the_benchmark_read_it() -> None:
     with GOLD.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len({row["sha256"] for row in rows}) == 252
-    assert Counter(row["half"] for row in rows) == {"seen": 126, "unseen": 126}
+    assert len(rows) == len({row["sha256"] for row in rows}) == 447
+    assert Counter(row["half"] for row in rows) == {"seen": 126, "unseen": 126, "final": 195}
+    articles = {half: {r["article_id"] for r in rows if r["half"] == half} for half in HALVES}
+    assert not articles["final"] & (articles["seen"] | articles["unseen"])
     for name in ("medicine", "content"):
         for row in rows:
             labels = {row[f"{name}_1"], row[f"{name}_2"]}
             assert labels <= {"y", "n"}
             assert row[name] in labels  # what both say, or one of the two where they differ
     published = json.loads((PROJECT / "benchmarks" / "gates.json").read_text(encoding="utf-8"))
-    assert published["labelled"] == 252
-    for half in ("seen", "unseen"):
+    assert published["labelled"] == 447
+    for half in HALVES:
         here = [row for row in rows if row["half"] == half]
         medical = sum(row["medicine"] == "y" for row in here)
         kept = published["halves"][half]["medicine"]["kept"]["recall"]
