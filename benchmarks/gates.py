@@ -153,8 +153,8 @@ def main() -> None:
         row["trains"] = "y" if row["medicine"] == row["content"] == "y" else "n"
         row["through"] = row["passed"] and row["stands"]
     halves: dict[str, Any] = defaultdict(dict)
-    for half in ("seen", "unseen", "final"):
-        here = [row for row in rows if row["half"] == half]
+    for half in ("seen", "unseen", "final", "all"):
+        here = [row for row in rows if half in (row["half"], "all")]
         medical = [row for row in here if row["medicine"] == "y"]
         halves[half]["medicine"] = figures(here, "medicine", "passed")
         halves[half]["section, medical articles"] = figures(medical, "content", "stands")
