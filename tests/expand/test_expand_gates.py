@@ -242,6 +242,19 @@ def test_small_words_tell_a_language(code: str, text: str) -> None:
     assert language_of(text, code) == code
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("ha", "Cutar ta yadu cikin mutane da yawa kuma ba ta da magani; wannan yana da wuya."),
+        ("ln", "Maladi oyo ezali na bato mingi mpe nkisi na yango ezali te na bisika nyonso."),
+        ("es", "Nombre: X. Edad: 40. Sexo: H. País: Y. " * 9 + "El paciente tiene una tos. " * 9),
+        ("fr", "L'iode, l'urée, d'où l'hôpital qu'on a vu: n'est-ce l'été d'hier?"),
+    ],
+)
+def test_neighbours_and_long_heads_are_told_apart(code: str, text: str) -> None:
+    assert language_of(text) == code
+
+
 def test_without_small_words_what_is_stated_counts() -> None:
     assert language_of("Acute appendicitis, computed tomography", "fr") == "fr"
     assert language_of("Acute appendicitis, computed tomography") == "und"
