@@ -15,7 +15,7 @@ import yaml
 
 from elara.records import Article
 
-MINIMUM = 0.02  # mean weight of a word, from which on an article counts as medicine
+MINIMUM = 0.03  # mean weight of a word, from which on an article counts as medicine
 _TITLE, _JOURNAL, _HEADINGS = 3, 4, 1  # how often a word of each counts
 _BEGINNING = 2500  # characters of abstract and body that are read
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
