@@ -6,9 +6,17 @@ from elara.expand.drafts import RECIPES
 from elara.expand.evaluation_sets import blocked, read_evaluation_sets
 from elara.expand.explorer import Explorer
 from elara.expand.formats import FORMATS, dataset_files
+from elara.expand.lacking import collect_next
 from elara.expand.recipes import Expansion, grounded_examples
 from elara.expand.repeats import Repeats, without_repeats
-from elara.expand.report import coverage, coverage_figure, coverage_table, outlook, summary
+from elara.expand.report import (
+    coverage,
+    coverage_figure,
+    coverage_table,
+    outlook,
+    summary,
+    taken_figure,
+)
 from elara.expand.split import split_by_topic
 from elara.expand.topics import topic_clusters
 from elara.expand.validators import VALIDATORS, Validated, taken, validate
@@ -24,6 +32,7 @@ __all__ = [
     "Repeats",
     "Validated",
     "blocked",
+    "collect_next",
     "coverage",
     "coverage_figure",
     "coverage_table",
@@ -38,6 +47,7 @@ __all__ = [
     "split_by_topic",
     "summary",
     "taken",
+    "taken_figure",
     "topic_clusters",
     "validate",
     "without_repeats",

@@ -11,11 +11,12 @@ import polars as pl
 from elara.audit.tracing import passage, text_sha256
 from elara.expand.cautions import caution
 from elara.expand.drafts import RECIPES, Draft, Passage, Recipe
-from elara.expand.gates import answer_refusals, not_content, unsupported
-from elara.expand.languages import language_of
+from elara.expand.gates import answer_refusals, not_content
+from elara.expand.languages import language_of, languages_of
 from elara.expand.medicine import MINIMUM, medicine
 from elara.expand.questions import LANGUAGES, ask, bare
 from elara.expand.specialties import specialty_of
+from elara.expand.support import unsupported
 from elara.records import PRIVATE, Article, Example, Message, Span, frame, records
 from elara.text.sentences import count_words
 from elara.text.sentences import shorten as _shorten
@@ -89,7 +90,7 @@ def grounded_examples(
     """
     check_licences(licences)
     check_languages(languages)
-    maker = _Maker(system_prompt, max_answer_words, max_question_words, seed)
+    maker = _Maker(system_prompt, languages, max_answer_words, max_question_words, seed)
     examples: list[Example] = []
     skipped: list[tuple[str, str]] = []
     for article in records(articles, Article):
@@ -114,20 +115,20 @@ def _refused(article: Article, licences: str, languages: Sequence[str]) -> str:
         return f"licence {article.licence} does not allow redistribution"
     if article.retracted:
         return "retracted"
+    if not languages_of(article).isdisjoint(languages):
+        return "" if medicine(article) >= MINIMUM else "not about medicine"
     if article.language == "und":
         return "no language is stated, and its words do not tell"
-    if article.language not in languages:
-        return f"language {article.language} is not among `languages`"
-    if medicine(article) < MINIMUM:
-        return "not about medicine"
-    return ""
+    return f"language {article.language} is not among `languages`"
 
 
 class _Maker:
     """Turns the drafts of articles into examples, and lists those that a gate refuses."""
 
-    def __init__(self, system: str, max_answer: int, max_question: int, seed: int) -> None:
-        self.system, self.seed = system, seed
+    def __init__(
+        self, system: str, languages: Sequence[str], max_answer: int, max_question: int, seed: int
+    ) -> None:
+        self.system, self.languages, self.seed = system, languages, seed
         self.max_answer, self.max_question = max_answer, max_question
         self.rejected: list[tuple[str, str, str, str, str]] = []
         self.noted: list[tuple[str, str, str, str, str]] = []
@@ -153,19 +154,21 @@ class _Maker:
                     self.rejected.append((article.id, recipe.name, part, rule, evidence))
 
     def _example(self, article: Article, recipe: Recipe, draft: Draft, name: str) -> Example:
+        language = draft.language or article.language
+        if language not in self.languages:
+            raise _RejectedError("language", f"{language} is not among `languages`")
         if words := not_content(draft.under):
             raise _RejectedError("not content", words)
         passages = self._shortened(article, draft.answer)
         answer = quoted(article, passages)
-        language = article.language
         for refusal in answer_refusals(answer, language, draft.under):
             raise _RejectedError(*refusal)
         question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
         if (length := count_words(question)) > self.max_question:
             raise _RejectedError("long question", f"{length} words")
         if draft.findings:
-            shown = f"{article.title} {quoted(article, draft.findings)}"
-            if missing := unsupported(answer, shown):
+            shown = f"{draft.title or article.title} {quoted(article, draft.findings)}"
+            if missing := unsupported(answer, shown, language):
                 raise _RejectedError("not shown in the findings", missing)
         asked = self._context(article, draft, language)
         self._note_cut(article, recipe, draft.answer, passages)
@@ -205,7 +208,7 @@ class _Maker:
             draft.kind,
             language,
             random.Random(f"{self.seed}:{key}"),
-            title=bare(article.title),
+            title=bare(draft.title or article.title),
             heading=draft.heading,
             findings=quoted(article, draft.findings),
         )

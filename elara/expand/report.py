@@ -1,18 +1,21 @@
-"""Show what the training data looks like, in tables and a figure."""
+"""Show what the training data looks like, and what was left out of it, in tables and figures."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from elara.display.figures import new_figure, plain
+from elara.display.figures import BLUE, COLOURS, SKY, new_figure, plain
 from elara.expand.recipes import Expansion
-from elara.expand.validators import Validated, taken
+from elara.expand.validators import VALIDATORS, Validated, taken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_TOOK = {"filter": pl.String, "rule": pl.String, "took": pl.Int64}
 
 
 def summary(examples: pl.DataFrame) -> pl.DataFrame:
@@ -179,3 +182,75 @@ def confusion_figure(matrix: Mapping[str, Mapping[str, int]]) -> Figure:
     axes.set_ylabel("specialty by readers")
     axes.set_title("Articles by specialty")
     return figure
+
+
+def taken_figure(took: pl.DataFrame, *, most: int = 24) -> Figure:
+    """Draw how many articles, drafts and examples each filter took, by rule.
+
+    Args:
+        took: from `taken`. A validator that took nothing gets a bar of no length, so that the
+            figure shows that it ran.
+        most: bars; what the smaller rules took stands together in the last one.
+
+    Returns:
+        A bar for each rule, coloured by its filter; the axis is logarithmic from 1 on.
+    """
+    idle = [v.name for v in VALIDATORS if took.filter(filter="validators", rule=v.name).is_empty()]
+    none = pl.DataFrame({"filter": "validators", "rule": idle, "took": 0}, _TOOK)
+    bars = pl.concat([took.select(_TOOK.keys()).cast(_TOOK).head(most), none])
+    rest = took[most:]
+    if rest.height:
+        left = ("others", f"{rest.height} further rules", rest["took"].sum())
+        bars = pl.concat([bars, pl.DataFrame([left], _TOOK, orient="row")])
+    figure = new_figure(6.5, 0.27 * bars.height + 1.3)
+    axes = figure.subplots()
+    for colour, name in zip(COLOURS, dict.fromkeys(bars["filter"]), strict=False):
+        rows = bars.with_row_index("y").filter(filter=name)
+        drawn = axes.barh(rows["y"], rows["took"], color=colour, label=name)
+        axes.bar_label(drawn, [f"{n:,}" for n in rows["took"]], padding=3, fontsize=8)
+    axes.set_yticks(range(bars.height), [_narrow(rule) for rule in bars["rule"]], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(0, 4 * max(1, *bars["took"]))  # room for the numbers
+    axes.set_xlabel("articles, drafts or examples taken")
+    axes.set_title("What each filter took")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    plain(axes)
+    return figure
+
+
+def recall_figure(kinds: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw which share of planted items the certificate drops or flags, by kind of leak.
+
+    Args:
+        kinds: kind of leak to its `items`, and to `dropped`, `flagged` and `found`, each with
+            `share` and `interval`; as `benchmarks/contamination.json` holds it.
+
+    Returns:
+        A bar for each kind, dropped before flagged, with the 95 % interval of both together.
+    """
+    names = list(kinds)
+    figure = new_figure(6.5, 0.34 * len(names) + 1.5)
+    axes = figure.subplots()
+    dropped, flagged, found = (
+        [kinds[name][key]["share"] for name in names] for key in ("dropped", "flagged", "found")
+    )
+    ends = [kinds[name]["found"]["interval"] for name in names]
+    below = [max(share - low, 0) for share, (low, _) in zip(found, ends, strict=True)]
+    above = [max(high - share, 0) for share, (_, high) in zip(found, ends, strict=True)]
+    places = range(len(names))
+    axes.barh(places, dropped, color=BLUE, label="dropped")
+    axes.barh(places, flagged, left=dropped, color=SKY, label="flagged")
+    axes.errorbar(found, places, xerr=[below, above], fmt="none", ecolor="black", capsize=3)
+    axes.set_yticks(places, [f"{name} ({kinds[name]['items']:,})" for name in names], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("share of the planted items")
+    axes.set_title("Leaks that the certificate finds")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    plain(axes)
+    return figure
+
+
+def _narrow(label: str) -> str:
+    return textwrap.shorten(label, 44, placeholder=" …")
