@@ -41,9 +41,9 @@ METHODS = {
     "similar": f"Jaccard similarity of word 3-shingles at or above {SIMILAR}, computed exactly",
     "overlap": f"{FLAGGED:.0%} or more of the {RUN}-word sequences of its question, options, "
     "answer or explanation stand in one training example (or all of a question of "
-    f"{QUESTION} words, or of an option of {STATEMENT} or more); from {DROPPED:.0%} on the example "
-    "is dropped, below it is flagged. Line breaks, hyphens, the order of options and numbers do "
-    f"not count, nor do sequences found in more than {COMMON} held-out items",
+    f"{QUESTION} words, or of an option of {STATEMENT} or more); from {DROPPED:.0%} on (from "
+    f"{FLAGGED:.0%} on, if it is of a split of our own) the example is dropped, else flagged. Line "
+    f"breaks, hyphens, order of options, numbers, and what over {COMMON} items share, do not count",
 }
 SOURCES = (
     "Brown et al. 2020, Language Models are Few-Shot Learners, appendix C, "
