@@ -15,7 +15,7 @@ from elara.expand.validators import VALIDATORS, Validated, taken
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TOOK = {"filter": pl.String, "rule": pl.String, "took": pl.Int64}
+_TOOK: Any = {"filter": pl.String, "rule": pl.String, "took": pl.Int64}
 
 
 def summary(examples: pl.DataFrame) -> pl.DataFrame:
@@ -137,14 +137,14 @@ def coverage_figure(counts: pl.DataFrame) -> Figure:
     grid = np.zeros((len(rows), len(columns)))
     for specialty, column, number in counts.select("specialty", "column", "examples").iter_rows():
         grid[rows.index(specialty), columns.index(column)] += number
-    figure = new_figure(max(7, 0.75 * len(columns) + 2.5), 0.32 * len(rows) + 1.6)
+    figure = new_figure(max(5.2, 0.64 * len(columns) + 2), 0.32 * len(rows) + 1.6)
     axes = figure.subplots()
     axes.imshow(np.log1p(grid), cmap="Blues", aspect="auto", vmin=0)
     for (y, x), number in np.ndenumerate(grid):
         if number:
             dark = np.log1p(number) > 0.6 * np.log1p(grid.max())
             axes.text(x, y, f"{number:.0f}", ha="center", va="center", color="w" if dark else "k")
-    axes.set_xticks(range(len(columns)), columns, fontsize=8)
+    axes.set_xticks(range(len(columns)), columns, fontsize=7)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_title("Examples of each specialty by source and recipe")
     plain(axes)
@@ -202,19 +202,19 @@ def taken_figure(took: pl.DataFrame, *, most: int = 24) -> Figure:
     if rest.height:
         left = ("others", f"{rest.height} further rules", rest["took"].sum())
         bars = pl.concat([bars, pl.DataFrame([left], _TOOK, orient="row")])
-    figure = new_figure(6.5, 0.27 * bars.height + 1.3)
+    figure = new_figure(5.2, 0.29 * bars.height + 1.3)  # a phone shows it whole
     axes = figure.subplots()
     for colour, name in zip(COLOURS, dict.fromkeys(bars["filter"]), strict=False):
         rows = bars.with_row_index("y").filter(filter=name)
         drawn = axes.barh(rows["y"], rows["took"], color=colour, label=name)
-        axes.bar_label(drawn, [f"{n:,}" for n in rows["took"]], padding=3, fontsize=8)
-    axes.set_yticks(range(bars.height), [_narrow(rule) for rule in bars["rule"]], fontsize=8)
+        axes.bar_label(drawn, [f"{n:,}" for n in rows["took"]], padding=3, fontsize=9)
+    axes.set_yticks(range(bars.height), [_narrow(rule) for rule in bars["rule"]], fontsize=9)
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(0, 4 * max(1, *bars["took"]))  # room for the numbers
     axes.set_xlabel("articles, drafts or examples taken")
     axes.set_title("What each filter took")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     plain(axes)
     return figure
 
@@ -230,7 +230,7 @@ def recall_figure(kinds: Mapping[str, Mapping[str, Any]]) -> Figure:
         A bar for each kind, dropped before flagged, with the 95 % interval of both together.
     """
     names = list(kinds)
-    figure = new_figure(6.5, 0.34 * len(names) + 1.5)
+    figure = new_figure(5.2, 0.34 * len(names) + 1.5)  # a phone shows it whole
     axes = figure.subplots()
     dropped, flagged, found = (
         [kinds[name][key]["share"] for name in names] for key in ("dropped", "flagged", "found")
@@ -242,15 +242,15 @@ def recall_figure(kinds: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.barh(places, dropped, color=BLUE, label="dropped")
     axes.barh(places, flagged, left=dropped, color=SKY, label="flagged")
     axes.errorbar(found, places, xerr=[below, above], fmt="none", ecolor="black", capsize=3)
-    axes.set_yticks(places, [f"{name} ({kinds[name]['items']:,})" for name in names], fontsize=8)
+    axes.set_yticks(places, [f"{name} ({kinds[name]['items']:,})" for name in names], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("share of the planted items")
     axes.set_title("Leaks that the certificate finds")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     plain(axes)
     return figure
 
 
 def _narrow(label: str) -> str:
-    return textwrap.shorten(label, 44, placeholder=" …")
+    return textwrap.shorten(label, 40, placeholder=" …")

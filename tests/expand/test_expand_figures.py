@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from elara.collect import load_searches
+from elara.collect import load_searches, medquad
 from elara.expand import VALIDATORS, collect_next, taken, taken_figure
 from elara.expand.report import recall_figure
 from elara.records import Article, Example, Message, frame
@@ -120,3 +121,32 @@ def test_every_search_has_phrases_that_find_its_own_name_or_subject(search: obje
     counts = pl.DataFrame({"specialty": [search.specialty], "examples": [1]})  # type: ignore[attr-defined]
     found = collect_next(counts, frame([row], Example), frame([], Article), [search])  # type: ignore[list-item]
     assert found["collect"].to_list() == [f"{name} (1)"]
+
+
+def test_the_flattened_medquad_becomes_the_documents_that_it_was_made_of(
+    project: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    """The coverage map reads MedQuAD as the source publishes it, though most of it is flattened."""
+    write = runpy.run_path(str(project / "benchmarks" / "coverage_map.py"))["write_medquad"]
+    folder = shared_data / "qa" / "medquad"
+    write(folder / "medquad.jsonl.gz", tmp_path)
+    published = sorted((folder / "xml").rglob("*.xml"))
+    assert len(published) > 200
+    for path in published:
+        ours = tmp_path / path.relative_to(folder / "xml")
+        both = [list(medquad.parse([file.read_bytes()])) for file in (path, ours)]
+        assert both[0] == both[1], path.name
+
+
+def test_the_coverage_map_counts_every_example_once(project: Path) -> None:
+    file = project / "benchmarks" / "coverage_map.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    counts = pl.DataFrame(told["counts"]).filter(pl.col("source") != "curated")
+    assert counts["examples"].sum() == told["examples"]
+    each = dict(counts.group_by("specialty").agg(pl.col("examples").sum()).iter_rows())
+    assert {name: row["examples"] for name, row in told["specialties"].items()} == {
+        name.replace("/", ", "): number for name, number in each.items() if name != "General"
+    }
+    lacking = {name for name, row in told["specialties"].items() if row["lacking"]}
+    assert set(told["next"]) == lacking
+    assert told["reached"] == 13 - len(lacking) >= 9
