@@ -16,6 +16,7 @@ from elara.expand.languages import language_of, languages_of
 from elara.expand.medicine import MINIMUM, medicine
 from elara.expand.questions import LANGUAGES, ask, bare
 from elara.expand.specialties import specialty_of
+from elara.expand.studies import study
 from elara.expand.support import unsupported
 from elara.records import PRIVATE, Article, Example, Message, Span, frame, records
 from elara.text.sentences import count_words
@@ -163,6 +164,8 @@ class _Maker:
         answer = quoted(article, passages)
         for refusal in answer_refusals(answer, language, draft.under):
             raise _RejectedError(*refusal)
+        if words := study(answer, language):
+            raise _RejectedError("tells how a study was made", words)
         question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
         if (length := count_words(question)) > self.max_question:
             raise _RejectedError("long question", f"{length} words")

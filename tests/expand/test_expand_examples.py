@@ -240,8 +240,11 @@ def test_the_seed_chooses_the_phrasing() -> None:
     assert pairs(one, seed=1) == pairs(one, seed=1)
 
 
-def test_nothing_is_made_of_a_translation() -> None:
-    assert pairs(article(body=[Section("Abstract (fr)", WORDS, "translation")])) == []
+def test_nothing_is_made_of_a_title_in_another_language() -> None:
+    titled = article(
+        title="Anaemia in patients", body=[Section("Title (fr)", WORDS, "translation")]
+    )
+    assert pairs(titled) == []
 
 
 def test_long_answers_end_with_a_whole_sentence() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 from elara.audit.certificate import certify
 from elara.collect import collect_folder
 from elara.expand import grounded_examples, topic_clusters, validate
+from elara.expand.cautions import caution, drugs
 from elara.expand.recipes import Expansion, quoted
+from elara.expand.studies import study
 from elara.expand.support import unsupported
 from elara.model import SYSTEM_PROMPT
 from elara.records import Article, Example, Section, frame, records
@@ -181,6 +185,73 @@ def test_no_language_concludes_what_its_findings_do_not_show(
 ) -> None:
     assert unsupported(same, shown, language) == ""
     assert unsupported(other, shown, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("es", "El objetivo de este trabajo es conocer el dolor. Es frecuente en los adultos."),
+        ("es", "Se incluyeron 40 pacientes con asma y se analizaron sus historias clínicas."),
+        ("es", "El dolor fue leve, la fiebre fue alta, la tos fue seca y la voz era ronca."),
+        ("fr", "Les dossiers de 40 patients ont été analysés, avec leur consentement éclairé."),
+        (
+            "fr",
+            "La toux était sèche, la fièvre était haute, la voix était rauque et ils avaient mal.",
+        ),
+        ("pt", "Foram incluídos 40 pacientes com asma. A dor é frequente nos adultos."),
+        ("pt", "Realizou-se um estudo transversal com 40 pacientes com asma."),
+        ("sw", "Lengo la utafiti ni kujua maumivu. Washiriki walikuwa watu wazima."),
+    ],
+)
+def test_how_a_study_was_made_is_no_knowledge_in_any_language(language: str, text: str) -> None:
+    assert study(text, language)
+    assert study(text, "en") == ""  # English has a longer table, see `elara.expand.gates`
+    long = f"{text} {text}"
+    made, found = expand(translated(long, language, abstract=ENGLISH), language)
+    assert found == []
+    (row,) = made.rejected.filter(part="body/0").to_dicts()
+    assert row["rule"] in {"tells how a study was made", "speaks of itself", "short answer"}
+
+
+@pytest.mark.parametrize(
+    ("language", "file"), [("es", "en-es-LA"), ("fr", "en-fr"), ("sw", "en-sw")]
+)
+def test_little_of_what_is_told_to_the_public_counts_as_a_study(
+    shared_data: Path, language: str, file: str
+) -> None:
+    with gzip.open(shared_data / "multilingual" / "tico19" / f"{file}.jsonl.gz", "rt") as lines:
+        said = [json.loads(line)["text"] for line in lines]
+    passages = [" ".join(said[n : n + 3]) for n in range(0, len(said), 3)]
+    refused = sum(bool(study(passage, language)) for passage in passages)
+    assert 0 < refused < 0.05 * len(passages)  # some of these sentences do report studies
+
+
+@pytest.mark.parametrize(
+    ("language", "named", "none"),
+    [
+        (
+            "es",
+            "metformina, amoxicilina, omeprazol, ciprofloxacino, ibuprofeno, insulina, estatinas",
+            "La rutina de servir la medicina, la orina, la página, la persona y la proteína.",
+        ),
+        (
+            "fr",
+            "metformine, amoxicilline, paracétamol, ibuprofène, héparine, prednisolone",
+            "La côte africaine, la machine, servir, l'origine, la routine et la médecine.",
+        ),
+        (
+            "pt",
+            "metformina, amoxicilina, omeprazol, ibuprofeno, heparina, losartana, dipirona",
+            "A rotina de servir a medicina, a urina, a página, a pessoa e a proteína.",
+        ),
+        ("sw", "parasetamoli, insulini, artemether", "Ugonjwa wa malaria una dalili nyingi."),
+    ],
+)
+def test_drugs_are_known_as_each_language_writes_them(language: str, named: str, none: str) -> None:
+    assert drugs(named, language) == set(named.split(", "))
+    assert caution(named, language)
+    assert drugs(none, language) == set()
+    assert caution(none, language) == ""
 
 
 def test_each_real_translation_gives_examples_or_a_row(shared_data: Path) -> None:
