@@ -126,7 +126,8 @@ def measured(articles: pl.DataFrame) -> dict[str, Any]:
     counts = coverage(examples, articles)
     found = counts.filter(pl.col("source") != "curated")
     table = coverage_table(found, wanted=WANTED).filter(pl.col("specialty") != "General")
-    further = collect_next(found, examples, articles, load_searches(), wanted=WANTED)
+    sources = examples["article_ids"].list.first()
+    further = collect_next(found, sources, articles, load_searches(), wanted=WANTED)
     took = taken(
         articles=grounded.skipped,
         gates=grounded.rejected,

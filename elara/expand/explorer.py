@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from elara.audit.tracing import passage
-from elara.records import Article, records
+from elara.records import Article, Section
 
 KEYS = ("specialty", "recipe", "source")
 _AROUND = 600  # characters of an article shown before and behind a passage
@@ -31,13 +32,11 @@ class Explorer:
     def __init__(
         self, examples: pl.DataFrame, articles: pl.DataFrame, *, each: int = 1, most: int = 60
     ) -> None:
-        source = articles.select("id", "source", "title", "url")
+        source = articles.select("id", "source", "title", "url", "abstract", "body")
         first = examples.with_columns(article=pl.col("article_ids").list.first())
         known = first.join(source, left_on="article", right_on="id", how="inner")
         ordered = known.sort("specialty", "recipe", "source", "id")
         self.examples = ordered.group_by(KEYS, maintain_order=True).head(each).head(most)
-        shown = articles.filter(pl.col("id").is_in(self.examples["article"].to_list()))
-        self._articles = {article.id: article for article in records(shown, Article)}
 
     def _repr_html_(self) -> str:
         import jinja2
@@ -48,10 +47,7 @@ class Explorer:
             trim_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        rows = [
-            row | _sides(row, self._articles[row["article"]])
-            for row in self.examples.iter_rows(named=True)
-        ]
+        rows = [row | _sides(row) for row in self.examples.iter_rows(named=True)]
         choices = {key: sorted({row[key] for row in rows}) for key in KEYS}
         page = templates.get_template("explorer.html")
         return page.render(name="elara-explorer", rows=rows, choices=choices)
@@ -60,27 +56,30 @@ class Explorer:
         return f"{self.examples.height} examples beside their articles, on a page"
 
 
-def _sides(row: dict[str, Any], article: Article) -> dict[str, Any]:
+def _sides(row: dict[str, Any]) -> dict[str, Any]:
     """The turns of an example without the system's, and the parts of its article it quotes."""
     parts: dict[str, list[tuple[int, int]]] = {span["part"]: [] for span in row["spans"]}
     for span in row["spans"]:
         parts[span["part"]].append((span["start"], span["end"]))
     shown = [
-        {"name": name, "pieces": list(_pieces(article, name, sorted(spans)))}
+        {"name": name, "pieces": list(_pieces(_text(row, name), sorted(spans)))}
         for name, spans in parts.items()
     ]
     return {"messages": row["messages"][1:], "parts": shown}
 
 
-def _pieces(
-    article: Article, part: str, spans: list[tuple[int, int]]
-) -> Iterator[tuple[str, bool]]:
+def _text(row: dict[str, Any], part: str) -> str:
+    body = [Section(**section) for section in row["body"]]
+    article = Article(id="", source="", title="", abstract=row["abstract"], body=body)
+    return passage(article, part, 0, sys.maxsize)
+
+
+def _pieces(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
     """A text around its quoted passages: piece, and whether it is quoted."""
     at = max(0, spans[0][0] - _AROUND)
     yield "… " if at else "", False
     for start, end in spans:
-        yield passage(article, part, at, start), False
-        yield passage(article, part, start, end), True
+        yield text[at:start], False
+        yield text[start:end], True
         at = end
-    more = passage(article, part, at + _AROUND, at + _AROUND + 1)
-    yield passage(article, part, at, at + _AROUND) + (" …" if more else ""), False
+    yield text[at : at + _AROUND] + (" …" if at + _AROUND < len(text) else ""), False

@@ -31,8 +31,8 @@ class Topic(Protocol):
 
 def collect_next(
     counts: pl.DataFrame,
-    examples: pl.DataFrame,
-    articles: pl.DataFrame,
+    sources: pl.Series,
+    articles: pl.DataFrame | pl.LazyFrame,
     topics: Iterable[Topic],
     *,
     wanted: int = 50,
@@ -40,13 +40,13 @@ def collect_next(
 ) -> pl.DataFrame:
     """Name the topics to collect next for each specialty that has too few examples.
 
-    An example counts for a topic if the title, a heading or a keyword of its article, or the
-    question of a curated case, holds a phrase of the topic's search.
+    An example counts for a topic if the title, a heading or a keyword of its article holds a
+    phrase of the topic's search.
 
     Args:
         counts: from `elara.expand.coverage`.
-        examples: `Example` rows.
-        articles: the clean `Article` rows that they were built from.
+        sources: for each example the id of its article; that of a curated case counts for none.
+        articles: the clean `Article` rows that they were built from; they may be scanned.
         topics: what can be collected.
         wanted: examples that each specialty should have.
         most: topics that are named for a specialty, those with the fewest examples first.
@@ -57,7 +57,7 @@ def collect_next(
     """
     topics = list(topics)
     has = dict(counts.group_by("specialty").agg(pl.col("examples").sum()).iter_rows())
-    texts = _texts(examples, articles)
+    texts = _texts(sources, articles)
     rows = []
     for specialty in dict.fromkeys(topic.specialty for topic in topics):
         number = int(has.get(specialty, 0))
@@ -68,19 +68,13 @@ def collect_next(
     return pl.DataFrame(rows, _NEXT, orient="row").sort("examples", "specialty")
 
 
-def _texts(examples: pl.DataFrame, articles: pl.DataFrame) -> pl.Series:
-    """What each example is about, as words with a blank around each."""
-    headings = pl.concat_str(
-        "title",
-        pl.col("mesh").list.join(" . "),
-        pl.col("keywords").list.join(" . "),
-        separator=" . ",
-    )
-    about = articles.select("id", text=headings)
-    asked = pl.col("messages").list.get(-2).struct.field("content")
-    named = examples.select(article=pl.col("article_ids").list.first(), asked=asked)
-    joined = named.join(about, left_on="article", right_on="id", how="left", maintain_order="left")
-    return joined.select(_plain(pl.col("text").fill_null(pl.col("asked")))).to_series()
+def _texts(sources: pl.Series, articles: pl.DataFrame | pl.LazyFrame) -> pl.Series:
+    """What the article of each example is about, as words with a blank around each."""
+    listed = [pl.col(name).list.join(" . ") for name in ("mesh", "keywords")]
+    about = articles.lazy().filter(pl.col("id").is_in(sources.unique().implode()))
+    text = pl.concat_str("title", *listed, separator=" . ")
+    named = about.select("id", text=_plain(text)).collect()
+    return sources.alias("id").to_frame().join(named, on="id").get_column("text")
 
 
 def _plain(text: pl.Expr) -> pl.Expr:

@@ -11,6 +11,7 @@ from collections import Counter
 from functools import cache
 
 from elara.expand.cautions import drugs
+from elara.expand.drugnames import translated_drugs
 from elara.text.wordlist import SUFFIXES, is_word
 
 _NUMBER = re.compile(r"\d+(?:[.,·]\d+)*")
@@ -74,9 +75,7 @@ def unsupported(conclusion: str, findings: str, language: str = "en") -> str:
             return str(number)
     known = {word.removesuffix("s") for word in _words(findings)}
     for word in _words(conclusion):
-        if word.removesuffix("s") not in known and (
-            drugs(word, language) or _technical(word, language)
-        ):
+        if word.removesuffix("s") not in known and _technical(word, language):
             return str(word)
     for direction in _directions(language):
         if (found := direction.search(conclusion)) and not direction.search(findings):
@@ -90,6 +89,8 @@ def _words(text: str) -> list[str]:
 
 def _technical(word: str, language: str) -> bool:
     """Other word lists than the English one lack too many inflected forms to be trusted."""
+    if translated_drugs(word, language, drugs(word)):
+        return True
     return not is_word(word) if language == "en" else _MEDICAL.fullmatch(word) is not None
 
 

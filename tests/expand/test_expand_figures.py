@@ -6,6 +6,7 @@ import json
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -71,17 +72,16 @@ TOPICS = [
 ]
 
 
-def example(n: int, specialty: str, question: str = "What?", **fields: str) -> Example:
+def example(n: int, specialty: str) -> Example:
     return Example(
         id=f"x:{n}/explain/0",
-        messages=[Message("system", "s"), Message("user", question), Message("assistant", "A.")],
+        messages=[Message("system", "s"), Message("user", "What?"), Message("assistant", "A.")],
         specialty=specialty,
         origin="grounded",
         recipe="explain",
         article_ids=[f"x:{n}"],
         licence="CC0-1.0",
         redistributable=True,
-        **fields,  # type: ignore[arg-type]
     )
 
 
@@ -94,19 +94,20 @@ def test_the_topics_to_collect_next_are_those_with_the_fewest_examples() -> None
     ]
     rows = [example(n, "Emergency Medicine") for n in (1, 2)]
     rows += [example(3, "Internal Medicine"), example(4, "Surgery/Trauma")]
-    rows += [example(5, "Emergency Medicine", "A man with a snakebite. What now?")]  # no article
+    rows += [example(5, "Emergency Medicine")]  # a case, without an article
     counts = pl.DataFrame(rows).group_by("specialty").agg(examples=pl.len())
-    found = collect_next(counts, frame(rows, Example), frame(articles, Article), TOPICS, wanted=3)
+    sources = frame(rows, Example)["article_ids"].list.first()
+    found = collect_next(counts, sources, frame(articles, Article), TOPICS, wanted=3)
     assert found.rows() == [
         ("Internal Medicine", 1, 2, "Gout (1)"),
         ("Surgery/Trauma", 1, 2, "Burns (0)"),
     ]
-    more = collect_next(counts, frame(rows, Example), frame(articles, Article), TOPICS, wanted=4)
-    assert more.row(2) == ("Emergency Medicine", 3, 1, "Shock (0), Snakebite (3)")
+    more = collect_next(counts, sources, frame(articles, Article), TOPICS, wanted=4)
+    assert more.row(2) == ("Emergency Medicine", 3, 1, "Shock (0), Snakebite (2)")
 
 
 def test_a_specialty_without_any_example_is_named_with_its_topics() -> None:
-    none = frame([], Example)
+    none = pl.Series(dtype=pl.String)
     counts = pl.DataFrame(schema={"specialty": pl.String, "examples": pl.Int64})
     found = collect_next(counts, none, frame([], Article), load_searches(), most=2)
     assert found.height == 13
@@ -115,12 +116,11 @@ def test_a_specialty_without_any_example_is_named_with_its_topics() -> None:
 
 
 @pytest.mark.parametrize("search", load_searches()[::9], ids=lambda search: search.id)
-def test_every_search_has_phrases_that_find_its_own_name_or_subject(search: object) -> None:
-    name, query = search.name, search.query  # type: ignore[attr-defined]
-    row = example(1, "General", f"About {query.split(chr(34))[1]}.")
-    counts = pl.DataFrame({"specialty": [search.specialty], "examples": [1]})  # type: ignore[attr-defined]
-    found = collect_next(counts, frame([row], Example), frame([], Article), [search])  # type: ignore[list-item]
-    assert found["collect"].to_list() == [f"{name} (1)"]
+def test_every_search_has_phrases_that_find_its_subject(search: Any) -> None:
+    about = Article(id="x:1", source="x", title=f"About {search.query.split(chr(34))[1]}.")
+    counts = pl.DataFrame({"specialty": [search.specialty], "examples": [1]})
+    found = collect_next(counts, pl.Series(["x:1"]), frame([about], Article).lazy(), [search])
+    assert found["collect"].to_list() == [f"{search.name} (1)"]
 
 
 def test_the_flattened_medquad_becomes_the_documents_that_it_was_made_of(

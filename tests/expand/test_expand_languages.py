@@ -14,6 +14,7 @@ from elara.audit.certificate import certify
 from elara.collect import collect_folder
 from elara.expand import grounded_examples, topic_clusters, validate
 from elara.expand.cautions import caution, drugs
+from elara.expand.drugnames import translated_drugs
 from elara.expand.recipes import Expansion, quoted
 from elara.expand.studies import study
 from elara.expand.support import unsupported
@@ -248,9 +249,9 @@ def test_little_of_what_is_told_to_the_public_counts_as_a_study(
     ],
 )
 def test_drugs_are_known_as_each_language_writes_them(language: str, named: str, none: str) -> None:
-    assert drugs(named, language) == set(named.split(", "))
+    assert translated_drugs(named, language, drugs(named)) == set(named.split(", "))
     assert caution(named, language)
-    assert drugs(none, language) == set()
+    assert translated_drugs(none, language, drugs(none)) == set()
     assert caution(none, language) == ""
 
 
