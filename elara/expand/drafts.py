@@ -25,6 +25,8 @@ _STUDY = re.compile(
     r"M[ÉE]THODE|\bBUTS?\b|PATIENTS ET|OBJETIVO|DELINEAMENTO|PACIENTES E|"
     r"MBINU|LENGO|MADHUMUNI"
 )
+# Parts that say what a study found; "recent findings" are those of others.
+_FINDINGS = re.compile(r"RESULT|OBSERVATION|(?<!RECENT )FINDING|RESULTADO|RÉSULTAT|MATOKEO")
 _LABELLED = re.compile(r"^([A-ZÀ-ÖØ-Þ][A-ZÀ-ÖØ-Þ0-9 &/,'’()-]*): (?=\S)")
 _ABOUT_ALL = re.compile(
     r"^(?:introduction|background|overview|summary|key (?:points|facts)|plain language summary|"
@@ -136,11 +138,13 @@ def _key_points(article: Article) -> Iterator[Draft]:
         plain = [passage for label, passage in lines if not label]
         told = [passage for label, passage in lines if label and not _STUDY.search(label)]
         answer = plain or (told if len(told) > 1 else [])
+        reports = not plain and any(_FINDINGS.search(label) for label, _ in lines)
         if answer:
             language, title = abstract.language, abstract.title
             ours = title or ("" if language else article.title)  # a topic in the text's language
             kind = "topic" if is_topic(bare(ours)) else "article"
-            yield Draft(answer, kind, language=language, title=title)
+            under = "Results" if reports else ""
+            yield Draft(answer, kind, under=under, language=language, title=title)
 
 
 def _explain(article: Article) -> Iterator[Draft]:

@@ -162,7 +162,8 @@ class _Maker:
             raise _RejectedError("not content", words)
         passages = self._shortened(article, draft.answer)
         answer = quoted(article, passages)
-        for refusal in answer_refusals(answer, language, draft.under):
+        kinds = article.publication_types
+        for refusal in answer_refusals(answer, language, draft.under, kinds):
             raise _RejectedError(*refusal)
         if words := study(answer, language):
             raise _RejectedError("tells how a study was made", words)
@@ -222,7 +223,9 @@ class _Maker:
             return []
         question, passages = draft.before
         answer = quoted(article, passages)
-        refused = any(rule != "short answer" for rule, _ in answer_refusals(answer, language))
+        kinds = article.publication_types
+        refusals = answer_refusals(answer, language, kinds=kinds)
+        refused = any(rule != "short answer" for rule, _ in refusals)
         if refused or count_words(question) + count_words(answer) > _CONTEXT_WORDS:
             return []
         return [Message("user", question), Message("assistant", answer)]
