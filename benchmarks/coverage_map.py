@@ -33,16 +33,16 @@ from lxml import etree
 from elara.clean import clean
 from elara.collect import collect_folder, load_searches
 from elara.expand import (
+    Settings,
     collect_next,
     coverage,
     coverage_table,
     curated_examples,
-    grounded_examples,
+    expand_file,
     read_cases,
     split_by_topic,
     taken,
     topic_clusters,
-    validate,
     without_repeats,
 )
 from elara.model import SYSTEM_PROMPT
@@ -100,10 +100,10 @@ def _document(rows: list[dict[str, Any]]) -> etree._Element:
     return document
 
 
-def read_articles() -> pl.DataFrame:
-    """The clean articles of the folders, or of the table that the command names."""
+def write_articles(path: Path) -> Path:
+    """Write the clean articles of the folders, unless the command names a table of them."""
     if len(sys.argv) > 1:
-        return pl.read_parquet(sys.argv[1])
+        return Path(sys.argv[1])
     named = os.environ.get("ELARA_SHARED_DATA")
     data = Path(named) if named else PROJECT.parent / "shared" / "data"
     with tempfile.TemporaryDirectory() as folder:
@@ -111,30 +111,31 @@ def read_articles() -> pl.DataFrame:
             shutil.copytree(data / name, Path(folder) / name)
         flattened = data / "qa" / "medquad" / "medquad.jsonl.gz"
         write_medquad(flattened, Path(folder) / "qa" / "medquad")
-        return clean(collect_folder(Path(folder)).articles.collect()).articles
+        clean(collect_folder(Path(folder)).articles.collect()).articles.write_parquet(path)
+    return path
 
 
-def measured(articles: pl.DataFrame) -> dict[str, Any]:
+def measured(path: Path, into: Path) -> dict[str, Any]:
     """Expand the articles, and count."""
-    cases = read_cases()
-    grounded = grounded_examples(articles, SYSTEM_PROMPT)
-    both = pl.concat([curated_examples(SYSTEM_PROMPT, cases), grounded.examples])
-    checked = validate(both, articles)
-    repeats = without_repeats(checked.examples)
+    cases, articles = read_cases(), pl.scan_parquet(path)
+    made = expand_file(path, into, curated_examples(SYSTEM_PROMPT, cases), Settings())
+    repeats = without_repeats(made.examples)
     topics, _ = topic_clusters(articles, repeats.examples, cases, repeats.alike)
-    examples = split_by_topic(repeats.examples, topics)
-    counts = coverage(examples, articles)
+    index = split_by_topic(repeats.examples, topics).index
+    counts = coverage(index)
     found = counts.filter(pl.col("source") != "curated")
     table = coverage_table(found, wanted=WANTED).filter(pl.col("specialty") != "General")
-    sources = examples["article_ids"].list.first()
-    further = collect_next(found, sources, articles, load_searches(), wanted=WANTED)
+    further = collect_next(found, index["article_id"], articles, load_searches(), wanted=WANTED)
     took = taken(
-        articles=grounded.skipped,
-        gates=grounded.rejected,
-        validators=checked.rejected,
+        articles=made.skipped,
+        gates=made.rejected,
+        validators=made.refused,
         repeats=repeats.dropped,
     )
+    kinds = articles.group_by("source", "licence", "redistributable").len("articles").collect()
     return {
+        "articles": kinds.sort(pl.all()).to_dicts(),
+        "left_out": LEFT_OUT,
         "specialties": {_key(row.pop("specialty")): row for row in table.to_dicts()},
         "reached": table.filter(pl.col("lacking") == 0).height,
         "examples": int(found["examples"].sum()),
@@ -151,9 +152,10 @@ def _key(specialty: str) -> str:
 
 def main() -> None:
     """Measure, print the tables and write the file."""
-    articles = read_articles()
-    kinds = articles.group_by("source", "licence", "redistributable").len("articles")
-    out = {"articles": kinds.sort(pl.all()).to_dicts(), "left_out": LEFT_OUT, **measured(articles)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_articles(Path(folder) / "articles.parquet")
+        (Path(folder) / "expand").mkdir()
+        out = measured(path, Path(folder) / "expand")
     with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=120, tbl_width_chars=160):
         print(pl.DataFrame(out["articles"]), pl.DataFrame(out["counts"]), sep="\n")
         print(pl.DataFrame(out["taken"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from elara.expand.drugnames import translated_drugs
 
@@ -33,7 +34,10 @@ _NAMES = (
     "prednisone|prednisolone|dexamethasone|hydrocortisone|tranexamic acid|antivenom|heparin|"
     "activated charcoal|acetylcysteine|pralidoxime|zinc sulfate|folic acid|ferrous sulfate"
 )
-_DRUG = re.compile(rf"\b(?:\w{{3,}}(?:{_STEMS})|{_NAMES})\b", re.IGNORECASE)
+_LONG = [name for name in _NAMES.split("|") if not re.fullmatch(r"\w+(?:\\w\{3,\})?", name)]
+_WORD = re.compile(r"\w+")
+_ONE = re.compile(rf"\w{{3,}}(?:{_STEMS})|{_NAMES}", re.IGNORECASE)
+_SEVERAL = re.compile(rf"\b(?:{'|'.join(_LONG)})\b", re.IGNORECASE)
 _DOSE = re.compile(
     r"\d\s?(?:mg|mcg|µg|μg|g|IU|UI|U|units?|mmol|mEq|mL|ml|puffs?|tablets?|drops|comprimidos?|"
     r"comprimés?|gotas|gouttes)(?:/(?:kg|m2|m²|day|d|h|"
@@ -54,7 +58,13 @@ def drugs(text: str) -> set[str]:
     Args:
         text: any text.
     """
-    return {match[0].casefold() for match in _DRUG.finditer(text)}
+    words = {word.casefold() for word in _WORD.findall(text) if _is_drug(word)}
+    return words | {name.casefold() for name in _SEVERAL.findall(text)}
+
+
+@lru_cache(maxsize=2**17)
+def _is_drug(word: str) -> bool:
+    return _ONE.fullmatch(word) is not None
 
 
 def caution(answer: str, language: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from elara.audit.tracing import passage
+from elara.expand.parts import Examples
 from elara.records import Article, Section
 
 KEYS = ("specialty", "recipe", "source")
@@ -23,20 +24,30 @@ class Explorer:
     shown.
 
     Args:
-        examples: `Example` rows with their split.
-        articles: the clean `Article` rows that they were built from.
+        examples: the examples with their splits.
+        articles: the clean `Article` rows that they were built from; they may be scanned.
         each: how many examples of each specialty, recipe and source are put on the page at most.
         most: how many in all.
     """
 
     def __init__(
-        self, examples: pl.DataFrame, articles: pl.DataFrame, *, each: int = 1, most: int = 60
+        self,
+        examples: Examples,
+        articles: pl.DataFrame | pl.LazyFrame,
+        *,
+        each: int = 1,
+        most: int = 60,
     ) -> None:
-        source = articles.select("id", "source", "title", "url", "abstract", "body")
-        first = examples.with_columns(article=pl.col("article_ids").list.first())
-        known = first.join(source, left_on="article", right_on="id", how="inner")
-        ordered = known.sort("specialty", "recipe", "source", "id")
-        self.examples = ordered.group_by(KEYS, maintain_order=True).head(each).head(most)
+        built = examples.index.filter(pl.col("origin") != "curated").sort(*KEYS, "id")
+        chosen = built.group_by(KEYS, maintain_order=True).head(each).head(most)
+        ids = chosen["article_id"].unique().implode()
+        columns = pl.col("id").alias("article_id"), "title", "url", "abstract", "body"
+        texts = articles.lazy().filter(pl.col("id").is_in(ids)).select(columns).collect()
+        told = chosen.select("id", "article_id", "source").join(
+            texts, on="article_id", maintain_order="left"
+        )
+        rows = examples.only(chosen.sort("part", "place")).all()
+        self.examples = told.join(rows, on="id", maintain_order="left")
 
     def _repr_html_(self) -> str:
         import jinja2

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from elara.display.figures import BLUE, COLOURS, SKY, new_figure, plain
-from elara.expand.recipes import Expansion
-from elara.expand.validators import VALIDATORS, Validated, taken
+from elara.expand.streaming import Expanded
+from elara.expand.validators import VALIDATORS, taken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,79 +18,64 @@ if TYPE_CHECKING:
 _TOOK: Any = {"filter": pl.String, "rule": pl.String, "took": pl.Int64}
 
 
-def summary(examples: pl.DataFrame) -> pl.DataFrame:
+def summary(index: pl.DataFrame) -> pl.DataFrame:
     """Count examples, sources and words per split and origin.
 
     Args:
-        examples: `Example` rows with their split.
+        index: of `Examples` with their splits.
 
     Returns:
         Columns split, origin, examples, sources, and answer_words (mean, in words).
     """
-    answer = pl.col("messages").list.get(-1).struct.field("content")
     order = pl.Enum(["train", "validation", "test"])
     return (
-        examples.group_by(pl.col("split").cast(order), "origin")
+        index.group_by(pl.col("split").cast(order), "origin")
         .agg(
             examples=pl.len(),
-            sources=pl.col("article_ids").list.first().n_unique(),
-            answer_words=answer.str.split(" ").list.len().mean().round(0).cast(pl.Int64),
+            sources=pl.col("article_id").n_unique(),
+            answer_words=pl.col("answer_words").mean().round(0).cast(pl.Int64),
         )
         .sort("split", "origin")
     )
 
 
-def outlook(curated: pl.DataFrame, grounded: Expansion, checked: Validated | None = None) -> str:
+def outlook(made: Expanded) -> str:
     """Say what training will see, and what to do where that is next to nothing.
 
     Args:
-        curated: from `curated_examples`.
-        grounded: from `grounded_examples`.
-        checked: both of them after the validators.
+        made: from `expand_file`.
     """
-    passed = grounded.examples if checked is None else checked.examples
-    built = passed.filter(pl.col("origin") != "curated")
-    cases = curated.height if checked is None else passed.height - built.height
+    built = made.examples.index.filter(pl.col("origin") != "curated")
+    cases = len(made.examples) - built.height
     if built.height:
-        articles = built["article_ids"].list.first().n_unique()
         return (
             f"Training can draw on the {cases} curated cases and on {built.height:,} examples "
-            f"built from {articles:,} articles."
+            f"built from {built['article_id'].n_unique():,} articles."
         )
-    filters = {"article": grounded.skipped, "gate": grounded.rejected}
-    if checked is not None:
-        filters["validator"] = checked.rejected
+    filters = {"article": made.skipped, "gate": made.rejected, "validator": made.refused}
     reasons = "".join(
         f"\n  {n:,} × {rule}" + (f" ({name})" if name != "article" else "")
         for name, rule, n in taken(**filters).iter_rows()
     )
     return (
         f"Training will see only the {cases} curated cases: none of the "
-        f"{grounded.skipped.height:,} articles gave an example.{reasons}\n"
+        f"{made.counts['articles']:,} articles gave an example.{reasons}\n"
         f"To train privately on texts without a licence, put the word `private` into "
         f"`licence.txt` in their folder and collect again, or run with `-p licences=any`."
     )
 
 
-def coverage(examples: pl.DataFrame, articles: pl.DataFrame) -> pl.DataFrame:
+def coverage(index: pl.DataFrame) -> pl.DataFrame:
     """Count the examples of each specialty by split, source and recipe.
 
     Args:
-        examples: `Example` rows with their split.
-        articles: the clean `Article` rows that they were built from.
+        index: of `Examples` with their splits.
 
     Returns:
         Columns specialty, source (`curated` for the project's cases), recipe, split, examples.
     """
-    source = articles.select(pl.col("id").alias("article"), "source")
-    first = examples.with_columns(article=pl.col("article_ids").list.first())
-    known = first.join(source, on="article", how="left").with_columns(
-        source=pl.when(origin="curated")
-        .then(pl.lit("curated"))
-        .otherwise(pl.col("source").fill_null("unknown"))
-    )
     keys = ("specialty", "source", "recipe", "split")
-    return known.group_by(keys).agg(examples=pl.len()).sort(keys)
+    return index.group_by(pl.col(keys).cast(pl.String)).agg(examples=pl.len()).sort(keys)
 
 
 def coverage_table(counts: pl.DataFrame, *, wanted: int = 50) -> pl.DataFrame:

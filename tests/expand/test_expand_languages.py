@@ -12,7 +12,7 @@ import pytest
 
 from elara.audit.certificate import certify
 from elara.collect import collect_folder
-from elara.expand import grounded_examples, topic_clusters, validate
+from elara.expand import Examples, grounded_examples, topic_clusters, validate
 from elara.expand.cautions import caution, drugs
 from elara.expand.drugnames import translated_drugs
 from elara.expand.recipes import Expansion, quoted
@@ -161,7 +161,7 @@ def test_the_certificate_reads_translations(articles: pl.DataFrame) -> None:
 
 def test_a_translation_stands_on_its_articles_side_of_a_split(articles: pl.DataFrame) -> None:
     made, _ = expand(articles, "en", "es", "pt")
-    clusters, _ = topic_clusters(articles, made.examples)
+    clusters, _ = topic_clusters(articles, Examples.of(made.examples))
     assert {clusters[name] for name in made.examples["article_ids"].list.first()} == {"pubmed:1"}
 
 
