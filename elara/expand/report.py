@@ -197,7 +197,8 @@ def taken_figure(took: pl.DataFrame, *, most: int = 24) -> Figure:
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(0, 4 * max(1, *bars["took"]))  # room for the numbers
-    axes.set_xlabel("articles, drafts or examples taken")
+    axes.margins(y=0.02)
+    axes.set_xlabel("articles, drafts or examples")
     axes.set_title("What each filter took")
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     plain(axes)
