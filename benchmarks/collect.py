@@ -48,7 +48,7 @@ import sys, time
 from pathlib import Path
 from elara.collect import pubmed
 from elara.collect.payload import open_chunks
-from elara.collect.workers import spread
+from elara.machine.workers import spread
 def read(file):
     return sum(p.article is not None for p in pubmed.parse(open_chunks(Path(file))))
 if __name__ == "__main__":

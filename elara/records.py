@@ -29,8 +29,8 @@ class Section:
 
     Running text has kind `text`. In question-and-answer sources each `question` section is
     followed by its `answer` sections, best answer first. A `translation` is the title or abstract
-    in another language: it is kept with the article, and is no part of the text that is judged,
-    compared and trained on.
+    in another language: it is kept with the article, is no part of the text that is judged and
+    compared, and gives training examples of its own.
 
     Args:
         heading: title of the section; for an answer, who gave it (attribution); for a

@@ -12,6 +12,8 @@ A page names the file and, line by line, a label and where the value stands in i
     unseen/matrix
     ```
 
+`{recall}` and `{coverage}` do so with shares of what was found, and with counts of examples.
+
 So no figure is typed by hand, and one that is no longer there fails the build. With `:bars:` each
 line also gets a bar, as long as its value; that suits lines that share a unit.
 
@@ -22,15 +24,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import polars as pl
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from elara.display.figures import figure_svg
-from elara.expand.report import confusion_figure
+from elara.expand.report import confusion_figure, coverage_figure, recall_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -62,23 +68,58 @@ class Benchmark(SphinxDirective):
             raise self.error(f"{path.name} has no {place!r}.") from error
 
 
-class Confusion(Benchmark):
-    """A figure of how often what was taken for what."""
+class Drawing(Benchmark):
+    """A figure of what stands at one place of a file."""
 
     def run(self) -> list[nodes.Node]:
         """Read the numbers and draw them."""
-        matrix = self.value(self.content[0].strip())
-        figure = figure_svg(confusion_figure(matrix), "Confusion matrix", _told(matrix))
+        value = self.value(self.content[0].strip())
+        figure = figure_svg(*self.drawn(value))
         return [nodes.raw("", f'<div class="fitting">{figure}</div>', format="html")]
 
+    def drawn(self, value: Any) -> tuple[Figure, str, str]:
+        """The figure, its short name, and what it shows, for those who cannot see it."""
+        raise NotImplementedError
 
-def _told(matrix: dict[str, dict[str, int]]) -> str:
-    """What the figure shows, for those who cannot see it."""
-    rows = (
-        f"{name}: " + ", ".join(f"{count} {said}" for said, count in row.items())
-        for name, row in matrix.items()
-    )
-    return "Readers' specialty, and what the classifier said. " + "; ".join(rows)
+
+class Confusion(Drawing):
+    """A figure of how often what was taken for what."""
+
+    def drawn(self, value: Any) -> tuple[Figure, str, str]:
+        """See `Drawing`."""
+        rows = (
+            f"{name}: " + ", ".join(f"{count} {said}" for said, count in row.items())
+            for name, row in value.items()
+        )
+        told = "Readers' specialty, and what the classifier said. " + "; ".join(rows)
+        return confusion_figure(value), "Confusion matrix", told
+
+
+class Recall(Drawing):
+    """A figure of the share of planted items that was found, by kind."""
+
+    def drawn(self, value: Any) -> tuple[Figure, str, str]:
+        """See `Drawing`."""
+        rows = (
+            f"{name}: {found['dropped']['share']:.1%} dropped, {found['flagged']['share']:.1%} "
+            f"flagged, of {found['items']:,}"
+            for name, found in value.items()
+        )
+        return recall_figure(value), "Leaks that the certificate finds", "; ".join(rows)
+
+
+class Coverage(Drawing):
+    """A figure of how many examples each specialty has, by source and recipe."""
+
+    def drawn(self, value: Any) -> tuple[Figure, str, str]:
+        """See `Drawing`."""
+        counts = pl.DataFrame(value)
+        each = counts.group_by("specialty", "source", "recipe").agg(pl.col("examples").sum())
+        rows = (
+            f"{specialty}, {source} {recipe}: {count:,}"
+            for specialty, source, recipe, count in each.sort(pl.all()).rows()
+        )
+        return coverage_figure(counts), "Examples by specialty", "; ".join(rows)
 
 
 def _value(found: Any, place: str) -> Any:
@@ -119,5 +160,6 @@ def _row(*cells: nodes.Node) -> nodes.row:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("benchmark", Benchmark)
-    app.add_directive("confusion", Confusion)
+    for drawing in (Confusion, Recall, Coverage):
+        app.add_directive(drawing.__name__.lower(), drawing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

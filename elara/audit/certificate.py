@@ -10,8 +10,9 @@ not a comparison of all with all.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ METHODS = {
     "similar": f"Jaccard similarity of word 3-shingles at or above {SIMILAR}, computed exactly",
     "overlap": f"{FLAGGED:.0%} or more of the {RUN}-word sequences of its question, options, "
     "answer or explanation stand in one training example (or all of a question of "
-    f"{QUESTION} words, or of an option of {STATEMENT} or more); from {DROPPED:.0%} on the example "
-    "is dropped, below it is flagged. Line breaks, hyphens, the order of options and numbers do "
-    f"not count, nor do sequences found in more than {COMMON} held-out items",
+    f"{QUESTION} words, or of an option of {STATEMENT} or more); from {DROPPED:.0%} on (from "
+    f"{FLAGGED:.0%} on, if it is of a split of our own) the example is dropped, else flagged. Line "
+    f"breaks, hyphens, order of options, numbers, and what over {COMMON} items share, do not count",
 }
 SOURCES = (
     "Brown et al. 2020, Language Models are Few-Shot Learners, appendix C, "
@@ -56,6 +57,7 @@ SOURCES = (
 
 _BATCH = 20_000  # training examples compared at a time
 _LISTED = 1000  # findings that the passport lists
+Articles = pl.DataFrame | pl.LazyFrame | None
 _FINDINGS: Any = dict.fromkeys(("set", "item", "check", "train_id"), pl.String)
 _FINDINGS |= {"similarity": pl.Float64, "action": pl.String}
 _SAID = ("question", "options", "answer", "rationale")  # the parts of an item that can leak
@@ -188,17 +190,17 @@ def contaminated_items(passport: dict[str, Any]) -> int:
 
 
 def certify(
-    train: pl.DataFrame,
+    train: pl.DataFrame | Iterable[pl.DataFrame],
     held_out: Mapping[str, pl.DataFrame],
     *,
-    articles: pl.DataFrame | None = None,
+    articles: Articles = None,
 ) -> Certificate:
     """Look for held-out items in the training examples.
 
     Of a split of `Example` rows, what would only be flagged is dropped, too.
 
     Args:
-        train: the `Example` rows that are trained on.
+        train: the `Example` rows that are trained on; in pieces, if one can go through them again.
         held_out: name of a set to its rows: `Example` rows (a test split), or a benchmark's list
             with a column `id` and any of `question`, `options`, `answer`, `rationale`, `text`,
             `pmid`, `pmcid`, `doi` (see `elara.expand.evaluation_sets`).
@@ -209,20 +211,16 @@ def certify(
 
     Source: https://arxiv.org/abs/2005.14165, appendix C; https://arxiv.org/abs/2107.06499.
     """
-    known: dict[str, list[str]] = {}
-    if articles is not None:
-        rows = articles.select("id", "pmid", "pmcid", "doi").iter_rows()
-        known = {article: _keys(*identifiers) for article, *identifiers in rows}
-    seen = _items("train", train, known)
-    compared = {"train": _described(seen)}
+    pieces = [*train.iter_slices(_BATCH)] if isinstance(train, pl.DataFrame) else train
+    compared = {"train": _described(_items("train", piece, None) for piece in pieces)}
     findings = [pl.DataFrame(schema=_FINDINGS)]
     for name, table in held_out.items():
         # Of the project's own questions half is enough: to lose an example costs less than a test.
         enough = FLAGGED if "messages" in table.columns else DROPPED
-        held = _HeldOut(_items(name, table, known), enough)
-        compared[name] = _described(held.items)
-        for batch in seen.iter_slices(_BATCH):
-            for check, pairs in held.found_in(batch):
+        held = _HeldOut(_items(name, table, articles), enough)
+        compared[name] = _described([held.items])
+        for piece in pieces:
+            for check, pairs in held.found_in(_items("train", piece, articles)):
                 named = pairs.with_columns(set=pl.lit(name), check=pl.lit(check))
                 findings.append(named.select(_FINDINGS.keys()).cast(_FINDINGS))
     return Certificate(compared, pl.concat(findings).unique().sort(*_FINDINGS))
@@ -243,27 +241,30 @@ def _named(article: str) -> list[str]:
     return _keys(native if source == "pubmed" else "", native if source == "pmc" else "", "")
 
 
-def _items(name: str, table: pl.DataFrame, known: dict[str, list[str]]) -> pl.DataFrame:
+def _items(name: str, table: pl.DataFrame, articles: Articles) -> pl.DataFrame:
     """Bring examples and benchmark lists into one shape: ids, what is said, and all of it."""
     if "id" not in table.columns or not _COMPARABLE & {*table.columns}:
         raise AuditError(
             f"The held-out set {name!r} cannot be compared: it needs a column `id` and `messages`, "
-            "`question`, `text`, `pmid`, `pmcid` or `doi`. It has: "
-            f"{', '.join(table.columns)}."
+            f"`question`, `text`, `pmid`, `pmcid` or `doi`. It has: {', '.join(table.columns)}."
         )
-    rows = []
+    known, rows = {}, []
+    if articles is not None and "article_ids" in table.columns:
+        named = pl.col("id").is_in(table["article_ids"].explode().implode())
+        told = articles.lazy().filter(named).select("id", "pmid", "pmcid", "doi").collect()
+        known = {article: _keys(*identifiers) for article, *identifiers in told.iter_rows()}
     for row in table.iter_rows(named=True):
         said = [m["content"] for m in row.get("messages") or [] if m["role"] != "system"]
-        articles = list(row.get("article_ids") or [])
+        named_by = list(row.get("article_ids") or [])
         keys = _keys(row.get("pmid"), row.get("pmcid"), row.get("doi"))
-        for article in articles:
+        for article in named_by:
             keys += [*_named(article), *known.get(article, [])]
         if said:
             parts = [said[-2] if len(said) > 1 else "", "", said[-1], ""]
         else:
             parts = ["\n".join(_lines(row.get(part))) for part in _SAID]
         whole = "\n".join(said or [str(row.get("text") or ""), *parts]).strip()
-        rows.append((str(row["id"]), articles, sorted(set(keys)), whole, *parts))
+        rows.append((str(row["id"]), named_by, sorted(set(keys)), whole, *parts))
     schema: Any = dict.fromkeys(("item", "articles", "keys", "whole", *_SAID), pl.String)
     schema |= dict.fromkeys(("articles", "keys"), pl.List(pl.String))
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -282,16 +283,16 @@ def described(examples: pl.DataFrame) -> dict[str, Any]:
     Returns:
         `items`, `texts`, and `sha256` over ids and texts, whatever their order.
     """
-    return _described(_items("examples", examples, {}))
+    return _described([_items("examples", examples, None)])
 
 
-def _described(items: pl.DataFrame) -> dict[str, Any]:
-    digests = (
-        f"{item}\t{hashlib.sha256(whole.encode()).hexdigest()}\n"
-        for item, whole in items.select("item", "whole").sort("item", "whole").iter_rows()
-    )
-    sha256 = hashlib.sha256("".join(digests).encode()).hexdigest()
-    return {"items": items.height, "texts": int((items["whole"] != "").sum()), "sha256": sha256}
+def _described(pieces: Iterable[pl.DataFrame]) -> dict[str, Any]:
+    digests, texts = [], 0
+    for item, whole in chain.from_iterable(p.select("item", "whole").iter_rows() for p in pieces):
+        digests.append(f"{item}\t{hashlib.sha256(whole.encode()).hexdigest()}\n")
+        texts += whole != ""
+    sha256 = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    return {"items": len(digests), "texts": texts, "sha256": sha256}
 
 
 class _HeldOut:
@@ -338,8 +339,7 @@ def _sentences(items: pl.DataFrame) -> pl.DataFrame:
     ends = (r"[.?!:;]\s+|[\r\n]+", r"[.?!:;]\s+|[\r\n]\s*[\r\n]")
     parts = [pl.col("whole").str.replace_all(end, "\x1e").str.split("\x1e") for end in ends]
     found = items.select("item", kind=pl.lit("question"), text=pl.concat_list(parts))
-    found = found.explode("text").unique()
-    return found.filter(pl.col("text").str.len_chars().is_between(8, 400))
+    return found.explode("text").unique().filter(pl.col("text").str.len_chars().is_between(8, 400))
 
 
 def _passages(items: pl.DataFrame, kinds: tuple[str, ...]) -> pl.DataFrame:
@@ -364,8 +364,7 @@ def _shared(seen: pl.DataFrame, held: pl.DataFrame, column: str) -> pl.DataFrame
 
 
 def _certain(pairs: pl.DataFrame) -> pl.DataFrame:
-    sure = pairs.select("item", "train_id", similarity=pl.lit(1.0), action=pl.lit("drop"))
-    return sure.unique()
+    return pairs.select("item", "train_id", similarity=pl.lit(1.0), action=pl.lit("drop")).unique()
 
 
 def _pairs(found: pl.DataFrame, item: pl.Series, seen: pl.Series, drop: float) -> pl.DataFrame:

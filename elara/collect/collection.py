@@ -18,9 +18,9 @@ from elara.collect.merge import linked, merge_linked
 from elara.collect.own import check_columns
 from elara.collect.report import summary
 from elara.collect.sortedruns import ORDER, read_portion, write_tables
-from elara.collect.workers import spread
 from elara.display.progress import track
 from elara.machine.cores import usable_cores
+from elara.machine.workers import spread
 from elara.records import Outcome
 
 _TABLES = ("articles.parquet", "outcomes.parquet", "removed.parquet", "pieces.parquet")

@@ -5,11 +5,21 @@ from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.drafts import RECIPES
 from elara.expand.evaluation_sets import blocked, read_evaluation_sets
 from elara.expand.explorer import Explorer
-from elara.expand.formats import FORMATS, dataset_files
+from elara.expand.formats import FORMATS, write_dataset, write_splits
+from elara.expand.lacking import collect_next
+from elara.expand.parts import Examples
 from elara.expand.recipes import Expansion, grounded_examples
 from elara.expand.repeats import Repeats, without_repeats
-from elara.expand.report import coverage, coverage_figure, coverage_table, outlook, summary
+from elara.expand.report import (
+    coverage,
+    coverage_figure,
+    coverage_table,
+    outlook,
+    summary,
+    taken_figure,
+)
 from elara.expand.split import split_by_topic
+from elara.expand.streaming import Expanded, Settings, expand_file
 from elara.expand.topics import topic_clusters
 from elara.expand.validators import VALIDATORS, Validated, taken, validate
 
@@ -19,16 +29,20 @@ __all__ = [
     "VALIDATORS",
     "Case",
     "CuratedError",
+    "Examples",
+    "Expanded",
     "Expansion",
     "Explorer",
     "Repeats",
+    "Settings",
     "Validated",
     "blocked",
+    "collect_next",
     "coverage",
     "coverage_figure",
     "coverage_table",
     "curated_examples",
-    "dataset_files",
+    "expand_file",
     "grounded_examples",
     "outlook",
     "read_cases",
@@ -38,7 +52,10 @@ __all__ = [
     "split_by_topic",
     "summary",
     "taken",
+    "taken_figure",
     "topic_clusters",
     "validate",
     "without_repeats",
+    "write_dataset",
+    "write_splits",
 ]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+
+from elara.expand.drugnames import translated_drugs
 
 # Stems by which the World Health Organization names substances, and common names without one.
 # Source: https://www.who.int/teams/health-product-and-policy-standards/inn/stembook
@@ -17,7 +20,7 @@ _STEMS = (
 _NAMES = (
     "aspirin|paracetamol|acetaminophen|ibuprofen|naproxen|indometacin|morphine|codeine|tramadol|"
     "methadone|naloxone|insulin|metformin|glucagon|levothyroxine|adrenaline|epinephrine|"
-    "noradrenaline|norepinephrine|dopamine|dobutamine|vasopressin|atropine|digoxin|amiodarone|"
+    "noradrenaline|norepinephrine|losartan|dopamine|dobutamine|vasopressin|atropine|digoxin|amiodarone|"
     "adenosine|verapamil|diltiazem|nitroglycerin|warfarin|alteplase|tenecteplase|streptokinase|"
     "oxytocin|misoprostol|ergometrine|carboprost|magnesium sulfate|magnesium sulphate|"
     "hydralazine|methyldopa|spironolactone|potassium chloride|lithium|valproate|carbamazepine|"
@@ -31,9 +34,13 @@ _NAMES = (
     "prednisone|prednisolone|dexamethasone|hydrocortisone|tranexamic acid|antivenom|heparin|"
     "activated charcoal|acetylcysteine|pralidoxime|zinc sulfate|folic acid|ferrous sulfate"
 )
-_DRUG = re.compile(rf"\b(?:\w{{3,}}(?:{_STEMS})|{_NAMES})\b", re.IGNORECASE)
+_LONG = [name for name in _NAMES.split("|") if not re.fullmatch(r"\w+(?:\\w\{3,\})?", name)]
+_WORD = re.compile(r"\w+")
+_ONE = re.compile(rf"\w{{3,}}(?:{_STEMS})|{_NAMES}", re.IGNORECASE)
+_SEVERAL = re.compile(rf"\b(?:{'|'.join(_LONG)})\b", re.IGNORECASE)
 _DOSE = re.compile(
-    r"\d\s?(?:mg|mcg|µg|μg|g|IU|U|units?|mmol|mEq|mL|puffs?|tablets?|drops)(?:/(?:kg|m2|m²|day|d|h|"
+    r"\d\s?(?:mg|mcg|µg|μg|g|IU|UI|U|units?|mmol|mEq|mL|ml|puffs?|tablets?|drops|comprimidos?|"
+    r"comprimés?|gotas|gouttes)(?:/(?:kg|m2|m²|day|d|h|"
     r"hour|min|dose))*\b"
 )
 _CAUTIONS = {
@@ -51,7 +58,13 @@ def drugs(text: str) -> set[str]:
     Args:
         text: any text.
     """
-    return {match[0].casefold() for match in _DRUG.finditer(text)}
+    words = {word.casefold() for word in _WORD.findall(text) if _is_drug(word)}
+    return words | {name.casefold() for name in _SEVERAL.findall(text)}
+
+
+@lru_cache(maxsize=2**17)
+def _is_drug(word: str) -> bool:
+    return _ONE.fullmatch(word) is not None
 
 
 def caution(answer: str, language: str) -> str:
@@ -61,4 +74,5 @@ def caution(answer: str, language: str) -> str:
         answer: the answer.
         language: of the answer.
     """
-    return _CAUTIONS[language] if drugs(answer) or _DOSE.search(answer) else ""
+    named = translated_drugs(answer, language, drugs(answer))
+    return _CAUTIONS[language] if named or _DOSE.search(answer) else ""

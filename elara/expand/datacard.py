@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ _MOST_AUTHORS = 3
 
 
 def dataset_card(
-    examples: pl.DataFrame,
-    articles: pl.DataFrame,
+    index: pl.DataFrame,
+    works: Sequence[str],
     *,
     formats: Mapping[str, str],
     features: Mapping[str, list[dict[str, Any]]],
@@ -40,8 +40,8 @@ def dataset_card(
     """The card of a data set, with the header from which a hub learns what it shows.
 
     Args:
-        examples: the `Example` rows that it holds.
-        articles: the clean articles behind them.
+        index: of the `Examples` that it holds.
+        works: from `attribution`.
         formats: name of a format to what its rows hold.
         features: name of a format to its columns.
         counts: name of a format to split to rows; splits without rows are absent.
@@ -65,21 +65,21 @@ def dataset_card(
     text = templates.get_template("datacard.md").render(
         name=NAME,
         elara=elara.__version__,
-        total=f"{examples.height:,}",
+        total=f"{index.height:,}",
         formats=formats,
         other_formats=" or ".join(f'"{name}"' for name in list(formats)[1:]),
         splits=list(counts["messages"]),
         counts=counts,
-        sources=_sources(examples).to_dicts(),
-        described=_described(examples),
-        licences=_counted(examples, "licence"),
+        sources=_sources(index).to_dicts(),
+        described=_described(index),
+        licences=_counted(index, "licence"),
         parameters=_shown(parameters),
         contamination=contamination,
         left_out=left_out.group_by("format", "reason").len().sort("format", "reason").to_dicts(),
-        attribution=attribution(examples, articles),
+        attribution=works,
         most_listed=_MOST_LISTED,
     )
-    return f"---\n{_header(examples, features, counts)}\n---\n\n{text}"
+    return f"---\n{_header(index, features, counts)}\n---\n\n{text}"
 
 
 def _shown(parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -91,13 +91,13 @@ def _shown(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _header(
-    examples: pl.DataFrame,
+    index: pl.DataFrame,
     features: Mapping[str, list[dict[str, Any]]],
     counts: Mapping[str, Mapping[str, int]],
 ) -> str:
     from huggingface_hub import DatasetCardData
 
-    licences = examples["licence"].unique().sort().to_list()
+    licences = index["licence"].unique().sort().to_list()
     known = HUB_LICENCES.get(licences[0]) if len(licences) == 1 else None
     named = "several-see-license-md" if len(licences) > 1 else licences[0].lower()
     more: dict[str, Any] = {"license_name": named, "license_link": "LICENSE.md"}
@@ -108,9 +108,9 @@ def _header(
     ]
     header = DatasetCardData(
         pretty_name=NAME,
-        language=examples["language"].unique().sort().to_list(),
+        language=index["language"].unique().sort().to_list(),
         license=known or "other",
-        size_categories=next((s for n, s in _SIZES if examples.height < n), "1M<n<10M"),
+        size_categories=next((s for n, s in _SIZES if index.height < n), "1M<n<10M"),
         task_categories=["question-answering", "text-generation"],
         tags=["medical", "education", "elara"],
         **more,
@@ -123,17 +123,11 @@ def _config(name: str, splits: Mapping[str, int]) -> dict[str, Any]:
     return {"config_name": name, "data_files": files, "default": name == "messages"}
 
 
-def _source() -> pl.Expr:
-    """The source of an example: the first part of its article's id."""
-    first = pl.col("article_ids").list.first().str.split(":").list.first()
-    return pl.when(pl.col("origin") == "curated").then(pl.lit("curated")).otherwise(first)
-
-
-def _sources(examples: pl.DataFrame) -> pl.DataFrame:
+def _sources(index: pl.DataFrame) -> pl.DataFrame:
     return (
-        examples.group_by(source=_source())
+        index.group_by("source")
         .agg(
-            articles=pl.col("article_ids").list.first().n_unique(),
+            articles=pl.col("article_id").n_unique(),
             examples=pl.len(),
             licences=pl.col("licence").unique().sort(),
         )
@@ -141,31 +135,31 @@ def _sources(examples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _counted(examples: pl.DataFrame, column: str) -> list[tuple[Any, ...]]:
-    return examples.group_by(column).len().sort("len", column, descending=[True, False]).rows()
+def _counted(index: pl.DataFrame, column: str) -> list[tuple[Any, ...]]:
+    return index.group_by(column).len().sort("len", column, descending=[True, False]).rows()
 
 
-def _described(examples: pl.DataFrame) -> list[tuple[Any, Any]]:
+def _described(index: pl.DataFrame) -> list[tuple[Any, Any]]:
     """Languages and specialties side by side."""
-    columns = (_counted(examples, "language"), _counted(examples, "specialty"))
+    columns = (_counted(index, "language"), _counted(index, "specialty"))
     return list(zip_longest(*columns, fillvalue=("", "")))
 
 
-def attribution(examples: pl.DataFrame, articles: pl.DataFrame) -> list[str]:
+def attribution(index: pl.DataFrame, articles: pl.DataFrame | pl.LazyFrame) -> list[str]:
     """A line for each work whose licence asks that it be named.
 
     Args:
-        examples: the `Example` rows of a data set.
-        articles: the clean articles behind them.
+        index: of the `Examples` of a data set.
+        articles: the clean articles behind them; they may be scanned.
 
     Returns:
         Markdown: title, authors, where it appeared, address, licence; sorted.
     """
-    asking = examples.filter(pl.col("licence").str.starts_with("CC-BY"))
-    ids = asking.select(pl.col("article_ids").explode()).unique().to_series()
-    named = articles.filter(pl.col("id").is_in(ids.implode()))
+    asking = index.filter(pl.col("licence").cast(pl.String).str.starts_with("CC-BY"))
     columns = ("id", "title", "authors", "journal", "published", "url", "doi", "licence")
-    lines = sorted(_work(row) for row in named.select(columns).iter_rows(named=True))
+    ids = asking["article_id"].unique().implode()
+    named = articles.lazy().select(columns).filter(pl.col("id").is_in(ids)).collect()
+    lines = sorted(_work(row) for row in named.iter_rows(named=True))
     own = asking.filter(origin="curated")
     if own.height:
         lines.insert(0, f"{own.height} curated cases of Elara. {own['licence'][0]}")
@@ -192,27 +186,26 @@ def _cell(value: Any) -> str:
     return "".join(f"\\{c}" if c in "\\`*_[]|<" else c for c in text)
 
 
-def licence_text(examples: pl.DataFrame, articles: pl.DataFrame) -> str:
+def licence_text(index: pl.DataFrame, works: Sequence[str]) -> str:
     """What `LICENSE.md` says: which licences meet in a data set, and whom to name.
 
     Args:
-        examples: the `Example` rows that it holds.
-        articles: the clean articles behind them.
+        index: of the `Examples` that it holds.
+        works: from `attribution`.
     """
-    return "\n".join(_licence_lines(examples, articles)) + "\n"
+    return "\n".join(_licence_lines(index, works)) + "\n"
 
 
-def _licence_lines(examples: pl.DataFrame, articles: pl.DataFrame) -> Iterator[str]:
+def _licence_lines(index: pl.DataFrame, works: Sequence[str]) -> Iterator[str]:
     yield "# Licences\n"
     yield "This data set holds text by others. Elara grants no licence of its own: the column"
     yield "`licence` of each row says which one applies to it.\n"
     yield "| licence | examples |\n|---|---:|"
-    yield from (f"| {name} | {number} |" for name, number in _counted(examples, "licence"))
+    yield from (f"| {name} | {number} |" for name, number in _counted(index, "licence"))
     yield "\nLicences that begin with `CC-BY` ask you to name the work, its authors and its licence"
     yield "and to say what was changed: passages were shortened and put behind questions, and a"
     yield "caution was added where one names a drug or a dose. Licences that begin with"
     yield "`CC-BY-SA` also ask you to pass the text on under the same licence only. The licences"
     yield "are at https://creativecommons.org/licenses/.\n"
     yield "## Works to name\n"
-    lines = attribution(examples, articles)
-    yield from (f"- {line}" for line in lines or ["none"])
+    yield from (f"- {line}" for line in works or ["none"])

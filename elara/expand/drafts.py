@@ -10,20 +10,24 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from elara.expand.languages import TITLE, translations
 from elara.expand.questions import bare, is_topic
 from elara.records import Article, Origin, Section
 
 _CONCLUSION = re.compile(
-    r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME|CONCLUS[IÃ]|CONCLUSIÓN|CONCLUSÃO"
+    r"CONCLUSION|INTERPRETATION|SIGNIFICANCE|IMPLICATION|TAKE-HOME|CONCLUS[IÃÕ]|INTERPRÉTATION|"
+    r"INTERPRETACI[ÓO]N|INTERPRETAÇÃO|HITIMISHO"
 )
 # Parts of an abstract that say how or why a study was made.
 _STUDY = re.compile(
-    r"METHOD|DESIGN|MÉTODO|MÉTHODE|SETTING|PARTICIPANT|DATA SOURCE|REGISTRATION|OBJECTI[VF]|AIM|"
-    r"PURPOSE|OBJETIVO|MBINU"
+    r"METHOD|DESIGN|SETTING|PARTICIPANT|DATA SOURCE|REGISTRATION|OBJECTI[VF]|AIM|PURPOSE|"
+    r"M[ÉE]TODO|DISEÑO|PACIENTES Y|PROPÓSITO|ÁMBITO|EMPLAZAMIENTO|"
+    r"M[ÉE]THODE|\bBUTS?\b|PATIENTS ET|OBJETIVO|DELINEAMENTO|PACIENTES E|"
+    r"MBINU|LENGO|MADHUMUNI"
 )
 # Parts that say what a study found; "recent findings" are those of others.
 _FINDINGS = re.compile(r"RESULT|OBSERVATION|(?<!RECENT )FINDING|RESULTADO|RÉSULTAT|MATOKEO")
-_LABELLED = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (?=\S)")
+_LABELLED = re.compile(r"^([A-ZÀ-ÖØ-Þ][A-ZÀ-ÖØ-Þ0-9 &/,'’()-]*): (?=\S)")
 _ABOUT_ALL = re.compile(
     r"^(?:introduction|background|overview|summary|key (?:points|facts)|plain language summary|"
     r"abstract|introducción|resumen|introduction générale|résumé|introdução|resumo|utangulizi|"
@@ -47,6 +51,8 @@ class Draft:
         under: the heading as the source has it, with those above it.
         findings: passages that the question quotes.
         before: question and answer passages that the source has before this one, or None.
+        language: of the answer, where it is a translation; "": the article's.
+        title: of the article, where the question quotes another than `Article.title`.
     """
 
     answer: list[Passage]
@@ -56,6 +62,8 @@ class Draft:
     under: str = ""
     findings: list[Passage] = field(default_factory=list)
     before: tuple[str, list[Passage]] | None = None
+    language: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,35 +83,68 @@ class Recipe:
     drafts: Callable[[Article], Iterator[Draft]]
 
 
-def _lines(article: Article) -> Iterator[tuple[str, Passage]]:
-    """The labelled lines of an abstract: label (or "") and passage."""
-    start = 0
-    for line in article.abstract.splitlines(keepends=True):
-        label = _LABELLED.match(line)
-        first = start + (label.end() if label else len(line) - len(line.lstrip()))
-        last = start + len(line.rstrip())
-        if last > first:
-            yield label[1] if label else "", ("abstract", first, last)
-        start += len(line)
+@dataclass(frozen=True)
+class _Abstract:
+    """An abstract of an article: its own, or one in another language.
+
+    Args:
+        part: where it stands.
+        text: the abstract.
+        language: where it is a translation, else "".
+        title: of the article in that language, or "".
+    """
+
+    part: str
+    text: str
+    language: str = ""
+    title: str = ""
+
+    def lines(self) -> Iterator[tuple[str, Passage]]:
+        """The labelled lines: label (or "") and passage."""
+        start = 0
+        for line in self.text.splitlines(keepends=True):
+            label = _LABELLED.match(line)
+            first = start + (label.end() if label else len(line) - len(line.lstrip()))
+            last = start + len(line.rstrip())
+            if last > first:
+                yield label[1] if label else "", (self.part, first, last)
+            start += len(line)
+
+
+def _abstracts(article: Article) -> Iterator[_Abstract]:
+    """Its own abstract, and those in other languages in the order of the source."""
+    told = list(translations(article))
+    titles = {code: article.body[place].text for place, what, code in told if what == TITLE}
+    yield _Abstract("abstract", article.abstract, title=titles.get(article.language, ""))
+    for place, what, code in told:
+        if what != TITLE:
+            text = article.body[place].text
+            yield _Abstract(f"body/{place}", text, code, titles.get(code, ""))
 
 
 def _conclusion(article: Article) -> Iterator[Draft]:
-    lines = list(_lines(article))
-    ends = [passage for label, passage in lines if _CONCLUSION.search(label)]
-    rest = [passage for label, passage in lines if not _CONCLUSION.search(label)]
-    if ends and rest:
-        yield Draft(ends, "conclusion", findings=rest)
+    for abstract in _abstracts(article):
+        lines = list(abstract.lines())
+        ends = [passage for label, passage in lines if _CONCLUSION.search(label)]
+        rest = [passage for label, passage in lines if not _CONCLUSION.search(label)]
+        if ends and rest:
+            language, title = abstract.language, abstract.title
+            yield Draft(ends, "conclusion", findings=rest, language=language, title=title)
 
 
 def _key_points(article: Article) -> Iterator[Draft]:
-    lines = list(_lines(article))
-    plain = [passage for label, passage in lines if not label]
-    told = [passage for label, passage in lines if label and not _STUDY.search(label)]
-    answer = plain or (told if len(told) > 1 else [])
-    reports = not plain and any(_FINDINGS.search(label) for label, _ in lines)
-    if answer:
-        kind = "topic" if is_topic(bare(article.title)) else "article"
-        yield Draft(answer, kind, under="Results" if reports else "")
+    for abstract in _abstracts(article):
+        lines = list(abstract.lines())
+        plain = [passage for label, passage in lines if not label]
+        told = [passage for label, passage in lines if label and not _STUDY.search(label)]
+        answer = plain or (told if len(told) > 1 else [])
+        reports = not plain and any(_FINDINGS.search(label) for label, _ in lines)
+        if answer:
+            language, title = abstract.language, abstract.title
+            ours = title or ("" if language else article.title)  # a topic in the text's language
+            kind = "topic" if is_topic(bare(ours)) else "article"
+            under = "Results" if reports else ""
+            yield Draft(answer, kind, under=under, language=language, title=title)
 
 
 def _explain(article: Article) -> Iterator[Draft]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from elara.audit.tracing import passage
+from elara.expand.parts import Examples
+from elara.records import Article, Section
 
 KEYS = ("specialty", "recipe", "source")
 _AROUND = 600  # characters of an article shown before and behind a passage
@@ -19,20 +24,30 @@ class Explorer:
     shown.
 
     Args:
-        examples: `Example` rows with their split.
-        articles: the clean `Article` rows that they were built from.
+        examples: the examples with their splits.
+        articles: the clean `Article` rows that they were built from; they may be scanned.
         each: how many examples of each specialty, recipe and source are put on the page at most.
         most: how many in all.
     """
 
     def __init__(
-        self, examples: pl.DataFrame, articles: pl.DataFrame, *, each: int = 1, most: int = 60
+        self,
+        examples: Examples,
+        articles: pl.DataFrame | pl.LazyFrame,
+        *,
+        each: int = 1,
+        most: int = 60,
     ) -> None:
-        source = articles.select("id", "source", "title", "url", "abstract", "body")
-        first = examples.with_columns(article=pl.col("article_ids").list.first())
-        known = first.join(source, left_on="article", right_on="id", how="inner")
-        ordered = known.sort("specialty", "recipe", "source", "id")
-        self.examples = ordered.group_by(KEYS, maintain_order=True).head(each).head(most)
+        built = examples.index.filter(pl.col("origin") != "curated").sort(*KEYS, "id")
+        chosen = built.group_by(KEYS, maintain_order=True).head(each).head(most)
+        ids = chosen["article_id"].unique().implode()
+        columns = pl.col("id").alias("article_id"), "title", "url", "abstract", "body"
+        texts = articles.lazy().filter(pl.col("id").is_in(ids)).select(columns).collect()
+        told = chosen.select("id", "article_id", "source").join(
+            texts, on="article_id", maintain_order="left"
+        )
+        rows = examples.only(chosen.sort("part", "place")).all()
+        self.examples = told.join(rows, on="id", maintain_order="left")
 
     def _repr_html_(self) -> str:
         import jinja2
@@ -65,9 +80,9 @@ def _sides(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(row: dict[str, Any], part: str) -> str:
-    if part == "abstract":
-        return str(row["abstract"])
-    return str(row["body"][int(part.removeprefix("body/"))]["text"])
+    body = [Section(**section) for section in row["body"]]
+    article = Article(id="", source="", title="", abstract=row["abstract"], body=body)
+    return passage(article, part, 0, sys.maxsize)
 
 
 def _pieces(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, bool]]:

@@ -6,12 +6,21 @@ is made here holds only what may be, and a row for everything that was left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from elara.expand.datacard import dataset_card, licence_text
+from elara.expand.datacard import attribution, dataset_card, licence_text
+from elara.expand.parts import Examples
+from elara.machine.cores import usable_cores
+from elara.records import Example, frame
+from elara.workspace.formats import write_file
 
 FORMATS = {
     "messages": "`messages`: the turns of a chat, each with `role` and `content`; `spans`: the "
@@ -69,79 +78,142 @@ def converted(examples: pl.DataFrame, name: str) -> pl.DataFrame:
     raise ValueError(f"Unknown format {name!r}: there are {', '.join(FORMATS)}.")
 
 
-def left_out(examples: pl.DataFrame) -> pl.DataFrame:
+def left_out(index: pl.DataFrame) -> pl.DataFrame:
     """What the data set does not hold, and why.
 
     Args:
-        examples: `Example` rows.
+        index: of `Examples`.
 
     Returns:
         Columns id, article_id, licence, format (`all` or one of them) and reason.
     """
-    named = examples.select(
-        "id",
-        "licence",
-        "redistributable",
-        article_id=pl.col("article_ids").list.first(),
-        several=pl.col("messages").list.len() > 3,
-    )
-    closed = named.filter(~pl.col("redistributable")).with_columns(
+    closed = index.filter(~pl.col("redistributable")).with_columns(
         format=pl.lit("all"), reason=pl.lit("its licence does not allow it to be passed on")
     )
-    long = named.filter("redistributable", "several").with_columns(
+    long = index.filter(pl.col("redistributable"), pl.col("turns") > 3).with_columns(
         format=pl.lit("instruction-response"),
         reason=pl.lit("a conversation of several questions, which this format cannot hold"),
     )
-    return pl.concat([closed, long]).select(_LEFT_OUT).sort("id")
+    named = pl.col("licence").cast(pl.String)
+    return pl.concat([closed, long]).with_columns(named).select(_LEFT_OUT).sort("id")
 
 
-def dataset_files(
-    examples: pl.DataFrame,
-    articles: pl.DataFrame,
+def write_splits(examples: Examples, folder: Path) -> None:
+    """Write `train.jsonl`, `validation.jsonl` and `test.jsonl`, of which some may be empty.
+
+    Args:
+        examples: the examples with their splits.
+        folder: where to; it is there.
+    """
+    for split in SPLITS:
+        (folder / f"{split}.jsonl").touch()
+    _write(examples, folder, {"{split}.jsonl": lambda rows: rows})
+
+
+def write_dataset(
+    examples: Examples,
+    articles: pl.DataFrame | pl.LazyFrame,
+    folder: Path,
     *,
     parameters: Mapping[str, Any] | None = None,
     contamination: str = "",
-) -> dict[str, Any]:
-    """The files of a data set that may be passed on, for `Stage.write`.
+) -> pl.DataFrame:
+    """Write the files of a data set that may be passed on.
+
+    These are the card `README.md`, `LICENSE.md` with the attribution, `left_out.parquet`, and for
+    each format a file per split that has rows. Nothing but `left_out.parquet` where no example may
+    be passed on.
 
     Args:
-        examples: `Example` rows with their split.
-        articles: the clean articles behind them, for the attribution.
+        examples: the examples with their splits.
+        articles: the clean articles behind them, for the attribution; they may be scanned.
+        folder: where to make the folder `dataset`.
         parameters: what the stage ran with, for the card.
         contamination: what the comparison with test sets found, in a sentence or two.
 
     Returns:
-        Path inside the stage's folder to content: the card `README.md`, `LICENSE.md` with the
-        attribution, `left_out.parquet`, and for each format a file per split that has rows. Nothing
-        but `left_out.parquet` where no example may be passed on.
+        What it leaves out, see `left_out`.
     """
-    out = left_out(examples)
-    files: dict[str, Any] = {f"{FOLDER}/left_out.parquet": out}
-    open_ = examples.filter("redistributable")
-    if open_.is_empty():
-        return files
-    counts: dict[str, dict[str, int]] = {name: {} for name in FORMATS}
+    out = left_out(examples.index)
+    write_file(folder / FOLDER / "left_out.parquet", out)
+    open_ = examples.only(examples.index.filter("redistributable"))
+    if len(open_):
+        changes = {f"{FOLDER}/{name}/{{split}}.jsonl": _converter(name) for name in FORMATS}
+        _write(open_, folder, changes)
+        works = attribution(open_.index, articles)
+        none = frame([], Example)
+        card = dataset_card(
+            open_.index,
+            works,
+            formats=FORMATS,
+            features={name: _features(converted(none, name)) for name in FORMATS},
+            counts=_counts(open_.index),
+            left_out=out,
+            parameters=parameters or {},
+            contamination=contamination,
+        )
+        write_file(folder / FOLDER / "README.md", card)
+        write_file(folder / FOLDER / "LICENSE.md", licence_text(open_.index, works))
+    return out
+
+
+def _converter(name: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: converted(rows, name)
+
+
+def _counts(index: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Rows of each format by split; splits without rows are absent."""
+    counts: dict[str, dict[str, int]] = {}
     for name in FORMATS:
-        for split in SPLITS:
-            rows = converted(open_.filter(split=split), name)
-            if rows.height:
-                files[f"{FOLDER}/{name}/{split}.jsonl"] = rows
-                counts[name][split] = rows.height
-    card = dataset_card(
-        open_,
-        articles,
-        formats=FORMATS,
-        features={name: _features(converted(open_.head(0), name)) for name in FORMATS},
-        counts=counts,
-        left_out=out,
-        parameters=parameters or {},
-        contamination=contamination,
-    )
-    written = {
-        f"{FOLDER}/README.md": card,
-        f"{FOLDER}/LICENSE.md": licence_text(open_, articles),
-    }
-    return files | written
+        held = index.filter(pl.col("turns") <= 3) if name == "instruction-response" else index
+        found = dict(held.group_by("split").len().iter_rows())
+        counts[name] = {split: found[split] for split in SPLITS if split in found}
+    return counts
+
+
+def _write(
+    examples: Examples, folder: Path, files: Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]]
+) -> None:
+    """Append the rows to the file of their split, piece by piece; files without rows are not made.
+
+    Args:
+        examples: the examples with their splits.
+        folder: where to.
+        files: path inside it, with `{split}`, to what makes its rows.
+    """
+    with ExitStack() as stack:
+        opened: dict[str, Any] = {}
+        for lines in _lines(examples, files):
+            for name, text in lines.items():
+                if name not in opened:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    opened[name] = stack.enter_context((folder / name).open("wb"))
+                opened[name].write(text)
+
+
+def _lines(
+    examples: Examples, files: Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]]
+) -> Iterator[dict[str, bytes]]:
+    """The lines of each file, for one piece of the examples after the other."""
+
+    def written(rows: pl.DataFrame) -> dict[str, bytes]:
+        found = {}
+        for (split,), some in rows.partition_by("split", as_dict=True).items():
+            for name, change in files.items():
+                if (table := change(some)).height:
+                    file = io.BytesIO()
+                    table.write_ndjson(file)
+                    found[name.format(split=split)] = file.getvalue()
+        return found
+
+    waiting: deque[Future[dict[str, bytes]]] = deque()
+    with ThreadPoolExecutor(usable_cores()) as threads:  # polars lets go of the GIL
+        for rows in examples:
+            waiting.append(threads.submit(written, rows))
+            if len(waiting) > usable_cores():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _features(table: pl.DataFrame) -> list[dict[str, Any]]:

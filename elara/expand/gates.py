@@ -6,7 +6,6 @@ Each gate gives its name and the words that decided, so that every refusal can b
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,9 +15,7 @@ from typing import Any
 
 import yaml
 
-from elara.expand.cautions import drugs
 from elara.text.sentences import count_words
-from elara.text.wordlist import is_word
 
 MIN_WORDS = 25
 _START = 3  # characters by which patterns are looked up
@@ -63,17 +60,6 @@ _LOST = re.compile(
     r"\[formula\]"
 )  # the mark of collect for a formula that the source has as a picture
 _ITEM = re.compile(r"^\s*(?:[-*•·▪–]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s", re.MULTILINE)
-
-_NUMBER = re.compile(r"\d+(?:[.,·]\d+)*")
-_UP = re.compile(
-    r"\b(?:increas|higher|great|rise|rais|elevat|more|improv|better|superior|gain|up)\w*",
-    re.I,
-)
-_DOWN = re.compile(
-    r"\b(?:decreas|lower|reduc|fewer|less|fall|fell|declin|drop|wors|inferior|prevent|down|loss)\w*",
-    re.I,
-)
-_NOT = re.compile(r"\b(?:no|not|nor|without|neither|none|fail\w*|lack\w*|similar\w*|un\w+)\b", re.I)
 
 Refusal = tuple[str, str]
 _Cues = tuple[dict[str, re.Pattern[str]], list[re.Pattern[str]]]
@@ -217,31 +203,3 @@ def _spelled_out(pattern: str) -> list[str]:
 def _table() -> dict[str, Any]:
     text = files("elara.expand").joinpath("gates.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
-
-
-def unsupported(conclusion: str, findings: str) -> str:
-    """What a conclusion states that the findings do not show, or "".
-
-    Every number, every technical term (a word of no general word list: drugs, organisms, genes)
-    and every direction (more, less, no difference) has to stand in the findings.
-
-    Args:
-        conclusion: the answer.
-        findings: what the question shows, title included.
-    """
-    shown = Counter(_NUMBER.findall(findings))
-    for number in _NUMBER.findall(conclusion):
-        if not shown[number]:
-            return str(number)
-    known = {word.removesuffix("s") for word in _words(findings)}
-    for word in _words(conclusion):
-        if word.removesuffix("s") not in known and (drugs(word) or not is_word(word)):
-            return str(word)
-    for direction in (_UP, _DOWN, _NOT):
-        if (found := direction.search(conclusion)) and not direction.search(findings):
-            return str(found[0])
-    return ""
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]{4,}", text.casefold())

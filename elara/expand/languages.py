@@ -7,14 +7,20 @@ them apart the less.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from itertools import chain
+
+from elara.records import Article
 
 _BEGINNING = 2000  # characters that are read
 _FEWEST = 3  # small words that a decision needs
 _ENOUGH = 0.12  # of all words
 _AHEAD = 1.5  # times what the next language has, by words that few share
+TITLE = "Title"  # a translation that is no abstract
+_TRANSLATION = re.compile(r"(.+) \(([\w-]+)\)")  # how collect heads a title or abstract: Title (fr)
 
 
 # Languages without questions stand here so that they are told from those with.
@@ -78,6 +84,29 @@ def language_of(text: str, stated: str = "und") -> str:
     if clear and (ahead or first == stated):
         return first
     return stated
+
+
+def translations(article: Article) -> Iterator[tuple[int, str, str]]:
+    """The titles and abstracts that an article has in other languages.
+
+    Args:
+        article: as collect made it, see `elara.records.Section`.
+
+    Yields:
+        Position in the body, what it is (`Title`, `Abstract`, …) and ISO 639-1 code.
+    """
+    for place, section in enumerate(article.body):
+        if section.kind == "translation" and (told := _TRANSLATION.fullmatch(section.heading)):
+            yield place, told[1], told[2]
+
+
+def languages_of(article: Article) -> set[str]:
+    """The languages in which an article has text that a recipe can use.
+
+    Args:
+        article: with its own language.
+    """
+    return {article.language} | {code for _, what, code in translations(article) if what != TITLE}
 
 
 @cache

@@ -55,35 +55,97 @@ _TEMPLATES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
     "es": {
-        "topic": ("¿Qué debe saber un profesional de la salud sobre {t}?",),
-        "section": ("Explique el tema «{t}», en particular «{heading}».",),
-        "article": ("¿Cuáles son los puntos clave del artículo «{title}»?",),
-        "article_section": ("¿Qué dice el artículo «{title}» en el apartado «{heading}»?",),
-        "conclusion": ("Un artículo titulado «{title}» informa: {findings}\n\n¿Qué concluye?",),
+        "topic": (
+            "¿Qué debe saber un profesional de la salud sobre {t}?",
+            "Resuma lo más importante sobre {t}.",
+            "¿Qué se sabe sobre {t}?",
+        ),
+        "section": (
+            "Explique el tema «{t}», en particular «{heading}».",
+            "Sobre el tema «{t}»: ¿qué hay que decir en el apartado «{heading}»?",
+        ),
+        "article": (
+            "¿Cuáles son los puntos clave del artículo «{title}»?",
+            "Resuma el artículo «{title}» para un profesional de la salud.",
+            "¿Qué dice el artículo «{title}»?",
+        ),
+        "article_section": (
+            "¿Qué dice el artículo «{title}» en el apartado «{heading}»?",
+            "Explique la parte «{heading}» del artículo «{title}».",
+        ),
+        "conclusion": (
+            "Un artículo titulado «{title}» informa: {findings}\n\n¿Qué concluye?",
+            "{findings}\n\nAsí informa el artículo «{title}». ¿Qué se deduce de ello?",
+        ),
     },
     "fr": {
-        "topic": ("Que doit savoir un clinicien au sujet de « {t} » ?",),
-        "section": ("Expliquez le sujet « {t} », en particulier « {heading} ».",),
-        "article": ("Quels sont les points clés de l'article « {title} » ?",),
-        "article_section": ("Que dit l'article « {title} » dans la partie « {heading} » ?",),
+        "topic": (
+            "Que doit savoir un clinicien au sujet de « {t} » ?",
+            "Résumez l'essentiel au sujet de « {t} ».",
+            "Que sait-on au sujet de « {t} » ?",
+        ),
+        "section": (
+            "Expliquez le sujet « {t} », en particulier « {heading} ».",
+            "Au sujet de « {t} » : que faut-il dire sous le titre « {heading} » ?",
+        ),
+        "article": (
+            "Quels sont les points clés de l'article « {title} » ?",
+            "Résumez l'article « {title} » pour un clinicien.",
+            "Que dit l'article « {title} » ?",
+        ),
+        "article_section": (
+            "Que dit l'article « {title} » dans la partie « {heading} » ?",
+            "Expliquez la partie « {heading} » de l'article « {title} ».",
+        ),
         "conclusion": (
             "Un article intitulé « {title} » rapporte : {findings}\n\nQu'en conclut-il ?",
+            "{findings}\n\nCes résultats proviennent de l'article « {title} ». Qu'en déduit-on ?",
         ),
     },
     "pt": {
-        "topic": ("O que um profissional de saúde deve saber sobre {t}?",),
-        "section": ('Explique o tema "{t}", em particular "{heading}".',),
-        "article": ('Quais são os pontos principais do artigo "{title}"?',),
-        "article_section": ('O que diz o artigo "{title}" na seção "{heading}"?',),
-        "conclusion": ('Um artigo intitulado "{title}" relata: {findings}\n\nO que ele conclui?',),
+        "topic": (
+            "O que um profissional de saúde deve saber sobre {t}?",
+            "Resuma o mais importante sobre {t}.",
+            "O que se sabe sobre {t}?",
+        ),
+        "section": (
+            'Explique o tema "{t}", em particular "{heading}".',
+            'Sobre o tema "{t}": o que se deve dizer na seção "{heading}"?',
+        ),
+        "article": (
+            'Quais são os pontos principais do artigo "{title}"?',
+            'Resuma o artigo "{title}" para um profissional de saúde.',
+            'O que diz o artigo "{title}"?',
+        ),
+        "article_section": (
+            'O que diz o artigo "{title}" na seção "{heading}"?',
+            'Explique a parte "{heading}" do artigo "{title}".',
+        ),
+        "conclusion": (
+            'Um artigo intitulado "{title}" relata: {findings}\n\nO que ele conclui?',
+            '{findings}\n\nEstes achados são do artigo "{title}". O que se conclui deles?',
+        ),
     },
     "sw": {
-        "topic": ("Mhudumu wa afya anapaswa kujua nini kuhusu {t}?",),
-        "section": ('Eleza mada "{t}", hasa sehemu ya "{heading}".',),
-        "article": ('Ni mambo gani makuu ya makala "{title}"?',),
-        "article_section": ('Makala "{title}" inasema nini chini ya kichwa "{heading}"?',),
+        "topic": (
+            "Mhudumu wa afya anapaswa kujua nini kuhusu {t}?",
+            "Eleza mambo muhimu kuhusu {t}.",
+        ),
+        "section": (
+            'Eleza mada "{t}", hasa sehemu ya "{heading}".',
+            'Kuhusu mada "{t}": sehemu ya "{heading}" inaeleza nini?',
+        ),
+        "article": (
+            'Ni mambo gani makuu ya makala "{title}"?',
+            'Makala "{title}" inasema nini?',
+        ),
+        "article_section": (
+            'Makala "{title}" inasema nini chini ya kichwa "{heading}"?',
+            'Eleza sehemu ya "{heading}" ya makala "{title}".',
+        ),
         "conclusion": (
             'Makala yenye kichwa "{title}" inaripoti: {findings}\n\nInahitimisha nini?',
+            '{findings}\n\nMatokeo haya yanatoka katika makala "{title}". Yanaonyesha nini?',
         ),
     },
 }

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 
 from elara.audit.tracing import passage, text_sha256
 from elara.expand.cautions import caution
 from elara.expand.drafts import RECIPES, Draft, Passage, Recipe
-from elara.expand.gates import answer_refusals, not_content, unsupported
-from elara.expand.languages import language_of
+from elara.expand.gates import answer_refusals, not_content
+from elara.expand.languages import language_of, languages_of
 from elara.expand.medicine import MINIMUM, medicine
 from elara.expand.questions import LANGUAGES, ask, bare
 from elara.expand.specialties import specialty_of
-from elara.records import PRIVATE, Article, Example, Message, Span, frame, records
+from elara.expand.studies import study
+from elara.expand.support import unsupported
+from elara.records import PRIVATE, Article, Example, Message, Section, Span, frame
 from elara.text.sentences import count_words
 from elara.text.sentences import shorten as _shorten
 
+# The columns of articles that examples are made of.
+READ = (
+    *("id", "source", "title", "abstract", "body", "language", "journal", "keywords", "mesh"),
+    *("licence", "redistributable", "retracted", "publication_types"),
+)
 _CONTEXT_WORDS = 120  # of the question and answer that a follow-up question follows
+_SIGNS = re.compile(r"\S+")
 _REJECTED = dict.fromkeys(("article_id", "recipe", "part", "rule", "evidence"), pl.String)
 _SKIPPED = dict.fromkeys(("article_id", "reason"), pl.String)
 _NOTED = dict.fromkeys(("article_id", "recipe", "part", "what", "detail"), pl.String)
@@ -31,7 +41,7 @@ class Expansion:
     """The result of running the recipes.
 
     Args:
-        examples: `Example` rows, ordered by id.
+        examples: `Example` rows, in the order of the articles and recipes.
         skipped: columns `article_id`, `reason`: every article that gave no example.
         rejected: columns article_id, recipe, part (where the answer would have come from), rule
             (the gate) and evidence (the words that decided): every draft that a gate refused.
@@ -71,7 +81,7 @@ def grounded_examples(
     """Run every recipe on every article.
 
     Args:
-        articles: clean `Article` rows.
+        articles: clean `Article` rows, with the columns `READ`.
         system_prompt: the system turn of every example.
         licences: `redistributable` uses only text that may be passed on, and text that its
             owner marked `private`; `any` uses all, for training that stays private.
@@ -89,10 +99,10 @@ def grounded_examples(
     """
     check_licences(licences)
     check_languages(languages)
-    maker = _Maker(system_prompt, max_answer_words, max_question_words, seed)
+    maker = _Maker(system_prompt, languages, max_answer_words, max_question_words, seed)
     examples: list[Example] = []
     skipped: list[tuple[str, str]] = []
-    for article in records(articles, Article):
+    for article in _read(articles):
         maker.in_its_language(article)
         reason = _refused(article, licences, languages)
         found = [] if reason else list(maker.examples(article))
@@ -100,11 +110,18 @@ def grounded_examples(
         if not found:
             skipped.append((article.id, reason or "no passage answers a question"))
     return Expansion(
-        frame(examples, Example).sort("id"),
+        frame(examples, Example),
         pl.DataFrame(skipped, _SKIPPED, orient="row"),
         pl.DataFrame(maker.rejected, _REJECTED, orient="row"),
         pl.DataFrame(maker.noted, _NOTED, orient="row"),
     )
+
+
+def _read(articles: pl.DataFrame) -> Iterator[Article]:
+    for row in articles.select(READ).iter_rows(named=True):
+        row |= {name: row[name] or [] for name in ("keywords", "mesh", "publication_types")}
+        row["body"] = [Section(**section) for section in row["body"] or []]
+        yield Article(**row)
 
 
 def _refused(article: Article, licences: str, languages: Sequence[str]) -> str:
@@ -114,20 +131,24 @@ def _refused(article: Article, licences: str, languages: Sequence[str]) -> str:
         return f"licence {article.licence} does not allow redistribution"
     if article.retracted:
         return "retracted"
+    if not languages_of(article).isdisjoint(languages):
+        return "" if medicine(article) >= MINIMUM else "not about medicine"
     if article.language == "und":
         return "no language is stated, and its words do not tell"
-    if article.language not in languages:
-        return f"language {article.language} is not among `languages`"
-    if medicine(article) < MINIMUM:
-        return "not about medicine"
-    return ""
+    return f"language {article.language} is not among `languages`"
+
+
+# Specialty and hash of an article, decided when its first example needs them.
+_Told = Callable[[], tuple[str, str]]
 
 
 class _Maker:
     """Turns the drafts of articles into examples, and lists those that a gate refuses."""
 
-    def __init__(self, system: str, max_answer: int, max_question: int, seed: int) -> None:
-        self.system, self.seed = system, seed
+    def __init__(
+        self, system: str, languages: Sequence[str], max_answer: int, max_question: int, seed: int
+    ) -> None:
+        self.system, self.languages, self.seed = system, languages, seed
         self.max_answer, self.max_question = max_answer, max_question
         self.rejected: list[tuple[str, str, str, str, str]] = []
         self.noted: list[tuple[str, str, str, str, str]] = []
@@ -143,30 +164,37 @@ class _Maker:
             self.noted.append((article.id, "", "", "language", detail))
 
     def examples(self, article: Article) -> Iterator[Example]:
+        told = cache(lambda: (specialty_of(article), text_sha256(article)))
         for recipe in RECIPES:
             for number, draft in enumerate(recipe.drafts(article)):
                 part = draft.answer[0][0]
                 try:
-                    yield self._example(article, recipe, draft, f"{recipe.name}/{number}")
+                    yield self._example(article, recipe, draft, f"{recipe.name}/{number}", told)
                 except _RejectedError as refusal:
                     rule, evidence = refusal.args
                     self.rejected.append((article.id, recipe.name, part, rule, evidence))
 
-    def _example(self, article: Article, recipe: Recipe, draft: Draft, name: str) -> Example:
+    def _example(
+        self, article: Article, recipe: Recipe, draft: Draft, name: str, told: _Told
+    ) -> Example:
+        language = draft.language or article.language
+        if language not in self.languages:
+            raise _RejectedError("language", f"{language} is not among `languages`")
         if words := not_content(draft.under):
             raise _RejectedError("not content", words)
         passages = self._shortened(article, draft.answer)
         answer = quoted(article, passages)
-        language = article.language
         kinds = article.publication_types
         for refusal in answer_refusals(answer, language, draft.under, kinds):
             raise _RejectedError(*refusal)
+        if words := study(answer, language):
+            raise _RejectedError("tells how a study was made", words)
         question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
         if (length := count_words(question)) > self.max_question:
             raise _RejectedError("long question", f"{length} words")
         if draft.findings:
-            shown = f"{article.title} {quoted(article, draft.findings)}"
-            if missing := unsupported(answer, shown):
+            shown = f"{draft.title or article.title} {quoted(article, draft.findings)}"
+            if missing := unsupported(answer, shown, language):
                 raise _RejectedError("not shown in the findings", missing)
         asked = self._context(article, draft, language)
         self._note_cut(article, recipe, draft.answer, passages)
@@ -176,10 +204,11 @@ class _Maker:
         quotes = [(len(messages) - 1, place) for place in passages]
         if asked and draft.before:
             quotes = [(2, place) for place in draft.before[1]] + quotes
+        specialty, sha256 = told()
         return Example(
             id=f"{article.id}/{name}",
             messages=messages,
-            specialty=specialty_of(article),
+            specialty=specialty,
             origin=recipe.origin,
             recipe=recipe.name,
             article_ids=[article.id],
@@ -187,7 +216,7 @@ class _Maker:
             redistributable=article.redistributable,
             language=language,
             spans=[Span(turn, article.id, *place) for turn, place in quotes],
-            article_sha256=text_sha256(article),
+            article_sha256=sha256,
         )
 
     def _note_cut(
@@ -206,7 +235,7 @@ class _Maker:
             draft.kind,
             language,
             random.Random(f"{self.seed}:{key}"),
-            title=bare(article.title),
+            title=bare(draft.title or article.title),
             heading=draft.heading,
             findings=quoted(article, draft.findings),
         )
@@ -250,11 +279,13 @@ class _RejectedError(Exception):
 
 def _length(text: str, short: str) -> int:
     """How many characters of a text its shortened form covers: blanks may have become fewer."""
-    signs = sum(not c.isspace() for c in short)
-    for position, character in enumerate(text):
-        if not signs:
-            return position
-        signs -= not character.isspace()
+    if text.startswith(short):
+        return len(short)
+    signs = sum(map(len, short.split()))
+    for word in _SIGNS.finditer(text):
+        if signs <= len(word[0]):
+            return word.start() + signs
+        signs -= len(word[0])
     return len(text)
 
 

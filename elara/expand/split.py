@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from elara.expand.parts import Examples
 from elara.records import Split
 
 
@@ -21,19 +22,19 @@ def check_shares(test_share: float = 0.15, validation_share: float = 0.05) -> No
 
 
 def split_by_topic(
-    examples: pl.DataFrame,
+    examples: Examples,
     clusters: Mapping[str, str],
     *,
     test_share: float = 0.15,
     validation_share: float = 0.05,
     seed: int = 0,
-) -> pl.DataFrame:
+) -> Examples:
     """Assign every example to train, validation or test, all of one topic to the same split.
 
     Curated cases are few and always train, and so does every topic that holds one.
 
     Args:
-        examples: `Example` rows.
+        examples: the examples.
         clusters: article id to the name of its topic, from `topic_clusters`; an article that is
             not named is a topic of its own.
         test_share: share of the topics held out for the final test, 0 to 1.
@@ -41,15 +42,15 @@ def split_by_topic(
         seed: another seed holds out other topics.
 
     Returns:
-        The examples with `split` set, in the order given.
+        The examples in their order, with `split` and `topic` in the index.
 
     Raises:
         ValueError: the shares are out of range, or leave no topic to train or test on.
     """
     check_shares(test_share, validation_share)
-    sources = examples["article_ids"].list.first().to_list()
+    sources, origins = examples.index["article_id"].to_list(), examples.index["origin"]
     topics = [clusters.get(source, source) for source in sources]
-    curated = {t for t, o in zip(topics, examples["origin"], strict=True) if o == "curated"}
+    curated = {t for t, o in zip(topics, origins, strict=True) if o == "curated"}
     drawn = sorted(
         set(topics) - curated, key=lambda t: hashlib.sha256(f"{seed}:{t}".encode()).digest()
     )
@@ -65,4 +66,5 @@ def split_by_topic(
     where |= dict.fromkeys(drawn[:tests], "test")
     where |= dict.fromkeys(drawn[tests : tests + validations], "validation")
     splits = [where.get(topic, "train") for topic in topics]
-    return examples.with_columns(split=pl.Series(splits, dtype=pl.String))
+    columns = (pl.Series("split", splits, pl.String), pl.Series("topic", topics, pl.String))
+    return examples.only(examples.index.with_columns(columns))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from elara.expand.cases import Case
+from elara.expand.parts import Examples
+from elara.text.words import Array
 
 LINKED = 0.5  # share of the weight of one article's terms that the other has, to share a topic
 LARGEST = 0.1  # share of all examples that one topic may hold
 # Only terms of so few articles are looked up for pairs: a share of all, within these numbers.
 _COMMON, _FEW, _MANY = 0.05, 5, 200
+_ROWS = 10_000  # articles that are compared with all others at a time
 
 # MeSH headings that say who or what was studied, and words of titles that name no topic.
 _NAMES_NO_TOPIC = """
@@ -28,11 +35,19 @@ _NAMES_NO_TOPIC = """
 """
 _GENERAL = frozenset(_NAMES_NO_TOPIC.split())
 _LINKS = {"article_a": pl.String, "article_b": pl.String, "similarity": pl.Float64, "kept": bool}
+_PAIRS = {"a": pl.UInt32, "b": pl.UInt32, "similarity": pl.Float64}
+
+
+class _Terms(NamedTuple):
+    """The terms of articles as numbers, one article after the other, ascending in each."""
+
+    lengths: Array
+    codes: Array
 
 
 def topic_clusters(
-    articles: pl.DataFrame,
-    examples: pl.DataFrame,
+    articles: pl.DataFrame | pl.LazyFrame,
+    examples: Examples,
     cases: Sequence[Case] = (),
     alike: pl.DataFrame | None = None,
 ) -> tuple[dict[str, str], pl.DataFrame]:
@@ -44,8 +59,8 @@ def topic_clusters(
     strongest links come first; one that would make a cluster larger than `LARGEST` is refused.
 
     Args:
-        articles: `Article` rows.
-        examples: `Example` rows; articles that gave none are left out.
+        articles: `Article` rows, which may be scanned; titles, headings and keywords are read.
+        examples: the examples; articles that gave none are left out.
         cases: curated cases, which count as articles.
         alike: from `without_repeats`: examples whose articles are linked, too.
 
@@ -55,27 +70,47 @@ def topic_clusters(
 
     Source: https://nlp.stanford.edu/IR-book/html/htmledition/inverse-document-frequency-1.html
     """
-    size = dict(examples.group_by(pl.col("article_ids").list.first()).len().iter_rows())
-    rows = articles.select("id", "title", "mesh", "keywords").rows()
-    rows = [row for row in rows if row[0] in size] + [(c.id, c.title, [], []) for c in cases]
-    size |= {case.id: 1 for case in cases}
-    titles = {name: _terms(title, []) for name, title, _, _ in rows}
-    terms = {name: _terms(title, [*mesh, *words]) for name, title, mesh, words in rows}
-    found = pl.concat([_pairs(titles), _pairs(terms), _equal(titles), _answers(examples, alike)])
-    pairs = found.group_by("article", "article_b").agg(pl.col("similarity").max())
-    pairs = pairs.sort("similarity", "article", "article_b", descending=[True, False, False])
-    most = max([_FEW, math.ceil(LARGEST * sum(size.values())), *size.values()])
-    first = {article: article for article in size}
-    links = []
-    for a, b, similarity in pairs.iter_rows():
+    counts = dict(examples.index.group_by("article_id").len().iter_rows())
+    counts |= {case.id: 1 for case in cases}
+    names = pl.Series("id", sorted(counts), pl.String)
+    told = _described(articles, names, cases)
+    titles = _coded(_terms(title or "", []) for _, title, *_ in told.iter_rows())
+    terms = _coded(
+        _terms(title or "", [*(mesh or []), *(words or [])])
+        for _, title, mesh, words in told.iter_rows()
+    )
+    found = [*_pairs(titles), *_pairs(terms), _equal(titles), _answers(examples, names, alike)]
+    pairs = pl.concat(found).group_by("a", "b").agg(pl.col("similarity").max())
+    pairs = pairs.sort("similarity", "a", "b", descending=[True, False, False])
+    first, kept = _joined(pairs, [counts[name] for name in names])
+    a, b = (names.gather(pairs[side]) for side in ("a", "b"))
+    links = pl.DataFrame([a, b, pairs["similarity"], pl.Series(kept, dtype=pl.Boolean)], _LINKS)
+    return dict(zip(names, names.gather(first), strict=True)), links
+
+
+def _joined(pairs: pl.DataFrame, size: list[int]) -> tuple[list[int], list[bool]]:
+    """The first article of each one's cluster, and whether each pair was kept."""
+    most = max([_FEW, math.ceil(LARGEST * sum(size)), *size])
+    first, links = list(range(len(size))), []
+    for a, b in pairs.select("a", "b").iter_rows():
         one, other = sorted((_root(first, a), _root(first, b)))
         kept = one == other or size[one] + size[other] <= most
         if kept and one != other:
             first[other] = one
             size[one] += size[other]
-        links.append((a, b, similarity, kept))
-    return {article: _root(first, article) for article in size}, pl.DataFrame(
-        links, _LINKS, orient="row"
+        links.append(kept)
+    return [_root(first, article) for article in range(len(size))], links
+
+
+def _described(
+    articles: pl.DataFrame | pl.LazyFrame, names: pl.Series, cases: Sequence[Case]
+) -> pl.DataFrame:
+    """Title, headings and keywords of each name, in their order."""
+    columns = ("id", "title", "mesh", "keywords")
+    ours = articles.lazy().select(columns).filter(pl.col("id").is_in(names.implode())).collect()
+    more = pl.DataFrame([(c.id, c.title, [], []) for c in cases], ours.schema, orient="row")
+    return names.to_frame().join(
+        pl.concat([ours, more]), on="id", how="left", maintain_order="left"
     )
 
 
@@ -86,48 +121,67 @@ def _terms(title: str, headings: list[str]) -> set[str]:
     return {word.removesuffix("s") for word in words}
 
 
-def _pairs(terms: dict[str, set[str]]) -> pl.DataFrame:
-    """Similar pairs: article, article_b, similarity."""
-    table = pl.DataFrame(
-        [(article, term) for article, found in terms.items() for term in sorted(found)],
-        {"article": pl.String, "term": pl.String},
-        orient="row",
-    )
-    often = table.group_by("term").len("often")
-    weight = (1 + len(terms) / pl.col("often")).log()
-    weighted = table.join(often, on="term").with_columns(weight=weight)
-    whole = weighted.group_by("article").agg(whole=pl.col("weight").sum())
-    telling = weighted.filter(pl.col("often") <= max(_FEW, min(_MANY, _COMMON * len(terms))))
-    telling = telling.join(whole, on="article")
-    pairs = telling.join(telling, on="term", suffix="_b").filter(
-        pl.col("article") < pl.col("article_b")
-    )
-    least = pl.min_horizontal(pl.col("whole").first(), pl.col("whole_b").first())
-    share = pl.col("weight").sum() / least
-    found = pairs.group_by("article", "article_b").agg(similarity=share.round(4))
-    return found.filter(pl.col("similarity") >= LINKED)
+def _coded(found: Iterable[set[str]]) -> _Terms:
+    known: dict[str, int] = {}
+    lengths, codes = array("I"), array("I")
+    for terms in found:
+        lengths.append(len(terms))
+        codes.extend(sorted(known.setdefault(term, len(known)) for term in sorted(terms)))
+    return _Terms(np.array(lengths, np.int64), np.array(codes, np.int32))
 
 
-def _equal(terms: dict[str, set[str]]) -> pl.DataFrame:
+def _pairs(terms: _Terms) -> Iterator[pl.DataFrame]:
+    """Similar pairs, some articles with all behind them at a time: a, b, similarity."""
+    from scipy.sparse import csr_array
+
+    count = len(terms.lengths)
+    often = np.bincount(terms.codes)
+    weight = np.log1p(count / np.maximum(often, 1))[terms.codes]
+    owner = np.repeat(np.arange(count), terms.lengths)
+    whole = np.bincount(owner, weight, count)
+    telling = (often > 1) & (often <= max(_FEW, min(_MANY, _COMMON * count)))
+    used = telling[terms.codes] if len(often) else np.empty(0, bool)
+    where = owner[used], terms.codes[used]
+    weighted, there = (
+        csr_array((values[used], where), (count, max(len(often), 1)))
+        for values in (weight, np.ones(len(weight)))
+    )
+    for start in range(0, count, _ROWS):
+        shared = (weighted[start : start + _ROWS] @ there[start:].T).tocoo()
+        a, b = (np.asarray(side, np.int64) + start for side in shared.coords)
+        share = (shared.data / np.minimum(whole[a], whole[b])).round(4)
+        near = (a < b) & (share >= LINKED)
+        yield pl.DataFrame([a[near], b[near], share[near]], _PAIRS)
+
+
+def _equal(terms: _Terms) -> pl.DataFrame:
     """Each article with the next one of the same terms, however many share them."""
-    rows = sorted((" ".join(sorted(found)), article) for article, found in terms.items() if found)
-    pairs = [(a, b, 1.0) for (one, a), (other, b) in itertools.pairwise(rows) if one == other]
-    schema = {"article": pl.String, "article_b": pl.String, "similarity": pl.Float64}
-    return pl.DataFrame(pairs, schema, orient="row")
+    ends = np.cumsum(terms.lengths).tolist()
+    same: dict[bytes, int] = {}
+    pairs = []
+    for article, (start, end) in enumerate(itertools.pairwise([0, *ends])):
+        told = hashlib.blake2b(terms.codes[start:end].tobytes(), digest_size=16).digest()
+        if end > start and told in same:
+            pairs.append((same[told], article, 1.0))
+        same[told] = article
+    return pl.DataFrame(pairs, _PAIRS, orient="row")
 
 
-def _answers(examples: pl.DataFrame, alike: pl.DataFrame | None) -> pl.DataFrame:
+def _answers(examples: Examples, names: pl.Series, alike: pl.DataFrame | None) -> pl.DataFrame:
     """The articles of examples whose answers are alike."""
-    source = examples.select("id", pl.col("article_ids").list.first().alias("article"))
-    schema = {"article": pl.String, "article_b": pl.String, "similarity": pl.Float64}
-    if alike is None:
-        return pl.DataFrame(schema=schema)
+    if alike is None or alike.is_empty():
+        return pl.DataFrame(schema=_PAIRS)
+    place = pl.DataFrame({"article_id": names, "place": np.arange(len(names), dtype=np.uint32)})
+    source = examples.index.select("id", "article_id").join(place, on="article_id")
     both = alike.join(source, left_on="id_a", right_on="id")
     both = both.join(source, left_on="id_b", right_on="id", suffix="_b")
-    return both.filter(pl.col("article") != pl.col("article_b")).select(list(schema))
+    sides = pl.min_horizontal("place", "place_b"), pl.max_horizontal("place", "place_b")
+    pairs = both.select(sides[0].alias("a"), sides[1].alias("b"), "similarity")
+    return pairs.filter(pl.col("a") != pl.col("b"))
 
 
-def _root(first: dict[str, str], article: str) -> str:
+def _root(first: list[int], article: int) -> int:
     while first[article] != article:
+        first[article] = first[first[article]]
         article = first[article]
     return article

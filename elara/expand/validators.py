@@ -321,7 +321,7 @@ def validate(
     return Validated(kept.drop("row"), rows.sort("row", "rule").select(_REJECTED))
 
 
-def taken(**filters: pl.DataFrame) -> pl.DataFrame:
+def taken(**filters: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Say which filter took how many, most first.
 
     Args:
@@ -331,11 +331,11 @@ def taken(**filters: pl.DataFrame) -> pl.DataFrame:
         Columns filter, rule and took (rows).
     """
     counts = [
-        table.group_by(rule="reason" if "reason" in table.columns else "rule")
-        .len("took")
-        .select(
-            pl.lit(name.replace("_", " ")).alias("filter"), "rule", pl.col("took").cast(pl.Int64)
-        )
+        table.lazy()
+        .group_by(rule="reason" if "reason" in table.collect_schema() else "rule")
+        .agg(took=pl.len().cast(pl.Int64))
+        .select(pl.lit(name.replace("_", " ")).alias("filter"), "rule", "took")
         for name, table in filters.items()
     ]
-    return pl.concat(counts).sort("took", "filter", "rule", descending=[True, False, False])
+    order = pl.concat(counts).sort("took", "filter", "rule", descending=[True, False, False])
+    return order.collect()

@@ -130,6 +130,8 @@ def test_half_an_item_is_flagged_and_stays() -> None:
     assert (record["contaminated_items"], record["flagged_items"]) == (0, 1)
     split = example("b:1", "Yes.", question=ASKED)  # of our own: nothing is only flagged
     assert not certify(train, {"test": split}).clean
+    (told,) = [check["method"] for check in record["checks"] if check["check"] == "overlap"]
+    assert "from 80% on (from 50% on, if it is of a split of our own)" in told
 
 
 def test_a_leak_is_refused_and_can_be_taken_out() -> None:

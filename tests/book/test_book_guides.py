@@ -63,7 +63,7 @@ WHY_NOT = {
 NOT_RUN: dict[str, dict[str, int]] = {
     "CONTRIBUTING.md": {"make": 3, "pre-commit": 1},
     "README.md": {"make": 4, "elara run": 5, "elara lab": 1, "elara serve": 1, "papermill": 4},
-    "book/benchmarks.md": {"python": 11, "elara run": 1},
+    "book/benchmarks.md": {"python": 12, "elara run": 1},
     "book/cluster.md": {"pip": 1, "elara run": 1},
     "book/collecting.md": {"elara run": 6, "text": 1},
     "book/continual.md": {"papermill": 1, "elara run": 4},
@@ -316,3 +316,43 @@ def test_every_figure_that_the_benchmarks_page_names_was_measured(project: Path)
             assert not (equals and isinstance(found, dict)), f"{name}: {label}"
             named += bool(equals)
     assert named > 50
+
+
+def unclosed(page: str) -> list[int]:
+    """Lines with a fence that is never closed, or that stands where another should have ended."""
+    opened: list[tuple[int, str]] = []
+    wrong = []
+    for number, line in enumerate(page.splitlines(), 1):
+        if fence := re.match(r" *(`{3,}|~{3,})([^`]*)$", line):
+            marks, info = fence[1], fence[2].strip()
+            closes = opened and not info and marks[0] == opened[-1][1][0]
+            if closes and len(marks) >= len(opened[-1][1]):
+                opened.pop()
+            elif not opened or len(marks) < len(opened[-1][1]):
+                opened.append((number, marks))  # inside a longer fence, shorter ones are nested
+            else:
+                wrong.append(number)
+    return wrong + [number for number, _ in opened]
+
+
+def test_no_fence_of_a_page_is_lost(project: Path) -> None:
+    pages = [*project.glob("*.md"), *(project / "book").rglob("*.md")]
+    assert len(pages) > 30
+    assert {
+        page.name: lines for page in pages if (lines := unclosed(page.read_text("utf-8")))
+    } == {}
+
+
+@pytest.mark.parametrize(
+    ("page", "lines"),
+    [
+        ("```bash\nmake\n```\n\n```{note}\nA note.\n```\n", []),
+        ("````{note}\n```bash\nmake\n```\n````\n", []),
+        ("```bash\nmake\n\n```{note}\nA note.\n```\n", [4]),
+        ("```bash\nmake\n", [1]),
+        ("make\n```\n", [2]),
+        ("````{note}\n```bash\nmake\n````\n", [1]),
+    ],
+)
+def test_a_lost_fence_is_found(page: str, lines: list[int]) -> None:
+    assert unclosed(page) == lines

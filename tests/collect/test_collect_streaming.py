@@ -25,7 +25,7 @@ from elara.collect.parsed import Dropped, Parsed
 from elara.collect.rawfiles import read_listed
 from elara.collect.report import removed_table, summary
 from elara.collect.sortedruns import Portion, assign, read_portion
-from elara.collect.workers import WorkerError, spread
+from elara.machine.workers import WorkerError, spread
 from elara.records import Article, Outcome, Piece, Removal, frame, records
 
 RECORD = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,13 +12,16 @@ from hypothesis import strategies as st
 
 from elara.audit.tracing import text_sha256
 from elara.expand import (
+    Examples,
+    Expanded,
+    Settings,
     curated_examples,
+    expand_file,
     grounded_examples,
     outlook,
     read_cases,
     split_by_topic,
     topic_clusters,
-    validate,
     without_repeats,
 )
 from elara.expand.cases import SecondAnswer
@@ -240,8 +244,11 @@ def test_the_seed_chooses_the_phrasing() -> None:
     assert pairs(one, seed=1) == pairs(one, seed=1)
 
 
-def test_nothing_is_made_of_a_translation() -> None:
-    assert pairs(article(body=[Section("Abstract (fr)", WORDS, "translation")])) == []
+def test_nothing_is_made_of_a_title_in_another_language() -> None:
+    titled = article(
+        title="Anaemia in patients", body=[Section("Title (fr)", WORDS, "translation")]
+    )
+    assert pairs(titled) == []
 
 
 def test_long_answers_end_with_a_whole_sentence() -> None:
@@ -280,31 +287,35 @@ def test_text_that_its_owner_marked_private_may_be_trained_on() -> None:
     assert made.examples.select("licence", "redistributable").rows() == [("private", False)]
 
 
-def test_a_run_says_what_training_will_see() -> None:
-    curated = curated_examples("system")
-    some = grounded_examples(frame([article(abstract=WORDS)], Article), "system")
-    assert outlook(curated, some) == (
-        f"Training can draw on the {curated.height} curated cases and on 1 examples built from 1 "
-        "articles."
+def expanded(folder: Path, *articles: Article) -> Expanded:
+    folder.mkdir()
+    frame(articles, Article).write_parquet(folder / "articles.parquet")
+    (folder / "out").mkdir()
+    curated = curated_examples(SYSTEM_PROMPT)
+    return expand_file(folder / "articles.parquet", folder / "out", curated, Settings())
+
+
+def test_a_run_says_what_training_will_see(tmp_path: Path) -> None:
+    count = curated_examples(SYSTEM_PROMPT).height
+    assert outlook(expanded(tmp_path / "a", article(abstract=WORDS))) == (
+        f"Training can draw on the {count} curated cases and on 1 examples built from 1 articles."
     )
     closed = [article(n, abstract=WORDS, redistributable=False, licence="unknown") for n in (1, 2)]
-    said = outlook(curated, grounded_examples(frame([*closed, article(3)], Article), "system"))
-    count = curated.height
+    said = outlook(expanded(tmp_path / "b", *closed, article(3)))
     assert said.startswith(f"Training will see only the {count} curated cases: none of the 3 art")
     assert "\n  2 × licence unknown does not allow redistribution\n" in said
     assert "`-p licences=any`" in said
 
 
-def test_a_run_without_examples_says_which_filter_took_how_many() -> None:
-    curated = curated_examples(SYSTEM_PROMPT)
+def test_a_run_without_examples_says_which_filter_took_how_many(tmp_path: Path) -> None:
     talking = article(1, abstract=f"We say so. {WORDS}")
-    grounded = grounded_examples(frame([talking, article(2, abstract=WORDS)], Article), "other")
-    checked = validate(pl.concat([curated, grounded.examples]))
-    said = outlook(curated, grounded, checked).splitlines()
-    assert said[0].startswith(f"Training will see only the {curated.height} curated cases")
+    harmful = article(2, abstract=f"{WORDS} Vaccines cause autism.")
+    said = outlook(expanded(tmp_path / "a", talking, harmful)).splitlines()
+    count = curated_examples(SYSTEM_PROMPT).height
+    assert said[0].startswith(f"Training will see only the {count} curated cases")
     assert "  1 × speaks of itself (gate)" in said
     assert "  1 × no passage answers a question" in said
-    assert "  1 × disclaimer (validator)" in said
+    assert "  1 × harm (validator)" in said
 
 
 @given(st.lists(st.sampled_from([WORDS, "Pain.  " * 9, "No end at all"]), min_size=1, max_size=30))
@@ -321,8 +332,8 @@ def test_repeated_questions_and_answers_go() -> None:
         example(2, "same answer."),
         example(3, "Other.", "Question 1?"),
     ]
-    found = without_repeats(frame(rows, Example))
-    assert found.examples["id"].to_list() == ["x:1/key_points/0"]
+    found = without_repeats(Examples.of(frame(rows, Example)))
+    assert found.examples.index["id"].to_list() == ["x:1/key_points/0"]
     assert found.dropped.select("id", "rule").rows() == [
         ("x:2/key_points/0", "equal answer"),
         ("x:3/key_points/0", "equal question"),
@@ -340,26 +351,27 @@ def test_answers_alike_go_unless_they_differ_in_what_matters() -> None:
         example(6, "Give aspirin at once."),
         example(7, "Do not give aspirin."),
     ]
-    found = without_repeats(frame(rows, Example))
+    for row in rows:
+        row.article_ids = [f"pubmed:{row.id[2]}"]
+    found = without_repeats(Examples.of(frame(rows, Example)))
     assert found.dropped.select("id", "rule", "repeats").rows() == [
         ("x:2/key_points/0", "answer alike", "x:1/key_points/0")
     ]
     assert found.alike.height == 4  # of 1, 3, 4 and 5
     articles = frame([article(n, title=f"{'abcdefghi'[n] * 5}") for n in range(1, 8)], Article)
-    for row in rows:
-        row.article_ids = [f"pubmed:{row.id[2]}"]
-    clusters, _ = topic_clusters(articles, frame(rows, Example), [], found.alike)
+    clusters, _ = topic_clusters(articles, found.examples, [], found.alike)
     assert len({clusters[f"pubmed:{n}"] for n in (1, 3, 4, 5)}) == 1
 
 
 @given(st.integers(3, 60), st.integers(0, 5), st.floats(0.05, 0.6), st.floats(0, 0.3))
 def test_no_source_stands_in_two_splits(n: int, seed: int, test: float, validation: float) -> None:
     rows = [example(i, f"Answer {i}.", source=f"x:{i // 2}") for i in range(2 * n)]
+    examples = Examples.of(frame(rows, Example))
     table = split_by_topic(
-        frame(rows, Example), {}, test_share=test, validation_share=validation, seed=seed
-    )
+        examples, {}, test_share=test, validation_share=validation, seed=seed
+    ).index
     assert table["id"].to_list() == [r.id for r in rows]
-    per_source = table.group_by(pl.col("article_ids").list.first()).agg(pl.col("split").n_unique())
+    per_source = table.group_by("article_id").agg(pl.col("split").n_unique())
     assert per_source["split"].to_list() == [1] * n
     assert table.filter(split="test").height >= 2 * n * test - 1e-9
 
@@ -377,14 +389,15 @@ def test_articles_on_one_topic_stay_together() -> None:
         f"{w} of the {v}" for w in ("Fracture", "Injury") for v in ("wrist", "ankle", "spine")
     ]
     articles = frame([article(n, title=title) for n, title in enumerate(titles)], Article)
-    rows = frame([example(n, f"A {n}.", source=f"pubmed:{n}") for n in range(len(titles))], Example)
+    made = [example(n, f"A {n}.", source=f"pubmed:{n}") for n in range(len(titles))]
+    rows = Examples.of(frame(made, Example))
     clusters, links = topic_clusters(articles, rows)
     assert clusters["pubmed:0"] == clusters["pubmed:1"]
     assert clusters["pubmed:2"] == clusters["pubmed:3"]
     assert len({clusters[f"pubmed:{n}"] for n in (0, 2, 4, 5)}) == 4
     assert links.filter("kept").height >= 2
     for seed in range(9):
-        splits = split_by_topic(rows, clusters, test_share=0.3, seed=seed)["split"].to_list()
+        splits = split_by_topic(rows, clusters, test_share=0.3, seed=seed).index["split"]
         assert splits[0] == splits[1]
         assert splits[2] == splits[3]
 
@@ -394,7 +407,7 @@ def test_no_topic_grows_beyond_its_share() -> None:
         [article(n, title=f"Asthma {'abcdefghij'[n % 10] * 4}") for n in range(80)], Article
     )
     rows = frame([example(n, f"A {n}.", source=f"pubmed:{n}") for n in range(80)], Example)
-    clusters, links = topic_clusters(articles, rows)
+    clusters, links = topic_clusters(articles, Examples.of(rows))
     assert max(Counter(clusters.values()).values()) <= 8
     assert len(set(clusters.values())) == 10
     assert links["kept"].all()
@@ -406,10 +419,11 @@ def test_a_topic_with_a_curated_case_trains() -> None:
     articles = pl.concat([articles, frame([article(9, title=case.title)], Article)])
     rows = frame([example(n, f"A {n}.", source=f"pubmed:{n}") for n in (*range(8), 9)], Example)
     curated = curated_examples("s", [case.model_copy(update={"second_answer": AGREED})])
-    clusters, _ = topic_clusters(articles, rows, [case])
+    clusters, _ = topic_clusters(articles, Examples.of(rows), [case])
     assert clusters["pubmed:9"] == clusters[case.id]
+    both = Examples.of(pl.concat([curated, rows]))
     for seed in range(9):
-        table = split_by_topic(pl.concat([curated, rows]), clusters, test_share=0.6, seed=seed)
+        table = split_by_topic(both, clusters, test_share=0.6, seed=seed).index
         assert table.filter(pl.col("id").str.starts_with("x:9/"))["split"].to_list() == ["train"]
 
 
@@ -417,12 +431,12 @@ def test_curated_cases_always_train() -> None:
     rows = pl.concat(
         [curated_examples("s"), frame([example(i, f"A {i}.") for i in range(9)], Example)]
     )
-    table = split_by_topic(rows, {}, test_share=0.5)
+    table = split_by_topic(Examples.of(rows), {}, test_share=0.5).index
     assert set(table.filter(origin="curated")["split"]) == {"train"}
 
 
 def test_too_few_sources_and_wrong_shares_are_errors() -> None:
-    rows = frame([example(i, f"A {i}.") for i in range(2)], Example)
+    rows = Examples.of(frame([example(i, f"A {i}.") for i in range(2)], Example))
     with pytest.raises(ValueError, match="2 topics are too few"):
         split_by_topic(rows, {})
     with pytest.raises(ValueError, match="must be positive"):

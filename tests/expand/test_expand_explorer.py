@@ -9,13 +9,14 @@ import polars as pl
 from chromium import MARKS, headless, overflow, violations
 
 from elara.expand import (
+    Examples,
     Explorer,
     coverage,
     coverage_figure,
     coverage_table,
     grounded_examples,
 )
-from elara.records import Article, Section, frame
+from elara.records import Article, Example, Section, frame, schema
 
 TEXT = (
     "Iron deficiency is the commonest cause of anaemia in adults & is found by a low ferritin. "
@@ -41,7 +42,7 @@ def explorer(most: int = 60) -> Explorer:
     ]
     table = frame(articles, Article)
     examples = grounded_examples(table, "A system message.").examples
-    return Explorer(examples.with_columns(split=pl.lit("train")), table, most=most)
+    return Explorer(Examples.of(examples), table.lazy(), most=most)
 
 
 class Marked(HTMLParser):
@@ -100,13 +101,15 @@ def test_a_reader_filters_and_leafs_through(tmp_path: Path) -> None:
 
 
 def test_the_coverage_counts_every_example_once_and_says_what_is_lacking() -> None:
-    examples = explorer().examples
-    rest = examples.head(3).with_columns(split=pl.lit("test"), origin=pl.lit("curated"))
-    both = pl.concat([examples, rest])
-    counts = coverage(both.drop("source"), frame([], Article))
-    assert counts["examples"].sum() == both.height
+    examples = explorer().examples.select(*schema(Example))
+    rest = examples.head(3).with_columns(
+        split=pl.lit("test"), origin=pl.lit("curated"), id=pl.concat_str("id", pl.lit("c"))
+    )
+    both = Examples.of(pl.concat([examples, rest]))
+    counts = coverage(both.index)
+    assert counts["examples"].sum() == len(both)
     assert set(counts.filter(split="test")["source"]) == {"curated"}
     table = coverage_table(counts, wanted=5)
     assert table.filter(specialty="Hematology").select("examples", "lacking").row(0) == (4, 1)
     texts = [text.get_text() for text in coverage_figure(counts).axes[0].texts]
-    assert sum(map(int, texts)) == both.height
+    assert sum(map(int, texts)) == len(both)

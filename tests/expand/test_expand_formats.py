@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
 
-from elara.expand import FORMATS, dataset_files
+from elara.expand import FORMATS, Examples, write_dataset, write_splits
 from elara.expand.formats import SPLITS, converted
 from elara.model import SYSTEM_PROMPT
-from elara.records import Article, Example, Message, Span, Split, frame
-from elara.workspace.formats import write_file
+from elara.records import Article, Example, Message, Span, Split, frame, records
 
 
 def example(n: int, split: Split, licence: str = "CC-BY-4.0", turns: int = 1) -> Example:
@@ -67,6 +68,17 @@ ARTICLES = frame(
 )
 
 
+def written(folder: Path, examples: list[Example], **options: Any) -> dict[str, str]:
+    """The files of a data set, by their path; tables as the lines that were written."""
+    write_dataset(Examples.of(frame(examples, Example)), ARTICLES, folder, **options)
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".parquet")
+    return {p.relative_to(folder).as_posix(): p.read_text(encoding="utf-8") for p in paths}
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def header(card: str) -> dict[str, object]:
     found: dict[str, object] = yaml.safe_load(card.split("---\n")[1])
     return found
@@ -78,9 +90,7 @@ def test_every_format_opens_and_holds_the_same_rows(
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    files = dataset_files(frame(EXAMPLES, Example), ARTICLES)
-    for name, content in files.items():
-        write_file(tmp_path / name, content)
+    files = written(tmp_path, EXAMPLES)
     opened = 0
     for name in FORMATS:
         found = datasets.load_dataset(
@@ -88,9 +98,9 @@ def test_every_format_opens_and_holds_the_same_rows(
         )
         assert set(found) == {"train", "test"}
         for split in found:
-            rows = files[f"dataset/{name}/{split}.jsonl"].to_dicts()
-            assert found[split].to_list() == rows
-            opened += len(rows)
+            lines = rows(files[f"dataset/{name}/{split}.jsonl"])
+            assert found[split].to_list() == lines
+            opened += len(lines)
     assert opened == 4 + 4 + 3
 
 
@@ -103,8 +113,8 @@ def test_prompts_are_what_the_plain_template_writes(tiny_folder: Path) -> None:
 
     give_template(tokenizer)
     table = frame(EXAMPLES, Example)
-    rows = converted(table, "prompt-completion").to_dicts()
-    for row, chat in zip(rows, table["messages"].to_list(), strict=True):
+    made = converted(table, "prompt-completion").to_dicts()
+    for row, chat in zip(made, table["messages"].to_list(), strict=True):
         text = tokenizer.apply_chat_template(chat, tokenize=False)
         end = tokenizer.eos_token  # the text of a format has none: whoever trains adds it
         assert text.replace(end, "").removeprefix(tokenizer.bos_token or "") == (
@@ -124,43 +134,48 @@ def test_an_unknown_format_is_named() -> None:
         converted(frame(EXAMPLES, Example), "chat")
 
 
-def test_what_may_not_be_passed_on_is_a_row_and_in_no_file() -> None:
-    files = dataset_files(frame(EXAMPLES, Example), ARTICLES)
-    out = files["dataset/left_out.parquet"]
+def test_what_may_not_be_passed_on_is_a_row_and_in_no_file(tmp_path: Path) -> None:
+    files = written(tmp_path, EXAMPLES)
+    out = pl.read_parquet(tmp_path / "dataset" / "left_out.parquet")
     assert out.select("article_id", "licence", "format").rows() == [
         ("pubmed:2", "CC-BY-4.0", "instruction-response"),
         ("pubmed:4", "CC-BY-NC-4.0", "all"),
         ("pubmed:6", "private", "all"),
     ]
-    for name, content in files.items():
-        text = content.write_ndjson() if isinstance(content, pl.DataFrame) else content
-        if "left_out" not in name:
-            assert "pubmed:1" in text or name.endswith(".md") or "test" in name
-            assert "Question 4" not in text
-            assert "Question 6" not in text
-            assert "copper* 3" not in text
+    for name, text in files.items():
+        assert "pubmed:1" in text or name.endswith(".md") or "test" in name
+        assert "Question 4" not in text
+        assert "Question 6" not in text
+        assert "copper* 3" not in text
     # whatever is missing from a format has a row
     for name in FORMATS:
-        written = {
-            i
-            for split in SPLITS
-            if f"dataset/{name}/{split}.jsonl" in files
-            for i in files[f"dataset/{name}/{split}.jsonl"]["id"]
-        }
+        paths = [f"dataset/{name}/{split}.jsonl" for split in SPLITS]
+        held = {row["id"] for path in paths for row in rows(files.get(path, ""))}
         missing = out.filter(pl.col("format").is_in(["all", name]))["id"]
-        assert written | set(missing) == {e.id for e in EXAMPLES}
-        assert not written & set(missing)
+        assert held | set(missing) == {e.id for e in EXAMPLES}
+        assert not held & set(missing)
 
 
-def test_nothing_to_pass_on_writes_only_the_list() -> None:
+def test_nothing_to_pass_on_writes_only_the_list(tmp_path: Path) -> None:
     closed = [e for e in EXAMPLES if not e.redistributable]
-    assert list(dataset_files(frame(closed, Example), ARTICLES)) == ["dataset/left_out.parquet"]
+    assert written(tmp_path, closed) == {}
+    assert pl.read_parquet(tmp_path / "dataset" / "left_out.parquet").height == 2
 
 
-def test_the_header_says_what_a_hub_shows() -> None:
+def test_the_splits_hold_every_example_once_in_order(tmp_path: Path) -> None:
+    write_splits(Examples.of(frame(EXAMPLES, Example)), tmp_path)
+    held = {split: pl.read_ndjson(tmp_path / f"{split}.jsonl") for split in ("train", "test")}
+    for split, table in held.items():
+        assert table["id"].to_list() == [e.id for e in EXAMPLES if e.split == split]
+    both = [example for table in held.values() for example in records(table, Example)]
+    assert sorted(both, key=lambda example: example.id) == EXAMPLES
+    assert (tmp_path / "validation.jsonl").read_bytes() == b""  # there is none, and it says so
+
+
+def test_the_header_says_what_a_hub_shows(tmp_path: Path) -> None:
     from huggingface_hub import DatasetCard
 
-    files = dataset_files(frame(EXAMPLES, Example), ARTICLES)
+    files = written(tmp_path, EXAMPLES)
     card = files["dataset/README.md"]
     data = DatasetCard(card).data.to_dict()
     assert data == header(card)
@@ -175,18 +190,17 @@ def test_the_header_says_what_a_hub_shows() -> None:
     assert [c["config_name"] for c in data["configs"] if c["default"]] == ["messages"]
 
 
-def test_one_licence_that_hubs_know_is_named_itself() -> None:
+def test_one_licence_that_hubs_know_is_named_itself(tmp_path: Path) -> None:
     one = [e for e in EXAMPLES if e.licence == "CC-BY-SA-3.0"]
-    data = header(dataset_files(frame(one, Example), ARTICLES)["dataset/README.md"])
+    data = header(written(tmp_path, one)["dataset/README.md"])
     assert data["license"] == "cc-by-sa-3.0"
     assert "license_name" not in data
 
 
-def test_the_card_counts_and_names_every_work() -> None:
+def test_the_card_counts_and_names_every_work(tmp_path: Path) -> None:
     parameters = {"seed": 7, "workspace": "/home/somebody/w", "base_model": "/home/somebody/m"}
-    files = dataset_files(
-        frame(EXAMPLES, Example), ARTICLES, parameters=parameters, contamination="None was found."
-    )
+    told = {"parameters": parameters, "contamination": "None was found."}
+    files = written(tmp_path, EXAMPLES, **told)
     card = files["dataset/README.md"]
     assert "| pubmed | 4 | 4 | CC-BY-4.0, CC-BY-SA-3.0 |" in card
     assert "| CC-BY-4.0 | 3 |" in card
@@ -206,9 +220,10 @@ def test_the_card_counts_and_names_every_work() -> None:
         assert "<https://doi.org/10.1000/x>" in text
 
 
-def test_a_long_list_of_works_stands_in_the_licence_file() -> None:
-    many = [example(n, "train") for n in range(300)]
+def test_a_long_list_of_works_stands_in_the_licence_file(tmp_path: Path) -> None:
+    many = frame([example(n, "train") for n in range(300)], Example)
     articles = [Article(id=f"pubmed:{n}", source="pubmed", title=f"Iron {n}") for n in range(300)]
-    files = dataset_files(frame(many, Example), frame(articles, Article))
-    assert "300 works ask for attribution" in files["dataset/README.md"]
-    assert files["dataset/LICENSE.md"].count("- Iron") == 300
+    write_dataset(Examples.of(many), frame(articles, Article).lazy(), tmp_path)
+    told = [(tmp_path / "dataset" / n).read_text() for n in ("README.md", "LICENSE.md")]
+    assert "300 works ask for attribution" in told[0]
+    assert told[1].count("- Iron") == 300

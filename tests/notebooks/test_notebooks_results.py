@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elara.expand import summary
+from elara.expand import Examples, summary
 from elara.workspace import STAGES, Workspace
 
 pytestmark = pytest.mark.results
@@ -81,7 +81,7 @@ def test_every_example_traces_to_its_source(finished: Workspace) -> None:
         pl.read_ndjson(finished.folder("expand") / f"{split}.jsonl")
         for split in ("train", "validation", "test")
     )
-    assert summary(examples)["examples"].sum() == examples.height
+    assert summary(Examples.of(examples).index)["examples"].sum() == examples.height
     traced = examples.filter(pl.col("origin") != "curated").explode("article_ids")
     joined = traced.join(articles, left_on="article_ids", right_on="id", how="left")
     assert joined["raw_file"].null_count() == 0

@@ -7,7 +7,7 @@ import itertools
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ class WorkerError(RuntimeError):
 
 def spread(
     work: Callable[[Task], Result],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     workers: int,
     name: Callable[[Task], str] = str,
 ) -> Iterator[Result]:
@@ -30,7 +30,7 @@ def spread(
 
     Args:
         work: an importable function (or a `functools.partial` of one) that does one task.
-        tasks: what to do.
+        tasks: what to do; each is taken when a process is free for it.
         workers: how many processes; 1 does the tasks in this one.
         name: how a task is called in an error message.
 
