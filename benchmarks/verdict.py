@@ -39,8 +39,8 @@ import numpy as np
 from scipy import stats
 
 from elara.evaluate import deciding
+from elara.evaluate.chance import holm, intervals, sign_flips
 from elara.evaluate.deciding import EQUIVALENT, HELPED, HURT, TOO_FEW
-from elara.model.losses import intervals
 
 CLUSTERS = (10, 19, 40, 100)
 TAILS = ("none", "harm", "gain")
@@ -105,7 +105,7 @@ def weighed(samples: Array, margin: float = MARGIN) -> deciding.Evidence:
 
 def verdicts(primary: deciding.Evidence, secondary: list[tuple[deciding.Evidence, float]]) -> Array:
     """The word of each set."""
-    adjusted = deciding.holm(np.stack([evidence.p for evidence, _ in secondary]))
+    adjusted = holm(np.stack([evidence.p for evidence, _ in secondary]))
     words = [
         deciding.words(evidence, margin, p=p)
         for (evidence, margin), p in zip(secondary, adjusted, strict=True)
@@ -161,7 +161,7 @@ def methods(given: tuple[int, str, int]) -> dict[str, Any]:
     mean, error = losses.mean(axis=1), losses.std(axis=1, ddof=1) / clusters**0.5
     half = stats.t.ppf(0.975, clusters - 1) * error
     _, low, high, _ = intervals(losses, resamples=RESAMPLES)
-    flips = deciding.sign_flips(losses, resamples=RESAMPLES) <= 0.05
+    flips = sign_flips(losses, resamples=RESAMPLES) <= 0.05
     often = np.random.default_rng(0).multinomial(clusters, np.ones(clusters) / clusters, RESAMPLES)
     plain = np.quantile(losses @ often.T / clusters, [0.025, 0.975], axis=1)
     gains = {

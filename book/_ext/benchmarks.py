@@ -12,6 +12,13 @@ A page names the file and, line by line, a label and where the value stands in i
     unseen/matrix
     ```
 
+`{power}` draws the curves that stand at a place: effects, and what was found of them by number of
+topics.
+
+    ```{power} verdict.json
+    power
+    ```
+
 So no figure is typed by hand, and one that is no longer there fails the build. With `:bars:` each
 line also gets a bar, as long as its value; that suits lines that share a unit.
 
@@ -30,6 +37,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from elara.display.figures import figure_svg
+from elara.evaluate.figures import simulated_power_figure
 from elara.expand.report import confusion_figure
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -69,6 +77,22 @@ class Confusion(Benchmark):
         """Read the numbers and draw them."""
         matrix = self.value(self.content[0].strip())
         figure = figure_svg(confusion_figure(matrix), "Confusion matrix", _told(matrix))
+        return [nodes.raw("", f'<div class="fitting">{figure}</div>', format="html")]
+
+
+class Power(Benchmark):
+    """A figure of how often effects were found."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the numbers and draw them."""
+        found = self.value(self.content[0].strip())
+        told = "; ".join(
+            f"{topics} topics: " + ", ".join(f"{share:.2f} at {e:g}" for e, share in pairs)
+            for topics, shares in found["helped"].items()
+            for pairs in [zip(found["effects"], shares, strict=True)]
+        )
+        drawn = simulated_power_figure(found["effects"], found["helped"])
+        figure = figure_svg(drawn, "Power", f"Share of sets called helped, by effect. {told}")
         return [nodes.raw("", f'<div class="fitting">{figure}</div>', format="html")]
 
 
@@ -120,4 +144,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("benchmark", Benchmark)
     app.add_directive("confusion", Confusion)
+    app.add_directive("power", Power)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

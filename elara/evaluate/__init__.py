@@ -1,6 +1,7 @@
 """Stage 6: measure whether tuning helped."""
 
 from elara.evaluate.arms import judge_arms, obey_block_list
+from elara.evaluate.figures import difference_figure, power_figure
 from elara.evaluate.repeat import confirm, measure_again
 from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.scores import (
@@ -12,7 +13,7 @@ from elara.evaluate.scores import (
     paired,
     topics_of,
 )
-from elara.evaluate.verdict import Judgement, Verdict, difference_figure, judge, power_figure
+from elara.evaluate.verdict import Judgement, Verdict, judge
 from elara.model.losses import answer_losses
 
 __all__ = [

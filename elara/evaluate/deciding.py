@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from elara.model.losses import intervals
+from elara.evaluate.chance import intervals, mcnemar, sign_flips
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +20,9 @@ TOO_FEW = "too few items to tell"
 ENOUGH = 10  # clusters; with fewer, nothing but "too few" is said
 POWER = 0.8  # how often an effect of the detectable size is found
 
-_ALL = 12  # so many clusters or fewer: every combination of signs is tried
 # Standard errors that a detectable effect has on top: chosen so that benchmarks/verdict.py finds
 # the promise of `POWER` kept where clusters are skewed and their spread is itself an estimate.
 _SURE, _UNSURE = 0.9, 18
-_AT_ONCE = 2**24  # numbers that a test holds at a time
 
 
 @dataclass(frozen=True)
@@ -88,78 +86,6 @@ def weigh(
         p=np.maximum(p, flipped),
         p_outside=np.maximum(*outside),
     )
-
-
-def sign_flips(samples: np.ndarray, *, resamples: int = 9_999, seed: int = 0) -> np.ndarray:
-    """Test whether differences have a mean of 0: then each could as well have the other sign.
-
-    Args:
-        samples: one row of differences for each sample.
-        resamples: draws of signs; up to 12 differences, all combinations are tried instead.
-        seed: fixes the draws.
-
-    Returns:
-        The two-sided p-value of each sample.
-
-    Source: Fisher, The Design of Experiments (1935), section 21.
-    """
-    import numpy as np
-
-    count, rng = samples.shape[1], np.random.default_rng(seed)
-    own = np.abs(samples.sum(axis=1, keepdims=True)) - 1e-9 * np.abs(samples).sum(
-        axis=1, keepdims=True
-    )
-    if count <= _ALL:
-        signs = 1.0 - 2 * (np.arange(2**count) >> np.arange(count)[:, None] & 1)
-        reached = (np.abs(samples @ signs) >= own).sum(axis=1)
-        share: np.ndarray = reached / 2.0**count
-        return share
-    reached = np.zeros(len(samples))
-    for size in np.diff([*range(0, resamples, max(1, _AT_ONCE // count)), resamples]):
-        signs = 1.0 - 2 * rng.integers(0, 2, (count, size))
-        reached += (np.abs(samples @ signs) >= own).sum(axis=1)
-    return (reached + 1) / (resamples + 1)
-
-
-def mcnemar(samples: np.ndarray) -> np.ndarray:
-    """Test whether as many items got worse as got better.
-
-    Args:
-        samples: for each item 1 (worse), 0 or -1 (better), one row for each sample.
-
-    Returns:
-        The exact two-sided p-value of each sample.
-
-    Source: McNemar (1947), https://doi.org/10.1007/BF02295996
-    """
-    import numpy as np
-    from scipy import stats
-
-    worse, better = (samples > 0).sum(axis=1), (samples < 0).sum(axis=1)
-    fewer = stats.binom.cdf(np.minimum(worse, better), worse + better, 0.5)
-    p: np.ndarray = np.minimum(1, 2 * fewer)
-    return p
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Correct p-values for the number of tests.
-
-    Args:
-        p: one row for each test, one column for each sample.
-
-    Returns:
-        Adjusted p-values, in the same places.
-
-    Source: Holm (1979), https://www.jstor.org/stable/4615733
-    """
-    import numpy as np
-
-    order = np.argsort(p, axis=0)
-    left = np.arange(len(p), 0, -1)[:, None]
-    adjusted = np.maximum.accumulate(np.take_along_axis(p, order, axis=0) * left, axis=0)
-    placed = np.empty_like(adjusted)
-    np.put_along_axis(placed, order, np.minimum(1, adjusted), axis=0)
-    return placed
 
 
 def words(

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from elara.display.figures import BLUE, GREY, ORANGE, SKY, new_figure, plain
 from elara.evaluate import deciding
+from elara.evaluate.chance import holm
 from elara.evaluate.deciding import ENOUGH, EQUIVALENT, HELPED, HURT, POWER, Evidence
 from elara.evaluate.scores import (
     ENDPOINTS,
@@ -27,9 +27,6 @@ from elara.evaluate.scores import (
     one_item_each,
     paired,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _CAVEAT = (
     "Lower loss is not better medicine: this says nothing about whether answers are true or safe."
@@ -210,13 +207,13 @@ def _table(compared: list[_Compared], level: float) -> tuple[pl.DataFrame, Any]:
 
     testable = [c for c in compared[1:] if c.evidence.clusters >= ENOUGH]
     p = np.array([c.evidence.p for c in testable]).reshape(len(testable), 1)
-    adjusted = dict(zip(map(id, testable), deciding.holm(p), strict=True))
+    adjusted = dict(zip(map(id, testable), holm(p), strict=True))
     rows, words = [], []
     for one in compared:
         known = adjusted.get(id(one))
         words.append(deciding.words(one.evidence, one.endpoint.margin, level=level, p=known)[0])
-        holm = None if known is None else float(known[0])
-        rows.append(_row(one) | {"p_holm": holm, "word": words[-1]})
+        p_holm = None if known is None else float(known[0])
+        rows.append(_row(one) | {"p_holm": p_holm, "word": words[-1]})
     return pl.DataFrame(rows, infer_schema_length=None), np.array(words)
 
 
@@ -301,7 +298,7 @@ def with_word(verdict: Verdict, word: str, why: str = "") -> Verdict:
     """
     import dataclasses
 
-    said = " ".join(filter(None, [why, _told(verdict, word), _detectable(verdict), _CAVEAT]))
+    said = " ".join(filter(None, [why, _told(verdict, word), detectable_told(verdict), _CAVEAT]))
     return dataclasses.replace(verdict, word=word, better=word == HELPED, verdict=said)
 
 
@@ -309,7 +306,9 @@ def _told(found: Verdict, word: str) -> str:
     """What the primary endpoint says, and whether something else got worse."""
     size = f"{abs(found.difference):.2f} {found.unit}"
     side = "below" if found.difference < 0 else "above"
-    span = "" if found.low is None else f"{_interval(found)} {found.low:.2f} to {found.high:.2f}, "
+    span = (
+        "" if found.low is None else f"{interval_name(found)} {found.low:.2f} to {found.high:.2f}, "
+    )
     where = (
         f"on the primary endpoint, {found.endpoint} on held-out topics, the adapter is {size} "
         f"{side} its own base model ({span}{found.topics} topics)"
@@ -324,72 +323,21 @@ def _told(found: Verdict, word: str) -> str:
     return f"{start.get(word, 'Too few items to tell')}: {where}."
 
 
-def _interval(found: Verdict) -> str:
+def interval_name(found: Verdict) -> str:
+    """How a verdict's interval is called.
+
+    Args:
+        found: the verdict.
+    """
     return f"{100 * found.level:.3g} % interval"
 
 
-def _detectable(found: Verdict) -> str:
+def detectable_told(found: Verdict) -> str:
+    """Say which effect would be found, or that there are too few topics to find any.
+
+    Args:
+        found: the verdict.
+    """
     if found.detectable is None:
         return f"At least {ENOUGH} topics are needed: raise `test_share` in 04, or collect more."
     return f"A gain of {found.detectable:.2f} would be found at least {POWER:.0%} of the time."
-
-
-def difference_figure(judgement: Judgement) -> Figure:
-    """Draw every held-out topic's difference, and the mean with its interval.
-
-    Args:
-        judgement: result of `judge`.
-
-    Returns:
-        One point per topic, sorted; the bands are the interval of the mean and the margin.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    verdict, values = judgement.verdict, judgement.topics["difference"].sort().to_list()
-    figure = new_figure(7, 3.5)
-    axes = figure.subplots()
-    axes.axhspan(-verdict.margin, verdict.margin, color=GREY, alpha=0.25, label="does not matter")
-    axes.axhline(0, color="black", linewidth=0.8)
-    if verdict.low is not None and verdict.high is not None:
-        name = _interval(verdict)
-        axes.axhspan(verdict.low, verdict.high, color=SKY, alpha=0.4, label=name)
-    axes.axhline(verdict.difference, color=BLUE, label="mean")
-    axes.plot(range(1, len(values) + 1), values, "o", color=ORANGE, label="one topic")
-    axes.set_xlabel("held-out topics, from lowest to highest")
-    axes.set_ylabel(f"adapter − base\n({verdict.unit})")
-    axes.set_title(f"Difference in {verdict.endpoint}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.94))
-    plain(axes)
-    return figure
-
-
-def power_figure(judgement: Judgement) -> Figure:
-    """Draw how likely *helped* would be, had the adapter an effect of another size.
-
-    The line takes the spread of these topics for the true one; the detectable effect does not.
-
-    Args:
-        judgement: result of `judge`, with at least ten topics.
-
-    Raises:
-        EvaluationError: there are fewer.
-    """
-    import numpy as np
-
-    verdict = judgement.verdict
-    if verdict.detectable is None:
-        raise EvaluationError(_detectable(verdict))
-    effects = np.linspace(0, 2 * verdict.detectable, 101)
-    figure = new_figure(7, 3)
-    axes = figure.subplots()
-    axes.plot(effects, deciding.power(judgement.evidence, verdict.margin, effects), color=BLUE)
-    axes.axvline(verdict.detectable, color=ORANGE, label="detectable effect")
-    axes.axvline(verdict.margin, color=GREY, linestyle="--", label="margin")
-    axes.set_xlabel(f"true gain ({verdict.unit})")
-    axes.set_ylabel("chance of “helped”")
-    axes.set_title(f"What {verdict.topics} topics like these can show")
-    axes.set_ylim(0, 1.02)
-    axes.legend(frameon=False)
-    plain(axes)
-    return figure

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 from score_tables import around
 
-from elara.evaluate import deciding
+from elara.evaluate import chance, deciding
+from elara.evaluate.chance import holm, interval, intervals, mcnemar, sign_flips
 from elara.evaluate.deciding import EQUIVALENT, HELPED, HURT, TOO_FEW
-from elara.model.losses import interval, intervals
 
 
 def weighed(*samples: list[float], margin: float = 0.05, **settings: int) -> deciding.Evidence:
@@ -25,31 +25,31 @@ def test_all_signs_are_tried_where_they_are_few() -> None:
     every = [sum(s * v for s, v in zip(signs, values, strict=True)) for signs in
              itertools.product((1, -1), repeat=5)]  # fmt: skip
     expected = np.mean([abs(total) >= sum(values) - 1e-9 for total in every])
-    assert deciding.sign_flips(np.array([values]))[0] == expected == 4 / 32
+    assert sign_flips(np.array([values]))[0] == expected == 4 / 32
 
 
 def test_drawn_signs_agree_with_all_signs(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.array([around(0.04, topics=12, seed=s) for s in range(5)])
-    exact = deciding.sign_flips(samples)
-    monkeypatch.setattr(deciding, "_ALL", 11)
-    monkeypatch.setattr(deciding, "_AT_ONCE", 12 * 1000)  # in several parts
-    assert deciding.sign_flips(samples) == pytest.approx(exact, abs=0.02)
+    exact = sign_flips(samples)
+    monkeypatch.setattr(chance, "_ALL", 11)
+    monkeypatch.setattr(chance, "_AT_ONCE", 12 * 1000)  # in several parts
+    assert sign_flips(samples) == pytest.approx(exact, abs=0.02)
 
 
 def test_mcnemar_is_scipys_binomial_test_and_the_sign_flips_of_answers() -> None:
     samples = np.array([[1.0] * 9 + [-1.0] * 3 + [0.0] * 40, [0.0] * 52, [1.0, -1.0] * 26])
-    found = deciding.mcnemar(samples)
+    found = mcnemar(samples)
     assert found[0] == pytest.approx(stats.binomtest(3, 12).pvalue)
     assert found[1:].tolist() == [1, 1]
-    assert deciding.sign_flips(samples)[:1] == pytest.approx(found[:1], abs=0.02)
+    assert sign_flips(samples)[:1] == pytest.approx(found[:1], abs=0.02)
 
 
 def test_holm_corrects_step_by_step() -> None:
     p = np.array([[0.01, 0.5], [0.04, 0.001], [0.03, 0.9]])
-    adjusted = deciding.holm(p)
+    adjusted = holm(p)
     assert adjusted[:, 0] == pytest.approx([0.03, 0.06, 0.06])
     assert adjusted[:, 1] == pytest.approx([1.0, 0.003, 1.0])
-    assert deciding.holm(np.zeros((0, 1))).shape == (0, 1)
+    assert holm(np.zeros((0, 1))).shape == (0, 1)
 
 
 @pytest.mark.parametrize(

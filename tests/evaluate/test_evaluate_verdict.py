@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import polars as pl
 import pytest
 from score_tables import around, scores
@@ -14,6 +17,7 @@ from elara.evaluate import (
     obey_block_list,
     power_figure,
 )
+from elara.evaluate.figures import simulated_power_figure
 
 CAVEAT = "Lower loss is not better medicine"
 
@@ -189,3 +193,16 @@ def test_the_figures_show_topics_margin_and_power() -> None:
     assert len(difference_figure(few).axes[0].lines[-1].get_xdata()) == 1
     with pytest.raises(EvaluationError, match="At least 10 topics"):
         power_figure(few)
+
+
+def test_the_simulated_curves_are_drawn_by_number_of_topics(project: Path) -> None:
+    found = json.loads((project / "benchmarks" / "verdict.json").read_text(encoding="utf-8"))
+    axes = simulated_power_figure(**found["power"]).axes[0]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == [
+        "10 topics",
+        "19 topics",
+        "40 topics",
+        "100 topics",
+    ]
+    assert axes.lines[0].get_ydata()[0] <= 0.05
+    assert axes.lines[3].get_ydata()[-1] > 0.99
