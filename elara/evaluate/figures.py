@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from elara.display.figures import BLUE, COLOURS, GREY, ORANGE, SKY, new_figure, plain
 from elara.evaluate import deciding
 from elara.evaluate.deciding import POWER
-from elara.evaluate.scores import EvaluationError
 from elara.evaluate.verdict import Judgement, detectable_told, interval_name
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def difference_figure(judgement: Judgement) -> Figure:
     axes.set_ylabel(f"adapter − base\n({verdict.unit})")
     axes.set_title(f"Difference in {verdict.endpoint}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.94))
+    axes.legend(frameon=False, loc="lower right")
     plain(axes)
     return figure
 
@@ -51,19 +50,21 @@ def power_figure(judgement: Judgement) -> Figure:
     The line takes the spread of these topics for the true one; the detectable effect does not.
 
     Args:
-        judgement: result of `judge`, with at least ten topics.
+        judgement: result of `judge`.
 
-    Raises:
-        EvaluationError: there are fewer.
+    Returns:
+        A line over the size of the effect; with too few topics, the sentence that says so.
     """
     import numpy as np
 
     verdict = judgement.verdict
-    if verdict.detectable is None:
-        raise EvaluationError(detectable_told(verdict))
-    effects = np.linspace(0, 2 * verdict.detectable, 101)
     figure = new_figure(7, 3)
     axes = figure.subplots()
+    if verdict.detectable is None:
+        axes.text(0.5, 0.5, detectable_told(verdict), ha="center", wrap=True)
+        axes.set_axis_off()
+        return figure
+    effects = np.linspace(0, 2 * verdict.detectable, 101)
     axes.plot(effects, deciding.power(judgement.evidence, verdict.margin, effects), color=BLUE)
     axes.axvline(verdict.detectable, color=ORANGE, label="detectable effect")
     axes.axvline(verdict.margin, color=GREY, linestyle="--", label="margin")
@@ -71,7 +72,7 @@ def power_figure(judgement: Judgement) -> Figure:
     axes.set_ylabel("chance of “helped”")
     axes.set_title(f"What {verdict.topics} topics like these can show")
     axes.set_ylim(0, 1.02)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     plain(axes)
     return figure
 

@@ -60,7 +60,7 @@ class Verdict:
         seed_low: smallest difference of a training run.
         seed_high: largest one.
         harmed: secondary endpoints that got significantly worse.
-        untold: secondary endpoints with too few clusters to be tested.
+        untested: secondary endpoints with too few clusters to be tested.
     """
 
     verdict: str
@@ -85,7 +85,7 @@ class Verdict:
     seed_low: float
     seed_high: float
     harmed: str
-    untold: int
+    untested: int
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def _verdict(
         seed_high=max(runs),
         harmed=", ".join(harmed),
         level=level,
-        untold=sum(c.evidence.clusters < ENOUGH for c in compared[1:]),
+        untested=sum(c.evidence.clusters < ENOUGH for c in compared[1:]),
         **{name: first[name] for name in numbers},
     )
     return with_word(verdict, word)
