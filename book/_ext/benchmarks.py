@@ -12,7 +12,13 @@ A page names the file and, line by line, a label and where the value stands in i
     unseen/matrix
     ```
 
-`{recall}` and `{coverage}` do so with shares of what was found, and with counts of examples.
+`{recall}` and `{coverage}` do so with shares of what was found, and with counts of examples;
+`{power}` draws the curves that stand at a place: effects, and what was found of them by number of
+topics.
+
+    ```{power} verdict.json
+    power
+    ```
 
 So no figure is typed by hand, and one that is no longer there fails the build. With `:bars:` each
 line also gets a bar, as long as its value; that suits lines that share a unit.
@@ -33,6 +39,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from elara.display.figures import figure_svg
+from elara.evaluate.figures import simulated_power_figure
 from elara.expand.report import confusion_figure, coverage_figure, recall_figure
 
 if TYPE_CHECKING:
@@ -122,6 +129,21 @@ class Coverage(Drawing):
         return coverage_figure(counts), "Examples by specialty", "; ".join(rows)
 
 
+class Power(Drawing):
+    """A figure of how often effects were found."""
+
+    def drawn(self, value: Any) -> tuple[Figure, str, str]:
+        """See `Drawing`."""
+        effects = value["effects"]
+        told = "; ".join(
+            f"{topics} topics: "
+            + ", ".join(f"{share:.2f} at {e:g}" for e, share in zip(effects, shares, strict=True))
+            for topics, shares in value["helped"].items()
+        )
+        figure = simulated_power_figure(effects, value["helped"])
+        return figure, "Power", f"Share of sets called helped, by effect. {told}"
+
+
 def _value(found: Any, place: str) -> Any:
     for key in place.split("/"):
         found = found[int(key)] if isinstance(found, list) else found[key]
@@ -160,6 +182,6 @@ def _row(*cells: nodes.Node) -> nodes.row:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("benchmark", Benchmark)
-    for drawing in (Confusion, Recall, Coverage):
+    for drawing in (Confusion, Recall, Coverage, Power):
         app.add_directive(drawing.__name__.lower(), drawing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

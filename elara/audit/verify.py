@@ -19,7 +19,8 @@ import polars as pl
 
 from elara.audit.certificate import AuditError
 from elara.model import TRAINING_FILE, LanguageModel, ModelError, encode, load_adapter, load_base
-from elara.model.losses import answer_loss
+from elara.model.chat import Encoded
+from elara.model.losses import batch_losses
 from elara.workspace import file_hashes, file_sha256, write_atomically
 
 SUMS_FILE = "SHA256SUMS"
@@ -226,8 +227,8 @@ def measured(lm: LanguageModel, row: dict[str, Any]) -> dict[str, Any]:
         lm: the model with its adapter.
         row: its `input_ids` and `labels`, and what else is known of it.
     """
-    ids, labels = row["input_ids"], row["labels"]
-    return row | {s: answer_loss(lm, ids, labels, adapter=s == "adapter") for s in SIDES}
+    one = [Encoded(row["input_ids"], row["labels"])]
+    return row | {s: batch_losses(lm, one, adapter=s == "adapter")[0] for s in SIDES}
 
 
 def mean_losses(probe: dict[str, Any]) -> dict[str, float]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
+from elara.evaluate.chance import interval
 from elara.model import LanguageModel, encode, load_base, quiet_libraries
-from elara.model.losses import answer_losses, interval
+from elara.model.losses import answer_losses
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, tokenise
 from elara.train.sft import Training, fine_tune

@@ -18,8 +18,9 @@ from elara.continual.feedback import answers, check, split_by_prompt
 from elara.continual.trainers import PreferenceConfig, make_trainer
 from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
 from elara.display.progress import track
+from elara.evaluate.chance import interval
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
-from elara.model.losses import answer_loss, interval
+from elara.model.losses import batch_losses
 from elara.train.checkpoints import last_checkpoint, remove_others, step_of
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
 from elara.train.estimate import is_out_of_memory, out_of_memory
@@ -213,7 +214,7 @@ def _log_probabilities(
     for messages in track(both["messages"].to_list(), label="answer log-probability"):
         encoded = encode(lm.tokenizer, messages)
         tokens.append(sum(label != -100 for label in encoded.labels))
-        loss = answer_loss(lm, encoded.input_ids, encoded.labels, adapter=True)
+        loss = batch_losses(lm, [encoded], adapter=True)[0]
         found.append(-loss * tokens[-1])
     return both.select("id", "question", "split", "desirable").with_columns(
         pl.Series("tokens", tokens), pl.Series("log_probability", found)

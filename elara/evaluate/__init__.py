@@ -1,19 +1,42 @@
 """Stage 6: measure whether tuning helped."""
 
+from elara.evaluate.arms import judge_arms, obey_block_list
+from elara.evaluate.figures import difference_figure, power_figure
+from elara.evaluate.repeat import confirm, measure_again
 from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
-from elara.evaluate.verdict import EvaluationError, Verdict, compare, difference_figure, per_source
+from elara.evaluate.scores import (
+    ENDPOINTS,
+    Endpoint,
+    EvaluationError,
+    by_cluster,
+    loss_scores,
+    paired,
+    topics_of,
+)
+from elara.evaluate.verdict import Judgement, Verdict, judge
 from elara.model.losses import answer_losses
 
 __all__ = [
+    "ENDPOINTS",
     "SCENARIOS",
     "Answered",
+    "Endpoint",
     "EvaluationError",
+    "Judgement",
     "Verdict",
     "answer_losses",
     "answer_scenarios",
+    "by_cluster",
     "checks",
-    "compare",
+    "confirm",
     "difference_figure",
-    "per_source",
+    "judge",
+    "judge_arms",
+    "loss_scores",
+    "measure_again",
+    "obey_block_list",
+    "paired",
+    "power_figure",
     "side_by_side",
+    "topics_of",
 ]

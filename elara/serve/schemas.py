@@ -86,10 +86,10 @@ class Evaluation(BaseModel):
     """The figures of the evaluation stage: a paired comparison with the adapter's own base."""
 
     verdict: str = Field(description="one sentence")
-    better: bool = Field(description="whether the whole interval says that tuning helped")
+    better: bool = Field(description="whether the verdict is that tuning helped")
     difference: float = Field(description="adapter minus base, nats per token; below 0 is better")
-    low: float = Field(description="lower end of the confidence interval")
-    high: float = Field(description="upper end of the confidence interval")
+    low: float | None = Field(description="lower end of the interval; null with a single topic")
+    high: float | None = Field(description="upper end of the interval")
     articles: int = Field(description="held-out articles compared")
     examples: int = Field(description="held-out examples compared")
 

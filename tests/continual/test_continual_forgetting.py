@@ -14,8 +14,9 @@ from elara import train
 from elara.continual import forgetting as continual
 from elara.continual.forgetting import change, forgetting_figure, replay, train_on
 from elara.continual.versions import Versions
+from elara.evaluate.chance import interval
 from elara.model import load_adapter
-from elara.model.losses import answer_losses, interval
+from elara.model.losses import answer_losses
 
 
 def old() -> pl.DataFrame:

@@ -57,12 +57,20 @@ def test_tuning_helped_on_the_embedded_sample(finished: Workspace) -> None:
     assert verdict["articles"] >= 10
 
 
-def test_the_verdict_follows_from_the_losses(finished: Workspace) -> None:
-    from elara.evaluate import compare
+def test_the_verdict_follows_from_the_scores(finished: Workspace) -> None:
+    from elara.evaluate import judge
 
-    losses = pl.read_parquet(finished.folder("evaluate") / "losses.parquet")
+    scores = pl.read_parquet(finished.folder("evaluate") / "scores.parquet")
     verdict = json.loads((finished.folder("evaluate") / "verdict.json").read_text())
-    assert compare(losses).verdict == verdict["verdict"]
+    assert judge(scores).verdict.verdict == verdict["verdict"]
+
+
+def test_the_verdict_holds_under_other_batch_sizes(finished: Workspace) -> None:
+    repeats = pl.read_parquet(finished.folder("evaluate") / "repeats.parquet")
+    assert repeats["batch_size"].to_list() == [1, 8, 16]
+    assert repeats["word"].n_unique() == 1
+    assert not repeats["itself"].is_in(["helped", "hurt"]).any()
+    assert repeats["largest"].max() < 1e-3  # type: ignore[operator]
 
 
 def test_the_scenarios_were_answered_by_both(finished: Workspace) -> None:
