@@ -8,16 +8,12 @@ specialty with most points wins. No weight is learned, so a clinician can read w
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
+from elara.expand.specialty_terms import Term, load_table, terms_in, terms_of
 from elara.records import Article
 
 GENERAL = "General"
@@ -28,6 +24,7 @@ _POINTS = {
     "ages": (17.0, 1.0),
     "settles": (12.0, 4.0),
     "reports": (12.0, 4.0),
+    "means": (6.0, 2.0),
     "speaks": (5.0, 2.0),
     "hints": (2.0, 1.0),
     "mesh": (4.0, 4.0),
@@ -35,23 +32,37 @@ _POINTS = {
 }
 _LATER = 0.8  # what a term behind the text's first sentence counts, of one in it
 _NEXT = 0.5  # what each further term of a specialty in one place counts, of the one before
+_BESIDE = 0.7  # what the text counts of specialties that a title's technique leaves aside
+_SURGEONS = 0.4  # what an operation counts beside a subject with surgeons of its own
+_YIELDS = 0.5  # what the age of patients counts beside a technique, an infection or the blood
+_YOUNG_ONLY = 6.0  # points for headings of children without grown people
 _FIRST = 3.0  # points for the subject that the title names first
 _LEAST = 3.5  # points below which an article is General
 _LABORATORY = 3  # its words that make an organ without a disease a matter of biology
 _FORM = 2  # its fixed headings that make a text the note of an operation
-_MANY = 3  # specialties that make a syndrome of many organs, if named in a title
+_MANY = 3  # specialties that make a syndrome of many organs
+_NAME = 12  # words that the name of a syndrome has at most
+_ORGANS = (30.0, 8.0)  # points for such a syndrome, by its title and by its signs
+_MIND = {"intellectual disability", "mental retardation"}
+_SURGERY = "Surgery/Trauma"
 # Specialties that are named beside an organ, and are none themselves.
-_NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", "Surgery/Trauma", "Psychiatry"}
-_WORD = re.compile(r"[^\W_]+")
-_BRITISH = re.compile("(?<=[a-z])[ao]e(?=[a-z])")  # haemorrhage, oesophagus
+_NO_ORGAN = {"Pediatrics", "Infectious Disease", "Radiology", _SURGERY, "Psychiatry"}
+_BEFORE_AGES = {"Infectious Disease", "Hematology"}
+_OWN_SURGEONS = {"Orthopedics", "OB/GYN"}
+_YOUNG = {"Infant, Newborn", "Infant", "Child, Preschool", "Child"}
+_GROWN = {"Adult", "Young Adult", "Middle Aged", "Aged"}
 _QUESTION = re.compile(r"[^.!?]{,150}\?\s")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")
+# What a list of signs says before it begins, the same for every disease.
+_FORM_TEXT = re.compile(
+    r"The Human Phenotype Ontology provides .{,700}?\(when available\)"
+    r"|The Human Phenotype Ontology \(HPO\) has collected .*",
+    re.DOTALL,
+)
 
 _SEEN = "evaluat|assess|measur|determin|quantif|monitor|confirm"
 # The end of a title that says how something was seen.
 _MEANS = re.compile(rf"\b(?:{_SEEN})\w* (?:by|using|with|on|via) .*", re.IGNORECASE)
-
-Groups = tuple[tuple[str, str], ...]
 
 
 class Evidence(NamedTuple):
@@ -88,29 +99,6 @@ class Verdict:
     evidence: list[Evidence] = field(default_factory=list)
 
 
-@dataclass(frozen=True, eq=False)
-class _Term:
-    """A term as it is looked up: its words behind the first, and whether the last is a stem."""
-
-    name: str
-    rest: tuple[str, ...]
-    stem: bool
-    groups: Groups
-
-
-_Known = tuple[str, tuple[_Term, ...], _Term | None]
-
-
-@dataclass(frozen=True)
-class _Table:
-    specialties: list[str]
-    words: dict[str, _Term]
-    stems: dict[str, _Term]
-    endings: dict[str, _Term]
-    phrases: dict[str, list[_Term]]
-    headings: dict[str, _Term]
-
-
 def specialty_of(article: Article) -> str:
     """The specialty of an article: one of the 13, or `General`.
 
@@ -129,6 +117,7 @@ def classify(article: Article) -> Verdict:
     text = article.abstract or " ".join(
         section.text for section in article.body[:3] if section.kind != "translation"
     )
+    text = _FORM_TEXT.sub("", text, count=1)
     return weigh(article.title, article.mesh, article.keywords, text[:LEAD])
 
 
@@ -146,7 +135,10 @@ def weigh(
     found = list(_evidence(title, headings, keywords, text))
     if headings and "Humans" not in headings:  # young animals are no patients
         found = [e for e in found if e.group != "ages" and e.specialty != "Radiology"]
-    found += [*_subject(found), *_operation(found), *_many_organs(found)]
+    found = [*_ranked(found), *_children(headings)]
+    found += [*_subject(found), *_operation(found)]
+    if len(title.split()) <= _NAME:
+        found += [*_many_organs(found)]
     found.sort(key=lambda one: -one.points)
     scores = _scores(found)
     best = next(iter(scores), GENERAL)
@@ -175,6 +167,40 @@ def _scores(found: list[Evidence]) -> dict[str, float]:
     return dict(sorted(scores.items(), key=lambda pair: (-pair[1], order.index(pair[0]))))
 
 
+def _ranked(found: list[Evidence]) -> list[Evidence]:
+    """Evidence as the title ranks it: a technique or an age leaves the organs of the text aside.
+
+    A general operation counts less beside bones and women, whose surgeons are their own; the age
+    of patients counts less beside what their doctors ask about before it.
+    """
+    groups: dict[str, set[str]] = defaultdict(set)
+    for one in found:
+        if one.place == "title":
+            groups[one.group].add(one.specialty)
+    leads, strong = groups["leads"], groups["leads"] | groups["settles"]
+    own = strong & _OWN_SURGEONS if _SURGERY in leads else set()
+    shares = {("leads", _SURGERY): _SURGEONS} if own else {}
+    if leads or strong & _BEFORE_AGES:
+        shares["ages", "Pediatrics"] = _YIELDS
+    first = leads | own | groups["ages"]
+
+    if not first:
+        return found
+
+    def share(one: Evidence) -> float:
+        if one.place == "title":
+            return shares.get((one.group, one.specialty), 1.0)
+        return 1.0 if one.specialty in first else _BESIDE
+
+    return [one._replace(points=one.points * share(one)) for one in found]
+
+
+def _children(headings: Sequence[str]) -> Iterator[Evidence]:
+    """Headings of children, and of no grown people."""
+    if _YOUNG.intersection(headings) and not _GROWN.intersection(headings):
+        yield Evidence("Pediatrics", "children only", "heading", _YOUNG_ONLY, "settles")
+
+
 def _subject(found: list[Evidence]) -> Iterator[Evidence]:
     """What a title names first: a technique, or else a disease where no age is named.
 
@@ -184,7 +210,7 @@ def _subject(found: list[Evidence]) -> Iterator[Evidence]:
     groups = {e.group for e in titled}
     wanted = "leads" if "leads" in groups else "" if "ages" in groups else "settles"
     subjects = [e for e in titled if e.group == wanted]
-    subjects.sort(key=lambda one: wanted == "leads" and one.specialty == "Surgery/Trauma")
+    subjects.sort(key=lambda one: wanted == "leads" and one.specialty == _SURGERY)
     if subjects:
         yield subjects[0]._replace(place="first", points=_FIRST)
 
@@ -195,7 +221,7 @@ def _operation(found: list[Evidence]) -> Iterator[Evidence]:
     named = any(e.place == "title" and e.group == "leads" for e in found)
     if len(form) >= _FORM and not named:
         points = _POINTS["leads"][0]
-        yield Evidence("Surgery/Trauma", "note of an operation", "text", points, "leads")
+        yield Evidence(_SURGERY, "note of an operation", "text", points, "leads")
 
 
 def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
@@ -204,24 +230,25 @@ def _many_organs(found: list[Evidence]) -> Iterator[Evidence]:
     strong = ("leads", "settles")
     named = {e.specialty for e in organs if e.place == "title" and e.group in strong}
     told = {e.specialty for e in organs if e.place != "title" and e.group in (*strong, "speaks")}
-    if len(named) >= _MANY:
-        yield Evidence("Pediatrics", "several organs", "title", _POINTS["leads"][0], "leads")
-    elif not named and len(told) > _MANY and ("title", "syndrome") in {e[2:0:-1] for e in found}:
-        yield Evidence("Pediatrics", "several organs", "text", _POINTS["speaks"][0], "settles")
+    titled = {e.term for e in found if e.place == "title"}
+    if len(named) + bool(titled & _MIND) >= _MANY:
+        yield Evidence("Pediatrics", "several organs", "title", _ORGANS[0], "leads")
+    elif "syndrome" in titled and not named and len(told) >= _MANY:
+        yield Evidence("Pediatrics", "several organs", "text", _ORGANS[1], "settles")
 
 
 def _biology(found: list[Evidence], specialty: str) -> bool:
     """Whether a specialty's diseases are named in passing only, and the laboratory speaks, too."""
+    weak = ("means", "speaks", "hints")
     disease = any(
-        e.specialty == specialty and e.place != "text" and e.group not in ("speaks", "hints")
-        for e in found
+        e.specialty == specialty and e.place != "text" and e.group not in weak for e in found
     )
     return not disease and sum(e.group == "laboratory" for e in found) >= _LABORATORY
 
 
 def _found(
     title: str, headings: Iterable[str], keywords: Iterable[str], text: str
-) -> Iterator[tuple[str, _Term]]:
+) -> Iterator[tuple[str, Term]]:
     """Each term once in each place."""
     asked = _QUESTION.match(text)
     question, told = (asked[0], text[asked.end() :]) if asked else ("", text)
@@ -230,125 +257,8 @@ def _found(
     later = " ".join([means, question, *rest])
     places = [("title", subject), ("opening", opening), ("text", later)]
     for place, words in [*places, *(("keyword", word) for word in keywords)]:
-        for term in dict.fromkeys(_terms(words)):
+        for term in dict.fromkeys(terms_in(words)):
             yield place, term
     for heading in headings:
-        for term in _of_heading(heading):
+        for term in terms_of(heading):
             yield "heading", term
-
-
-@lru_cache(maxsize=2**16)
-def _of_heading(heading: str) -> tuple[_Term, ...]:
-    """The terms of a MeSH heading, which may be inverted: `Hypertension, Pulmonary`."""
-    if listed := load_table().headings.get(heading):
-        return (listed,)
-    return tuple(dict.fromkeys(_terms(", ".join(reversed(heading.split(", "))))))
-
-
-def _terms(text: str) -> Iterator[_Term]:
-    """The terms in a text, the longest at each place, none inside another."""
-    words = [_known(word) for word in _WORD.findall(text)]
-    free = 0
-    for place, (_, phrases, single) in enumerate(words):
-        if place < free or not (phrases or single):
-            continue
-        term = next((one for one in phrases if _continues(one, words, place + 1)), single)
-        if term:
-            yield term
-            free = place + 1 + len(term.rest)
-
-
-def _continues(term: _Term, words: list[_Known], start: int) -> bool:
-    if start == len(words) or not words[start][0].startswith(term.rest[0]):
-        return False  # as it is nearly always
-    told = tuple(word[0] for word in words[start : start + len(term.rest)])
-    if not term.stem:
-        return told == term.rest
-    same = len(told) == len(term.rest) and told[:-1] == term.rest[:-1]
-    return same and told[-1].startswith(term.rest[-1])
-
-
-@lru_cache(maxsize=2**17)
-def _known(word: str) -> _Known:
-    """A word as it is compared, the phrases that it begins, and the term that it is."""
-    plain = _plain(word)
-    table = load_table()
-    return plain, tuple(table.phrases.get(plain, ())), _single(table, plain)
-
-
-def _single(table: _Table, word: str) -> _Term | None:
-    """The term that a single word is, or ends or begins with; the longest if several."""
-    if word in table.words:
-        return table.words[word]
-    for size in range(len(word), 2, -1):
-        if term := table.endings.get(word[-size:]):
-            return term
-    stems = (table.stems.get(word[:size]) for size in range(len(word), 1, -1))
-    return next((term for term in stems if term), None)
-
-
-def _plain(word: str) -> str:
-    """A word without capitals, accents, plural -s and British spelling."""
-    word = _british(word)
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word
-
-
-def _british(word: str) -> str:
-    """A word without capitals, accents and British spelling: `Haemorrhage`, `Sjögren`."""
-    word = word.casefold()
-    if not word.isascii():
-        parts = unicodedata.normalize("NFKD", word)
-        word = "".join(sign for sign in parts if not unicodedata.combining(sign))
-    return _BRITISH.sub("e", word.removeprefix("o") if word.startswith("oe") else word)
-
-
-@cache
-def load_table() -> _Table:
-    """Read `specialties.yaml`.
-
-    Raises:
-        ValueError: a term cannot be looked up, or stands there twice; the message names it.
-    """
-    listed = yaml.safe_load(
-        (Path(__file__).parent / "specialties.yaml").read_text(encoding="utf-8")
-    )
-    terms: dict[str, list[tuple[str, str]]] = {term: [] for term in listed["nothing"]}
-    headings: dict[str, list[tuple[str, str]]] = {}
-    for specialty, groups in listed["specialties"].items():
-        for group, names in groups.items():
-            into = headings if group == "mesh" else terms
-            for name in names:
-                into.setdefault(name, []).append((specialty, group))
-    table = _Table(list(listed["specialties"]), {}, {}, {}, {}, {})
-    for name, found in terms.items():
-        _add(table, name, tuple(found))
-    for alike in table.phrases.values():
-        alike.sort(key=lambda term: -len(term.rest))
-    table.headings.update({n: _Term(n, (), False, tuple(p)) for n, p in headings.items()})
-    return table
-
-
-def _add(table: _Table, name: str, groups: Groups) -> None:
-    words = _WORD.findall(name)
-    if not words or "*" in name[1:-1] or len(dict(groups)) < len(groups):
-        raise ValueError(
-            f"specialties.yaml: {name!r}: a term stands once in a specialty, and `*` at one end."
-        )
-    stem = name.endswith("*")
-    first, *rest = [*map(_plain, words[:-1]), _british(words[-1]) if stem else _plain(words[-1])]
-    term = _Term(name, tuple(rest), stem, groups)
-    if rest:
-        alike = table.phrases.setdefault(first, [])
-        twice = [one for one in alike if (one.rest, one.stem) == (term.rest, stem)]
-        alike.append(term)
-    else:
-        kind = table.endings if name[0] == "*" else table.stems if stem else table.words
-        key = name[1:] if name[0] == "*" else first
-        twice = [kind[key]] if key in kind else []
-        kind[key] = term
-    if twice:
-        raise ValueError(f"specialties.yaml: {name!r} is the same as {twice[0].name!r}: keep one.")

@@ -9,11 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from elara.collect.topics import load_topics
-from elara.expand import specialties
+from elara.expand import specialties, specialty_terms
 from elara.expand.report import confusion_figure
-from elara.expand.specialties import classify, load_table, specialty_of, weigh
+from elara.expand.specialties import classify, specialty_of, weigh
+from elara.expand.specialty_terms import load_table
 from elara.records import Article, Section
 
 GOLD = Path(__file__).parent / "gold" / "specialties.csv"
@@ -56,9 +58,85 @@ def test_titles_give_their_specialty(title: str) -> None:
     assert weigh(title).specialty == TITLES[title]
 
 
+# What a title names beside its subject does not make it another's.
+BESIDE = {
+    "Statins after stroke": "Neurology",
+    "Rituximab in multiple sclerosis": "Neurology",
+    "Antibiotics for appendicitis": "Surgery/Trauma",
+    "Troponin in acute pancreatitis": "Internal Medicine",
+    "Headache in the emergency department": "Neurology",
+    "Asthma in children": "Pediatrics",
+    "Pneumonia in children": "Infectious Disease",
+    "Sickle cell disease in children": "Hematology",
+    "Ultrasound of the hip in children": "Radiology",
+    "Surgery for scoliosis": "Orthopedics",
+    "Surgery for endometriosis": "OB/GYN",
+    "Surgery for gallstones": "Surgery/Trauma",
+    "Chemotherapy followed by surgery for lung cancer": "Internal Medicine",
+    "Ultrasound-guided injection for pancreatitis": "Internal Medicine",
+}
+
+
+@pytest.mark.parametrize("title", BESIDE)
+def test_what_stands_beside_a_subject_yields_to_it(title: str) -> None:
+    assert weigh(title).specialty == BESIDE[title]
+
+
+def test_a_drug_alone_names_its_specialty() -> None:
+    for drug, specialty in (
+        ("Rituximab", "Hematology"),
+        ("Amoxicillin", "Infectious Disease"),
+        ("Levodopa", "Neurology"),
+        ("Fluoxetine", "Psychiatry"),
+    ):
+        assert weigh(drug).specialty == specialty
+
+
+# Words that begin or end as a term does, and are none.
+EVERYDAY = (
+    "Scandinavia catalogue Livermore Boehringer coagulase thermogravimetry plication worthwhile "
+    "Williamson Warsaw Marshall Simpson dichotomy Barthel Millard Kennedy biotinylated fumarate "
+    "trabecular parity molar gist syntax duplex neglect pilot kangaroo sofa jaws"
+)
+
+
+@pytest.mark.parametrize("word", EVERYDAY.split(" "))
+def test_everyday_words_settle_nothing(word: str) -> None:
+    found = [e for e in weigh(word).evidence if e.group in ("leads", "ages", "settles")]
+    assert not [e for e in found if e.specialty != "General"]
+
+
+def test_the_table_is_in_order_and_has_no_other_groups() -> None:
+    path = Path(specialty_terms.__file__).parent / "specialties.yaml"
+    listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    blocks = [listed["nothing"], listed["tags"]]
+    for groups in listed["specialties"].values():
+        assert set(groups) <= set(specialties._POINTS)
+        blocks += groups.values()
+    for names in blocks:
+        assert names == sorted(names, key=lambda n: (n.strip("*").casefold(), n))
+        assert len(set(names)) == len(names)
+
+
+def test_each_specialty_has_a_vocabulary() -> None:
+    path = Path(specialty_terms.__file__).parent / "specialties.yaml"
+    listed = yaml.safe_load(path.read_text(encoding="utf-8"))["specialties"]
+    sizes = {name: sum(map(len, groups.values())) for name, groups in listed.items()}
+    assert min(sizes.values()) >= 200
+    assert sum(sizes.values()) >= 9000
+
+
 def test_headings_count_also_inverted_ones_and_listed_ones() -> None:
     assert weigh("A trial", ["Humans", "Hypertension, Pulmonary"]).specialty == "Cardiology"
     assert weigh("A trial", ["Humans", "Anti-Bacterial Agents"]).specialty == "Infectious Disease"
+
+
+def test_headings_of_patients_are_no_subjects_but_children_alone_are() -> None:
+    assert weigh("A trial", ["Humans", "Adolescent", "Adult"]).scores == {}
+    verdict = weigh("A trial", ["Humans", "Child, Preschool", "Infant"])
+    assert verdict.specialty == "Pediatrics"
+    assert [e.term for e in verdict.evidence] == ["children only"]
+    assert weigh("A trial", ["Humans", "Child", "Middle Aged"]).scores == {}
 
 
 def test_spelling_plural_and_accents_do_not_matter() -> None:
@@ -114,6 +192,21 @@ def test_a_name_of_several_organs_is_a_malformation_syndrome() -> None:
     assert "several organs" in {e.term for e in verdict.evidence}
 
 
+def test_several_organs_in_a_sentence_are_no_name_of_a_syndrome() -> None:
+    title = "A study of cardiomyopathy, of ichthyosis and of ataxia in the patients of a town"
+    assert "several organs" not in {e.term for e in weigh(title).evidence}
+
+
+def test_signs_are_read_and_not_what_stands_before_every_list_of_them() -> None:
+    form = (
+        "The Human Phenotype Ontology provides the following list of signs and symptoms for it. "
+        "Approximate number of patients (when available) "
+    )
+    article = Article(id="own:1", source="own", title="A rare name")
+    article.body = [Section("", f"{form}{'Autosomal inheritance - ' * 8}Ichthyosis 90%")]
+    assert specialty_of(article) == "Dermatology"
+
+
 def test_the_verdict_says_what_decided() -> None:
     article = Article(
         id="pubmed:1",
@@ -140,28 +233,36 @@ def test_the_body_is_read_where_there_is_no_abstract_but_no_translation() -> Non
 
 @pytest.mark.parametrize("name", ["*", "a*b", "heart* failure"])
 def test_a_term_that_cannot_be_looked_up_is_named(name: str) -> None:
-    table = specialties._Table(["General"], {}, {}, {}, {}, {})
+    table = specialty_terms.Table(["General"], {}, {}, {}, {}, {})
     with pytest.raises(ValueError, match=r"at one end") as error:
-        specialties._add(table, name, (("General", "settles"),))
+        specialty_terms._add(table, name, (("General", "settles"),))
     assert repr(name) in str(error.value)
 
 
 def test_a_term_that_stands_there_twice_is_named() -> None:
-    table = specialties._Table(["General"], {}, {}, {}, {}, {})
-    specialties._add(table, "anaemia", (("General", "settles"),))
+    table = specialty_terms.Table(["General"], {}, {}, {}, {}, {})
+    specialty_terms._add(table, "anaemia", (("General", "settles"),))
     with pytest.raises(ValueError, match="'Anemias' is the same as 'anaemia'"):
-        specialties._add(table, "Anemias", (("General", "hints"),))
+        specialty_terms._add(table, "Anemias", (("General", "hints"),))
 
 
 def test_the_gold_list_is_large_enough_and_halved() -> None:
-    rows = [row for row in gold() if row["half"]]
+    twice = [row for row in gold() if row["list"] != "fresh"]
+    rows = [row for row in twice if row["half"]]
     assert len({row["id"] for row in rows}) == len(rows) >= 420
     assert min(Counter(row["specialty"] for row in rows).values()) >= 30
     assert {row["specialty"] for row in rows} == set(load_table().specialties)
     halves = Counter(row["half"] for row in rows)
     assert set(halves) == {"seen", "unseen"}
     assert min(halves.values()) >= 0.45 * len(rows)
-    assert all(row["first_reader"] and row["second_reader"] for row in gold())
+    assert all(row["first_reader"] and row["second_reader"] for row in twice)
+
+
+def test_what_one_reader_labelled_is_in_no_half_that_is_published() -> None:
+    fresh = [row for row in gold() if row["list"] == "fresh"]
+    assert {row["half"] for row in fresh} == {"development"}
+    assert all(row["first_reader"] and not row["second_reader"] for row in fresh)
+    assert len({row["id"] for row in gold()}) == len(gold())
 
 
 @pytest.mark.slow
@@ -170,7 +271,8 @@ def test_the_specialties_of_readers_are_found(project: Path, shared_data: Path) 
     assert bench["agreement"]()["all"]["kappa"] >= 0.95
     found = bench["pairs"](shared_data)
     assert bench["macro_f1"](found["seen"]) >= 0.9
-    assert bench["macro_f1"](found["unseen"]) >= 0.82
+    assert bench["macro_f1"](found["development"]) >= 0.9
+    assert bench["macro_f1"](found["unseen"]) >= 0.85
 
 
 def test_the_published_figures_are_of_this_list(project: Path) -> None:
