@@ -3,9 +3,12 @@
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.drafts import RECIPES
+from elara.expand.embedding import Store, load_encoder
 from elara.expand.evaluation_sets import blocked, read_evaluation_sets
 from elara.expand.explorer import Explorer
 from elara.expand.formats import FORMATS, dataset_files
+from elara.expand.neighbours import near_titles
+from elara.expand.paraphrases import with_paraphrases
 from elara.expand.recipes import Expansion, grounded_examples
 from elara.expand.repeats import Repeats, without_repeats
 from elara.expand.report import coverage, coverage_figure, coverage_table, outlook, summary
@@ -22,6 +25,7 @@ __all__ = [
     "Expansion",
     "Explorer",
     "Repeats",
+    "Store",
     "Validated",
     "blocked",
     "coverage",
@@ -30,6 +34,8 @@ __all__ = [
     "curated_examples",
     "dataset_files",
     "grounded_examples",
+    "load_encoder",
+    "near_titles",
     "outlook",
     "read_cases",
     "read_evaluation_sets",
@@ -40,5 +46,6 @@ __all__ = [
     "taken",
     "topic_clusters",
     "validate",
+    "with_paraphrases",
     "without_repeats",
 ]

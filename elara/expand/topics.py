@@ -35,6 +35,7 @@ def topic_clusters(
     examples: pl.DataFrame,
     cases: Sequence[Case] = (),
     alike: pl.DataFrame | None = None,
+    near: pl.DataFrame | None = None,
 ) -> tuple[dict[str, str], pl.DataFrame]:
     """Put articles, and curated cases, on the same topic into one cluster.
 
@@ -48,6 +49,7 @@ def topic_clusters(
         examples: `Example` rows; articles that gave none are left out.
         cases: curated cases, which count as articles.
         alike: from `without_repeats`: examples whose articles are linked, too.
+        near: from `near_titles`: articles whose titles say the same in other words.
 
     Returns:
         Article or case id to the id of its cluster's first one; and the links: article_a,
@@ -61,7 +63,8 @@ def topic_clusters(
     size |= {case.id: 1 for case in cases}
     titles = {name: _terms(title, []) for name, title, _, _ in rows}
     terms = {name: _terms(title, [*mesh, *words]) for name, title, mesh, words in rows}
-    found = pl.concat([_pairs(titles), _pairs(terms), _equal(titles), _answers(examples, alike)])
+    said = [_answers(examples, alike), *_among(near, size)]
+    found = pl.concat([_pairs(titles), _pairs(terms), _equal(titles), *said])
     pairs = found.group_by("article", "article_b").agg(pl.col("similarity").max())
     pairs = pairs.sort("similarity", "article", "article_b", descending=[True, False, False])
     most = max([_FEW, math.ceil(LARGEST * sum(size.values())), *size.values()])
@@ -125,6 +128,14 @@ def _answers(examples: pl.DataFrame, alike: pl.DataFrame | None) -> pl.DataFrame
     both = alike.join(source, left_on="id_a", right_on="id")
     both = both.join(source, left_on="id_b", right_on="id", suffix="_b")
     return both.filter(pl.col("article") != pl.col("article_b")).select(list(schema))
+
+
+def _among(near: pl.DataFrame | None, articles: dict[str, int]) -> list[pl.DataFrame]:
+    """The pairs of which both articles gave examples."""
+    if near is None:
+        return []
+    known = pl.col("article", "article_b").is_in(list(articles))
+    return [near.filter(pl.all_horizontal(known))]
 
 
 def _root(first: dict[str, str], article: str) -> str:
