@@ -20,7 +20,7 @@ import polars as pl
 
 from elara.display.progress import Progress
 from elara.model import ModelError
-from elara.model.base import quiet_libraries
+from elara.model.base import quiet_libraries, split_revision
 from elara.workspace import file_sha256, writing_to
 
 PACKAGED = "all-minilm-l6-v2"
@@ -112,8 +112,8 @@ def load_encoder(name: str = PACKAGED) -> SentenceEncoder | None:
     """Load a model that turns texts into vectors.
 
     Args:
-        name: the packaged model, a folder or a hub id of a sentence-transformers model that reads
-            text without a prefix; "" for none.
+        name: the packaged model, or a folder or hub id (`owner/name@revision`) of a
+            sentence-transformers model that reads text without a prefix; "" for none.
 
     Returns:
         The model, or None where none is named.
@@ -126,12 +126,14 @@ def load_encoder(name: str = PACKAGED) -> SentenceEncoder | None:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    place = str(packaged_encoder()) if name == PACKAGED else str(Path(name).expanduser())
+    where, revision = split_revision(name)
+    where = str(packaged_encoder()) if name == PACKAGED else str(Path(where).expanduser())
+    place = {"pretrained_model_name_or_path": where, "revision": revision or "main"}
     try:
         with quiet_libraries():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-            model = transformers.AutoModel.from_pretrained(place, dtype="float32").eval()
-            first = _takes_first(place)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+            model = transformers.AutoModel.from_pretrained(**place, dtype="float32").eval()
+            first = _takes_first(where, place["revision"])
     except (OSError, ValueError) as error:
         raise ModelError(
             f"Cannot load the embedding model {name}: {str(error).splitlines()[0]}. Check the "
@@ -165,13 +167,15 @@ def packaged_encoder() -> Path:
     return folder
 
 
-def _takes_first(place: str) -> bool:
+def _takes_first(where: str, revision: str) -> bool:
     """Whether a model's own settings take the first token for the text; else the mean is taken."""
     import json
 
     from transformers.utils import cached_file
 
-    found = cached_file(place, _POOLING, _raise_exceptions_for_missing_entries=False)
+    found = cached_file(
+        where, _POOLING, revision=revision, _raise_exceptions_for_missing_entries=False
+    )
     if found is None:
         return False
     settings = json.loads(Path(found).read_text(encoding="utf-8"))
@@ -185,7 +189,9 @@ def _takes_first(place: str) -> bool:
 def _identity(tokenizer: Any, model: Any, first: bool) -> str:
     """A hash of what decides about the vectors."""
     told = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-    told.update(f"{model.config.model_type} {_READ} {first}".encode())
+    config = model.config.to_dict()
+    shape = {k: v for k, v in config.items() if k not in ("_name_or_path", "transformers_version")}
+    told.update(f"{sorted(shape.items(), key=str)} {_READ} {first}".encode())
     for name, weights in sorted(model.state_dict().items()):
         told.update(name.encode() + weights.numpy().tobytes())
     return told.hexdigest()

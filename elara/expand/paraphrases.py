@@ -8,7 +8,7 @@ listed, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,10 +39,12 @@ RULE = {
 }
 CONSTANT = (-11.90, -9.79)
 
+_SIDES, _ENDS = ("item", "example"), ("held", "seen")
 _PARTS = ("question", "answer", "whole")
 _UNCOMPARED: Any = dict.fromkeys(("side", "set", "id", "reason"), pl.String)
 _NO_MODEL = "no embedding model was named"
 _FOREIGN = "it is not in English, which is what the model reads"
+_SILENT = "it asks nothing"
 _ALONE = "it shares too few rare words with anything on the other side"
 
 
@@ -68,9 +70,8 @@ class ParaphraseCertificate(Certificate):
         if not self.model:
             return f"{told} Paraphrases were not looked for: {_NO_MODEL}."
         missed = self.uncompared.filter(side="item").height
-        by = "" if self.model == PACKAGED else (
-            f" The rule was fitted with {PACKAGED}, not with {self.model}: its errors are unknown."
-        )
+        other = f" The rule was fitted with {PACKAGED}: with {self.model} its errors are unknown."
+        by = "" if self.model == PACKAGED else other
         return (
             f"{told} Paraphrases were looked for in {items - missed:,} of the items; {missed:,} "
             f"were not compared by meaning, nor was anything in another language than English.{by}"
@@ -115,31 +116,28 @@ def with_paraphrases(
         The certificate with findings of the check `paraphrase`, and a list of what was not
         compared. Pairs that an earlier check found are not found again.
     """
-    items, examples = held_parts(sets), seen_parts(train)
-    gaps, model = [pl.DataFrame(schema=_UNCOMPARED)], store.encoder.name if store else ""
-    found = pl.DataFrame(schema=certificate.findings.schema)
-    if store is None or not items.height:
-        reason = _NO_MODEL if store is None else _ALONE
-        gaps += [_gap(items, "item", reason)] if items.height else []
-    else:
-        spoken = [side.filter("english") for side in (items, examples)]
-        scored = likeness(*spoken, store)
-        found = _findings(scored, certificate.findings)
-        for side, table, kept, end in (
-            ("item", items, spoken[0], "held"),
-            ("example", examples, spoken[1], "seen"),
-        ):
-            compared = kept[scored[end].unique().sort().to_list()]
-            alone = kept.join(compared, on=["set", "id"], how="anti")
-            gaps += [_gap(table.filter(~pl.col("english")), side, _FOREIGN)]
-            gaps += [_gap(alone, side, _ALONE)]
-    every = pl.concat([certificate.findings, found]).unique().sort(*certificate.findings.columns)
+    items = held_parts(sets)
+    if store is None:
+        unread = _gap(items, "item", _NO_MODEL).sort(*_UNCOMPARED)
+        return ParaphraseCertificate(certificate.compared, certificate.findings, unread)
+    examples = seen_parts(train) if items.height else _table([])
+    clear = pl.col("english") & (pl.col("question") != "")
+    sides = [table.filter(clear) for table in (items, examples)]
+    scored = likeness(sides[0], sides[1], store) if items.height else None
+    found = (
+        certificate.findings.clear() if scored is None else _findings(scored, certificate.findings)
+    )
+    gaps = [pl.DataFrame(schema=_UNCOMPARED)]
+    for side, table, kept, end in zip(_SIDES, (items, examples), sides, _ENDS, strict=True):
+        places = [] if scored is None else scored[end].unique().sort().to_list()
+        gaps += _gaps(side, table, kept, kept[places])
+    every = pl.concat([certificate.findings, found]).sort(*certificate.findings.columns)
     uncompared = pl.concat(gaps).sort(*_UNCOMPARED)
-    return ParaphraseCertificate(certificate.compared, every, uncompared, model)
+    return ParaphraseCertificate(certificate.compared, every, uncompared, store.encoder.name)
 
 
 def held_parts(sets: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """The items of sets that ask something: set, id, question, answer, whole, english.
+    """The items of sets: set, id, question, answer, whole, english.
 
     Args:
         sets: from `read_evaluation_sets`.
@@ -149,9 +147,8 @@ def held_parts(sets: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         for row in table.iter_rows(named=True):
             options = [str(option) for option in row.get("options") or []]
             question, answer = str(row.get("question") or ""), _answer(row, options)
-            if question:
-                whole = " ".join([question, *options, answer])
-                rows.append((name, str(row["id"]), question, answer, whole))
+            whole = " ".join([question, *options, answer]).strip()
+            rows.append((name, str(row["id"]), question, answer, whole))
     return _table(rows)
 
 
@@ -181,7 +178,7 @@ def _said(name: str, messages: list[dict[str, str]]) -> tuple[str, ...]:
     return "", name, question, answer, f"{question} {answer}"
 
 
-def _table(rows: list[tuple[str, ...]]) -> pl.DataFrame:
+def _table(rows: Sequence[tuple[str, ...]]) -> pl.DataFrame:
     names = ("set", "id", *_PARTS)
     english = [language_of(row[-1], "en") == "en" for row in rows]
     table = pl.DataFrame(rows, dict.fromkeys(names, pl.String), orient="row")
@@ -190,6 +187,21 @@ def _table(rows: list[tuple[str, ...]]) -> pl.DataFrame:
 
 def _beginning(text: str, words: int = BEGINNING) -> str:
     return " ".join(text.split()[:words])
+
+
+def proposed(
+    items: pl.DataFrame, examples: pl.DataFrame
+) -> tuple[RareWords, pl.DataFrame, Weights, Weights]:
+    """The pairs that are compared: positions `held` and `seen`, with the words that chose them.
+
+    Args:
+        items: from `held_parts`.
+        examples: from `seen_parts`.
+    """
+    texts = items["whole"].to_list(), examples["whole"].to_list()
+    words = RareWords.of([*texts[0], *texts[1]])
+    weights = words.weights(texts[0]), words.weights(texts[1])
+    return words, words.pairs(*weights, MOST), *weights
 
 
 def likeness(items: pl.DataFrame, examples: pl.DataFrame, store: Store) -> pl.DataFrame:
@@ -205,9 +217,7 @@ def likeness(items: pl.DataFrame, examples: pl.DataFrame, store: Store) -> pl.Da
         1, what the rule gives).
     """
     both = items, examples
-    words = RareWords.of([*items["whole"], *examples["whole"]])
-    weights = [words.weights(side["whole"]) for side in both]
-    pairs = words.pairs(*weights, MOST)
+    words, pairs, *weights = proposed(items, examples)
     held, seen = pairs["held"].to_numpy(), pairs["seen"].to_numpy()
     rows = [side[place.tolist()] for side, place in zip(both, (held, seen), strict=True)]
     measures = _of_words(words, weights, (held, seen), rows) | _of_meaning(rows, store)
@@ -217,7 +227,9 @@ def likeness(items: pl.DataFrame, examples: pl.DataFrame, store: Store) -> pl.Da
         total = total + np.where(told, *by) * measures[name]
     named = {"set": rows[0]["set"], "item": rows[0]["id"], "train_id": rows[1]["id"]}
     score = np.round(1 / (1 + np.exp(-total)), 3)
-    return pairs.with_columns(**named, **{n: pl.Series(v) for n, v in measures.items()}, score=score)
+    return pairs.with_columns(
+        **named, **{n: pl.Series(v) for n, v in measures.items()}, score=score
+    )
 
 
 def _of_words(
@@ -229,7 +241,7 @@ def _of_words(
     best = shared.max(axis=1).toarray().ravel() if len(rows[0]) else np.zeros(0)
     measures = {"words": _cosine(one, other)}
     for part in ("question", "answer"):
-        sides = [words.weights(side[part]) for side in rows]
+        sides = [words.weights(side[part].to_list()) for side in rows]
         measures[f"words of {part}s"] = _cosine(*sides)
     return measures | {"further words": np.asarray(shared.sum(axis=1)).ravel() - best}
 
@@ -269,6 +281,18 @@ def _findings(scored: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
     )
     near = near.join(earlier, on=["set", "item", "train_id"], how="anti")
     return near.select(earlier.columns)
+
+
+def _gaps(
+    side: str, table: pl.DataFrame, kept: pl.DataFrame, compared: pl.DataFrame
+) -> list[pl.DataFrame]:
+    """What was not compared, with the reason."""
+    silent = pl.col("question") == ""
+    return [
+        _gap(table.filter(silent), side, _SILENT),
+        _gap(table.filter(~silent & ~pl.col("english")), side, _FOREIGN),
+        _gap(kept.join(compared, on=["set", "id"], how="anti"), side, _ALONE),
+    ]
 
 
 def _gap(table: pl.DataFrame, side: str, reason: str) -> pl.DataFrame:

