@@ -166,7 +166,7 @@ def seen_parts(train: pl.DataFrame | Iterable[pl.DataFrame]) -> pl.DataFrame:
         train: `Example` rows, also in pieces.
     """
     pieces = [train] if isinstance(train, pl.DataFrame) else train
-    rows = [row for piece in pieces for row in piece.select("id", "messages").iter_rows()]
+    rows = (row for piece in pieces for row in piece.select("id", "messages").iter_rows())
     return _table([_said(name, messages) for name, messages in rows])
 
 
