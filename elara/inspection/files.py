@@ -112,7 +112,7 @@ def inspect_files(
             records = collection.measured(by_citation)
             check_ids(records["id"])
             clusters = _clusters(collection, records, threshold, by_citation)
-        records = records.select("id", "source", "quality", "bucket", "flags")
+        records = records.select("id", "quality").hstack(collection.judged())
         selection = select(records, clusters, minimum, keep_non_english)
         found = report(records, clusters, selection)
         unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])
