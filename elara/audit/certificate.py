@@ -140,7 +140,7 @@ class Certificate:
         items = self.dropped.select("set", "item").n_unique()
         raise AuditError(
             f"{items} held-out items are in the training data, the first: {first['item']} of "
-            f"{first['set']} in {first['train_id']} ({METHODS[first['check']]}). "
+            f"{first['set']} in {first['train_id']} ({METHODS.get(first['check'], 'paraphrase')}). "
             "Train on `certificate.without(examples)`."
         )
 

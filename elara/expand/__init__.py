@@ -3,10 +3,13 @@
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.drafts import RECIPES
+from elara.expand.embedding import Store, load_encoder
 from elara.expand.evaluation_sets import blocked, read_evaluation_sets
 from elara.expand.explorer import Explorer
 from elara.expand.formats import FORMATS, write_dataset, write_splits
 from elara.expand.lacking import collect_next
+from elara.expand.neighbours import near_titles
+from elara.expand.paraphrases import with_paraphrases
 from elara.expand.parts import Examples
 from elara.expand.recipes import Expansion, grounded_examples
 from elara.expand.repeats import Repeats, without_repeats
@@ -35,6 +38,7 @@ __all__ = [
     "Explorer",
     "Repeats",
     "Settings",
+    "Store",
     "Validated",
     "blocked",
     "collect_next",
@@ -44,6 +48,8 @@ __all__ = [
     "curated_examples",
     "expand_file",
     "grounded_examples",
+    "load_encoder",
+    "near_titles",
     "outlook",
     "read_cases",
     "read_evaluation_sets",
@@ -55,6 +61,7 @@ __all__ = [
     "taken_figure",
     "topic_clusters",
     "validate",
+    "with_paraphrases",
     "without_repeats",
     "write_dataset",
     "write_splits",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from elara.expand.embedding import PACKAGED
 from elara.expand.recipes import check_languages, check_licences
 from elara.expand.split import check_shares
 from elara.workspace.parameters import ParameterError, require
@@ -30,5 +32,12 @@ def check(values: Mapping[str, Any]) -> None:
         check_shares(**shares)
     except ValueError as error:
         raise ParameterError(str(error)) from error
+    name = str(values.get("embedding_model", ""))
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise ParameterError(
+            f"`embedding_model` is {name!r}, which is no folder: name one that holds a "
+            "sentence-transformers model, a hub id (owner/name), the packaged "
+            f"`{PACKAGED}`, or nothing, and paraphrases are not looked for."
+        )
     require(values, "an answer has at least one word", max_answer_words=1)
     require(values, "0 stands for any number of tokens", max_tokens=0)

@@ -50,6 +50,7 @@ def topic_clusters(
     examples: Examples,
     cases: Sequence[Case] = (),
     alike: pl.DataFrame | None = None,
+    near: pl.DataFrame | None = None,
 ) -> tuple[dict[str, str], pl.DataFrame]:
     """Put articles, and curated cases, on the same topic into one cluster.
 
@@ -63,6 +64,7 @@ def topic_clusters(
         examples: the examples; articles that gave none are left out.
         cases: curated cases, which count as articles.
         alike: from `without_repeats`: examples whose articles are linked, too.
+        near: from `near_titles`: articles whose titles say the same in other words.
 
     Returns:
         Article or case id to the id of its cluster's first one; and the links: article_a,
@@ -79,7 +81,8 @@ def topic_clusters(
         _terms(title or "", [*(mesh or []), *(words or [])])
         for _, title, mesh, words in told.iter_rows()
     )
-    found = [*_pairs(titles), *_pairs(terms), _equal(titles), _answers(examples, names, alike)]
+    said = [_answers(examples, names, alike), _among(near, names)]
+    found = [*_pairs(titles), *_pairs(terms), _equal(titles), *said]
     pairs = pl.concat(found).group_by("a", "b").agg(pl.col("similarity").max())
     pairs = pairs.sort("similarity", "a", "b", descending=[True, False, False])
     first, kept = _joined(pairs, [counts[name] for name in names])
@@ -178,6 +181,17 @@ def _answers(examples: Examples, names: pl.Series, alike: pl.DataFrame | None) -
     sides = pl.min_horizontal("place", "place_b"), pl.max_horizontal("place", "place_b")
     pairs = both.select(sides[0].alias("a"), sides[1].alias("b"), "similarity")
     return pairs.filter(pl.col("a") != pl.col("b"))
+
+
+def _among(near: pl.DataFrame | None, names: pl.Series) -> pl.DataFrame:
+    """The pairs of titles of which both articles gave examples."""
+    if near is None:
+        return pl.DataFrame(schema=_PAIRS)
+    place = pl.DataFrame({"article": names, "place": np.arange(len(names), dtype=np.uint32)})
+    both = near.join(place, on="article")
+    both = both.join(place, left_on="article_b", right_on="article", suffix="_b")
+    sides = pl.min_horizontal("place", "place_b"), pl.max_horizontal("place", "place_b")
+    return both.select(sides[0].alias("a"), sides[1].alias("b"), "similarity")
 
 
 def _root(first: list[int], article: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # The parameters that name a file or folder. Every other text is a value, whatever it looks like.
-PATHS = frozenset({"local_files", "base_model", "evaluation_sets"})
+PATHS = frozenset({"local_files", "base_model", "embedding_model", "evaluation_sets"})
 # The parameters that say how one run is to go. They change no result, and no later run uses them.
 ONCE = frozenset({"workspace", "replace"})
 
@@ -41,7 +41,7 @@ def unknown_names(given: Iterable[str], known: Iterable[str], what: str = "param
 def resolve_path(name: str, value: str, default: str = "") -> str:
     """Give a parameter that names a path the meaning it has where the command was typed.
 
-    Notebooks run in their own folder, so a relative path would be looked up there. `base_model`
+    Notebooks run in their own folder, so a relative path would be looked up there. A model
     may also be the packaged model or a hub id: `owner/name` is taken for a folder only where
     such a folder exists; `./owner/name`, `~/name` and `/name` always are paths.
 
@@ -60,7 +60,7 @@ def resolve_path(name: str, value: str, default: str = "") -> str:
         return value
     try:
         path = Path(value).expanduser()
-        if name == "base_model" and not value.startswith((".", "~")) and not path.is_dir():
+        if name.endswith("_model") and not value.startswith((".", "~")) and not path.is_dir():
             return value
         return str(path.resolve())
     except (RuntimeError, ValueError, OSError) as error:
