@@ -8,6 +8,7 @@ from elara.inspection.matching import Clusters, near_duplicates
 from elara.inspection.reading import InputError
 from elara.inspection.report import FIGURES, report, report_html
 from elara.inspection.selection import Selection, select
+from elara.workspace.retractions import read_list
 
 __all__ = [
     "FEATURES",
@@ -25,6 +26,7 @@ __all__ = [
     "inspect_files",
     "near_duplicates",
     "quality_figure",
+    "read_list",
     "report",
     "report_html",
     "score",

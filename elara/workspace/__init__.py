@@ -20,6 +20,7 @@ from elara.workspace.formats import (
     manifest_text,
     seal_holds,
     sealed,
+    withdrawn,
 )
 from elara.workspace.stages import MAIN_TABLES, STAGES, check_parameters, stage_module
 from elara.workspace.workspace import Stage, Workspace, default_workspace, publish
@@ -48,6 +49,7 @@ __all__ = [
     "seal_holds",
     "sealed",
     "stage_module",
+    "withdrawn",
     "write_atomically",
     "writing_to",
 ]

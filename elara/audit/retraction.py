@@ -1,0 +1,254 @@
+"""Retract articles: find all that descends from them, and mark the adapters and exports among it.
+
+Nothing is deleted. Inspect reads the list that is kept here, so the next `elara run` builds
+everything anew without these articles.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from elara.audit.page import passport_html
+from elara.audit.passport import MANIFEST_FILE, read_manifest
+from elara.audit.seal import PASSPORT_FILE
+from elara.audit.tracing import SPLITS
+from elara.audit.verify import PROBE_FILE
+from elara.model import TRAINING_FILE
+from elara.workspace import Workspace, file_sha256, write_atomically, writing_to
+from elara.workspace import retractions as lists
+from elara.workspace.formats import WITHDRAWN, WITHDRAWN_PAGE, json_text, seal_sha256
+
+# An example, and an article that it was built from.
+_PAIRS = {"id": pl.String, "article": pl.String}
+_NAMES = dict.fromkeys(["id", "title", "pmid", "pmcid", "doi"], pl.String)
+
+
+@dataclass(frozen=True)
+class Retraction:
+    """What descends from the articles that a workspace's list of retractions names.
+
+    Args:
+        articles: `id` and `title`, and the reason, source and date of the list.
+        examples: `id`, `article` and `split` of the examples that were built from them.
+        marks: the adapters and exports that learned from them, and why each is withdrawn.
+        remarks: what else there is to know, a line each.
+    """
+
+    articles: pl.DataFrame
+    examples: pl.DataFrame
+    marks: dict[Path, dict[str, Any]]
+    remarks: list[str]
+
+    def lines(self) -> Iterator[str]:
+        """The report: each article with its examples, then folders, then remarks."""
+        split = {s: self.examples.filter(split=s) for s in SPLITS}
+        for article in self.articles.iter_rows(named=True):
+            yield f"{article['id']}: {article['title']} ({_why(article)})"
+            for name, table in split.items():
+                if ids := table.filter(article=article["id"])["id"].to_list():
+                    yield f"  {len(ids)} in {name}: {_some(ids)}"
+        yield from (f"{folder}: {mark['why']}" for folder, mark in self.marks.items())
+        yield from self.remarks
+
+
+def retract(
+    workspace: Workspace,
+    names: Sequence[str] = (),
+    csv: Path | None = None,
+    *,
+    reason: str = "",
+    dry_run: bool = False,
+) -> Retraction:
+    """Put articles on the list of retracted ones, and mark what was trained on them.
+
+    Everything on the list is looked at, not only what is new: so the next call completes one that
+    was broken off, and a mark goes when its article is taken off the list.
+
+    Args:
+        workspace: where to look.
+        names: PMIDs, PMC ids, DOIs or article ids.
+        csv: a file in Retraction Watch's public columns. Of its rows only retractions count;
+            a later reinstatement takes the article off the list.
+        reason: why the articles in `names` are retracted.
+        dry_run: change nothing.
+
+    Raises:
+        WorkspaceError: a name or file cannot be read, or the workspace is not there or cannot be
+            written.
+    """
+    workspace.must_exist()
+    new = lists.typed(names, reason, time.strftime("%Y-%m-%d", time.gmtime()))
+    absent = new.join(lists.listed(new, _collected(workspace)), on=lists.KEYS, how="anti")
+    back, others, before = new.clear(), dict[str, int](), lists.read_list(workspace)
+    if csv:
+        watched, back, others = lists.read_watch(csv)
+        new = pl.concat([new, watched])
+    rows = lists.merged(before, new, back)
+    rows = lists.merged(rows, _copies(workspace, rows), back)
+    found = _descendants(workspace, rows)
+    changed = [f for f in _folders(workspace) if _differs(f, found.marks.get(f))]
+    if not dry_run:
+        with writing_to(workspace.root):
+            if not rows.equals(before):
+                lists.write_list(workspace, rows)
+            for folder in changed:
+                _mark(folder, found.marks.get(folder))
+    missing = ["".join(row) for row in absent.select(lists.KEYS).iter_rows()]
+    did = "would change" if dry_run else "changed"
+    found.remarks.extend(
+        [
+            *([f"no article here, listed for later: {_some(missing)}"] if missing else []),
+            *(f"{n:,} rows of {csv} do not retract: {what}" for what, n in others.items()),
+            f"{workspace.root / lists.LIST}: {rows.height:,} articles, {before.height:,} before",
+            f"{len(changed)} marks {did}. Copies in other places are not known.",
+            f"Next: `{workspace.command('run')}` leaves these articles out, from inspect on.",
+        ]
+    )
+    return found
+
+
+def _descendants(workspace: Workspace, rows: pl.DataFrame) -> Retraction:
+    """Everything in a workspace that descends from the articles that a list names."""
+    examples = _examples(workspace)
+    learned, unknown = _learned(workspace)
+    pairs = pl.concat([examples.select(*_PAIRS), *learned.values()])
+    # An adapter may name articles that were collected once and are not any more.
+    here = _collected(workspace)
+    gone = pairs.lazy().select(id="article").unique().join(here, on="id", how="anti")
+    known = pl.concat([here, gone], how="diagonal").with_columns(pl.col(*_NAMES).fill_null(""))
+    named = lists.listed(rows, known).unique("id", keep="first", maintain_order=True)
+    titles = known.select("id", "title").collect()
+    articles = named.select("id", "reason", "source", "date").join(titles, on="id")
+    examples = examples.filter(pl.col("article").is_in(articles["id"].implode()))
+    marks = {}
+    for folder, data in learned.items():
+        own = data.filter(pl.col("article").is_in(articles["id"].implode()))
+        if own.height:
+            marks[folder] = _withdrawal(folder, own, articles)
+    remarks = [f"{path}: not known, since its adapter is not here any more" for path in unknown]
+    home, judged = workspace.folder("train") / "adapter", workspace.folder("evaluate")
+    held_out = examples.filter(pl.col("split") != "train").height
+    if judged.exists() and (held_out or home in marks):
+        whose = ", and its adapter is withdrawn" if home in marks else ""
+        remarks += [f"{judged}: stale: {held_out} of its held-out examples{whose}"]
+    return Retraction(articles, examples, marks, remarks)
+
+
+def _collected(workspace: Workspace) -> pl.LazyFrame:
+    """The names of the articles that were collected."""
+    path = workspace.folder("collect") / "articles.parquet"
+    return pl.scan_parquet(path).select(*_NAMES) if path.exists() else pl.LazyFrame(schema=_NAMES)
+
+
+def _copies(workspace: Workspace, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows for the records that stand for a listed article, which inspect found to be the same."""
+    path = workspace.folder("inspect") / "removed.parquet"
+    if not path.exists():
+        return rows.clear()
+    same = pl.scan_parquet(path).filter(
+        (pl.col("kept_id") != "") & (pl.col("reason") != "near_duplicate")
+    )
+    stands = same.select(of="id", article_id="kept_id")
+    found = lists.listed(rows, _collected(workspace)).lazy()
+    found = found.join(stands, left_on="id", right_on="of")
+    why = "the same article as " + pl.col("id") + ": " + pl.col("reason")
+    empty = [pl.lit("").alias(name) for name in ("pmid", "pmcid", "doi")]
+    told = found.with_columns(*empty, reason=why, article_id="article_id_right")
+    return told.select(lists.SCHEMA).collect()
+
+
+def _examples(workspace: Workspace) -> pl.DataFrame:
+    """Each example and the articles that it was built from."""
+    tables = [pl.DataFrame(schema=_PAIRS | {"split": pl.String})]
+    for split in SPLITS:
+        path = workspace.folder("expand") / f"{split}.jsonl"
+        if path.is_file() and path.stat().st_size:
+            rows = pl.scan_ndjson(path).select("id", article="article_ids", split=pl.lit(split))
+            tables.append(rows.explode("article").drop_nulls().collect())
+    return pl.concat(tables)
+
+
+def _folders(workspace: Workspace) -> list[Path]:
+    """Every adapter and export in a workspace; adapters first."""
+    home = workspace.folder("train")
+    exports = [*home.glob("exports/[!.]*"), *workspace.root.glob("exports/[!.]*")]
+    found = [home / "adapter", *sorted(home.glob("versions/v*")), *sorted(exports)]
+    return [path for path in found if path.is_dir()]
+
+
+def _learned(workspace: Workspace) -> tuple[dict[Path, pl.DataFrame], list[Path]]:
+    """What each adapter and export learned from, and the exports of which that is not known."""
+    learned: dict[Path, pl.DataFrame] = {}
+    adapters: dict[str, Path] = {}
+    unknown = []
+    for folder in _folders(workspace):
+        if (folder / TRAINING_FILE).is_file():
+            learned[folder] = _data(folder)
+            adapters.setdefault(file_sha256(folder / TRAINING_FILE), folder)
+        elif (folder / "export.json").is_file():
+            made_of = json.loads((folder / "export.json").read_text(encoding="utf-8"))["adapter"]
+            if origin := adapters.get(made_of.get(TRAINING_FILE, "")):
+                learned[folder] = learned[origin]
+            else:
+                unknown.append(folder)
+    return learned, unknown
+
+
+def _data(adapter: Path) -> pl.DataFrame:
+    """Examples that an adapter was trained on or that its recorded slice holds, and articles."""
+    names = json.loads((adapter / TRAINING_FILE).read_text(encoding="utf-8")).get("examples", [])
+    pairs = []
+    if (adapter / MANIFEST_FILE).is_file():
+        told = read_manifest(adapter).select("id", "article_ids").explode("article_ids")
+        pairs = told.drop_nulls().rows()
+        names = []
+    if (adapter / PROBE_FILE).is_file():
+        probe = json.loads((adapter / PROBE_FILE).read_text(encoding="utf-8"))
+        names = [*names, *(row["id"] for row in probe["examples"])]
+    pairs += [(name, name.rsplit("/", 2)[0]) for name in names]
+    return pl.DataFrame(pairs, schema=_PAIRS, orient="row").unique(maintain_order=True)
+
+
+def _withdrawal(folder: Path, own: pl.DataFrame, articles: pl.DataFrame) -> dict[str, Any]:
+    """The content of a folder's mark."""
+    counts = own.group_by(id="article").agg(examples=pl.len())
+    named = articles.join(counts, on="id").sort("id").to_dicts()
+    told = _some([f"{row['id']} ({_why(row)})" for row in named], 3)
+    why = f"withdrawn: of its data, {own['id'].n_unique()} come from {told}. Use one made without."
+    return {"why": why, "of": seal_sha256(folder), "articles": named}
+
+
+def _differs(folder: Path, mark: dict[str, Any] | None) -> bool:
+    path = folder / WITHDRAWN
+    now = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return now != (json_text(mark) if mark else "")
+
+
+def _mark(folder: Path, mark: dict[str, Any] | None) -> None:
+    """Mark a folder, or take its mark away. The page comes first: the other one completes it."""
+    if not mark:
+        (folder / WITHDRAWN).unlink()
+        (folder / WITHDRAWN_PAGE).unlink(missing_ok=True)
+        return
+    path = folder / PASSPORT_FILE
+    if path.is_file():
+        passport = json.loads(path.read_text(encoding="utf-8")) | {"withdrawn": mark}
+        page = passport_html(passport, read_manifest(folder), file_sha256(path))
+        write_atomically(folder / WITHDRAWN_PAGE, page)
+    write_atomically(folder / WITHDRAWN, json_text(mark))
+
+
+def _why(row: dict[str, Any]) -> str:
+    return f"retracted: {row['reason'] or 'no reason given'}, {row['source']}"
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
