@@ -50,7 +50,7 @@ class Retraction:
         """The report: each article with its examples, then folders, then remarks."""
         split = {s: self.examples.filter(split=s) for s in SPLITS}
         for article in self.articles.iter_rows(named=True):
-            yield f"{article['id']}: {article['title']} ({_why(article)})"
+            yield f"{article['id']}: {article['title']} (retracted: {_why(article)})"
             for name, table in split.items():
                 if ids := table.filter(article=article["id"])["id"].to_list():
                     yield f"  {len(ids)} in {name}: {_some(ids)}"
@@ -86,7 +86,7 @@ def retract(
     workspace.must_exist()
     new = lists.typed(names, reason, time.strftime("%Y-%m-%d", time.gmtime()))
     absent = new.join(lists.listed(new, _collected(workspace)), on=lists.KEYS, how="anti")
-    back, others, before = new.clear(), dict[str, int](), lists.read_list(workspace)
+    back, others, before = new.clear(), new.clear(), lists.read_list(workspace)
     if csv:
         watched, back, others = lists.read_watch(csv)
         new = pl.concat([new, watched])
@@ -100,12 +100,14 @@ def retract(
                 lists.write_list(workspace, rows)
             for folder in changed:
                 _mark(folder, found.marks.get(folder))
+    doubted = lists.listed(others, _collected(workspace))
     missing = ["".join(row) for row in absent.select(lists.KEYS).iter_rows()]
     did = "would change" if dry_run else "changed"
     found.remarks.extend(
         [
             *([f"no article here, listed for later: {_some(missing)}"] if missing else []),
-            *(f"{n:,} rows of {csv} do not retract: {what}" for what, n in others.items()),
+            *(f"{row['id']}: not retracted, but {_why(row)}" for row in doubted.to_dicts()),
+            *([f"{others.height:,} rows of {csv} retract nothing"] if others.height else []),
             f"{workspace.root / lists.LIST}: {rows.height:,} articles, {before.height:,} before",
             f"{len(changed)} marks {did}. Copies in other places are not known.",
             f"Next: `{workspace.command('run')}` leaves these articles out, from inspect on.",
@@ -161,7 +163,7 @@ def _copies(workspace: Workspace, rows: pl.DataFrame) -> pl.DataFrame:
     why = "the same article as " + pl.col("id") + ": " + pl.col("reason")
     empty = [pl.lit("").alias(name) for name in ("pmid", "pmcid", "doi")]
     told = found.with_columns(*empty, reason=why, article_id="article_id_right")
-    return told.select(lists.SCHEMA).collect()
+    return told.select(*lists.SCHEMA).collect()
 
 
 def _examples(workspace: Workspace) -> pl.DataFrame:
@@ -220,7 +222,7 @@ def _withdrawal(folder: Path, own: pl.DataFrame, articles: pl.DataFrame) -> dict
     """The content of a folder's mark."""
     counts = own.group_by(id="article").agg(examples=pl.len())
     named = articles.join(counts, on="id").sort("id").to_dicts()
-    told = _some([f"{row['id']} ({_why(row)})" for row in named], 3)
+    told = _some([f"{row['id']} (retracted: {_why(row)})" for row in named], 3)
     why = f"withdrawn: of its data, {own['id'].n_unique()} come from {told}. Use one made without."
     return {"why": why, "of": seal_sha256(folder), "articles": named}
 
@@ -246,7 +248,7 @@ def _mark(folder: Path, mark: dict[str, Any] | None) -> None:
 
 
 def _why(row: dict[str, Any]) -> str:
-    return f"retracted: {row['reason'] or 'no reason given'}, {row['source']}"
+    return f"{row['reason'] or 'no reason given'}; {row['source']}"
 
 
 def _some(names: Sequence[str], most: int = 20) -> str:

@@ -100,7 +100,7 @@ def read_list(workspace: Workspace) -> pl.DataFrame:
             "move the file away and retract the articles again."
         )
     empty = [pl.lit("").alias(name) for name in SCHEMA if name not in found.columns]
-    return found.with_columns(empty).select(SCHEMA)
+    return found.with_columns(empty).select(*SCHEMA)
 
 
 def write_list(workspace: Workspace, rows: pl.DataFrame) -> None:
@@ -114,18 +114,18 @@ def write_list(workspace: Workspace, rows: pl.DataFrame) -> None:
         WorkspaceError: the file cannot be written.
     """
     with writing_to(workspace.root):
-        write_atomically(workspace.root / LIST, rows.select(SCHEMA).write_csv())
+        write_atomically(workspace.root / LIST, rows.select(*SCHEMA).write_csv())
 
 
-def read_watch(path: Path) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
+def read_watch(path: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Read a CSV file in Retraction Watch's public columns.
 
     Args:
         path: the file.
 
     Returns:
-        The retracted papers; those that were reinstated, as lately as their `date` says; and how
-        many rows of another nature, or without a PMID and DOI, there are.
+        Rows of the list for the retracted papers; for those that were reinstated, at their `date`;
+        and for what is of another nature, which `reason` names, or without a PMID and DOI.
 
     Raises:
         WorkspaceError: it cannot be read, or lacks a column.
@@ -151,13 +151,13 @@ def read_watch(path: Path) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
         date=day.dt.to_string("%Y-%m-%d"),
         nature=text["nature"].str.to_lowercase(),
     ).fill_null("")
-    known = rows.filter((pl.col("pmid") != "") | (pl.col("doi") != ""))
-    others = {"without PMID and DOI": rows.height - known.height}
-    natures = known.group_by("nature").len().sort("nature").iter_rows()
-    others |= {n: count for n, count in natures if n not in ("retraction", "reinstatement")}
-    papers = (known.filter(nature=nature) for nature in ("retraction", "reinstatement"))
-    retracted, reinstated = (p.select(SCHEMA) for p in papers)
-    return retracted, reinstated, {name: n for name, n in others.items() if n}
+    named = (pl.col("pmid") != "") | (pl.col("doi") != "")
+    kinds = [named & (pl.col("nature") == kind) for kind in ("retraction", "reinstatement")]
+    other = rows.filter(~pl.any_horizontal(kinds)).with_columns(
+        reason=pl.concat_str("nature", "reason", separator=": ").str.strip_chars(": ")
+    )
+    retracted, reinstated = (rows.filter(kind).select(*SCHEMA) for kind in kinds)
+    return retracted, reinstated, other.select(*SCHEMA)
 
 
 def merged(known: pl.DataFrame, new: pl.DataFrame, reinstated: pl.DataFrame) -> pl.DataFrame:
@@ -176,7 +176,7 @@ def merged(known: pl.DataFrame, new: pl.DataFrame, reinstated: pl.DataFrame) -> 
         for key in KEYS
     ]
     more = more.join(pl.concat(again), on="row", how="anti")
-    rows = pl.concat([known, more.select(SCHEMA)]).with_row_index("row")
+    rows = pl.concat([known, more.select(*SCHEMA)]).with_row_index("row")
     back = reinstated.select(*KEYS, until="date")
     gone = [
         rows.filter(pl.col(key) != "")
@@ -185,7 +185,7 @@ def merged(known: pl.DataFrame, new: pl.DataFrame, reinstated: pl.DataFrame) -> 
         .select("row")
         for key in KEYS
     ]
-    return rows.join(pl.concat(gone), on="row", how="anti").sort("row").select(SCHEMA)
+    return rows.join(pl.concat(gone), on="row", how="anti").sort("row").select(*SCHEMA)
 
 
 def listed(rows: pl.DataFrame, articles: pl.LazyFrame) -> pl.DataFrame:
