@@ -27,7 +27,6 @@ from elara.workspace.formats import WITHDRAWN, WITHDRAWN_PAGE, json_text, seal_s
 
 # An example, and an article that it was built from.
 _PAIRS = {"id": pl.String, "article": pl.String}
-_NAMES = dict.fromkeys(["id", "title", "pmid", "pmcid", "doi"], pl.String)
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Retraction:
     Args:
         articles: `id` and `title`, and the reason, source and date of the list.
         examples: `id`, `article` and `split` of the examples that were built from them.
-        marks: the adapters and exports that learned from them, and why each is withdrawn.
+        marks: the adapters and exports, and why each is withdrawn; {} where it is not.
         remarks: what else there is to know, a line each.
     """
 
@@ -54,7 +53,7 @@ class Retraction:
             for name, table in split.items():
                 if ids := table.filter(article=article["id"])["id"].to_list():
                     yield f"  {len(ids)} in {name}: {_some(ids)}"
-        yield from (f"{folder}: {mark['why']}" for folder, mark in self.marks.items())
+        yield from (f"{folder}: {mark['why']}" for folder, mark in self.marks.items() if mark)
         yield from self.remarks
 
 
@@ -85,22 +84,23 @@ def retract(
     """
     workspace.must_exist()
     new = lists.typed(names, reason, time.strftime("%Y-%m-%d", time.gmtime()))
-    absent = new.join(lists.listed(new, _collected(workspace)), on=lists.KEYS, how="anti")
+    here = lists.collected(workspace)
+    absent = new.join(lists.listed(new, here), on=lists.KEYS, how="anti")
     back, others, before = new.clear(), new.clear(), lists.read_list(workspace)
     if csv:
         watched, back, others = lists.read_watch(csv)
         new = pl.concat([new, watched])
-    rows = lists.merged(before, new, back)
-    rows = lists.merged(rows, _copies(workspace, rows), back)
+    rows = lists.resolved(lists.merged(before, new, back), here)
+    rows = lists.merged(rows, lists.copies(workspace, rows), back)
     found = _descendants(workspace, rows)
-    changed = [f for f in _folders(workspace) if _differs(f, found.marks.get(f))]
+    changed = [folder for folder, mark in found.marks.items() if _differs(folder, mark)]
     if not dry_run:
         with writing_to(workspace.root):
             if not rows.equals(before):
                 lists.write_list(workspace, rows)
             for folder in changed:
-                _mark(folder, found.marks.get(folder))
-    doubted = lists.listed(others, _collected(workspace))
+                _mark(folder, found.marks[folder])
+    doubted = lists.listed(others, here)
     missing = ["".join(row) for row in absent.select(lists.KEYS).iter_rows()]
     did = "would change" if dry_run else "changed"
     found.remarks.extend(
@@ -122,48 +122,21 @@ def _descendants(workspace: Workspace, rows: pl.DataFrame) -> Retraction:
     learned, unknown = _learned(workspace)
     pairs = pl.concat([examples.select(*_PAIRS), *learned.values()])
     # An adapter may name articles that were collected once and are not any more.
-    here = _collected(workspace)
+    here = lists.collected(workspace)
     gone = pairs.lazy().select(id="article").unique().join(here, on="id", how="anti")
-    known = pl.concat([here, gone], how="diagonal").with_columns(pl.col(*_NAMES).fill_null(""))
+    known = pl.concat([here, gone], how="diagonal").with_columns(pl.col(*lists.NAMES).fill_null(""))
     named = lists.listed(rows, known).unique("id", keep="first", maintain_order=True)
     titles = known.select("id", "title").collect()
     articles = named.select("id", "reason", "source", "date").join(titles, on="id")
     examples = examples.filter(pl.col("article").is_in(articles["id"].implode()))
-    marks = {}
-    for folder, data in learned.items():
-        own = data.filter(pl.col("article").is_in(articles["id"].implode()))
-        if own.height:
-            marks[folder] = _withdrawal(folder, own, articles)
+    marks = {folder: _withdrawal(folder, data, articles) for folder, data in learned.items()}
     remarks = [f"{path}: not known, since its adapter is not here any more" for path in unknown]
     home, judged = workspace.folder("train") / "adapter", workspace.folder("evaluate")
     held_out = examples.filter(pl.col("split") != "train").height
-    if judged.exists() and (held_out or home in marks):
-        whose = ", and its adapter is withdrawn" if home in marks else ""
+    if judged.exists() and (held_out or marks.get(home)):
+        whose = ", and its adapter is withdrawn" if marks.get(home) else ""
         remarks += [f"{judged}: stale: {held_out} of its held-out examples{whose}"]
     return Retraction(articles, examples, marks, remarks)
-
-
-def _collected(workspace: Workspace) -> pl.LazyFrame:
-    """The names of the articles that were collected."""
-    path = workspace.folder("collect") / "articles.parquet"
-    return pl.scan_parquet(path).select(*_NAMES) if path.exists() else pl.LazyFrame(schema=_NAMES)
-
-
-def _copies(workspace: Workspace, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows for the records that stand for a listed article, which inspect found to be the same."""
-    path = workspace.folder("inspect") / "removed.parquet"
-    if not path.exists():
-        return rows.clear()
-    same = pl.scan_parquet(path).filter(
-        (pl.col("kept_id") != "") & (pl.col("reason") != "near_duplicate")
-    )
-    stands = same.select(of="id", article_id="kept_id")
-    found = lists.listed(rows, _collected(workspace)).lazy()
-    found = found.join(stands, left_on="id", right_on="of")
-    why = "the same article as " + pl.col("id") + ": " + pl.col("reason")
-    empty = [pl.lit("").alias(name) for name in ("pmid", "pmcid", "doi")]
-    told = found.with_columns(*empty, reason=why, article_id="article_id_right")
-    return told.select(*lists.SCHEMA).collect()
 
 
 def _examples(workspace: Workspace) -> pl.DataFrame:
@@ -209,8 +182,7 @@ def _data(adapter: Path) -> pl.DataFrame:
     pairs = []
     if (adapter / MANIFEST_FILE).is_file():
         told = read_manifest(adapter).select("id", "article_ids").explode("article_ids")
-        pairs = told.drop_nulls().rows()
-        names = []
+        pairs, names = told.drop_nulls().rows(), []
     if (adapter / PROBE_FILE).is_file():
         probe = json.loads((adapter / PROBE_FILE).read_text(encoding="utf-8"))
         names = [*names, *(row["id"] for row in probe["examples"])]
@@ -218,22 +190,26 @@ def _data(adapter: Path) -> pl.DataFrame:
     return pl.DataFrame(pairs, schema=_PAIRS, orient="row").unique(maintain_order=True)
 
 
-def _withdrawal(folder: Path, own: pl.DataFrame, articles: pl.DataFrame) -> dict[str, Any]:
-    """The content of a folder's mark."""
+def _withdrawal(folder: Path, data: pl.DataFrame, articles: pl.DataFrame) -> dict[str, Any]:
+    """The content of a folder's mark; {} where nothing in its data was retracted."""
+    own = data.join(articles, left_on="article", right_on="id", how="semi")
     counts = own.group_by(id="article").agg(examples=pl.len())
     named = articles.join(counts, on="id").sort("id").to_dicts()
+    if not named:
+        return {}
     told = _some([f"{row['id']} (retracted: {_why(row)})" for row in named], 3)
-    why = f"withdrawn: of its data, {own['id'].n_unique()} come from {told}. Use one made without."
+    number = own["id"].n_unique()
+    why = f"withdrawn: it learned from {number} examples of {told}. Use one made without them."
     return {"why": why, "of": seal_sha256(folder), "articles": named}
 
 
-def _differs(folder: Path, mark: dict[str, Any] | None) -> bool:
+def _differs(folder: Path, mark: dict[str, Any]) -> bool:
     path = folder / WITHDRAWN
     now = path.read_text(encoding="utf-8") if path.is_file() else ""
     return now != (json_text(mark) if mark else "")
 
 
-def _mark(folder: Path, mark: dict[str, Any] | None) -> None:
+def _mark(folder: Path, mark: dict[str, Any]) -> None:
     """Mark a folder, or take its mark away. The page comes first: the other one completes it."""
     if not mark:
         (folder / WITHDRAWN).unlink()

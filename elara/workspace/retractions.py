@@ -19,6 +19,7 @@ from elara.workspace.workspace import Workspace
 LIST = "retractions.csv"
 # An article is named by any of these; "" where it is not known.
 KEYS = ("pmid", "pmcid", "doi", "article_id")
+NAMES = dict.fromkeys(["id", "title", "pmid", "pmcid", "doi"], pl.String)
 # The id of an article of PubMed or PMC follows from its number.
 _IDS = pl.concat_list("article_id", "pubmed:" + pl.col("pmid"), "pmc:" + pl.col("pmcid"))
 SCHEMA = dict.fromkeys((*KEYS, "reason", "source", "date"), pl.String)
@@ -209,6 +210,45 @@ def listed(rows: pl.DataFrame, articles: pl.LazyFrame) -> pl.DataFrame:
         pairs.append(known.join(theirs, on="key").select("id", "row"))
     found = pl.concat(pairs).unique().join(numbered, on="row")
     return found.sort("id", "row").drop("row").collect()
+
+
+def collected(workspace: Workspace) -> pl.LazyFrame:
+    """The articles that a workspace collected, by their `NAMES`; none where nothing was."""
+    path = workspace.folder("collect") / "articles.parquet"
+    return pl.scan_parquet(path).select(*NAMES) if path.exists() else pl.LazyFrame(schema=NAMES)
+
+
+def resolved(rows: pl.DataFrame, articles: pl.LazyFrame) -> pl.DataFrame:
+    """The list with the id of each article that it names, by which adapters know it, too.
+
+    Args:
+        rows: with the columns of `SCHEMA`.
+        articles: see `listed`.
+    """
+    known = listed(rows, articles).unique(KEYS, keep="first", maintain_order=True)
+    ids = known.select(*KEYS, found="id")
+    told = rows.join(ids, on=KEYS, how="left", maintain_order="left")
+    named = pl.when(pl.col("article_id") == "").then(pl.col("found").fill_null(""))
+    return told.with_columns(article_id=named.otherwise("article_id")).select(*SCHEMA)
+
+
+def copies(workspace: Workspace, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows for the records that stand for a listed article, since inspect found them the same.
+
+    Args:
+        workspace: where inspect ran.
+        rows: with the columns of `SCHEMA`, and the ids of the articles that were collected.
+    """
+    path = workspace.folder("inspect") / "removed.parquet"
+    if not path.exists():
+        return rows.clear()
+    # Nearly the same text is another article's; inspect keeps that one, too.
+    stands = (pl.col("kept_id") != "") & (pl.col("reason") != "near_duplicate")
+    same = pl.read_parquet(path).filter(stands).select("id", "kept_id")
+    found = rows.join(same, left_on="article_id", right_on="id")
+    why = "the same article as " + pl.col("article_id") + ": " + pl.col("reason")
+    empty = [pl.lit("").alias(name) for name in ("pmid", "pmcid", "doi")]
+    return found.with_columns(*empty, reason=why, article_id="kept_id").select(*SCHEMA)
 
 
 def _csv(path: Path) -> pl.DataFrame:
