@@ -46,13 +46,17 @@ class Retraction:
     remarks: list[str]
 
     def lines(self) -> Iterator[str]:
-        """The report: each article with its examples, then folders, then remarks."""
-        split = {s: self.examples.filter(split=s) for s in SPLITS}
-        for article in self.articles.iter_rows(named=True):
-            yield f"{article['id']}: {article['title']} (retracted: {_why(article)})"
-            for name, table in split.items():
-                if ids := table.filter(article=article["id"])["id"].to_list():
-                    yield f"  {len(ids)} in {name}: {_some(ids)}"
+        """The report: each article that has examples, then folders, then remarks."""
+        made = self.examples.group_by("article", "split").agg("id").sort("article").rows()
+        ids = {(article, split): names for article, split, names in made}
+        for row in self.articles.filter(pl.col("id").is_in([one for one, _, _ in made])).to_dicts():
+            yield f"{row['id']}: {row['title']} (retracted: {_why(row)})"
+            for split in SPLITS:
+                if names := ids.get((row["id"], split)):
+                    yield f"  {len(names)} in {split}: {_some(names)}"
+        bare = self.articles.join(self.examples, left_on="id", right_on="article", how="anti")
+        if bare.height:
+            yield f"retracted, and without an example: {_some(bare['id'].to_list())}"
         yield from (f"{folder}: {mark['why']}" for folder, mark in self.marks.items() if mark)
         yield from self.remarks
 
