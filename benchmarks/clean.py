@@ -41,7 +41,7 @@ from elara.clean.passages import (
     is_whole,
     may_go,
     paragraph_key,
-    sentences,
+    split,
 )
 from elara.clean.phi import find_in
 from elara.clean.rules import MOST_ROUNDS, Rule
@@ -138,19 +138,14 @@ def _noise(text: str, rng: made.Random) -> str:
 Place = tuple[int, str]  # article, label
 
 
-class Words:
-    """The words of a collection, counted one by one."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._counts: Counter[str] = Counter()
-        for text in texts:
-            for compound in _COMPOUND.findall(text.translate(_SMALL)):
-                parts = compound.split("-")
-                self._counts.update([*parts, *map("-".join, pairwise(parts))])
-
-    def count(self, word: str) -> int:
-        """See `elara.clean.hyphens.Words.count`."""
-        return self._counts[word]
+def words_of(texts: Iterable[str]) -> Counter[str]:
+    """The words of a collection, counted one by one; see `elara.clean.repair.count_forms`."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        for compound in _COMPOUND.findall(text.translate(_SMALL)):
+            parts = compound.split("-")
+            counts.update([*parts, *map("-".join, pairwise(parts))])
+    return counts
 
 
 def goes(passage: str) -> bool:
@@ -162,7 +157,7 @@ class Plain:
     """The reference: every rule on every text, repeats counted in dictionaries."""
 
     def __init__(self, articles: list[dict[str, Any]]) -> None:
-        self.words = Words(())
+        self.words: Counter[str] = Counter()
         self.changes: list[tuple[str, str, str]] = []
         self.removed: list[tuple[str, str, str, str]] = []
         self.ids = [row["id"] for row in articles]
@@ -184,7 +179,7 @@ class Plain:
                     self.named.add((number, f"body[{part}].heading"))
 
     def clean(self) -> Plain:
-        self.words = Words(self.texts.values())
+        self.words = words_of(self.texts.values())
         self.apply_rules(list(self.texts))
         for _ in range(MOST_ROUNDS):
             changed = self.remove_repeats()
@@ -228,7 +223,7 @@ class Plain:
         first: dict[str, int] = {}
         again: set[str] = set()
         for number, places in self.by_article():
-            held = {s for place in places for s in sentences(self.texts[place]) if goes(s)}
+            held = {s for place in places for s in split(self.texts[place]) if goes(s)}
             articles_with.update(held)
             for place in places:
                 if place[1] != "abstract":
@@ -253,7 +248,7 @@ class Plain:
                         seen.add(key)
                     at += size + 1
                 at, kept, common = 0, [], []
-                for part in sentences(text):
+                for part in split(text):
                     size = len(part)
                     span = text, at, at + size
                     often = articles_with[part] >= REPEATS

@@ -12,7 +12,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
-import contextlib
 import dataclasses
 import json
 import statistics
@@ -181,8 +180,9 @@ def measure(variant: Variant) -> dict[str, Any]:
         trainer.remove_callback(transformers.PrinterCallback)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
-        with gpu.applied(model, plan) if plan else contextlib.nullcontext():
-            trainer.train()
+        if plan:
+            gpu.apply(model, plan)
+        trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return _result(variant, plan, meter, each, losses, shape)
 

@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ from elara.collect.live.sources import topic_hits
 from elara.collect.live.store import Store, damaged_payloads
 from elara.collect.topics import african_batches, load_searches
 from elara.mirror import Faults, Mirror
-from elara.mirror.records import Corpus, Numbering, read_raw
+from elara.mirror.records import Corpus, read_raw
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ELARA_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "pubmed"
@@ -57,7 +58,7 @@ def topics() -> list[Query]:
 
 
 def batches() -> list[Query]:
-    return [Query(b.id, b.pubmed) for b in african_batches()]
+    return [Query(b.id, b.query) for b in african_batches()]
 
 
 def plan_hits() -> Hits:
@@ -65,9 +66,8 @@ def plan_hits() -> Hits:
 
     Searches overlap, and a record counts for the first search that finds it.
     """
-    pubmed, _, known = read_raw(DATA)
-    numbering = Numbering(known, COPIES)
-    corpus = Corpus(pubmed, numbering, COPIES, 10**9, {"": 10**9})
+    pubmed, _, places = read_raw(DATA)
+    corpus = Corpus(pubmed, places, COPIES, 10**9, {"": 10**9})
     hits: Hits = {}
     for queries, total in ((topics(), ARTICLES), (batches(), AFRICAN)):
         known: set[int] = set()
@@ -90,7 +90,7 @@ def serve(hits: Hits, rate: float, log: Path, queue: Any) -> None:
     faults = Faults(seed=1, rate=rate, retry_after=0.1, slow_seconds=0.2)
     with Mirror(DATA, faults, COPIES, hits=hits, log_file=log) as mirror:
         queue.put(mirror.url)
-        mirror.wait()
+        threading.Event().wait()
 
 
 @contextmanager

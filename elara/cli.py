@@ -19,7 +19,7 @@ from rich.markup import escape
 from elara import __version__, pipeline
 from elara.machine.caches import use_writable_home
 from elara.pipeline import console, forecast
-from elara.pipeline.console import ParameterCommand, opening_lines
+from elara.pipeline.console import opening_lines
 from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError
@@ -94,7 +94,7 @@ def _main(
     pass
 
 
-@app.command(cls=ParameterCommand)
+@app.command()
 def run(
     workspace: WorkspaceOption = "",
     profile: ProfileOption = "",
@@ -124,7 +124,7 @@ def run(
         say(*lines, *([f"{lost} That takes --replace."] if lost else []))
         return
     if lost:
-        _ask_to_replace(plan, lost, replace)
+        _allow_to_replace(plan, lost, replace)
     try:
         pipeline.run(plan, chosen, force=force, report=say)
     except KeyboardInterrupt:
@@ -155,27 +155,19 @@ def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
     return ""
 
 
-def _ask_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
-    """Let the collect notebook replace it, if that was allowed or is now."""
+def _allow_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
+    """Let the collect notebook replace it, if that was allowed."""
     if not allowed:
-        if not _somebody_answers():
-            raise WorkspaceError(
-                f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
-                "to replace them, add --replace."
-            )
-        if not typer.confirm(f"{lost} Replace them?"):
-            raise typer.Exit(1)
+        raise WorkspaceError(
+            f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
+            "to replace them, add --replace."
+        )
     for notebook in plan.notebooks:
         if "replace" in notebook.defaults:
             plan.overrides[notebook.name]["replace"] = True
 
 
-def _somebody_answers() -> bool:
-    """Whether a person sits at this terminal."""
-    return sys.stdin.isatty()
-
-
-@app.command(cls=ParameterCommand)
+@app.command()
 def parameters(
     stage: Annotated[str, typer.Argument(help="4, 04-expand, expand; none: all.")] = "",
     workspace: WorkspaceOption = "",
@@ -193,19 +185,11 @@ def parameters(
         Console(highlight=False).print(table)
 
 
-@app.command(cls=ParameterCommand)
-def status(
-    workspace: WorkspaceOption = "",
-    profile: ProfileOption = "",
-    parameter: ParameterOption = [],  # noqa: B006 - typer copies it
-    local_files: LocalFilesOption = None,
-    forget: ForgetOption = False,
-    notebooks: NotebooksOption = NOTEBOOKS,
-) -> None:
+@app.command()
+def status(workspace: WorkspaceOption = "", notebooks: NotebooksOption = NOTEBOOKS) -> None:
     """Show which notebooks are fresh, which are stale and why."""
     # Not checked: what a folder has become is no reason to say nothing of the results.
-    how: dict[str, Any] = {"profile": profile, "forget": forget, "checked": False}
-    plan = _plan(workspace, notebooks, parameter, local_files, **how)
+    plan = _plan(workspace, notebooks, checked=False)
     plan.workspace.must_exist()
     say(*opening_lines(plan, workspace))
     Console(highlight=False).print(console.status_table(plan))

@@ -7,7 +7,6 @@ types follow from the dataclass, so that nothing has to be declared twice.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -54,8 +53,7 @@ class Article:
         source: `pubmed`, `pmc`, `stackexchange`, `medquad`, `medlineplus`, `cdc`, `who` …, or
             `own` for a user's own files.
         title: plain text, inline markup removed.
-        abstract: plain text; a structured abstract has one line per part, `LABEL: text`
-            (see `abstract_parts`).
+        abstract: plain text; a structured abstract has one line per part, `LABEL: text`.
         body: full-text sections or questions and answers; empty where the source has none.
         language: ISO 639-1 code (`en`, `fr`), or `und` where the source does not say.
         published: ISO 8601 date as precise as the source states it: `2021`, `2021-11`,
@@ -287,27 +285,6 @@ class Preference:
     source: str = ""
     adapter: str = ""
     created_at: str = ""
-
-
-_PART = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (.*)$")
-
-
-def abstract_parts(abstract: str) -> list[tuple[str, str]]:
-    """Split an abstract into its labelled parts.
-
-    Args:
-        abstract: `Article.abstract`.
-
-    Returns:
-        `(label, text)` pairs in order; the label is "" for unlabelled lines.
-    """
-    pairs = []
-    for line in abstract.splitlines():
-        if found := _PART.match(line):
-            pairs.append((found[1], found[2]))
-        elif line.strip():
-            pairs.append(("", line.strip()))
-    return pairs
 
 
 _PLAIN = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}

@@ -12,7 +12,6 @@ from elara.records import (
     Message,
     Outcome,
     Section,
-    abstract_parts,
     frame,
     records,
     schema,
@@ -66,12 +65,3 @@ def test_a_chat_keeps_its_order() -> None:
     )
     back = records(frame([example], Example), Example)[0]
     assert [m.role for m in back.messages] == ["system", "user", "assistant"]
-
-
-def test_abstract_parts_tell_labels_from_text() -> None:
-    abstract = "BACKGROUND AND AIM: Why: because.\nNo label here: lower case.\n\nCONCLUSION: So."
-    assert abstract_parts(abstract) == [
-        ("BACKGROUND AND AIM", "Why: because."),
-        ("", "No label here: lower case."),
-        ("CONCLUSION", "So."),
-    ]

@@ -187,9 +187,7 @@ def model_card(record: dict[str, Any]) -> str:
 # Medical LoRA adapter, made with Elara {record["elara"]}
 
 ## Intended use
-Research and teaching on how open medical text changes a language model. It is **not** a medical
-device and must not be used for diagnosis, treatment or any decision about a person's care. Its
-answers are fluent and often wrong. Read the evaluation that was made with it before any use.
+{INTENDED_USE} Read the evaluation that was made with it before any use.
 
 ## Training
 {variant} of rank {config["lora_r"]} (alpha {config["lora_alpha"]}, dropout

@@ -1,9 +1,10 @@
 """Prove that what a model is tested on is not in what it was trained on.
 
-Five checks compare the training examples with every held-out set, from the surest to the
-finest: article ids, identifiers (PMID, PMCID, DOI), equal text, near-duplicate text, and long word
-sequences in common. Everything held out is indexed once, so that 100,000 training examples take
-seconds to minutes and not a comparison of all with all.
+Five checks compare the training examples with every held-out set, from the surest to the finest:
+article ids, identifiers (PMID, PMCID, DOI), equal text, near-duplicate text, and word sequences in
+common. A finding *drops* the training example or only *flags* it. Everything held out is indexed
+once, and training examples are read in batches, so that 100,000 of them take seconds to minutes and
+not a comparison of all with all.
 """
 
 from __future__ import annotations
@@ -16,22 +17,33 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from elara.text.words import characters, strings
+from elara.audit.overlap import (
+    COMMON,
+    DROPPED,
+    FLAGGED,
+    QUESTION,
+    RUN,
+    SIMILAR,
+    STATEMENT,
+    Index,
+    Words,
+    similar,
+)
 
-SIMILAR = 0.8  # Jaccard similarity of word 3-shingles from which two texts are near-duplicates
-LONG, SHORT = 13, 8  # words in a sequence that counts as copied; SHORT for texts below LONG words
-SHARE = 0.5  # share of a text's sequences in one training example from which it counts as seen
-COMMON = 10  # a sequence found in more sources than this is a phrase of the genre, not a leak
+SHORTEST = 3  # words in a question below which it asks nothing by itself
 
 METHODS = {
     "article": "the same article id",
     "identifier": "the same PMID, PMCID or DOI",
-    "equal": f"equal text (question with answer, or an answer of {SHORT} words or more); "
-    "case, punctuation and spacing do not count",
+    "equal": f"equal text: question with answer; a question of {SHORTEST} words or more, also as a "
+    f"sentence of the example; an answer of {RUN} words or more. Case, punctuation and spacing do "
+    "not count",
     "similar": f"Jaccard similarity of word 3-shingles at or above {SIMILAR}, computed exactly",
-    "overlap": f"{SHARE:.0%} or more of its {LONG}-word sequences stand in one training example "
-    f"({SHORT}-word sequences for texts of {SHORT} to {LONG - 1} words); sequences found in more "
-    f"than {COMMON} training sources are left out",
+    "overlap": f"{FLAGGED:.0%} or more of the {RUN}-word sequences of its question, options, "
+    "answer or explanation stand in one training example (or all of a question of "
+    f"{QUESTION} words, or of an option of {STATEMENT} or more); from {DROPPED:.0%} on the example "
+    "is dropped, below it is flagged. Line breaks, hyphens, the order of options and numbers do "
+    f"not count, nor do sequences found in more than {COMMON} held-out items",
 }
 SOURCES = (
     "Brown et al. 2020, Language Models are Few-Shot Learners, appendix C, "
@@ -42,9 +54,13 @@ SOURCES = (
     "https://arxiv.org/abs/2411.03923 (how such measures compare)",
 )
 
+_BATCH = 20_000  # training examples compared at a time
 _LISTED = 1000  # findings that the passport lists
 _FINDINGS: Any = dict.fromkeys(("set", "item", "check", "train_id"), pl.String)
-_FINDINGS |= {"similarity": pl.Float64}
+_FINDINGS |= {"similarity": pl.Float64, "action": pl.String}
+_SAID = ("question", "options", "answer", "rationale")  # the parts of an item that can leak
+_LEAST = {"options": STATEMENT, "question": QUESTION}
+_COMPARABLE = {"messages", "question", "text", "pmid", "pmcid", "doi"}
 
 
 class AuditError(RuntimeError):
@@ -57,25 +73,58 @@ class Certificate:
 
     Args:
         compared: set name to its number of `items`, of `texts` and its `sha256`; `train` is one.
-        findings: columns set, item (the held-out id), check (a key of `METHODS`), train_id and
-            similarity (0 to 1; 1 where ids or texts are equal), without repeats, sorted.
+        findings: columns set, item (the held-out id), check (a key of `METHODS`), train_id,
+            similarity (0 to 1; 1 where ids or texts are equal) and action (`drop` or `flag`),
+            without repeats, sorted.
     """
 
     compared: dict[str, dict[str, Any]]
     findings: pl.DataFrame
 
     @property
+    def dropped(self) -> pl.DataFrame:
+        """The findings for which a training example has to go."""
+        return self.findings.filter(action="drop")
+
+    @property
     def clean(self) -> bool:
-        """Whether nothing held out was found in the training data."""
-        return self.findings.is_empty()
+        """Whether nothing held out was found in the training data, apart from what is flagged."""
+        return self.dropped.is_empty()
+
+    @property
+    def rejected(self) -> pl.DataFrame:
+        """The training examples to drop: id, rule (the check) and evidence (set and item)."""
+        evidence = pl.concat_str("set", pl.lit(": "), "item")
+        rows = self.dropped.select(pl.col("train_id").alias("id"), rule="check", evidence=evidence)
+        return rows.unique("id", keep="first", maintain_order=True)
+
+    def counted(self) -> pl.DataFrame:
+        """How many items and examples each check found in each set."""
+        return (
+            self.findings.group_by("set", "check", "action")
+            .agg(items=pl.col("item").n_unique(), examples=pl.col("train_id").n_unique())
+            .sort("set", "check", "action")
+        )
+
+    def __str__(self) -> str:
+        """What was compared and found, in a sentence."""
+        sets = {name: known["items"] for name, known in self.compared.items() if name != "train"}
+        trained = self.compared["train"]["items"]
+        if not sets:
+            return "No evaluation sets were given: the examples were not compared with any."
+        flagged = self.findings.filter(action="flag")["train_id"].n_unique()
+        return (
+            f"{trained:,} examples were compared with {sum(sets.values()):,} items of evaluation "
+            f"sets ({', '.join(sets)}): {self.rejected.height:,} are dropped, {flagged:,} flagged."
+        )
 
     def without(self, train: pl.DataFrame) -> pl.DataFrame:
-        """The training examples that no check found.
+        """The training examples that no check drops.
 
         Args:
             train: the `Example` rows that were compared.
         """
-        return train.filter(~pl.col("id").is_in(self.findings["train_id"].implode()))
+        return train.filter(~pl.col("id").is_in(self.dropped["train_id"].implode()))
 
     def require_clean(self) -> None:
         """Refuse to train on what the model will be tested on.
@@ -85,8 +134,8 @@ class Certificate:
         """
         if self.clean:
             return
-        first = self.findings.row(0, named=True)
-        items = self.findings.select("set", "item").n_unique()
+        first = self.dropped.row(0, named=True)
+        items = self.dropped.select("set", "item").n_unique()
         raise AuditError(
             f"{items} held-out items are in the training data, the first: {first['item']} of "
             f"{first['set']} in {first['train_id']} ({METHODS[first['check']]}). "
@@ -95,17 +144,31 @@ class Certificate:
 
     def record(self) -> dict[str, Any]:
         """The certificate as plain values, for the passport; all findings are counted."""
-        found = self.findings.group_by("check").agg(pl.struct("set", "item").n_unique())
-        counts = dict(found.iter_rows())
+        found = {
+            action: dict(
+                self.findings.filter(action=action)
+                .group_by("check")
+                .agg(pl.struct("set", "item").n_unique())
+                .iter_rows()
+            )
+            for action in ("drop", "flag")
+        }
         checks = [
-            {"check": name, "method": text, "found": counts.get(name, 0)}
+            {
+                "check": name,
+                "method": text,
+                "found": found["drop"].get(name, 0),
+                "flagged": found["flag"].get(name, 0),
+            }
             for name, text in METHODS.items()
         ]
+        flagged = self.findings.filter(action="flag").select("set", "item").unique()
         return {
             "verdict": "clean" if self.clean else "contaminated",
             "compared": self.compared,
             "checks": checks,
-            "contaminated_items": self.findings.select("set", "item").n_unique(),
+            "contaminated_items": self.dropped.select("set", "item").n_unique(),
+            "flagged_items": flagged.join(self.dropped, on=["set", "item"], how="anti").height,
             "findings": self.findings.head(_LISTED).to_dicts(),
             "sources": list(SOURCES),
         }
@@ -135,7 +198,8 @@ def certify(
     Args:
         train: the `Example` rows that are trained on.
         held_out: name of a set to its rows: `Example` rows (a test split), or a benchmark's list
-            with a column `id` and any of `text`, `pmid`, `pmcid`, `doi`.
+            with a column `id` and any of `question`, `options`, `answer`, `rationale`, `text`,
+            `pmid`, `pmcid`, `doi` (see `elara.expand.evaluation_sets`).
         articles: `Article` rows; they give the identifiers of the articles that examples name.
 
     Raises:
@@ -151,11 +215,12 @@ def certify(
     compared = {"train": _described(seen)}
     findings = [pl.DataFrame(schema=_FINDINGS)]
     for name, table in held_out.items():
-        held = _items(name, table, known)
-        compared[name] = _described(held)
-        for check, pairs in _compare(seen, held):
-            named = pairs.with_columns(set=pl.lit(name), check=pl.lit(check))
-            findings.append(named.select(_FINDINGS.keys()).cast(_FINDINGS))
+        held = _HeldOut(_items(name, table, known))
+        compared[name] = _described(held.items)
+        for batch in seen.iter_slices(_BATCH):
+            for check, pairs in held.found_in(batch):
+                named = pairs.with_columns(set=pl.lit(name), check=pl.lit(check))
+                findings.append(named.select(_FINDINGS.keys()).cast(_FINDINGS))
     return Certificate(compared, pl.concat(findings).unique().sort(*_FINDINGS))
 
 
@@ -175,13 +240,12 @@ def _named(article: str) -> list[str]:
 
 
 def _items(name: str, table: pl.DataFrame, known: dict[str, list[str]]) -> pl.DataFrame:
-    """Bring examples and benchmark lists into one shape: item, articles, keys, whole, answer."""
-    if "id" not in table.columns or not {"messages", "text", "pmid", "pmcid", "doi"} & {
-        *table.columns
-    }:
+    """Bring examples and benchmark lists into one shape: ids, what is said, and all of it."""
+    if "id" not in table.columns or not _COMPARABLE & {*table.columns}:
         raise AuditError(
             f"The held-out set {name!r} cannot be compared: it needs a column `id` and `messages`, "
-            f"`text`, `pmid`, `pmcid` or `doi`. It has: {', '.join(table.columns)}."
+            "`question`, `text`, `pmid`, `pmcid` or `doi`. It has: "
+            f"{', '.join(table.columns)}."
         )
     rows = []
     for row in table.iter_rows(named=True):
@@ -190,13 +254,19 @@ def _items(name: str, table: pl.DataFrame, known: dict[str, list[str]]) -> pl.Da
         keys = _keys(row.get("pmid"), row.get("pmcid"), row.get("doi"))
         for article in articles:
             keys += [*_named(article), *known.get(article, [])]
-        whole = "\n".join(said) or str(row.get("text") or "")
-        answer = said[-1] if said else ""
-        rows.append((str(row["id"]), articles, sorted(set(keys)), whole, answer))
-    columns = ("item", "articles", "keys", "whole", "answer")
-    schema: Any = dict.fromkeys(columns, pl.String)
+        if said:
+            parts = [said[-2] if len(said) > 1 else "", "", said[-1], ""]
+        else:
+            parts = ["\n".join(_lines(row.get(part))) for part in _SAID]
+        whole = "\n".join(said or [str(row.get("text") or ""), *parts]).strip()
+        rows.append((str(row["id"]), articles, sorted(set(keys)), whole, *parts))
+    schema: Any = dict.fromkeys(("item", "articles", "keys", "whole", *_SAID), pl.String)
     schema |= dict.fromkeys(("articles", "keys"), pl.List(pl.String))
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _lines(value: Any) -> list[str]:
+    return [str(v) for v in (value if isinstance(value, list) else [value]) if v]
 
 
 def described(examples: pl.DataFrame) -> dict[str, Any]:
@@ -220,154 +290,84 @@ def _described(items: pl.DataFrame) -> dict[str, Any]:
     return {"items": items.height, "texts": int((items["whole"] != "").sum()), "sha256": sha256}
 
 
-def _compare(seen: pl.DataFrame, held: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    for check, column in (("article", "articles"), ("identifier", "keys")):
-        yield check, _shared(seen.explode(column), held.explode(column), column)
-    ours, theirs = _passages(seen), _passages(held)
-    of_seen, of_held = Words.of(ours["text"]), Words.of(theirs["text"])
-    names = {"item": theirs["item"], "train_id": ours["item"]}
-    yield "equal", _equal(ours, theirs, of_seen, of_held)
-    near = similar(of_seen.sequences(3), of_held.sequences(3))
-    yield "similar", _pairs(near, names)
-    lengths = of_held.lengths
-    sources = seen.select("item", pl.col("articles").list.first().alias("source"))
-    origin = ours.join(sources, on="item", how="left", maintain_order="left")
-    source = origin["source"].fill_null(origin["item"]).rank("dense").to_numpy()
-    for size, wanted in ((LONG, lengths >= LONG), (SHORT, (lengths >= SHORT) & (lengths < LONG))):
-        yield "overlap", _pairs(_copied(of_seen, of_held, size, wanted, source), names)
+class _HeldOut:
+    """A held-out set, ready to be looked for in training examples.
+
+    Args:
+        items: from `_items`.
+    """
+
+    def __init__(self, items: pl.DataFrame) -> None:
+        self.items = items
+        self._texts = _passages(items, ("question", "answer", "whole"))
+        words = Words.of(self._texts["text"])
+        self._equal, self._shingles = _keyed(self._texts, words), words.sequences(3)
+        alone = items.filter(~pl.any_horizontal(pl.col(part) != "" for part in _SAID))
+        parts = pl.concat([_passages(items, _SAID), _passages(alone, ("whole",))])
+        self._parts = parts.with_row_index("passage")
+        options = self._parts.filter(kind="options").with_columns(pl.col("text").str.split("\n"))
+        others = self._parts.filter(pl.col("kind") != "options")
+        lines = pl.concat([others, options.explode("text")])
+        least = pl.col("kind").replace_strict(_LEAST, default=RUN)
+        self._index = Index(lines.select("passage", "text", least=least))
+
+    def found_in(self, seen: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The findings of each check: item, train_id, similarity, action."""
+        for check, column in (("article", "articles"), ("identifier", "keys")):
+            yield check, _shared(seen.explode(column), self.items.explode(column), column)
+        texts = _passages(seen, ("question", "answer", "whole"))
+        words = Words.of(texts["text"])
+        asked = _sentences(seen)
+        ours = pl.concat([_keyed(texts, words), _keyed(asked, Words.of(asked["text"]))])
+        both = self._equal.join(ours, on=("kind", "key"), suffix="_train")
+        yield "equal", _certain(both.rename({"item_train": "train_id"}))
+        near = similar(words.sequences(3), self._shingles)
+        yield "similar", _pairs(near, self._texts["item"].gather(near["text"]), texts["item"], 0)
+        copied = self._index.copied(seen["whole"])
+        item = self._parts["item"].gather(copied["passage"])
+        yield "overlap", _pairs(copied, item, seen["item"], DROPPED)
+
+
+def _sentences(items: pl.DataFrame) -> pl.DataFrame:
+    """The sentences of texts, as questions that they may be; line breaks end them, and do not."""
+    ends = (r"[.?!:;]\s+|[\r\n]+", r"[.?!:;]\s+|[\r\n]\s*[\r\n]")
+    parts = [pl.col("whole").str.replace_all(end, "\x1e").str.split("\x1e") for end in ends]
+    found = items.select("item", kind=pl.lit("question"), text=pl.concat_list(parts))
+    found = found.explode("text").unique()
+    return found.filter(pl.col("text").str.len_chars().is_between(8, 400))
+
+
+def _passages(items: pl.DataFrame, kinds: tuple[str, ...]) -> pl.DataFrame:
+    """Parts of each item, where it has them: item, kind, text."""
+    parts = [items.select("item", kind=pl.lit(kind), text=pl.col(kind)) for kind in kinds]
+    return pl.concat(parts).filter(pl.col("text") != "")
+
+
+def _keyed(passages: pl.DataFrame, words: Words) -> pl.DataFrame:
+    """A hash of the words of each passage that is long enough: item, kind, key."""
+    ends = np.cumsum(words.lengths)
+    pieces = zip(ends - words.lengths, ends, strict=True)
+    keys = [hashlib.sha256(words.hashes[a:b].tobytes()).hexdigest() for a, b in pieces]
+    least = passages["kind"].replace_strict({"question": SHORTEST, "answer": RUN, "whole": 1})
+    table = passages.select("item", "kind", key=pl.Series(keys, dtype=pl.String))
+    return table.filter(words.lengths >= least.to_numpy())
 
 
 def _shared(seen: pl.DataFrame, held: pl.DataFrame, column: str) -> pl.DataFrame:
     ours = seen.select(column, pl.col("item").alias("train_id")).drop_nulls()
-    both = held.select(column, "item").drop_nulls().join(ours, on=column)
-    return both.select("item", "train_id", similarity=pl.lit(1.0)).unique()
+    return _certain(held.select(column, "item").drop_nulls().join(ours, on=column))
 
 
-def _passages(items: pl.DataFrame) -> pl.DataFrame:
-    """Each item's whole text, and its answer by itself: item, kind, text."""
-    parts = [
-        items.select("item", kind=pl.lit(kind), text=pl.col(kind)) for kind in ("whole", "answer")
-    ]
-    return pl.concat(parts).filter(pl.col("text") != "")
+def _certain(pairs: pl.DataFrame) -> pl.DataFrame:
+    sure = pairs.select("item", "train_id", similarity=pl.lit(1.0), action=pl.lit("drop"))
+    return sure.unique()
 
 
-def _equal(
-    ours: pl.DataFrame, theirs: pl.DataFrame, of_seen: Words, of_held: Words
-) -> pl.DataFrame:
-    def keyed(passages: pl.DataFrame, words: Words) -> pl.DataFrame:
-        ends = np.cumsum(words.lengths)
-        pieces = zip(ends - words.lengths, ends, strict=True)
-        keys = [hashlib.sha256(words.hashes[a:b].tobytes()).hexdigest() for a, b in pieces]
-        table = passages.select("item", "kind", key=pl.Series(keys, dtype=pl.String))
-        least = np.where(table["kind"].to_numpy() == "whole", 1, SHORT)
-        return table.filter(words.lengths >= least)
-
-    seen = keyed(ours, of_seen).select("key", pl.col("item").alias("train_id"))
-    both = keyed(theirs, of_held).join(seen, on="key")
-    return both.select("item", "train_id", similarity=pl.lit(1.0)).unique()
-
-
-def _pairs(found: pl.DataFrame, names: dict[str, pl.Series]) -> pl.DataFrame:
-    held, train = found["text"].to_numpy(), found["train"].to_numpy()
-    named = {"item": names["item"].gather(held), "train_id": names["train_id"].gather(train)}
-    table = pl.DataFrame(named | {"similarity": found["similarity"].round(4)})
-    return table.group_by("item", "train_id").agg(pl.col("similarity").max())
-
-
-@dataclass(frozen=True)
-class Words:
-    """The words of many texts, end to end: one number per word, and the words in each text.
-
-    Case, punctuation and spacing do not count, see `elara.text.words`.
-    """
-
-    hashes: np.ndarray[Any, np.dtype[np.uint64]]
-    lengths: np.ndarray[Any, np.dtype[np.int64]]
-
-    @classmethod
-    def of(cls, texts: pl.Series) -> Words:
-        """Read the words of texts."""
-        from elara.text.shingles import word_hashes
-
-        return cls(*word_hashes(strings(texts.str.normalize("NFKC")), *characters()))
-
-    def sequences(self, size: int, wanted: Any = None) -> pl.DataFrame:
-        """Every run of so many words, once per text: its position and a hash.
-
-        `wanted` says for each text whether to read it; all are read when it is not given.
-        """
-        text = np.repeat(np.arange(len(self.lengths), dtype=np.uint32), self.lengths)
-        count = max(len(text) - size + 1, 0)
-        run = np.zeros(count, dtype=np.uint64)
-        for k in range(size):  # a polynomial in the words' hashes, modulo 2 to the 64
-            run = run * np.uint64(0x9E3779B97F4A7C15) + self.hashes[k : k + count]
-        whole = text[:count] == text[size - 1 :]  # the run does not cross into the next text
-        if wanted is not None:
-            whole &= wanted[text[:count]]
-        return pl.DataFrame({"text": text[:count][whole], "run": run[whole]}).unique()
-
-
-def similar(seen: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of texts with Jaccard similarity at or above SIMILAR: none is missed.
-
-    Two such texts share at least SIMILAR of the held-out one's shingles, so one of any
-    `size * (1 - SIMILAR) + 1` of them is shared; the rarest ones give the fewest candidates.
-
-    Source: https://doi.org/10.1145/1242572.1242591 (Bayardo, Ma and Srikant 2007).
-    """
-    sizes = [t.group_by("text").agg(size=pl.len().cast(pl.Int64)) for t in (seen, held)]
-    known = seen.join(held.select("run").unique(), on="run", how="semi")
-    rarity = known.group_by("run").agg(pl.len().alias("often"))
-    ranked = held.join(rarity, on="run", how="left").with_columns(pl.col("often").fill_null(0))
-    ranked = ranked.sort("text", "often", "run").join(sizes[1], on="text")
-    rank = pl.int_range(pl.len()).over("text")
-    prefix = ranked.filter(rank <= (pl.col("size") * (1 - SIMILAR) + 1e-9).floor())
-    candidates = (
-        prefix.select("text", "run")
-        .join(known.rename({"text": "train"}), on="run")
-        .select("text", "train")
-        .unique()
-        .join(sizes[1], on="text")
-        .join(sizes[0].rename({"text": "train", "size": "train_size"}), on="train")
-        .filter(
-            pl.col("size") >= SIMILAR * pl.col("train_size"),
-            pl.col("train_size") >= SIMILAR * pl.col("size"),
-        )
+def _pairs(found: pl.DataFrame, item: pl.Series, seen: pl.Series, drop: float) -> pl.DataFrame:
+    """Findings with names instead of positions; those below `drop` are flagged."""
+    named = found.select(
+        pl.col("similarity").round(4), item=item, train_id=seen.gather(found["train"])
     )
-    both = (
-        candidates.join(held, on="text")
-        .join(known.rename({"text": "train"}), on=["train", "run"])
-        .group_by("text", "train", "size", "train_size")
-        .agg(shared=pl.len().cast(pl.Int64))
-    )
-    union = pl.col("size") + pl.col("train_size") - pl.col("shared")
-    found = both.select("text", "train", similarity=pl.col("shared") / union)
-    return found.filter(pl.col("similarity") >= SIMILAR - 1e-12)
-
-
-def _copied(
-    seen: Words, held: Words, size: int, wanted: Any, source: np.ndarray[Any, Any]
-) -> pl.DataFrame:
-    """Pairs of texts where the training text holds SHARE of the held-out one's sequences.
-
-    `source` has a number per training text: texts of one source have the same.
-
-    Source: https://arxiv.org/abs/2005.14165, appendix C (Brown et al. 2020).
-    """
-    theirs = held.sequences(size, wanted)
-    if theirs.is_empty():
-        return pl.DataFrame(schema={"text": pl.UInt32, "train": pl.UInt32, "similarity": float})
-    ours = seen.sequences(size).join(theirs.select("run").unique(), on="run", how="semi")
-    origins = ours.with_columns(source=pl.Series(source[ours["text"].to_numpy()]))
-    genre = origins.group_by("run").agg(pl.col("source").n_unique())
-    rare = genre.filter(pl.col("source") <= COMMON).select("run")
-    totals = theirs.group_by("text").agg(total=pl.len())
-    shared = (
-        theirs.join(rare, on="run", how="semi")
-        .join(ours.rename({"text": "train"}), on="run")
-        .group_by("text", "train")
-        .agg(shared=pl.len())
-        .join(totals, on="text")
-    )
-    found = shared.select("text", "train", similarity=pl.col("shared") / pl.col("total"))
-    return found.filter(pl.col("similarity") >= SHARE)
+    best = named.group_by("item", "train_id").agg(pl.col("similarity").max())
+    action = pl.when(pl.col("similarity") >= drop).then(pl.lit("drop")).otherwise(pl.lit("flag"))
+    return best.with_columns(action=action)

@@ -38,7 +38,6 @@ def passport_html(passport: dict[str, Any], manifest: pl.DataFrame, digest: str)
         undefined=jinja2.StrictUndefined,
     )
     templates.filters |= {"pick": _pick, "shown": _shown}
-    # A passport of an earlier Elara does not say what was trained: then it was the base model.
     start = str(passport["losses"].get("start", "base model"))
     tuning = passport.get("preference", {"margins": [], "config": {}, "sources": {}})
     tokens = list(passport["data"]["tokens"][0]) if passport["data"]["tokens"] else []

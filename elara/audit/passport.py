@@ -25,8 +25,18 @@ import elara
 from elara.audit.card import INTENDED_USE, shown_name
 from elara.audit.certificate import AuditError, Certificate, contaminated_items, described
 from elara.audit.page import passport_html
-from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, SUMS_FILE, damage, files_of, seal
-from elara.audit.verify import PROBE_FILE, UNIT, mean_losses, record_probe
+from elara.audit.verify import (
+    PAGE_FILE,
+    PASSPORT_FILE,
+    PROBE_FILE,
+    SUMS_FILE,
+    UNIT,
+    damage,
+    files_of,
+    mean_losses,
+    record_probe,
+    seal,
+)
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import PRIVATE
 from elara.workspace import file_sha256, withdrawn

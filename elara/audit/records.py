@@ -166,11 +166,10 @@ class _Records:
     ) -> tuple[dict[str, Any], Finding]:
         """A record that carries its own hash ({} where it cannot be read), and whether it stands.
 
-        It is compared byte for byte with how `render` writes it. One without a seal was written
-        by an earlier Elara: it is used, and is not checked itself.
+        It is compared byte for byte with how `render` writes it.
         """
 
-        def finding(passed: bool | None, detail: str) -> Finding:
+        def finding(passed: bool, detail: str) -> Finding:
             return Finding(group, path, passed, detail)
 
         if why := self.found.get(path, "is missing"):
@@ -180,8 +179,6 @@ class _Records:
             content = json.loads(data)
             if not isinstance(content, dict):
                 return {}, finding(False, "was changed: it is no record")
-            if "seal" not in content:
-                return content, finding(None, "it has no seal (an earlier Elara wrote none)")
             whole = data == render(content).encode() and seal_holds(content)
         except OSError as error:
             return {}, finding(False, f"cannot be read ({error.strerror})")
@@ -199,8 +196,6 @@ class _Records:
 
     def _manifest(self, stage: str, home: str) -> dict[str, Any]:
         manifest, own = self.read(stage, f"{home}/{MANIFEST}", manifest_text)
-        if own.passed is None:
-            own = Finding(stage, own.path, False, "was changed: it has no seal")
         try:
             files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
             inputs = all(isinstance(value, str) for value in manifest["inputs"].values())
@@ -300,10 +295,7 @@ class _Records:
         copy = failed if "error" in record else kept
         if digest := record.get("executed"):
             yield self.compare("notebooks", copy, str(digest))
-        elif copy in self.found:
-            detail = "its run record names no hash (an earlier Elara wrote none)"
-            yield Finding("notebooks", copy, None, detail)
-        elif record and copy == kept:
+        elif record and copy == kept and kept not in self.found:
             yield Finding("notebooks", copy, False, "is missing")
         if copy == failed and kept in self.found:
             detail = "left by a run before the last one, which failed"

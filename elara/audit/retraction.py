@@ -17,9 +17,8 @@ import polars as pl
 
 from elara.audit.page import passport_html
 from elara.audit.passport import MANIFEST_FILE, read_manifest
-from elara.audit.seal import PASSPORT_FILE
 from elara.audit.tracing import SPLITS
-from elara.audit.verify import PROBE_FILE
+from elara.audit.verify import PASSPORT_FILE, PROBE_FILE
 from elara.model import TRAINING_FILE
 from elara.workspace import Workspace, file_sha256, write_atomically, writing_to
 from elara.workspace import retractions as lists

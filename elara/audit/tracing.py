@@ -29,12 +29,14 @@ class Trace:
         raw: path, record (position in the file), sha256 (of the file as it is now, "" where it is
             gone) and recorded (the hash when it was fetched, "" where nothing recorded one).
         changed: whether the article's text is another than when the example was built.
+        passages: the text of each of its spans.
     """
 
     example: dict[str, Any]
     article: dict[str, Any]
     raw: dict[str, Any]
     changed: bool
+    passages: list[str]
 
     def lines(self) -> Iterator[str]:
         """The trace for a reader, from the example back to the raw file."""
@@ -50,8 +52,7 @@ class Trace:
             yield f"           {self.article['url']}"
         if self.changed:
             yield "           its text has changed since: run `elara run --from expand`"
-        for span in example["spans"]:
-            text = passage(self.article, span)
+        for span, text in zip(example["spans"], self.passages, strict=True):
             yield f"Passage    {span['part']}, characters {span['start']}–{span['end']}:"
             yield f"           {text if len(text) <= 300 else text[:300] + ' …'}"
         yield f"Raw file   {self.raw['path']}, record {self.raw['record']}"
@@ -60,18 +61,19 @@ class Trace:
         yield f"           SHA-256 {self.raw['sha256'] or 'unknown: the file is gone'}{note}"
 
 
-def passage(article: dict[str, Any], span: dict[str, Any]) -> str:
-    """The text of a span.
+def passage(article: Article, part: str, start: int, end: int) -> str:
+    """The text of a passage of an article.
 
     Args:
-        article: a clean `Article` as a dictionary.
-        span: a `Span` as a dictionary.
+        article: a clean article.
+        part: `abstract`, or `body/N`.
+        start: its first character.
+        end: the character behind its last one.
     """
-    part = span["part"]
-    text = article["abstract"]
+    text = article.abstract
     if part != "abstract":
-        text = article["body"][int(part.removeprefix("body/"))]["text"]
-    return str(text[span["start"] : span["end"]])
+        text = article.body[int(part.removeprefix("body/"))].text
+    return text[start:end]
 
 
 def trace(workspace: Workspace, example_id: str) -> Trace:
@@ -87,7 +89,7 @@ def trace(workspace: Workspace, example_id: str) -> Trace:
     workspace.must_exist()
     example = _example(workspace, example_id)
     if example["origin"] == "curated":
-        return Trace(example, {}, {}, changed=False)
+        return Trace(example, {}, {}, changed=False, passages=[])
     article_id = example["article_ids"][0]
     found = pl.scan_parquet(workspace.folder("clean") / "articles.parquet")
     rows = found.filter(pl.col("id") == article_id).collect()
@@ -99,7 +101,9 @@ def trace(workspace: Workspace, example_id: str) -> Trace:
     article = rows.row(0, named=True)
     (record,) = records(rows, Article)
     changed = text_sha256(record) != example["article_sha256"]
-    return Trace(example, article, _raw(workspace, article), changed)
+    places = [(span["part"], span["start"], span["end"]) for span in example["spans"]]
+    texts = [passage(record, *place) for place in places]
+    return Trace(example, article, _raw(workspace, article), changed, texts)
 
 
 def text_sha256(article: Article) -> str:

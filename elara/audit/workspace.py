@@ -85,7 +85,7 @@ def audit(place: Workspace) -> Audit:
         if path.startswith("notebooks/") and (stage := _ran(path)):
             evidence.setdefault(stage, path)
     others += [f for f in _lost(manifests, runs, evidence) if f.path not in found]
-    others += [*_inputs(manifests), *_runs(manifests, runs)]
+    others += _chain(manifests, runs)
     return Audit(dict(sorted(files.items())), others, list(manifests))
 
 
@@ -133,44 +133,39 @@ def _group(path: str) -> str:
 # because the earlier stage says that it ended before the later one began.
 
 
-def _inputs(manifests: Records) -> Iterator[Finding]:
-    """Whether each stage read the results that are there now."""
+def _chain(manifests: Records, runs: Records) -> Iterator[Finding]:
+    """Whether each stage read the results that are there now, and left what its run names."""
     for stage, manifest in manifests.items():
-        path = f"{STAGES[stage]}/{MANIFEST}"
+        path, record = f"{STAGES[stage]}/{MANIFEST}", runs.get(stage, {})
         for earlier, identity in manifest["inputs"].items():
-            now = manifests.get(earlier)
-            if now is None:  # a missing manifest is a finding of its own
-                continue
-            if identity == now["identity"]:
-                yield Finding("chain", path, True, f"read {earlier} as it is now")
-            elif _explained(now, _time(manifest.get("started"))):
-                detail = f"{stage} read an earlier result of {earlier}: stale, see `elara status`"
-                yield Finding("chain", path, None, detail)
-            else:
-                detail = (
+            if earlier in manifests:  # a missing manifest is a finding of its own
+                fits = f"read {earlier} as it is now"
+                stale = f"{stage} read an earlier result of {earlier}"
+                odd = (
                     f"{stage} read another result of {earlier}, though {earlier} was not run "
                     f"since: {STAGES[earlier]}/{MANIFEST} or this file was replaced"
                 )
-                yield Finding("chain", path, False, detail)
-
-
-def _runs(manifests: Records, records: Records) -> Iterator[Finding]:
-    """Whether each stage's result is the one that its run record names."""
-    for stage, record in records.items():
-        if stage not in manifests or "identity" not in record:
-            continue
-        manifest, path = manifests[stage], f"{STAGES[stage]}/{MANIFEST}"
-        if record["identity"] == manifest["identity"]:
-            yield Finding("chain", path, True, "as its run record names it")
-        elif _explained(manifest, _time(record.get("ended"))):
-            detail = f"{stage} was run by hand since: stale, see `elara status`"
-            yield Finding("chain", path, None, detail)
-        else:
-            detail = (
+                now, then = manifests[earlier], manifest.get("started")
+                yield _link(path, now, identity, then, (fits, stale, odd))
+        if "identity" in record:
+            odd = (
                 "differs from what its run record names, though it was not written since: it or "
                 "the record was replaced"
             )
-            yield Finding("chain", path, False, detail)
+            told = "as its run record names it", f"{stage} was run by hand since", odd
+            yield _link(path, manifest, record["identity"], record.get("ended"), told)
+
+
+def _link(
+    path: str, now: Mapping[str, Any], identity: str, then: object, told: tuple[str, str, str]
+) -> Finding:
+    """Whether a result is the one that was named: it fits, is stale, or was replaced."""
+    fits, stale, odd = told
+    if identity == now["identity"]:
+        return Finding("chain", path, True, fits)
+    if _explained(now, _time(then)):
+        return Finding("chain", path, None, f"{stale}: stale, see `elara status`")
+    return Finding("chain", path, False, odd)
 
 
 def _lost(manifests: Records, records: Records, evidence: dict[str, str]) -> Iterator[Finding]:

@@ -1,25 +1,64 @@
-"""Apply rules to the texts of one batch, check each change against the ledger, and record it."""
+"""Apply rules to the texts of one batch, check each change against the ledger, and record it.
+
+Each rule lists its triggers: strings of which a text holds at least one if the rule has anything to
+do there. One Aho–Corasick search (polars) for all of them saves nearly all regular expressions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from elara.clean.hyphens import Words
 from elara.clean.ledger import Loss, alike, contents, findings, lost
-from elara.clean.passages import without
-from elara.clean.repeats import Removals
+from elara.clean.passages import Removals, without
+from elara.clean.repair import END, FOLD, START, translate
 from elara.clean.rules import MOST_ROUNDS, Rule
-from elara.clean.texts import Texts
-from elara.clean.triggers import Triggers
+from elara.clean.tables import Texts
 
+_MOST_BLOCKS = 64
 _EXCERPT = 120
 _LEAD = 40
 _AGAIN = 16
+
+
+class Triggers:
+    """The triggers of many blocks, searched for together.
+
+    Args:
+        blocks: the triggers of each block, at most 64 blocks. A block without triggers is found
+            in every text.
+
+    Raises:
+        ValueError: too many blocks.
+    """
+
+    def __init__(self, blocks: Sequence[Sequence[str]]) -> None:
+        if len(blocks) > _MOST_BLOCKS:
+            raise ValueError(f"{len(blocks)} blocks of triggers; one search finds {_MOST_BLOCKS}")
+        self._always = np.uint64(sum(1 << n for n, triggers in enumerate(blocks) if not triggers))
+        self._masks: dict[str, int] = {}
+        for number, triggers in enumerate(blocks):
+            for trigger in triggers:
+                self._masks[trigger] = self._masks.get(trigger, 0) | 1 << number
+
+    def find(self, texts: pa.LargeStringArray) -> npt.NDArray[np.uint64]:
+        """For each text a number whose bit `k` says whether a trigger of block `k` occurs.
+
+        Args:
+            texts: `n` texts, none of them null.
+        """
+        found = np.full(len(texts), self._always)
+        if self._masks:
+            folded = START + translate(texts, FOLD) + END
+            hits = folded.str.extract_many([*self._masks], overlapping=True).to_arrow()
+            rows = np.repeat(np.arange(len(texts)), pc.list_value_length(hits).to_numpy())
+            bits = [self._masks[hit] for hit in hits.flatten().to_pylist()]
+            np.bitwise_or.at(found, rows, np.array(bits, np.uint64))
+        return found
 
 
 class Edits:
@@ -36,7 +75,7 @@ class Edits:
     """
 
     def __init__(
-        self, texts: Texts, rules: Sequence[Rule], triggers: Triggers, words: Words
+        self, texts: Texts, rules: Sequence[Rule], triggers: Triggers, words: Mapping[str, int]
     ) -> None:
         self.texts = texts
         self.rules = rules
@@ -91,7 +130,10 @@ class Edits:
                 touched |= self._apply(rule, places[hit].tolist())
             places = np.array(sorted(touched), np.int64)
         for place in places.tolist():
-            self._unsettled(place)
+            address = self.texts.address(place)
+            theirs = [row[1] for row in self.changes if (row[0], row[2]) == address]
+            undoing = ", ".join(sorted({*theirs[-MOST_ROUNDS:]}))
+            self._doubt(undoing, place, [Loss("unsettled", f"after {MOST_ROUNDS} rounds")])
 
     def _apply(self, rule: Rule, places: list[int]) -> set[int]:
         changed = set()
@@ -165,13 +207,3 @@ class Edits:
         article, label = self.texts.address(place)
         for x in losses:
             self.review[article, rule, label, x.kind, x.term, x.before, x.after] = None
-
-    def _unsettled(self, place: int) -> None:
-        """Give a text back as it came: two rules undo each other on it."""
-        address = self.texts.address(place)
-        del self._new[place], self._taken[place]
-        theirs = [row[1] for row in self.changes if (row[0], row[2]) == address]
-        for rows in (self.changes, self.removed):
-            rows[:] = [row for row in rows if (row[0], row[2]) != address]
-        rules = ", ".join(sorted({*theirs[-MOST_ROUNDS:]}))
-        self._doubt(rules, place, [Loss("unsettled", f"after {MOST_ROUNDS} rounds")])

@@ -199,12 +199,9 @@ def _count(text: str) -> Counter[tuple[str, str]]:
 def lost(before: str, after: str, removed: Sequence[str] = ()) -> list[Loss]:
     """Find the terms that are rarer after than they should be.
 
-    Only the part between what both texts begin and end with is read. That gives the same verdict:
-    both are cut at a blank between two words of three or more small letters. No repair that
-    `reading` undoes reaches over such a blank (an entity, a tag or a script would hold `&` or `<`,
-    and then the whole text is read), and no pattern of `PROTECTED` does: where a pattern allows a
-    blank, a digit, sign or capital stands on one of its sides. So each term lies wholly in what is
-    the same or in what is read, and what is the same has as many in both.
+    Only the part between what both texts begin and end with is read, cut at blanks between words of
+    three or more small letters. No repair that `reading` undoes and no pattern of `PROTECTED`
+    reaches over such a blank, so that the verdict is that of reading all.
 
     Args:
         before: a text before a rule (or before all of them).

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from elara.clean.repair import SPACES
-from elara.clean.triggers import fold
+from elara.clean.repair import SPACES, fold
 
 _words = str.split
 
@@ -30,7 +29,7 @@ class PhiKind:
         kind: its name in phi.parquet.
         pattern: regular expression.
         gate: regular expression that polars searches quickly: the pattern is tried only on texts
-            that hold a match; "" for none.
+            that hold a match.
         patient: whether it points to a patient; an author's address or a date alone does not.
         example: what it finds.
         valid: a further test of what was matched, e.g. its check digit or what stands beside it.
@@ -60,11 +59,8 @@ class PhiKind:
         )
 
 
-_LETTERS = [
-    chr(c)
-    for c in (*range(0x41, 0x180), *range(0x370, 0x500))
-    if chr(c).isalpha() and c not in (0xAA, 0xBA)
-]
+_SIGNS = map(chr, (*range(0x41, 0x180), *range(0x370, 0x500)))
+_LETTERS = [c for c in _SIGNS if c.isalpha() and c not in "ªº"]
 _U = "".join(c for c in _LETTERS if c.isupper())
 _L = "".join(c for c in _LETTERS if c.islower())
 _GAP = r"[^\S\n]{1,2}"
@@ -312,7 +308,8 @@ PEOPLE = (
         rf"|\b([A-Za-zÀ-ÿ]+[ {_LISTED}][A-Za-zÀ-ÿ]+) ?[.,:;]?\s(?i:n- )?(?i:date of birth|dob|mrn)"
         r"(?=[ ,:.]{0,3}(?:is |number )?[a-z]?(?:\d|[A-Z][a-z]+ \d))",
         r"(?i:name|patient|paciente|apellidos?|nombre|forenames?)\s?:|(?i:name of |my name is)"
-        r"|(?i: named | called |patient,|date of birth|dob|mrn)",
+        r"|(?i: named | called |patient,)"
+        r"|(?i:date of birth|dob|mrn)[ ,:.]{0,3}(?:is |number )?[a-z]?(?:\d|[A-Z][a-z]+ \d)",
         True,
         "Name: Ada Moyo",
         _names_somebody,

@@ -2,6 +2,10 @@
 
 They never apply NFKC to a text: it would turn x² into x2, ½ into 1⁄2 and µ (micro) into μ (mu).
 Both µ and μ stay as written, and so do curly quotes and every kind of dash.
+
+Words that a line end splits are joined where the joined word is known: from the text itself, from
+the words of the whole collection, or from the lexicon. A hyphen that the text or the collection has
+is never taken away.
 """
 
 from __future__ import annotations
@@ -9,22 +13,17 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import ftfy
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
-# Only what another encoding did. ftfy's other repairs touch sound letters of other scripts:
-# full-width signs are how Chinese is written, and ligatures have a place in Dutch and Croatian.
-_FTFY = ftfy.TextFixerConfig(
-    unescape_html=False,  # a rule of its own: ftfy leaves entities alone beside a "<"
-    fix_latin_ligatures=False,
-    fix_character_width=False,
-    uncurl_quotes=False,  # typography is no damage
-    fix_line_breaks=False,  # white space has a rule of its own, and so have control characters
-    fix_surrogates=False,
-    remove_control_chars=False,
-    normalization=None,  # see above; not even NFC, which rewrites sound Hebrew, Hindi and Chinese
-    explain=False,
-)
+from elara.clean.ledger import LINKING
+from elara.text.wordlist import is_word
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,30});")
 
@@ -81,6 +80,49 @@ SPACES = "\t\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u30
     map(chr, range(0x2000, 0x200B))
 )
 
+# Characters that stand for the two ends of a text inside a trigger; Unicode reserves both.
+START, END = "\ufffe", "\uffff"
+LOWER = {c: c + 32 for c in range(65, 91)}  # ASCII letters, for `str.translate`
+FOLD = {**LOWER, **dict.fromkeys(range(48, 58), 48)}
+
+_SPLIT = re.compile(r"(?<![\w])((?:[^\W\d_]+-)*)([^\W\d_]+)-\n[^\S\n]*([^\W\d_]+)")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_words = str.split
+# "my elbow-\nit hurts": a dash, unless both make a word ("arthrit-\nis").
+_AFTER_DASH = {
+    *_words("a an are but he i is it she so that the then there they this was we were you")
+}
+# "day-to-\nday": after another hyphen these are words of their own.
+_SMALL = {*_words("a and as at by for in of off on or out the to up with")}
+_APART = {*_words("non no not self")}
+# ASCII signs that are no part of a word become blanks, but for the hyphen.
+_WORD_SIGNS = {c: 32 for c in range(128) if not chr(c).isalpha() and chr(c) != "-"} | LOWER
+_MORE = 10  # times as often must a joined word be found as one with a hyphen, which may be damage
+_BROKEN = re.compile(r"([^\W\d_]+)-[^\S\n]*[\r\n]+[^\S\n]*([^\W\d_]+)")
+
+
+def fold(text: str) -> str:
+    """Text as triggers see it: ASCII letters in lower case, every ASCII digit a 0."""
+    return text.translate(FOLD)
+
+
+def translate(texts: pa.LargeStringArray, table: Mapping[int, int]) -> pl.Series:
+    """Replace ASCII characters in many texts at once.
+
+    Args:
+        texts: `n` texts, none of them null.
+        table: ASCII characters and what replaces them, as for `str.translate`.
+    """
+    if not len(texts):
+        return pl.Series(dtype=pl.String)
+    _, places, data = texts.buffers()
+    offsets = np.frombuffer(places, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    signs = bytes(table.get(sign, sign) for sign in range(256))
+    folded = data[offsets[0] : offsets[-1]].to_pybytes().translate(signs) if data else b""
+    starts = pa.py_buffer(offsets - offsets[0])
+    array = pa.LargeStringArray.from_buffers(len(texts), starts, pa.py_buffer(folded))
+    return pl.Series(pl.from_arrow(array))
+
 
 def unescape(text: str) -> str:
     """Resolve character entities, however often they were escaped.
@@ -112,9 +154,7 @@ def unbreak(text: str) -> str:
     if _NARROW.search(text):
         narrow = _LIGATURE if _EAST_ASIAN.search(text) else _NARROW
         text = narrow.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
-    if not _MISREAD.search(text):
-        return text
-    fixed = _WESTERN.sub(_encoded, text)
+    fixed = _WESTERN.sub(_encoded, text) if _MISREAD.search(text) else text
     if fixed == text:
         return text
     # What a damaged text has in two signs, a repaired one has in one.
@@ -126,13 +166,16 @@ def _encoded(found: re.Match[str]) -> str:
     run = found[0]
     fixed = _BEYOND_ASCII.sub(_refit, run)
     # Two signs are damage, but only beside other damage.
-    return (
-        str(ftfy.fix_text(run, _FTFY)) if fixed != run and ("Ã " in run or "Â " in run) else fixed
-    )
+    return _decoded(run) if fixed != run and ("Ã " in run or "Â " in run) else fixed
 
 
 def _refit(words: re.Match[str]) -> str:
-    return str(ftfy.fix_text(words[0], _FTFY)) if _MISREAD.search(words[0]) else words[0]
+    return _decoded(words[0]) if _MISREAD.search(words[0]) else words[0]
+
+
+def _decoded(text: str) -> str:
+    """Undo what another encoding did. ftfy's other repairs touch sound letters of other scripts."""
+    return "\n".join(map(ftfy.fix_encoding, text.split("\n")))
 
 
 def drop_controls(text: str) -> str:
@@ -173,3 +216,85 @@ def tidy_space(text: str) -> str:
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip()
+
+
+def split_forms(texts: pa.LargeStringArray) -> set[str]:
+    """What the words that a line end splits may have been: one word, and two with a hyphen.
+
+    Args:
+        texts: `n` texts, none of them null.
+    """
+    found: set[str] = set()
+    hit = pc.match_substring_regex(texts, r"-[ \t]*[\r\n]")
+    for text in texts.filter(hit).to_pylist():
+        for first, second in _BROKEN.findall(text):
+            found |= {first + second, f"{first}-{second}"}
+    return {form.translate(LOWER) for form in found}
+
+
+def count_forms(texts: pa.LargeStringArray, forms: Iterable[str]) -> dict[str, int]:
+    """How often words occur in texts, with the parts and pairs of compounds.
+
+    Args:
+        texts: `n` texts, none of them null.
+        forms: words, and pairs of words with a hyphen between, in small letters.
+    """
+    # A blank around each word, and a hyphen between two blanks.
+    spaced = {f" {form.replace('-', ' - ')} ": form for form in sorted(forms)}
+    words = translate(texts, _WORD_SIGNS).str.replace_all("-", " - ", literal=True)
+    found = (" " + words + " ").str.extract_many([*spaced], overlapping=True)
+    counts = found.explode().drop_nulls().value_counts()
+    return {spaced[form]: count for form, count in counts.iter_rows()}
+
+
+def join_hyphens(text: str, collection: Mapping[str, int] | None = None) -> str:
+    """Join what a line end split: to one word if that is known, else with its hyphen.
+
+    "hyper-" and "tension" become one word, "beta-" and "blocker" keep the hyphen. Before "and",
+    "or" and "to" the blank stays too; numbers and names in capitals are left alone.
+
+    Args:
+        text: any text.
+        collection: how often words occur in all texts, if they are counted.
+    """
+    own: set[str] | None = None
+
+    def form(found: re.Match[str]) -> str:
+        nonlocal own
+        if own is None:
+            own = _own_words(text)
+        return _form(found, own, collection)
+
+    return _SPLIT.sub(form, text)
+
+
+def _own_words(text: str) -> set[str]:
+    words = set()
+    for compound in _WORD.findall(text.lower()):
+        parts = compound.split("-")
+        words |= {*parts, *(f"{a}-{b}" for a, b in pairwise(parts))}
+    return words
+
+
+def _form(found: re.Match[str], own: set[str], collection: Mapping[str, int] | None) -> str:
+    lead, first, second = found.groups()
+    hyphened = f"{first}-{second}"
+    if second.lower() in LINKING:
+        return f"{lead}{first}- {second}"
+    if not second.islower():
+        return f"{lead}{hyphened}" if hyphened.lower() in own else found[0]
+    one, two = (first + second).lower(), hyphened.lower()
+    keeps = (
+        len(first) < 2
+        or not first[1:].islower()
+        or first.lower() in _APART
+        or second == "up"
+        or (lead and first in _SMALL)
+        or two in own
+    )
+    joined, apart = (collection.get(form, 0) if collection else 0 for form in (one, two))
+    known = joined > _MORE * apart if apart else one in own or joined > 0 or is_word(one)
+    if known and not keeps:
+        return f"{lead}{first}{second}"
+    blank = " " if second in _AFTER_DASH and two not in own else ""
+    return f"{lead}{first}-{blank}{second}"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_lowercase
 
 from elara.clean import repair
-from elara.clean.hyphens import Words, join_hyphens
 from elara.clean.ledger import cuts, findings
 from elara.clean.legal import DOI, MAIL, URL, legal_spans
-from elara.clean.triggers import END, START, touches
+from elara.clean.repair import END, START, fold, join_hyphens
 
 TextFunction = Callable[[str], str]
 # One rule can uncover work for another (an entity that hides a tag), so the list runs again on
@@ -64,7 +63,7 @@ class Rule:
         triggers: the rule looks only at texts that hold one of these strings, compared without
             regard to ASCII case and with every digit written as 0; none: at every text.
         informed: what takes the place of `function` where the words of the whole collection are
-            known: from a text and these words to the new text.
+            known: from a text and how often they occur to the new text.
     """
 
     name: str
@@ -74,11 +73,16 @@ class Rule:
     function: TextFunction
     removes: Callable[[str], list[str]] | None = None
     triggers: Sequence[str] = ()
-    informed: Callable[[str, Words], str] | None = None
+    informed: Callable[[str, Mapping[str, int]], str] | None = None
+
+    def touches(self, text: str) -> bool:
+        """Whether a text holds one of the triggers; with none, every text is touched."""
+        folded = fold(f"{START}{text}{END}")
+        return not self.triggers or any(trigger in folded for trigger in self.triggers)
 
     def apply(self, text: str) -> str:
         """What the rule makes of a text."""
-        return self.function(text) if touches(self.triggers, text) else text
+        return self.function(text) if self.touches(text) else text
 
 
 def removing(

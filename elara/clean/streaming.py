@@ -8,13 +8,14 @@ articles and counts again; passes follow until nothing is left to remove.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter as Counts
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -22,16 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from elara.clean.edits import Edits
-from elara.clean.hyphens import Words, split_forms
-from elara.clean.passages import find
-from elara.clean.phi import find_each, patient_kinds
-from elara.clean.phi_forms import PHI
-from elara.clean.repeats import Counter, Repeats
+from elara.clean.edits import Edits, Triggers
+from elara.clean.passages import Counter, Repeats, find
+from elara.clean.phi import PHI, find_each, patient_kinds
+from elara.clean.repair import count_forms, split_forms
 from elara.clean.rules import MOST_ROUNDS, RULES, Rule
-from elara.clean.tables import NEEDED, Writers, read
-from elara.clean.texts import Texts, pack, unpack
-from elara.clean.triggers import Triggers
+from elara.clean.tables import NEEDED, Texts, Writers, pack, read, unpack
 from elara.display.figures import BLUE, new_figure, plain
 from elara.display.progress import Progress
 from elara.machine import memory
@@ -40,13 +37,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WORKERS = 2
-_TABLES = ("changes", "removed", "dropped", "review")
 _COUNTS = (
     *("articles", "dropped", "changes", "removed", "phi", "phi_dropped", "lost", "review"),
     *("characters_before", "characters_after"),
 )
 _Place = tuple[str, str, str, int, int]
-_PATIENT = np.uint64(sum(1 << number for number, kind in enumerate(PHI) if kind.patient))
+_PATIENT = np.uint64(sum(1 << n for n, kind in enumerate(PHI) if kind.patient))
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,8 @@ class Cleaned:
 
         The text is as it was before the rule: `id`, `rule`, `field`, `kind`, `term`, `before`,
         `after` (how often the term should be there and would have been). The kind is `error`
-        where a rule failed on the text, and `unsettled` where rules undo each other on it.
+        where a rule failed on the text, and `unsettled` where rules undid each other until the
+        last round, and the text stays as it was then.
         """
         return pl.read_parquet(self.folder / "review.parquet")
 
@@ -177,7 +174,7 @@ def clean_file(
     """
     folder.mkdir(parents=True, exist_ok=True)
     triggers = Triggers([rule.triggers for rule in rules])
-    words = _words(source) if any(rule.informed for rule in rules) else Words()
+    words = _words(source) if any(rule.informed for rule in rules) else Counts()
     repeats: Repeats | None = None
     counts = dict.fromkeys(_COUNTS, 0)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name, Writers(folder) as out:
@@ -194,7 +191,10 @@ def clean_file(
                     counter.add(done.found, counts["articles"])
                     passing.table("articles", done.table)
                     passing.rows("phi", done.phi)
-                    _file(done, out, counts, first=repeats is None)
+                    for table, rows in done.rows.items():
+                        out.rows(table, rows)
+                    for what, more in done.counts.items():
+                        counts[what] += more
             source = work / "articles.parquet"
             repeats = counter.repeats(repeats.verdicts if repeats else {})
             if number and (not repeats.work_left() or counts["changes"] == changes):
@@ -205,23 +205,20 @@ def clean_file(
     return Cleaned(folder, counts, _effects(folder))
 
 
-@dataclass(frozen=True)
-class _Done:
+class _Done(NamedTuple):
     """A batch after a pass."""
 
     table: pa.Table  # the articles that stay, with a column `phi`
     found: pl.DataFrame  # the sentences and lines in them
-    rows: dict[str, list[tuple[Any, ...]]]  # for `_TABLES`
-    phi: list[_Place]  # `(id, field, kind, start, end)` in the articles that stay
-    phi_dropped: list[_Place]  # in the others, as far as it decided that they go
-    characters: tuple[int, int]  # of all texts, before and after
-    lost: int  # how many terms are gone although no rule was seen to take them
+    phi: list[_Place]  # `(id, field, kind, start, end)` in them
+    rows: dict[str, list[tuple[Any, ...]]]  # of the result tables; `phi`: in the other articles
+    counts: dict[str, int]  # what the batch adds
 
 
 def _clean_batch(
     rules: Sequence[Rule],
     triggers: Triggers,
-    words: Words,
+    words: Mapping[str, int],
     keep_phi: bool,
     repeats: Repeats | None,
     table: pa.Table,
@@ -249,17 +246,21 @@ def _clean_batch(
     cleaned = pack(table, values).append_column("phi", pa.array(patients)).filter(pa.array(stays))
     kept = unpack(cleaned)
     lost = edits.losses()  # may add to what is to be reviewed
-    dropped = [(texts.ids[row], str(reasons[row])) for row in np.flatnonzero(~stays)]
-    filed = (edits.changes, edits.removed, dropped, [*edits.review])
-    return _Done(
-        table=cleaned,
-        found=find(kept, kept.values, kept.prose),
-        rows=dict(zip(_TABLES, filed, strict=True)),
-        phi=[place for row in sorted(phi) if stays[row] for place in phi[row]],
-        phi_dropped=[place for row in sorted(phi) if not stays[row] for place in phi[row]],
-        characters=(_characters(texts.values), _characters(kept.values)),
-        lost=lost,
-    )
+    here = [place for row in sorted(phi) if stays[row] for place in phi[row]]
+    filed: dict[str, list[tuple[Any, ...]]] = {
+        "changes": edits.changes,
+        "removed": edits.removed,
+        "dropped": [(texts.ids[row], str(reasons[row])) for row in np.flatnonzero(~stays)],
+        "review": [*edits.review],
+        # As far as it decided that they go.
+        "phi": [place for row in sorted(phi) if not stays[row] for place in phi[row]],
+    }
+    counts = {name: len(some) for name, some in filed.items()}
+    counts |= {"phi_dropped": counts["phi"], "phi": counts["phi"] + len(here), "lost": lost}
+    counts |= {"articles": cleaned.num_rows, "characters_after": _characters(kept.values)}
+    if repeats is None:
+        counts["characters_before"] = _characters(texts.values)
+    return _Done(cleaned, find(kept, kept.values, kept.prose), here, filed, counts)
 
 
 def _phi(texts: Texts, values: pa.LargeStringArray, first: bool) -> dict[int, list[_Place]]:
@@ -276,29 +277,14 @@ def _characters(values: pa.LargeStringArray) -> int:
     return int(pc.sum(pc.utf8_length(values)).as_py() or 0)
 
 
-def _file(done: _Done, out: Writers, counts: dict[str, int], first: bool) -> None:
-    """Write what became of a batch, and add it up."""
-    for name, rows in done.rows.items():
-        out.rows(name, rows)
-        counts[name] += len(rows)
-    out.rows("phi", done.phi_dropped)
-    counts["phi"] += len(done.phi) + len(done.phi_dropped)
-    counts["phi_dropped"] += len(done.phi_dropped)
-    counts["lost"] += done.lost
-    counts["articles"] += done.table.num_rows
-    counts["characters_before"] += done.characters[0] if first else 0
-    counts["characters_after"] += done.characters[1]
-
-
-def _words(source: Path) -> Words:
+def _words(source: Path) -> Counts[str]:
     """Count the words that decide how those are joined which a line end split."""
-    forms: set[str] = set()
-    for batch in read(source, NEEDED):
-        forms |= split_forms(unpack(batch).values)
-    words = Words(forms)
+    every = (unpack(batch).values for batch in read(source, NEEDED))
+    forms = {form for texts in every for form in split_forms(texts)}
+    words: Counts[str] = Counts()
     if forms:
         for batch in read(source, NEEDED):
-            words.add(unpack(batch).values)
+            words.update(count_forms(unpack(batch).values, forms))
     return words
 
 
@@ -309,29 +295,22 @@ def _each(
     waiting: deque[Future[_Done]] = deque()
     offset = 0
     with ThreadPoolExecutor(_WORKERS) as workers, Progress(label) as progress:
-        try:
-            for batch in read(source):
-                waiting.append(workers.submit(clean_batch, batch, offset))
-                offset += batch.num_rows
-                if len(waiting) > _WORKERS + 1:
-                    yield waiting.popleft().result()
-                    progress.advance(batch.num_rows)
-                    memory.give_back()
-            while waiting:
+        for batch in read(source):
+            waiting.append(workers.submit(clean_batch, batch, offset))
+            offset += batch.num_rows
+            if len(waiting) > _WORKERS + 1:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+                progress.advance(batch.num_rows)
+                memory.give_back()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _effects(folder: Path) -> pl.DataFrame:
     """What each rule did, from the tables that were written."""
     changes, removed = (pl.scan_parquet(folder / f"{n}.parquet") for n in ("changes", "removed"))
-    texts = changes.group_by("rule").agg(
-        texts=pl.len().cast(pl.Int64), characters=pl.col("count").sum()
-    )
-    passages = removed.group_by("rule").agg(passages=pl.len().cast(pl.Int64))
-    effects = texts.join(passages, on="rule", how="left").with_columns(
-        pl.col("passages").fill_null(0)
-    )
+    texts = changes.group_by("rule").agg(texts=pl.len(), characters=pl.col("count").sum())
+    passages = removed.group_by("rule").agg(passages=pl.len())
+    effects = texts.join(passages, on="rule", how="left").fill_null(0)
+    effects = effects.with_columns(pl.col("texts", "passages").cast(pl.Int64))
     return effects.sort("texts", "rule", descending=[True, False]).collect()

@@ -47,11 +47,11 @@ class _Names(NamedTuple):
 
 
 def countries(
-    title: str,
-    abstract: str,
-    keywords: Iterable[str],
-    mesh: Iterable[str],
-    affiliations: Iterable[str],
+    title: str = "",
+    abstract: str = "",
+    keywords: Iterable[str] = (),
+    mesh: Iterable[str] = (),
+    affiliations: Iterable[str] = (),
 ) -> list[str]:
     """The African countries that an article names.
 
@@ -65,7 +65,8 @@ def countries(
         abstract: its abstract.
         keywords: its keywords.
         mesh: its MeSH descriptors.
-        affiliations: the affiliations of its authors, e.g. `University of Ibadan, Nigeria.`
+        affiliations: of its authors, e.g. `University of Ibadan, Nigeria.` They hold e-mail
+            addresses, so that only the countries are kept of them.
 
     Returns:
         Names as in `africa.yaml`, in its order.
@@ -81,16 +82,6 @@ def countries(
     met = {known.in_text.get(found.lower()) for found in (*written, *keywords)}
     met |= {known.descriptors.get(found.lower()) for found in (*map(plain, mesh), *ends)}
     return [country.name for country in load_countries() if country.name in met]
-
-
-def affiliation_countries(affiliations: Iterable[str]) -> list[str]:
-    """The African countries in which authors work.
-
-    Args:
-        affiliations: as the source states them. They hold e-mail addresses, so that only what
-            this returns is kept of them.
-    """
-    return countries("", "", (), (), affiliations)
 
 
 @cache

@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import lzma
-import queue
 import stat
-import struct
 import tarfile
 import tempfile
-import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
-from operator import itemgetter
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from elara.collect.payload import CHUNK, Allowance, PayloadError, peek, raw_chunks, unpacked
 from elara.workspace.names import escaped
 
 Members = Generator[tuple[str, Iterator[bytes]], None, None]
-# Of a 7z archive: the number and name of a file with a piece of it; at the end None or the error.
-_Item = tuple[int, str, bytes] | PayloadError | None
 
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_HEADER = 30  # bytes that stand before the name of a file in a zip archive
-_LISTED = b"PK\x01\x02"  # begins each line of the list at the end of a zip archive
 _OFFICE = "[Content_Types].xml"
 _WORD = "word/document.xml"
-_WAITING = 2  # pieces that may lie between the unpacking thread and the reader
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    UnicodeDecodeError,  # in the name of a file
     NotImplementedError,  # a zip method that Python does not have
 )
 _PASSWORD = "the archive needs a password: unpack it first"
-_ENCRYPTED, _UTF8 = 1, 8  # bits of the two bytes of flags of a file in a zip archive
+_ENCRYPTED = 1  # bit of the flags of a file in a zip archive
+_KINDS = {
+    tarfile.LNKTYPE: "hard link",
+    tarfile.SYMTYPE: "symbolic link",
+    tarfile.FIFOTYPE: "named pipe",
+}
 
 
 class WordFileError(PayloadError):
@@ -92,15 +86,15 @@ def open_members(path: Path, allowance: Allowance | None = None) -> Members:
     head, chunks = peek(unpacked(raw_chunks(path), allowance), 512)
     kind = kind_of(head)
     with _damage_named(), contextlib.ExitStack() as stack:
-        if kind in ("7z", "zip"):  # their list of files comes last
-            if not lies_open:
-                path = stack.enter_context(on_disk(chunks))
-            members = _seven_zip_members(path) if kind == "7z" else _zip_members(path)
+        if kind in ("7z", "zip") and not lies_open:  # their list of files comes last
+            path = stack.enter_context(on_disk(chunks))
+        if kind == "7z":
+            members = _seven_zip_members(path, allowance)
         else:
-            members = _tar_members(chunks)
+            members = _zip_members(path) if kind == "zip" else _tar_members(chunks)
         stack.callback(members.close)
         for name, content in members:
-            reading = allowance.watch(_sound(content))
+            reading = _sound(content) if kind == "7z" else allowance.watch(_sound(content))
             yield escaped(name), reading
             with contextlib.suppress(NotReadError):
                 for _ in reading:
@@ -161,19 +155,23 @@ def _tar_members(chunks: Iterator[bytes]) -> Members:
 
 
 def _tar_content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
-    if member.islnk() or member.issym():
-        kind = "hard" if member.islnk() else "symbolic"
-        raise NotReadError(f"a {kind} link to {escaped(member.linkname)}, which is not followed")
     content = archive.extractfile(member) if member.isfile() else None
     if content is None:
-        kind = "named pipe" if member.isfifo() else "device"
-        raise NotReadError(f"a {kind}, not a file")
-    yield from _pieces(content.read)
+        kind = _KINDS.get(member.type, "device")
+        target = f" to {escaped(member.linkname)}" if member.linkname else ""
+        raise NotReadError(f"a {kind}{target}, not a file")
+    yield from iter(lambda: content.read(CHUNK), b"")
 
 
 def _zip_members(path: Path) -> Members:
     """Each file of a zip archive stands for itself: damage to one does not touch the others."""
-    with _open_zip(path) as archive:
+    try:
+        opened = zipfile.ZipFile(path)
+    except UnicodeDecodeError:
+        raise PayloadError(
+            "a name in the archive is no UTF-8, as it says: unpack it first"
+        ) from None
+    with opened as archive:
         names = archive.namelist()
         if _WORD in names:
             raise WordFileError(f"{path.name} is a Word document, not an archive")
@@ -197,115 +195,50 @@ def _zip_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[
         method = member.compress_type
         raise NotReadError(f"packed by the zip method {method}: unpack it first") from None
     with content:
-        yield from _pieces(content.read)
+        yield from iter(lambda: content.read(CHUNK), b"")
 
 
-class _ListReader(io.FileIO):
-    """A zip archive whose list of files claims UTF-8 for names that are not: it claims no more.
-
-    zipfile gives up the whole archive for one such name. Without the claim it takes every byte
-    for a sign of code page 437, from which the bytes can be had back.
-
-    Source: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7, 4.3.12
-        and 4.4.4
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.claims: list[int] = []
-        self.opening = True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = bytearray(super().read(size) or b"")
-        if size == _HEADER and data.startswith(_ZIP[0]):
-            data[7] &= ~_UTF8
-        at = 0
-        while self.opening and data[at : at + 4] == _LISTED:
-            self.claims.append(data[at + 9] & _UTF8)
-            data[at + 9] &= ~_UTF8
-            at += 46 + sum(struct.unpack_from("<3H", data, at + 28))
-        return bytes(data)
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    with contextlib.suppress(UnicodeDecodeError):
-        return zipfile.ZipFile(path)
-    reader = _ListReader(path)
-    archive = zipfile.ZipFile(reader)
-    reader.opening = False
-    for member, claimed in zip(archive.infolist(), reader.claims, strict=True):
-        if claimed:
-            name = member.orig_filename.encode("cp437")
-            member.filename = name.decode("utf-8", "surrogateescape")
-    return archive
-
-
-def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    return iter(lambda: read(CHUNK), b"")
-
-
-class _Abandoned(Exception):
-    """Nobody reads the archive any more."""
-
-
-def _seven_zip_members(path: Path) -> Members:
-    """py7zr unpacks into objects of ours; a thread of its own turns that into a stream."""
-    items: queue.Queue[_Item] = queue.Queue(_WAITING)
-    abandoned = threading.Event()
-
-    def put(item: _Item) -> None:
-        while not abandoned.is_set():
-            with contextlib.suppress(queue.Full):
-                return items.put(item, timeout=0.1)
-        raise _Abandoned
-
-    def taken() -> Iterator[tuple[int, str, bytes]]:
-        while isinstance(item := items.get(), tuple):
-            yield item
-        if item:
-            raise item
-
-    thread = threading.Thread(target=_unpack_seven_zip, args=(path, put), daemon=True)
-    thread.start()
-    try:
-        for (_, name), pieces in itertools.groupby(taken(), key=itemgetter(0, 1)):
-            yield name, filter(None, map(itemgetter(2), pieces))
-    finally:
-        abandoned.set()
-        thread.join()
-
-
-def _unpack_seven_zip(path: Path, put: Callable[[_Item], None]) -> None:
+def _seven_zip_members(path: Path, allowance: Allowance) -> Members:
+    """py7zr unpacks into objects of ours: they write files, which are read when all are done."""
     import py7zr
     from py7zr.exceptions import PasswordRequired
     from py7zr.io import NullIO
 
     class Writer(NullIO):
-        def __init__(self, number: int, name: str) -> None:
-            self.place = number, name
+        def __init__(self, place: Path) -> None:
+            self.place = place
+            place.touch()
 
         def write(self, data: bytes | bytearray) -> int:
-            put((*self.place, bytes(data)))
+            with self.place.open("ab") as file:
+                file.writelines(allowance.watch(iter([bytes(data)])))
             return len(data)
 
     class Writers(py7zr.WriterFactory):
-        numbers = itertools.count()
-
         def create(self, filename: str) -> py7zr.Py7zIO:
-            writer = Writer(next(self.numbers), filename)
-            writer.write(b"")  # an empty file has a name as well
-            return writer
+            names.append(filename)
+            return Writer(folder / str(len(names)))
 
+    def content(number: int) -> Iterator[bytes]:
+        yield from raw_chunks(folder / str(number))
+        if ended and number == len(names):
+            raise ended
+
+    names: list[str] = []
     ended: PayloadError | None = None
-    try:
-        # With an open file instead of a path, py7zr unpacks in the order of the archive.
-        with path.open("rb") as handle, py7zr.SevenZipFile(handle) as archive:
-            archive.extract(factory=Writers())
-    except _Abandoned:
-        return
-    except PasswordRequired:
-        ended = PayloadError(_PASSWORD)
-    except Exception as error:
-        ended = _damaged(error)  # a damaged header leads the library anywhere
-    with contextlib.suppress(_Abandoned):
-        put(ended)
+    with tempfile.TemporaryDirectory(prefix="elara-archive-") as temporary:
+        folder = Path(temporary)
+        try:
+            # With an open file instead of a path, py7zr unpacks in the order of the archive.
+            with path.open("rb") as handle, py7zr.SevenZipFile(handle) as archive:
+                archive.extract(factory=Writers())
+        except PasswordRequired:
+            ended = PayloadError(_PASSWORD)
+        except PayloadError as error:
+            ended = error
+        except Exception as error:
+            ended = _damaged(error)  # a damaged header leads the library anywhere
+        for number, name in enumerate(names, start=1):
+            yield name, content(number)
+        if ended:
+            raise ended

@@ -1,10 +1,11 @@
-"""Hold blocks of plain text, and the small steps that every walker over markup shares."""
+"""Hold blocks of text, lines of tables, and the small steps that walkers over markup share."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+import string
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from elara.collect.formulas import GOES_ON
@@ -19,10 +20,16 @@ MARK = re.compile(
     re.IGNORECASE,
 )
 CLOSED = (".", ":", ";", ",", "?", "!")
-_ROMAN = (
-    (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"),
-    (1, "i"),
-)  # fmt: skip
+_NUMBERS = {
+    "a": [ten + one for ten in ("", "a", "b") for one in string.ascii_lowercase],
+    "i": [
+        ten + one
+        for ten in ("", "x", "xx", "xxx", "xl")
+        for one in ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+    ][1:],
+}
+_WIDEST = 50  # columns: a span of 99 or 1000 means the whole width
+_NUMBER = re.compile(r"\s*(\d{1,5})")
 
 
 class Block(NamedTuple):
@@ -124,15 +131,6 @@ def leading(words: Iterable[str]) -> str:
     return " ".join(itertools.islice(words, _WORDS))
 
 
-def first_words(text: str) -> str:
-    """The first words of a text.
-
-    Args:
-        text: any text.
-    """
-    return leading(text.split())
-
-
 def opening(element: Element) -> str:
     """The first words of an element, those of one block apart from those of the next.
 
@@ -152,13 +150,79 @@ def numbered(number: int, kind: str) -> str:
     Returns:
         The number without its full stop; digits where letters cannot say it.
     """
-    text, rest = "", number
-    if kind in ("a", "A") and number > 0:
-        while rest:
-            rest, letter = divmod(rest - 1, 26)
-            text = chr(ord("a") + letter) + text
-    elif kind in ("i", "I") and 0 < number < 400:
-        for value, sign in _ROMAN:
-            text += sign * (rest // value)
-            rest %= value
-    return (text.upper() if kind in ("A", "I") else text) or str(number)
+    names = _NUMBERS.get(kind.lower(), [])
+    text = names[number - 1] if 0 < number <= len(names) else str(number)
+    return text.upper() if kind.isupper() else text
+
+
+class Cell(NamedTuple):
+    """A cell of a table.
+
+    Args:
+        text: on one line.
+        rows: over how many rows of its group it reaches; 0 for all that follow.
+        columns: over how many columns.
+    """
+
+    text: str
+    rows: int = 1
+    columns: int = 1
+
+
+def span(value: str | None) -> int:
+    """The number in a `rowspan` or `colspan`; 1 where there is none.
+
+    Args:
+        value: the attribute.
+    """
+    found = _NUMBER.match(value or "")
+    return int(found[1]) if found else 1
+
+
+def table_lines(groups: Iterable[Sequence[Sequence[Cell]]]) -> list[str]:
+    """The rows of a table, ` | ` between cells.
+
+    Args:
+        groups: head, bodies and foot, each a list of rows; a span ends with its group.
+
+    Returns:
+        One line per row. A cell that spans rows or columns stands in each of them, except one that
+        fills its row alone, such as a heading within the table. Columns without text are left out.
+
+    Source: https://html.spec.whatwg.org/multipage/tables.html#forming-a-table
+    """
+    rows = [row for group in groups for row in _filled(group)]
+    used = sorted({column for row in rows for column, text in row.items() if text})
+    return [
+        " | ".join([row.get(c, "") for c in used] if len(row) > 1 else row.values()) for row in rows
+    ]
+
+
+def _filled(group: Sequence[Sequence[Cell]]) -> list[dict[int, str]]:
+    """Text by column for each row that has text of its own."""
+    rows: list[dict[int, str]] = []
+    width = max(
+        (sum(c.columns if c.columns <= _WIDEST else 1 for c in r) for r in group), default=0
+    )
+    reaching: dict[int, tuple[str, int]] = {}  # by column: text, and how many rows are left
+    for number, cells in enumerate(group):
+        row = {column: text for column, (text, _) in reaching.items()}
+        reaching = {c: (text, left - 1) for c, (text, left) in reaching.items() if left > 1}
+        alone = len(cells) == 1 and not row
+        column = 0
+        for cell in cells:
+            while column in row:
+                column += 1
+            below = (cell.rows or len(group)) - 1
+            below = min(below, len(group) - number - 1)
+            end = column + (1 if alone else max(1, min(cell.columns, width - column)))
+            for at in range(column, end):
+                if at in row:  # two spans overlap: the one from above stays
+                    break
+                row[at] = cell.text
+                if below:
+                    reaching[at] = (cell.text, below)
+            column = max(end, column + 1)
+        if any(cell.text for cell in cells):
+            rows.append(row)
+    return rows

@@ -16,7 +16,8 @@ from elara.collect.listing import RawFile, list_files, portions
 from elara.collect.live.accounts import NOT_RECEIVED
 from elara.collect.merge import linked, merge_linked
 from elara.collect.own import check_columns
-from elara.collect.sortedruns import FOUND_SCHEMA, ORDER, read_portion, write_tables
+from elara.collect.report import summary
+from elara.collect.sortedruns import ORDER, read_portion, write_tables
 from elara.collect.workers import spread
 from elara.display.progress import track
 from elara.machine.cores import usable_cores
@@ -66,19 +67,9 @@ class Collection:
             first = articles.head(1).collect()
             if first.height:
                 return first.row(0, named=True)
-        raise ValueError(self._nothing())
-
-    def _nothing(self) -> str:
-        """Why there is no article, and what to do."""
-        told = self.outcomes.filter(pl.col("reason") != "").select("file", "reason").collect()
-        if told.is_empty():
-            return "There is no file in this folder: name another one in `local_files`."
-        commonest = told["reason"].value_counts().sort(-pl.col("count").cast(pl.Int64), "reason")
-        reasons = "".join(f"\n  {n:,} × {reason}" for reason, n in commonest.head(5).iter_rows())
-        more = "" if commonest.height <= 5 else f"\n  and {commonest.height - 5} more reasons"
-        return (
-            f"No article could be read from {told['file'].n_unique():,} files:{reasons}{more}\n"
-            f"Do what these lines advise, or name another folder in `local_files`."
+        raise ValueError(
+            f"No article could be read from this folder: {summary(self.outcomes, 0)}. Do what the "
+            f"reasons advise, or name another folder in `local_files`."
         )
 
 
@@ -131,16 +122,16 @@ def collect_folder(
         read = functools.partial(
             read_portion, scratch=scratch, permissive_only=permissive_only, columns=columns
         )
-        tasks = list(enumerate(portions(files)))
+        tasks = list(enumerate(portions(files) or [[]]))
         done = track(spread(read, tasks, workers, _named), total=len(tasks), label="read files")
         paths = [(into or scratch) / name for name in _TABLES]
         read_portions = sorted(done, key=lambda portion: portion.number)
-        runs = [run for portion in read_portions for run in portion.runs]
-        tables = [table for portion in read_portions for table in portion.found]
-        found = pl.scan_ipc(tables) if tables else pl.LazyFrame(schema=FOUND_SCHEMA)
+        runs = [run for portion in read_portions for run in portion.files("articles")]
+        tables = [table for portion in read_portions for table in portion.files("found")]
+        found = pl.scan_ipc(tables)
         groups = linked(found)
         merged, settled, pieces = merge_linked(groups, runs, found, scratch)
-        write_tables(read_portions, merged, settled, groups[ORDER], paths, more)
+        write_tables(read_portions, [*runs, *merged], settled, groups[ORDER], paths, more)
         pieces.write_parquet(paths[3], compression="zstd")
         if into:
             return Collection(*map(pl.scan_parquet, paths))

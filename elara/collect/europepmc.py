@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any
 
-from lxml import etree
-
-from elara.collect.africa import affiliation_countries
+from elara.collect.africa import countries
 from elara.collect.fields import iso_date, language_code, medline_date, plain_doi, plain_pmid
 from elara.collect.htmltext import html_text
 from elara.collect.licences import licence_of, redistributable
 from elara.collect.notices import names_in
 from elara.collect.parsed import Parsed
-from elara.collect.xmlrecords import Element, malformed, read_record, split_records
 from elara.records import Article
-
-RECORDS = ("result",)
 
 _HEADING = re.compile(r"<h4>(.*?)</h4>", re.IGNORECASE | re.DOTALL)
 # A "<" that begins none of the tags in use is a sign of the text, as in "a<b".
@@ -33,7 +27,7 @@ _RETRACTS = ("retraction of", "partial retraction of", "retracted and republishe
 
 
 def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
-    """Read an answer of Europe PMC's search in JSON or XML.
+    """Read an answer of Europe PMC's search in JSON.
 
     Abstracts, licences and MeSH headings are there only if `resultType=core` was asked for.
 
@@ -43,46 +37,16 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     Yields:
         One `Parsed` per result, or a single error where the JSON cannot be read.
 
-    Raises:
-        PayloadError: the XML breaks off; all whole results have been yielded then.
-
     Source: https://europepmc.org/RestfulWebService
     """
-    pieces = iter(chunks)
-    first = next(pieces, b"")
-    read = _json_results if first.lstrip().startswith(b"{") else _xml_results
-    for number, found in enumerate(read(chain([first], pieces))):
-        if isinstance(found, str):
-            yield Parsed(record=number, status="error", reason=found)
-        else:
-            yield _parsed(number, found)
-
-
-def _json_results(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | str]:
     try:
         results = json.loads(b"".join(chunks))["resultList"]["result"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        yield f"not a Europe PMC search answer ({error}): fetch it again"
+        reason = f"not a Europe PMC search answer ({error}): fetch it again"
+        yield Parsed(record=0, status="error", reason=reason)
         return
-    for result in results:
-        yield result if isinstance(result, dict) else "a result that is no object: fetch it again"
-
-
-def _xml_results(chunks: Iterable[bytes]) -> Iterator[dict[str, Any] | str]:
-    for record in split_records(chunks, RECORDS):
-        try:
-            yield _as_json(read_record(record))
-        except etree.XMLSyntaxError as error:
-            yield malformed(error)
-
-
-def _as_json(element: Element) -> Any:
-    """What Europe PMC's JSON says in place of an element: lists are named `…List`."""
-    if not len(element):
-        return (element.text or "").strip()
-    if str(element.tag).endswith("List"):
-        return {str(element[0].tag): [_as_json(child) for child in element]}
-    return {str(child.tag): _as_json(child) for child in element}
+    for number, result in enumerate(results):
+        yield _parsed(number, result if isinstance(result, dict) else {})
 
 
 def _parsed(number: int, result: dict[str, Any]) -> Parsed:
@@ -134,7 +98,7 @@ def _article(result: dict[str, Any], source: str, native: str) -> Article:
         volume=str(issue.get("volume", "")),
         pages=str(result.get("pageInfo", "")),
         authors=_authors(result),
-        affiliation_countries=affiliation_countries(_affiliations(result)),
+        affiliation_countries=countries(affiliations=_affiliations(result)),
         publication_types=types,
         url=f"https://europepmc.org/article/{source}/{native}",
         doi=plain_doi(str(result.get("doi", ""))),

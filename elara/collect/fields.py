@@ -9,6 +9,9 @@ from functools import lru_cache
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {m: n for n, name in enumerate(_NAMES, 1) for m in (name, str(n), f"{n:02}")}
 _MEDLINE = re.compile(r"\b([12]\d{3})\b(?:\s+([A-Za-z]{3,})(?:\s+(\d{1,2})\b)?)?")
+NO_PMID = (
+    "no PMID, which is a number of at most 8 digits that begins with 1 to 9: fetch the record again"
+)
 _PMID = re.compile("[1-9][0-9]{0,7}")
 # Three-letter codes and English names of the languages that medical sources use most.
 _CODES = {
@@ -110,16 +113,3 @@ def plain_pmid(text: str) -> str:
         text: for example `31452104`.
     """
     return found[0] if (found := _PMID.fullmatch(text.strip())) else ""
-
-
-def no_pmid(text: str) -> str:
-    """The reason line for a record whose PubMed id is missing or none.
-
-    Args:
-        text: what stands in its place.
-    """
-    if not text.strip():
-        return "no PMID: the record cannot be named; fetch it again"
-    shown = text if len(text) <= 20 else f"{text[:20]}… ({len(text)} characters)"
-    what = "is not a number of at most 8 digits that begins with 1 to 9"
-    return f"no PMID: {shown!r} {what}; fetch the record again or correct it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ def expected_articles(
     Returns:
         The number, or None with the reason why it cannot be told.
     """
-    if values.get("sources"):
-        return _most_records(values["sources"], values.get("most", 0))
+    if named := values.get("sources"):
+        if not (most := values.get("most", 0)) or "pubmed_files" in named:
+            return None, "all records of a live source: how many there are shows in stage 1"
+        searches = {"pubmed": len(load_searches()), "pmc": len(load_searches())}
+        searches |= dict.fromkeys(("african_pubmed", "african_europepmc"), len(african_batches()))
+        return sum(most * searches.get(name, 1) for name in wanted_sources(named)), ""
     if not values.get("local_files"):
         return measured["at"]["articles"], ""
     folder = Path(values["local_files"]).expanduser()
@@ -36,12 +40,3 @@ def expected_articles(
     if any(path.suffix.lower() in _PACKED for path in sizes):
         return None, "packed files: how much is in them shows in stage 1"
     return max(1, round(sum(sizes.values()) / measured["bytes_per_article"])), ""
-
-
-def _most_records(named: Sequence[str], most: int) -> tuple[float | None, str]:
-    """The most records that live sources can give."""
-    if not most or "pubmed_files" in named:
-        return None, "all records of a live source: how many there are shows in stage 1"
-    searches = {"pubmed": len(load_searches()), "pmc": len(load_searches())}
-    searches |= dict.fromkeys(("african_pubmed", "african_europepmc"), len(african_batches()))
-    return sum(most * searches.get(name, 1) for name in wanted_sources(named)), ""

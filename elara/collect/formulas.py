@@ -132,18 +132,14 @@ def flat_runs(text: str) -> str:
         return text
     text = _ADJACENT.sub("", text)
     while runs := [*_RUN.finditer(text)]:  # the innermost
-        pieces: list[str] = []  # from the end: what precedes a run is still as the source has it
-        end = len(text)
-        for run in reversed(runs):
+        for run in reversed(runs):  # what precedes a run is still as the source has it
             kind, inside = ("sup", run[1]) if run[2] is None else ("sub", run[2])
             before = _SIGN.sub("", text[max(0, run.start() - _NEAR) : run.start()])
-            behind = text[run.end() : end]
-            after = _SIGN.sub("", behind[:_NEAR]) or (pieces[-1] if pieces else "")
+            after = _SIGN.sub("", text[run.end() : run.end() + _NEAR])
             within = " ".join(inside.split())
             written = one_line(kind, within, before, after)
-            pieces += [behind, inside if written == within else written]
-            end = run.start()
-        text = "".join([*pieces, text[:end]][::-1])
+            written = inside if written == within else written
+            text = text[: run.start()] + written + text[run.end() :]
     return " ".join(text.split())
 
 

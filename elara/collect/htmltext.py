@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lxml import etree, html
 
-from elara.collect.blocks import MARK, Flow, besides, first_words, numbered
+from elara.collect.blocks import MARK, Flow, besides, leading, numbered
 from elara.collect.formulas import linear
 from elara.collect.parsed import Dropped
 from elara.collect.walker import Role, Walker
@@ -65,12 +65,6 @@ def is_struck(element: Element, names: set[str]) -> bool:
 class HtmlWalker(Walker):
     """Reads HTML."""
 
-    items = frozenset({"li"})
-    terms = frozenset({"dt"})
-    definitions = frozenset({"dd"})
-    rows = frozenset({"tr"})
-    captions = frozenset({"caption"})
-
     def _lists(self, element: Element, flow: Flow) -> None:
         """A list; one that holds headings lays out parts of a page."""
         if next(element.iter(*HEADINGS), None) is None:
@@ -104,7 +98,7 @@ class HtmlWalker(Walker):
         self.drop(element, "not text")
 
     def _picture(self, element: Element, flow: Flow) -> None:
-        if words := first_words(element.get("alt") or ""):
+        if words := leading((element.get("alt") or "").split()):
             self.dropped.append(Dropped("img", words, "picture"))
         if flow.before()[-1:].isalnum() and self._after(element)[:1].isalnum():
             flow.run.append(" ")
@@ -200,7 +194,7 @@ class HtmlWalker(Walker):
         "blockquote": Walker.quote,
         "q": _quotation,
         "br": Walker.break_line,
-        "hr": Walker.rule,
+        "hr": Walker.block,
         "sup": Walker.raise_text,
         "sub": Walker.lower_text,
         "img": _picture,

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.africa import affiliation_countries
+from elara.collect.africa import countries
 from elara.collect.blocks import Flow, joined
 from elara.collect.fields import iso_date, language_code, partial_date, plain_doi, plain_pmid
 from elara.collect.formulas import linear_formulas
-from elara.collect.jatstext import HREF, JatsWalker, label_of
+from elara.collect.jatstext import HREF, JatsWalker
 from elara.collect.licences import UNKNOWN, redistributable, strictest
 from elara.collect.notices import jats_retracted, jats_targets
 from elara.collect.parsed import Dropped, Parsed
@@ -116,7 +116,7 @@ def _article(walker: JatsWalker, element: Element, meta: Element, record: bytes)
         pages="-".join(dict.fromkeys(filter(None, pages))) or text_of(meta.find("elocation-id")),
         keywords=[k for k in map(title.line, meta.iterfind("kwd-group//kwd")) if k] + subjects,
         authors=_authors(meta),
-        affiliation_countries=affiliation_countries(map(text_of, meta.iter("aff"))),
+        affiliation_countries=countries(affiliations=map(text_of, meta.iter("aff"))),
         publication_types=list(dict.fromkeys(t for t in [kind, *types] if t)),
         url=url or (f"https://doi.org/{doi}" if doi else ""),
         doi=doi,
@@ -251,12 +251,6 @@ _BACK = {
 }  # fmt: skip
 
 
-def _types(notes: Element) -> str:
-    """What kind of notes a group holds, where all are of one."""
-    kinds = {note.get("fn-type") or "" for note in notes.iterfind("fn")}
-    return kinds.pop() if len(kinds) == 1 else ""
-
-
 def _back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
     """The text behind the main part: appendices, abbreviations, notes with text."""
     for part in back:
@@ -268,7 +262,9 @@ def _back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
         reason = _BACK.get(part.tag, "")
         if not reason and (_ADMINISTRATIVE.fullmatch(title) or _ADMINISTRATIVE.fullmatch(kind)):
             reason = "administrative"
-        if part.tag == "fn-group" and _ABBREVIATIONS.fullmatch(title or _types(part)):
+        kinds = {note.get("fn-type") or "" for note in part.iterfind("fn")}
+        of_one_kind = kinds.pop() if len(kinds) == 1 else ""
+        if part.tag == "fn-group" and _ABBREVIATIONS.fullmatch(title or of_one_kind):
             notes = "\n".join(filter(None, map(walker.line, part.iterfind("fn"))))
             yield Section(title or "Abbreviations", notes)
         elif reason:
@@ -277,7 +273,8 @@ def _back_matter(walker: JatsWalker, back: Element) -> Iterator[Section]:
             yield from _back_matter(walker, part)
         else:
             usual = {"app": "Appendix", "glossary": "Abbreviations"}.get(part.tag, "")
-            title = ": ".join(filter(None, [label_of(part) if part.tag == "app" else "", title]))
+            label = text_of(part.find("label")) if part.tag == "app" else ""
+            title = ": ".join(filter(None, [label, title]))
             yield from _sections(walker, part, title or usual)
 
 

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from lxml import etree
 
-from elara.collect.blocks import MARK, Block, Flow, besides, numbered
-from elara.collect.grid import span
+from elara.collect.blocks import MARK, Block, Flow, besides, numbered, span
 from elara.collect.parsed import Dropped
 from elara.collect.walker import Role, Walker
 from elara.collect.xmlrecords import Element, text_of
@@ -45,11 +44,6 @@ class JatsWalker(Walker):
     Source: https://jats.nlm.nih.gov/archiving/tag-library/1.3/
     """
 
-    items = frozenset({"list-item"})
-    terms = frozenset({"term"})
-    definitions = frozenset({"def"})
-    rows = frozenset({"tr", "row"})
-    captions = frozenset({"caption"})
     break_in_line = " "
 
     def _name_it(self, element: Element, flow: Flow) -> None:
@@ -59,16 +53,10 @@ class JatsWalker(Walker):
         name = element.get(HREF) or element.get("id") or "picture"
         self.dropped.append(Dropped(element.tag, name, "picture without text"))
 
-    def _title(self, element: Element, flow: Flow) -> None:
-        """The heading of a box or of a section within one."""
-        flow.end()
-        self.walk(element, flow)
-        flow.end()
-
     def _labelled(self, element: Element, flow: Flow) -> None:
         """A box or statement, below its label: Box 1, Rule 2."""
         flow.end()
-        flow.run.append(label_of(element))
+        flow.run.append(text_of(element.find("label")))
         self.block(element, flow)
 
     def _inline(self, element: Element, flow: Flow) -> None:
@@ -108,7 +96,7 @@ class JatsWalker(Walker):
                 yield from self._foot(note)
                 continue
             if inner := [block.text.replace("\n", " ") for block in self.blocks(note)]:
-                yield " ".join(filter(None, [label_of(note), *inner]))
+                yield " ".join(filter(None, [text_of(note.find("label")), *inner]))
 
     def spans(self, cell: Element) -> tuple[int, int]:
         """Over how many rows and columns a cell reaches, in either model of tables."""
@@ -137,7 +125,7 @@ class JatsWalker(Walker):
     def caption(self, element: Element) -> str:
         """The label and caption of a figure or table on one line, each with its full stop."""
         caption = element.find("caption")
-        parts = [label_of(element)]
+        parts = [text_of(element.find("label"))]
         for child in [] if caption is None else caption:
             parts.append(" ".join(b.text.replace("\n", " ") for b in self.own_blocks(child)))
         return " ".join(p if p[-1] in ".?!:" else f"{p}." for p in parts if p)
@@ -145,7 +133,7 @@ class JatsWalker(Walker):
     def _displayed(self, element: Element, flow: Flow) -> None:
         """A formula on a line of its own, with its number."""
         flow.end()
-        parts = [self._formula_text(element), label_of(element)]
+        parts = [self._formula_text(element), text_of(element.find("label"))]
         flow.blocks.append(Block("paragraph", " ".join(filter(None, parts))))
 
     def _formula(self, element: Element, flow: Flow) -> None:
@@ -211,7 +199,7 @@ class JatsWalker(Walker):
     def lists(self, element: Element, flow: Flow) -> None:
         """A list, below its title."""
         for name in list(element.iterchildren("label", "title")):
-            self._title(name, flow)
+            self.block(name, flow)
             element.remove(name)
         super().lists(element, flow)
 
@@ -219,7 +207,7 @@ class JatsWalker(Walker):
         """The labels of the items, or dashes, or numbers where the list is said to be ordered."""
         kind = _LISTS.get(element.get("list-type") or "", "")
         for number, item in enumerate(element.iterfind("list-item"), start=1):
-            label = label_of(item)
+            label = text_of(item.find("label"))
             usual = f"{numbered(number, kind)}. " if kind else "- "
             yield f"{label} " if any(map(str.isalnum, label)) else usual
 
@@ -230,7 +218,7 @@ class JatsWalker(Walker):
         **dict.fromkeys(_UNREAD, Walker.skip),
         **dict.fromkeys(_NAMED, _name_it),
         **dict.fromkeys(("graphic", "inline-graphic"), _picture),
-        "title": _title,
+        "title": Walker.block,
         "list": lists,
         "list-item": Walker.block,
         "def-list": Walker.define,
@@ -258,12 +246,3 @@ class JatsWalker(Walker):
 _OF_TABLES = {
     "label", "caption", "table", "table-wrap-foot", "alternatives", "graphic", "object-id",
 }  # fmt: skip
-
-
-def label_of(element: Element) -> str:
-    """The label of a box, item or appendix.
-
-    Args:
-        element: that has it as a child, or none.
-    """
-    return text_of(element.find("label"))

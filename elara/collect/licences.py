@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from elara.collect.licencewords import (
     ATTRIBUTION,
@@ -245,26 +244,6 @@ def redistributable(licence: str) -> bool:
     if licence in (PUBLIC_DOMAIN, "CC0-1.0"):
         return True
     return licence.startswith("CC-BY") and not {"NC", "ND"} & set(licence.split("-"))
-
-
-def permissive(found: Iterable[Parsed]) -> Iterator[Parsed]:
-    """Refuse the articles whose licence does not let others pass them on, and say so.
-
-    Args:
-        found: records as the parsers yield them.
-
-    Yields:
-        The same records in the same order. A refused one has no article any more: it is
-        `skipped`, and its reason names the licence.
-    """
-    for parsed in found:
-        licence = parsed.article.licence if parsed.article else PUBLIC_DOMAIN
-        if not redistributable(licence):
-            parsed.remark(
-                f"licence {licence} does not allow redistribution: refused by permissive_only"
-            )
-            parsed = replace(parsed, status="skipped", article=None, article_id="")
-        yield parsed
 
 
 def strictest(statements: Iterable[str]) -> str:

@@ -130,29 +130,25 @@ def list_files(folder: Path, licence: str = "") -> list[RawFile]:
     files = []
     for rank, (path, real, state) in enumerate(found):
         file = RawFile(path, escaped_path(real), rank, 0, "")
+        held = licences.get(path.parent, "") if path.name.lower() in LICENCE_FILES else ""
         if isinstance(state, OSError):
             why = f"cannot be reached ({state.strerror}): repair the link or change the permissions"
             files.append(replace(file, no_file=why, broken=True))
             continue
-        if why := _NO_FILE.get(stat.S_IFMT(state.st_mode), ""):
-            files.append(replace(file, no_file=why))
-            continue
-        if path.name.lower() in LICENCE_FILES:
-            held = licences[path.parent]
-            files.append(replace(file, no_file=_told(held), broken=held == UNKNOWN))
+        if why := _NO_FILE.get(stat.S_IFMT(state.st_mode), "") or _told(held):
+            files.append(replace(file, no_file=why, broken=held == UNKNOWN))
             continue
         size = state.st_size
         holds = next((licences[p] for p in path.parents if p in licences), licence)
         # The same text under another licence is another text.
         key = (_digest(path) if size and sizes[size] > 1 else file.name, holds)
         earlier = seen.setdefault(key, file.name)
+        moment = SAMPLE_DATE if sample else fetched.get(real) or _moment(state.st_mtime)
         files.append(
             replace(
                 file,
                 size=size,
-                retrieved_at=SAMPLE_DATE
-                if sample
-                else fetched.get(real) or _moment(state.st_mtime),
+                retrieved_at=moment,
                 same_as="" if earlier == file.name else earlier,
                 licence=holds,
                 fetched=path.parent in stores,
@@ -171,7 +167,7 @@ def _folder_licence(path: Path) -> str:
 
 def _told(licence: str) -> str:
     if licence != UNKNOWN:
-        return f"read as the licence of this folder: {licence}"
+        return licence and f"read as the licence of this folder: {licence}"
     return (
         "names no licence that Elara knows, so that the texts of this folder count as unknown: "
         "write an SPDX id such as CC-BY-4.0, the address of a licence, or the word private"

@@ -8,7 +8,7 @@ from typing import cast
 from lxml import etree
 from lxml.html import HTMLParser, document_fromstring
 
-from elara.collect.blocks import Block, first_words, opening
+from elara.collect.blocks import Block, leading, opening
 from elara.collect.boilerplate import is_boxed_advice, prune
 from elara.collect.htmltext import HEADINGS, HtmlWalker, tokens
 from elara.collect.pagenotices import (
@@ -212,7 +212,7 @@ class _ArticleFilter:
                 self._open(block, accredited)
             elif reason := self._reason(block):
                 kind = block.kind if block.element is None else str(block.element.tag)
-                self._dropped.append(Dropped(kind, first_words(block.text), reason))
+                self._dropped.append(Dropped(kind, leading(block.text.split()), reason))
                 self._emptied = bool(self._above)
             else:
                 self._keep(block)
@@ -241,7 +241,7 @@ class _ArticleFilter:
             number, text = self._above.pop()
             self._emptied = False
             if number > 0 or text != self._title:
-                self._dropped.append(Dropped("heading", first_words(text), "nothing below it"))
+                self._dropped.append(Dropped("heading", leading(text.split()), "nothing below it"))
         self._emptied = False
 
     def _keep(self, block: Block) -> None:
@@ -249,7 +249,7 @@ class _ArticleFilter:
         for _, text in self._above:
             if text != self._title and f"{text}: " not in heading:
                 reason = "references" if self._citations else "said by the heading below it"
-                self._dropped.append(Dropped("heading", first_words(text), reason))
+                self._dropped.append(Dropped("heading", leading(text.split()), reason))
         if self._citations:
             self._citations = False
             self._sections.append(Section("", ""))

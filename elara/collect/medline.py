@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from elara.collect.africa import affiliation_countries
+from elara.collect.africa import countries
 from elara.collect.fields import (
+    NO_PMID,
     language_code,
     medline_date,
-    no_pmid,
     partial_date,
     plain_doi,
     plain_pmid,
@@ -98,7 +98,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
         # The citation (SO) is always last; book records have none but end with identifiers (AID).
         last = "AID" if _first(fields, "BTI") else "SO"
         if not plain_pmid(pmid):
-            yield Parsed(record=number, status="error", reason=no_pmid(pmid))
+            yield Parsed(record=number, status="error", reason=NO_PMID)
             continue
         if not _first(fields, last):
             reason = f"cut off before its {last} field: fetch it again"
@@ -173,7 +173,7 @@ def _article(fields: list[tuple[str, str]], pmid: str) -> Article:
         # A star marks the major topics; what follows a slash are qualifiers.
         mesh=[text.split("/")[0].removeprefix("*") for text in _all(fields, "MH")],
         authors=_authors(fields),
-        affiliation_countries=affiliation_countries(_all(fields, "AD")),
+        affiliation_countries=countries(affiliations=_all(fields, "AD")),
         publication_types=types,
         url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
         doi=plain_doi(_identifier(fields, "AID") or _identifier(fields, "LID")),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from elara.collect.blocks import first_words
+from elara.collect.blocks import leading
 from elara.collect.fields import language_code, partial_date
 from elara.collect.htmltext import html_text
 from elara.collect.licences import PUBLIC_DOMAIN
@@ -62,7 +62,7 @@ def _without_credit(summary: str, dropped: list[Dropped]) -> str:
     text, _, last = summary.rpartition("\n\n")
     if not _CREDIT.fullmatch(last):
         return summary
-    dropped.append(Dropped("p", first_words(last), "credit"))
+    dropped.append(Dropped("p", leading(last.split()), "credit"))
     return text
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from elara.collect.licences import OWN, no_stricter, strictness
 from elara.collect.parsed import WITHDRAWS, Parsed
-from elara.collect.sortedruns import ORDER, Run, write_run
+from elara.collect.sortedruns import ORDER, write_run
 from elara.records import PRIVATE, Article, Outcome, Piece, Status, frame, records
 
 GROUP = "group"
@@ -323,8 +323,8 @@ def _components(shared: pl.DataFrame) -> pl.DataFrame:
 
 
 def merge_linked(
-    groups: pl.DataFrame, runs: Iterable[Run], found: pl.LazyFrame, scratch: Path
-) -> tuple[list[Run], pl.DataFrame, pl.DataFrame]:
+    groups: pl.DataFrame, runs: Iterable[str], found: pl.LazyFrame, scratch: Path
+) -> tuple[list[str], pl.DataFrame, pl.DataFrame]:
     """Merge the records of each group, some groups at a time.
 
     Args:
@@ -341,13 +341,13 @@ def merge_linked(
     groups = groups.with_columns(part=pl.col(GROUP) % parts)
     copies: dict[Any, list[Path]] = {}
     for number, run in enumerate(runs):
-        table = pl.read_ipc(run.path).join(groups.select(ORDER, "part"), on=ORDER)
+        table = pl.read_ipc(run).join(groups.select(ORDER, "part"), on=ORDER)
         for (part,), rows in table.partition_by("part", as_dict=True, include_key=False).items():
             path = scratch / f"part-{part}-{number}.articles"
             rows.write_ipc(path, compression="uncompressed")
             copies.setdefault(part, []).append(path)
     told = found.join(groups.lazy(), on=ORDER).sort("part", ORDER).collect()
-    merged: list[Run] = []
+    merged: list[str] = []
     outcomes, pieces = [frame([], Outcome)], [frame([], Piece)]
     for (part,), rows in told.partition_by("part", as_dict=True, maintain_order=True).items():
         articles, settled, given = merge(_parsed(rows, copies.get(part, ())))
@@ -355,7 +355,7 @@ def merge_linked(
         pieces.append(frame(given, Piece))
         for start in range(0, len(articles), _TOGETHER):
             few = [(-1, article) for article in articles[start : start + _TOGETHER]]
-            merged.append(write_run(few, scratch / f"merged-{part}-{start}.articles"))
+            merged.append(write_run(few, str(scratch / f"merged-{part}-{start}.articles")))
     where = pl.concat(pieces).sort("article_id", maintain_order=True)
     return merged, pl.concat(outcomes), where
 

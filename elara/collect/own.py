@@ -51,17 +51,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 TEXTS = ("text", "abstract", "answer")
 _NAMED = ("title", "abstract", "journal")  # fields in which a source may print that it has none
+_WRONG = re.compile("[\udc80-\udcff]+")  # bytes, as Python carries them
 _SHOWN = 12  # columns named in a message
-
-
-def _windows(error: UnicodeError) -> tuple[str, int]:
-    """Bytes that are not UTF-8 are taken for windows-1252, which is what old files are in."""
-    assert isinstance(error, UnicodeDecodeError)
-    wrong = error.object[error.start : error.end]
-    return wrong.decode("windows-1252", errors="replace"), error.end
-
-
-codecs.register_error("elara.windows-1252", _windows)
 
 
 def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -81,15 +72,20 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[str]:
     """
     first, pieces = peek(iter(chunks), 2)
     wide = first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    name, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "elara.windows-1252")
+    name, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "surrogateescape")
     decoder = codecs.getincrementaldecoder(name)(errors=errors)
     newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
     for piece in pieces:
-        text = newlines.decode(piece)
+        text = _WRONG.sub(_windows, newlines.decode(piece))
         if "\0" in text:
             raise PayloadError("it holds zero bytes, which no text does: save it as UTF-8")
         yield text
-    yield newlines.decode(b"", final=True)
+    yield _WRONG.sub(_windows, newlines.decode(b"", final=True))
+
+
+def _windows(wrong: re.Match[str]) -> str:
+    """Bytes that are not UTF-8 are taken for windows-1252, which is what old files are in."""
+    return wrong[0].encode("utf-8", "surrogateescape").decode("windows-1252", "replace")
 
 
 def check_columns(columns: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ import lzma
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor, IsalError
 
@@ -96,12 +96,12 @@ def unpacked(chunks: Iterator[bytes], allowance: Allowance) -> Iterator[bytes]:
     name = ""
     for _ in range(DEEPEST):
         first, chunks = peek(chunks, _LONGEST_MARK)
-        packing = next((p for p in _PACKINGS if p.mark.match(first)), None)
+        packing = next((p for p in _PACKINGS if p[1].match(first)), None)
         if packing is None:
             yield from chunks
             return
-        name = packing.name
-        chunks = allowance.watch(_unpack(packing, chunks))
+        name, _, new = packing
+        chunks = allowance.watch(_unpack(name, new, chunks))
     raise PayloadError(f"{name} data lies in {DEEPEST - 1} layers of its like: unpack it first")
 
 
@@ -131,24 +131,19 @@ def peek(chunks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
     return head, itertools.chain([head] if head else [], chunks)
 
 
-class _Packing(NamedTuple):
-    name: str
-    mark: re.Pattern[bytes]
-    new: Callable[[], Any]  # bz2, lzma and isal's igzip offer the same methods
-
-
+# The name of a packing, how its data begins, and what unpacks it: all with the same methods.
 # Sources: https://www.rfc-editor.org/rfc/rfc1952, https://sourceware.org/bzip2/manual/manual.html
 # and https://tukaani.org/xz/xz-file-format.txt
-_PACKINGS = (
-    _Packing("gzip", re.compile(rb"\x1f\x8b"), lambda: IgzipDecompressor(flag=DECOMP_GZIP)),
-    _Packing("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor),
-    _Packing("xz", re.compile(rb"\xfd7zXZ\0"), lzma.LZMADecompressor),
+_PACKINGS: tuple[tuple[str, re.Pattern[bytes], Callable[[], Any]], ...] = (
+    ("gzip", re.compile(rb"\x1f\x8b"), lambda: IgzipDecompressor(flag=DECOMP_GZIP)),
+    ("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor),
+    ("xz", re.compile(rb"\xfd7zXZ\0"), lzma.LZMADecompressor),
 )
 
 
-def _unpack(packing: _Packing, chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _unpack(name: str, new: Callable[[], Any], chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The content of all members: they may follow each other in each of the formats."""
-    member = packing.new()
+    member = new()
     waiting = b""
     try:
         while True:
@@ -158,17 +153,15 @@ def _unpack(packing: _Packing, chunks: Iterator[bytes]) -> Iterator[bytes]:
                     if not (piece := next(chunks, b"")):
                         return
                     waiting = piece.lstrip(b"\0")
-                member = packing.new()
+                member = new()
             elif member.needs_input and not (waiting := next(chunks, b"")):
                 break
             if piece := member.decompress(waiting, _UNPACKED):
                 yield piece
             waiting = b""
     except (IsalError, lzma.LZMAError, OSError) as error:  # type: ignore[misc]  # so the stub
-        raise PayloadError(
-            f"the {packing.name} data is damaged ({error}): fetch the file again"
-        ) from error
-    raise PayloadError(f"the {packing.name} data is cut off: fetch the file again")
+        raise PayloadError(f"the {name} data is damaged ({error}): fetch the file again") from error
+    raise PayloadError(f"the {name} data is cut off: fetch the file again")
 
 
 def as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from elara.collect.africa import affiliation_countries
+from elara.collect.africa import countries
 from elara.collect.fields import (
+    NO_PMID,
     language_code,
     medline_date,
-    no_pmid,
     partial_date,
     plain_doi,
     plain_pmid,
@@ -56,7 +56,7 @@ def parse(chunks: Iterable[bytes]) -> Iterator[Parsed]:
             if pmid := plain_pmid(stated):
                 yield Parsed(record=number, native_id=pmid, status="deletion")
             else:
-                reason = f"DeleteCitation: {no_pmid(stated)}"
+                reason = f"DeleteCitation: {NO_PMID}"
                 yield Parsed(record=number, status="error", reason=reason)
 
 
@@ -76,7 +76,7 @@ def _parsed(record: Element, number: int) -> Parsed:
     stated = text_of(cited.get("PMID"))
     pmid = plain_pmid(stated)
     if citation is None or not pmid:
-        return Parsed(record=number, status="error", reason=no_pmid(stated))
+        return Parsed(record=number, status="error", reason=NO_PMID)
     dropped: list[Dropped] = []
     body = cited if book else _parts(cited.get("Article"))
     article = _article(citation, body, pmid, dropped)
@@ -131,7 +131,7 @@ def _article(
             k for e in _inner(citation, "KeywordList", "Keyword") if (k := _stated(e, dropped))
         ],
         authors=_authors(authors, dropped),
-        affiliation_countries=affiliation_countries(map(text_of, affiliations)),
+        affiliation_countries=countries(affiliations=map(text_of, affiliations)),
         url=f"https://pubmed.ncbi.nlm.nih.gov/{pmid}/",
         pmid=pmid,
     )

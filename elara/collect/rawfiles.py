@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,7 +19,6 @@ from elara.collect import (
     medlineplus,
     medquad,
     pubmed,
-    references,
     stackexchange,
     tables,
     webpage,
@@ -41,7 +39,6 @@ from elara.collect.payload import (
     DEEPEST,
     Allowance,
     PayloadError,
-    open_chunks,
     peek,
     raw_chunks,
     unpacked,
@@ -94,117 +91,92 @@ def read_file(
         was whole, then one error.
     """
     try:
-        allowance = Allowance(path.stat().st_size)
+        source = _Source(path, Allowance(path.stat().st_size), retrieved_at, columns or {}, fetched)
     except OSError as error:  # it is gone since it was listed
-        yield _broken_off(file, 0, error)
+        yield _unread(file, str(error), "error")
         return
-    reading = _Reading(path, retrieved_at, allowance, columns or {}, fetched)
-    yield from reading.of(raw_chunks(path), file, path, 0)
+    for content in _contents(raw_chunks(path), file, path, source):
+        yield from [content] if isinstance(content, Parsed) else _placed(content)
 
 
 def _unread(file: str, reason: str, status: Literal["error", "skipped"] = "skipped") -> Parsed:
     return Parsed(record=-1, file=file, status=status, reason=reason)
 
 
-def _broken_off(file: str, count: int, error: Exception) -> Parsed:
-    reason = f"after {count} whole records, {error}"
-    return Parsed(record=count, file=file, status="error", reason=reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """How one raw file is read, and whatever is packed in it."""
+class _Source(NamedTuple):
+    """A raw file and what is known of it."""
 
     path: Path
-    retrieved_at: str
     allowance: Allowance
-    columns: Mapping[str, str]
-    fetched: bool
-
-    def of(
-        self, content: Iterator[bytes], file: str, lies_at: Path | None, depth: int
-    ) -> Iterator[Parsed]:
-        """The records of some content, which may be an archive of more."""
-        try:
-            head, chunks = peek(unpacked(content, self.allowance), _HEAD)
-        except NotReadError as error:
-            yield _unread(file, str(error))
-            return
-        except (PayloadError, OSError) as error:
-            yield _broken_off(file, 0, error)
-            return
-        kind = kind_of(head)
-        if not kind:
-            found = _parse(head, _Content(chunks, file, self, lies_at))
-            yield from self._placed(found, file)
-        elif depth >= DEEPEST:
-            yield _unread(file, f"{kind} archive inside {DEEPEST} others: unpack it first")
-        else:
-            yield from self._members(chunks, file, lies_at, depth)
-
-    def _placed(self, found: Iterator[Parsed], file: str) -> Iterator[Parsed]:
-        """What a parser finds, with the place where it was found."""
-        count = 0
-        try:
-            for parsed in found:
-                count = max(count, parsed.record + 1)
-                parsed.file = file
-                if parsed.article:
-                    parsed.article.raw_file = file
-                    parsed.article.raw_record = parsed.record
-                    parsed.article.retrieved_at = self.retrieved_at
-                    if says_retracted(parsed.article.title):
-                        parsed.article.retracted = True
-                        parsed.remark("retracted, says the title")
-                    elif parsed.article.retracted:
-                        parsed.remark("retracted, says the record")
-                yield parsed
-        except (PayloadError, OSError) as error:
-            yield _broken_off(file, count, error)
-
-    def _members(
-        self, chunks: Iterator[bytes], file: str, lies_at: Path | None, depth: int
-    ) -> Iterator[Parsed]:
-        found = False
-        try:
-            with nullcontext(lies_at) if lies_at else on_disk(chunks) as path:
-                try:
-                    for member, pieces in open_members(path, self.allowance):
-                        found = True
-                        yield from self.of(pieces, f"{file}{_INSIDE}{member}", None, depth + 1)
-                except WordFileError:
-                    found = True
-                    content = _Content(chunks, file, self, path)
-                    document = _from_disk(content, lambda p: [documents.parse_docx(p, file)])
-                    yield from self._placed(document, file)
-            if not found:
-                raise NotReadError("empty archive")
-        except NotReadError as error:
-            yield _unread(file, str(error))
-        except (PayloadError, OSError) as error:
-            yield _unread(file, str(error), "error")
+    retrieved_at: str = ""
+    columns: Mapping[str, str] = {}
+    fetched: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(NamedTuple):
     """What a parser is given: the content in pieces, its name, and where it lies as it is."""
 
+    format: str
     chunks: Iterator[bytes]
     file: str
-    reading: _Reading
     lies_at: Path | None
+    source: _Source
 
 
-def _parse(head: bytes, content: _Content) -> Iterator[Parsed]:
-    name, reason = recognise(head, content.file)
-    if bare_name(content.file).lower() in LICENCE_FILES:
-        reason = "a licence inside an archive holds for nothing: put it beside the archive"
-    if reason:
-        yield _unread(content.file, reason)
-        return
-    found = _FORMATS[name].parse(content)
-    yield next(found, None) or _unread(content.file, f"{name} file without records")
-    yield from found
+def _contents(
+    chunks: Iterator[bytes], file: str, lies_at: Path | None, source: _Source, depth: int = 0
+) -> Iterator[_Content | Parsed]:
+    """A file, or all that an archive holds and the archives in it; what is not read says why."""
+    try:
+        head, chunks = peek(unpacked(chunks, source.allowance), _HEAD)
+        if not (kind := kind_of(head)):
+            name, reason = recognise(head, file)
+            if bare_name(file).lower() in LICENCE_FILES:
+                reason = "a licence inside an archive holds for nothing: put it beside the archive"
+            content = _Content(name, chunks, file, lies_at, source)
+            yield _unread(file, reason) if reason else content
+            return
+        if depth >= DEEPEST:
+            raise NotReadError(f"{kind} archive inside {DEEPEST} others: unpack it first")
+        with nullcontext(lies_at) if lies_at else on_disk(chunks) as path:
+            found = False
+            try:
+                for member, pieces in open_members(path, source.allowance):
+                    found = True
+                    inside = f"{file}{_INSIDE}{member}"
+                    yield from _contents(pieces, inside, None, source, depth + 1)
+            except WordFileError:
+                found = True
+                document = unpacked(raw_chunks(path), source.allowance)
+                yield _Content("docx", document, file, path, source)
+            if not found:
+                raise NotReadError("empty archive")
+    except (PayloadError, OSError) as error:
+        yield _unread(file, str(error), "skipped" if isinstance(error, NotReadError) else "error")
+
+
+def _placed(content: _Content) -> Iterator[Parsed]:
+    """What a parser finds, with the place where it was found."""
+    file, count = content.file, 0
+    try:
+        found = _FORMATS[content.format].parse(content)
+        first = next(found, None) or _unread(file, f"{content.format} file without records")
+        for parsed in itertools.chain([first], found):
+            count = max(count, parsed.record + 1)
+            parsed.file = file
+            if parsed.article:
+                parsed.article.raw_file = file
+                parsed.article.raw_record = parsed.record
+                parsed.article.retrieved_at = content.source.retrieved_at
+                if says_retracted(parsed.article.title):
+                    parsed.article.retracted = True
+                    parsed.remark("retracted, says the title")
+                elif parsed.article.retracted:
+                    parsed.remark("retracted, says the record")
+            yield parsed
+    except (PayloadError, OSError) as error:
+        reason = f"after {count} whole records, {error}"
+        yield Parsed(record=count, file=file, status="error", reason=reason)
 
 
 _Parse = Callable[[Iterable[bytes]], Iterator[Parsed]]
@@ -219,25 +191,15 @@ class _Format(NamedTuple):
     cut: _Cut | None = None
 
 
-def _stream(parse: _Parse, cut: _Cut | None = None) -> _Format:
-    """A format of which nothing but the content matters."""
+def _stream(parse: _Parse, names: tuple[str, ...] = ()) -> _Format:
+    """A format of which nothing but the content matters, and the elements that are its records."""
+    cut = partial(split_records, names=names) if names else None
     return _Format(lambda content: parse(content.chunks), cut)
-
-
-def _xml(parse: _Parse, names: tuple[str, ...]) -> _Format:
-    """A format whose records are the elements of these names."""
-    return _stream(parse, partial(split_records, names=names))
 
 
 def _table(rows: Callable[[Iterable[bytes]], Iterator[tables.Row]]) -> _Format:
     """A format of a user's own tables."""
-    return _Format(lambda c: tables.parse(rows(c.chunks), c.reading.columns, c.file), rows)
-
-
-def _parquet(c: _Content) -> Iterator[Parsed]:
-    return _from_disk(
-        c, lambda path: tables.parse(tables.parquet_rows(path), c.reading.columns, c.file)
-    )
+    return _Format(lambda c: tables.parse(rows(c.chunks), c.source.columns, c.file), rows)
 
 
 def _parquet_rows(chunks: Iterable[bytes]) -> Iterator[tables.Row]:
@@ -246,24 +208,29 @@ def _parquet_rows(chunks: Iterable[bytes]) -> Iterator[tables.Row]:
 
 
 _FORMATS = {
-    "pubmed": _xml(pubmed.parse, pubmed.RECORDS),
-    "jats": _xml(jats.parse, jats.RECORDS),
-    "medquad": _xml(medquad.parse, medquad.RECORDS),
-    "medlineplus": _xml(medlineplus.parse, medlineplus.RECORDS),
-    "medline": _stream(medline.parse, medline.split_records),
+    "pubmed": _stream(pubmed.parse, pubmed.RECORDS),
+    "jats": _stream(jats.parse, jats.RECORDS),
+    "medquad": _stream(medquad.parse, medquad.RECORDS),
+    "medlineplus": _stream(medlineplus.parse, medlineplus.RECORDS),
+    "medline": _Format(lambda c: medline.parse(c.chunks), medline.split_records),
     "posts": _Format(
-        lambda c: stackexchange.parse_posts(c.chunks, _site(c.reading.path, c.file)),
+        lambda c: stackexchange.parse_posts(c.chunks, _site(c.source.path, c.file)),
         partial(split_records, names=stackexchange.RECORDS),
     ),
     "api": _stream(stackexchange.parse_api),
     "europepmc": _stream(europepmc.parse),
-    "webpage": _Format(lambda c: webpage.parse(c.chunks, "" if c.reading.fetched else c.file)),
+    "webpage": _Format(lambda c: webpage.parse(c.chunks, "" if c.source.fetched else c.file)),
     "text": _Format(lambda c: iter([documents.parse_text(c.chunks, c.file)])),
     "markdown": _Format(lambda c: iter([documents.parse_markdown(c.chunks, c.file)])),
-    "ris": _stream(references.parse_ris, references.ris_records),
-    "bibtex": _stream(references.parse_bibtex, references.bibtex_records),
+    "ris": _table(tables.ris_rows),
+    "docx": _Format(lambda c: _from_disk(c, lambda path: [documents.parse_docx(path, c.file)])),
     "pdf": _Format(lambda c: _from_disk(c, lambda path: [documents.parse_pdf(path, c.file)])),
-    "parquet": _Format(_parquet, _parquet_rows),
+    "parquet": _Format(
+        lambda c: _from_disk(
+            c, lambda path: tables.parse(tables.parquet_rows(path), c.source.columns, c.file)
+        ),
+        _parquet_rows,
+    ),
     "csv": _table(tables.csv_rows),
     "jsonl": _table(tables.jsonl_rows),
     "json": _table(tables.json_rows),
@@ -292,47 +259,33 @@ def raw_record(folder: Path, file: str, record: int) -> bytes:
         web pages, API answers, texts and documents.
 
     Raises:
+        FileNotFoundError: there is no such file any more.
         IndexError: the file has no such record any more.
     """
-    path = folder / unescaped_path(file)
-    inside = _INSIDE in file and not path.exists()
-    chunks = list(_packed(folder, file) if inside else open_chunks(path))
-    name, _ = recognise(b"".join(chunks)[:_HEAD], file)
-    cut = _FORMATS[name].cut if name in _FORMATS else None
+    # The names of an archive and of a file in it may hold the sign that stands between the two.
+    for name in [file, *(file[: sign.start()] for sign in re.finditer(_INSIDE, file))]:
+        path = folder / unescaped_path(name)
+        if path.is_file():
+            source = _Source(path, Allowance(path.stat().st_size))
+            for content in _contents(raw_chunks(path), name, path, source):
+                if isinstance(content, _Content) and content.file == file:
+                    return _raw(content, record)
+    raise FileNotFoundError(f"{folder} holds no file {file!r}: it changed since it was collected.")
+
+
+def _raw(content: _Content, record: int) -> bytes:
+    cut = _FORMATS[content.format].cut
     if cut is None:
-        return b"".join(chunks)
-    found = next(itertools.islice(cut(chunks), record, None), None)
+        return b"".join(content.chunks)
+    found = next(itertools.islice(cut(content.chunks), record, None), None)
     if found is None:
-        raise IndexError(f"{file} has no record {record}: it changed since it was collected.")
+        raise IndexError(
+            f"{content.file} has no record {record}: it changed since it was collected."
+        )
     if isinstance(found, bytes):
         return found
     text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str)
     return text.encode()
-
-
-def _packed(folder: Path, file: str) -> Iterator[bytes]:
-    """A file in an archive: the name of either may hold the sign that stands between the two."""
-    for sign in re.finditer(_INSIDE, file):
-        archive = folder / unescaped_path(file[: sign.start()])
-        if archive.is_file():
-            return _member(archive, file[sign.end() :])
-    raise FileNotFoundError(f"{file}: there is no such archive in {folder} any more.")
-
-
-def _member(archive: Path, name: str) -> Iterator[bytes]:
-    """A file in an archive, perhaps in another one that lies in there."""
-    allowance = Allowance(archive.stat().st_size)
-    for member, content in open_members(archive):
-        if member == name:
-            yield from unpacked(content, allowance)
-            return
-        if name.startswith(member + _INSIDE):
-            head, chunks = peek(unpacked(content, allowance), _HEAD)
-            if kind_of(head):
-                with on_disk(chunks) as inner:
-                    yield from _member(inner, name.removeprefix(member + _INSIDE))
-                return
-    raise KeyError(f"{archive.name} holds no file {name!r}: it changed since it was collected.")
 
 
 def _site(path: Path, file: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import PurePosixPath
@@ -21,23 +22,8 @@ _ROOTS = {
     "posts": ("posts",),
     "medquad": ("Document", "doc", "DiseaseFile"),
     "medlineplus": ("health-topics", "health-topic"),
-    "europepmc": ("responseWrapper",),
     "webpage": ("html", "HTML"),
 }  # fmt: skip
-# Root element to what the file is instead of articles.
-_OTHER_ROOTS = {
-    "eSearchResult": "E-utilities esearch answer: ids, not records",
-    "eSummaryResult": "E-utilities esummary answer: summaries, not records",
-    "eInfoResult": "E-utilities einfo answer: a description of a database",
-    "eLinkResult": "E-utilities elink answer: links, not records",
-    "ePostResult": "E-utilities epost answer: a history key, not records",
-    "IPGReportSet": "E-utilities efetch answer from another database",
-    "rss": "RSS feed",
-    "feed": "Atom feed",
-    "eFetchResult": "E-utilities efetch error answer, not records",
-    "DescriptorRecordSet": "MeSH vocabulary",
-    "SupplementalRecordSet": "MeSH vocabulary",
-}
 # A foreign root may wrap records we know.
 _WRAPPED = {
     "pubmed": re.compile(rb"<Pubmed(?:Book)?Article[\s>]"),
@@ -66,8 +52,8 @@ _BIBTEX = re.compile(r"(?:\s*%[^\n]*\n)*\s*@\w+[ \t]*\{[^,{}=\n]*,\s*[\w-]+\s*="
 # What has no signature of its own is told by the suffix of its name.
 _SUFFIXES = {
     ".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown",
-    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".ris": "ris", ".bib": "bibtex",
-    ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".ris": "ris", ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
 }  # fmt: skip
 _OBJECTS = re.compile(rb'\[\s*(?:\{|\]\s*\Z)|\{\s*"')
 _README = re.compile(r"(?:.*[-_. ])?read[-_ ]?me(?:[-_. ].*)?", re.IGNORECASE)
@@ -129,7 +115,7 @@ def _text(head: bytes, file: str) -> tuple[str, str]:
     if _RIS.match(text):
         return "ris", ""
     if _BIBTEX.match(text):
-        return "bibtex", ""
+        return "", "BibTeX: export these references as RIS"
     if known != "markdown" and table_in(text):
         return "csv", ""
     return (known, "") if known else ("", _NOT_READ)
@@ -148,20 +134,16 @@ def _json(text: bytes, suffix: str) -> tuple[str, str]:
     if _SUFFIXES.get(suffix) == "jsonl":
         return "jsonl", ""
     # One object on each of the first lines, or one object that goes over several.
-    lines = [line for line in text.split(b"\n")[:5] if line.strip()]
-    return ("jsonl" if any(map(_is_object, lines)) else "json"), ""
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+    for line in text.split(b"\n")[:5]:
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(json.loads(line), dict):
+                return "jsonl", ""
+    return "json", ""
 
 
 def _foreign_root(root: str, text: bytes) -> tuple[str, str]:
-    if reason := _OTHER_ROOTS.get(root):
-        return "", reason
+    if asked := re.fullmatch(r"(e[A-Z][a-z]+)Result", root):
+        return "", f"E-utilities {asked[1].lower()} answer: ids, not records"
     for parser, pattern in _WRAPPED.items():
         if pattern.search(text):
             return parser, ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-from elara.collect.blocks import first_words
+from elara.collect.blocks import leading
 from elara.collect.fields import iso_date
 from elara.collect.htmltext import html_text
 from elara.collect.licences import licence_of, redistributable, strictness
@@ -20,13 +20,6 @@ from elara.collect.parsed import Dropped, Parsed
 from elara.collect.payload import PayloadError
 from elara.collect.xmlrecords import malformed, read_record, split_records
 from elara.records import Article, Section
-
-# PostTypeId of the dump. Source: https://meta.stackexchange.com/q/2677
-_POST_TYPES = {
-    "3": "orphaned tag wiki", "4": "tag wiki excerpt", "5": "tag wiki",
-    "6": "moderator nomination", "7": "wiki placeholder", "8": "privilege wiki",
-    "9": "article", "10": "help article", "12": "collection",
-}  # fmt: skip
 
 RECORDS = ("row",)
 _HOST = re.compile(r"https?://([^/?#]+)")
@@ -100,8 +93,7 @@ def parse_posts(chunks: Iterable[bytes], site: str) -> Iterator[Parsed]:
             elif kind == "2":
                 answers.setdefault(post.parent, []).append(post)
             else:
-                name = _POST_TYPES.get(kind, f"post type {kind}")
-                yield post.skipped(f"{name}, not a question or answer")
+                yield post.skipped(f"post type {kind}, not a question or answer")
     except PayloadError as error:  # cut off: join what was read before saying so
         broken = error
     yield from _joined(questions, answers, site)
@@ -155,13 +147,9 @@ def parse_api(chunks: Iterable[bytes]) -> Iterator[Parsed]:
     answers: dict[str, list[_Post]] = {}
     site = ""
     for number, item in enumerate(items):
-        if not isinstance(item, dict):
-            reason = f"API item {str(item)[:40]!r}: not an object; fetch it again"
-            yield Parsed(record=number, status="error", reason=reason)
-            continue
-        native = str(item.get("question_id", ""))
+        native = str(item.get("question_id", "")) if isinstance(item, dict) else ""
         if not native:
-            reason = f"API item with {', '.join(sorted(item)[:3])} …: not a question or answer"
+            reason = f"API item {str(item)[:40]!r}: not a question or answer"
             yield Parsed(record=number, status="skipped", reason=reason)
             continue
         if not site and (host := _HOST.match(str(item.get("link") or ""))):
@@ -223,7 +211,7 @@ def _joined(
         best = question.accepted
         replies.sort(key=lambda a: (a.number != best and not a.is_accepted, -a.score, a.number))
         bad = [a for a in given if a.rejected]
-        dropped = [Dropped("answer", first_words(html_text(a.body)), a.rejected) for a in bad]
+        dropped = [Dropped("answer", leading(html_text(a.body).split()), a.rejected) for a in bad]
         article = _article(question, replies, site, dropped)
         missing = question.answers - len(given)
         yield Parsed(

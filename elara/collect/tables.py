@@ -1,10 +1,11 @@
-"""Read a user's own tables (CSV, JSON Lines, JSON and Parquet), one article per row."""
+"""Read a user's own tables (CSV, JSON Lines, JSON, Parquet and RIS), one article per row."""
 
 from __future__ import annotations
 
 import csv
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ _LONGEST_CELL = 16 << 20  # characters: what is longer comes from a quote that n
 _LOOKED_AT = 100  # rows by which the columns of JSON records are told
 _TOGETHER = 500  # rows of a Parquet file in memory at a time
 _STEP = 1 << 16  # characters
+_RIS_TAG = re.compile(r"([A-Z][A-Z0-9])  -(?: (.*))?")
+# The tags of RIS that say the same thing, the first that is there.
+_RIS = {
+    "title": ("TI", "T1", "CT"), "journal": ("JO", "JF", "T2", "JA", "J2"),
+    "date": ("PY", "Y1", "DA"), "language": ("LA",), "doi": ("DO",), "url": ("UR",),
+    "id": ("ID", "AN"), "pmid": (),
+}  # fmt: skip
+_PUBMED = re.compile(r"pubmed|medline", re.IGNORECASE)
 
 
 def parse(rows: Iterator[Row], columns: Mapping[str, str], file: str) -> Iterator[Parsed]:
@@ -158,6 +167,54 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
         yield from (f"{line}\n" for line in whole)
     if rest:
         yield rest
+
+
+def ris_rows(chunks: Iterable[bytes]) -> Iterator[Row]:
+    """The references of a RIS file, as reference managers export them, with their abstracts.
+
+    Args:
+        chunks: pieces of the file.
+
+    Yields:
+        Rows by names that tables use, too. A line without a tag goes on with the value before.
+
+    Raises:
+        PayloadError: it is not text.
+
+    Source: https://en.wikipedia.org/wiki/RIS_(file_format), from the specification of Research
+        Information Systems, which is not online any more.
+    """
+    values: dict[str, list[str]] = {}
+    last: list[str] = []
+    for line in itertools.chain(_lines(decoded(chunks)), ["TY  - "]):
+        found = _RIS_TAG.fullmatch(line.rstrip())
+        tag = found[1] if found else ""
+        if tag == "TY":
+            if values:
+                yield "a record breaks off before its line `ER  -`: export it again"
+            values = {}
+        if tag == "ER":
+            yield _reference(values)
+            values = {}
+        elif found:
+            last = values.setdefault(tag, [])
+            last.append((found[2] or "").strip())
+        elif last:
+            last[-1] = f"{last[-1]}\n{line.strip()}".strip()
+
+
+def _reference(values: dict[str, list[str]]) -> Row:
+    row: dict[str, Any] = {
+        field: next((values[tag][0] for tag in tags if values.get(tag, [""])[0]), "")
+        for field, tags in _RIS.items()
+    }
+    every = {tag: values.get(tag, []) for tag in ("AB", "N2", "AU", "A1", "KW", "DB", "AN")}
+    if _PUBMED.search(" ".join(every["DB"])):
+        row["pmid"] = "".join(every["AN"][:1])
+    row["abstract"] = "\n".join(dict.fromkeys(every["AB"] + every["N2"]))
+    row["authors"] = every["AU"] + every["A1"]
+    row["keywords"] = "\n".join(every["KW"]).split("\n")
+    return row
 
 
 def jsonl_rows(chunks: Iterable[bytes]) -> Iterator[Row]:

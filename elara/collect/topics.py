@@ -149,22 +149,10 @@ def europepmc(query: str) -> str:
     Returns:
         The query with `KW:`, `TITLE:`, `TITLE_ABS:` and `AFF:` in front of its terms.
 
-    Raises:
-        ValueError: the query has a tag that Europe PMC has no field for.
-
     Source: https://europepmc.org/searchsyntax
     """
 
-    def said(found: re.Match[str]) -> str:
-        field = _EUROPE_PMC.get(found["tag"].lower())
-        if field is None:
-            raise ValueError(
-                f"{query[:60]!r}: character {found.start('tag')}: Europe PMC has no field for "
-                f"[{found['tag']}]; write it with one of {', '.join(_EUROPE_PMC)}"
-            )
-        return f"{field}:{found['term']}"
-
-    return _TAGGED.sub(said, query)
+    return _TAGGED.sub(lambda f: f"{_EUROPE_PMC[f['tag'].lower()]}:{f['term']}", query)
 
 
 def _africa() -> str:

@@ -7,12 +7,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from elara.collect.blocks import CLOSED, LINE, Block, Flow, joined, leading, opening
+from elara.collect.blocks import (
+    CLOSED,
+    LINE,
+    Block,
+    Cell,
+    Flow,
+    joined,
+    leading,
+    opening,
+    span,
+    table_lines,
+)
 from elara.collect.formulas import one_line
-from elara.collect.grid import Cell, span, table_lines
 from elara.collect.parsed import Dropped
 from elara.collect.xmlrecords import Element, inner_text, text_of
 
+# Parts of lists, lists of definitions and tables, in HTML and in JATS.
+_ITEMS = ("li", "list-item")
+_TERMS, _DEFINITIONS = ("dt", "term"), ("dd", "def")
+_ROWS = ("tr", "row")
 _BULLET = re.compile(r"^\s*(?:- |[•·▪‣]\s*)?")
 
 Role = Callable[[Any, Element, Flow], None]
@@ -36,11 +50,6 @@ class Walker:
     """
 
     roles: ClassVar[Mapping[Any, Role]] = {}
-    items: ClassVar[frozenset[str]] = frozenset()  # of lists
-    terms: ClassVar[frozenset[str]] = frozenset()  # of lists of definitions
-    definitions: ClassVar[frozenset[str]] = frozenset()
-    rows: ClassVar[frozenset[str]] = frozenset()  # of tables
-    captions: ClassVar[frozenset[str]] = frozenset()
     break_in_line: ClassVar[str] = "\n"
 
     def __init__(self) -> None:
@@ -134,10 +143,6 @@ class Walker:
         """A break inside a paragraph."""
         flow.run.append(LINE)
 
-    def rule(self, element: Element, flow: Flow) -> None:
-        """A break between paragraphs."""
-        flow.end()
-
     def raise_text(self, element: Element, flow: Flow) -> None:
         """Raised text: a link to a note goes, the rest is kept apart from what is before it."""
         text = text_of(element)
@@ -197,7 +202,7 @@ class Walker:
         linked = 0
         markers = self.markers(element)
         for child in element:
-            if child.tag in self.items:
+            if child.tag in _ITEMS:
                 inner = self.blocks(child)
                 marker = next(markers)
                 text = "\n".join(block.text for block in inner)
@@ -230,16 +235,16 @@ class Walker:
             inner = self.blocks(part)
             linked += sum(block.linked for block in inner)
             text = "\n".join(block.text for block in inner)
-            if part.tag in self.terms:
+            if part.tag in _TERMS:
                 open_terms += [text.replace("\n", " ")] if text else []
-            elif part.tag in self.definitions and open_terms:
+            elif part.tag in _DEFINITIONS and open_terms:
                 term = ", ".join(open_terms)
                 open_terms = []
                 apart = " " if term.endswith(CLOSED) else ": "
                 apart = "\n" if any(b.kind in ("list", "table") for b in inner[:1]) else apart
                 lines.append(term + apart + text if text else term)
             elif text:  # a second meaning, or a heading of the list
-                indent = "  " if part.tag in self.definitions else ""
+                indent = "  " if part.tag in _DEFINITIONS else ""
                 lines += [indent + line for line in text.split("\n")]
         flow.add("definitions", "\n".join([*lines, *open_terms]), element, linked)
 
@@ -264,7 +269,7 @@ class Walker:
     def _read_table(self, element: Element, table: _Table) -> None:
         """Add the rows and captions of a table, or of a part of it."""
         for child in element:
-            if child.tag in self.rows:
+            if child.tag in _ROWS:
                 line = " " if all(cell.tag == "th" for cell in child) else "; "
                 cells = [c for c in child if self.roles.get(c.tag) is not Walker.skip]
                 row = [Cell(self._cell_text(c, table, line), *self.spans(c)) for c in cells]
@@ -277,7 +282,7 @@ class Walker:
                     table.feet += table.groups[before:]
                     del table.groups[before:]
                 table.groups.append([])
-            elif child.tag in self.captions:
+            elif child.tag == "caption":
                 table.captions += filter(None, [self._cell_text(child)])
             elif child.tag in ("form", "tgroup"):
                 self._read_table(child, table)

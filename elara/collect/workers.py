@@ -84,13 +84,11 @@ def _answer(connection: Connection, process: SpawnProcess, task: str) -> Any:
     except (EOFError, ConnectionError):
         process.join()
         code = process.exitcode or 0
-        if code < 0:
-            raise WorkerError(
-                f"The process that worked on {task} was killed by signal {-code}, perhaps for "
-                f"lack of memory: close other programs or use fewer workers, then run again."
-            ) from None
+        killed = f"was killed by signal {-code}, perhaps for lack of memory"
+        ended = killed if code < 0 else f"ended with code {code}"
         raise WorkerError(
-            f"The process that worked on {task} ended with code {code}; what it printed says why. "
+            f"The process that worked on {task} {ended}: "
+            f"see what it printed, close other programs or use fewer workers, then run again. "
             f'A script that uses several workers needs `if __name__ == "__main__":`.'
         ) from None
     if not done:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
+from pydantic import TypeAdapter, ValidationError
 
-from elara.records import Message, Preference, frame, records, schema
+from elara.records import Opinion, Preference, frame, records, schema
 from elara.train.config import TrainingError
 
-_LABELS = ("pair", "desirable", "undesirable")
+_FORM = TypeAdapter(Preference)
 
 
 def read_preferences(path: Path) -> pl.DataFrame:
@@ -38,51 +38,20 @@ def read_preferences(path: Path) -> pl.DataFrame:
         if not line.strip():
             continue
         try:
-            preference = _parse(line)
+            preference = _FORM.validate_json(line, strict=True, extra="forbid")
+            wrong = _what_is_wrong(preference)
+        except ValidationError as error:
+            told = error.errors()[0]
+            wrong = f"{'.'.join(map(str, told['loc']))}: {told['msg']}".removeprefix(": ")
+        else:
             if (name := preference.id) in found:
-                raise ValueError(f"its id {name!r} is that of line {found[name][0]}")
-        except ValueError as error:
-            raise TrainingError(
-                f"{path}, line {number}: {error}. Correct the line, or remove it."
-            ) from error
+                wrong = f"its id {name!r} is that of line {found[name][0]}"
+        if wrong:
+            raise TrainingError(f"{path}, line {number}: {wrong}. Correct the line, or remove it.")
         found[name] = number, preference
     if not found:
         raise TrainingError(f"{path} holds no preference: collect feedback first.")
     return frame([preference for _, preference in found.values()], Preference)
-
-
-def _parse(line: bytes) -> Preference:
-    """One line as a preference; a ValueError says what is wrong with it."""
-    try:
-        content = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON ({error.msg} at character {error.pos + 1})") from None
-    if not isinstance(content, dict):
-        raise ValueError("it is not a JSON object")
-    if unknown := sorted(content.keys() - schema(Preference).keys()):
-        raise ValueError(f"it has unknown fields: {', '.join(unknown)}")
-    if missing := sorted({"id", "prompt", "chosen"} - content.keys()):
-        raise ValueError(f"it lacks {', '.join(missing)}")
-    for name, value in content.items():
-        if name != "prompt" and not isinstance(value, str):
-            raise ValueError(f"`{name}` is not text")
-    if not isinstance(content["prompt"], list) or not content["prompt"]:
-        raise ValueError("`prompt` is not a list of messages")
-    preference = Preference(**content | {"prompt": [_message(turn) for turn in content["prompt"]]})
-    if wrong := _what_is_wrong(preference):
-        raise ValueError(wrong)
-    return preference
-
-
-def _message(turn: Any) -> Message:
-    match turn:
-        case {"role": "system" | "user" | "assistant", "content": str(), **rest} if not rest:
-            return Message(**turn)
-    raise ValueError(
-        "`prompt` holds a message that is not a `role` (system, user or assistant) with a `content`"
-    )
 
 
 def _what_is_wrong(preference: Preference) -> str:
@@ -90,13 +59,14 @@ def _what_is_wrong(preference: Preference) -> str:
     last, pair = preference.prompt[-1:], preference.label == "pair"
     chosen, rejected = preference.chosen.strip(), preference.rejected.strip()
     rules = {
+        "a turn of `prompt` is not by system, user or assistant": not all(
+            turn.role in ("system", "user", "assistant") for turn in preference.prompt
+        ),
+        f"`label` {preference.label!r} is not known": preference.label not in get_args(Opinion),
         "its id is empty": not preference.id.strip(),
         "the last message of `prompt` is not the user's": not last or last[0].role != "user",
         "the question is empty": not last or not last[0].content.strip(),
         "`chosen` is empty": not chosen,
-        f"`label` is {preference.label!r} and not one of {', '.join(_LABELS)}": (
-            preference.label not in _LABELS
-        ),
         "`rejected` is set although one answer was judged": bool(rejected) and not pair,
         "`rejected` is empty in a pair": pair and not rejected,
         "both answers of the pair are the same": pair and chosen == rejected,

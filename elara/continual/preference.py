@@ -22,7 +22,7 @@ from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_l
 from elara.model.losses import answer_loss, interval
 from elara.train.checkpoints import last_checkpoint, remove_others, step_of
 from elara.train.config import REFERENCE, TrainingConfig, TrainingError
-from elara.train.estimate import is_out_of_memory
+from elara.train.estimate import is_out_of_memory, out_of_memory
 from elara.train.lora import adapter_dtype, add_lora, check_number_format, restoring
 
 if TYPE_CHECKING:
@@ -124,11 +124,7 @@ def prefer(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise TrainingError(
-            f"Memory ran out. Lower `batch_size` (it is {config.batch_size}; kto needs 2), or "
-            f"`max_length` ({config.max_length}; longer judgements are left out and counted), or "
-            "load the base model with `quantisation` nf4."
-        ) from error
+        raise out_of_memory(config) from error
     steps = _steps(trainer.state.log_history)
     if not steps["loss"].is_finite().all():
         raise TrainingError("The loss is not a finite number: lower `learning_rate`.")

@@ -14,7 +14,7 @@ import polars as pl
 from elara.continual.feedback import answers
 from elara.display.progress import watched
 from elara.model import LanguageModel, quiet_libraries
-from elara.model.marks import as_data
+from elara.model.chat import as_data
 from elara.train.config import TrainingError
 
 _POSITIVE = (
@@ -98,11 +98,12 @@ def make_trainer(
         A TRL trainer.
     """
     import datasets
+    import transformers
     import trl
     from trl.trainer import dpo_trainer, kto_trainer
 
     from elara.train.callbacks import Reporter
-    from elara.train.trainer import KeepsFormats, print_no_entries, say_nothing
+    from elara.train.trainer import KeepsFormats, say_nothing
 
     say_nothing()
     # TRL reads this variable before it draws a bar for the reference's log-probabilities.
@@ -126,7 +127,7 @@ def make_trainer(
             processing_class=lm.tokenizer,
             callbacks=[Reporter()],
         )
-    print_no_entries(trainer)
+    trainer.remove_callback(transformers.PrinterCallback)  # prints every entry of the log
     # The trainer copied the adapter as its reference, and needs the copy no longer.
     lm.model.delete_adapter("ref")
     return trainer

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from elara.audit.seal import changes
+from elara.audit.verify import changes
 from elara.model import TRAINING_FILE, WEIGHTS_FILE
 from elara.train.config import TrainingError
 from elara.workspace import (
@@ -41,7 +41,7 @@ _TABLE = {
     **{"examples": pl.Int64, "train_loss": pl.Float64, "validation_loss": pl.Float64},
     **{"bytes": pl.Int64, "sha256": pl.String, "damage": pl.String},
 }
-_A, _B, _LENGTH = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
+_A, _B = ".lora_A.weight", ".lora_B.weight"
 _NAME = re.compile(r"v(\d{4,})-[0-9a-f]{8}")
 
 
@@ -190,8 +190,24 @@ class Versions:
         Raises:
             TrainingError: a version is not kept here or is damaged.
         """
-        folders = self._sound(a), self._sound(b)
-        return _compared(*folders, *(self._record(name)["losses"] for name in (a, b)))
+        folders = [self._sound(name) for name in (a, b)]
+        losses_a, losses_b = (self._record(name)["losses"] for name in (a, b))
+        contents = [json.loads((p / TRAINING_FILE).read_text(encoding="utf-8")) for p in folders]
+        ids_a, ids_b = (set(content.get("examples", [])) for content in contents)
+        of_a, of_b = (_flat(content) for content in contents)
+        named = sorted({name for name, _ in of_a.items() ^ of_b.items()})
+        settings = [(name, of_a.get(name), of_b.get(name)) for name in named]
+        splits = [split for split in ("train", "validation") if split in losses_a | losses_b]
+        last = [(split, losses_a.get(split), losses_b.get(split)) for split in splits]
+        texts = dict.fromkeys(("setting", "a", "b"), pl.String)
+        numbers = {"split": pl.String, "a": pl.Float64, "b": pl.Float64}
+        return Comparison(
+            settings=pl.DataFrame(settings, schema=texts, orient="row"),
+            added=sorted(ids_b - ids_a),
+            removed=sorted(ids_a - ids_b),
+            weights=weights_distance(*folders),
+            losses=pl.DataFrame(last, schema=numbers, orient="row"),
+        )
 
     def restore(self, version: str) -> Path:
         """Make a version the current adapter again.
@@ -292,28 +308,6 @@ def _number(name: str) -> int:
     return int(name[1:].split("-")[0])
 
 
-def _compared(
-    a: Path, b: Path, losses_a: dict[str, float], losses_b: dict[str, float]
-) -> Comparison:
-    """How two adapter folders differ, with the last recorded losses of each per split."""
-    contents = [json.loads((p / TRAINING_FILE).read_text(encoding="utf-8")) for p in (a, b)]
-    ids_a, ids_b = (set(content.get("examples", [])) for content in contents)
-    of_a, of_b = (_flat(content) for content in contents)
-    named = sorted({name for name, _ in of_a.items() ^ of_b.items()})
-    settings = [(name, of_a.get(name), of_b.get(name)) for name in named]
-    splits = [split for split in ("train", "validation") if split in losses_a | losses_b]
-    last = [(split, losses_a.get(split), losses_b.get(split)) for split in splits]
-    texts = dict.fromkeys(("setting", "a", "b"), pl.String)
-    numbers = {"split": pl.String, "a": pl.Float64, "b": pl.Float64}
-    return Comparison(
-        settings=pl.DataFrame(settings, schema=texts, orient="row"),
-        added=sorted(ids_b - ids_a),
-        removed=sorted(ids_a - ids_b),
-        weights=weights_distance(a, b),
-        losses=pl.DataFrame(last, schema=numbers, orient="row"),
-    )
-
-
 def _last_losses(adapter: Path, losses: pl.DataFrame | None) -> dict[str, float]:
     """The last recorded loss of every split, in nats per answer token; {} where there is none."""
     table = adapter.parent / "losses.parquet"
@@ -329,10 +323,8 @@ def weights_distance(a: Path, b: Path) -> pl.DataFrame:
     """Measure the distance between the updates that two adapters make to each module.
 
     An adapter changes a module's weights by scale * B A. B and A themselves are no measure: many
-    pairs have the same product. So the products are compared, by their Frobenius norm, without
-    ever being written out: with B (d, r) and A (r, k), the squared norm of B A is the sum of the
-    element-wise product of B'B and A A', both (r, r). DoRA's lengths, where there are any, are a
-    row of their own.
+    pairs have the same product. So the products are compared, by their Frobenius norm. DoRA's
+    lengths, where there are any, are a row of their own.
 
     Args:
         a: an adapter folder.
@@ -345,48 +337,40 @@ def weights_distance(a: Path, b: Path) -> pl.DataFrame:
 
     Source: LoRA, https://arxiv.org/abs/2106.09685, section 4.1.
     """
-    of_a, of_b = _updates(a), _updates(b)
+    import torch
+
     rows = []
-    for name in sorted(of_a.keys() | of_b.keys()):
-        first, second = of_a.get(name), of_b.get(name)
-        norm_a, norm_b = (_norm(*update) if update else 0.0 for update in (first, second))
-        distance = _distance(first, second) if first and second else max(norm_a, norm_b)
-        rows.append((name, norm_a, norm_b, distance, distance / norm_a if norm_a else None))
+    adapters = _weights(a), _weights(b)
+    modules = {n.removesuffix(_A) for _, tensors in adapters for n in tensors if _B not in n}
+    for name in sorted(modules):
+        first, second = (_update(*adapter, name) for adapter in adapters)
+        norm_a, norm_b, distance = (
+            float(torch.linalg.norm(m)) for m in (first, second, first - second)
+        )
+        short = name.removeprefix("base_model.model.")
+        rows.append((short, norm_a, norm_b, distance, distance / norm_a if norm_a else None))
     floats = dict.fromkeys(("norm_a", "norm_b", "distance", "relative"), pl.Float64)
     table = pl.DataFrame(rows, schema={"module": pl.String, **floats}, orient="row")
     return table.sort("relative", "module", descending=[True, False], nulls_last=True)
 
 
-def _updates(folder: Path) -> dict[str, tuple[Any, Any]]:
-    """Per module the pair (scaled B, A), in float64."""
-    import torch
+def _weights(folder: Path) -> tuple[float, dict[str, Any]]:
+    """An adapter's scale, and its matrices by name."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    rank, alpha = config["r"], config["lora_alpha"]
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    tensors = load_file(folder / WEIGHTS_FILE)
-    found: dict[str, tuple[Any, Any]] = {}
-    for name, values in tensors.items():
-        short = name.removeprefix("base_model.model.").removesuffix(_A)
-        if name.endswith(_A):
-            found[short] = (scale * tensors[name.removesuffix(_A) + _B].double(), values.double())
-        elif name.endswith(_LENGTH):
-            found[short] = (values.double().reshape(-1, 1), torch.ones((1, 1)).double())
-    return found
+    rank = config["r"]
+    scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return scale, load_file(folder / WEIGHTS_FILE)
 
 
-def _norm(b: Any, a: Any) -> float:
-    return math.sqrt(max(float(((b.T @ b) * (a @ a.T)).sum()), 0.0))
-
-
-def _distance(first: tuple[Any, Any], second: tuple[Any, Any]) -> float:
+def _update(scale: float, tensors: dict[str, Any], module: str) -> Any:
+    """What an adapter adds to a module's weights, or a vector of DoRA's lengths; 0 for neither."""
     import torch
 
-    if all(torch.equal(one, other) for one, other in zip(first, second, strict=True)):
-        return 0.0
-    # B1 A1 - B2 A2 is itself a product of two narrow matrices.
-    return _norm(torch.cat([first[0], -second[0]], dim=1), torch.cat([first[1], second[1]]))
+    if module + _A in tensors:
+        return scale * tensors[module + _B].double() @ tensors[module + _A].double()
+    return tensors.get(module, torch.zeros(())).double()
 
 
 def _flat(training: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import ExitStack
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -36,17 +35,17 @@ class Progress:
         self._started = self._reported = time.monotonic()
         self._lock = threading.Lock()
         self._bar: Any = None
-        self._stack = ExitStack()
 
     def __enter__(self) -> Progress:
         if watched():
             from tqdm.auto import tqdm
 
-            self._bar = self._stack.enter_context(tqdm(total=self.total, desc=self.label))
+            self._bar = tqdm(total=self.total, desc=self.label)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def expect(self, more: int) -> None:
         """Raise the total by so many items."""

@@ -42,6 +42,7 @@ class Draft:
         kind: how `elara.expand.questions.ask` words the question; "" where the source asks it.
         question: as the source asks it.
         heading: what the answer is about, within the article.
+        under: the heading as the source has it, with those above it.
         findings: passages that the question quotes.
         before: question and answer passages that the source has before this one, or None.
     """
@@ -50,6 +51,7 @@ class Draft:
     kind: str = ""
     question: str = ""
     heading: str = ""
+    under: str = ""
     findings: list[Passage] = field(default_factory=list)
     before: tuple[str, list[Passage]] | None = None
 
@@ -69,18 +71,6 @@ class Recipe:
     origin: Origin
     why: str
     drafts: Callable[[Article], Iterator[Draft]]
-
-
-def part_text(article: Article, part: str) -> str:
-    """The text of a part of an article.
-
-    Args:
-        article: a clean article.
-        part: `abstract`, or `body/N`.
-    """
-    if part == "abstract":
-        return article.abstract
-    return article.body[int(part.removeprefix("body/"))].text
 
 
 def _lines(article: Article) -> Iterator[tuple[str, Passage]]:
@@ -124,7 +114,8 @@ def _explain(article: Article) -> Iterator[Draft]:
         kind = "topic" if topic else "article"
         if not whole:
             kind = "section" if topic else "article_section"
-        yield Draft([(f"body/{number}", 0, len(section.text))], kind, heading=heading)
+        place = (f"body/{number}", 0, len(section.text))
+        yield Draft([place], kind, heading=heading, under=section.heading)
 
 
 def _question(article: Article) -> Iterator[Draft]:

@@ -8,81 +8,42 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
+from importlib.resources import files
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import yaml
 
 from elara.expand.cautions import drugs
 from elara.text.sentences import count_words
-from elara.text.wordlist import SUFFIXES, is_word
+from elara.text.wordlist import is_word
 
 MIN_WORDS = 25
-MEDICAL_SHARE = 0.05  # of a text's words: below it, the text is about something else
+_START = 3  # characters by which patterns are looked up
+_FIRST = itemgetter(slice(_START))
+# What a pattern begins with, as far as it stands for itself: three signs, or fewer letters.
+_LITERAL = re.compile(r"(?:\w{3}|\w{2} )(?![?*+{])|\w{1,2}(?![?*+{])|=")
+_CHOICE = re.compile(r"(\^?)\(\?:([^()]*)\)(?![?*+])")
+_OPENING = '([/-–—"“‘'  # what may stand right before a word
+_AWAY, _OWN = "points elsewhere", "speaks of itself"
+_STUDY, _SITE = "tells how a study was made", "talks about its site"
+_TOLD = 2  # times that knowledge, too, may say "was", "were" or "had"; each further is a point
+_PAST = re.compile(r"w(?<!\ww)(?:as|ere)\b|h(?<!\wh)ad\b")
+_POINTS = 2  # with which a passage counts as a report of how a study was made
 
-# Sections of an article that report how a study was made or published, and not what it found.
-_NOT_CONTENT = re.compile(
-    r"\b(?:(?:materials?|patients?|subjects?) and methods?|methods?|methodology|metodolog\w+|"
-    r"métodos?|méthodes?|mbinu|statistic\w*|study (?:design|area|site|population|setting|"
-    r"participants?|selection)|sample size|sampling|data (?:collection|analys[ei]s|extraction|"
-    r"availability|sources?|sharing)|search strategy|eligibility|inclusion|exclusion criteria|"
-    r"randomi[sz]ation|blinding|procedures?|protocol|assays?|antibodies|reagents?|primers?|pcr|"
-    r"western blot\w*|cell (?:culture|lines?)|animals?|mice|plasmids?|strains?|sequenc\w+|"
-    r"immuno(?:histochemistry|fluorescence|blotting|precipitation)\w*|microscopy|software|"
-    r"simulations?|model(?:l?ing)?|acknowledge?ments?|agradecimientos|remerciements|funding|"
-    r"financ\w+|ethic\w*|consent|competing interests?|conflicts? of interests?|disclosures?|"
-    r"declarations?|author(?:'?s'?|s’)? (?:contributions?|summary|information|details)|"
-    r"contributors?|abbreviations?|supplementary|supporting information|"
-    r"additional (?:file|information)s?|"
-    r"appendix|references|bibliograph\w+|further reading|about the authors?|pre-?publication "
-    r"history|open access|decision letter|author response|editor\w*|reviewers?|results?|"
-    r"findings|limitations?|resultados|résultats|for patients and families|"
-    r"for more information|related (?:links|topics|information)|resources|contact\w*)\b",
-    re.IGNORECASE,
+# "I" as a person, and not the first of a series (type I, phase I).
+_FIRST_PERSON = re.compile(
+    r"I(?<!\wI)(?<![Tt]ype I)(?<![Tt]ypes I)(?<![Pp]hase I)(?<![Ss]tage I)(?<![Cc]lass I)"
+    r"(?<![Gg]rade I)(?<![Gg]roup I)(?<![Ll]evel I)(?<![Ff]actor I)(?<![Pp]art I)(?<![Oo]rder I)"
+    r"(?:['’](?:m|ve|d|ll)\b| [a-z]+)(?<! I and)(?<! I or)(?<! I to)(?<! I is)(?<! I in)"
 )
-_POINTER = re.compile(
-    r"\b(?:fig(?:ure)?s?\.?|tables?|box|panels?|videos?|appendix|supplementa(?:ry|l)|"
-    r"additional files?|eq(?:uation)?s?\.?|tableau|figuras?|tablas?|cuadros?)\s*\(?[S]?\d|"
-    r"\b(?:shown|listed|described|given|seen) (?:above|below)\b|"
-    r"\bsee (?:above|below|text|section|also)\b|\bclick\b|\blinks? (?:above|below)\b",
-    re.IGNORECASE,
-)
-# The authors speak of themselves; languages without an entry are read as English.
-_SPEAKER = {
-    "en": re.compile(
-        r"\b(?:[Ww]e|[Oo]urs?|I (?:am|was|have|had|would|think|do|did|see|saw)|[Mm]y)\b|"
-        r"\b(?:[Tt]his|[Tt]he present|[Tt]he current|[Pp]resent) (?:study|paper|article|work|"
-        r"review|report|survey|trial|investigation|analysis|manuscript)\b|\b[Tt]he authors?\b|"
-        r"\bet al\b"
-    ),
-    "es": re.compile(
-        r"(?i)\b(?:nosotros|nuestr[oa]s?|este (?:estudio|trabajo|artículo)|los autores|et al)\b"
-    ),
-    "fr": re.compile(
-        r"(?i)\b(?:nous|notre|nos|cette étude|ce travail|cet article|les auteurs|et al)\b"
-    ),
-    "pt": re.compile(
-        r"(?i)\b(?:nós|noss[oa]s?|este (?:estudo|trabalho|artigo)|os autores|et al)\b"
-    ),
-    "sw": re.compile(r"(?i)\b(?:sisi|utafiti huu|makala hii|waandishi|et al)\b"),
-}
+_LOST = re.compile(
+    r"\[formula\]"
+)  # the mark of collect for a formula that the source has as a picture
 _ITEM = re.compile(r"^\s*(?:[-*•·▪–]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s", re.MULTILINE)
 
-# Words that belong to medicine wherever they stand; the endings of `SUFFIXES` do as well.
-_MEDICAL = re.compile(
-    r"(?:patient|disease|diagnos|treat|symptom|therap|clinic|infect|syndrom|mortal|morbid|dose|dosage|"
-    r"drug|medic|surg|hospital|pain|fever|blood|cancer|tumou?r|vaccin|immun|bacter|antibio|viral|"
-    r"pregnan|birth|neonat|infant|child|pediatr|paediatr|matern|obstet|gyna?ecol|cardi|heart|"
-    r"vascul|hypertens|stroke|renal|kidney|liver|hepat|lung|pulmon|respirat|asthma|diabet|insulin|"
-    r"gluc|obes|nutrit|brain|neuro|seizur|epilep|mental|psych|depress|anxi|suicid|skin|dermat|bone|"
-    r"fractur|joint|muscl|orthop|trauma|injur|wound|bleed|ha?emor|ana?emi|leuk|lymph|malaria|"
-    r"tubercul|hiv|aids|hepatitis|sepsis|shock|emergenc|resuscit|intensive|anesth|anaesth|opioid|"
-    r"nurs|physician|doctor|health|risk|chronic|acute|prognos|screen|biops|radio|imaging|tomograph|"
-    r"ultraso|x-ray|ecg|gene|genet|mutat|chromosom|inherit|congenital|hormon|thyroid|steroid|"
-    r"contracept|menstr|ovulat|sexual|antigen|antibod|serolog|virus|pharm|prescri|oxygen|serum|plasma|"
-    r"allerg|inflam|arthr|ulcer|gastr|intestin|colo|rect|urin|bladder|prostat|eye|ocul|vision|ear|"
-    r"hearing|dental|tooth|teeth|oral|poison|toxi|venom|snake|bite|parasit|worm|enferm|salud|"
-    r"paciente|tratam|s[íi]ntoma|maladie|sant[ée]|traitement|doen[çc]a|sa[úu]de|ugonjwa|afya|"
-    r"dalili|matibabu)\w*"
-)
-_ENDING = re.compile(rf"[^\W\d_]{{3,}}(?:{SUFFIXES})")
 _NUMBER = re.compile(r"\d+(?:[.,·]\d+)*")
 _UP = re.compile(
     r"\b(?:increas|higher|great|rise|rais|elevat|more|improv|better|superior|gain|up)\w*",
@@ -95,6 +56,7 @@ _DOWN = re.compile(
 _NOT = re.compile(r"\b(?:no|not|nor|without|neither|none|fail\w*|lack\w*|similar\w*|un\w+)\b", re.I)
 
 Refusal = tuple[str, str]
+_Cues = tuple[dict[str, re.Pattern[str]], list[re.Pattern[str]]]
 
 
 def not_content(heading: str) -> str:
@@ -103,31 +65,18 @@ def not_content(heading: str) -> str:
     Args:
         heading: of a section, with the headings above it.
     """
-    found = _NOT_CONTENT.search(heading)
+    small = heading.casefold()
+    found = next(_found(_cues("headings"), small, _starts(small)), None)
     return found[0] if found else ""
 
 
-def medical_share(text: str) -> float:
-    """The share of a text's words that belong to medicine, 0 to 1.
-
-    Args:
-        text: title and text of an article.
-    """
-    words = re.findall(r"[^\W\d_]{3,}", text.casefold())
-    return sum(map(_is_medical, words)) / max(len(words), 1)
-
-
-@lru_cache(maxsize=2**17)
-def _is_medical(word: str) -> bool:
-    return bool(_MEDICAL.match(word) or _ENDING.fullmatch(word))
-
-
-def answer_refusals(answer: str, language: str) -> Iterator[Refusal]:
+def answer_refusals(answer: str, language: str, under: str = "") -> Iterator[Refusal]:
     """What speaks against a passage as an answer.
 
     Args:
         answer: the passage.
         language: ISO 639-1 code of its language.
+        under: the heading of its section, with the headings above it.
 
     Yields:
         A gate's name and the words that decided.
@@ -139,10 +88,94 @@ def answer_refusals(answer: str, language: str) -> Iterator[Refusal]:
     listed = all(_ITEM.match(line) for line in lines)
     if listed and not all(line.endswith((".", "?", "!")) for line in lines):
         yield "bare list", lines[0][:60]
-    speaker = _SPEAKER.get(language, _SPEAKER["en"])
-    for name, pattern in (("points elsewhere", _POINTER), ("speaks of itself", speaker)):
-        if found := pattern.search(answer):
-            yield name, answer[max(0, found.start() - 20) : found.end() + 20].replace("\n", " ")
+    small = answer.lower()
+    starts = _starts(small)
+    told = language if language in _table()[_OWN] else "en"
+    pointers = chain(_found(_cues(_AWAY), small, starts), _LOST.finditer(small))
+    own = chain(_found(_cues(_OWN, told), small, starts), _FIRST_PERSON.finditer(answer))
+    yield from _shown(_AWAY, pointers, small)
+    yield from _shown(_OWN, own, small)
+    if told == "en":
+        yield from _making(small, starts, under.casefold())
+        yield from _shown(_SITE, _found(_cues(_SITE), small, starts), small)
+
+
+def _making(text: str, starts: set[str], under: str) -> Iterator[Refusal]:
+    """Whether enough in a passage tells how a study was made."""
+    past = _PAST.findall(text)
+    evidence = [found[0] for found in _found(_cues("results"), under, _starts(under))][:1]
+    points = len(evidence) + max(0, len(past) - _TOLD)
+    evidence += past[: max(0, len(past) - _TOLD)]
+    if points >= _POINTS:
+        yield _STUDY, "; ".join(evidence)
+        return
+    for worth in (2, 1):
+        for found in _found(_cues(_STUDY, worth), text, starts):
+            points += worth
+            evidence.append(found[0])
+            if points >= _POINTS:
+                yield _STUDY, "; ".join(evidence)
+                return
+
+
+def _shown(gate: str, found: Iterator[re.Match[str]], text: str) -> Iterator[Refusal]:
+    """The refusal for the first of what was found, with the words around it."""
+    if first := next(found, None):
+        around = text[max(0, first.start() - 20) : first.end() + 20]
+        yield gate, around.replace("\n", " ")
+
+
+def _starts(text: str) -> set[str]:
+    """The first three characters of each word: only patterns that begin so are looked for."""
+    for sign in _OPENING:
+        text = text.replace(sign, " ")
+    return set(map(_FIRST, text.split()))
+
+
+def _found(cues: _Cues, text: str, starts: set[str]) -> Iterator[re.Match[str]]:
+    """Where a text holds one of these patterns; always in one order."""
+    keyed, others = cues
+    for start in sorted(keyed.keys() & starts):
+        yield from keyed[start].finditer(text)
+    for cue in others:
+        yield from cue.finditer(text)
+
+
+@cache
+def _cues(gate: str, part: str | int | None = None) -> _Cues:
+    """The patterns of a gate: by the characters that a word begins with, and all others.
+
+    Python finds a pattern that begins with letters many times faster than one that begins with
+    the edge of a word: so the letters stand first, and the edge is looked for behind them.
+    """
+    table = _table()[gate] if part is None else _table()[gate][part]
+    rests: dict[str, list[str]] = {}
+    for pattern in filter(None, map(str.strip, table.splitlines())):
+        for whole in _spelled_out(pattern):
+            letters = _LITERAL.match(whole.removeprefix("^"))
+            start = letters[0] if letters else ""
+            first = f"(?<!\\w {start})" if whole.startswith("^") else ""
+            rests.setdefault(start, []).append(first + whole.removeprefix("^")[len(start) :])
+    made = {
+        start: re.compile(f"{start}(?<!\\w{start})(?:{'|'.join(rest)})")
+        for start, rest in rests.items()
+    }
+    keyed = {start.strip(): cue for start, cue in made.items() if len(start) == _START}
+    return keyed, [cue for start, cue in made.items() if len(start) < _START]
+
+
+def _spelled_out(pattern: str) -> list[str]:
+    """A pattern that begins with a choice, as one pattern for each."""
+    parts = _CHOICE.match(pattern)
+    if not parts:
+        return [pattern]
+    return [f"{parts[1]}{choice}{pattern[parts.end() :]}" for choice in parts[2].split("|")]
+
+
+@cache
+def _table() -> dict[str, Any]:
+    text = files("elara.expand").joinpath("gates.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
 
 
 def unsupported(conclusion: str, findings: str) -> str:

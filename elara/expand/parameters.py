@@ -31,3 +31,4 @@ def check(values: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise ParameterError(str(error)) from error
     require(values, "an answer has at least one word", max_answer_words=1)
+    require(values, "0 stands for any number of tokens", max_tokens=0)

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from elara.audit.tracing import text_sha256
+from elara.audit.tracing import passage, text_sha256
 from elara.expand.cautions import caution
-from elara.expand.drafts import RECIPES, Draft, Passage, Recipe, part_text
-from elara.expand.gates import (
-    MEDICAL_SHARE,
-    answer_refusals,
-    medical_share,
-    not_content,
-    unsupported,
-)
+from elara.expand.drafts import RECIPES, Draft, Passage, Recipe
+from elara.expand.gates import answer_refusals, not_content, unsupported
+from elara.expand.languages import language_of
+from elara.expand.medicine import MINIMUM, medicine
 from elara.expand.questions import LANGUAGES, ask, bare
 from elara.records import PRIVATE, Article, Example, Message, Span, frame, records
 from elara.text.sentences import count_words
@@ -26,6 +22,7 @@ from elara.text.sentences import shorten as _shorten
 _CONTEXT_WORDS = 120  # of the question and answer that a follow-up question follows
 _REJECTED = dict.fromkeys(("article_id", "recipe", "part", "rule", "evidence"), pl.String)
 _SKIPPED = dict.fromkeys(("article_id", "reason"), pl.String)
+_NOTED = dict.fromkeys(("article_id", "recipe", "part", "what", "detail"), pl.String)
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,14 @@ class Expansion:
         skipped: columns `article_id`, `reason`: every article that gave no example.
         rejected: columns article_id, recipe, part (where the answer would have come from), rule
             (the gate) and evidence (the words that decided): every draft that a gate refused.
+        noted: columns article_id, recipe, part, what and detail: what was not refused, and yet is
+            not as the source has it, an answer that was cut or a language that the words decided.
     """
 
     examples: pl.DataFrame
     skipped: pl.DataFrame
     rejected: pl.DataFrame
+    noted: pl.DataFrame
 
 
 def check_licences(licences: str) -> None:
@@ -92,6 +92,7 @@ def grounded_examples(
     examples: list[Example] = []
     skipped: list[tuple[str, str]] = []
     for article in records(articles, Article):
+        maker.in_its_language(article)
         reason = _refused(article, licences, languages)
         found = [] if reason else list(maker.examples(article))
         examples += found
@@ -101,6 +102,7 @@ def grounded_examples(
         frame(examples, Example).sort("id"),
         pl.DataFrame(skipped, _SKIPPED, orient="row"),
         pl.DataFrame(maker.rejected, _REJECTED, orient="row"),
+        pl.DataFrame(maker.noted, _NOTED, orient="row"),
     )
 
 
@@ -111,10 +113,11 @@ def _refused(article: Article, licences: str, languages: Sequence[str]) -> str:
         return f"licence {article.licence} does not allow redistribution"
     if article.retracted:
         return "retracted"
-    if (article.language if article.language != "und" else "en") not in languages:
+    if article.language == "und":
+        return "no language is stated, and its words do not tell"
+    if article.language not in languages:
         return f"language {article.language} is not among `languages`"
-    texts = [s.text for s in article.body if s.kind != "translation"]
-    if medical_share(" ".join([article.title, article.abstract, *texts])) < MEDICAL_SHARE:
+    if medicine(article) < MINIMUM:
         return "not about medicine"
     return ""
 
@@ -126,6 +129,17 @@ class _Maker:
         self.system, self.seed = system, seed
         self.max_answer, self.max_question = max_answer, max_question
         self.rejected: list[tuple[str, str, str, str, str]] = []
+        self.noted: list[tuple[str, str, str, str, str]] = []
+
+    def in_its_language(self, article: Article) -> None:
+        """Give an article the language that its words tell; a row says where it stated another."""
+        texts = [section.text for section in article.body if section.kind != "translation"]
+        stated = article.language
+        text = " ".join([article.abstract, *texts[:2]]).strip() or article.title
+        article.language = language_of(text, stated)
+        if article.language != stated:
+            detail = f"{article.language} by its words, {stated} as stated"
+            self.noted.append((article.id, "", "", "language", detail))
 
     def examples(self, article: Article) -> Iterator[Example]:
         for recipe in RECIPES:
@@ -138,12 +152,12 @@ class _Maker:
                     self.rejected.append((article.id, recipe.name, part, rule, evidence))
 
     def _example(self, article: Article, recipe: Recipe, draft: Draft, name: str) -> Example:
-        if words := not_content(draft.heading):
+        if words := not_content(draft.under):
             raise _RejectedError("not content", words)
         passages = self._shortened(article, draft.answer)
         answer = quoted(article, passages)
-        language = article.language if article.language != "und" else "en"
-        for refusal in answer_refusals(answer, language):
+        language = article.language
+        for refusal in answer_refusals(answer, language, draft.under):
             raise _RejectedError(*refusal)
         question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
         if (length := count_words(question)) > self.max_question:
@@ -153,12 +167,13 @@ class _Maker:
             if missing := unsupported(answer, shown):
                 raise _RejectedError("not shown in the findings", missing)
         asked = self._context(article, draft, language)
+        self._note_cut(article, recipe, draft.answer, passages)
         messages = [Message("system", self.system), *asked]
         answer = "\n\n".join(filter(None, [answer, caution(answer, language)]))
         messages += [Message("user", question.strip()), Message("assistant", answer)]
-        quotes = [(len(messages) - 1, passage) for passage in passages]
+        quotes = [(len(messages) - 1, place) for place in passages]
         if asked and draft.before:
-            quotes = [(2, passage) for passage in draft.before[1]] + quotes
+            quotes = [(2, place) for place in draft.before[1]] + quotes
         return Example(
             id=f"{article.id}/{name}",
             messages=messages,
@@ -169,9 +184,20 @@ class _Maker:
             licence=article.licence,
             redistributable=article.redistributable,
             language=language,
-            spans=[Span(turn, article.id, *passage) for turn, passage in quotes],
+            spans=[Span(turn, article.id, *place) for turn, place in quotes],
             article_sha256=text_sha256(article),
         )
+
+    def _note_cut(
+        self, article: Article, recipe: Recipe, whole: list[Passage], kept: list[Passage]
+    ) -> None:
+        """A row where an answer had to be cut."""
+        if kept[-1][2] == whole[-1][2]:
+            return
+        left, had = (count_words(quoted(article, passages)) for passages in (kept, whole))
+        if left < had:
+            detail = f"{left} of {had} words"
+            self.noted.append((article.id, recipe.name, whole[0][0], "answer cut", detail))
 
     def _asked(self, article: Article, draft: Draft, language: str, key: str) -> str:
         return ask(
@@ -199,7 +225,7 @@ class _Maker:
         kept: list[Passage] = []
         left = self.max_answer
         for part, start, end in passages:
-            text = part_text(article, part)[start:end]
+            text = passage(article, part, start, end)
             start += len(text) - len(text.lstrip())
             short = _shorten(text, left)
             if not short:
@@ -235,4 +261,4 @@ def quoted(article: Article, passages: Sequence[Passage]) -> str:
         article: the clean article.
         passages: part, start and end of each.
     """
-    return " ".join(part_text(article, part)[start:end] for part, start, end in passages)
+    return " ".join(passage(article, *place) for place in passages)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from elara.audit.certificate import Words, similar
+from elara.audit.overlap import Words, similar
 from elara.expand.cautions import drugs
 
 _TERM = re.compile(
@@ -41,7 +41,7 @@ def without_repeats(examples: pl.DataFrame) -> Repeats:
 
     Question sets repeat template answers under many titles; if one copy were trained on and
     another tested on, the test would reward memory. Two answers are alike from a Jaccard
-    similarity of word 3-shingles of `elara.audit.certificate.SIMILAR` on.
+    similarity of word 3-shingles of `elara.audit.overlap.SIMILAR` on.
 
     Args:
         examples: `Example` rows.

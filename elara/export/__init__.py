@@ -1,7 +1,7 @@
 """Take an adapter elsewhere, and prove that it still answers the same."""
 
-from elara.export.errors import ExportError
 from elara.export.exporting import export
+from elara.export.parity import ExportError
 
 __all__ = [
     "ExportError",

@@ -26,10 +26,9 @@ import polars as pl
 
 import elara
 from elara.audit.card import licence_expression, shown_name
-from elara.export.errors import ExportError
 from elara.export.gguf_file import GGUF_TYPES, check_gguf, write_gguf
 from elara.export.model_card import write_card
-from elara.export.parity import BOUNDS, PROMPTS, observe, parity
+from elara.export.parity import BOUNDS, PROMPTS, ExportError, observe, parity
 from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
 from elara.model import (
     PACKAGED,
@@ -55,8 +54,6 @@ from elara.workspace.formats import json_text
 FORMATS = ("merged", "gguf", "vllm", "vllm-lora")
 DTYPES = ("float32", "bfloat16", "float16")
 EXPORT_FILE = "export.json"
-
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "F32": 4, "F16": 2, "Q8_0": 1.07}
 
 
 @dataclass(frozen=True)
@@ -93,14 +90,11 @@ class _Job:
     prompts: tuple[str, ...]
     answer_tokens: int
 
-    def number_format(self, format_name: str) -> str:
-        """The number format of the weights of an export."""
-        return {"gguf": self.gguf_type, "vllm-lora": "as trained"}.get(format_name, self.dtype)
-
     def identity(self, format_name: str, sources: dict[str, Any]) -> str:
         """Hash of all that decides the bytes of one format and its proof."""
         bounds = {name: asdict(bound) for name, bound in BOUNDS.items()}
-        parts = [format_name, elara.__version__, self.number_format(format_name), sources]
+        weights = {"gguf": self.gguf_type, "vllm-lora": "as trained"}.get(format_name, self.dtype)
+        parts = [format_name, elara.__version__, weights, sources]
         text = json.dumps([*parts, self.prompts, bounds, self.answer_tokens], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -181,7 +175,6 @@ def _make(job: _Job, wanted: list[str], drafts: Path, sources: dict[str, Any]) -
         check_gguf(original.model.config)
     if "vllm-lora" in wanted:
         check_vllm_adapter(job.adapter, original.model.config.architectures)
-    _check_space(job, wanted, drafts, original.model.get_nb_trainable_parameters()[1])
     observed = observe(original, job.prompts, answer_tokens=job.answer_tokens)
     paths = _write_formats(job, wanted, drafts, original)
     del original
@@ -258,18 +251,6 @@ def _check_names(formats: Sequence[str], dtype: str, gguf_type: str) -> None:
     for name, (value, allowed) in choices.items():
         if value not in allowed:
             raise ExportError(f"`{name}` is {value!r}: use {', '.join(allowed)}.")
-
-
-def _check_space(job: _Job, wanted: list[str], drafts: Path, parameters: int) -> None:
-    formats = [job.number_format(name) for name in wanted if name != "vllm-lora"]
-    needed = parameters * sum(map(_BYTES.__getitem__, formats))
-    free = shutil.disk_usage(drafts).free
-    if needed * 1.02 > free:
-        raise ExportError(
-            f"The export needs about {needed / 1e9:.1f} GB in {drafts.parents[1]}, where "
-            f"{free / 1e9:.1f} GB are free: free some, name another folder, or export fewer "
-            "formats or a smaller number format."
-        )
 
 
 def _seal(

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elara.export.errors import ExportError
+from elara.export.parity import ExportError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from elara.audit.card import (
+    INTENDED_USE,
     LICENCE_FILE,
     base_licence,
     licence_text,
@@ -68,9 +69,7 @@ def _card(format_name: str, record: dict[str, Any], run: str, proof: pl.DataFram
 # {base}, with a medical LoRA adapter made with Elara ({format_name})
 
 ## Intended use
-Research and teaching on how open medical text changes a language model. It is **not** a medical
-device and must not be used for diagnosis, treatment or any decision about a person's care. Its
-answers are fluent and often wrong. Read the adapter's own card and evaluation before any use.
+{INTENDED_USE} Read the adapter's own card and evaluation before any use.
 
 ## Run it
 {run}

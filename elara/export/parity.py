@@ -19,9 +19,15 @@ from unittest import mock
 
 import polars as pl
 
-from elara.export.errors import ExportError
-from elara.model import SYSTEM_PROMPT, LanguageModel, load_adapter, load_base, quiet_libraries
-from elara.model.marks import as_data
+from elara.model import (
+    SYSTEM_PROMPT,
+    LanguageModel,
+    ModelError,
+    load_adapter,
+    load_base,
+    quiet_libraries,
+)
+from elara.model.chat import as_data
 from elara.model.packaged import cut_digits
 
 if TYPE_CHECKING:
@@ -43,17 +49,12 @@ _SHARE_OF_ADAPTER = 0.5
 _MEASURABLE = 1e-6
 
 
+class ExportError(ModelError):
+    """A model cannot be exported as asked; the message says why and what to do."""
+
+
 class ParityError(ExportError):
-    """An export differs from the original by more than its bound.
-
-    Args:
-        message: which format, value, bound and remedy.
-        table: what was measured, one row per export and reader.
-    """
-
-    def __init__(self, message: str, table: pl.DataFrame) -> None:
-        super().__init__(message)
-        self.table = table
+    """An export differs from the original by more than its bound; the message says how far."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def parity(
             problems += _problems(row, bound)
     table = pl.DataFrame(rows)
     if problems:
-        raise ParityError(" ".join(problems), table)
+        raise ParityError(" ".join(problems))
     return table
 
 

@@ -1,22 +1,25 @@
 """Inspect: score every article, find duplicates, select what is kept, and report all of it."""
 
 from elara.inspection.bibliographic import bibliographic_duplicates
-from elara.inspection.features import FEATURES, HIGH, MEDIUM, Feature, feature_table, score
-from elara.inspection.figures import feature_figure, quality_figure
+from elara.inspection.features import (
+    FEATURES,
+    MEDIUM,
+    feature_figure,
+    feature_table,
+    quality_figure,
+    score,
+)
 from elara.inspection.files import Inspected, inspect_files
-from elara.inspection.matching import Clusters, near_duplicates
+from elara.inspection.matching import near_duplicates
 from elara.inspection.reading import InputError
-from elara.inspection.report import FIGURES, report, report_html
-from elara.inspection.selection import Selection, select
+from elara.inspection.selection import FIGURES, Clusters, Selection, report, report_html, select
 from elara.workspace.retractions import read_list
 
 __all__ = [
     "FEATURES",
     "FIGURES",
-    "HIGH",
     "MEDIUM",
     "Clusters",
-    "Feature",
     "InputError",
     "Inspected",
     "Selection",

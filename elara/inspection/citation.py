@@ -12,8 +12,7 @@ from functools import lru_cache
 
 import polars as pl
 
-_TEXT = ("title", "journal", "published", "doi", "pmid")
-_PLACE = ("volume", "pages")
+_TEXT = ("title", "journal", "published", "doi", "pmid", "volume", "pages")
 
 # "[Review] [70 refs]", "[Romanian]", "[Erratum appears in …]", "<ORIGINAL> …", "LA: Chi": what
 # a database says about the article, not what the authors called it.
@@ -68,7 +67,7 @@ def citations(records: pl.DataFrame) -> pl.DataFrame:
     """
     given = records.select(
         "id",
-        *(_column(records, name, pl.String) for name in (*_TEXT, *_PLACE)),
+        *(_column(records, name, pl.String) for name in _TEXT),
         _column(records, "authors", pl.List(pl.String)),
         _column(records, "publication_types", pl.List(pl.String)),
     ).with_columns(said=_said_title(pl.col("title")))

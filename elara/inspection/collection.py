@@ -1,37 +1,35 @@
 """Lay down a collection in parts on disk, and look up columns and rows of it.
 
-The threads of one machine and the nodes of a cluster call the functions of this module and nothing
-else on articles: where a part is worked on makes no difference to what comes out.
+It makes no difference to what comes out whether threads or the nodes of a cluster do the work.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from elara.display.progress import track
-from elara.inspection.bibliographic import block_keys
+from elara.inspection.bibliographic import Kind, block_keys
 from elara.inspection.citation import citations
-from elara.inspection.cluster import Nodes
 from elara.inspection.differences import differences, plain_texts
-from elara.inspection.evidence import Kind
-from elara.inspection.features import judge
+from elara.inspection.features import TEXT_COLUMNS, judge, measure, texts_of
 from elara.inspection.matching import identities, narrow
-from elara.inspection.measures import TEXT_COLUMNS, measure, similarities, texts_of
+from elara.inspection.pairs import similarities
 from elara.inspection.reading import Notes, Piece, read
 from elara.machine.cores import usable_cores
 from elara.machine.memory import give_back
 from elara.text.words import BANDS, Array, Tables
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 THREADS = usable_cores()
@@ -68,17 +66,25 @@ class Part:
             found = pl.concat([found, features], how="horizontal")
         return found
 
-    def row(self, kind: str, number: int, dtype: type) -> Array:
+    def some(self, rows: Array, kind: Kind) -> pl.DataFrame:
+        """What `read` gives of rows of the collection that lie in the part, ascending (i64)."""
+        return self.read(kind)[rows - self.first]
+
+    def row(self, kind: str, number: int) -> Array:
         """One number per article, of those that `measure_part` laid down.
 
         Args:
             kind: `keys` (MinHash bands, u32), `hashes` (of what makes articles identical, u64) or
                 `blocks` (of what citations have in common, u32).
             number: which of them.
-            dtype: of the numbers.
         """
-        start = number * self.rows * np.dtype(dtype).itemsize
-        return np.fromfile(self.path.with_suffix(f".{kind}"), dtype, self.rows, offset=start)
+        found: Array = np.load(self.path.with_suffix(f".{kind}.npy"), mmap_mode="r")[number]
+        return found
+
+    def lexicon(self) -> Tables:
+        """The tables of `elara.inspection.lexicon`, which lie beside the parts."""
+        path = self.path.with_name("lexicon.npz")
+        return _tables(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1)
@@ -87,23 +93,17 @@ def _tables(path: Path, changed: int) -> Tables:
         return tuple(found.values())
 
 
-def _lexicon(path: Path) -> Tables:
-    """What lies beside the parts; a process reads it once."""
-    return _tables(path, path.stat().st_mtime_ns)
-
-
-def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[str], Notes]:
+def store(piece: Piece, base: Path) -> tuple[list[tuple[Path, int]], frozenset[str], Notes]:
     """Parse a piece of the input and lay it down as one part or more.
 
     Args:
-        job: a piece, from `elara.inspection.reading.pieces`, and where the parts are to lie: this
-            path with a number appended.
+        piece: from `elara.inspection.reading.pieces`.
+        base: where the parts are to lie: this path with a number appended.
 
     Returns:
         Path and number of rows of each part, the subject headings that occur, and what is left
         out.
     """
-    piece, base = job
     stored: list[tuple[Path, int]] = []
     headings: frozenset[str] = frozenset()
     notes = Notes()
@@ -116,28 +116,27 @@ def store(job: tuple[Piece, Path]) -> tuple[list[tuple[Path, int]], frozenset[st
     return stored, headings, notes
 
 
-def measure_part(part: Part, lexicon: Path, by_citation: bool) -> pl.DataFrame:
+def measure_part(part: Part, by_citation: bool) -> pl.DataFrame:
     """Measure a part; its features, keys and citations go to disk.
 
     Args:
         part: from `store`.
-        lexicon: the tables of `elara.inspection.lexicon`, saved by numpy.
         by_citation: whether citations are to be compared.
 
     Returns:
         One narrow row per article: what `narrow` gives, and what a report needs.
     """
     articles = part.read("articles")
-    measures = measure(articles, _lexicon(lexicon))
+    measures = measure(articles, part.lexicon())
     assert measures.keys.shape == (BANDS, part.rows)
-    measures.keys.tofile(part.path.with_suffix(".keys"))
-    identities(articles, measures).tofile(part.path.with_suffix(".hashes"))
+    np.save(part.path.with_suffix(".keys"), measures.keys)
+    np.save(part.path.with_suffix(".hashes"), identities(articles, measures))
     judged = judge(articles, measures.counts)
     judged.write_ipc(part.path.with_suffix(".features"))
     if by_citation:
         cited = citations(articles)
         cited.write_ipc(part.path.with_suffix(".citations"))
-        block_keys(cited, articles).tofile(part.path.with_suffix(".blocks"))
+        np.save(part.path.with_suffix(".blocks"), block_keys(cited, articles))
     # Copies: columns as they are would hold the whole mapped part in memory.
     copies = (pl.Series(c, articles[c].to_list()) for c in ("id", "retracted", "redistributable"))
     scored = pl.concat([articles.with_columns(copies), judged], how="horizontal")
@@ -148,57 +147,77 @@ def measure_part(part: Part, lexicon: Path, by_citation: bool) -> pl.DataFrame:
     )
 
 
-def sets_of(job: tuple[Part, Array], lexicon: Path) -> tuple[Array, Array]:
-    """The shingles of some articles of a part.
-
-    Args:
-        job: a part, and rows of the collection that lie in it, ascending (i64).
-        lexicon: see `measure_part`.
-
-    Returns:
-        As `elara.text.shingles.shingle_sets`.
-    """
+def sets_of(part: Part, rows: Array) -> tuple[Array, Array]:
+    """The shingles of rows that lie in a part, as `elara.text.shingles.shingle_sets` gives them."""
     from elara.text.shingles import shingle_sets
 
-    part, rows = job
-    texts = texts_of(part.read("texts")[rows - part.first])
-    starts, shingles = shingle_sets(texts, _lexicon(lexicon))
+    starts, shingles = shingle_sets(texts_of(part.some(rows, "texts")), part.lexicon())
     return starts, shingles
 
 
-def texts_at(job: tuple[Part, Array]) -> list[str]:
-    """The texts of some articles of a part, see `sets_of`."""
-    part, rows = job
-    return plain_texts(part.read("texts")[rows - part.first])
+def texts_at(part: Part, rows: Array) -> list[str]:
+    """The texts of rows that lie in a part."""
+    return plain_texts(part.some(rows, "texts"))
 
 
-def rows_at(job: tuple[Part, Array], kind: Kind) -> pl.DataFrame:
-    """What `Part.read` gives of some articles of a part, see `sets_of`."""
-    part, rows = job
-    return part.read(kind)[rows - part.first]
-
-
-class Threads:
-    """A few threads of this process. The kernels, the parser and polars let go of the GIL.
-
-    Args:
-        pool: of `THREADS` threads.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
+class Threads(ThreadPoolExecutor):
+    """A few threads of this process. The kernels, the parser and polars let go of the GIL."""
 
     def each(
-        self, function: Callable[[Item], Result], items: Iterable[Item], label: str
+        self, function: Callable[..., Result], items: Iterable[tuple[Any, ...]], label: str
     ) -> Iterator[Result]:
-        """Apply a function to all items, few of them at once; results come in their order."""
+        """Call a function with all items, few of them at once; results come in their order."""
         waiting: deque[Future[Result]] = deque()
         for item in track(items, label=label):
-            waiting.append(self._pool.submit(function, item))
+            waiting.append(self.submit(function, *item))
             if len(waiting) > THREADS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+class Nodes:
+    """The nodes of a Ray cluster; Daft decides which of them does what.
+
+    It needs the packages of the group `cluster` where it is called, Elara on every node, and files
+    and workspace on storage that all nodes see under one path.
+
+    Args:
+        address: of the cluster's head, e.g. `ray://head:10001` or `auto`.
+
+    Source: Daft on Ray, https://docs.daft.ai/en/stable/distributed/ray/
+    """
+
+    def __init__(self, address: str) -> None:
+        import daft
+
+        daft.set_runner_ray(address, noop_if_initialized=True)
+
+    def each(
+        self, function: Callable[..., Result], items: Iterable[tuple[Any, ...]], label: str
+    ) -> Iterator[Result]:
+        """Call a function with all items on the nodes; results come in the order of the items."""
+        import daft
+
+        tasks = [pickle.dumps((function, item)) for item in items]
+        numbered = daft.from_pydict({"number": list(range(len(tasks))), "task": tasks})
+        work = daft.func(_call, return_dtype=daft.DataType.binary())
+        spread = numbered.into_partitions(len(tasks))
+        done = spread.select("number", work(daft.col("task")).alias("done")).to_pydict()
+        for _, result in sorted(zip(done["number"], done["done"], strict=True)):
+            found = pickle.loads(result)
+            if isinstance(found, Exception):
+                raise found
+            yield found
+
+
+def _call(task: bytes) -> bytes:
+    """On a node: do one task. An exception is a result too, so that its message arrives whole."""
+    function, item = pickle.loads(task)
+    try:
+        return pickle.dumps(function(*item))
+    except (ValueError, OSError) as error:
+        return pickle.dumps(error)
 
 
 # Where the parts are worked on: the threads of one machine, or the nodes of a cluster.
@@ -212,31 +231,26 @@ class Collection:
     Args:
         workers: who reads the parts.
         parts: at least one.
-        lexicon: the tables of `elara.inspection.lexicon`, saved by numpy.
     """
 
     workers: Workers
     parts: list[Part]
-    lexicon: Path
 
     def measured(self, by_citation: bool) -> pl.DataFrame:
         """Measure all parts; one narrow row per article."""
         give_back()
-        work = partial(measure_part, lexicon=self.lexicon, by_citation=by_citation)
-        return pl.concat(self.workers.each(work, self.parts, "measure parts"))
+        jobs = [(part, by_citation) for part in self.parts]
+        return pl.concat(self.workers.each(measure_part, jobs, "measure parts"))
 
-    def column(self, kind: str, number: int, dtype: type) -> Array:
+    def column(self, kind: str, number: int) -> Array:
         """One number per article, see `Part.row`."""
-        found: Array = np.empty(self.parts[-1].first + self.parts[-1].rows, dtype=dtype)
-        for part in self.parts:
-            found[part.first : part.first + part.rows] = part.row(kind, number, dtype)
-        return found
+        return np.concatenate([part.row(kind, number) for part in self.parts])
 
     def similar(self, left: Array, right: Array, words: Array) -> Array:
         """The exact Jaccard similarities of pairs of rows, see `similarities`."""
 
         def sets(rows: Array) -> tuple[Array, Array]:
-            found = self._each(partial(sets_of, lexicon=self.lexicon), rows, "compare texts")
+            found = self._each(sets_of, rows, "compare texts")
             lengths = np.concatenate([np.diff(starts) for starts, _ in found])
             return np.concatenate([[0], np.cumsum(lengths)]), np.concatenate([s for _, s in found])
 
@@ -246,20 +260,20 @@ class Collection:
         """What keeps texts from standing for others, see `differences`."""
 
         def texts(rows: Array) -> list[str]:
-            return [text for found in self._each(texts_at, rows, "compare words") for text in found]
+            return [*chain.from_iterable(self._each(texts_at, rows, "compare words"))]
 
         return differences(left, right, texts)
 
     def rows(self, kind: Kind, rows: Array) -> pl.DataFrame:
         """What `Part.read` gives of rows, which come in ascending order."""
-        return pl.concat(self._each(partial(rows_at, kind=kind), rows, "compare citations"))
+        return pl.concat(self._each(Part.some, rows, "compare citations", kind))
 
     def _each(
-        self, function: Callable[[tuple[Part, Array]], Result], rows: Array, label: str
+        self, function: Callable[..., Result], rows: Array, label: str, *more: Any
     ) -> list[Result]:
-        """Apply a function to each part with the rows that lie in it."""
+        """Call a function with each part and the rows that lie in it."""
         give_back()
         ends = np.array([part.first + part.rows for part in self.parts])
         split = np.split(rows, np.searchsorted(rows, ends[:-1]))
-        jobs = [(p, some) for p, some in zip(self.parts, split, strict=True) if len(some)]
-        return list(self.workers.each(function, jobs or [(self.parts[0], rows)], label))
+        jobs = [(p, some, *more) for p, some in zip(self.parts, split, strict=True) if len(some)]
+        return list(self.workers.each(function, jobs or [(self.parts[0], rows, *more)], label))

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from elara.inspection import wording
-from elara.inspection.measures import TEXT_COLUMNS
+from elara.inspection import lexicon
+from elara.inspection.features import TEXT_COLUMNS
 from elara.text.words import ALONE, Array, characters
 
 # A list of words longer than this is not compared word by word: a text as long as a book whose
@@ -96,16 +96,14 @@ def difference(kept: str, other: str) -> str:
     Returns:
         "" if `other` may go; else what differs, as in `5 mg → 50 mg; no → `, at most three places.
     """
-    found: list[str] = []
-    more = 0
     left, right = _sentences(kept), _sentences(other)
-    for a, b, c, d in _blocks(left, right):
-        for said in _judged(_words(left[a:b]), _words(right[c:d]), last=d == len(right)):
-            if len(found) < _SHOWN:
-                found.append(said)
-            else:
-                more += 1
-    return "; ".join(found) + (f"; and {more} more" if more else "")
+    found = [
+        said
+        for a, b, c, d in _blocks(left, right)
+        for said in _judged(_words(left[a:b]), _words(right[c:d]), last=d == len(right))
+    ]
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(found[:_SHOWN]) + more
 
 
 def differences(left: Array, right: Array, texts: Callable[[Array], Sequence[str]]) -> list[str]:
@@ -148,17 +146,11 @@ def _blocks(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[int, in
     """Where two sequences differ: begin and end in each; neighbouring places are one."""
     from rapidfuzz.distance import Levenshtein
 
-    block: tuple[int, int, int, int] | None = None
-    for step in Levenshtein.opcodes(left, right):
-        a, b, c, d = step.src_start, step.src_end, step.dest_start, step.dest_end
-        if step.tag == "equal":
-            if block:
-                yield block
-            block = None
-        else:
-            block = (block[0], b, block[2], d) if block else (a, b, c, d)
-    if block:
-        yield block
+    a = c = 0
+    for same in Levenshtein.opcodes(left, right).as_matching_blocks():
+        if a < same.a or c < same.b:
+            yield a, same.a, c, same.b
+        a, c = same.a + same.size, same.b + same.size
 
 
 @cache
@@ -166,22 +158,15 @@ def _token() -> re.Pattern[str]:
     """A number, a word, or a sign that says something."""
     kinds, _ = characters()
     marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")
-    alone = "".join(_ranges(np.flatnonzero(kinds == ALONE).tolist()))
+    codes = np.flatnonzero(kinds == ALONE)
+    ranges = np.split(codes, np.flatnonzero(np.diff(codes) != 1) + 1)
+    alone = "".join(f"{chr(some[0])}-{chr(some[-1])}" for some in ranges)
     return re.compile(
         rf"(?P<number>(?:{_MINUS})?(?:\d+(?:[.,]\d+)*|\.\d+))"
         rf"|(?P<alone>[{alone}])"
         rf"|(?P<word>(?:(?![{alone}])[^\W\d_]|[{marks}])+(?:'(?:t|s|re|ve|ll|d|m)\b)?)"
         rf"|(?P<sign>[{re.escape(_SIGNS)}]|{_TRAILING}|(?<=\d):(?=\d))"
     )
-
-
-def _ranges(codes: list[int]) -> Iterator[str]:
-    first = last = codes[0]
-    for code in [*codes[1:], -1]:
-        if code != last + 1:
-            yield f"{chr(first)}-{chr(last)}"
-            first = code
-        last = code
 
 
 def _words(sentences: Sequence[str]) -> list[_Word]:
@@ -255,7 +240,7 @@ def _is_stamp(words: list[_Word]) -> bool:
 
 def _treats(words: list[_Word]) -> bool:
     """Whether one of some words is a unit, a negation or the like."""
-    return any(w.key in _KNOWN_UNITS or wording.is_fixed(w.key) for w in words)
+    return any(w.key in _KNOWN_UNITS or w.key in lexicon.FIXED for w in words)
 
 
 def _judged(left: list[_Word], right: list[_Word], last: bool) -> Iterator[str]:
@@ -309,7 +294,7 @@ def _finding(words: list[_Word]) -> bool:
 def _added(words: list[_Word]) -> bool:
     """Whether words say something new where they stand in a sentence of one text only."""
     said = [w for w in words if w.key != _END]
-    return _finding(said) or any(not w.latin or not wording.is_familiar(w.key) for w in said)
+    return _finding(said) or any(not w.latin or not lexicon.is_familiar(w.key) for w in said)
 
 
 def _replaced(left: list[_Word], right: list[_Word]) -> bool:
@@ -325,13 +310,13 @@ def _replaced(left: list[_Word], right: list[_Word]) -> bool:
 
 def _meant(words: list[_Word]) -> list[str]:
     """What words mean, in their order: ordinary ones nothing, those of one line the same."""
-    listed = wording.meanings()
+    listed = lexicon.meanings()
     found = []
     for w in words:
         if w.key in listed and not w.number:
             found.append(str(min(listed[w.key])))
-        elif w.number or w.sign or not w.latin or not wording.is_ordinary(w.key):
-            found.append(wording.spelt_alike(f"={w.key}"))
+        elif w.number or w.sign or not w.latin or not lexicon.is_ordinary(w.key):
+            found.append(lexicon.spelt_alike(f"={w.key}"))
     return found
 
 

@@ -8,22 +8,23 @@ nothing about whether the medicine in it is right.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from elara.display.figures import BLUE, ORANGE, new_figure, plain
 from elara.inspection.lexicon import medical_words, tables
-from elara.inspection.measures import measure
 from elara.text import words as column
 from elara.text.placeholders import PLACEHOLDER
-from elara.text.words import Array
+from elara.text.words import SHORTEST, Array, Tables, Texts, strings
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEXT_COLUMNS = ("title", "abstract", "body")
 HIGH = 0.7
 MEDIUM = 0.4
-
-# Fewer words than this show no sentences, symbols or repeats to judge: those features are 0.
-TOO_SHORT = 20
 
 # A smaller share of English function words is foreign where the source states so; half of it is
 # foreign whatever the source states.
@@ -103,6 +104,45 @@ def feature_table() -> pl.DataFrame:
     return pl.DataFrame([asdict(f) for f in FEATURES], schema_overrides={"low": pl.Float64})
 
 
+class Measures(NamedTuple):
+    """One row per article.
+
+    Args:
+        counts: i64, articles x 10, the columns as named in `elara.text.words`.
+        digests: u64, a hash of all words in their order.
+        keys: u32, bands x articles, the bucket of each MinHash band.
+    """
+
+    counts: Array
+    digests: Array
+    keys: Array
+
+
+def measure(articles: pl.DataFrame, tables: Tables) -> Measures:
+    """Measure the texts of articles in one pass.
+
+    Args:
+        articles: with the columns `title`, `abstract` and `body`.
+        tables: what `elara.inspection.lexicon.tables` returns.
+    """
+    from elara.text import shingles
+
+    return Measures(*shingles.measure(texts_of(articles), tables))
+
+
+def texts_of(articles: pl.DataFrame) -> Texts:
+    """The characters of the texts.
+
+    A translation is no part of an article's text: it neither counts nor resembles another.
+    """
+    lengths = articles["body"].list.len()
+    section = articles.filter(lengths > 0)["body"].explode().struct
+    foreign = section.field("kind") == "translation"
+    sections = section.field("text").set(foreign, "")
+    parts = np.concatenate([[0], np.cumsum(lengths.to_numpy(), dtype=np.int64)])
+    return strings(articles["title"]), strings(articles["abstract"]), strings(sections), parts
+
+
 def score(articles: pl.DataFrame) -> pl.DataFrame:
     """Score every article.
 
@@ -148,7 +188,7 @@ def _measures(counts: Array) -> list[pl.Series]:
     # Elara's texts have no more than 2^53 words, so that counts are exact as floats.
     count = counts.T.astype(np.float64)
     words = count[column.WORDS]
-    shaped = words >= TOO_SHORT
+    shaped = words >= SHORTEST  # fewer show no sentences, symbols or repeats to judge
 
     def share(part: Array, whole: Array, where: Array) -> Array:
         # NaN, where there is nothing to judge, becomes null and then the value 0.
@@ -199,9 +239,47 @@ def _flags() -> pl.Expr:
     conditions = {
         "retracted": pl.col("retracted"),
         "notice": pl.col("notice"),
-        "non_english": pl.when(words >= TOO_SHORT).then(foreign).otherwise(stated),
+        "non_english": pl.when(words >= SHORTEST).then(foreign).otherwise(stated),
         "empty": (words == 0) | pl.col("untitled"),
         "no_abstract": pl.col("no_abstract"),
     }
     said = (pl.when(c).then(pl.lit(name)) for name, c in conditions.items())
     return pl.concat_list(said).list.drop_nulls()
+
+
+def quality_figure(scored: pl.DataFrame | pl.LazyFrame) -> Figure:
+    """Histogram of the quality score with the limits of the buckets.
+
+    Args:
+        scored: what `score` returns, or `Inspected.scores`.
+    """
+    quality = scored.lazy().select("quality").collect().to_series()
+    figure = new_figure(7, 3.5)
+    axes = figure.subplots()
+    axes.hist(quality.to_numpy(), bins=[i / 40 for i in range(41)], color=BLUE)
+    for limit, name in ((MEDIUM, "medium from 0.4"), (HIGH, "high from 0.7")):
+        axes.axvline(limit, color=ORANGE, linestyle="--")
+        text = axes.text(limit - 0.01, 0.97, name, color=ORANGE, ha="right", va="top")
+        text.set_transform(axes.get_xaxis_transform())
+    axes.set(xlabel="quality (0 to 1)", ylabel="articles", xlim=(0, 1))
+    plain(axes)
+    return figure
+
+
+def feature_figure(scored: pl.DataFrame | pl.LazyFrame) -> Figure:
+    """One small histogram per feature, on one scale.
+
+    Args:
+        scored: what `score` returns, or `Inspected.scores`.
+    """
+    figure = new_figure(9, 4.5)
+    grid = figure.subplots(2, 4, sharex=True, sharey=True).ravel()
+    for axes, feature in zip(grid, FEATURES, strict=True):
+        values = scored.lazy().select(f"feature_{feature.name}").collect().to_series()
+        axes.hist(values.to_numpy(), bins=[i / 20 for i in range(21)], color=BLUE)
+        axes.set_title(f"{feature.name} (weight {feature.weight:.2f})", fontsize=10)
+        axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+        plain(axes)
+    figure.supxlabel("value of the feature (0 to 1)")
+    figure.supylabel("articles")
+    return figure

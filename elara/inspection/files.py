@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,14 +23,12 @@ import polars as pl
 
 from elara.display.progress import track
 from elara.inspection.bibliographic import add_citations, cited_alike
-from elara.inspection.cluster import Nodes
-from elara.inspection.collection import THREADS, Collection, Part, Threads, Workers, store
+from elara.inspection.collection import THREADS, Collection, Nodes, Part, Threads, Workers, store
 from elara.inspection.features import MEDIUM
 from elara.inspection.lexicon import medical_words, tables
-from elara.inspection.matching import Clusters, check_threshold, match
+from elara.inspection.matching import check_threshold, match
 from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
-from elara.inspection.report import report, report_html
-from elara.inspection.selection import Selection, check_ids, select
+from elara.inspection.selection import Clusters, Selection, check_ids, report, report_html, select
 from elara.machine.memory import give_back
 from elara.workspace.formats import write_file
 from elara.workspace.retractions import SCHEMA, listed
@@ -46,8 +43,8 @@ class Inspected:
 
     Args:
         folder: where the tables are.
-        report: see `elara.inspection.report.report`, and `input`: how many lines were skipped, and
-            of the fields that no `Article` has how many records hold something there.
+        report: see `elara.inspection.selection.report`, and `input`: how many lines were skipped,
+            and of the fields that no `Article` has how many records hold something there.
         clusters: the groups of records that stand for one article.
         selection: what was kept and removed; of `kept` the `quality` only.
     """
@@ -92,7 +89,7 @@ def inspect_files(
         keep_non_english: whether records in other languages stay.
         by_citation: whether records are the same article that two databases cite differently.
         cluster: address of a Ray cluster that works on the parts, e.g. `ray://head:10001` or
-            `auto`; "" for the threads of this process. See `elara.inspection.cluster`.
+            `auto`; "" for the threads of this process. See `elara.inspection.collection.Nodes`.
         retractions: the list of `elara.workspace.retractions.read_list`. What it names counts as
             retracted, whatever its record says; `retracted.parquet` then gives the reasons.
 
@@ -112,9 +109,9 @@ def inspect_files(
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was interrupted
     (draft / "out").mkdir(parents=True)
     try:
-        with ThreadPoolExecutor(THREADS) as pool:
+        with Threads(THREADS) as pool:
             pool.submit(tables, ())  # loads the kernels meanwhile; the first time it compiles them
-            workers = Nodes(cluster) if cluster else Threads(pool)
+            workers = Nodes(cluster) if cluster else pool
             collection, notes = _read(workers, paths, draft)
             records = collection.measured(by_citation)
             check_ids(records["id"])
@@ -152,7 +149,7 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
     """Lay down the parts, and beside them the lexicon."""
     import pyarrow as pa
 
-    jobs = ((piece, draft / f"{n:06d}") for n, piece in enumerate([*pieces(paths)]))
+    jobs = [(piece, draft / f"{n:06d}") for n, piece in enumerate(pieces(paths))]
     parts: list[Part] = []
     headings: set[str] = set()
     notes = Notes()
@@ -172,7 +169,7 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
     mesh = pl.Series([sorted(headings)], dtype=pl.List(pl.String))
     pa.default_memory_pool().release_unused()
     np.savez(draft / "lexicon.npz", *tables(medical_words(mesh)))
-    return Collection(workers, parts, draft / "lexicon.npz"), notes
+    return Collection(workers, parts), notes
 
 
 def _told(parts: Sequence[Part], retractions: pl.DataFrame | None) -> pl.DataFrame:
@@ -196,8 +193,8 @@ def _clusters(
     give_back()
     clusters = match(
         records,
-        lambda number: collection.column("hashes", number, np.uint64),
-        lambda band: collection.column("keys", band, np.uint32),
+        lambda number: collection.column("hashes", number),
+        lambda band: collection.column("keys", band),
         partial(collection.similar, words=records["words"].to_numpy()),
         collection.differ,
         threshold,
@@ -205,9 +202,7 @@ def _clusters(
     if not by_citation:
         return clusters
     left = ~records["id"].is_in(clusters.removed["id"].implode()).to_numpy()
-    found = cited_alike(
-        lambda number: collection.column("blocks", number, np.uint32) * left, collection.rows
-    )
+    found = cited_alike(lambda number: collection.column("blocks", number) * left, collection.rows)
     return add_citations(clusters, found, records.filter("retracted")["id"])
 
 

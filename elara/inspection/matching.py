@@ -4,33 +4,26 @@ MinHash and LSH only propose pairs. No record is removed on their word: its exac
 similarity with the very record that is kept in its place is computed first, and then the two are
 compared word by word. Leaflets of one template are alike in all but the drug and its dose.
 
-`match` works on one narrow row per record; the texts themselves may lie anywhere. Whoever has them
-(a table in memory, the files of a large collection) hands in four functions: what they give, hashes
-of an identifier, keys of a MinHash band, similarities and differences of pairs, is held one at a
-time.
+`match` holds one narrow row per record. What it needs of the texts, which may lie anywhere, it gets
+from four functions, a little at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from elara.inspection.differences import differences, plain_texts
-from elara.inspection.features import MEDIUM
-from elara.inspection.figures import duplicate_figure
-from elara.inspection.graph import PAIRS, as_frame, bucket_pairs, components
+from elara.inspection.features import MEDIUM, Measures, measure, texts_of
 from elara.inspection.lexicon import tables
-from elara.inspection.measures import Measures, measure, similarities, texts_of
+from elara.inspection.pairs import PAIRS, as_frame, bucket_pairs, components, similarities
+from elara.inspection.selection import Clusters
 from elara.text.placeholders import PLACEHOLDER
 from elara.text.words import ABSTRACT_TOKENS, BANDS, BODY_TOKENS, SHORTEST, WORDS, Array
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # In a band bucket each record is compared with this many neighbours at most. It bounds the work
 # on thousands of copies of one text; they still join one cluster, neighbour by neighbour.
@@ -53,43 +46,13 @@ _STANDING = (
     + (pl.col("quality") < MEDIUM).cast(pl.UInt8) * 2
     + (~pl.col("redistributable")).cast(pl.UInt8)
 )
-REVIEW = {"id": pl.String, "kept_id": pl.String, "similarity": pl.Float64, "difference": pl.String}
 
-# For all rows the hashes (u64) by which they are identical, for a number in IDENTICAL; the keys of
-# a band (u32); similarities (f64) of pairs of rows.
-Hashes = Callable[[int], Array]
-Bands = Callable[[int], Array]
+# One number for all rows: the hashes (u64) by which they are identical, for a number in IDENTICAL;
+# the keys of a band (u32).
+Numbers = Callable[[int], Array]
+# For pairs of rows the similarities (f64), or what keeps the first from standing for the second.
 Similar = Callable[[Array, Array], Array]
-# For pairs of rows what keeps the first from standing for the second, "" for nothing.
 Differ = Callable[[Array, Array], list[str]]
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """Groups of records that stand for one article.
-
-    Args:
-        removed: one row per record that has a better copy: `id`, `reason` (`same_doi`,
-            `same_pmid`, `same_pmcid`, `same_text` or `near_duplicate`), `kept_id`, `similarity`
-            (exact Jaccard of the 3-word shingles with the kept record, 0 to 1), `cluster`.
-        pairs: one row per pair that MinHash proposed: `id`, `other_id`, `similarity`.
-        threshold: similarity from which two records are near duplicates.
-        copies_of_retracted: ids of records that are not marked retracted but are the same
-            article as one that is.
-        review: one row per record that is nearly the same as another and stays, because the two
-            differ in a drug, a number, a unit, a negation or the like: `id`, `kept_id` (the most
-            similar record that stays), `similarity`, `difference` (`5 mg → 50 mg`).
-    """
-
-    removed: pl.DataFrame
-    pairs: pl.DataFrame
-    threshold: float
-    copies_of_retracted: tuple[str, ...] = ()
-    review: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REVIEW))
-
-    def plot(self) -> Figure:
-        """Every proposed pair at its exact similarity: what was verified, what was not."""
-        return duplicate_figure(self.pairs, self.threshold)
 
 
 def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
@@ -127,15 +90,14 @@ def near_duplicates(scored: pl.DataFrame, threshold: float = 0.8) -> Clusters:
         starts, shingles = shingle_sets(texts_of(scored[rows]), lexicon)
         return starts, shingles
 
-    def similar(left: Array, right: Array) -> Array:
-        return similarities(left, right, words, sets)
-
-    def differ(left: Array, right: Array) -> list[str]:
-        return differences(left, right, lambda rows: plain_texts(scored[rows]))
-
-    hashes = identities(scored, found).__getitem__
-    bands = found.keys.__getitem__
-    return match(narrow(scored, found), hashes, bands, similar, differ, threshold)
+    return match(
+        narrow(scored, found),
+        identities(scored, found).__getitem__,
+        found.keys.__getitem__,
+        lambda left, right: similarities(left, right, words, sets),
+        lambda left, right: differences(left, right, lambda rows: plain_texts(scored[rows])),
+        threshold,
+    )
 
 
 def check_threshold(threshold: float) -> None:
@@ -196,8 +158,8 @@ def _texts(articles: pl.DataFrame, measures: Measures) -> Array:
 
 def match(
     records: pl.DataFrame,
-    hashes: Hashes,
-    bands: Bands,
+    hashes: Numbers,
+    bands: Numbers,
     similar: Similar,
     differ: Differ,
     threshold: float,
@@ -279,23 +241,22 @@ def best_first(records: pl.DataFrame) -> Array:
     return records.select(order).to_series().to_numpy()
 
 
-def _identical(hashes: Hashes, order: Array) -> pl.DataFrame:
+def _identical(hashes: Numbers, order: Array) -> pl.DataFrame:
     """Records that are one article: `row` (the best of them), `other`, `reason`."""
     edges = []
     for number, reason in enumerate(IDENTICAL):
         known = pl.DataFrame({"key": hashes(number)[order]}).with_row_index("other")
         shared = known.filter((pl.col("key") != 0) & pl.col("key").is_duplicated())
-        same = shared.select(pl.col("other").min().over("key").alias("row"), "other")
-        edges.append(
-            same.filter(pl.col("row") < pl.col("other")).with_columns(reason=pl.lit(reason))
-        )
+        best = pl.col("other").min().over("key")
+        same = shared.select(row=best, other="other", reason=pl.lit(reason))
+        edges.append(same.filter(pl.col("row") < pl.col("other")))
     every = pl.concat(edges)
     found = every.unique("other", keep="first", maintain_order=True)
-    best = components(every).select("other", row="cluster")
-    return found.drop("row").join(best, on="other", maintain_order="left").select(every.columns)
+    first = components(every).select("other", row="cluster")
+    return found.drop("row").join(first, on="other", maintain_order="left").select(every.columns)
 
 
-def _candidates(bands: Bands, rows: Array, places: Array) -> pl.DataFrame:
+def _candidates(bands: Numbers, rows: Array, places: Array) -> pl.DataFrame:
     """Pairs of places, of the rows that are compared, that share at least one MinHash band."""
 
     def pairs_of(band: int) -> Array:
@@ -334,20 +295,17 @@ def _clusters(
     differing = differing.unique("other", keep="first", maintain_order=True)
     ids, similarity = records["id"].gather, pl.col("similarity").round(6)
     removed = verified.select(
-        ids(verified["other"]).alias("id"),
-        "reason",
-        ids(verified["row"]).alias("kept_id"),
-        similarity,
-        pl.col("cluster").rank("dense").cast(pl.Int64),
+        id=ids(verified["other"]),
+        reason="reason",
+        kept_id=ids(verified["row"]),
+        similarity=similarity,
+        cluster=pl.col("cluster").rank("dense").cast(pl.Int64),
     )
-    proposed = pairs.select(
-        ids(pairs["row"]).alias("id"), ids(pairs["other"]).alias("other_id"), similarity
-    )
+    ends = {"id": ids(pairs["row"]), "other_id": ids(pairs["other"])}
+    proposed = pairs.select(**ends, similarity=similarity)
+    better = ids(stands[differing["row"].to_numpy()])
     review = differing.select(
-        ids(differing["other"]).alias("id"),
-        ids(stands[differing["row"].to_numpy()]).alias("kept_id"),
-        similarity,
-        "difference",
+        id=ids(differing["other"]), kept_id=better, similarity=similarity, difference="difference"
     )
     retracted = _copies_of_retracted(records, identical)
     return Clusters(removed.sort("id"), proposed, threshold, retracted, review.sort("id"))

@@ -58,7 +58,7 @@ class Rows(NamedTuple):
     first: int
 
 
-Piece = Rows | tuple[Lines, ...]
+Piece = Rows | Lines
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Notes:
 
 
 def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
-    """Cut files into pieces of about `PART_BYTES`, small files together, in their order.
+    """Cut files into pieces of about `PART_BYTES`, or row groups, in their order.
 
     Args:
         paths: `.jsonl` or `.parquet` files with the fields of `Article`.
@@ -83,40 +83,26 @@ def pieces(paths: Iterable[Path]) -> Iterator[Piece]:
     Raises:
         InputError: a file cannot be read or is neither.
     """
-    held: list[Lines] = []
-    for piece in (piece for path in paths for piece in _cut(path)):
-        whole = isinstance(piece, Rows) or sum(lines.size for lines in held) >= PART_BYTES
-        if held and whole:
-            yield tuple(held)
-            held = []
-        if isinstance(piece, Rows):
-            yield piece
-        else:
-            held.append(piece)
-    if held:
-        yield tuple(held)
-
-
-def _cut(path: Path) -> Iterator[Lines | Rows]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    row, start, line = 0, 0, 1
-    try:
-        if path.suffix == ".parquet":
-            metadata = pq.read_metadata(path)
-            for group in range(metadata.num_row_groups):
-                yield Rows(path, group, row)
-                row += metadata.row_group(group).num_rows
-        elif path.suffix in (".jsonl", ".ndjson"):
-            with path.open("rb") as file:
-                while some := file.read(PART_BYTES) + file.readline():
-                    yield Lines(path, start, len(some), line)
-                    start, line = start + len(some), line + some.count(b"\n")
-        else:
-            raise InputError(f"{path} is neither .jsonl nor .parquet: convert it first")
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} cannot be read ({error}): name files that exist") from error
+    for path in paths:
+        row, start, line = 0, 0, 1
+        try:
+            if path.suffix == ".parquet":
+                metadata = pq.read_metadata(path)
+                for group in range(metadata.num_row_groups):
+                    yield Rows(path, group, row)
+                    row += metadata.row_group(group).num_rows
+            elif path.suffix in (".jsonl", ".ndjson"):
+                with path.open("rb") as file:
+                    while some := file.read(PART_BYTES) + file.readline():
+                        yield Lines(path, start, len(some), line)
+                        start, line = start + len(some), line + some.count(b"\n")
+            else:
+                raise InputError(f"{path} is neither .jsonl nor .parquet: convert it first")
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"{path} cannot be read ({error}): name files that exist") from error
 
 
 def read(piece: Piece, notes: Notes) -> Iterator[pl.DataFrame]:
@@ -137,7 +123,7 @@ def read(piece: Piece, notes: Notes) -> Iterator[pl.DataFrame]:
     if isinstance(piece, Rows):
         yield from _row_tables(piece, notes)
     else:
-        usual = usual_records(b"".join(lines.read() for lines in piece))
+        usual = usual_records(piece.read())
         yield _line_by_line(piece, notes) if usual is None else usual
 
 
@@ -170,13 +156,11 @@ def usual_records(data: bytes) -> pl.DataFrame | None:
     return None if (found["id"] == "").any() else found
 
 
-def _line_by_line(piece: tuple[Lines, ...], notes: Notes) -> pl.DataFrame:
+def _line_by_line(lines: Lines, notes: Notes) -> pl.DataFrame:
     """The records of lines that are unusual."""
     found = []
-    for lines in piece:
-        for number, line in enumerate(lines.read().split(b"\n"), lines.first):
-            if not line.strip():
-                continue
+    for number, line in enumerate(lines.read().split(b"\n"), lines.first):
+        if line.strip():
             try:
                 found.append(_record(line, notes.unknown))
             except (ValueError, OverflowError, RecursionError) as error:

@@ -1,13 +1,76 @@
-"""Decide what is kept. Every record that is not kept has a named reason."""
+"""Decide what is kept, with a named reason for every record that is not, and report it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from elara.inspection.features import MEDIUM
-from elara.inspection.matching import REVIEW, Clusters
+from elara.display.figures import BLUE, GREY, ORANGE, new_figure, plain
+from elara.inspection.features import MEDIUM, feature_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REVIEW = {"id": pl.String, "kept_id": pl.String, "similarity": pl.Float64, "difference": pl.String}
+# The files beside report.html, with their alternative texts.
+FIGURES = {
+    "quality.png": "Histogram of the quality score, with the limits of the buckets.",
+    "features.png": "One small histogram for each feature of the score.",
+    "duplicates.png": "Candidate pairs by exact similarity, with the threshold.",
+}
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Groups of records that stand for one article.
+
+    Args:
+        removed: one row per record that has a better copy: `id`, `reason` (`same_doi`,
+            `same_pmid`, `same_pmcid`, `same_text` or `near_duplicate`), `kept_id`, `similarity`
+            (exact Jaccard of the 3-word shingles with the kept record, 0 to 1), `cluster`.
+        pairs: one row per pair that MinHash proposed: `id`, `other_id`, `similarity`.
+        threshold: similarity from which two records are near duplicates.
+        copies_of_retracted: ids of records that are not marked retracted but are the same
+            article as one that is.
+        review: one row per record that is nearly the same as another and stays, because the two
+            differ in a drug, a number, a unit, a negation or the like: `id`, `kept_id` (the most
+            similar record that stays), `similarity`, `difference` (`5 mg → 50 mg`).
+    """
+
+    removed: pl.DataFrame
+    pairs: pl.DataFrame
+    threshold: float
+    copies_of_retracted: tuple[str, ...] = ()
+    review: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REVIEW))
+
+    def plot(self) -> Figure:
+        """Every proposed pair at its exact similarity: what was verified, what was not."""
+        from matplotlib.ticker import MaxNLocator
+
+        figure, limit = new_figure(7, 3.5), self.threshold
+        axes = figure.subplots()
+        ranked = self.pairs["similarity"].sort().to_frame().with_row_index("rank", offset=1)
+        verified = pl.col("similarity") >= limit
+        for label, colour, marker, rows in (
+            ("verified: near duplicate", BLUE, "o", ranked.filter(verified)),
+            ("proposed by MinHash, not verified", GREY, "x", ranked.filter(~verified)),
+        ):
+            x, y = rows["similarity"].to_numpy(), rows["rank"].to_numpy()
+            axes.scatter(x, y, s=30, color=colour, marker=marker, label=f"{label} ({rows.height})")
+        axes.axvline(limit, color=ORANGE, linestyle="--", label=f"threshold {limit:g}")
+        axes.set(
+            xlabel="exact Jaccard similarity of 3-word shingles (0 to 1)",
+            xlim=(0, 1.02),
+            ylabel="candidate pair, by similarity",
+        )
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, loc="upper left")
+        plain(axes)
+        return figure
 
 
 @dataclass(frozen=True)
@@ -34,14 +97,11 @@ class Selection:
     def summary(self) -> str:
         """What came of it, in one line: `125 of 140 articles kept, 15 removed (8 …)`."""
         told = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons().iter_rows())
-        every = self.kept.height + self.removed.height
+        kept, gone = self.kept.height, self.removed.height
         why = f" ({told})" if told else ""
         pairs = "pair" if self.review.height == 1 else "pairs"
         look = f"; {self.review.height:,} {pairs} to review" if self.review.height else ""
-        return (
-            f"{self.kept.height:,} of {every:,} articles kept, {self.removed.height:,} removed{why}"
-            f"{look}"
-        )
+        return f"{kept:,} of {kept + gone:,} articles kept, {gone:,} removed{why}{look}"
 
     def advice(self) -> str:
         """What to do where nothing was kept; "" where something was."""
@@ -136,3 +196,77 @@ def check_ids(ids: pl.Series) -> None:
             f"{again.len()} records have the id of another, first {again[0]}: collect gives each "
             f"article one id; run it again"
         )
+
+
+def report(scored: pl.DataFrame, clusters: Clusters, selection: Selection) -> dict[str, Any]:
+    """Everything a reader of the result needs to judge it, as plain values for report.json.
+
+    Args:
+        scored: what `score` returns.
+        clusters: what `near_duplicates` returns.
+        selection: what `select` returns.
+    """
+    with_abstract = int((~scored["flags"].list.contains("no_abstract")).sum())
+    flagged = scored["flags"].filter(scored["flags"].list.len() > 0).explode()
+    flags = flagged.value_counts(name="records").sort("flags")
+    proposed = clusters.pairs
+    return {
+        "articles": scored.height,
+        "kept": selection.kept.height,
+        "removed": dict(selection.reasons().iter_rows()),
+        "mean_quality": round(float(scored["quality"].mean() or 0.0), 3),  # type: ignore[arg-type]
+        "with_abstract_percent": round(100 * with_abstract / max(scored.height, 1), 1),
+        "flags": dict(flags.iter_rows()),
+        "duplicates": {
+            "threshold": clusters.threshold,
+            "candidate_pairs": proposed.height,
+            "verified_pairs": proposed.filter(pl.col("similarity") >= clusters.threshold).height,
+            "records_with_a_better_copy": clusters.removed.height,
+            "records_for_review": selection.review.height,
+        },
+        "features": feature_table().to_dicts(),
+        "sources": _sources(scored, selection).to_dicts(),
+    }
+
+
+def _sources(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+    """What each source gave and how much of it is kept, articles per bucket and flag."""
+    marks = {
+        "kept": ~pl.col("id").is_in(selection.removed["id"].implode()),
+        **{name: pl.col("bucket") == name for name in ("high", "medium", "low")},
+        **{flag: pl.col("flags").list.contains(flag) for flag in ("no_abstract", "retracted")},
+    }
+    totals = [pl.col(name).sum() for name in marks]
+    # Twice, so that the order in which numbers are added up does not show.
+    mean = pl.col("quality").mean().round(6).round(3)
+    return (
+        scored.select("source", "quality", **marks)
+        .group_by("source")
+        .agg(pl.len().alias("articles"), mean, *totals)
+        .rename({"quality": "mean_quality"})
+        .select("source", "articles", "kept", "mean_quality", *list(marks)[1:])
+        .sort("source")
+    )
+
+
+def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:
+    """The report as one HTML page.
+
+    Args:
+        found: what `report` returns.
+        figures: file name of each figure, beside the page, to its alternative text.
+
+    Returns:
+        A complete HTML 5 document.
+    """
+    import jinja2
+
+    text = Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    template: jinja2.Template = jinja2.Template(
+        text, autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    given = found.get("input", {})
+    unread = [{"field": k, "records": v} for k, v in given.get("fields_not_read", {}).items()]
+    reasons = [{"reason": k, "records": v} for k, v in found["removed"].items()]
+    more = {"input": given, "fields_not_read": unread, "reasons": reasons, "figures": figures}
+    return template.render({**found, **more})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,48 +38,44 @@ class RawRecord:
 
     Args:
         number: PMID or, for JATS, PMCID without its prefix.
-        parts: the record in UTF-8, cut at its ids: texts, numbers, and None after a DOI.
+        content: the record in UTF-8.
+        ids: finds the record's ids in it, and what ends with a DOI.
+        start: where its ids begin.
+        end: where they end; the ids behind it are those of other records, which it cites.
     """
 
     number: int
-    parts: list[bytes | int | None]
+    content: bytes
+    ids: re.Pattern[bytes]
+    start: int
+    end: int
+
+    def copied(self, copy: int, places: Mapping[int, int]) -> bytes:
+        """The record under the ids of a copy; copy 0 is the record itself."""
+        if not copy:
+            return self.content
+
+        def changed(found: re.Match[bytes]) -> bytes:
+            if not found[1]:
+                return found[0] + b".c%d" % copy
+            before = found[0][: found.start(1) - found.start()]
+            return before + b"%d" % copied_id(int(found[1]), copy, places)
+
+        own = self.ids.sub(changed, self.content[self.start : self.end])
+        return self.content[: self.start] + own + self.content[self.end :]
 
 
-class Numbering:
-    """The ids of copies, counted down from 98,999,999 and as long as real ones.
+def copied_id(number: int, copy: int, places: Mapping[int, int]) -> int:
+    """The id of a copy, counted down from 98,999,999 and as long as a real one.
 
-    Each copy has a block of numbers, and in it each id of the real records, be it a PMID or a
-    PMCID, the same place: wherever an id occurs, its copies are the same.
+    Wherever an id occurs, be it a PMID or a PMCID, its copies are the same.
 
     Args:
-        known: the ids of all real records.
-        copies: how many virtual records will stand for each.
-
-    Raises:
-        ValueError: so many copies would need ids that real records have.
+        number: the id of the record itself, which is that of copy 0.
+        copy: counted from 1.
+        places: each id of the real records to a place of its own.
     """
-
-    def __init__(self, known: Collection[int], copies: int) -> None:
-        self._places = {number: place for place, number in enumerate(known)}
-        below = max((n for n in known if n <= _FIRST), default=0)
-        most = 1 + (_FIRST - below) // max(len(known), 1)
-        if copies > most:
-            raise ValueError(
-                f"{copies} copies would need ids that real records have: ask for {most} at most"
-            )
-
-    def copied(self, number: int, copy: int) -> int:
-        """The id of a copy; copy 0 is the record as it is."""
-        first = _FIRST - (copy - 1) * len(self._places)
-        return first - self._places[number] if copy else number
-
-    def content(self, record: RawRecord, copy: int) -> bytes:
-        """The bytes of a copy; copy 0 is the record as it is."""
-        after_doi = b".c%d" % copy if copy else b""
-        texts = (after_doi if part is None else part for part in record.parts)
-        return b"".join(
-            b"%d" % self.copied(text, copy) if isinstance(text, int) else text for text in texts
-        )
+    return _FIRST - (copy - 1) * len(places) - places[number] if copy else number
 
 
 class Corpus:
@@ -87,7 +83,7 @@ class Corpus:
 
     Args:
         records: in the order of their numbers.
-        numbering: knows the ids of their copies.
+        places: see `copied_id`.
         copies: how many virtual records stand for each; the first has the record's own ids.
         per_query: hits of a query that `hits` does not name; never more than a third of all.
         hits: part of a query (in lower case) to the number of its hits.
@@ -96,15 +92,15 @@ class Corpus:
     def __init__(
         self,
         records: list[RawRecord],
-        numbering: Numbering,
+        places: Mapping[int, int],
         copies: int,
         per_query: int,
         hits: Mapping[str, int],
     ) -> None:
         self.records = records
         self.size = len(records) * copies
-        self.numbers = [numbering.copied(r.number, c) for c in range(copies) for r in records]
-        self._numbering = numbering
+        self.numbers = [copied_id(r.number, c, places) for c in range(copies) for r in records]
+        self._places = places
         self._per_query = min(per_query, -(-self.size // 3))
         self._hits = hits
         self._positions = {number: at for at, number in enumerate(self.numbers)}
@@ -148,7 +144,7 @@ class Corpus:
     def content(self, at: int) -> bytes:
         """The bytes of the record at a position."""
         copy, place = divmod(at, len(self.records))
-        return self._numbering.content(self.records[place], copy)
+        return self.records[place].copied(copy, self._places)
 
 
 def recognised(folder: Path, *formats: str) -> Iterator[Path]:
@@ -159,26 +155,28 @@ def recognised(folder: Path, *formats: str) -> Iterator[Path]:
                 yield path
 
 
-def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord], list[int]]:
+def read_raw(folder: Path) -> tuple[list[RawRecord], list[RawRecord], dict[int, int]]:
     """Read the PubMed and JATS records of a folder, the first of each number.
 
     Args:
         folder: where the raw files are, at any depth.
 
     Returns:
-        PubMed and JATS records, each in the order of their numbers, and all ids in them.
+        PubMed and JATS records, each in the order of their numbers, and the places of all ids.
     """
-    known: dict[int, None] = {}
     pubmed: dict[int, RawRecord] = {}
     jats: dict[int, RawRecord] = {}
+    places: dict[int, int] = {}
     for path in recognised(folder, "pubmed", "jats"):
         with contextlib.suppress(PayloadError):  # a file that breaks off gives its whole records
             for content in split_records(open_chunks(path), _NAMES):
                 is_pubmed = content.startswith(b"<Pubmed")
                 if record := (_pubmed_record if is_pubmed else _jats_record)(content):
-                    known |= dict.fromkeys(p for p in record.parts if isinstance(p, int))
                     (pubmed if is_pubmed else jats).setdefault(record.number, record)
-    return [pubmed[n] for n in sorted(pubmed)], [jats[n] for n in sorted(jats)], list(known)
+                    for found in record.ids.finditer(record.content, record.start, record.end):
+                        if found[1]:
+                            places.setdefault(int(found[1]), len(places))
+    return [pubmed[n] for n in sorted(pubmed)], [jats[n] for n in sorted(jats)], places
 
 
 def _pubmed_record(content: bytes) -> RawRecord | None:
@@ -186,29 +184,13 @@ def _pubmed_record(content: bytes) -> RawRecord | None:
     own = _PMID.search(content)
     end = content.find(b"<ReferenceList")
     end = end if end >= 0 else len(content)
-    return RawRecord(int(own[1]), _cut(content, _PUBMED_IDS, own.start(), end)) if own else None
+    return RawRecord(int(own[1]), content, _PUBMED_IDS, own.start(), end) if own else None
 
 
 def _jats_record(content: bytes) -> RawRecord | None:
-    """A JATS article, or None without metadata; without a PMCID it is given one, as PMC does."""
+    """A JATS article, or None where its metadata state no PMCID."""
     meta = _META.search(content)
     end = content.find(b"article-meta>", meta.end()) if meta else -1
-    if not meta or end < 0:
+    if not meta or end < 0 or not (own := _PMCID.search(content, meta.end(), end)):
         return None
-    if own := _PMCID.search(content, meta.end(), end):
-        return RawRecord(int(own[1]), _cut(content, _JATS_IDS, meta.end(), end))
-    name = _JATS_IDS.search(content, meta.end(), end)
-    digest = hashlib.sha256(name[0] if name else content).digest()
-    assigned = 20_000_000 + int.from_bytes(digest[:6]) % 9_000_000
-    line = b'\n<article-id pub-id-type="pmcid">PMC%d</article-id>' % assigned
-    return _jats_record(content[: meta.end()] + line + content[meta.end() :])
-
-
-def _cut(content: bytes, ids: re.Pattern[bytes], start: int, end: int) -> list[bytes | int | None]:
-    parts: list[bytes | int | None] = []
-    at = 0
-    for found in ids.finditer(content, start, end):
-        stop = found.start(1) if found[1] else found.end()
-        parts += [content[at:stop], int(found[1]) if found[1] else None]
-        at = found.end()
-    return [*parts, content[at:]]
+    return RawRecord(int(own[1]), content, _JATS_IDS, meta.end(), end)

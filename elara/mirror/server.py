@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import socket
 import struct
 import threading
@@ -12,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,25 @@ from urllib.parse import parse_qsl, urlsplit
 
 from isal import igzip
 
-from elara.mirror.answers import GZIP, TEXT, Answer, Asked, not_found
-from elara.mirror.europepmc import EuropePmc
-from elara.mirror.faults import GONE, Faults, breakdown, refusal, spoil, wrong_page
-from elara.mirror.ncbi import Bulk, Eutils
-from elara.mirror.pages import SITES, MedlinePlus, Site
-from elara.mirror.records import Corpus, Numbering, read_raw
-from elara.mirror.stackexchange import StackExchange
+from elara.mirror.answers import (
+    GONE,
+    GZIP,
+    TEXT,
+    Answer,
+    Asked,
+    Faults,
+    not_found,
+    page,
+    refusal,
+    spoil,
+    wrong_page,
+)
+from elara.mirror.ncbi import Bulk, eutils
+from elara.mirror.records import Corpus, read_raw
+from elara.mirror.services import SITES, EuropePmc, MedlinePlus, Site, StackExchange
 
 _MOST_FAULTS = 2  # for the same request: who asks again gets through
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: closing drops what is unsent
-_RANGE = re.compile(r"bytes=(\d+)-")
 # What tells one client or session from another, but not what is asked for.
 _NOT_IDENTITY = ("api_key", "email", "key", "tool")
 
@@ -74,13 +82,9 @@ class Mirror:
         folder: the raw files to serve, in any format that the collector reads.
         faults: what goes wrong; nothing by default. `robots.txt` is always served well.
         copies: how many virtual records stand for each PubMed and PMC record.
-        port: 0 for any free one.
         per_query: hits of a search that `hits` does not name; never more than a third of all.
         hits: part of a query, in lower case, to the number of its hits.
         log_file: JSON Lines file to which each request is added at once.
-
-    Raises:
-        ValueError: so many copies would need ids that real records have.
     """
 
     def __init__(
@@ -89,21 +93,19 @@ class Mirror:
         faults: Faults | None = None,
         copies: int = 1,
         *,
-        port: int = 0,
         per_query: int = 400,
         hits: Mapping[str, int] | None = None,
         log_file: Path | None = None,
     ) -> None:
         self.faults = faults or Faults()
         self.log: list[Request] = []
-        pubmed, pmc, known = read_raw(folder)
-        numbering = Numbering(known, copies)
+        *records, places = read_raw(folder)
         corpora = {
-            name: Corpus(records, numbering, copies, per_query, hits or {})
-            for name, records in {"pubmed": pubmed, "pmc": pmc}.items()
+            name: Corpus(found, places, copies, per_query, hits or {})
+            for name, found in zip(("pubmed", "pmc"), records, strict=True)
         }
         self._services: dict[str, Callable[[str, Asked], Answer]] = {
-            "eutils": Eutils(corpora),
+            "eutils": partial(eutils, corpora),
             "pubmed": Bulk(corpora["pubmed"]),
             "europepmc": EuropePmc(corpora),
             "stackexchange": StackExchange(folder),
@@ -115,7 +117,7 @@ class Mirror:
         self._earlier: dict[str, tuple[str, Answer]] = {}  # kind of request to identity and answer
         self._lock = threading.Lock()
         self._log_file = log_file
-        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)  # 0: any free port
         self._server.mirror = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(
@@ -130,16 +132,11 @@ class Mirror:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait(self) -> None:
-        """Serve until the process is interrupted."""
-        self._thread.join()
-
-    def respond(self, request: Request, rest: str) -> tuple[Answer, int]:
+    def respond(self, request: Request) -> tuple[Answer, int]:
         """Answer a request, with whatever goes wrong before the answer is on its way, and log it.
 
         Args:
             request: as it came; its fault and status are filled in.
-            rest: which part of a file is asked for, as the header `Range` says it.
 
         Returns:
             The answer, and a number that chooses the form of its fault.
@@ -163,9 +160,10 @@ class Mirror:
                 changed = spoil(request.fault, answer.body) if answer.status == 200 else None
                 answer = None if changed is None else Answer(changed, answer.content_type)
             case "" | "truncated" | "slow" | "reset":
-                answer = _cut(self._answer(request), rest)
+                answer = self._answer(request)
         if answer is None:
-            request.fault, answer = "500", breakdown(form)
+            request.fault, status = "500", (500, 502, 503)[form % 3]
+            answer = page(f"Error {status}", "Try again later.", status)
         request.status = answer.status
         with self._lock:
             self.log.append(request)
@@ -196,19 +194,6 @@ class Mirror:
         return answer
 
 
-def _cut(answer: Answer, rest: str) -> Answer:
-    """The rest of a file, where only that is asked for.
-
-    Source: RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110
-    """
-    found = _RANGE.fullmatch(rest)
-    if not found or answer.content_type != GZIP:
-        return answer
-    start, size = int(found[1]), len(answer.body)
-    headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
-    return Answer(answer.body[start:], GZIP, 206 if start < size else 416, headers)
-
-
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     mirror: Mirror
@@ -231,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = dict(parse_qsl(target.query, keep_blank_values=True) + parse_qsl(form))
         service, _, path = target.path.strip("/").partition("/")
         request = Request(service, path, asked)
-        answer, variant = self.server.mirror.respond(request, self.headers.get("Range", ""))
+        answer, variant = self.server.mirror.respond(request)
         self._send(answer, request.fault, variant)
 
     do_POST = do_GET

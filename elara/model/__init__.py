@@ -8,6 +8,7 @@ from elara.model.base import (
     choose_precision,
     load_adapter,
     load_base,
+    load_tokenizer,
     quiet_libraries,
     split_revision,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "generate",
     "load_adapter",
     "load_base",
+    "load_tokenizer",
     "packaged_folder",
     "quiet_libraries",
     "split_revision",

@@ -150,10 +150,7 @@ def load_base(
     transformers.utils.logging.disable_progress_bar()
     chosen = choose_precision(precision)
     dtype: torch.dtype = getattr(torch, chosen.dtype)
-    where, revision = split_revision(name)
-    place: dict[str, Any] = {"pretrained_model_name_or_path": where, "revision": revision or "main"}
-    if name == PACKAGED:
-        place["pretrained_model_name_or_path"] = str(packaged_folder())
+    place = _place(name)
     options: dict[str, Any] = {"dtype": dtype}
     # FSDP2 places the parts itself, and can split 4-bit weights only if they are stored as floats.
     split = os.environ.get("ACCELERATE_USE_FSDP") == "true"
@@ -169,10 +166,7 @@ def load_base(
         options["device_map"] = {"": own}
     try:
         with quiet_libraries():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-            if type(tokenizer).__name__ == "MistralCommonBackend":
-                # Where mistral-common is installed; it has no template that could be saved.
-                tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(**place)
+            tokenizer = _tokenizer(place)
             model = transformers.AutoModelForCausalLM.from_pretrained(**place, **options)
     except (OSError, ValueError) as error:
         raise ModelError(_why_it_cannot_load(name, error)) from error
@@ -183,12 +177,49 @@ def load_base(
     _use_flash_attention(model, chosen)
     own = tokenizer.chat_template
     description = give_template(tokenizer)
-    if "Elara's chat template" not in description and tokenizer.chat_template != own:
+    if tokenizer.chat_template != own:
         print(f"{name}: {description}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()
     return LanguageModel(model, tokenizer, name, chosen)
+
+
+def load_tokenizer(name: str = PACKAGED) -> Any:
+    """Load the tokenizer of a base model alone, with the chat template that training uses.
+
+    Args:
+        name: as `load_base` takes it.
+
+    Raises:
+        ModelError: the model is not there, is gated, or cannot be read.
+    """
+    place = _place(name)
+    try:
+        with quiet_libraries():
+            tokenizer = _tokenizer(place)
+    except (OSError, ValueError) as error:
+        raise ModelError(_why_it_cannot_load(name, error)) from error
+    give_template(tokenizer)
+    return tokenizer
+
+
+def _place(name: str) -> dict[str, Any]:
+    """Where transformers finds a base model."""
+    where, revision = split_revision(name)
+    if name == PACKAGED:
+        where = str(packaged_folder())
+    return {"pretrained_model_name_or_path": where, "revision": revision or "main"}
+
+
+def _tokenizer(place: dict[str, Any]) -> Any:
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+    if type(tokenizer).__name__ == "MistralCommonBackend":
+        # Where mistral-common is installed; it has no template that could be saved.
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(**place)
+    return tokenizer
 
 
 def _multiply_alike_everywhere(model: Any) -> None:
@@ -252,14 +283,9 @@ def _why_it_cannot_load(name: str, error: Exception) -> str:
             "token at https://huggingface.co/settings/tokens, then run `hf auth login` with it "
             "(or set HF_TOKEN) and try again."
         )
-    if "401" in text or "private" in text.lower():
-        return (
-            f"{name} is neither a local folder nor a public model. Check the spelling; for a "
-            f"private or gated model run `hf auth login` or set HF_TOKEN. `{PACKAGED}` works "
-            "offline."
-        )
     return (
-        f"Cannot load {name}: {first}. Check the name, or the network; `{PACKAGED}` works offline."
+        f"Cannot load {name}: {first}. Check the name, or the network; for a private model run "
+        f"`hf auth login` or set HF_TOKEN. `{PACKAGED}` works offline."
     )
 
 

@@ -1,44 +1,20 @@
-"""Turn conversations into tokens, and mark those that carry loss; choose chat templates."""
+"""Turn conversations into tokens, mark those that carry loss, and mend chat templates."""
 
 from __future__ import annotations
 
 import datetime
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from elara.model.marks import as_data
-
-_FOLDER = resources.files("elara.model.templates")
-_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
-_TITLE = re.compile(r"\{#- Elara: (.+?) -#\}")
-
-# Spacing and place of the system message differ between revisions of Mistral 7B Instruct: before
-# and after [INST], before and after an answer, the user turn that the system message joins, and
-# whether an answer is trimmed. The first is v0.3's; v0.1 and v0.2 follow, newest revisions first.
-_MISTRAL_SPACING = (
-    "'[INST] ', '[/INST]', ' ', '', 'last', true",
-    "'[INST] ', '[/INST]', ' ', '', 'last', false",
-    "' [INST] ', ' [/INST]', ' ', '', 'first', false",
-    "' [INST] ', ' [/INST]', ' ', '', 'first', true",
-    "'[INST] ', ' [/INST]', '', '', 'first', false",
-    "'[INST] ', ' [/INST]', '', ' ', 'first', false",
-)
-_SPACING_LINE = re.compile(r"(?<=trimmed = ).+?(?= -%\})")
-
-# What a template does with these tells it apart from every other one that Elara knows.
-_TURNS = [
-    {"role": "user", "content": " Which  one?\n"},
-    {"role": "assistant", "content": " This one. \n"},
-] * 2
-_PROBES = tuple(_TURNS[:number] for number in (1, 2, 3, 4))
-# Templates differ in how they treat a system message, and some refuse it.
-_SYSTEM_PROBES = tuple(
-    [{"role": "system", "content": " Be brief. "}, *turns] for turns in (_PROBES[0], _PROBES[2])
-)
+_PLAIN = resources.files("elara.model").joinpath("plain.jinja").read_text(encoding="utf-8")
+_TITLE = "{#- Elara: plain questions and answers"
+# What a chat template writes around turns: <|im_start|>, <start_of_turn>, </s>, [INST], <<SYS>>.
+_MARK = re.compile(r"<{1,2}[^\s<>'\"{}%]+>{1,2}|\[/?[A-Z][A-Z_]+\]")
 # Put before a template that refuses or drops a system message. Written into the template, it goes
 # wherever the model goes.
 _FOLDED = (
@@ -76,7 +52,7 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
     The loss of training and of evaluation is taken on exactly the marked tokens: the answer and
     the stop token after it, never the question. Where the template has generation markers, they
     say which tokens the assistant speaks; otherwise the answer is what follows the prompt. Marks of
-    the chat format inside a text are read as text (`elara.model.marks.as_data`).
+    the chat format inside a text are read as text (`as_data`).
 
     Args:
         tokenizer: a tokenizer with a chat template.
@@ -123,7 +99,7 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
 
 def has_markers(template: str | None) -> bool:
     """Whether a chat template marks what the assistant speaks with `{% generation %}`."""
-    return bool(template) and _MARKER.search(str(template)) is not None
+    return bool(template) and _MARKERS.search(str(template)) is not None
 
 
 def without_markers(template: str) -> str:
@@ -139,16 +115,12 @@ def without_markers(template: str) -> str:
 
 
 def give_template(tokenizer: Any) -> str:
-    """Give a tokenizer a chat template with generation markers where Elara has one.
+    """Give a tokenizer a chat template that training can use.
 
-    A model's own template is replaced only by one of `elara/templates` that renders conversations
-    character by character the same. Two differences are meant: where an old Mistral template
-    refuses a system message, it is put before the first question; and where v0.3's template drops
-    the system message as soon as an answer follows, it stays where the model reads it when it
-    answers. A model without any template gets Elara's plain one. Two more changes are written into
-    a model's own template: a system message that it would refuse or drop joins the first question,
-    and today's date, if it states one, becomes a fixed day, so that the same conversation has the
-    same tokens tomorrow.
+    A model's own template stays, with two changes that are written into it: a system message that
+    it would refuse, or drop once an answer follows, joins the first question; and today's date, if
+    it states one, becomes a fixed day, so that the same conversation has the same tokens tomorrow.
+    A model without any template gets Elara's plain one.
 
     Args:
         tokenizer: the tokenizer; it is changed.
@@ -159,17 +131,12 @@ def give_template(tokenizer: Any) -> str:
     Raises:
         ModelError: the tokenizer has no stop token, so that no answer could end.
     """
-    own = tokenizer.chat_template
     if tokenizer.eos_token is None:
         raise ModelError("The tokenizer has no stop token (eos_token), so no answer could end.")
-    if own is None:
-        start = tokenizer.bos_token if _adds_bos(tokenizer) else ""
-        text = _FOLDER.joinpath("plain.jinja").read_text(encoding="utf-8")
-        tokenizer.chat_template = text.replace("start = ''", f"start = {start!r}")
-    elif isinstance(own, str) and not has_markers(own):
-        tokenizer.chat_template = next(
-            (text for text in _candidates() if _renders_alike(tokenizer, own, text)), own
-        )
+    if tokenizer.chat_template is None:
+        begins = tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+        start = tokenizer.bos_token if begins else ""
+        tokenizer.chat_template = _PLAIN.replace("start = ''", f"start = {start!r}")
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = _undated(tokenizer.chat_template)
         if not _reads_system(tokenizer, tokenizer.chat_template):
@@ -180,11 +147,8 @@ def give_template(tokenizer: Any) -> str:
 def template_name(tokenizer: Any) -> str:
     """Say in one sentence which chat template a tokenizer has."""
     text = str(tokenizer.chat_template)
-    ours = _TITLE.search(text)
-    if ours and "plain" in ours[1]:
+    if _TITLE in text:
         return "The model brings no chat template: Elara's plain one is used (Question:, Answer:)."
-    if ours:
-        return f"Elara's chat template for {ours[1]}; same tokens as the model's own."
     description = "The model's own chat template"
     if has_markers(text):
         description += ", with generation markers"
@@ -199,7 +163,8 @@ def template_name(tokenizer: Any) -> str:
 
 def _reads_system(tokenizer: Any, template: str) -> bool:
     """Whether a template passes a system message on, before an answer and after one."""
-    for turns in (_PROBES[0], _PROBES[1]):
+    question = {"role": "user", "content": "Which one?"}
+    for turns in ([question], [question, {"role": "assistant", "content": "This one."}]):
         turns_with_system = [{"role": "system", "content": "Be brief."}, *turns]
         if "Be brief." not in (_render(tokenizer, template, turns_with_system) or ""):
             # A template that cannot read the bare conversation either is not mended by folding.
@@ -217,23 +182,6 @@ def _undated(template: str) -> str:
     return _UNDATED + other + fixed
 
 
-def _candidates() -> Iterator[str]:
-    yield _FOLDER.joinpath("smollm2.jinja").read_text(encoding="utf-8")
-    mistral = _FOLDER.joinpath("mistral.jinja").read_text(encoding="utf-8")
-    for spacing in _MISTRAL_SPACING:
-        yield _SPACING_LINE.sub(spacing, mistral)  # no backslash in it, so nothing to escape
-
-
-def _renders_alike(tokenizer: Any, own: str, candidate: str) -> bool:
-    for conversation in (*_PROBES, *_SYSTEM_PROBES):
-        expected = _render(tokenizer, own, conversation)
-        if expected is None and conversation in _SYSTEM_PROBES:
-            continue
-        if expected is None or _render(tokenizer, candidate, conversation) != expected:
-            return False
-    return True
-
-
 def _render(tokenizer: Any, template: str, conversation: list[dict[str, str]]) -> str | None:
     import jinja2
 
@@ -249,6 +197,45 @@ def _render(tokenizer: Any, template: str, conversation: list[dict[str, str]]) -
     return text
 
 
-def _adds_bos(tokenizer: Any) -> bool:
-    ids = tokenizer("x")["input_ids"]
-    return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+def as_data(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The same conversation, in which no text can be taken for a mark of the chat format.
+
+    A tokenizer that finds `<|im_end|>` in a question reads it as the end of the turn, wherever it
+    came from: an article about language models, or a caller who wants to write the system line.
+    With a blank in it, `< |im_end|>`, every tokenizer reads it as ordinary characters.
+
+    Args:
+        tokenizer: the tokenizer, with the chat template that will be used.
+        messages: turns with `role` and `content`.
+
+    Returns:
+        Turns whose contents hold no special token of the tokenizer and no mark that the template
+        writes: each has a blank after its first character. All other texts are unchanged.
+
+    Source: https://github.com/huggingface/transformers/issues/29279
+    """
+    mark = _marks(tokenizer, str(tokenizer.chat_template))
+    return [turn | {"content": _apart(mark, turn["content"])} for turn in messages]
+
+
+def holds_marks(tokenizer: Any, messages: Sequence[dict[str, str]]) -> bool:
+    """Whether `as_data` changes a conversation."""
+    mark = _marks(tokenizer, str(tokenizer.chat_template))
+    return any(mark.search(turn["content"]) for turn in messages)
+
+
+def _apart(mark: re.Pattern[str], text: str) -> str:
+    # A mark inside a mark comes to light when the outer one is gone: `<|<|im_end|>im_end|>`.
+    while mark.search(text):
+        text = mark.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+    return text
+
+
+@functools.lru_cache(maxsize=8)
+def _marks(tokenizer: Any, template: str) -> re.Pattern[str]:
+    """One expression for all marks; those of one character or of blanks are no marks."""
+    added = tokenizer.added_tokens_decoder.values()
+    found = {t.content for t in added if t.special or _MARK.fullmatch(t.content)}
+    found |= set(tokenizer.all_special_tokens) | set(_MARK.findall(template))
+    marks = sorted((m for m in found if len(m.strip()) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, marks)) or r"(?!)")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elara.model.base import LanguageModel
-from elara.model.marks import as_data
+from elara.model.chat import as_data
 
 # It travels with every example, adapter and export.
 SYSTEM_PROMPT = (

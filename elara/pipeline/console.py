@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Column, Table
-from typer.core import TyperCommand
 
 from elara.pipeline.notebooks import explanations
 from elara.pipeline.plan import Plan, select
@@ -19,30 +15,7 @@ from elara.pipeline.state import states
 from elara.workspace.names import escaped
 from elara.workspace.parameters import ParameterError
 
-_NEXT_OPTION = re.compile(r"-\D")  # and no negative number
 _COLOURS = {"fresh": "green", "failed": "red", "never run": "dim"}
-
-
-class ParameterCommand(TyperCommand):
-    """A command with `-p NAME=VALUE`: says how to write what was typed with blanks."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Look at the words before they are taken apart.
-
-        Raises:
-            ParameterError: a value stands apart from its name.
-        """
-        for option, name, *rest in zip(args, args[1:], args[2:], [*args[3:], ""], strict=False):
-            bare = name.removesuffix("=")
-            if option in ("-p", "--parameter") and "=" not in bare:
-                _refuse_blanks(bare, *rest)
-        return super().parse_args(ctx, args)
-
-
-def _refuse_blanks(name: str, second: str, third: str) -> None:
-    if not _NEXT_OPTION.match(second):
-        typed = shlex.quote(f"{name}={second.removeprefix('=') or third}")
-        raise ParameterError(f"No blanks between name, `=` and value: write -p {typed}.")
 
 
 def parse_parameters(

@@ -1,8 +1,7 @@
 """Estimate the time, memory and disk that a run will take, before it starts.
 
-A stage that has run in the workspace is measured by that run. Any other is measured by the laptop
-run on the sample, `benchmarks/stages.json`, and by what an article, a token or a held-out example
-more has added there. Where neither says anything, nothing is guessed.
+The laptop run on the sample was measured, `benchmarks/stages.json`, with what an article, a token
+or a held-out example more adds to it. Where that says nothing, nothing is guessed.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from rich.table import Column, Table
 
 from elara.pipeline.notebooks import PACKAGE, Notebook
 from elara.pipeline.plan import Plan
-from elara.pipeline.state import fingerprint, read_record, states
+from elara.pipeline.state import states
 from elara.workspace import WorkspaceError, stage_module
 
 MEASURED = PACKAGE.parent / "benchmarks" / "stages.json"
-# Settings with which a run is not comparable to one without; those of the model are stage 5's.
+# Settings of which only the default was measured; those of the model are stage 5's.
 _MODEL = ("base_model", "quantisation", "precision")
-_KINDS = {
+_SETTINGS = {
     "train": ("lora_variant", "batch_size", "max_length", "processes"),
     "evaluate": ("max_length", "max_new_tokens"),
     "serve": ("max_new_tokens",),
@@ -43,17 +42,17 @@ class Forecast:
 
     Args:
         notebook: the notebook of the stage.
+        basis: by what the rest was told, or why it could not be.
         seconds: wall time.
         memory: highest use of memory, all processes together, in bytes.
         disk: what the stage leaves in the workspace, in bytes.
-        basis: by what these were told, or why they could not be.
     """
 
     notebook: Notebook
-    seconds: float | None
-    memory: float | None
-    disk: float | None
     basis: str
+    seconds: float | None = None
+    memory: float | None = None
+    disk: float | None = None
 
 
 def forecast(plan: Plan, notebooks: Sequence[Notebook]) -> list[Forecast]:
@@ -63,42 +62,39 @@ def forecast(plan: Plan, notebooks: Sequence[Notebook]) -> list[Forecast]:
         plan: parameters and workspace.
         notebooks: those of the plan's notebooks that would run.
     """
-    stages = _measured()["stages"]
-    if not stages or not stages.keys() <= {notebook.stage for notebook in plan.notebooks}:
-        return [Forecast(n, None, None, None, "nothing was measured") for n in notebooks]
+    if _measured()["stages"].keys() != {notebook.stage for notebook in plan.notebooks}:
+        return [Forecast(notebook, "nothing was measured") for notebook in notebooks]
     work, why_not = _work(plan, {notebook.stage for notebook in notebooks})
     return [_one(plan, notebook, work, why_not) for notebook in notebooks]
 
 
 def _one(plan: Plan, notebook: Notebook, work: Mapping[str, float], why_not: str) -> Forecast:
-    nothing = functools.partial(Forecast, notebook, None, None, None)
-    measured = _measured()["stages"].get(notebook.stage)
-    if measured is None:
-        return nothing("nothing was measured")
+    measured = _measured()["stages"][notebook.stage]
     at = measured.get("at", {})
     if missing := [what for what in at if what not in work]:
-        return nothing(why_not or f"the number of {missing[0]} is not known yet")
+        return Forecast(notebook, why_not or f"the number of {missing[0]} is not known yet")
+    if others := _not_measured(plan, notebook.stage):
+        hint = "; notebook 5 says it once the model is loaded" if notebook.stage == "train" else ""
+        return Forecast(notebook, f"nothing was measured with {', '.join(others)}{hint}")
     seconds, mib, disk = (_at(measured, key, work) for key in ("seconds", "peak_mib", "disk_bytes"))
     memory = min(mib, measured.get("most_mib", mib)) * 2**20
-    usual = _kind(notebook.stage, {n.stage: n.defaults for n in plan.notebooks})
-    others = {k: v for k, v in _kind(notebook.stage, _values(plan)).items() if v != usual[k]}
-    if notebook.stage == "collect" and _values(plan)["collect"].get("sources"):
-        return Forecast(notebook, None, memory, disk, "the services decide how long they take")
-    if last := _last_run(plan, notebook):
-        before, took, left = last
-        seconds = took * seconds / max(_at(measured, "seconds", before), 0.1)
-        disk = left * disk / max(_at(measured, "disk_bytes", before), 1)
-        known = None if others else memory
-        return Forecast(notebook, seconds, known, disk, "from its last run here")
-    if others:
-        listed = ", ".join(f"{name}={value}" for name, value in others.items())
-        hint = "; notebook 5 says it once the model is loaded" if notebook.stage == "train" else ""
-        return nothing(f"nothing was measured with {listed}{hint}")
+    if notebook.stage == "collect" and plan.values(notebook).get("sources"):
+        return Forecast(notebook, "the services decide how long they take", None, memory, disk)
     basis = f"from the run measured on the sample with {_measured()['cores']} cores"
     basis += "".join(
         f", for about {work[what]:,.0f} {what}" for what in at if work[what] != at[what]
     )
-    return Forecast(notebook, seconds, memory, disk, basis)
+    return Forecast(notebook, basis, seconds, memory, disk)
+
+
+def _not_measured(plan: Plan, stage: str) -> list[str]:
+    """The settings of the next run of a stage that are not those of the measured one."""
+    if stage not in _SETTINGS:
+        return []
+    by_stage = {notebook.stage: notebook for notebook in plan.notebooks}
+    named = [("train", name) for name in _MODEL] + [(stage, name) for name in _SETTINGS[stage]]
+    pairs = ((name, by_stage[of].defaults, plan.values(by_stage[of])) for of, name in named)
+    return [f"{name}={now[name]}" for name, usual, now in pairs if now.get(name) != usual.get(name)]
 
 
 def report(
@@ -188,44 +184,6 @@ def _measured() -> dict[str, Any]:
     return found
 
 
-def _values(plan: Plan) -> dict[str, dict[str, Any]]:
-    return {notebook.stage: plan.values(notebook) for notebook in plan.notebooks}
-
-
-def _kind(stage: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings with which one run of a stage can be compared to another."""
-    if stage not in _KINDS:
-        return {}
-    own = {name: values[stage].get(name) for name in _KINDS[stage]}
-    return {name: values["train"].get(name) for name in _MODEL} | own
-
-
-def _last_run(plan: Plan, notebook: Notebook) -> tuple[dict[str, float], float, float] | None:
-    """Work, seconds and bytes of the notebook's last run here, if the next is comparable to it."""
-    then, train = _record(plan, notebook.stage), _record(plan, "train")
-    if not then or then.get("error") or "seconds" not in then:
-        return None
-    parameters, inputs = then["fingerprint"]["parameters"], then["fingerprint"]["inputs"]
-    # What it read has to be there still, for its size to be known.
-    if not inputs.items() <= fingerprint(plan, notebook)["inputs"].items():
-        return None
-    values = {"train": train.get("fingerprint", {}).get("parameters", {})}
-    if _kind(notebook.stage, values | {notebook.stage: parameters}) != _kind(
-        notebook.stage, _values(plan)
-    ):
-        return None
-    work, _ = _work(Plan(plan.workspace, plan.notebooks, {notebook.name: parameters}), set())
-    if not _measured()["stages"][notebook.stage].get("at", {}).keys() <= work.keys():
-        return None
-    files = (p for p in plan.workspace.folder(notebook.stage).rglob("*") if p.is_file())
-    return work, then["seconds"], sum(p.stat().st_size for p in files)
-
-
-def _record(plan: Plan, stage: str) -> dict[str, Any]:
-    notebook = next(n for n in plan.notebooks if n.stage == stage)
-    return read_record(plan.record_path(notebook)) or {}
-
-
 def _work(plan: Plan, stages: set[str]) -> tuple[dict[str, float], str]:
     """Articles, tokens and examples of the next run as far as known, and why the articles are not.
 
@@ -236,7 +194,7 @@ def _work(plan: Plan, stages: set[str]) -> tuple[dict[str, float], str]:
     if articles is not None:
         work["articles"] = articles
     examples = _examples(plan, stages, articles)
-    values = _values(plan)["train"]
+    values = _values(plan, "train")
     limits = [values["max_train_tokens"]] if values.get("max_train_tokens") else []
     if examples:
         work["examples"] = examples["test"]
@@ -262,14 +220,14 @@ def _examples(plan: Plan, stages: set[str], articles: float | None) -> dict[str,
 
 def _articles(plan: Plan, anew: bool) -> tuple[float | None, str]:
     """How many articles stage 1 has left or will leave, and why that cannot be told."""
-    with contextlib.suppress(WorkspaceError, KeyError):
-        counted = plan.workspace.manifest("collect")["counts"]["articles"]
-        notebook = next(n for n in plan.notebooks if n.stage == "collect")
-        then, now = _record(plan, "collect").get("fingerprint", {}), fingerprint(plan, notebook)
-        if not anew or all(then.get(part) == now[part] for part in ("parameters", "paths")):
-            return counted, ""  # it would read again what it has read
+    if not anew:
+        with contextlib.suppress(WorkspaceError, KeyError):
+            return plan.workspace.manifest("collect")["counts"]["articles"], ""
     collect = stage_module("collect", "forecast")
-    found: tuple[float | None, str] = collect.expected_articles(
-        _values(plan)["collect"], _measured()["stages"]["collect"]
-    )
+    sample = _measured()["stages"]["collect"]
+    found: tuple[float | None, str] = collect.expected_articles(_values(plan, "collect"), sample)
     return found
+
+
+def _values(plan: Plan, stage: str) -> dict[str, Any]:
+    return plan.values(next(n for n in plan.notebooks if n.stage == stage))

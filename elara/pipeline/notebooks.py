@@ -156,12 +156,9 @@ def modules_of(code: str) -> dict[str, str]:
 
 
 def _data_files(folder: Path) -> Iterator[Path]:
-    """What lies in a folder and is no Python, and in folders below it that hold no Python."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_file() and path.suffix != ".py":
-            yield path
-        elif path.is_dir() and path.name != "__pycache__" and not any(path.rglob("*.py")):
-            yield from (p for p in path.rglob("*") if p.is_file())
+    """What lies in a folder, at any depth, and is no Python."""
+    found = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".py")
+    return (p for p in found if "__pycache__" not in p.parts)
 
 
 def _imported(code: str) -> set[str]:

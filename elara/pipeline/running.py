@@ -206,7 +206,7 @@ def execute(
         report: takes one progress line at a time.
 
     Raises:
-        CellError: a cell failed, or the kernel died; `draft` marks the cell.
+        CellError: a cell failed, or the kernel died.
         OSError: the draft or the log cannot be written.
     """
     import papermill
@@ -229,8 +229,9 @@ def execute(
             what = f"cell In [{error.exec_count}]: {error.ename}: {error.evalue}"
             raise CellError(what) from error
         except RuntimeError as error:  # nbclient lost the kernel
-            where = _mark_running_cell(draft, str(error))
-            raise CellError(f"its kernel: {error}{where}; perhaps memory ran out") from error
+            raise CellError(
+                f"its kernel: {error}{_running_cell(draft)}; perhaps memory ran out"
+            ) from error
 
 
 def _no_format(path: Path) -> str:
@@ -238,32 +239,20 @@ def _no_format(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _mark_running_cell(draft: Path, why: str) -> str:
-    """Mark the cell in which a kernel died (papermill calls all completed), and name it, or ""."""
+def _running_cell(draft: Path) -> str:
+    """Name the cell in which a kernel died; "" where that cannot be told."""
     import nbformat
 
     try:
-        document = nbformat.read(draft, as_version=4)
+        cells = nbformat.read(draft, as_version=4).cells
     except (OSError, ValueError):  # cut off, on a full disk
         return ""
-    code = [c for c in document.cells if c.cell_type == "code"]
-    for cell in document.cells:
-        if not cell.metadata.papermill.start_time:  # it never came to this one
-            cell.metadata.papermill |= {"status": "pending", "end_time": None, "duration": None}
-    started = [c for c in code if c.metadata.papermill.start_time]
+    started = [c for c in cells if c.cell_type == "code" and c.metadata.papermill.start_time]
     if not started:
         return ""
     running = started[-1]
-    running.metadata.papermill |= {"status": "failed", "exception": True}
-    document.metadata.papermill["exception"] = True
-    number = running.execution_count or len(started)
-    message = f"{why} in cell In [{number}]"
-    running.outputs.append(
-        nbformat.v4.new_output("error", ename="KernelDied", evalue=message, traceback=[message])
-    )
-    nbformat.write(document, draft)
     first = next((line.strip() for line in running.source.splitlines() if line.strip()), "")
-    return f" in cell In [{number}] (`{first[:60]}`)"
+    return f" in cell In [{running.execution_count or len(started)}] (`{first[:60]}`)"
 
 
 def _sockets_in(folder: str) -> Config:

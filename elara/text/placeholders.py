@@ -36,13 +36,6 @@ PLACEHOLDER = (
     r")[\W_]*)$"
 )
 _PLACEHOLDER = re.compile(PLACEHOLDER)
-# What begins with none of these is told at once; so are nearly all values.
-_BEGINNING = (
-    r"(?:[\W_]|abstract|article|author|data |english |full |journal(?! [ota])|kein|keyword|n[./]"
-    r"|nan|não|nich|nil|no[ntp .]|nul|original |pas |r[eé]sum|riass|sem |sin |summary|text "
-    r"|there |this |titel|title|titol|titre|título|un[adfgiklprst])"
-)
-_BEGINS = re.compile(_BEGINNING, re.IGNORECASE)
 
 
 def is_placeholder(text: str) -> bool:
@@ -51,6 +44,4 @@ def is_placeholder(text: str) -> bool:
     Args:
         text: a title, an abstract, the name of a journal or author, a keyword.
     """
-    if len(text) > LONGEST or not _BEGINS.match(text):
-        return False
-    return _PLACEHOLDER.fullmatch(text) is not None
+    return 0 < len(text) <= LONGEST and _PLACEHOLDER.fullmatch(text) is not None

@@ -54,6 +54,8 @@ _UNSPACED = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in UNSPACED) 
 
 def count_words(text: str) -> int:
     """The words of a text; in scripts without blanks each character counts as one."""
+    if text.isascii():
+        return len(text.split())
     alone = len(_UNSPACED.findall(text))
     return alone + len((_UNSPACED.sub(" ", text) if alone else text).split())
 

@@ -1,23 +1,33 @@
-"""Report a run's progress, live curve and logged values, and decide when it evaluates and stops.
+"""Report a run's progress, log its curves with trackers, and decide when it evaluates and stops.
+
+TensorBoard and Trackio write local files. Weights & Biases writes local files too unless an
+account is set up, and MLflow unless `MLFLOW_TRACKING_URI` names a server: a run talks to another
+machine only where its user has said so. What W&B and MLflow send home about their own use is
+switched off unless the user has set it. No tracker that fails stops the run.
 
 It needs the libraries of training, so it is imported where a run starts.
 """
 
 from __future__ import annotations
 
+import netrc
+import os
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 from transformers import TrainerCallback
+from transformers.integrations import integration_utils
 
-from elara.display.figures import loss_figure
 from elara.display.progress import progress_line, watched
 from elara.train.checkpoints import best_evaluation, keep_best
-from elara.train.trackers import Trackers
 
-_LINE_SECONDS, _PLOT_SECONDS = 60.0, 2.0
+_LINE_SECONDS = 60.0
+# Where W&B has its accounts, and where it had them before.
+_WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
 
 def losses_table(history: list[dict[str, Any]]) -> pl.DataFrame:
@@ -42,18 +52,12 @@ def losses_table(history: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
-    """Headless: one line a minute. In JupyterLab: the loss curve, redrawn in one place."""
-
-    place: Any = None
+    """One line a minute; in JupyterLab the library's own bar and table take its place."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note when the run began."""
         self.begin = self.reported = time.monotonic()
         self.first = state.global_step
-
-    def _line(self, state: Any) -> str:
-        done, total = state.global_step - self.first, state.max_steps - self.first
-        return progress_line("train: step", done, total, time.monotonic() - self.begin)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Print a line when the last one is a minute old."""
@@ -61,51 +65,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if watched() or not state.is_world_process_zero or now - self.reported < _LINE_SECONDS:
             return
         self.reported = now
-        print(self._line(state), flush=True)
-
-    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Draw the curve, unless it has just been drawn."""
-        now = time.monotonic()
-        drawn = self.place is not None and now - self.reported < _PLOT_SECONDS
-        if not watched() or drawn or not state.is_world_process_zero:
-            return
-        self.reported = now
-        self._draw(state, self._line(state))
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Draw the whole curve."""
-        if self.place is not None:
-            self._draw(state, f"{state.global_step} steps")
-
-    def _draw(self, state: Any, title: str) -> None:
-        from IPython import display
-
-        figure = loss_figure(losses_table(state.log_history))
-        figure.axes[0].set_title(title)
-        if self.place is None:
-            show: Any = display.display
-            self.place = show(figure, display_id=True)
-        else:
-            self.place.update(figure)
-
-
-class Tracking(TrainerCallback):  # type: ignore[misc]
-    """Send what the trainer logs to the trackers.
-
-    Args:
-        trackers: where to.
-    """
-
-    def __init__(self, trackers: Trackers) -> None:
-        self.trackers = trackers
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        """Pass the numbers on."""
-        names = {"loss": "train/loss", "eval_loss": "validation/loss"}
-        names |= {name: f"train/{name}" for name in ("learning_rate", "grad_norm")}
-        values = {names[k]: float(v) for k, v in logs.items() if k in names}
-        if values and state.is_world_process_zero:
-            self.trackers.log(values, state.global_step)
+        done, total = state.global_step - self.first, state.max_steps - self.first
+        print(progress_line("train: step", done, total, now - self.begin), flush=True)
 
 
 class Evaluations(TrainerCallback):  # type: ignore[misc]
@@ -140,3 +101,78 @@ class Evaluations(TrainerCallback):  # type: ignore[misc]
             keep_best(named["model"], best, self.folder)
         if self.patience and since >= self.patience:
             control.should_training_stop = True
+
+
+def environment(folder: Path, run: str) -> dict[str, str]:
+    """What the trackers are told by variables, apart from what the user has set.
+
+    Args:
+        folder: where they write; made when needed.
+        run: the run's name.
+
+    Source: https://huggingface.co/docs/transformers/main_classes/callback
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)  # W&B would write elsewhere otherwise
+    mode = "online" if "WANDB_API_KEY" in os.environ or _in_netrc() else "offline"
+    wandb = {"PROJECT": "elara", "DIR": str(folder), "MODE": mode, "INIT_TIMEOUT": "20"}
+    wandb |= {"SILENT": "true", "ERROR_REPORTING": "false"}
+    mlflow = {"EXPERIMENT_NAME": "elara", "DISABLE_TELEMETRY": "true"}
+    mlflow |= {"TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    # By default a server that is down is asked for minutes, and training waits.
+    mlflow |= {"HTTP_REQUEST_MAX_RETRIES": "4"}
+    wanted = {f"WANDB_{name}": value for name, value in wandb.items()}
+    wanted |= {f"MLFLOW_{name}": value for name, value in mlflow.items()}
+    wanted |= {"TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard" / run)}
+    wanted |= {"TRACKIO_DIR": str(folder / "trackio")}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def _in_netrc() -> bool:
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname
+    try:
+        return not {*_WANDB_HOSTS, server}.isdisjoint(netrc.netrc().hosts)
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+class Tracker(TrainerCallback):  # type: ignore[misc]
+    """A tracker that is named once and left out from then on where it fails.
+
+    Args:
+        name: `tensorboard`, `wandb`, `mlflow` or `trackio`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.own: Any = None
+
+    def on_train_begin(self, *args: Any, **named: Any) -> None:
+        """Begin a run."""
+        try:
+            if find_spec(self.name) is None:
+                raise ImportError(f"not installed: `pip install {self.name}` to have it")
+            self.own = integration_utils.INTEGRATION_TO_CALLBACK[self.name]()
+        except Exception as error:  # whatever a service's client raises
+            self._leave_out(error)
+        self._tell("on_train_begin", *args, **named)
+
+    def on_log(self, *args: Any, **named: Any) -> None:
+        """Pass the numbers on."""
+        self._tell("on_log", *args, **named)
+
+    def on_train_end(self, *args: Any, **named: Any) -> None:
+        """Finish the run."""
+        self._tell("on_train_end", *args, **named)
+
+    def _tell(self, event: str, *args: Any, **named: Any) -> None:
+        try:
+            if self.own is not None:
+                getattr(self.own, event)(*args, **named)
+        except Exception as error:
+            self._leave_out(error)
+
+    def _leave_out(self, error: Exception) -> None:
+        self.own = None
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        print(f"{self.name}: {said[0]}. The run continues without it.", flush=True)

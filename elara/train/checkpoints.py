@@ -79,13 +79,12 @@ def _whole(checkpoint: Path) -> bool:
             with zipfile.ZipFile(path) as archive:  # torch's format carries checksums
                 if archive.testzip():
                     return False
-        weights = list(checkpoint.rglob("*.safetensors"))
-        for path in weights:
+        for path in checkpoint.rglob("*.safetensors"):
             with safetensors.safe_open(path, framework="np"):
                 pass
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError):
         return False
-    return bool(weights) or any(p.is_dir() for p in checkpoint.iterdir())
+    return True
 
 
 def remove_others(checkpoints: Path, own: Path) -> None:

@@ -113,7 +113,7 @@ class TrainingConfig:
                 f"`seed` is {self.seed}: NumPy's random numbers start from 0 to 4294967295."
             )
         if self.precision == "float16":
-            raise TrainingError(_NO_FLOAT16.get(self.quantisation, _NO_FLOAT16["none"]))
+            raise TrainingError(_NO_FLOAT16)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise TrainingError(f"`{name}` is {getattr(self, name)!r}: use {_or(choices)}.")
@@ -141,15 +141,12 @@ class TrainingConfig:
         return rows
 
 
-_NO_FLOAT16 = {
-    "nf4": "`precision` float16 does not train with nf4: the trainer keeps a QLoRA adapter in "
-    "bfloat16, and the gradient scaler that float16 needs cannot unscale bfloat16 gradients. "
-    "Use `by_hardware`.",
-    "none": "`precision` float16 is not offered for training: its largest number is 65504 and its "
-    "smallest normal one 0.00006, so an adapter's gradients overflow or vanish. Hardware that "
-    "knows bfloat16 computes it as fast and with float32's range; on older hardware float32 is "
-    "the safe choice. Use `by_hardware`.",
-}
+_NO_FLOAT16 = (
+    "`precision` float16 is not offered for training: an adapter's gradients overflow or vanish in "
+    "it, and the gradient scaler against that cannot unscale the bfloat16 gradients of a QLoRA "
+    "adapter. bfloat16 is as fast and has float32's range; on older hardware float32 is the safe "
+    "choice. Use `by_hardware`."
+)
 
 
 def _or(choices: tuple[str, ...]) -> str:

@@ -13,10 +13,9 @@ It needs torch, so it is imported where a run starts.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -80,29 +79,22 @@ class _AnswerLoss(torch.autograd.Function):
         return gradient * upstream[0], None, None
 
 
-@contextlib.contextmanager
-def replaced(model: Any, forward_of: Callable[[Any], Any]) -> Iterator[int]:
-    """Give modules another `forward` for a while.
+def replace_forwards(model: Any, forward_of: Callable[[Any], Any]) -> int:
+    """Give modules another `forward`; `elara.train.lora.restoring` takes it back.
 
     Args:
         model: any model.
         forward_of: says for a module which function takes its place, or None.
 
-    Yields:
+    Returns:
         How many modules were changed.
     """
-    changed: list[tuple[Any, Any]] = []
+    changed = 0
     for module in model.modules():
         if forward := forward_of(module):
-            changed.append((module, module.__dict__.get("forward")))
             module.forward = types.MethodType(forward, module)
-    try:
-        yield len(changed)
-    finally:
-        for module, before in changed:
-            del module.forward
-            if before is not None:
-                module.forward = before
+            changed += 1
+    return changed
 
 
 def fused_lora(module: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from elara.model import Encoded, LanguageModel, ModelError, encode
-from elara.model.marks import holds_marks
+from elara.model.chat import holds_marks
 from elara.train.config import TrainingConfig, TrainingError
 
 
@@ -209,7 +209,6 @@ def masked_html(tokenizer: Any, encoded: Encoded) -> str:
         An HTML paragraph.
     """
     import html
-    import itertools
 
     pairs = zip(encoded.input_ids, encoded.labels, strict=True)
     mark = '<mark style="background:#0072B2;color:#fff">{}</mark>'  # legible on light and dark

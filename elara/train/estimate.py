@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import math
 import time
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elara.model import Encoded, LanguageModel, quiet_libraries
-from elara.train.config import TrainingConfig
+from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, choose_batching
 from elara.train.lora import add_lora, check_number_format, restoring, summary
 
@@ -116,14 +115,15 @@ def _timed(
     """Seconds per token trained, per token only read, and per optimiser step."""
     import torch
 
-    from elara.train.cpu_kernels import fused_lora, replaced
+    from elara.train.cpu_kernels import fused_lora, replace_forwards
 
     random_state = torch.get_rng_state()
     trainable = [p for p in lm.model.parameters() if p.requires_grad]
     with quiet_libraries():
         model = add_lora(lm, config)
     try:
-        with restoring(model), replaced(model, fused_lora):
+        with restoring(model):
+            replace_forwards(model, fused_lora)
             return _trials(lm, model, data)
     finally:
         lm.model = model.unload()
@@ -178,9 +178,7 @@ def _trials(lm: LanguageModel, model: Any, data: TokenData) -> tuple[float, floa
     return seconds / tokens, reading, timed(adam.step)
 
 
-def count_memory(
-    lm: LanguageModel, data: TokenData, config: TrainingConfig, *, available: int | None = None
-) -> Memory:
+def count_memory(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Memory:
     """Count the memory at a run's peak.
 
     On a GPU `fine_tune` keeps as many activations as there is room for, so that the count depends
@@ -190,8 +188,6 @@ def count_memory(
         lm: the base model, with or without an adapter.
         data: tokenised examples.
         config: settings.
-        available: bytes of the GPU's memory; None for those of the GPU that is there. 0 counts
-            the least that will do.
     """
     model = lm.causal
     facts = summary(model, config)
@@ -209,11 +205,8 @@ def count_memory(
         return Memory(base, adapter, activations, _process_bytes(loaded))
     from elara.train.devices import gpu
 
-    memory, shape = available, model.config.get_text_config()
-    if memory is None:
-        memory = gpu.device_memory()
-    fixed = base + adapter
-    plan = gpu.choose_plan(shape, config, fixed=fixed, memory=memory, itemsize=itemsize)
+    shape, sizes = model.config.get_text_config(), {"fixed": base + adapter, "itemsize": itemsize}
+    plan = gpu.choose_plan(shape, config, memory=gpu.device_memory(), **sizes)
     return Memory(base, adapter, plan.bytes - base - adapter, 0)
 
 
@@ -278,35 +271,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
-def what_to_change(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> str:
-    """Name the (at most three) parameters that would lower a run's memory most, and to what.
+def out_of_memory(config: Any) -> TrainingError:
+    """The error that says which parameters lower a run's memory.
 
     Args:
-        lm: the model, with or without its adapter.
-        data: tokenised examples.
-        config: the settings that did not fit.
+        config: the settings that did not fit: a `TrainingConfig` or `PreferenceConfig`.
     """
-
-    def needed(**changes: Any) -> int:
-        return count_memory(lm, data, dataclasses.replace(config, **changes), available=0).peak
-
-    now = needed()
-    longest = max(len(e.input_ids) for e in data.train)
-    offers = {
-        "batch_size": max(1, config.batch_size // 2),
-        "max_length": max(1, min(longest, config.max_length) // 2),
-        "quantisation": "nf4",
-        "lora_dropout": 0.0,
-        "lora_r": max(1, config.lora_r // 2),
-    }
-    predicted = {name: needed(**{name: value}) for name, value in offers.items()}
-    best = sorted((name for name in offers if predicted[name] < now), key=predicted.__getitem__)
-    told = "; ".join(
-        f"`{name}` {offers[name]} instead of {getattr(config, name)}: "
-        f"{predicted[name] / _MIB:,.0f} MiB"
-        for name in best[:3]
-    )
-    return (
-        f"Memory ran out: these settings need about {now / _MIB:,.0f} MiB. Change one of these, "
-        f"with the memory that it is predicted to need: {told}."
+    return TrainingError(
+        f"Memory ran out. Lower `batch_size` (it is {config.batch_size}; more "
+        f"`gradient_accumulation` makes up for it) or `max_length` ({config.max_length}; what is "
+        "longer is left out and counted), or load the base model with `quantisation` nf4."
     )

@@ -220,6 +220,7 @@ def restoring(model: Any) -> Iterator[None]:
         for module, forward in before:
             module.__dict__.pop("forward", None)
             module.__dict__.pop("_original_forward", None)  # accelerate's note of what it wrapped
+            module.__dict__.pop("_compiled_call_impl", None)
             if forward is not None:
                 module.forward = forward
         for parameter, dtype in formats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Mapping
@@ -51,11 +52,9 @@ def _check_model(name: str) -> None:
     if name == PACKAGED or Path(name).expanduser().is_dir():
         return
     close = difflib.get_close_matches(name, [PACKAGED], cutoff=0.8)
+    with contextlib.suppress(HFValidationError):
+        validate_repo_id(split_revision(name)[0])
+        if not close:
+            return
     hint = f"did you mean `{PACKAGED}`?" if close else "name one that exists, or a hub id."
-    repository, _ = split_revision(name)
-    try:
-        validate_repo_id(repository)
-    except HFValidationError:
-        raise ParameterError(f"`base_model` is {name!r}, which is no folder: {hint}") from None
-    if close:
-        raise ParameterError(f"`base_model` is {name!r}: {hint}")
+    raise ParameterError(f"`base_model` is {name!r}, which is no folder: {hint}")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import polars as pl
 
+from elara.display.progress import watched
 from elara.model import LanguageModel, quiet_libraries
 from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, choose_batching
-from elara.train.estimate import is_out_of_memory, what_to_change
+from elara.train.estimate import is_out_of_memory, out_of_memory
 from elara.train.lora import (
     adapter_dtype,
     add_lora,
@@ -27,7 +30,6 @@ from elara.train.lora import (
     optimiser,
     restoring,
 )
-from elara.train.trackers import Trackers
 
 if TYPE_CHECKING:
     from elara.train.devices.gpu import GpuPlan
@@ -101,7 +103,7 @@ def fine_tune(
 
     with quiet_libraries():
         from elara.train import callbacks
-        from elara.train.cpu_kernels import fused_lora, replaced
+        from elara.train.cpu_kernels import fused_lora, replace_forwards
         from elara.train.devices import gpu
 
     processes = accelerate.PartialState()
@@ -123,13 +125,16 @@ def fine_tune(
             trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
         trained_in = adapter_dtype(model)
         if logs is not None:
-            names = config.trackers if trainer.is_world_process_zero() else ()
-            trackers = Trackers(names, logs, folder.name, dataclasses.asdict(config))
-            trainer.add_callback(callbacks.Tracking(trackers))
-            stack.callback(trackers.close)
-        stack.enter_context(gpu.applied(model, plan) if plan else replaced(model, fused_lora))
+            told = callbacks.environment(logs, folder.name)
+            stack.enter_context(mock.patch.dict(os.environ, told))
+            for name in config.trackers:
+                trainer.add_callback(callbacks.Tracker(name))
+        if plan:
+            gpu.apply(model, plan)
+        else:
+            replace_forwards(model, fused_lora)
         started = time.perf_counter()
-        with quiet_libraries(), _explained(lm, data, config, last):
+        with quiet_libraries(), _explained(config, last):
             if not done:  # else it was killed between its last checkpoint and the end
                 trainer.train(resume_from_checkpoint=str(last) if last else None)
                 history = trainer.state.log_history
@@ -196,9 +201,10 @@ def _trainer(
     fresh: bool,
 ) -> Any:
     import datasets
+    import transformers
 
     from elara.train import callbacks
-    from elara.train.trainer import Trainer, print_no_entries, say_nothing
+    from elara.train.trainer import Trainer, say_nothing
 
     say_nothing()
     batching, _ = choose_batching(lm, config)
@@ -221,14 +227,12 @@ def _trainer(
         optimizers=(optimiser(model, config), None),
         grouped=batching == "length_grouped",
     )
-    print_no_entries(trainer)
+    trainer.remove_callback(transformers.PrinterCallback)  # prints every entry of the log
     return trainer
 
 
 @contextlib.contextmanager
-def _explained(
-    lm: LanguageModel, data: TokenData, config: TrainingConfig, last: Path | None
-) -> Iterator[None]:
+def _explained(config: TrainingConfig, last: Path | None) -> Iterator[None]:
     """Turn what the libraries raise into what can be done about it."""
     try:
         yield
@@ -237,7 +241,7 @@ def _explained(
         raise
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise TrainingError(what_to_change(lm, data, config)) from error
+            raise out_of_memory(config) from error
         if last is None or "checkpoint" not in str(error).lower():
             raise
         raise TrainingError(f"{last} cannot be read ({error}): remove it and rerun.") from error
@@ -267,11 +271,13 @@ def _arguments(
         eos_token=lm.tokenizer.eos_token,
         activation_checkpointing=False,  # the plan sets it for as many layers as memory demands
         tf32=True if lm.device == "cuda" else None,
+        project="elara",  # for the trackers
+        run_name=folder.name,
         eval_strategy="no",  # see `callbacks.Evaluations`
         eval_on_start=evaluate_first,
         # A logged loss is the mean since the last one: never across a checkpoint, so that a run
         # that continues logs the same numbers.
         logging_steps=math.gcd(5, config.save_steps),
         logging_first_step=True,
-        disable_tqdm=True,
+        disable_tqdm=not watched(),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from elara.train.checkpoints import run_name
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData
 from elara.train.sft import fine_tune
-from elara.workspace import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,15 +54,14 @@ def sweep(
 ) -> Sweep:
     """Train once per learning rate, all from the same start, and compare the held-out losses.
 
-    A rate that has finished is not trained again when the sweep is repeated, and one that was
-    interrupted continues from its last checkpoint.
+    A rate that was interrupted continues from its last checkpoint.
 
     Args:
         load: loads the base model afresh.
         data: a small budget of training examples, and validation examples to compare on.
         config: settings; its learning rate is replaced by each of `rates`.
         rates: learning rates to try.
-        checkpoints: folder for results and checkpoints.
+        checkpoints: folder for checkpoints.
 
     Raises:
         TrainingError: nothing to compare on, no rates, or every rate diverged.
@@ -85,16 +82,10 @@ def sweep(
 def _one(
     load: Callable[[], LanguageModel], data: TokenData, config: TrainingConfig, checkpoints: Path
 ) -> dict[str, Any]:
-    """The row of one rate, read where it has been trained before."""
-    name, rate = run_name(data, config, None), config.learning_rate
-    result = checkpoints / f"{name}.json"
-    row: dict[str, Any]
-    if result.exists():
-        row = json.loads(result.read_text(encoding="utf-8"))
-        return row
-    row = {"learning_rate": rate, "loss_before": None, "loss": None, "steps": 0, "seconds": 0.0}
+    """The row of one rate."""
+    row: dict[str, Any] = {"learning_rate": config.learning_rate, "steps": 0, "seconds": 0.0}
     try:
-        training = fine_tune(load(), data, config, checkpoints / name)
+        training = fine_tune(load(), data, config, checkpoints / run_name(data, config, None))
     except TrainingError as error:
         if "not a finite number" not in str(error):
             raise
@@ -105,7 +96,6 @@ def _one(
         row |= {"loss_before": losses[0], "loss": None if lost else losses[-1]}
         row |= {"steps": training.steps, "seconds": round(training.seconds, 1)}
         row["status"] = "diverged" if lost else "finished"
-    write_atomically(result, json.dumps(row) + "\n")
     return row
 
 

@@ -5,16 +5,15 @@ It needs the libraries of training, so it is imported where a run starts.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
 import huggingface_hub.constants
 import torch
-import transformers
 import trl
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from elara.display.progress import watched
 from elara.model import LanguageModel
@@ -26,11 +25,6 @@ def say_nothing() -> None:
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     if not watched():
         datasets.disable_progress_bars()
-
-
-def print_no_entries(trainer: Any) -> None:
-    """Keep a trainer from printing every entry of its log as a dictionary."""
-    trainer.remove_callback(transformers.PrinterCallback)
 
 
 def common_arguments(lm: LanguageModel, config: Any, folder: Path) -> dict[str, Any]:
@@ -62,39 +56,22 @@ def common_arguments(lm: LanguageModel, config: Any, folder: Path) -> dict[str, 
     }
 
 
-class LengthOrder:
+class LengthOrder(LengthGroupedSampler):  # type: ignore[misc]
     """An order of examples in which those of one batch are of similar length.
 
     Each epoch's order depends on nothing but the seed and the epoch's number, so a run that
     continues in the middle of an epoch sees the same batches.
-
-    Args:
-        lengths: tokens per example.
-        batch_size: examples per forward pass.
-        seed: fixes the order.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.epoch = 0
+    seed = epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next."""
         self.epoch = epoch
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
     def __iter__(self) -> Iterator[int]:
-        chance = random.Random(f"{self.seed}/{self.epoch}")
-        # A little noise, so that the same examples do not always share a batch.
-        near = [n * chance.uniform(0.95, 1.05) for n in self.lengths]
-        ordered = sorted(range(len(near)), key=near.__getitem__)
-        size = self.batch_size
-        batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
-        short = batches.pop() if len(batches[-1]) < size else []
-        chance.shuffle(batches)
-        yield from (i for batch in [*batches, short] for i in batch)
+        self.generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return iter(super().__iter__())
 
 
 class KeepsFormats:
@@ -140,7 +117,9 @@ class Trainer(KeepsFormats, trl.SFTTrainer):  # type: ignore[misc]
         if not self.grouped:
             return super()._get_train_sampler(rows)
         lengths = [len(ids) for ids in rows["input_ids"]]
-        return LengthOrder(lengths, self.args.train_batch_size, self.args.seed)
+        order = LengthOrder(self.args.train_batch_size, lengths=lengths)
+        order.seed = self.args.seed
+        return order
 
     def create_model_card(self, *args: Any, **named: Any) -> None:
         """A checkpoint is read by no one: it needs no page of its own."""

@@ -23,7 +23,7 @@ from elara.workspace.formats import (
     withdrawn,
 )
 from elara.workspace.stages import MAIN_TABLES, STAGES, check_parameters, stage_module
-from elara.workspace.workspace import Stage, Workspace, default_workspace, publish
+from elara.workspace.workspace import Stage, Workspace, publish
 
 __all__ = [
     "MAIN_TABLES",
@@ -35,7 +35,6 @@ __all__ = [
     "cannot_write",
     "check_parameters",
     "content_digest",
-    "default_workspace",
     "disk_trouble",
     "draft_folder",
     "empty_folder",

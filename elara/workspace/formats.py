@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -38,14 +37,6 @@ def json_text(content: Any) -> str:
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
         content = dataclasses.asdict(content)
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def count_rows(path: Path) -> int:
-    """Rows of a `.parquet` file, lines of another."""
-    if path.suffix == ".parquet":
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    with path.open("rb") as handle:
-        return sum(1 for _ in handle)
 
 
 def write_file(path: Path, content: Any) -> None:
@@ -114,18 +105,17 @@ def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
     entries = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        if path.suffix in (".parquet", ".jsonl"):
-            entry["rows"] = count_rows(path)
+        if path.suffix == ".parquet":
+            entry["rows"] = pl.scan_parquet(path).select(pl.len()).collect().item()
+        elif path.suffix == ".jsonl":
+            entry["rows"] = len(path.read_bytes().splitlines())
         entries[path.relative_to(folder).as_posix()] = entry
     return entries
 
 
 def made_with() -> dict[str, Any]:
     """The versions of Elara, Python and the libraries that a stage runs with."""
-    libraries = {}
-    for name in _LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            libraries[name] = importlib.metadata.version(name)
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     python = platform.python_version()
     return {"elara": elara.__version__, "python": python, "libraries": libraries}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # The parameters that name a file or folder. Every other text is a value, whatever it looks like.
-PATHS = frozenset({"local_files", "base_model"})
+PATHS = frozenset({"local_files", "base_model", "evaluation_sets"})
 # The parameters that say how one run is to go. They change no result, and no later run uses them.
 ONCE = frozenset({"workspace", "replace"})
 
@@ -67,9 +67,7 @@ def resolve_path(name: str, value: str, default: str = "") -> str:
         raise ParameterError(f"`{name}` is {value[:80]!r}, which is no path: {error}.") from error
 
 
-# What the form to type shows for a parameter that is empty by default.
-_EXAMPLES = {bool: False, dict: {"A": "B"}, float: 0.5, int: 1, list: ["A", "B"], str: ""}
-_TYPES = {kind.__name__: kind for kind in _EXAMPLES}
+_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, str)}
 
 
 def convert(name: str, value: Any, default: Any, kind: type | None = None) -> Any:
@@ -173,22 +171,6 @@ def _declared(cells: Iterable[str]) -> dict[str, tuple[type, Any]]:
     return found
 
 
-def _convert_declared(namespace: dict[str, Any], declared: Mapping[str, tuple[type, Any]]) -> None:
-    """Give parameters their declared types, in the notebook itself; `papermill -p` sends text."""
-    import yaml
-
-    for name, (kind, default) in declared.items():
-        if name not in namespace:
-            continue
-        try:
-            namespace[name] = convert(name, namespace[name], default, kind)
-        except ParameterError as error:
-            example = default if isinstance(default, kind) and default else _EXAMPLES[kind]
-            form = yaml.safe_dump([example], default_flow_style=True, width=1000).strip()[1:-1]
-            typed = f"-r {name} TEXT" if kind is str else f"-y '{name}: {form}'"
-            raise ParameterError(f"{error} With papermill, write {typed}.") from None
-
-
 def parameters_of(namespace: dict[str, Any]) -> dict[str, Any]:
     """The parameters that a running notebook was started with.
 
@@ -216,7 +198,9 @@ def parameters_of(namespace: dict[str, Any]) -> dict[str, Any]:
         if injected and (wrong := unknown_names(own, assigned)):
             raise ParameterError(wrong)
         assigned |= own
-    _convert_declared(namespace, _declared(cells))
+    for name, (kind, default) in _declared(cells).items():
+        if name in namespace:
+            namespace[name] = convert(name, namespace[name], default, kind)
     # A script has no history, nor has a kernel that is told to store none (as nbval does).
     names = assigned if any(cells) else {*namespace} - {"In", "Out"}
     literal = (str, int, float, bool, list, dict, type(None))

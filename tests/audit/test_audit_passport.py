@@ -15,9 +15,9 @@ import tiny_run
 
 from elara import train
 from elara.audit import AuditError
-from elara.audit.certificate import Certificate, Words, certify, similar
+from elara.audit.certificate import Certificate, certify
 from elara.audit.passport import data_manifest, with_verdict, write_passport
-from elara.audit.seal import PAGE_FILE, PASSPORT_FILE, damage
+from elara.audit.verify import PAGE_FILE, PASSPORT_FILE, damage
 from elara.export import export
 from elara.export.parity import PROMPTS
 from elara.model import load_base
@@ -33,90 +33,6 @@ def example(name: str, answer: str, *, article: str = "", question: str = "What?
     row |= {"id": name, "article_ids": [article or name]}
     row["messages"][1]["content"], row["messages"][2]["content"] = question, answer
     return pl.DataFrame([row], schema=tiny_run.examples(0).schema)
-
-
-def found(train: pl.DataFrame, held: pl.DataFrame, **more: Any) -> set[str]:
-    return set(certify(train, {"test": held}, **more).findings["check"])
-
-
-def test_different_texts_are_clean() -> None:
-    certificate = certify(tiny_run.examples(16), {"test": tiny_run.examples(4, start=100)})
-    assert certificate.clean
-    certificate.require_clean()
-    assert certificate.record()["verdict"] == "clean"
-    assert certificate.compared["test"]["items"] == 4
-
-
-def test_each_check_finds_its_leak_and_names_both_sides() -> None:
-    train = example("a:1", LONG, article="pubmed:123")
-    other = "Nothing here resembles the text on the other side of it in any way at all."
-    assert found(train, example("b:1", other, article="pubmed:123")) == {"article", "identifier"}
-    assert found(train, pl.DataFrame({"id": ["q1"], "pmid": ["123"]})) == {"identifier"}
-    upper = LONG.upper().replace(",", " -- ")
-    assert "equal" in found(train, example("b:1", upper, question="Anything else?"))
-    near = LONG.replace("Magnesium", "Intravenous magnesium").replace("bear it", "bear this")
-    assert found(train, example("b:1", near)) == {"similar", "overlap"}
-    copied = f"{LONG} {other}"
-    assert found(train, example("b:1", copied)) == {"overlap"}
-    finding = certify(train, {"test": example("b:1", near)}).findings.row(0, named=True)
-    assert (finding["set"], finding["item"], finding["train_id"]) == ("test", "b:1", "a:1")
-
-
-def test_a_benchmark_matches_by_doi_through_the_articles_table() -> None:
-    articles = pl.DataFrame(
-        {"id": ["cdc:x"], "pmid": [""], "pmcid": [""], "doi": ["10.1000/abc"], "title": ["T"]}
-    )
-    benchmark = pl.DataFrame({"id": ["q7"], "doi": ["https://doi.org/10.1000/ABC"]})
-    train = example("a:1", LONG, article="cdc:x")
-    assert found(train, benchmark, articles=articles) == {"identifier"}
-    assert found(train, benchmark) == set()
-
-
-def test_short_questions_and_phrases_of_the_genre_are_no_leak() -> None:
-    train = pl.concat([example(f"a:{i}", f"{LONG} It is case {i}.") for i in range(12)])
-    held = example("b:1", "The blood pressure is lowered slowly")
-    assert found(train, held) == set()
-    phrase = f"{LONG} {' '.join(f'word{i}' for i in range(9))}"
-    assert "overlap" not in found(train, example("b:1", phrase))
-
-
-def test_a_leak_is_refused_and_can_be_taken_out() -> None:
-    train = pl.concat([tiny_run.examples(3), example("a:1", LONG)])
-    certificate = certify(train, {"test": example("b:1", LONG)})
-    with pytest.raises(AuditError, match=r"1 held-out items .* b:1 of test in a:1"):
-        certificate.require_clean()
-    rest = certificate.without(train)
-    assert rest["id"].to_list() == tiny_run.examples(3)["id"].to_list()
-    assert certify(rest, {"test": example("b:1", LONG)}).clean
-
-
-def test_a_list_that_cannot_be_compared_is_an_error() -> None:
-    with pytest.raises(AuditError, match="'exam' cannot be compared"):
-        certify(tiny_run.examples(1), {"exam": pl.DataFrame({"name": ["x"]})})
-
-
-def test_the_similarity_search_misses_no_pair() -> None:
-    import random
-
-    rng = random.Random(1)
-    texts = [" ".join(rng.choices("abcdefgh", k=rng.randint(3, 30))) for _ in range(60)]
-    texts += [t + " z" for t in texts] + [f"y {t} x" for t in texts[:30]]
-    rng.shuffle(texts)
-    seen, held = texts[::2], texts[1::2]
-
-    def shingles(text: str) -> set[tuple[str, ...]]:
-        words = text.split()
-        return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
-
-    wanted = set()
-    for i, a in enumerate(held):
-        for j, b in enumerate(seen):
-            x, y = shingles(a), shingles(b)
-            if len(x & y) >= 0.8 * len(x | y):
-                wanted.add((i, j))
-    pairs = similar(Words.of(pl.Series(seen)).sequences(3), Words.of(pl.Series(held)).sequences(3))
-    assert {(i, j) for i, j in pairs.select("text", "train").iter_rows()} == wanted
-    assert len(wanted) > 20
 
 
 def test_the_manifest_leads_from_each_example_to_its_source() -> None:

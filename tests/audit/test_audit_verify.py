@@ -17,8 +17,7 @@ from typer.testing import CliRunner
 
 from elara.audit import AuditError
 from elara.audit.passport import write_passport
-from elara.audit.seal import SUMS_FILE, damage, seal
-from elara.audit.verify import _measure_again, verify
+from elara.audit.verify import SUMS_FILE, _measure_again, damage, seal, verify
 from elara.cli import app
 from elara.model import load_base
 

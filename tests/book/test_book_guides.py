@@ -39,7 +39,7 @@ WHY_NOT = {
     "elara lab": "would wait in JupyterLab: tests/pipeline looks at the copies it opens",
     "elara serve": "would wait for questions: tests/serve asks them",
     "papermill": "notebook and parameters: tests/notebooks runs papermill",
-    "python": "benchmarks take up to an hour, the mirror serves until stopped: file and options",
+    "python": "benchmarks take up to an hour: file and options",
     "launch": "four processes: tests/train/test_train_launch.py runs two",
     "accelerate": "the same: its own parser reads the options, the job is there",
     "torchrun": "the same",
@@ -63,9 +63,9 @@ WHY_NOT = {
 NOT_RUN: dict[str, dict[str, int]] = {
     "CONTRIBUTING.md": {"make": 3, "pre-commit": 1},
     "README.md": {"make": 4, "elara run": 5, "elara lab": 1, "elara serve": 1, "papermill": 4},
-    "book/benchmarks.md": {"python": 8, "elara run": 1},
+    "book/benchmarks.md": {"python": 9, "elara run": 1},
     "book/cluster.md": {"pip": 1, "elara run": 1},
-    "book/collecting.md": {"python": 1, "elara run": 6, "text": 1},
+    "book/collecting.md": {"elara run": 6, "text": 1},
     "book/continual.md": {"papermill": 1, "elara run": 4},
     "book/exporting.md": {
         "papermill": 1,

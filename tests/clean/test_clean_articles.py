@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from elara.clean import Cleaned, clean
-from elara.clean.texts import pack, unpack
+from elara.clean.tables import pack, unpack
 from elara.collect import collect_folder, sample_folder
 from elara.records import Article, Section, frame, schema
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from elara.clean import RULES, Rule, legal
 from elara.clean import rules as rule_module
-from elara.clean.triggers import Triggers, touches
+from elara.clean.edits import Triggers
 
 PIECES = ["Âµ", "é", "©", "COPYRIGHT", "  ", " ", "\n", "&amp;", "&lt", "Dr. ", "2020-11-02", "ï¬"]
 PIECES += [" p<0.05", "\x07", "", "Abstract", "all RIGHTS reserved", "<P>", "a@b.org", "www.", "ſ"]
@@ -28,18 +28,17 @@ PATTERNS = {
 
 
 def test_one_scan_finds_what_each_rule_would_find_alone() -> None:
-    blocks = [r.triggers for r in RULES]
     draw = random.Random(1)
     texts = ["".join(draw.choices(PIECES, k=draw.randint(0, 6))) for _ in range(150)]
-    bits = Triggers(blocks).find(pa.array(texts, pa.large_string()))
-    for number, triggers in enumerate(blocks):
+    bits = Triggers([r.triggers for r in RULES]).find(pa.array(texts, pa.large_string()))
+    for number, rule in enumerate(RULES):
         found = bits >> np.uint64(number) & np.uint64(1)
-        assert [bool(f) for f in found] == [touches(triggers, t) for t in texts], number
+        assert [bool(f) for f in found] == [rule.touches(t) for t in texts], number
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
 def test_the_example_of_a_rule_holds_a_trigger(rule: Rule) -> None:
-    assert touches(rule.triggers, rule.before)
+    assert rule.touches(rule.before)
 
 
 @pytest.mark.parametrize("name", PATTERNS)
@@ -49,7 +48,7 @@ def test_whatever_a_pattern_matches_holds_a_trigger(name: str, data: st.DataObje
     rule = next(r for r in RULES if r.name == name)
     match = data.draw(st.from_regex(PATTERNS[name], alphabet=LATIN))
     if rule.function(match) != match:
-        assert touches(rule.triggers, match)
+        assert rule.touches(match)
 
 
 def test_too_many_blocks_are_an_error() -> None:

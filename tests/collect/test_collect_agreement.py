@@ -242,7 +242,7 @@ def article(pubmed: Tables, pmid: str) -> dict[str, Any]:
     [
         ("result_sets/seedtk_pubmed.xml", "article"),  # root RAW_DATA
         ("result_sets/srproject_pubmed_result.xml", "article"),  # byte order mark
-        ("ncbiutils/no_pubmedarticleset.xml", "RSS feed"),
+        ("ncbiutils/no_pubmedarticleset.xml", "root <rss>"),
         ("biopython_entrez/pubmed3.html", "an answer of a server"),
         ("biopython_entrez/esummary8.xml", "esummary answer"),  # nothing but <ERROR>
         ("metapub_misc/medgen_elink_pubmed_0_entries.xml", "elink answer"),

@@ -21,8 +21,7 @@ from elara.collect import (
     stackexchange,
     webpage,
 )
-from elara.collect.blocks import numbered
-from elara.collect.grid import Cell, table_lines
+from elara.collect.blocks import Cell, numbered, table_lines
 from elara.collect.htmltext import html_text
 from elara.collect.parsed import Dropped, Parsed
 

@@ -156,7 +156,7 @@ def test_an_empty_folder_gives_an_empty_collection(tmp_path: Path) -> None:
     assert collection.articles.collect().height == collection.outcomes.collect().height == 0
     assert per_source(collection.articles).height == 0
     assert per_specialty(collection.articles).height == 13
-    with pytest.raises(ValueError, match="There is no file in this folder"):
+    with pytest.raises(ValueError, match="No article could be read from this folder: 0 articles"):
         collection.example()
     specialty_figure(collection.articles)
 

@@ -53,7 +53,6 @@ def read(tmp_path: Path, content: bytes, name: str = "any.bin") -> list[Parsed]:
         (b"%PDF-1.7", "pdf"),
         (b"PAR1", "parquet"),
         (b"\xef\xbb\xbfTY  - JOUR\n", "ris"),
-        (b"% mine\n@article{key,\n title = {x}}", "bibtex"),
         (b"pmid;title;abstract\n1;a;b\n", "csv"),
     ],
 )
@@ -66,9 +65,8 @@ def test_a_format_is_known_by_its_content(head: bytes, parser: str) -> None:
     [
         (b"", "empty"),
         (b" \n", "empty"),
-        (b"<rss version='2.0'>", "RSS"),
-        (b"<eSearchResult>", "esearch"),
-        (b"<eLinkResult>", "elink"),
+        (b"<eSearchResult>", "E-utilities esearch answer: ids, not records"),
+        (b"% mine\n@article{key,\n title = {x}}", "BibTeX"),
         (b"id,title\n1,x", "not a format"),
         (b"<?xml version='1.0' encoding='x-none'?><posts>", "encoding"),
         (b"<unheard-of>", "<unheard-of>"),

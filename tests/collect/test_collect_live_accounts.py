@@ -247,17 +247,11 @@ class Pubmed:
 
     def __init__(self, *searches: bytes, lost: tuple[str, ...] = ()) -> None:
         self.searches, self.lost = list(searches), lost
-        self.posted: list[str] = []
 
     def __call__(self, path: str, query: Asked) -> tuple[int, bytes]:
         if path == "esearch.fcgi":
             return 200, self.searches.pop(0) if len(self.searches) > 1 else self.searches[0]
-        if path == "epost.fcgi":
-            self.posted = query["id"].split(",")
-            key = "<WebEnv>w</WebEnv><QueryKey>1</QueryKey>"
-            return 200, f"<ePostResult>{key}</ePostResult>".encode()
-        ids = query["id"].split(",") if "id" in query else self.posted
-        return 200, pubmed_set([i for i in ids if i not in self.lost])
+        return 200, pubmed_set([i for i in query["id"].split(",") if i not in self.lost])
 
 
 def search(stub: Stub, *names: str) -> Entrez:
@@ -343,10 +337,7 @@ class TwoDatabases:
             ids = [1, 2, 3] if pubmed and not confused else [3, 4]
             told = f"<QueryTranslation>t of {len(ids)}</QueryTranslation>"
             return 200, search_answer(len(ids), ids, told)
-        if path == "epost.fcgi":
-            key = f"<WebEnv>{query['id']}</WebEnv><QueryKey>1</QueryKey>"
-            return 200, f"<ePostResult>{key}</ePostResult>".encode()
-        posted = query["WebEnv"].split(",")
+        posted = query["id"].split(",")
         if pubmed:
             self.searched.set()
             return 200, pubmed_set(posted)

@@ -1,4 +1,4 @@
-"""PubMed's files: checksums, updates, deletions, interrupted downloads."""
+"""PubMed's files: checksums, updates, deletions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import live_run
 import pytest
+from live_stub import Stub
 
 from elara import collect
 from elara.collect.live.bulk import PubmedFiles
@@ -61,24 +62,14 @@ def test_the_list_is_read_anew_and_only_new_files_are_fetched(sample: Path, tmp_
     assert not any(path.startswith("baseline/pubmed") for path in later)
 
 
-def test_a_complete_part_is_checked_and_not_fetched_again(sample: Path, tmp_path: Path) -> None:
-    with Mirror(sample) as mirror:
-        harvest([files(mirror, folders=("baseline",))], tmp_path / "first", CONTACT)
-        kept = Store(tmp_path / "first", "pubmed_files")
-        name = "baseline/pubmed26n0001.xml.gz"
-        whole = (tmp_path / "first" / kept.steps[name].file).read_bytes()
-        part = Store(tmp_path / "second", "pubmed_files").part("pubmed26n0001.xml.gz")
-        part.write_bytes(whole)
-        before = len(mirror.log)
-        harvest([files(mirror, folders=("baseline",))], tmp_path / "second", CONTACT)
-        statuses = [r.status for r in mirror.log[before:] if r.path == name]
-    assert statuses == [416]
+def test_a_wrong_checksum_is_never_accepted(tmp_path: Path) -> None:
+    def answer(path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        if path == "baseline":
+            return 200, b'<html><a href="pubmed26n0001.xml.gz"></html>'
+        return 200, b"0" * 32 if path.endswith(".md5") else b"content"
 
-
-def test_a_wrong_checksum_is_never_accepted(
-    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("elara.collect.live.bulk._md5", lambda path: "0" * 32)
-    with Mirror(sample) as mirror, pytest.raises(HarvestIncomplete, match="MD5 sum"):
-        harvest([files(mirror)], tmp_path, CONTACT, longest_pause=0.01)
+    with Stub(answer) as stub:
+        source = PubmedFiles(("baseline",), base_url=stub.url, per_second=0)
+        with pytest.raises(HarvestIncomplete, match="MD5 sum"):
+            harvest([source], tmp_path, CONTACT, longest_pause=0.01)
     assert not Store(tmp_path, "pubmed_files").steps

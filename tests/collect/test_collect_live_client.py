@@ -192,17 +192,3 @@ def test_a_refusal_is_final_and_its_message_holds_no_key(sample: Path) -> None:
     assert len(mirror.log) == 1
     assert caught.value.status == 404
     assert "secret" not in str(caught.value)
-
-
-def test_a_download_goes_on_where_it_broke_off(sample: Path, tmp_path: Path) -> None:
-    with Mirror(sample, copies=30) as mirror, Client(CONTACT) as client:
-        client.limit(mirror.url, 0)
-        url = f"{mirror.url}/pubmed/baseline/pubmed26n0001.xml.gz"
-        whole = client.fetch(Request(url))
-        part = tmp_path / "file.part"
-        part.write_bytes(whole[:1000])
-        client.download(Request(url), part)
-        assert part.read_bytes() == whole
-        client.download(Request(url), part)  # nothing is left to fetch
-    assert part.read_bytes() == whole
-    assert [request.status for request in mirror.log] == [200, 206, 416]

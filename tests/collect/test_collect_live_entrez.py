@@ -1,14 +1,11 @@
-"""PubMed and PMC through the E-utilities: slicing, history, overlaps, later days."""
+"""PubMed and PMC through the E-utilities: slicing, overlaps, later days."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
-import httpx
 import live_run
 import pytest
-from live_stub import Stub
 
 from elara.collect.live import entrez
 from elara.collect.live.entrez import Entrez, Query
@@ -65,9 +62,9 @@ def test_the_most_relevant_records_are_taken_where_there_is_a_limit(
         assert searches(mirror)[0]["sort"] == "relevance"
         assert len(live_run.ids(tmp_path)) == 7
         harvest([live_run.pubmed(mirror.url, ("asthma",), most=20)], tmp_path, CONTACT)
-    fetched = [r.parameters["retmax"] for r in mirror.log if r.path == "efetch.fcgi"]
+    fetched = [r.parameters["id"].split(",") for r in mirror.log if r.path == "efetch.fcgi"]
     assert len(live_run.ids(tmp_path)) == len(set(live_run.ids(tmp_path))) == 20
-    assert len(fetched) == 2  # what the first run had was not fetched again
+    assert [len(ids) for ids in fetched] == [7, 13]  # what the first run had is not fetched again
 
 
 def test_a_later_day_adds_what_came_in_between(sample: Path, tmp_path: Path) -> None:
@@ -77,33 +74,6 @@ def test_a_later_day_adds_what_came_in_between(sample: Path, tmp_path: Path) -> 
         harvest([live_run.pubmed(mirror.url)], tmp_path, CONTACT)
     assert 0 < len(early) < len(live_run.ids(tmp_path)) == len(set(live_run.ids(tmp_path)))
     assert set(early) <= set(live_run.ids(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "forgotten",
-    [
-        (400, b"<ERROR>cannot retrieve history data. query_key: 1, WebEnv: w1</ERROR>"),
-        (200, b"<eFetchResult><ERROR>Unable to obtain query #1</ERROR></eFetchResult>"),
-    ],
-)
-def test_a_history_that_expires_is_posted_again(
-    sample: Path, tmp_path: Path, forgotten: tuple[int, bytes]
-) -> None:
-    """A WebEnv lives for two fetches; that it is forgotten may be told with status 200."""
-    uses: Counter[str] = Counter()
-    with Mirror(sample, copies=3) as mirror, httpx.Client(base_url=mirror.url) as client:
-
-        def answer(path: str, query: dict[str, str]) -> tuple[int, bytes]:
-            uses[query.get("WebEnv", "")] += 1
-            if "WebEnv" in query and uses[query["WebEnv"]] > 2:
-                return forgotten
-            return 200, client.post(f"/{path}", data=query).content
-
-        with Stub(answer) as stub:
-            harvest([live_run.pubmed(stub.url, ("asthma",), page=10)], tmp_path, CONTACT)
-            calls = Counter(asked.path for asked in stub.log)
-    assert calls["eutils/epost.fcgi"] > 1
-    assert live_run.ids(tmp_path) == sorted(topic_hits(tmp_path)["native_id"])
 
 
 def test_full_texts_come_from_pmc(sample: Path, tmp_path: Path) -> None:

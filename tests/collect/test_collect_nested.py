@@ -61,7 +61,7 @@ def test_an_archive_inside_an_archive_is_read(outer: str, inner: str, tmp_path: 
     names = ["out!.bz2!in!a!.xml.gz", "out!.bz2!in!b", "out!.bz2!last.xml"]
     assert outcomes(tmp_path) == dict.fromkeys(names, ("article", ""))
     assert raw_record(tmp_path, names[0], 0) in page(1)
-    with pytest.raises(KeyError, match=r"holds no file 'lost\.xml'"):
+    with pytest.raises(FileNotFoundError, match=r"holds no file 'out!\.bz2!in!lost\.xml'"):
         raw_record(tmp_path, "out!.bz2!in!lost.xml", 0)
 
 
@@ -147,20 +147,20 @@ def test_every_entry_of_a_tar_has_an_outcome(tmp_path: Path) -> None:
     assert raw_record(tmp_path, r"a.tar!caf\xe9.xml", 0) in page(1)
 
 
-def test_names_in_a_zip_that_are_no_text_are_shown(tmp_path: Path) -> None:
-    made = packed("zip", {"badXXé.xml": page(1), "badYYé.xml": page(2), "ok é": page(3)}, tmp_path)
-    made = made.replace(b"XX\xc3\xa9", b"\xff\xfe\xc3\xa9").replace(
-        b"YY\xc3\xa9", b"\xff\xfd\xc3\xa9"
-    )
-    (tmp_path / "a.zip").write_bytes(made)
+def test_names_in_a_zip_are_read_or_told_to_be_no_text(tmp_path: Path) -> None:
+    made = packed("zip", {"badXXé.xml": page(1), "ok é": page(3)}, tmp_path)
+    (tmp_path / "a.zip").write_bytes(made.replace(b"XX\xc3\xa9", b"\xff\xfe\xc3\xa9"))
+    (tmp_path / "b.zip").write_bytes(made)
     info = zipfile.ZipInfo("caf@.xml")
     with zipfile.ZipFile(tmp_path / "dos.zip", "w") as archive:
         archive.writestr(info, page(4))
     dos = (tmp_path / "dos.zip").read_bytes().replace(b"caf@", b"caf\x82")  # code page 437
     (tmp_path / "dos.zip").write_bytes(dos)
-    names = [r"a.zip!bad\xff\xfeé.xml", r"a.zip!bad\xff\xfdé.xml", "a.zip!ok é", "dos.zip!café.xml"]
-    assert outcomes(tmp_path) == dict.fromkeys(names, ("article", ""))
-    assert raw_record(tmp_path, names[1], 0) in page(2)
+    found = outcomes(tmp_path)
+    assert "unpack it first" in found.pop("a.zip")[1]
+    names = ["b.zip!badXXé.xml", "b.zip!ok é", "dos.zip!café.xml"]
+    assert found == dict.fromkeys(names, ("article", ""))
+    assert raw_record(tmp_path, names[1], 0) in page(3)
 
 
 def test_what_is_wrong_with_one_file_of_a_zip_is_its_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from elara.collect.fields import iso_date, language_code, medline_date, partial_
 from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
 from elara.collect.payload import PayloadError
-from elara.records import Article, Section, abstract_parts
+from elara.records import Article, Section
 
 FULL = """<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID Version="2">7</PMID>
 <DateRevised><Year>2021</Year><Month>06</Month><Day>10</Day></DateRevised>
@@ -70,7 +70,6 @@ def test_every_field_is_read() -> None:
     assert article.id == "pubmed:7"
     assert article.title == "H2O in E. coli at x"
     assert article.abstract == "METHODS: We &lt; waited.\nNo label here."
-    assert abstract_parts(article.abstract)[0] == ("METHODS", "We &lt; waited.")
     assert article.authors == ["Awa Diop", "O Only", "The Group"]
     assert (article.doi, article.pmcid, article.pmid) == ("10.1000/abc", "PMC77", "7")
     assert (article.licence, article.redistributable) == ("CC-BY-NC-4.0", False)

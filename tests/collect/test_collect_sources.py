@@ -190,7 +190,7 @@ def test_posts_join_answers_and_name_the_rest() -> None:
     assert (article.title, article.keywords) == ("T < 5", ["a", "b-c"])
     assert article.licence == "CC-BY-SA-4.0"
     assert (found[1].article_id, found[1].native_id) == (article.id, "2")
-    assert "tag wiki" in found[2].reason
+    assert "post type 5" in found[2].reason
     assert "not in this file" in found[4].reason
     other = found[5].article
     assert other is not None

@@ -80,8 +80,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every limit so small that a little data passes through all of the machinery."""
     for name, value in {
         "listing._PORTION": 1, "sortedruns._RUN_ARTICLES": 7, "merge._TOGETHER": 11,
-        "sortedruns._ROWS": 9, "sortedruns._TOGETHER": 2_000, "sortedruns._SAMPLE": 500,
-        "sortedruns._ROWS_WRITTEN": 13,
+        "sortedruns._ROWS": 9, "sortedruns._TOGETHER": 2_000,
     }.items():  # fmt: skip
         monkeypatch.setattr(f"elara.collect.{name}", value)
 

@@ -8,7 +8,6 @@ from test_collect_pubmed import USUAL
 from elara.collect import pubmed
 from elara.collect.formulas import one_line
 from elara.collect.htmltext import html_text
-from elara.collect.references import latex_text
 
 MATH = '<mml:math xmlns:mml="m"><mml:msup>{}</mml:msup></mml:math>'
 FORMS = {
@@ -112,15 +111,6 @@ def test_pages_keep_the_height(written: str, read: str) -> None:
 def test_what_stands_in_another_block_is_not_beside_it() -> None:
     rows = "<div><p>10</p><p><sup>a</sup>Note</p>5<br><sup>b</sup></div>"
     assert html_text(rows).split() == ["10", "a", "Note", "5", "b"]
-
-
-def test_bibtex_keeps_the_height() -> None:
-    assert (
-        latex_text(r"10\textsuperscript{5.3}, {10}\textsuperscript{\textit{n}}") == "10^5.3, 10^n"
-    )
-    assert latex_text(r"10$^{6-8}$ and 10\textsuperscript{-6} of CO\textsubscript{2}") == (
-        "10^(6-8) and 10⁻⁶ of CO2"
-    )
 
 
 def test_real_exponents_are_apart(shared_data) -> None:

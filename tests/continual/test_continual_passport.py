@@ -17,8 +17,7 @@ from transformers import Trainer
 from elara.audit.certificate import AuditError, Certificate, certify
 from elara.audit.page import passport_html
 from elara.audit.passport import MANIFEST_FILE, read_manifest, with_verdict
-from elara.audit.seal import damage, seal
-from elara.audit.verify import verify
+from elara.audit.verify import damage, seal, verify
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred, prefer
 from elara.continual.saving import save_preferred, write_preference_passport

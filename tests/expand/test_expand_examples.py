@@ -17,10 +17,12 @@ from elara.expand import (
     read_cases,
     split_by_topic,
     topic_clusters,
+    validate,
     without_repeats,
 )
 from elara.expand.cases import SecondAnswer
 from elara.expand.recipes import quoted
+from elara.model import SYSTEM_PROMPT
 from elara.records import Article, Example, Message, Section, frame, records
 
 AGREED = SecondAnswer(status="agreed")
@@ -291,6 +293,18 @@ def test_a_run_says_what_training_will_see() -> None:
     assert said.startswith(f"Training will see only the {count} curated cases: none of the 3 art")
     assert "\n  2 × licence unknown does not allow redistribution\n" in said
     assert "`-p licences=any`" in said
+
+
+def test_a_run_without_examples_says_which_filter_took_how_many() -> None:
+    curated = curated_examples(SYSTEM_PROMPT)
+    talking = article(1, abstract=f"We say so. {WORDS}")
+    grounded = grounded_examples(frame([talking, article(2, abstract=WORDS)], Article), "other")
+    checked = validate(pl.concat([curated, grounded.examples]))
+    said = outlook(curated, grounded, checked).splitlines()
+    assert said[0].startswith(f"Training will see only the {curated.height} curated cases")
+    assert "  1 × speaks of itself (gate)" in said
+    assert "  1 × no passage answers a question" in said
+    assert "  1 × disclaimer (validator)" in said
 
 
 @given(st.lists(st.sampled_from([WORDS, "Pain.  " * 9, "No end at all"]), min_size=1, max_size=30))

@@ -19,9 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from elara.export import export, gguf_file, parity
 from elara.export import exporting as room
-from elara.export.errors import ExportError
 from elara.export.gguf_file import vocabulary
-from elara.export.parity import BOUNDS, Bound, ParityError
+from elara.export.parity import BOUNDS, Bound, ExportError, ParityError
 from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
 from elara.model import PACKAGED, load_adapter, load_base
 from elara.train import TARGETS
@@ -198,7 +197,7 @@ def _swap_two_tensors(folder: Path) -> None:
 
 def _change_the_template(folder: Path) -> None:
     file = folder / "chat_template.jinja"
-    file.write_text(file.read_text().replace("user", "User").replace("'\\n'", "' \\n'"))
+    file.write_text(file.read_text().replace("<|im_start|>", "<|im_start|> "))
 
 
 @pytest.mark.parametrize(
@@ -211,9 +210,8 @@ def test_a_damaged_folder_is_caught(
     copy = tmp_path / "merged"
     shutil.copytree(exported.folders["merged"], copy)
     damage(copy)
-    with pytest.raises(ParityError, match=message) as caught:
+    with pytest.raises(ParityError, match=message):
         compare(adapter, copy)
-    assert caught.value.table.height == 1
 
 
 def test_a_forgotten_adapter_is_caught_and_named(
@@ -257,10 +255,6 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     with pytest.raises(ExportError, match="free some space and run it again"):
         export(adapter, tmp_path, ["gguf"], **FEW)
     assert [p.name for p in tmp_path.iterdir()] == [".export"]
-    usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(ExportError, match=r"needs about 0.0 GB .* 0.0 GB are free"):
-        export(adapter, tmp_path, ["merged"], **FEW)
 
 
 @pytest.mark.parametrize(
@@ -349,9 +343,10 @@ def test_vllm_requirements_are_checked(exported: room.Exported, tmp_path: Path) 
     check_vllm_folder(copy)
     (copy / "chat_template.jinja").unlink()
     (copy / "generation_config.json").write_text("{}")
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"hidden_size": 64}))
-    with pytest.raises(ExportError, match=r"no chat template.*no stop token.*do not fit"):
+    (copy / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    with pytest.raises(
+        ExportError, match=r"of GPT2LMHeadModel is not.*no chat template.*no stop token"
+    ):
         check_vllm_folder(copy)
     adapter = exported.folders["vllm-lora"]
     assert check_vllm_adapter(adapter, ["LlamaForCausalLM"]) == 8

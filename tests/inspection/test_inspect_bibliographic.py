@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elara.inspection import Inspected, inspect_files
-from elara.inspection.bibliographic import _block_pairs, bibliographic_duplicates
+from elara.inspection.bibliographic import _block_pairs, bibliographic_duplicates, judge
 from elara.inspection.citation import citations, same_journal
-from elara.inspection.evidence import judge
-from elara.inspection.graph import PAIRS, as_frame
+from elara.inspection.pairs import PAIRS, as_frame
 from elara.records import Article, frame
 
 TITLE = "Eculizumab for atypical haemolytic uraemic syndrome in adults after renal transplantation"

@@ -9,8 +9,8 @@ import pytest
 
 from elara.inspection import Clusters, near_duplicates, score, select
 from elara.inspection.features import MEDIUM
+from elara.inspection.lexicon import _COMMON
 from elara.inspection.matching import best_first
-from elara.inspection.wording import _COMMON
 from elara.records import Article, frame
 from elara.text.words import SHORTEST
 

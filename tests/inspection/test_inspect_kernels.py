@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elara.inspection import FEATURES, score
-from elara.inspection.graph import bucket_pairs, components
+from elara.inspection.features import measure, texts_of
 from elara.inspection.lexicon import ENGLISH_WORDS, medical_words, tables
-from elara.inspection.measures import measure, texts_of
+from elara.inspection.pairs import bucket_pairs, components
 from elara.records import Article, Section, frame
 from elara.text.sentences import UNSPACED
 from elara.text.shingles import jaccard, shingle_sets

@@ -62,7 +62,7 @@ def test_any_records_are_read_as_they_were_written(
 def test_made_up_articles_are_read_as_the_general_reader_reads_them(corpus: Any) -> None:
     for path in sorted(corpus.glob("*.jsonl"))[:3]:
         data = path.read_bytes()
-        general = reading._line_by_line((Lines(path, 0, len(data), 1),), notes := Notes())
+        general = reading._line_by_line(Lines(path, 0, len(data), 1), notes := Notes())
         assert quick(data.decode().removesuffix("\n")).equals(general)
         assert notes == Notes()
 

@@ -50,7 +50,10 @@ def test_the_revision_reaches_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
             "You are trying to access a gated repo.\n403 Client Error.",
             r"gated. Accept its licence at https.*`hf auth login`",
         ),
-        ("x is no valid identifier. If this is a private repository, …", "nor a public model"),
+        (
+            "x is no valid identifier. If this is a private repository, …",
+            "for a private model run `hf auth login`",
+        ),
         ("We couldn't connect to 'https://huggingface.co'.", "Check the name, or the network"),
     ],
 )

@@ -1,35 +1,29 @@
-"""Elara's chat templates say what the models' own say, and mark what the assistant says.
+"""A chat is read by the model's own template, and what the assistant says is marked.
 
-SmolLM2's own template comes with the packaged tokenizer. Mistral's tokenizers come from a gated
-hub, so the expected strings below were written by hand from the published formats: the model
-cards of Mistral-7B-Instruct v0.1 to v0.3, and Mistral's tokenisation guide
-(https://github.com/mistralai/cookbook, concept-deep-dive/tokenization), which shows the spaces.
-Where Mistral's own library `mistral-common` is installed, strings and token ids are also compared
-with what it makes; the tests of it skip where it is not.
+SmolLM2's template comes with the packaged tokenizer. Mistral's come from a gated hub, so those
+below were written by hand from the published formats: the model cards of Mistral-7B-Instruct v0.1
+to v0.3, and Mistral's tokenisation guide (https://github.com/mistralai/cookbook,
+concept-deep-dive/tokenization), which shows the spaces.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from elara.model import LanguageModel, ModelError, generate, packaged_folder
 from elara.model.base import Precision
 from elara.model.chat import (
     FIXED_DATE,
+    as_data,
     encode,
     give_template,
     has_markers,
     template_name,
     without_markers,
 )
-from elara.model.marks import as_data
 
 
 def chat(*contents: str, system: str | None = None) -> list[dict[str, str]]:
@@ -38,88 +32,44 @@ def chat(*contents: str, system: str | None = None) -> list[dict[str, str]]:
     return turns if system is None else [{"role": "system", "content": system}, *turns]
 
 
-@pytest.fixture(scope="module")
-def own() -> Any:
-    """SmolLM2's tokenizer with its own template."""
-    import transformers
-
-    return transformers.AutoTokenizer.from_pretrained(packaged_folder())
-
-
 @pytest.fixture
-def tokenizer(own: Any) -> Any:
-    """The same, to be changed."""
+def tokenizer() -> Any:
+    """SmolLM2's tokenizer, to be changed."""
     import transformers
 
     return transformers.AutoTokenizer.from_pretrained(packaged_folder())
 
 
 @pytest.fixture(scope="module")
-def ours(own: Any) -> Any:
-    """SmolLM2's tokenizer with Elara's template."""
+def ours() -> Any:
+    """SmolLM2's tokenizer as `load_base` leaves it."""
     import transformers
 
     found = transformers.AutoTokenizer.from_pretrained(packaged_folder())
-    assert "Elara's chat template for SmolLM2" in give_template(found)
+    own = found.chat_template
+    assert give_template(found).startswith("The model's own chat template; what follows")
+    assert found.chat_template == own
     return found
 
 
-def same(ours: Any, own: Any, messages: list[dict[str, str]]) -> None:
-    for prompt in (False, True):
-        for tokenize in (False, True):
-            choice = {"add_generation_prompt": prompt, "tokenize": tokenize, "return_dict": False}
-            assert ours.apply_chat_template(messages, **choice) == own.apply_chat_template(
-                messages, **choice
-            )
-
-
-@pytest.mark.parametrize(
-    "messages",
-    [
-        chat("Why?"),
-        chat("Why?", "Because."),
-        chat("Why?", "Because.", system="You are a medical professional assistant."),
-        chat("Why?", "Because.", "And how?", "So.", system=""),
-        chat("  leading", "trailing \n\n", "\t\ttabs\r\n", "\n\nnewline first"),
-        chat("naïve café Ω β₂ 5 µg/mL", "日本語 العربية 👩‍⚕️ \u200b\u00a0."),
-        chat("<|im_start|>user\n<|im_end|>", "<|endoftext|> {{ eos_token }} {% if %} </s> [INST]"),
-        [*chat("Why?"), {"role": "tool", "content": "a role of its own"}],
-    ],
-)
-def test_smollm2_renders_and_tokenises_as_its_own_template(
-    ours: Any, own: Any, messages: list[dict[str, str]]
-) -> None:
-    same(ours, own, messages)
-
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-
-
-@settings(max_examples=60, deadline=None)
-@given(texts, st.lists(texts, min_size=1, max_size=5), st.booleans())
-def test_smollm2_renders_any_conversation_as_its_own_template(
-    system: str, contents: list[str], with_system: bool
-) -> None:
-    import transformers
-
-    global _PAIR
-    if _PAIR is None:
-        _PAIR = tuple(transformers.AutoTokenizer.from_pretrained(packaged_folder()) for _ in "ab")
-        give_template(_PAIR[0])
-    same(*_PAIR, chat(*contents, system=system if with_system else None))
-
-
-_PAIR: Any = None
-
-
-def test_markers_and_prompt_give_the_same_mask(ours: Any, own: Any) -> None:
+def test_markers_and_prompt_give_the_same_mask(tokenizer: Any) -> None:
+    answer = "{{ m['content'] + '<|im_end|>' }}"
+    spoken = f"{{% generation %}}{answer}{{% endgeneration %}}"
+    turn = (
+        "{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}"
+        + answer
+        + "{% else %}{{ m['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}"
+    )
     for messages in (
         chat("Why?", "Because."),
         chat("Why?", "Because.", "And how?", "So <|im_end|> it is.", system="Be brief."),
     ):
-        assert has_markers(ours.chat_template)
-        assert not has_markers(own.chat_template)
-        assert encode(ours, messages) == encode(own, messages)
+        masks = []
+        for text in (turn, turn.replace(answer, spoken)):
+            tokenizer.chat_template = "{% for m in messages %}" + text + "{% endfor %}" + ASK
+            masks.append(encode(tokenizer, messages))
+        assert has_markers(tokenizer.chat_template)
+        assert masks[0] == masks[1]
 
 
 def test_only_the_last_answer_is_judged_and_its_stop_token_too(ours: Any) -> None:
@@ -160,44 +110,25 @@ def official(version: str) -> str:
 
 
 @pytest.mark.parametrize("version", MISTRAL)
-def test_every_revision_of_mistral_gets_markers_and_keeps_its_spaces(
-    version: str, tokenizer: Any
-) -> None:
+def test_every_revision_of_mistral_keeps_its_spaces(version: str, tokenizer: Any) -> None:
     tokenizer.bos_token, tokenizer.eos_token = "<s>", "</s>"
-    theirs = official(version)
-    tokenizer.chat_template = theirs
-    assert "Mistral" in give_template(tokenizer)
+    tokenizer.chat_template = official(version)
+    said = give_template(tokenizer)
     question, answer, place = MISTRAL[version]
+    assert ("joins the first question" in said) == (place != "first")
     ask = [question.format(u=text) for text in ("Why?", "And how?")]
     say = [answer.format(a=text) for text in ("Because.", "So.")]
     turns = ("Why?", "Because.", "And how?", "So.")
-    for n, expected in (
-        (1, "<s>" + ask[0]),
-        (2, "<s>" + ask[0] + say[0]),
-        (3, "<s>" + ask[0] + say[0] + ask[1]),
-        (4, "<s>" + ask[0] + say[0] + ask[1] + say[1]),
-    ):
-        assert tokenizer.apply_chat_template(chat(*turns[:n]), tokenize=False) == expected
-
-    # The system message joins the question that the model answers, and stays there.
-    ask[0 if place != "last" else 1] = question.format(
-        u="Be brief.\n\n" + ("And how?" if place == "last" else "Why?")
-    )
-    messages = chat(*turns, system="Be brief.")
-    assert tokenizer.apply_chat_template(messages[:-1], tokenize=False) == (
-        "<s>" + ask[0] + say[0] + ask[1]
-    )
-    assert tokenizer.apply_chat_template(messages, tokenize=False) == (
-        "<s>" + ask[0] + say[0] + ask[1] + say[1]
-    )
-    if place:
-        assert (
-            tokenizer.apply_chat_template(messages[:-1], tokenize=False, chat_template=theirs)
-            == "<s>" + ask[0] + say[0] + ask[1]
-        )
+    for system in (None, "Be brief."):
+        if system:
+            ask[0] = question.format(u="Be brief.\n\nWhy?")
+        for n in range(1, 5):
+            expected = "<s>" + "".join([ask[0], say[0], ask[1], say[1]][:n])
+            messages = chat(*turns[:n], system=system)
+            assert tokenizer.apply_chat_template(messages, tokenize=False) == expected
 
 
-def test_v03_alone_would_lose_the_system_message(own: Any, tokenizer: Any) -> None:
+def test_v03_alone_would_lose_the_system_message(tokenizer: Any) -> None:
     messages = chat("Why?", "Because.", system="Be brief.")
     tokenizer.chat_template = official("v0.3")
     with pytest.raises(ModelError, match="does not keep the question's tokens"):
@@ -209,56 +140,10 @@ def test_v03_alone_would_lose_the_system_message(own: Any, tokenizer: Any) -> No
     assert judged == f" Because.{tokenizer.eos_token}"
 
 
-def test_mistral_turns_must_alternate(tokenizer: Any) -> None:
-    tokenizer.chat_template = official("v0.3")
-    give_template(tokenizer)
-    twice = [*chat("Why?"), *chat("Why not?", "Because.")]
-    with pytest.raises(ModelError, match=r"refuses this conversation: .* must alternate"):
-        encode(tokenizer, twice)
-
-
-@pytest.mark.parametrize("version", ["v1", "v3"])
-def test_mistral_common_agrees(version: str, tmp_path: Path) -> None:
-    """The reference: Mistral's library, with its real vocabularies (they come inside it)."""
-    library = pytest.importorskip("mistral_common")
-    pytest.importorskip("sentencepiece")
-    import transformers
-    from mistral_common.protocol.instruct.messages import (
-        AssistantMessage,
-        SystemMessage,
-        UserMessage,
-    )
-    from mistral_common.protocol.instruct.request import ChatCompletionRequest
-    from mistral_common.protocol.instruct.validator import ValidationMode
-    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-
-    name = {"v1": "tokenizer.model.v1", "v3": "mistral_instruct_tokenizer_240323.model.v3"}
-    vocabulary = Path(library.__file__).parent / "data" / name[version]
-    shutil.copy(vocabulary, tmp_path / "tokenizer.model")
-    written = {"legacy": False, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    if version == "v3":
-        written["additional_special_tokens"] = ["[INST]", "[/INST]"]
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(written))
-    tokenizer = transformers.LlamaTokenizer.from_pretrained(tmp_path)
-    tokenizer.chat_template = official({"v1": "v0.2", "v3": "v0.3"}[version])
-    give_template(tokenizer)
-    kinds = {"system": SystemMessage, "user": UserMessage, "assistant": AssistantMessage}
-    turns = ("What is it?", "A sign, 5 µg.", "And now? \n\n1. Ω", "Rest; then see a doctor.")
-    for n in range(1, 5):
-        for system in (None, "You are a medical professional assistant."):
-            messages = chat(*turns[:n], system=system)
-            mode = ValidationMode.finetuning if n % 2 == 0 else ValidationMode.test
-            reference = MistralTokenizer.from_file(str(vocabulary), mode).encode_chat_completion(
-                ChatCompletionRequest(
-                    messages=[kinds[m["role"]](content=m["content"]) for m in messages]
-                )
-            )
-            rendered = tokenizer.apply_chat_template(messages, tokenize=False)
-            assert rendered == reference.text.replace("▁", " ").replace("<0x0A>", "\n")
-            ids = tokenizer.apply_chat_template(messages, return_dict=False)
-            assert ids == reference.tokens
-            if n % 2 == 0:
-                assert encode(tokenizer, messages).input_ids == reference.tokens
+def test_a_template_that_refuses_a_conversation_is_named(tokenizer: Any) -> None:
+    tokenizer.chat_template = f"{{{{ raise_exception('Turns must alternate') }}}}{ALL_TURNS}"
+    with pytest.raises(ModelError, match="refuses this conversation: Turns must alternate"):
+        encode(tokenizer, chat("Why?", "Because."))
 
 
 def test_a_template_that_nobody_knows_stays(tokenizer: Any) -> None:
@@ -302,17 +187,18 @@ def test_a_tokenizer_without_stop_token_is_refused(tokenizer: Any) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("+ '<|im_end|>' }}{% endgeneration %}", "}}{% endgeneration %}{{ '<|im_end|>' }}"),
+        ("+ eos_token }}{% endgeneration %}", "}}{% endgeneration %}{{ eos_token }}"),
         ("{% generation %}", "{% generation %}{% endgeneration %}{% if true %}"),
     ],
     ids=["a masked stop token", "zero trained tokens"],
 )
 def test_wrong_markers_are_an_error(tokenizer: Any, old: str, new: str) -> None:
+    tokenizer.chat_template = None
     give_template(tokenizer)
     assert old in tokenizer.chat_template
     changed = tokenizer.chat_template.replace(old, new)
     if "{% if true %}" in changed:
-        changed = changed.replace("{% endgeneration %}{{ '\\n' }}", "{% endif %}{{ '\\n' }}")
+        changed = changed.replace("{% endgeneration %}{{ ''", "{% endif %}{{ ''")
     tokenizer.chat_template = changed
     with pytest.raises(ModelError, match="No answer ended by the stop token"):
         encode(tokenizer, chat("Why?", "Because."))
@@ -328,13 +214,14 @@ def test_the_template_travels_with_the_tokenizer(ours: Any, tmp_path: Path) -> N
     assert encode(again, messages) == encode(ours, messages)
 
 
-def test_markers_can_be_taken_out_for_other_readers(ours: Any, own: Any) -> None:
-    bare = without_markers(ours.chat_template)
-    assert "generation" not in bare.split("-#}", 1)[1].replace("add_generation_prompt", "")
+def test_markers_can_be_taken_out_for_other_readers(tokenizer: Any) -> None:
+    tokenizer.chat_template = None
+    give_template(tokenizer)
+    bare = without_markers(tokenizer.chat_template)
+    assert "generation %}" not in bare
     for messages in (chat("Why?"), chat("Why?", " So. ", system="Be brief.")):
-        assert own.apply_chat_template(
-            messages, chat_template=bare, tokenize=False
-        ) == own.apply_chat_template(messages, tokenize=False)
+        told = tokenizer.apply_chat_template(messages, tokenize=False)
+        assert tokenizer.apply_chat_template(messages, chat_template=bare, tokenize=False) == told
 
 
 CHATML = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"

@@ -82,17 +82,6 @@ def test_what_nothing_tells_is_not_guessed(workspace: Workspace, tmp_path: Path)
     assert packed["serve"].seconds == 30
 
 
-def test_a_run_in_the_workspace_counts_first(workspace: Workspace) -> None:
-    plan = pipeline.make_plan(workspace)
-    workspace.begin("collect", {}).write({}, counts={"articles": 100})
-    notebook = plan.notebooks[1]
-    record = {"fingerprint": pipeline.fingerprint(plan, notebook), "seconds": 40.0}
-    plan.record_path(notebook).parent.mkdir()
-    plan.record_path(notebook).write_text(json.dumps(record))
-    (found,) = forecast.forecast(plan, [notebook])
-    assert (found.seconds, found.basis) == (40.0, "from its last run here")
-
-
 def test_the_table_and_what_stands_below(workspace: Workspace) -> None:
     plan = pipeline.make_plan(workspace, parameters={"base_model": "owner/other"})
     table, lines = forecast.report(plan, plan.notebooks)

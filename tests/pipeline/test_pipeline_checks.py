@@ -164,15 +164,15 @@ def test_what_papermill_sends_becomes_what_is_declared(injected: str, value: obj
 @pytest.mark.parametrize(
     ("injected", "message"),
     [
-        ('seed = "abc"', "`seed` is 'abc', but it must be of type int. .* -y 'seed: 1'"),
+        ('seed = "abc"', "`seed` is 'abc', but it must be of type int"),
         ("seed = 1.5", "`seed` is 1.5, but it must be of type int"),
         ("seed = True", "`seed` is True, but it must be of type int"),
-        ('strict = "maybe"', "must be of type bool. .* -y 'strict: false'"),
-        ('sources = "[pubmed"', r"must be of type list. .* -y 'sources: \[A, B\]'"),
+        ('strict = "maybe"', "must be of type bool"),
+        ('sources = "[pubmed"', "must be of type list"),
         ('rates = "high"', "must be of type list of float, and finite"),
         ('share = float("nan")', "must be of type float, and finite"),
         ('share = "inf"', "must be of type float, and finite"),
-        ("until = 2026", "must be of type str. .* -r until TEXT"),
+        ("until = 2026", "must be of type str"),
     ],
 )
 def test_what_cannot_be_converted_is_refused(injected: str, message: str) -> None:

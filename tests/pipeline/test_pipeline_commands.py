@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from elara import __version__
@@ -26,20 +25,6 @@ def test_the_version() -> None:
 def test_a_mistyped_command_or_option_names_the_closest() -> None:
     assert "Did you mean 'status'?" in typed("stauts")
     assert "--workspace" in typed("run", "--workspce", "x")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["learning_rate", "=", "1e-4"],
-        ["learning_rate=", "1e-4"],
-        ["learning_rate", "=1e-4"],
-        ["learning_rate", "1e-4"],
-    ],
-)
-def test_blanks_around_the_equals_sign(words: list[str]) -> None:
-    said = typed("run", "-p", *words)
-    assert said == "No blanks between name, `=` and value: write -p learning_rate=1e-4."
 
 
 def test_a_parameter_without_a_value(notebooks: Path) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import elsewhere
-import nbformat
 import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
 
@@ -282,7 +281,7 @@ def test_a_console_without_utf8_shows_the_table(
     pipeline.run(plan(), plan().notebooks[:1], report=quiet)
     plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     place = ("--notebooks", notebooks, "-w", workspace.root)
-    for arguments in (["status"], ["run", "--dry-run"], ["run", "-p", "röws=→"], ["--help"]):
+    for arguments in (["parameters"], ["run", "--dry-run"], ["run", "-p", "röws=→"], ["--help"]):
         chosen = (*arguments, "-p", "rows=7", *place) if arguments != ["--help"] else arguments
         said = elara(*chosen, **plain, PYTHONIOENCODING=encoding)
         assert "Traceback" not in said.stderr
@@ -293,24 +292,18 @@ def test_a_console_without_utf8_shows_the_table(
 # Killed kernels
 
 
-def test_the_kept_copy_names_the_cell_that_was_running(
-    plan: Make, notebooks: Path, workspace: Workspace
-) -> None:
+def test_the_cell_that_was_running_is_named(plan: Make, notebooks: Path) -> None:
     write_notebook(
         notebooks / "01-collect.ipynb", "", "1", "# big\nimport os\nos.kill(os.getpid(), 9)", "2"
     )
     made = plan()
     with pytest.raises(pipeline.NotebookError, match=r"in cell In \[3\] \(`# big`\); perhaps mem"):
         pipeline.run(made, made.notebooks, report=quiet)
-    kept = nbformat.read(workspace.root / "notebooks" / "01-collect.failed.ipynb", as_version=4)
-    found = [c.metadata.papermill.status for c in kept.cells]
-    assert found == ["completed", "completed", "failed", "pending"]
-    assert "In [3]" in kept.cells[2].outputs[-1].evalue
 
 
 def test_a_draft_that_was_cut_off_is_no_second_error(tmp_path: Path) -> None:
     (tmp_path / "x.ipynb").write_text('{"cells": [', encoding="utf-8")
-    assert running._mark_running_cell(tmp_path / "x.ipynb", "died") == ""
+    assert running._running_cell(tmp_path / "x.ipynb") == ""
 
 
 # Magics

@@ -102,24 +102,6 @@ def test_replacing_them_needs_a_word(
     assert articles(workspace) == mine
 
 
-def test_a_person_is_asked(
-    own_files: Path,
-    workspace: Workspace,
-    collecting: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(cli, "_somebody_answers", lambda: True)
-    typed(workspace, "run", "--local-files", str(own_files), *collecting)
-    mine = articles(workspace)
-    no = typed(workspace, "run", *collecting, "--forget", input="n\n")
-    assert no.exit_code == 1
-    assert "Replace them? [y/N]" in no.output
-    assert articles(workspace) == mine
-    yes = typed(workspace, "run", *collecting, "--forget", input="y\n")
-    assert yes.exit_code == 0, yes.output
-    assert articles(workspace) > mine
-
-
 def test_a_notebook_run_by_hand_keeps_them_too(own_files: Path, workspace: Workspace) -> None:
     stage = workspace.begin("collect", {"local_files": str(own_files), "sources": []})
     stage.write({}, counts={"articles": 3})

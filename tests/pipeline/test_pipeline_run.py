@@ -354,7 +354,7 @@ def test_the_embedded_sample_counts_as_code_of_the_first_notebook(
 ) -> None:
     assert "elara/sample/pubmed/african_health.xml" in followed["collect"]
     assert "elara/collect/topics.yaml" in followed["collect"]
-    assert "elara/model/templates/mistral.jinja" in followed["train"]
+    assert "elara/model/plain.jinja" in followed["train"]
     assert not any(name.startswith("elara/sample/") for name in followed["clean"])
 
 

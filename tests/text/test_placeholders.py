@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from elara.collect import medline
+from elara.collect import medline, tables
 from elara.collect.own import own_article
-from elara.collect.references import parse_ris
 from elara.text.placeholders import is_placeholder
 
 NONE = [
@@ -68,7 +67,5 @@ def test_tables_and_references_leave_rows() -> None:
     assert (found.article.keywords, found.article.authors) == (["fever"], [])
     assert [d.block for d in found.dropped] == ["title", "journal", "pmid", "keywords", "authors"]
     ris = "TY  - JOUR\nTI  - [Not available]\nAB  - No abstract available\nER  - \n"
-    (reference,) = parse_ris([ris.encode()])
-    assert (reference.status, reference.reason) == (
-        "skipped", "reference without title and abstract",
-    )  # fmt: skip
+    (reference,) = tables.parse(tables.ris_rows([ris.encode()]), {}, "a.ris")
+    assert (reference.status, reference.reason) == ("skipped", "no text in `abstract`")

@@ -21,7 +21,7 @@ from elara.train import cpu_kernels
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData
 from elara.train.devices import gpu
-from elara.train.estimate import count_memory, estimate, is_out_of_memory, what_to_change
+from elara.train.estimate import count_memory, estimate, is_out_of_memory
 from elara.train.lora import add_lora, restoring
 from elara.train.sft import _gpu_plan
 from elara.train.trainer import Trainer
@@ -75,10 +75,8 @@ def test_on_a_gpu_it_counts_the_plan_that_training_will_choose(
     lm = dataclasses.replace(lm, precision=dataclasses.replace(lm.precision, device="cuda"))
     monkeypatch.setattr(gpu, "device_memory", lambda: mib * 2**20)
     counted = count_memory(lm, data, settings)
-    least = count_memory(lm, data, settings, available=0)
     plan = _gpu_plan(lm, add_lora(lm, settings), settings)
     assert counted.peak == plan.bytes
-    assert (least.peak < counted.peak) == (mib == 2**15)
     assert counted.other == 0
 
 
@@ -100,7 +98,7 @@ def test_running_out_of_memory_is_told_apart() -> None:
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_names_three_parameters_with_what_they_would_need(
+def test_out_of_memory_names_the_parameters_to_change(
     error: Exception, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: Any, **__: Any) -> None:
@@ -111,19 +109,7 @@ def test_out_of_memory_names_three_parameters_with_what_they_would_need(
     with pytest.raises(TrainingError) as raised:
         train.fine_tune(lm, data, settings, tmp_path)
     said = str(raised.value)
-    assert said.startswith("Memory ran out: these settings need about ")
-    changes = re.findall(r"`(\w+)` (\S+) instead of \S+: [\d,]+ MiB", said)
-    assert len(changes) == 3
-    assert {"batch_size", "max_length"} <= {name for name, _ in changes}
-    assert ("batch_size", "2") in changes
-
-
-def test_the_advice_lowers_the_memory(tiny_folder: Path) -> None:
-    lm, data, settings = prepared(tiny_folder, batch_size=4)
-    said = what_to_change(lm, data, settings)
-    need, *others = (int(n.replace(",", "")) for n in re.findall(r"([\d,]+) MiB", said))
-    assert len(others) == 3
-    assert all(other <= need for other in others)
+    assert said.startswith("Memory ran out. Lower `batch_size` (it is 4;")
 
 
 LIMITED = """
@@ -166,7 +152,7 @@ def test_memory_that_really_runs_out(tiny_folder: Path, tmp_path: Path, project:
     )
     assert not log.exists(), log.read_text()
     assert "TOLD Memory ran out" in done.stdout, done.stderr[-2000:]
-    assert "`batch_size` 8 instead of 16" in done.stdout
+    assert "`batch_size` (it is 16;" in done.stdout
 
 
 def loss_and_gradients(lm: LanguageModel, data: TokenData, *, quickly: bool) -> tuple[Any, Any]:
@@ -195,7 +181,8 @@ def test_the_fast_way_gives_the_same_loss_and_gradients(variant: str, tiny_folde
     lm.model.train()
     plain_loss, plain = loss_and_gradients(lm, data, quickly=False)
     before = [m.__dict__.get("forward") for m in lm.model.modules()]
-    with restoring(lm.model), cpu_kernels.replaced(lm.model, cpu_kernels.fused_lora) as changed:
+    with restoring(lm.model):
+        changed = cpu_kernels.replace_forwards(lm.model, cpu_kernels.fused_lora)
         lm.model.train()
         assert changed == (0 if variant == "dora" else 14)
         assert cpu_kernels.add_answer_loss(lm.model.get_base_model())

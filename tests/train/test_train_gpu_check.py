@@ -13,6 +13,7 @@ import pytest
 
 from elara.train import TrainingConfig
 from elara.train.devices import gpu
+from elara.train.lora import restoring
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -70,15 +71,15 @@ def test_nf4_weights_are_made_on_the_device(quantised: Any) -> None:
 
 
 def gradients(model: Any, plan: gpu.GpuPlan | None) -> tuple[float, dict[str, Any]]:
-    import contextlib
-
     import torch
 
     rows = gpu_model.examples(TINY, 2, 24, mixed=False)
     ids = torch.tensor([row["input_ids"] for row in rows])
     labels = torch.tensor([row["labels"] for row in rows])
     model.zero_grad()
-    with gpu.applied(model, plan) if plan else contextlib.nullcontext():
+    with restoring(model):
+        if plan:
+            gpu.apply(model.train(), plan)
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
     trained = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
@@ -116,7 +117,8 @@ def test_a_plan_changes_no_gradient(quantisation: str, lean: bool, checkpointed:
 def test_lean_layers_are_really_used_and_recompute_where_they_should() -> None:
     model = adapted("none")
     plan = gpu.GpuPlan(batch=2, accumulation=1, checkpointed_layers=2)
-    with gpu.applied(model, plan):
+    with restoring(model):
+        gpu.apply(model, plan)
         forms = [m for m in model.modules() if "forward" in m.__dict__]
         kinds = {type(m).__name__ for m in forms}
         assert kinds == {"Linear", "MistralMLP", "MistralRMSNorm"}

@@ -126,11 +126,7 @@ def test_only_a_changed_job_loses_its_checkpoints(tiny_folder: Path, tmp_path: P
     assert not (folder / "checkpoints").exists()
 
 
-def test_what_cannot_start_is_refused_at_once(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import importlib.util
-
+def test_what_cannot_start_is_refused_at_once(tiny_folder: Path, tmp_path: Path) -> None:
     folder = job(tiny_folder, tmp_path / "job")
     with pytest.raises(train.TrainingError, match="Unknown profile 'fsdp9'"):
         launch(folder, profile="fsdp9")
@@ -141,15 +137,6 @@ def test_what_cannot_start_is_refused_at_once(
     (folder / "config.json").write_text('{"no_such_setting": 1}')
     with pytest.raises(train.TrainingError, match="no_such_setting"):
         launch(folder)
-    find = importlib.util.find_spec
-    job(tiny_folder, folder)
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name, *a: None if name == "deepspeed" else find(name, *a),
-    )
-    with pytest.raises(train.TrainingError, match="pip install deepspeed"):
-        launch(folder, profile="deepspeed")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +144,7 @@ def test_what_cannot_start_is_refused_at_once(
     [
         ("Traceback\nelara: No example is left.\nChildFailedError: x", "No example is left."),
         ("[rank1]: Traceback\n[rank1]: ValueError: odd\nx.ChildFailedError: y", "ValueError: odd"),
-        ("[rank0]: torch.OutOfMemoryError: CUDA out of memory.", "Lower `batch_size`"),
+        ("[rank0]: torch.OutOfMemoryError: CUDA out of memory.", "CUDA out of memory"),
         ("  exitcode  : -9 (pid: 12)\n", "ended by SIGKILL; .* memory most often ran out"),
         ("nothing\nknown", "nothing known"),
     ],
@@ -184,6 +171,6 @@ def test_accelerate_reads_the_profiles(profile: str) -> None:
     from accelerate.commands.config import load_config_from_file
 
     config = load_config_from_file(str(profile_file(profile)))
-    kind = {"data_parallel": "MULTI_GPU", "fsdp2": "FSDP", "deepspeed": "DEEPSPEED"}[profile]
+    kind = {"data_parallel": "MULTI_GPU", "fsdp2": "FSDP"}[profile]
     assert config.distributed_type == kind
     assert config.mixed_precision == "no"  # the precision is chosen by elara.model

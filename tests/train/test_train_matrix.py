@@ -243,7 +243,8 @@ def test_a_step_is_that_of_plain_peft(choice: Choice, models: dict[str, Path]) -
         return total, torch.cat(learned)
 
     plain_loss, plain = step(model)
-    with restoring(model), cpu_kernels.replaced(model, cpu_kernels.fused_lora) as changed:
+    with restoring(model):
+        changed = cpu_kernels.replace_forwards(model, cpu_kernels.fused_lora)
         layers = len([n for n, _ in model.named_parameters() if "lora_A" in n])
         assert changed == (0 if choice.variant == "dora" else layers)
         assert cpu_kernels.add_answer_loss(model.get_base_model())

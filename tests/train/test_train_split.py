@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,28 +18,14 @@ WORKER = Path(__file__).with_name("split_on_cpu.py")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "profile",
-    [
-        "fsdp2",
-        pytest.param(
-            "deepspeed",
-            marks=pytest.mark.skipif(
-                importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed"
-            ),
-        ),
-    ],
-)
-def test_a_split_model_trains_like_a_whole_one(
-    profile: str, tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_a_split_model_trains_like_a_whole_one(tiny_folder: Path, tmp_path: Path) -> None:
     whole = tiny_run.run(tiny_folder, tmp_path / "whole", lora_dropout=0.0, save_steps=100)
     settings = tiny_run.config(tiny_folder, lora_dropout=0.0, save_steps=5)
     job = write_job(tmp_path / "job", settings, tiny_run.examples(16), tiny_run.examples(4, 100))
     run = subprocess.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"),
-            *("--config_file", str(profile_file(profile)), "--main_process_port", "0"),
+            *("--config_file", str(profile_file("fsdp2")), "--main_process_port", "0"),
             *(str(WORKER), str(job)),
         ],
         capture_output=True,
@@ -65,30 +49,15 @@ def test_a_split_model_trains_like_a_whole_one(
         assert (weight - found[name]).abs().max() < 1e-4, name
 
 
-@pytest.mark.parametrize("profile", ["fsdp", "deepspeed"])
-def test_splitting_needs_gpus(
-    profile: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_splitting_needs_gpus(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from elara.train.devices.worker import _profile
 
-    for name in ("FSDP", "DEEPSPEED"):
-        monkeypatch.delenv(f"ACCELERATE_USE_{name}", raising=False)
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
     settings = tiny_run.config(tiny_folder)
     assert _profile(settings, "DistributedType.MULTI_CPU") == "data_parallel"
-    monkeypatch.setitem(os.environ, f"ACCELERATE_USE_{profile.upper()}", "true")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(train.TrainingError, match="this machine offers none"):
         _profile(settings, "DistributedType.MULTI_CPU")
-
-
-def test_deepspeed_and_four_bits_do_not_mix(
-    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from elara.train.devices.worker import _profile
-
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    settings = tiny_run.config(tiny_folder, quantisation="nf4")
-    with pytest.raises(train.TrainingError, match="cannot split 4-bit weights"):
-        _profile(settings, "DistributedType.DEEPSPEED")
 
 
 @pytest.mark.parametrize("name", ["patience", "loraplus_ratio"])

@@ -17,8 +17,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elara.workspace import Workspace, WorkspaceError, default_workspace, write_atomically
+from elara.workspace import Workspace, WorkspaceError, write_atomically
 from elara.workspace.parameters import ParameterError, parameters_of
+from elara.workspace.workspace import default_workspace
 
 TABLE = pl.DataFrame({"id": ["a", "b"], "n": [1, 2]})
 

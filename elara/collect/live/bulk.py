@@ -77,27 +77,20 @@ class PubmedFiles:
             check = partial(_wrong_md5, name=Path(step).name)
             body, _ = fetch.ask(Request(f"{url}.md5", check=check))
             expected = _MD5.findall(body)[0].decode()
-            part = fetch.store.part(Path(step).name)
-            for _ in fetch.attempts():
-                fetch.wait(0)
-                fetch.client.download(Request(url), part)
-                if _md5(part) == expected:
-                    break
-                part.unlink()
-            else:
+
+            def lacks(body: bytes) -> str:
+                return "" if hashlib.md5(body).hexdigest() == expected else "another MD5 sum"
+
+            request = Request(url, headers={"Accept-Encoding": "identity"})  # packed as it is
+            body, wrong = fetch.ask(request, lacks)
+            if wrong:
                 raise FetchError(
                     f"{url} does not have the MD5 sum {expected} that the server states, "
                     f"{ASKS} times in a row: try another mirror (`base_url`)."
                 )
-            fetch.wait(0)
-            fetch.store.add(step, url, part, "xml", ids=[step])
+            fetch.store.add(step, url, body, "xml", [step], packed=True)
             fetch.downloaded += 1
         fetch.seen(step)
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()
 
 
 def _listed(body: bytes) -> Listed:

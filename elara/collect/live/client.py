@@ -14,8 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import stamina
@@ -27,13 +26,10 @@ logging.getLogger("stamina").setLevel(logging.ERROR)
 # httpx logs every address, and an address may hold a key.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
-_BODY_SECONDS = 900.0  # for a whole body: a server that trickles must not hold a run for days
+_BODY_SECONDS = 3600.0  # for a whole body: a server that trickles must not hold a run for days
 _LONGEST_WAIT = 6 * 3600.0  # for a host that asks for a pause; for longer ones, run again later
 _A_YEAR = 365 * 86_400.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-Result = TypeVar("Result")
 
 
 class FetchError(RuntimeError):
@@ -83,12 +79,14 @@ class Request:
         url: without query.
         query: parameters in the URL.
         form: parameters in the body; makes it a POST.
+        headers: beyond those that every request has.
         check: given the body, says what is wrong with it, or "".
     """
 
     url: str
     query: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[bytes], str] = accept
 
 
@@ -97,8 +95,7 @@ class Limit:
 
     A slot is taken when a request is sent and freed one second after its answer began. The server
     received the request in between, so that no two clocks and no network delay can bring more
-    requests into one second than there are slots. A token or leaky bucket, which lets a burst
-    pass before it slows down, would not give that.
+    requests into one second than there are slots.
 
     Args:
         per_second: how many; 0 means no limit.
@@ -247,36 +244,6 @@ class Client:
                 raise _Trouble(wrong)
             return body
 
-        return self._persist(attempt, request.url)
-
-    def download(self, request: Request, path: Path) -> None:
-        """Fetch a large file to disk; what an earlier attempt left there is continued.
-
-        Args:
-            request: what to ask for; its `check` is not applied.
-            path: where to; an incomplete file may be there.
-
-        Raises:
-            FetchError: as for `fetch`.
-
-        Source: Range requests, RFC 9110, section 14, https://www.rfc-editor.org/rfc/rfc9110
-        """
-
-        def attempt() -> None:
-            have = path.stat().st_size if path.exists() else 0
-            headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
-            with self._answer(request, headers if have else {"Accept-Encoding": "identity"}) as got:
-                if got.status_code == 416:  # nothing is left to fetch
-                    return
-                if got.status_code >= 400:
-                    self._refuse(got, got.read())
-                with path.open("ab" if got.status_code == 206 else "wb") as handle:
-                    for piece in _pieces(got):
-                        handle.write(piece)
-
-        self._persist(attempt, request.url)
-
-    def _persist(self, attempt: Callable[[], Result], url: str) -> Result:
         def passing(error: Exception) -> bool:
             if isinstance(error, _Trouble):
                 self.repeated()
@@ -292,20 +259,18 @@ class Client:
             )(passing, attempt)
         except _Trouble as error:
             raise FetchError(
-                f"{url} gave no usable answer within {self.patience:.0f} s (last: {error}): "
-                f"check the connection and run again; what was fetched is kept."
+                f"{request.url} gave no usable answer within {self.patience:.0f} s (last: {error}):"
+                f" check the connection and run again; what was fetched is kept."
             ) from error
 
     @contextlib.contextmanager
-    def _answer(
-        self, request: Request, headers: Mapping[str, str] | None = None
-    ) -> Iterator[httpx.Response]:
+    def _answer(self, request: Request) -> Iterator[httpx.Response]:
         built = self._http.build_request(
             "POST" if request.form else "GET",
             request.url,
             params=request.query or None,
             data=request.form,
-            headers=headers,
+            headers=request.headers,
         )
         try:
             with self._limit(request.url).slot():

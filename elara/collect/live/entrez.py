@@ -1,11 +1,11 @@
 """Collect from PubMed and PubMed Central through the E-utilities.
 
-A search gives ids, sliced by date where it has more than one answer may hold. Ids that are not
-here yet are posted to the History server, and their records fetched from it page by page. A record
-that belongs to several searches is fetched once.
+A search gives ids, sliced by date where it has more than one answer may hold. The records that are
+not here yet are then asked for by id, so many at a time. A record that belongs to several searches
+is fetched once.
 
 A search says how many records it has found, so that an answer with too few ids is a bad one, and
-records that a page leaves out are asked for by id until all have come or can be named.
+records that an answer leaves out are asked for again until all have come or can be named.
 
 Source: https://www.ncbi.nlm.nih.gov/books/NBK25499/
 """
@@ -40,8 +40,6 @@ _ID = {
     ),
 }
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-_KEY = re.compile(rb"<(WebEnv|QueryKey)>\s*([^<\s]+)\s*</")
-_FORGOTTEN = (b"unable to obtain query", b"webenv", b"query_key", b"history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,60 +118,35 @@ class Entrez:
     def _records(self, fetch: Fetch, name: str, ids: Sequence[str]) -> set[str]:
         """Fetch records that are not here yet; the ids of those that did not come."""
         missing: set[str] = set()
-        for batch in (ids[start : start + LARGEST] for start in range(0, len(ids), LARGEST)):
-            history = _History(self, fetch, batch)
-            failures = len(fetch.failures)
-            for first in range(0, len(batch), self.page):
-                try:
-                    history.page(first)
-                except FetchError as error:
-                    # What a refused or empty page should hold can still be asked for by id.
-                    if not error.status and not isinstance(error, Incomplete):
-                        fetch.fail(f"{name}: a page of {self.page} records", error)
-            left = set(batch) - history.received
-            missing |= left if len(fetch.failures) > failures else self._again(fetch, name, left)
+        for start in range(0, len(ids), self.page):
+            left, reason = set(ids[start : start + self.page]), FetchError(_NOT_GIVEN)
+            try:
+                for _ in fetch.attempts():
+                    left -= self._by_id(fetch, sorted(left))
+                    if not left:
+                        break
+            except FetchError as error:
+                reason = error
+            if left:
+                fetch.fail(f"{name}: {len(left)} records", reason, sorted(left))
+            missing |= left
         return missing
 
-    def _again(self, fetch: Fetch, name: str, left: set[str]) -> set[str]:
-        """Ask by id for what pages left out; the ids of what does not come this way either."""
-        reason = FetchError(_NOT_GIVEN)
-        try:
-            for _ in fetch.attempts():
-                ids = sorted(left)
-                for start in range(0, len(ids), self.page):
-                    left = left - self._by_id(fetch, ids[start : start + self.page])
-                if not left:
-                    return left
-        except FetchError as error:
-            reason = error
-        fetch.fail(f"{name}: {len(left)} records", reason, sorted(left))
-        return left
-
     def _by_id(self, fetch: Fetch, ids: Sequence[str]) -> set[str]:
+        """Ask for records, and keep the answer for those of them that it holds."""
         request = self._request("efetch", self._wrong, id=",".join(ids), retmode="xml")
         body, _ = fetch.ask(request)
-        found = self._record_ids(body) & set(ids)
+        found = {i.decode() for i in _ID[self.database].findall(body)} & set(ids)
         if found:
-            step = f"records/again/{short_name(','.join(ids))}"
+            step = f"records/{short_name(','.join(ids))}"
             fetch.store.add(step, request.url, body, "xml", sorted(found))
             fetch.downloaded += 1
             fetch.seen(step)
         return found
 
-    def _record_ids(self, body: bytes) -> set[str]:
-        return {i.decode() for i in _ID[self.database].findall(body)}
-
     def _wrong(self, body: bytes) -> str:
-        """What is wrong with an answer of efetch, or "".
-
-        Raises:
-            FetchError: the History server does not know the ids any more.
-        """
-        if body.rstrip().endswith(_ENDS[self.database]):
-            return ""
-        if _forgotten(body):  # inside an answer of status 200
-            raise FetchError(f"{self.base_url} has forgotten the ids: run again.", 400, body)
-        return f"no complete set of records but {body[:60]!r}"
+        whole = body.rstrip().endswith(_ENDS[self.database])
+        return "" if whole else f"no complete set of records but {body[:60]!r}"
 
     def _request(self, tool: str, check: Callable[[bytes], str], **form: str) -> Request:
         """A request to one of the E-utilities, such as `esearch`."""
@@ -282,65 +255,6 @@ class _Search:
             self.fetch.doubt(search_answer(error.body))
             raise
         return search_answer(body)
-
-
-@dataclass(slots=True)
-class _History:
-    """Ids on the History server, posted when the first page is asked for, and again if forgotten.
-
-    Source: EPost, https://www.ncbi.nlm.nih.gov/books/NBK25499/#chapter4.EPost
-    """
-
-    source: Entrez
-    fetch: Fetch
-    ids: Sequence[str]
-    place: dict[str, str] = field(default_factory=dict)
-    received: set[str] = field(default_factory=set)
-
-    def page(self, start: int) -> None:
-        """Fetch one page. The server may keep the ids in an order of its own."""
-        step = f"records/{short_name(','.join(self.ids))}/{start}"
-        part = {"retmode": "xml", "retstart": str(start), "retmax": str(self.source.page)}
-        for last_try in (False, False, True):
-            self.place = self.place or self._post()
-            request = self.source._request("efetch", self.source._wrong, **self.place, **part)
-            try:
-                self.fetch.get(step, request, ids=self._new, lacks=self._lacks)
-                self.received.update(self.fetch.store.steps[step].ids)
-                return
-            except FetchError as error:
-                lost = error.status == 400 and _forgotten(error.body)
-                if last_try or not (lost or isinstance(error, Incomplete)):
-                    raise
-            self.place = {}
-
-    def _new(self, body: bytes) -> list[str]:
-        """Which of the ids a page holds that no other page has brought."""
-        found = self.source._record_ids(body) - self.received
-        return [i for i in self.ids if i in found]
-
-    def _lacks(self, body: bytes) -> str:
-        return "" if self._new(body) else "a page without any record that was asked for"
-
-    def _post(self) -> dict[str, str]:
-        request = self.source._request("epost", _wrong_post, id=",".join(self.ids))
-        return _history_key(self.fetch.ask(request)[0])
-
-
-def _history_key(body: bytes) -> dict[str, str]:
-    """The parameters by which efetch finds what was posted; empty for a broken answer of epost."""
-    found = {name: value.decode() for name, value in _KEY.findall(body)}
-    return {"WebEnv": found[b"WebEnv"], "query_key": found[b"QueryKey"]} if len(found) == 2 else {}
-
-
-def _wrong_post(body: bytes) -> str:
-    return "" if _history_key(body) else f"no history key but {body[:60]!r}"
-
-
-def _forgotten(body: bytes) -> bool:
-    """Whether an answer says that the History server does not know some ids any more."""
-    words = body[:2000].lower()
-    return b"error" in words and any(word in words for word in _FORGOTTEN)
 
 
 class SearchAnswer(NamedTuple):

@@ -53,7 +53,7 @@ class Store:
             self._rewrite()
         kept = {JOURNAL, *(Path(p.file).name for p in self.steps.values())}
         for path in self.home.iterdir():
-            if path.name not in kept and path.suffix != ".part":
+            if path.name not in kept:
                 path.unlink()
         self._number = max((int(name[:6]) for name in kept - {JOURNAL}), default=0)
 
@@ -97,29 +97,33 @@ class Store:
         """The body that answered a step, unpacked."""
         return read_payload(self.root / self.steps[step].file)
 
-    def part(self, name: str) -> Path:
-        """A file in which a large download grows; it survives an interruption."""
-        return self.home / f"{name}.part"
-
     def add(
-        self, step: str, url: str, content: bytes | Path, suffix: str, ids: Sequence[str] = ()
+        self,
+        step: str,
+        url: str,
+        body: bytes,
+        suffix: str,
+        ids: Sequence[str] = (),
+        *,
+        packed: bool = False,
     ) -> None:
         """Keep an answer.
 
         Args:
             step: what it answers.
             url: where it came from; a query is cut off, since it may hold a key.
-            content: the answer, unpacked, or a complete packed file, made by `part`; it is moved.
+            body: the answer.
             suffix: what it is: `xml`, `json`, `html`.
             ids: the ids of the records that it holds.
+            packed: whether the answer is a file that came packed, as gzip does it.
         """
         self.forget(step)
         self._number += 1
         path = self.home / f"{self._number:06}.{suffix}.gz"
-        draft = content if isinstance(content, Path) else self.part("answer")
-        if isinstance(content, bytes):
-            draft.write_bytes(_packed(content))
-        with draft.open("rb") as handle:
+        draft = path.with_suffix(".part")
+        with draft.open("wb") as handle:
+            handle.write(body if packed else _packed(body))
+            handle.flush()
             os.fsync(handle.fileno())
         draft.replace(path)
         payload = Payload(

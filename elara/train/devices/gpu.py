@@ -12,8 +12,6 @@ them changes what is computed beyond rounding:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,7 @@ import torch
 from torch.nn.functional import rms_norm, silu
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from elara.train.cpu_kernels import fused_lora, replaced
+from elara.train.cpu_kernels import fused_lora, replace_forwards
 from elara.train.lora import ADAPTER_BYTES
 
 if TYPE_CHECKING:
@@ -140,9 +138,8 @@ def activation_bytes(
     return int(batch * config.max_length * (kept + working) + _WORKSPACE)
 
 
-@contextlib.contextmanager
-def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
-    """Train under a plan; afterwards the model is as it was, with its trained weights.
+def apply(model: Any, plan: GpuPlan) -> None:
+    """Let a model train under a plan, until `elara.train.lora.restoring` takes it back.
 
     The trainer's own `gradient_checkpointing` has to be off: recomputation is set per layer here.
 
@@ -158,15 +155,8 @@ def applied(model: Any, plan: GpuPlan) -> Iterator[None]:
     if plan.compiled:
         for layer in layers:
             layer.compile()
-    try:
-        with replaced(model, _lean_form) if plan.lean else contextlib.nullcontext():
-            yield
-    finally:
-        if plan.compiled:
-            for layer in layers:
-                layer._compiled_call_impl = None
-        if plan.checkpointed_layers:
-            model.activation_checkpointing_disable()
+    if plan.lean:
+        replace_forwards(model, _lean_form)
 
 
 def _lean_form(module: Any) -> Any:

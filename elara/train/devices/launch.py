@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from elara.train.config import TrainingConfig, TrainingError
 from elara.train.sft import Training
 from elara.workspace.formats import json_text
 
-PROFILES = ("data_parallel", "fsdp2", "deepspeed")
+PROFILES = ("data_parallel", "fsdp2")
 FOLLOW = "ELARA_FOLLOWS_LAUNCHER"  # set: a worker ends when its standard input closes
 REASON = "elara: "  # begins the line by which a worker says why it stopped
 
@@ -115,7 +114,7 @@ def profile_file(profile: str) -> Path:
     """The `accelerate` configuration of a profile.
 
     Args:
-        profile: `data_parallel`, `fsdp2` or `deepspeed`.
+        profile: `data_parallel` or `fsdp2`.
 
     Raises:
         TrainingError: there is no such profile.
@@ -134,7 +133,7 @@ def launch(job: Path, *, profile: str = "data_parallel", processes: int = 2) -> 
 
     Args:
         job: a folder that `write_job` left.
-        profile: `data_parallel`, `fsdp2` or `deepspeed`.
+        profile: `data_parallel` or `fsdp2`.
         processes: one per GPU; on a machine without GPUs, CPU processes (data_parallel only).
 
     Returns:
@@ -146,7 +145,7 @@ def launch(job: Path, *, profile: str = "data_parallel", processes: int = 2) -> 
     Source: https://huggingface.co/docs/accelerate/basic_tutorials/launch
     """
     settings = profile_file(profile)
-    _check(read_job(job)[0], profile, processes)
+    _check(read_job(job)[0], processes)
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings)),
         *("--num_processes", str(processes), "--main_process_port", "0"),
@@ -183,18 +182,13 @@ def finished(job: Path) -> Training:
     return Training(load_adapter(job / "adapter"), losses, *(record[name] for name in names))
 
 
-def _check(config: TrainingConfig, profile: str, processes: int) -> None:
+def _check(config: TrainingConfig, processes: int) -> None:
     import torch
 
     gpus = torch.cuda.device_count()
     per_process(config, processes)
     if gpus and processes > gpus:
         raise TrainingError(f"{processes} processes need {processes} GPUs; here are {gpus}.")
-    if profile == "deepspeed" and importlib.util.find_spec("deepspeed") is None:
-        raise TrainingError(
-            "The deepspeed profile needs the package of that name: `pip install deepspeed` (with "
-            "the CUDA toolkit of your torch), or use the fsdp2 profile, which needs nothing more."
-        )
 
 
 def _run(command: list[str], log: Path) -> int:
@@ -240,11 +234,6 @@ def _why(output: str) -> str:
             return line.removeprefix(REASON)
     errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b", line)]
     errors = [line for line in errors if "ChildFailedError" not in line]
-    if memory := next((line for line in errors if "OutOfMemory" in line), ""):
-        return (
-            f"{memory} Lower `batch_size` (raise `gradient_accumulation` instead) or `max_length`, "
-            "set `quantisation` to nf4, or split the model with the fsdp2 profile."
-        )
     if errors:
         return errors[0]
     if killed := re.search(r"exitcode\s*: -(\d+)", output):

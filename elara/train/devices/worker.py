@@ -63,37 +63,28 @@ def _load(config: TrainingConfig) -> LanguageModel:
 
 
 def _profile(config: TrainingConfig, distributed: str) -> str:
-    # `accelerate launch` tells its workers the profile in these two variables.
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
-        profile = "fsdp2"
-    elif os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        profile = "deepspeed"
-    else:
+    # `accelerate launch` tells its workers the profile in this variable.
+    if os.environ.get("ACCELERATE_USE_FSDP") != "true":
         return "data_parallel"
     if distributed.endswith(("CPU", "NO")):
         raise TrainingError(
-            f"The {profile} profile splits the model over GPUs and this machine offers none: "
+            "The fsdp2 profile splits the model over GPUs and this machine offers none: "
             "use the data_parallel profile."
-        )
-    if profile == "deepspeed" and config.quantisation != "none":
-        raise TrainingError(
-            "DeepSpeed cannot split 4-bit weights: set `quantisation` to none, or use the "
-            "data_parallel or fsdp2 profile."
         )
     for name in ("patience", "loraplus_ratio"):
         if getattr(config, name):
             raise TrainingError(
-                f"`{name}` needs the whole adapter in each process, which the {profile} profile "
+                f"`{name}` needs the whole adapter in each process, which the fsdp2 profile "
                 "splits: set it to 0, or use data_parallel."
             )
-    return profile
+    return "fsdp2"
 
 
 def gather_weights(model: Any) -> dict[str, Any]:
     """Put the trained parameters together where they are split; every process must take part.
 
     Args:
-        model: a model after training, whole or split by FSDP2 or DeepSpeed.
+        model: a model after training, whole or split by FSDP2.
 
     Returns:
         Trained parameters by name, whole, on the CPU.
@@ -105,20 +96,12 @@ def gather_weights(model: Any) -> dict[str, Any]:
         value = parameter.detach()
         if hasattr(value, "full_tensor"):  # FSDP2: a DTensor
             value = value.full_tensor()
-        elif hasattr(parameter, "ds_id"):  # DeepSpeed ZeRO-3
-            import deepspeed
-
-            with deepspeed.zero.GatheredParameters([parameter]):
-                value = parameter.detach().clone()
         weights[name] = value.cpu()
     return weights
 
 
 def _whole_model(config: TrainingConfig, weights: dict[str, Any]) -> LanguageModel:
     """A model that one process can save, which it cannot do with one that is split."""
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
-    unset_hf_deepspeed_config()  # it would split the whole one too, and wait for the others
     lm = _load(config)
     model = add_lora(lm, config)
     unknown = model.load_state_dict(weights, strict=False).unexpected_keys

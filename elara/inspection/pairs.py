@@ -1,6 +1,8 @@
-"""Pair the rows that share a bucket, and number the groups of rows that pairs connect."""
+"""Pair the rows that share a bucket, compare pairs, and number the groups that they connect."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -8,6 +10,8 @@ import polars as pl
 from elara.text.words import Array
 
 PAIRS = {"row": pl.UInt32, "other": pl.UInt32}
+# How many shingles are held at once to compare pairs: 8 bytes each.
+_SHINGLES_AT_ONCE = 4_000_000
 _UPPER, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
@@ -66,3 +70,32 @@ def components(pairs: pl.DataFrame) -> pl.DataFrame:
     _, labels = connected_components(edges, directed=False)
     _, first = np.unique(labels, return_index=True)
     return pl.DataFrame({"other": rows, "cluster": rows[first[labels]]})
+
+
+def similarities(
+    left: Array,
+    right: Array,
+    words: Array,
+    sets: Callable[[Array], tuple[Array, Array]],
+) -> Array:
+    """Exact Jaccard similarity of pairs of articles, in bounded memory.
+
+    Args:
+        left: rows, pair by pair.
+        right: those of the others.
+        words: number of words of every row.
+        sets: gives the shingles of rows, as `elara.text.shingles.shingle_sets` does.
+
+    Returns:
+        One similarity per pair, f64.
+    """
+    from elara.text.shingles import jaccard
+
+    found = np.empty(len(left), dtype=np.float64)
+    load = np.cumsum(words[left].astype(np.int64) + words[right]) // _SHINGLES_AT_ONCE
+    for chunk in np.split(np.arange(len(left)), np.flatnonzero(np.diff(load)) + 1):
+        rows = np.unique(np.concatenate([left[chunk], right[chunk]]))
+        starts, shingles = sets(rows)
+        a, b = (np.searchsorted(rows, side[chunk]) for side in (left, right))
+        found[chunk] = jaccard(starts, shingles, a, b)
+    return found
