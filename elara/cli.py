@@ -22,7 +22,6 @@ from elara.pipeline import console, forecast
 from elara.pipeline.console import opening_lines
 from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.workspace import Workspace, WorkspaceError
-from elara.workspace.names import escaped
 from elara.workspace.parameters import ParameterError
 
 app = typer.Typer(
@@ -280,8 +279,6 @@ def verify(
     if result.passed and not result.finished:
         raise WorkspaceError(f"No finished stage in {place.root}: run `elara run` first.")
     say(*result.lines())
-    if any(path.endswith("/export.json") for path in result.files):
-        out.print("exports: not checked: their answers were not compared again, only their bytes")
     trained = "train" in result.finished
     sound = not trained or _sound(place.folder("train") / "adapter", base, expect, rerun)
     raise typer.Exit(0 if sound and result.passed else 1)
@@ -295,16 +292,7 @@ def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
         result = audit.verify(folder, base or None, rerun=rerun, expect=expect)
     except audit.AuditError as error:
         raise WorkspaceError(str(error)) from error
-    words = {True: "ok", False: "FAILED", None: "not checked"}
-    for check in result.checks:
-        say(f"adapter {check.name}: {words[check.passed]}: {escaped(check.detail)}")
-    if result.fingerprint:
-        out.print(f"adapter fingerprint: {result.fingerprint}")
-    if not expect:
-        say(
-            "adapter: not checked: whether somebody computed every hash anew; to know, get the",
-            "  fingerprint from who made the adapter and add --expect FINGERPRINT",
-        )
+    say(*result.lines())
     return result.passed
 
 
@@ -330,12 +318,7 @@ def export(
         )
     except ModelError as error:
         raise WorkspaceError(str(error)) from error
-    for row in done.table.iter_rows(named=True):
-        line = f"{row['format']} ({row['weights']}, {row['reader']}): KL {row['kl']:.1e}, "
-        say(line + f"bound {row['kl_bound']:.1e}, same top token {row['top1_agreement']:.1%}")
-    for name, path in done.folders.items():
-        reused = " (already there)" if name in done.reused else ""
-        say(f"{name}: {path}{reused}")
+    say(*done.lines())
 
 
 @app.command()
@@ -363,6 +346,23 @@ def trace(
     from elara.audit import tracing
 
     say(*tracing.trace(Workspace(workspace), example).lines())
+
+
+@app.command()
+def retract(
+    article: Annotated[
+        list[str], typer.Argument(help="PMID, PMC id, DOI or article id; none: what is listed.")
+    ] = [],  # noqa: B006 - typer copies it
+    csv: Annotated[Path | None, typer.Option(help="A file of Retraction Watch.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, as adapters will say it.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+    workspace: WorkspaceOption = "",
+) -> None:
+    """Leave retracted articles out from the next run on; mark adapters and exports made of them."""
+    from elara.audit import retraction
+
+    how: dict[str, Any] = {"reason": reason, "dry_run": dry_run}
+    say(*retraction.retract(Workspace(workspace), article, csv, **how).lines())
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from elara.audit.verify import (
 )
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import PRIVATE
-from elara.workspace import file_sha256
+from elara.workspace import file_sha256, withdrawn
 from elara.workspace.formats import json_text, write_file
 
 MANIFEST_FILE = "data_manifest.jsonl"
@@ -277,13 +277,15 @@ def carried_on(earlier: Path) -> Begun:
         earlier: its folder.
 
     Raises:
-        AuditError: it is not as it was sealed, or held-out items are in its data.
+        AuditError: it is not as it was sealed, was withdrawn, or held-out items are in its data.
     """
     if wrong := damage(earlier):
         raise AuditError(
             f"The adapter in {earlier} is no longer as it was sealed: {'; '.join(wrong)}. Continue "
             "from an adapter that passes `elara verify`."
         )
+    if why := withdrawn(earlier):
+        raise AuditError(f"The adapter in {earlier} is {why}")
     passport = json.loads((earlier / PASSPORT_FILE).read_text(encoding="utf-8"))
     if contaminated_items(passport):
         raise AuditError(

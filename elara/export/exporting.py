@@ -46,6 +46,7 @@ from elara.workspace import (
     file_sha256,
     replace_folder,
     sealed,
+    withdrawn,
     write_atomically,
 )
 from elara.workspace.formats import json_text
@@ -68,6 +69,14 @@ class Exported:
     folders: dict[str, Path]
     table: pl.DataFrame
     reused: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """The proof of each export, and where it is."""
+        for row in self.table.iter_rows(named=True):
+            line = f"{row['format']} ({row['weights']}, {row['reader']}): KL {row['kl']:.1e}, "
+            yield line + f"bound {row['kl_bound']:.1e}, same top token {row['top1_agreement']:.1%}"
+        for name, path in self.folders.items():
+            yield f"{name}: {path}{' (already there)' if name in self.reused else ''}"
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,8 @@ def export(
     path = adapter / TRAINING_FILE
     if not path.exists():
         raise ExportError(f"{adapter} holds no adapter ({TRAINING_FILE} is missing): train first.")
+    if why := withdrawn(adapter):
+        raise ExportError(f"{adapter} is {why}")
     _check_names(formats, dtype, gguf_type)
     record = json.loads(path.read_text(encoding="utf-8"))
     job = _Job(adapter, record, dtype, gguf_type, tuple(prompts), answer_tokens)

@@ -13,6 +13,7 @@ from elara.inspection.files import Inspected, inspect_files
 from elara.inspection.matching import near_duplicates
 from elara.inspection.reading import InputError
 from elara.inspection.selection import FIGURES, Clusters, Selection, report, report_html, select
+from elara.workspace.retractions import read_list
 
 __all__ = [
     "FEATURES",
@@ -28,6 +29,7 @@ __all__ = [
     "inspect_files",
     "near_duplicates",
     "quality_figure",
+    "read_list",
     "report",
     "report_html",
     "score",

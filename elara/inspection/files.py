@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
 from elara.inspection.selection import Clusters, Selection, check_ids, report, report_html, select
 from elara.machine.memory import give_back
 from elara.workspace.formats import write_file
+from elara.workspace.retractions import SCHEMA, listed
 
 _DRAFT = ".inspecting"
 _NAMED = 50  # fields that are not read and are named
@@ -68,6 +69,7 @@ def inspect_files(
     keep_non_english: bool = False,
     by_citation: bool = True,
     cluster: str = "",
+    retractions: pl.DataFrame | None = None,
 ) -> Inspected:
     """Score articles, find duplicates and select what is kept, in bounded memory.
 
@@ -88,6 +90,8 @@ def inspect_files(
         by_citation: whether records are the same article that two databases cite differently.
         cluster: address of a Ray cluster that works on the parts, e.g. `ray://head:10001` or
             `auto`; "" for the threads of this process. See `elara.inspection.collection.Nodes`.
+        retractions: the list of `elara.workspace.retractions.read_list`. What it names counts as
+            retracted, whatever its record says; `retracted.parquet` then gives the reasons.
 
     Returns:
         Where the tables are, and what was done.
@@ -111,6 +115,8 @@ def inspect_files(
             collection, notes = _read(workers, paths, draft)
             records = collection.measured(by_citation)
             check_ids(records["id"])
+            told = _told(collection.parts, retractions)
+            records = _marked(records, told["id"])
             clusters = _clusters(collection, records, threshold, by_citation)
         records = records.select("id", "source", "quality", "bucket", "flags")
         selection = select(records, clusters, minimum, keep_non_english)
@@ -129,6 +135,9 @@ def inspect_files(
             "report.json": found,
         }.items():
             write_file(draft / "out" / name, content)
+        if told.height:
+            write_file(draft / "out" / "retracted.parquet", told)
+        (into / "retracted.parquet").unlink(missing_ok=True)  # there only where it has rows
         for path in (draft / "out").iterdir():
             path.replace(into / path.name)
     finally:
@@ -161,6 +170,20 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
     pa.default_memory_pool().release_unused()
     np.savez(draft / "lexicon.npz", *tables(medical_words(mesh)))
     return Collection(workers, parts), notes
+
+
+def _told(parts: Sequence[Part], retractions: pl.DataFrame | None) -> pl.DataFrame:
+    """The articles that a list of retractions names, with what it says of each."""
+    rows = pl.DataFrame(schema=SCHEMA) if retractions is None else retractions
+    names = (part.read("articles").lazy().select("id", "pmid", "pmcid", "doi") for part in parts)
+    return listed(rows, pl.concat(names)).unique("id", keep="first", maintain_order=True)
+
+
+def _marked(records: pl.DataFrame, retracted: pl.Series) -> pl.DataFrame:
+    """The records, with these marked as retracted."""
+    new = pl.col("id").is_in(retracted.implode()) & ~pl.col("retracted")
+    flags = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted"))).otherwise("flags")
+    return records.with_columns(flags=flags, retracted=pl.col("retracted") | new)
 
 
 def _clusters(

@@ -20,6 +20,7 @@ from elara.workspace.formats import (
     manifest_text,
     seal_holds,
     sealed,
+    withdrawn,
 )
 from elara.workspace.stages import MAIN_TABLES, STAGES, check_parameters, stage_module
 from elara.workspace.workspace import Stage, Workspace, publish
@@ -47,6 +48,7 @@ __all__ = [
     "seal_holds",
     "sealed",
     "stage_module",
+    "withdrawn",
     "write_atomically",
     "writing_to",
 ]

@@ -16,6 +16,9 @@ import polars as pl
 import elara
 
 MANIFEST = "manifest.json"
+# What marks an adapter or an export as withdrawn: for programs, and its passport for people. They
+# come after the folder was sealed, and belong to none of its hashes.
+WITHDRAWN, WITHDRAWN_PAGE = "WITHDRAWN.json", "WITHDRAWN.html"
 # What makes two results the same: not when they were made, nor by which version.
 _IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
 # Libraries whose version can change a stage's result; written into every manifest.
@@ -66,11 +69,35 @@ def file_sha256(path: Path) -> str:
 def file_hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file below a folder: path inside the folder to hash, sorted.
 
+    A mark of withdrawal at its top is left out.
+
     Raises:
         OSError: a file cannot be read.
     """
-    paths = sorted(p for p in folder.rglob("*") if not p.is_dir())
+    marks = {folder / WITHDRAWN, folder / WITHDRAWN_PAGE}
+    paths = sorted(p for p in folder.rglob("*") if not p.is_dir() and p not in marks)
     return {p.relative_to(folder).as_posix(): file_sha256(p) for p in paths}
+
+
+def seal_sha256(folder: Path) -> str:
+    """The hash of what seals an export or an adapter, by which a mark knows it again; or ""."""
+    names = ("export.json", "SHA256SUMS", "training.json")
+    return next((file_sha256(folder / n) for n in names if (folder / n).is_file()), "")
+
+
+def withdrawn(folder: Path) -> str:
+    """Why an adapter or an export must not be used any more, in one sentence; "" where it may be.
+
+    Args:
+        folder: the adapter or the export. A mark that was made for another one does not count.
+    """
+    try:
+        mark = json.loads((folder / WITHDRAWN).read_text(encoding="utf-8"))
+        return str(mark["why"]) if mark["of"] == seal_sha256(folder) else ""
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"withdrawn, but {WITHDRAWN} does not say why ({error}): ask who made it."
 
 
 def file_entries(folder: Path) -> dict[str, dict[str, Any]]:

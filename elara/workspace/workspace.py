@@ -31,6 +31,8 @@ from elara.workspace.drafts import (
 )
 from elara.workspace.formats import (
     MANIFEST,
+    WITHDRAWN,
+    WITHDRAWN_PAGE,
     file_entries,
     file_sha256,
     identity_of,
@@ -204,6 +206,9 @@ class Stage:
         for name in manifest["files"]:
             (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             (self.draft / name).replace(self.home / name)
+        for folder in {(self.home / name).parent for name in manifest["files"]}:
+            for mark in (WITHDRAWN, WITHDRAWN_PAGE):  # was about what stood here before
+                (folder / mark).unlink(missing_ok=True)
         shutil.rmtree(self.draft)
         write_atomically(path, manifest_text(manifest))
 
