@@ -22,7 +22,7 @@ from elara.audit.verify import PASSPORT_FILE, PROBE_FILE
 from elara.model import TRAINING_FILE
 from elara.workspace import Workspace, file_sha256, write_atomically, writing_to
 from elara.workspace import retractions as lists
-from elara.workspace.formats import WITHDRAWN, WITHDRAWN_PAGE, json_text, seal_sha256
+from elara.workspace.formats import WITHDRAWN, WITHDRAWN_PAGE, json_text
 
 # An example, and an article that it was built from.
 _PAIRS = {"id": pl.String, "article": pl.String}
@@ -46,16 +46,15 @@ class Retraction:
 
     def lines(self) -> Iterator[str]:
         """The report: each article that has examples, then folders, then remarks."""
-        made = self.examples.group_by("article", "split").agg("id").sort("article").rows()
-        ids = {(article, split): names for article, split, names in made}
-        for row in self.articles.filter(pl.col("id").is_in([one for one, _, _ in made])).to_dicts():
-            yield f"{row['id']}: {row['title']} (retracted: {_why(row)})"
-            for split in SPLITS:
-                if names := ids.get((row["id"], split)):
-                    yield f"  {len(names)} in {split}: {_some(names)}"
+        for row in self.articles.to_dicts():
+            own = self.examples.filter(article=row["id"])
+            if own.height:
+                yield f"{row['id']}: {row['title']} (retracted: {_why(row)})"
+            for (split,), rows in own.group_by("split", maintain_order=True):
+                yield f"  {rows.height} in {split}: {_some(rows['id'])}"
         bare = self.articles.join(self.examples, left_on="id", right_on="article", how="anti")
         if bare.height:
-            yield f"retracted, and without an example: {_some(bare['id'].to_list())}"
+            yield f"retracted, and without an example: {_some(bare['id'])}"
         yield from (f"{folder}: {mark['why']}" for folder, mark in self.marks.items() if mark)
         yield from self.remarks
 
@@ -86,53 +85,44 @@ def retract(
             written.
     """
     workspace.must_exist()
-    new = lists.typed(names, reason, time.strftime("%Y-%m-%d", time.gmtime()))
-    here = lists.collected(workspace)
-    absent = new.join(lists.listed(new, here), on=lists.KEYS, how="anti")
-    back, others, before = new.clear(), new.clear(), lists.read_list(workspace)
-    if csv:
-        watched, back, others = lists.read_watch(csv)
-        new = pl.concat([new, watched])
-    rows = lists.resolved(lists.merged(before, new, back), here)
-    rows = lists.merged(rows, lists.copies(workspace, rows), back)
-    found = _descendants(workspace, rows)
-    changed = [folder for folder, mark in found.marks.items() if _differs(folder, mark)]
-    if not dry_run:
-        with writing_to(workspace.root):
-            if not rows.equals(before):
-                lists.write_list(workspace, rows)
-            for folder in changed:
-                _mark(folder, found.marks[folder])
-    doubted = lists.listed(others, here)
-    missing = ["".join(row) for row in absent.select(lists.KEYS).iter_rows()]
-    did = "would change" if dry_run else "changed"
-    found.remarks.extend(
-        [
-            *([f"no article here, listed for later: {_some(missing)}"] if missing else []),
-            *(f"{row['id']}: not retracted, but {_why(row)}" for row in doubted.to_dicts()),
-            *([f"{others.height:,} rows of {csv} retract nothing"] if others.height else []),
-            f"{workspace.root / lists.LIST}: {rows.height:,} articles, {before.height:,} before",
-            f"{len(changed)} marks {did}. Copies in other places are not known.",
-            f"Next: `{workspace.command('run')}` leaves these articles out, from inspect on.",
-        ]
-    )
+    told = lists.typed(names, reason, time.strftime("%Y-%m-%d", time.gmtime()))
+    watched = lists.read_watch(csv) if csv else told.clear()
+    before, here = lists.read_list(workspace), lists.collected(workspace)
+    rows = lists.completed(lists.merged(before, pl.concat([told, watched])), workspace)
+    found = _descendants(workspace, rows, here)
+    remarks = found.remarks
+    with writing_to(workspace.root):
+        if not dry_run and not rows.equals(before):
+            write_atomically(workspace.root / lists.LIST, rows.write_csv())
+        changed = [_mark(folder, mark, dry_run) for folder, mark in found.marks.items()]
+    absent = told.join(lists.listed(told, here), on=lists.KEYS, how="anti").select(lists.KEYS)
+    if absent.height:
+        missing = _some(absent.select(pl.concat_str(lists.KEYS)).to_series())
+        remarks.append(f"no article here, listed for later: {missing}")
+    others = watched.filter(~pl.col("nature").is_in(["retraction", "reinstatement"]))
+    for row in lists.listed(others, here).to_dicts():
+        remarks.append(f"{row['id']}: not retracted, but {row['nature']}: {_why(row)}")
+    remarks += [
+        *([f"{others.height:,} rows of {csv} retract nothing"] if others.height else []),
+        f"{workspace.root / lists.LIST}: {rows.height:,} articles, {before.height:,} before",
+        f"{sum(changed)} marks {'would change' if dry_run else 'changed'}. Copies in other places "
+        "are not known.",
+        f"Next: `{workspace.command('run')}` leaves these articles out, from inspect on.",
+    ]
     return found
 
 
-def _descendants(workspace: Workspace, rows: pl.DataFrame) -> Retraction:
+def _descendants(workspace: Workspace, rows: pl.DataFrame, here: pl.DataFrame) -> Retraction:
     """Everything in a workspace that descends from the articles that a list names."""
     examples = _examples(workspace)
     learned, unknown = _learned(workspace)
-    pairs = pl.concat([examples.select(*_PAIRS), *learned.values()])
     # An adapter may name articles that were collected once and are not any more.
-    here = lists.collected(workspace)
-    gone = pairs.lazy().select(id="article").unique().join(here, on="id", how="anti")
-    known = pl.concat([here, gone], how="diagonal").with_columns(pl.col(*lists.NAMES).fill_null(""))
-    named = lists.listed(rows, known).unique("id", keep="first", maintain_order=True)
-    titles = known.select("id", "title").collect()
-    articles = named.select("id", "reason", "source", "date").join(titles, on="id")
-    examples = examples.filter(pl.col("article").is_in(articles["id"].implode()))
-    marks = {folder: _withdrawal(folder, data, articles) for folder, data in learned.items()}
+    pairs = pl.concat([examples.select(*_PAIRS), *learned.values()]).select(id="article").unique()
+    known = pl.concat([here, pairs.join(here, on="id", how="anti")], how="diagonal").fill_null("")
+    articles = lists.listed(rows, known).unique("id", keep="first", maintain_order=True)
+    articles = articles.join(known.select("id", "title"), on="id").drop(lists.KEYS)
+    examples = examples.join(articles, left_on="article", right_on="id", how="semi")
+    marks = {folder: _withdrawal(data, articles) for folder, data in learned.items()}
     remarks = [f"{path}: not known, since its adapter is not here any more" for path in unknown]
     home, judged = workspace.folder("train") / "adapter", workspace.folder("evaluate")
     held_out = examples.filter(pl.col("split") != "train").height
@@ -153,47 +143,43 @@ def _examples(workspace: Workspace) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def _folders(workspace: Workspace) -> list[Path]:
-    """Every adapter and export in a workspace; adapters first."""
-    home = workspace.folder("train")
-    exports = [*home.glob("exports/[!.]*"), *workspace.root.glob("exports/[!.]*")]
-    found = [home / "adapter", *sorted(home.glob("versions/v*")), *sorted(exports)]
-    return [path for path in found if path.is_dir()]
-
-
 def _learned(workspace: Workspace) -> tuple[dict[Path, pl.DataFrame], list[Path]]:
     """What each adapter and export learned from, and the exports of which that is not known."""
+    home = workspace.folder("train")
     learned: dict[Path, pl.DataFrame] = {}
     adapters: dict[str, Path] = {}
     unknown = []
-    for folder in _folders(workspace):
-        if (folder / TRAINING_FILE).is_file():
-            learned[folder] = _data(folder)
-            adapters.setdefault(file_sha256(folder / TRAINING_FILE), folder)
-        elif (folder / "export.json").is_file():
-            made_of = json.loads((folder / "export.json").read_text(encoding="utf-8"))["adapter"]
-            if origin := adapters.get(made_of.get(TRAINING_FILE, "")):
-                learned[folder] = learned[origin]
-            else:
-                unknown.append(folder)
+    for path in sorted(
+        [*home.glob(f"adapter/{TRAINING_FILE}"), *home.glob(f"versions/v*/{TRAINING_FILE}")]
+    ):
+        learned[path.parent] = _data(path.parent)
+        adapters.setdefault(file_sha256(path), path.parent)
+    exports = [
+        p for place in (home, workspace.root) for p in place.glob("exports/[!.]*/export.json")
+    ]
+    for export in sorted(exports):
+        made_of = json.loads(export.read_text(encoding="utf-8"))["adapter"]
+        if origin := adapters.get(made_of.get(TRAINING_FILE, "")):
+            learned[export.parent] = learned[origin]
+        else:
+            unknown.append(export.parent)
     return learned, unknown
 
 
 def _data(adapter: Path) -> pl.DataFrame:
     """Examples that an adapter was trained on or that its recorded slice holds, and articles."""
     names = json.loads((adapter / TRAINING_FILE).read_text(encoding="utf-8")).get("examples", [])
-    pairs = []
-    if (adapter / MANIFEST_FILE).is_file():
-        told = read_manifest(adapter).select("id", "article_ids").explode("article_ids")
-        pairs, names = told.drop_nulls().rows(), []
     if (adapter / PROBE_FILE).is_file():
         probe = json.loads((adapter / PROBE_FILE).read_text(encoding="utf-8"))
-        names = [*names, *(row["id"] for row in probe["examples"])]
-    pairs += [(name, name.rsplit("/", 2)[0]) for name in names]
+        names += [row["id"] for row in probe["examples"]]
+    pairs = [(name, name.rsplit("/", 2)[0]) for name in names]
+    if (adapter / MANIFEST_FILE).is_file():
+        told = read_manifest(adapter).select("id", "article_ids").explode("article_ids")
+        pairs += told.drop_nulls().rows()
     return pl.DataFrame(pairs, schema=_PAIRS, orient="row").unique(maintain_order=True)
 
 
-def _withdrawal(folder: Path, data: pl.DataFrame, articles: pl.DataFrame) -> dict[str, Any]:
+def _withdrawal(data: pl.DataFrame, articles: pl.DataFrame) -> dict[str, Any]:
     """The content of a folder's mark; {} where nothing in its data was retracted."""
     own = data.join(articles, left_on="article", right_on="id", how="semi")
     counts = own.group_by(id="article").agg(examples=pl.len())
@@ -203,27 +189,25 @@ def _withdrawal(folder: Path, data: pl.DataFrame, articles: pl.DataFrame) -> dic
     told = _some([f"{row['id']} (retracted: {_why(row)})" for row in named], 3)
     number = own["id"].n_unique()
     why = f"withdrawn: it learned from {number} examples of {told}. Use one made without them."
-    return {"why": why, "of": seal_sha256(folder), "articles": named}
+    return {"why": why, "articles": named}
 
 
-def _differs(folder: Path, mark: dict[str, Any]) -> bool:
-    path = folder / WITHDRAWN
-    now = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return now != (json_text(mark) if mark else "")
-
-
-def _mark(folder: Path, mark: dict[str, Any]) -> None:
-    """Mark a folder, or take its mark away. The page comes first: the other one completes it."""
-    if not mark:
-        (folder / WITHDRAWN).unlink()
-        (folder / WITHDRAWN_PAGE).unlink(missing_ok=True)
-        return
-    path = folder / PASSPORT_FILE
-    if path.is_file():
-        passport = json.loads(path.read_text(encoding="utf-8")) | {"withdrawn": mark}
-        page = passport_html(passport, read_manifest(folder), file_sha256(path))
-        write_atomically(folder / WITHDRAWN_PAGE, page)
-    write_atomically(folder / WITHDRAWN, json_text(mark))
+def _mark(folder: Path, mark: dict[str, Any], dry_run: bool) -> bool:
+    """Mark a folder, or take its mark away; whether that changes something."""
+    path, page, text = folder / WITHDRAWN, folder / WITHDRAWN_PAGE, json_text(mark) if mark else ""
+    if text == (path.read_text(encoding="utf-8") if path.is_file() else ""):
+        return False
+    if not mark and not dry_run:
+        path.unlink()
+        page.unlink(missing_ok=True)
+    elif not dry_run:
+        # The page comes first: the next call completes a mark of which only that is there.
+        if (folder / PASSPORT_FILE).is_file():
+            passport = json.loads((folder / PASSPORT_FILE).read_text(encoding="utf-8"))
+            told, sealed = passport | {"withdrawn": mark}, file_sha256(folder / PASSPORT_FILE)
+            write_atomically(page, passport_html(told, read_manifest(folder), sealed))
+        write_atomically(path, text)
+    return True
 
 
 def _why(row: dict[str, Any]) -> str:

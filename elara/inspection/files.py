@@ -31,7 +31,7 @@ from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
 from elara.inspection.selection import Clusters, Selection, check_ids, report, report_html, select
 from elara.machine.memory import give_back
 from elara.workspace.formats import write_file
-from elara.workspace.retractions import SCHEMA, listed
+from elara.workspace.retractions import NAMES, SCHEMA, listed
 
 _DRAFT = ".inspecting"
 _NAMED = 50  # fields that are not read and are named
@@ -116,7 +116,10 @@ def inspect_files(
             records = collection.measured(by_citation)
             check_ids(records["id"])
             told = _told(collection.parts, retractions)
-            records = _marked(records, told["id"])
+            new = pl.col("id").is_in(told["id"].implode()) & ~pl.col("retracted")
+            flags = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted")))
+            flags = flags.otherwise("flags")
+            records = records.with_columns(flags=flags, retracted=pl.col("retracted") | new)
             clusters = _clusters(collection, records, threshold, by_citation)
         records = records.select("id", "source", "quality", "bucket", "flags")
         selection = select(records, clusters, minimum, keep_non_english)
@@ -175,15 +178,10 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
 def _told(parts: Sequence[Part], retractions: pl.DataFrame | None) -> pl.DataFrame:
     """The articles that a list of retractions names, with what it says of each."""
     rows = pl.DataFrame(schema=SCHEMA) if retractions is None else retractions
-    names = (part.read("articles").lazy().select("id", "pmid", "pmcid", "doi") for part in parts)
-    return listed(rows, pl.concat(names)).unique("id", keep="first", maintain_order=True)
-
-
-def _marked(records: pl.DataFrame, retracted: pl.Series) -> pl.DataFrame:
-    """The records, with these marked as retracted."""
-    new = pl.col("id").is_in(retracted.implode()) & ~pl.col("retracted")
-    flags = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted"))).otherwise("flags")
-    return records.with_columns(flags=flags, retracted=pl.col("retracted") | new)
+    tables = [pl.DataFrame(schema=NAMES)]
+    tables += [part.read("articles").select(*NAMES) for part in parts if rows.height]
+    found = pl.concat([listed(rows, table) for table in tables])
+    return found.unique("id", keep="first", maintain_order=True)
 
 
 def _clusters(

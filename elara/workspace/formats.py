@@ -79,21 +79,10 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): file_sha256(p) for p in paths}
 
 
-def seal_sha256(folder: Path) -> str:
-    """The hash of what seals an export or an adapter, by which a mark knows it again; or ""."""
-    names = ("export.json", "SHA256SUMS", "training.json")
-    return next((file_sha256(folder / n) for n in names if (folder / n).is_file()), "")
-
-
 def withdrawn(folder: Path) -> str:
-    """Why an adapter or an export must not be used any more, in one sentence; "" where it may be.
-
-    Args:
-        folder: the adapter or the export. A mark that was made for another one does not count.
-    """
+    """Why an adapter or export must not be used any more, in one sentence; "" where it may be."""
     try:
-        mark = json.loads((folder / WITHDRAWN).read_text(encoding="utf-8"))
-        return str(mark["why"]) if mark["of"] == seal_sha256(folder) else ""
+        return str(json.loads((folder / WITHDRAWN).read_text(encoding="utf-8"))["why"])
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import polars as pl
 
-from elara.workspace.drafts import WorkspaceError, write_atomically, writing_to
+from elara.workspace.drafts import WorkspaceError
 from elara.workspace.workspace import Workspace
 
 LIST = "retractions.csv"
 # An article is named by any of these; "" where it is not known.
 KEYS = ("pmid", "pmcid", "doi", "article_id")
-NAMES = dict.fromkeys(["id", "title", "pmid", "pmcid", "doi"], pl.String)
-# The id of an article of PubMed or PMC follows from its number.
-_IDS = pl.concat_list("article_id", "pubmed:" + pl.col("pmid"), "pmc:" + pl.col("pmcid"))
 SCHEMA = dict.fromkeys((*KEYS, "reason", "source", "date"), pl.String)
+# What is known of an article itself.
+NAMES = dict.fromkeys(("id", "title", *KEYS[:3]), pl.String)
 
 _FORMS = {
     "pmid": re.compile(r"(?:pmid:? ?|pubmed:)?([1-9]\d{0,8})", re.IGNORECASE),
@@ -37,22 +36,30 @@ _WATCH = {
     "nature": "RetractionNature",
     "reason": "Reason",
     "date": "RetractionDate",
-    "record": "Record ID",
+    "source": "Record ID",
 }
 
 
-def named(text: str) -> dict[str, str]:
-    """Read what somebody typed as the name of an article.
+def typed(names: Iterable[str], reason: str, date: str) -> pl.DataFrame:
+    """Rows for articles that somebody named.
 
     Args:
-        text: a PMID, PMC id or DOI, with or without its usual prefix, or the id of an article.
+        names: PMIDs, PMC ids or DOIs, with or without their usual prefix, or ids of articles.
+        reason: why they are retracted.
+        date: when that was said, ISO 8601.
 
     Returns:
-        The key of the list that it belongs to, and its value.
+        A table as `read_watch` gives it.
 
     Raises:
-        WorkspaceError: it is none of these.
+        WorkspaceError: one of the names is none of these.
     """
+    told = {"reason": reason, "source": "elara retract", "date": date, "nature": "retraction"}
+    rows = [dict.fromkeys(KEYS, "") | _named(name) | told for name in names]
+    return pl.DataFrame(rows, schema=SCHEMA | {"nature": pl.String})
+
+
+def _named(text: str) -> dict[str, str]:
     for key, form in _FORMS.items():
         if match := form.fullmatch(text.strip()):
             usual = {"pmcid": match[1].upper(), "doi": match[1].lower()}
@@ -61,22 +68,6 @@ def named(text: str) -> dict[str, str]:
         f"{text!r} names no article: give a PMID (12345678), a PMC id (PMC1234567), a DOI "
         "(10.1000/abc) or the id of an article (medquad:0000123-1). Nothing was changed."
     )
-
-
-def typed(names: Iterable[str], reason: str, date: str) -> pl.DataFrame:
-    """Rows for articles that somebody named.
-
-    Args:
-        names: see `named`.
-        reason: why they are retracted.
-        date: when that was said, ISO 8601.
-
-    Raises:
-        WorkspaceError: see `named`.
-    """
-    empty = dict.fromkeys(SCHEMA, "")
-    told = {"reason": reason, "source": "elara retract", "date": date}
-    return pl.DataFrame([empty | told | named(name) for name in names], schema=SCHEMA)
 
 
 def read_list(workspace: Workspace) -> pl.DataFrame:
@@ -91,42 +82,25 @@ def read_list(workspace: Workspace) -> pl.DataFrame:
     Raises:
         WorkspaceError: the list is no CSV file with at least one of the columns `KEYS`.
     """
-    path = workspace.root / LIST
-    if not path.exists():
-        return pl.DataFrame(schema=SCHEMA)
-    found = _csv(path)
+    path, empty = workspace.root / LIST, pl.DataFrame(schema=SCHEMA)
+    found = _csv(path) if path.exists() else empty
     if not set(KEYS) & set(found.columns):
         raise WorkspaceError(
             f"{path} has none of the columns {', '.join(KEYS)}: correct its first line, or "
             "move the file away and retract the articles again."
         )
-    empty = [pl.lit("").alias(name) for name in SCHEMA if name not in found.columns]
-    return found.with_columns(empty).select(*SCHEMA)
+    return pl.concat([empty, found], how="diagonal").select(*SCHEMA).fill_null("")
 
 
-def write_list(workspace: Workspace, rows: pl.DataFrame) -> None:
-    """Replace the list, whole or not at all.
-
-    Args:
-        workspace: the workspace.
-        rows: with the columns of `SCHEMA`.
-
-    Raises:
-        WorkspaceError: the file cannot be written.
-    """
-    with writing_to(workspace.root):
-        write_atomically(workspace.root / LIST, rows.select(*SCHEMA).write_csv())
-
-
-def read_watch(path: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def read_watch(path: Path) -> pl.DataFrame:
     """Read a CSV file in Retraction Watch's public columns.
 
     Args:
         path: the file.
 
     Returns:
-        Rows of the list for the retracted papers; for those that were reinstated, at their `date`;
-        and for what is of another nature, which `reason` names, or without a PMID and DOI.
+        The columns of `SCHEMA`, and `nature`: `retraction`, `reinstatement` or something else,
+        and `unnamed` where a row has no PMID and no DOI.
 
     Raises:
         WorkspaceError: it cannot be read, or lacks a column.
@@ -139,57 +113,44 @@ def read_watch(path: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
             f"{path} lacks the columns {', '.join(missing)}: give a file with the public columns "
             "of Retraction Watch. Nothing was changed."
         )
-    text = {name: pl.col(column).str.strip_chars() for name, column in _WATCH.items()}
-    reasons = text["reason"].str.replace_all(r"(^|;)\s*\+?", "; ").str.strip_chars("; ")
-    day = text["date"].str.extract(r"^(\S+)").str.to_date("%m/%d/%Y", strict=False)
-    rows = found.select(
-        pmid=pl.when(text["pmid"].str.contains(r"^[1-9]\d*$")).then(text["pmid"]),
-        pmcid=pl.lit(""),
-        doi=text["doi"].str.to_lowercase().str.extract(r"(10\.\d{4,9}/\S+)$"),
-        article_id=pl.lit(""),
-        reason=reasons,
-        source="Retraction Watch, record " + text["record"],
+    rows = found.select(**{name: pl.col(told).str.strip_chars() for name, told in _WATCH.items()})
+    day = pl.col("date").str.extract(r"^(\S+)").str.to_date("%m/%d/%Y", strict=False)
+    rows = rows.with_columns(
+        pl.col("pmid").str.extract(r"^([1-9]\d*)$"),
+        pl.col("doi").str.to_lowercase().str.extract(r"(10\.\d{4,9}/\S+)$"),
+        pl.col("nature").str.to_lowercase(),
+        pl.col("reason").str.replace_all(r"(^|;)\s*\+?", "; ").str.strip_chars("; "),
+        source="Retraction Watch, record " + pl.col("source"),
         date=day.dt.to_string("%Y-%m-%d"),
-        nature=text["nature"].str.to_lowercase(),
-    ).fill_null("")
-    named = (pl.col("pmid") != "") | (pl.col("doi") != "")
-    kinds = [named & (pl.col("nature") == kind) for kind in ("retraction", "reinstatement")]
-    other = rows.filter(~pl.any_horizontal(kinds)).with_columns(
-        reason=pl.concat_str("nature", "reason", separator=": ").str.strip_chars(": ")
+        pmcid=pl.lit(""),
+        article_id=pl.lit(""),
     )
-    retracted, reinstated = (rows.filter(kind).select(*SCHEMA) for kind in kinds)
-    return retracted, reinstated, other.select(*SCHEMA)
+    bare = pl.col("pmid").is_null() & pl.col("doi").is_null()
+    nature = pl.when(bare).then(pl.lit("unnamed")).otherwise("nature")
+    return rows.select(*SCHEMA, nature=nature).fill_null("")
 
 
-def merged(known: pl.DataFrame, new: pl.DataFrame, reinstated: pl.DataFrame) -> pl.DataFrame:
-    """A list with further rows, and without the papers that were reinstated later.
+def merged(known: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """A list with further retractions, and without the papers that were reinstated later.
 
     Args:
         known: the list so far, which keeps its rows and their order.
-        new: rows to add, unless one of their names is there already.
-        reinstated: takes away what it names and was retracted no later.
+        new: a table as `read_watch` gives it. Its retractions are added, unless one of their names
+            is there already; its reinstatements take away what was retracted no later.
     """
-    more = new.with_row_index("row")
-    again = [
-        more.filter(pl.col(key) != "").filter(
-            pl.col(key).is_in(known[key].implode()) | ~pl.col(key).is_first_distinct()
-        )
-        for key in KEYS
-    ]
-    more = more.join(pl.concat(again), on="row", how="anti")
-    rows = pl.concat([known, more.select(*SCHEMA)]).with_row_index("row")
-    back = reinstated.select(*KEYS, until="date")
-    gone = [
-        rows.filter(pl.col(key) != "")
-        .join(back.select(key, "until"), on=key)
-        .filter((pl.col("until") == "") | (pl.col("date") <= pl.col("until")))
-        .select("row")
-        for key in KEYS
-    ]
-    return rows.join(pl.concat(gone), on="row", how="anti").sort("row").select(*SCHEMA)
+    rows = pl.concat([known, new.filter(nature="retraction").select(*SCHEMA)]).with_row_index("row")
+    names = _names(rows, "row", "date")
+    again = names.filter(~pl.col("name").is_first_distinct(), pl.col("row") >= known.height)
+    back = _names(new.filter(nature="reinstatement"), until="date")
+    gone = names.join(back, on="name").filter(
+        (pl.col("until") == "") | (pl.col("date") <= pl.col("until"))
+    )
+    for left_out in (again, gone):
+        rows = rows.join(left_out, on="row", how="anti", maintain_order="left")
+    return rows.select(*SCHEMA)
 
 
-def listed(rows: pl.DataFrame, articles: pl.LazyFrame) -> pl.DataFrame:
+def listed(rows: pl.DataFrame, articles: pl.DataFrame) -> pl.DataFrame:
     """Find the articles that a list names.
 
     Args:
@@ -200,55 +161,56 @@ def listed(rows: pl.DataFrame, articles: pl.LazyFrame) -> pl.DataFrame:
         The `id` of each of these articles beside the row of the list that names it; where several
         do, all of them in the list's order.
     """
-    numbered = rows.with_row_index("row").lazy()
-    pairs = []
-    for key in KEYS:
-        mine = pl.col("id" if key == "article_id" else key).str.to_lowercase()
-        theirs = numbered.select("row", key=_IDS if key == "article_id" else pl.concat_list(key))
-        theirs = theirs.explode("key").with_columns(pl.col("key").str.to_lowercase())
-        known = articles.select("id", key=mine).filter(pl.col("key") != "")
-        pairs.append(known.join(theirs, on="key").select("id", "row"))
-    found = pl.concat(pairs).unique().join(numbered, on="row")
-    return found.sort("id", "row").drop("row").collect()
+    numbered = rows.with_row_index("row")
+    here = _names(articles.with_columns(article_id="id"), "id")
+    pairs = here.join(_names(numbered, "row"), on="name").select("id", "row").unique()
+    return pairs.join(numbered, on="row").sort("id", "row").drop("row")
 
 
-def collected(workspace: Workspace) -> pl.LazyFrame:
+def _names(rows: pl.DataFrame, *columns: str, **named: str) -> pl.DataFrame:
+    """Every name of every row, beside some of its columns.
+
+    A number has the form of an id, since the id of an article of PubMed or PMC follows from it.
+    """
+    forms = [
+        prefix + pl.col(key)
+        for key, prefix in zip(KEYS, ("pubmed:", "pmc:", "doi:", ""), strict=True)
+    ]
+    each = rows.select(*columns, name=pl.concat_list(forms), **named).explode("name")
+    each = each.with_columns(pl.col("name").str.to_lowercase())
+    return each.filter(pl.col("name").str.contains(":.")).unique(maintain_order=True)
+
+
+def collected(workspace: Workspace) -> pl.DataFrame:
     """The articles that a workspace collected, by their `NAMES`; none where nothing was."""
     path = workspace.folder("collect") / "articles.parquet"
-    return pl.scan_parquet(path).select(*NAMES) if path.exists() else pl.LazyFrame(schema=NAMES)
+    return pl.read_parquet(path, columns=[*NAMES]) if path.exists() else pl.DataFrame(schema=NAMES)
 
 
-def resolved(rows: pl.DataFrame, articles: pl.LazyFrame) -> pl.DataFrame:
-    """The list with the id of each article that it names, by which adapters know it, too.
+def completed(rows: pl.DataFrame, workspace: Workspace) -> pl.DataFrame:
+    """The list with the id of every article that it names, by which adapters know it.
+
+    A record that stands for a listed article, since inspect found that they are the same, gets a
+    row of its own.
 
     Args:
         rows: with the columns of `SCHEMA`.
-        articles: see `listed`.
+        workspace: whose articles.
     """
-    known = listed(rows, articles).unique(KEYS, keep="first", maintain_order=True)
-    ids = known.select(*KEYS, found="id")
-    told = rows.join(ids, on=KEYS, how="left", maintain_order="left")
-    named = pl.when(pl.col("article_id") == "").then(pl.col("found").fill_null(""))
-    return told.with_columns(article_id=named.otherwise("article_id")).select(*SCHEMA)
-
-
-def copies(workspace: Workspace, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows for the records that stand for a listed article, since inspect found them the same.
-
-    Args:
-        workspace: where inspect ran.
-        rows: with the columns of `SCHEMA`, and the ids of the articles that were collected.
-    """
+    found = listed(rows, collected(workspace))
     path = workspace.folder("inspect") / "removed.parquet"
-    if not path.exists():
-        return rows.clear()
-    # Nearly the same text is another article's; inspect keeps that one, too.
-    stands = (pl.col("kept_id") != "") & (pl.col("reason") != "near_duplicate")
-    same = pl.read_parquet(path).filter(stands).select("id", "kept_id")
-    found = rows.join(same, left_on="article_id", right_on="id")
-    why = "the same article as " + pl.col("article_id") + ": " + pl.col("reason")
-    empty = [pl.lit("").alias(name) for name in ("pmid", "pmcid", "doi")]
-    return found.with_columns(*empty, reason=why, article_id="kept_id").select(*SCHEMA)
+    if path.exists():
+        # Nearly the same text is another article's; inspect keeps that one, too.
+        stands = (pl.col("kept_id") != "") & (pl.col("reason") != "near_duplicate")
+        same = pl.read_parquet(path).filter(stands).select("id", "kept_id")
+        why = "the same article as " + pl.col("id") + ": " + pl.col("reason")
+        copies = found.join(same, on="id").with_columns(reason=why, id="kept_id")
+        found = pl.concat([found, copies.select(*found.columns)])
+    found = found.filter(~pl.col("id").is_in(rows["article_id"].implode()))
+    more = found.unique("id", keep="first", maintain_order=True).with_columns(article_id="id")
+    # A row without an id is replaced by those that have one.
+    bare = rows.filter(article_id="").join(more, on=KEYS[:3], how="semi")
+    return pl.concat([rows.join(bare, on=[*SCHEMA], how="anti"), more.select(*SCHEMA)])
 
 
 def _csv(path: Path) -> pl.DataFrame:

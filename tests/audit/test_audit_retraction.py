@@ -32,7 +32,7 @@ from elara.pipeline.state import fingerprint
 from elara.records import Article, Section, frame, schema
 from elara.serve.models import ModelManager
 from elara.workspace import Workspace, WorkspaceError, file_hashes, withdrawn
-from elara.workspace.retractions import LIST, merged, named, read_list, read_watch, typed
+from elara.workspace.retractions import LIST, merged, read_list, read_watch, typed
 
 ABOUT = {
     3: "Iron deficiency is the commonest cause of anaemia in adults, found by a low ferritin "
@@ -230,10 +230,10 @@ def test_a_broken_off_call_is_completed_by_the_next(
     marks: Iterator[int] = iter(range(9))
     real = module._mark
 
-    def kill(folder: Path, mark: dict[str, Any]) -> None:
+    def kill(folder: Path, mark: dict[str, Any], dry_run: bool) -> bool:
         if next(marks) == 1:
             raise Killed
-        real(folder, mark)
+        return real(folder, mark, dry_run)
 
     monkeypatch.setattr(module, "_mark", kill)
     with pytest.raises(Killed):
@@ -316,7 +316,7 @@ def test_what_names_no_article_here_is_kept_and_said(made: Workspace) -> None:
     ],
 )
 def test_every_usual_name_is_understood(text: str, key: str, value: str) -> None:
-    assert named(text) == {key: value}
+    assert typed([text], "", "").select(key).item() == value
 
 
 @pytest.mark.parametrize("text", ["", "abc", "12345678901", "PMC", "10.1000", "https://x.y/1"])
@@ -358,9 +358,10 @@ def test_only_retractions_of_retraction_watch_count(made: Workspace, tmp_path: P
 
 def test_a_later_retraction_outlives_a_reinstatement() -> None:
     rows = typed(["10.1000/x"], "again", "2024-05-01")
-    back = typed(["10.1000/x"], "", "2024-04-01")
-    assert merged(rows.clear(), rows, back).equals(rows)
-    assert merged(rows, rows.clear(), typed(["10.1000/x"], "", "2024-05-01")).is_empty()
+    known = rows.drop("nature")
+    back = typed(["10.1000/x"], "", "2024-04-01").with_columns(nature=pl.lit("reinstatement"))
+    assert merged(known.clear(), pl.concat([rows, back])).equals(known)
+    assert merged(known, back.with_columns(date=pl.lit("2024-05-01"))).is_empty()
 
 
 @pytest.mark.parametrize(
@@ -386,7 +387,7 @@ def test_fifty_thousand_rows_take_seconds(made: Workspace, tmp_path: Path) -> No
     assert time.perf_counter() - start < 6  # under two on an idle machine
     assert found.articles["id"].to_list() == ["x:3"]
     assert read_list(made).height == 50_001
-    assert [rows.height for rows in read_watch(path)] == [50_001, 0, 0]
+    assert read_watch(path)["nature"].to_list() == ["retraction"] * 50_001
 
 
 def test_the_command_says_what_it_found(made: Workspace) -> None:
