@@ -145,19 +145,16 @@ def _examples(workspace: Workspace) -> pl.DataFrame:
 
 def _learned(workspace: Workspace) -> tuple[dict[Path, pl.DataFrame], list[Path]]:
     """What each adapter and export learned from, and the exports of which that is not known."""
-    home = workspace.folder("train")
+    home, root = workspace.folder("train"), workspace.root
     learned: dict[Path, pl.DataFrame] = {}
     adapters: dict[str, Path] = {}
     unknown = []
-    for path in sorted(
-        [*home.glob(f"adapter/{TRAINING_FILE}"), *home.glob(f"versions/v*/{TRAINING_FILE}")]
-    ):
-        learned[path.parent] = _data(path.parent)
-        adapters.setdefault(file_sha256(path), path.parent)
-    exports = [
-        p for place in (home, workspace.root) for p in place.glob("exports/[!.]*/export.json")
-    ]
-    for export in sorted(exports):
+    for path in (p for form in ("adapter", "versions/v*") for p in sorted(home.glob(form))):
+        if (path / TRAINING_FILE).is_file():
+            learned[path] = _data(path)
+            adapters.setdefault(file_sha256(path / TRAINING_FILE), path)
+    exports = (p for at in (home, root) for p in sorted(at.glob("exports/[!.]*/export.json")))
+    for export in exports:
         made_of = json.loads(export.read_text(encoding="utf-8"))["adapter"]
         if origin := adapters.get(made_of.get(TRAINING_FILE, "")):
             learned[export.parent] = learned[origin]
@@ -168,7 +165,8 @@ def _learned(workspace: Workspace) -> tuple[dict[Path, pl.DataFrame], list[Path]
 
 def _data(adapter: Path) -> pl.DataFrame:
     """Examples that an adapter was trained on or that its recorded slice holds, and articles."""
-    names = json.loads((adapter / TRAINING_FILE).read_text(encoding="utf-8")).get("examples", [])
+    record = json.loads((adapter / TRAINING_FILE).read_text(encoding="utf-8"))
+    names = [*record.get("examples", []), *record.get("earlier_examples", [])]
     if (adapter / PROBE_FILE).is_file():
         probe = json.loads((adapter / PROBE_FILE).read_text(encoding="utf-8"))
         names += [row["id"] for row in probe["examples"]]
@@ -214,6 +212,6 @@ def _why(row: dict[str, Any]) -> str:
     return f"{row['reason'] or 'no reason given'}; {row['source']}"
 
 
-def _some(names: Sequence[str], most: int = 20) -> str:
+def _some(names: Sequence[str] | pl.Series, most: int = 20) -> str:
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

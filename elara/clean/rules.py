@@ -126,28 +126,6 @@ def removing(
     return Rule(name, why, before, after, cut, passages, triggers)
 
 
-def clean_text(text: str, rules: Sequence[Rule], running: bool = True) -> str:
-    """Apply rules to one text until nothing changes: what cleaning means.
-
-    Args:
-        text: any text.
-        rules: what to apply, in this order.
-        running: whether it is running text; titles and headings are names, from which no rule
-            takes anything away.
-
-    Raises:
-        ValueError: the rules do not come to rest.
-    """
-    for _ in range(MOST_ROUNDS):
-        before = text
-        for rule in rules:
-            if running or rule.removes is None:
-                text = rule.apply(text)
-        if text == before:
-            return text
-    raise ValueError(f"after {MOST_ROUNDS} rounds rules still change {text[:80]!r}")
-
-
 RULES = [
     Rule(
         "entities",

@@ -300,8 +300,7 @@ def margin_figure(preferred: Preferred) -> Figure:
     final = preferred.margins.filter(split="held_out").row(0, named=True)
     if math.isfinite(final["low"]):
         axes.vlines(held["step"][-1], final["low"], final["high"], color=ORANGE, linewidth=2)
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel("reward margin")
+    axes.set(xlabel="optimiser step", ylabel="reward margin")
     axes.set_title(f"Chosen above rejected ({preferred.method.upper()}), 0 at the start")
     axes.legend(frameon=False, loc="upper left")
     plain(axes)

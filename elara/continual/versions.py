@@ -21,7 +21,6 @@ from elara.model import TRAINING_FILE, WEIGHTS_FILE
 from elara.train.config import TrainingError
 from elara.workspace import (
     MANIFEST,
-    WorkspaceError,
     content_digest,
     draft_folder,
     file_hashes,
@@ -30,6 +29,7 @@ from elara.workspace import (
     replace_folder,
     sealed,
     write_atomically,
+    writing_to,
 )
 from elara.workspace.formats import json_text
 
@@ -117,7 +117,7 @@ class Versions:
         if parent:
             self._record(parent)
         final = _last_losses(source, losses)
-        with self._draft(self.folder / _KEEPING, f"Cannot keep {source} in {self.folder}") as draft:
+        with self._draft(self.folder / _KEEPING) as draft:
             return self._keep(_copy(source, draft / "adapter"), note, parent, final)
 
     def _keep(self, copy: Path, note: str, parent: str, losses: dict[str, float]) -> str:
@@ -238,7 +238,7 @@ class Versions:
     def _make_current(self, version: str) -> None:
         """Bring a version into place; until that is done, the journal says which."""
         journal, current = self.home / _JOURNAL, self.home / "adapter"
-        with self._draft(self.home / _RESTORING, f"Cannot restore {version} to {current}") as draft:
+        with self._draft(self.home / _RESTORING) as draft:
             copy = _copy(self.folder / version, draft / "adapter")
             manifest = self._manifest_with(version, copy)
             write_atomically(journal, json.dumps({"version": version}))
@@ -262,16 +262,11 @@ class Versions:
         return sealed(manifest)
 
     @contextlib.contextmanager
-    def _draft(self, path: Path, problem: str) -> Iterator[Path]:
-        """A folder for a copy, for one process at a time."""
-        try:
-            with draft_folder(path, self.folder / ".lock", "a change of the versions") as draft:
-                yield draft
-        except OSError as error:
-            raise WorkspaceError(
-                f"{problem}: {error}. Free some space there; the adapters that are there are "
-                "untouched."
-            ) from error
+    def _draft(self, path: Path) -> Iterator[Path]:
+        """A folder for a copy, for one process at a time. What is kept stays if it cannot be."""
+        lock = self.folder / ".lock"
+        with writing_to(path.parent), draft_folder(path, lock, "a change of the versions") as draft:
+            yield draft
 
     def _records(self) -> list[dict[str, Any]]:
         names = (p.name for p in self.folder.glob("v*") if _NAME.fullmatch(p.name))

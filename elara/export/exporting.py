@@ -13,7 +13,6 @@ adapter.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import shutil
@@ -41,6 +40,7 @@ from elara.model import (
 )
 from elara.model.chat import without_markers
 from elara.workspace import (
+    cannot_write,
     draft_folder,
     file_hashes,
     file_sha256,
@@ -159,13 +159,7 @@ def _explained(into: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        full |= "No space" in str(error)
-        remedy = "free some space" if full else "name a folder that you may write to"
-        raise ExportError(
-            f"Cannot write the export to {into}: {error}. Remedy: {remedy} and run it again; "
-            "nothing half-made was left."
-        ) from error
+        raise ExportError(f"{cannot_write(into, error)} Nothing half-made was left.") from error
 
 
 def _make(job: _Job, wanted: list[str], drafts: Path, sources: dict[str, Any]) -> None:

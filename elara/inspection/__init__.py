@@ -14,24 +14,3 @@ from elara.inspection.matching import near_duplicates
 from elara.inspection.reading import InputError
 from elara.inspection.selection import FIGURES, Clusters, Selection, report, report_html, select
 from elara.workspace.retractions import read_list
-
-__all__ = [
-    "FEATURES",
-    "FIGURES",
-    "MEDIUM",
-    "Clusters",
-    "InputError",
-    "Inspected",
-    "Selection",
-    "bibliographic_duplicates",
-    "feature_figure",
-    "feature_table",
-    "inspect_files",
-    "near_duplicates",
-    "quality_figure",
-    "read_list",
-    "report",
-    "report_html",
-    "score",
-    "select",
-]

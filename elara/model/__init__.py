@@ -15,24 +15,3 @@ from elara.model.base import (
 from elara.model.chat import Encoded, ModelError, encode
 from elara.model.generation import SYSTEM_PROMPT, Generation, generate
 from elara.model.packaged import PACKAGED, packaged_folder
-
-__all__ = [
-    "PACKAGED",
-    "SYSTEM_PROMPT",
-    "TRAINING_FILE",
-    "WEIGHTS_FILE",
-    "Encoded",
-    "Generation",
-    "LanguageModel",
-    "ModelError",
-    "Precision",
-    "choose_precision",
-    "encode",
-    "generate",
-    "load_adapter",
-    "load_base",
-    "load_tokenizer",
-    "packaged_folder",
-    "quiet_libraries",
-    "split_revision",
-]

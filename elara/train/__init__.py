@@ -15,27 +15,3 @@ from elara.train.lora import add_lora, summary
 from elara.train.save import save_adapter
 from elara.train.sft import Training, fine_tune
 from elara.train.sweep import sweep, sweep_figure
-
-__all__ = [
-    "REFERENCE",
-    "TARGETS",
-    "TokenData",
-    "Training",
-    "TrainingConfig",
-    "TrainingError",
-    "add_lora",
-    "choose_batching",
-    "differences",
-    "estimate",
-    "fine_tune",
-    "finished",
-    "launch",
-    "loss_figure",
-    "masked_html",
-    "save_adapter",
-    "summary",
-    "sweep",
-    "sweep_figure",
-    "tokenise",
-    "write_job",
-]

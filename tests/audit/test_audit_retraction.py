@@ -22,7 +22,7 @@ from elara.audit.passport import carried_on, read_manifest, write_passport
 from elara.audit.retraction import Retraction, retract
 from elara.cli import app
 from elara.continual.versions import Versions
-from elara.expand import grounded_examples
+from elara.expand import grounded_examples, validate
 from elara.export import ExportError, export
 from elara.export.exporting import _seal
 from elara.inspection import inspect_files
@@ -32,7 +32,7 @@ from elara.pipeline.state import fingerprint
 from elara.records import Article, Section, frame, schema
 from elara.serve.models import ModelManager
 from elara.workspace import Workspace, WorkspaceError, file_hashes, withdrawn
-from elara.workspace.retractions import LIST, merged, read_list, read_watch, typed
+from elara.workspace.retractions import LIST, listed, merged, read_list, read_watch, typed
 
 ABOUT = {
     3: "Iron deficiency is the commonest cause of anaemia in adults, found by a low ferritin "
@@ -90,11 +90,22 @@ def build(workspace: Workspace) -> None:
     stage = workspace.begin("clean", {})
     kept = stage.read("inspect", "articles.parquet").select(*schema(Article))
     stage.write({"articles.parquet": kept})
+    expand(workspace)
+
+
+def expand(workspace: Workspace) -> None:
     stage = workspace.begin("expand", {})
-    made = grounded_examples(stage.read("clean", "articles.parquet"), "s").examples
-    held = pl.col("id").str.contains("explain")
+    articles = stage.read("clean", "articles.parquet")
+    checked = validate(
+        grounded_examples(articles, "s").examples,
+        articles,
+        retracted=listed(read_list(workspace), articles)["id"],
+        system_prompt="s",
+    )
+    made, held = checked.examples, pl.col("id").str.contains("explain")
     splits = {"train": made.filter(~held), "validation": made.clear(), "test": made.filter(held)}
-    stage.write({f"{name}.jsonl": rows for name, rows in splits.items()})
+    tables = {f"{name}.jsonl": rows for name, rows in splits.items()}
+    stage.write(tables | {"refused.parquet": checked.rejected})
 
 
 def store_adapter(workspace: Workspace, adapter: Path) -> Path:
@@ -214,6 +225,17 @@ def test_after_the_next_run_nothing_descends_from_it(
     assert "invented data" in withdrawn(folders(made)[2]), "made from the kept version"
 
 
+def test_expand_alone_refuses_what_was_retracted_since(made: Workspace) -> None:
+    retract(made, ["9000003"], reason="invented data")
+    expand(made)
+    refused = pl.read_parquet(made.folder("expand") / "refused.parquet").sort("id")
+    assert refused.select("id", "rule", "evidence").rows() == [
+        (f"x:3/{name}/0", "retracted", "x:3 was retracted") for name in ("explain", "key_points")
+    ]
+    kept = [pl.read_ndjson(made.folder("expand") / f"{s}.jsonl") for s in ("train", "test")]
+    assert {i for rows in kept for ids in rows["article_ids"] for i in ids} == {"x:5", "x:7"}
+
+
 def test_a_dry_run_changes_nothing(made: Workspace) -> None:
     before = contents(made.root)
     lines = "\n".join(retract(made, ["x:3"], dry_run=True).lines())
@@ -248,6 +270,16 @@ def test_a_broken_off_call_is_completed_by_the_next(
     assert contents(made.root) == before, "nothing is added twice"
 
 
+def test_a_reinstated_article_frees_its_copies_too(made: Workspace, tmp_path: Path) -> None:
+    row = {"id": "x:3", "reason": "same_text", "kept_id": "x:5", "similarity": 1.0}
+    pl.DataFrame([row]).write_parquet(made.folder("inspect") / "removed.parquet")
+    retract(made, ["9000003"])
+    assert read_list(made)["article_id"].to_list() == ["x:3", "x:5"]
+    back = watch(tmp_path, "9,Iron,1/2/2099 0:00,,unavailable,9000003,Reinstatement,,")
+    assert retract(made, csv=back).articles.is_empty()
+    assert read_list(made).is_empty()
+
+
 def test_a_row_that_is_deleted_takes_the_marks_away(made: Workspace) -> None:
     before = contents(made.root)
     retract(made, ["x:3"])
@@ -262,7 +294,9 @@ def test_the_next_run_begins_where_articles_are_selected(made: Workspace) -> Non
     retract(made, ["x:3"])
     after = [fingerprint(plan, notebook) for notebook in plan.notebooks]
     changed = [n.stage for n, a, b in zip(plan.notebooks, before, after, strict=True) if a != b]
-    assert changed == ["inspect"]
+    reading = [n.stage for n in plan.notebooks if "elara/workspace/retractions.py" in n.modules]
+    assert changed == reading
+    assert changed[0] == "inspect"
     assert list(states(plan))
 
 
