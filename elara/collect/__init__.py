@@ -15,7 +15,6 @@ from elara.collect.report import (
     outcome_table,
     per_licence,
     per_source,
-    per_specialty,
     removed_table,
     specialty_figure,
     summary,

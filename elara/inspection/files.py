@@ -117,9 +117,9 @@ def inspect_files(
             check_ids(records["id"])
             told = _told(collection.parts, retractions)
             new = pl.col("id").is_in(told["id"].implode()) & ~pl.col("retracted")
-            flags = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted")))
-            flags = flags.otherwise("flags")
-            records = records.with_columns(flags=flags, retracted=pl.col("retracted") | new)
+            more = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted")))
+            flags, retracted = more.otherwise("flags"), pl.col("retracted") | new
+            records = records.with_columns(flags=flags, retracted=retracted)
             clusters = _clusters(collection, records, threshold, by_citation)
         records = records.select("id", "source", "quality", "bucket", "flags")
         selection = select(records, clusters, minimum, keep_non_english)

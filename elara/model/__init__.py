@@ -4,7 +4,6 @@ from elara.model.base import (
     TRAINING_FILE,
     WEIGHTS_FILE,
     LanguageModel,
-    Precision,
     choose_precision,
     load_adapter,
     load_base,

@@ -1,13 +1,7 @@
 """Stage 5: train a LoRA adapter on the examples, with the loss on the answers alone."""
 
 from elara.display.figures import loss_figure
-from elara.train.config import (
-    REFERENCE,
-    TARGETS,
-    TrainingConfig,
-    TrainingError,
-    differences,
-)
+from elara.train.config import TARGETS, TrainingConfig, TrainingError, differences
 from elara.train.data import TokenData, choose_batching, masked_html, tokenise
 from elara.train.devices.launch import finished, launch, write_job
 from elara.train.estimate import estimate

@@ -5,7 +5,6 @@ from elara.workspace.drafts import (
     cannot_write,
     disk_trouble,
     draft_folder,
-    empty_folder,
     lock,
     replace_folder,
     write_atomically,

@@ -90,8 +90,8 @@ def live_sources(
         PubmedFiles(),
         entrez("pmc", texts, database="pmc", page=20),  # some megabytes
         entrez("african_pubmed", in_pubmed),
-        EuropePmc("african_europepmc", in_europe_pmc, day),
-        StackExchange("stackexchange", day, stackexchange_site, api_key=stack_key),
+        EuropePmc("african_europepmc", in_europe_pmc, until=day),
+        StackExchange("stackexchange", stackexchange_site, until=day, api_key=stack_key),
         *(dataclasses.replace(site, until=day) for site in SITES),
     ]
     return [
