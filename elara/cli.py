@@ -22,7 +22,6 @@ from elara.pipeline import console, forecast
 from elara.pipeline.console import opening_lines
 from elara.pipeline.notebooks import NOTEBOOKS, PACKAGE, Notebook
 from elara.workspace import Workspace, WorkspaceError
-from elara.workspace.parameters import ParameterError
 
 app = typer.Typer(
     add_completion=False,
@@ -288,10 +287,7 @@ def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
     """Verify an adapter and print each check."""
     from elara import audit
 
-    try:
-        result = audit.verify(folder, base or None, rerun=rerun, expect=expect)
-    except audit.AuditError as error:
-        raise WorkspaceError(str(error)) from error
+    result = audit.verify(folder, base or None, rerun=rerun, expect=expect)
     say(*result.lines())
     return result.passed
 
@@ -308,17 +304,10 @@ def export(
 ) -> None:
     """Export the trained adapter for other programs, with a proof that it answers the same."""
     from elara.export import export as export_adapter
-    from elara.model import ModelError
 
     place = Workspace(workspace)
-    folder = into or place.root / "exports"
-    try:
-        done = export_adapter(
-            place.folder("train") / "adapter", folder, format, dtype=dtype, gguf_type=gguf_type
-        )
-    except ModelError as error:
-        raise WorkspaceError(str(error)) from error
-    say(*done.lines())
+    adapter, folder = place.folder("train") / "adapter", into or place.root / "exports"
+    say(*export_adapter(adapter, folder, format, dtype=dtype, gguf_type=gguf_type).lines())
 
 
 @app.command()
@@ -328,13 +317,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 8000 by default.")] = None,
 ) -> None:
     """Serve the trained adapter over HTTP until Ctrl-C."""
-    from elara.serve import PortInUse, Settings, SettingsError
+    from elara.serve import Settings
     from elara.serve import run as run_server
 
-    try:
-        run_server(Settings.from_environment(workspace=workspace, host=host, port=port))
-    except (SettingsError, PortInUse) as error:
-        raise WorkspaceError(str(error)) from error
+    run_server(Settings.from_environment(workspace=workspace, host=host, port=port))
 
 
 @app.command()
@@ -374,7 +360,9 @@ def main() -> None:
     use_writable_home()
     try:
         app()
-    except (ParameterError, WorkspaceError, pipeline.NotebookError) as error:
+    except (RuntimeError, ValueError) as error:
+        if not type(error).__module__.startswith("elara."):  # nobody expected it
+            raise
         err.print(escape(f"Error: {error}"), style="red")
         sys.exit(1)
 

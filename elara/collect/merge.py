@@ -194,16 +194,9 @@ def _settle(
             reason += f"; it states another licence ({own.licence})"
         outcomes.append(_outcome(member, reason, status="skipped", article_id=article.id))
     if len(newest) > 1 or len({_article(m).licence for m in members}) > 1:
-        pieces += (
-            Piece(
-                article_id=article.id,
-                piece=name,
-                file=member.file,
-                record=member.record,
-                licence=_article(member).licence,
-            )
-            for name, member in given.items()
-        )
+        for name, member in given.items():
+            place: dict[str, Any] = {"file": member.file, "record": member.record, "piece": name}
+            pieces.append(Piece(article_id=article.id, **place, licence=_article(member).licence))
     return article
 
 

@@ -28,7 +28,7 @@ from elara.audit.card import licence_expression, shown_name
 from elara.export.gguf_file import GGUF_TYPES, check_gguf, write_gguf
 from elara.export.model_card import write_card
 from elara.export.parity import BOUNDS, PROMPTS, ExportError, observe, parity
-from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
+from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder, read_json
 from elara.model import (
     PACKAGED,
     TRAINING_FILE,
@@ -148,7 +148,7 @@ def export(
             _make(job, wanted, drafts, sources)
             for name in wanted:
                 replace_folder(drafts / name, into / name)
-    rows = [row for name in formats for row in _export_record(into / name)["parity"]]
+    rows = [row for name in formats for row in read_json(into / name / EXPORT_FILE)["parity"]]
     return Exported({name: into / name for name in formats}, pl.DataFrame(rows), tuple(done))
 
 
@@ -257,17 +257,10 @@ def _seal(
 
 def _stands(folder: Path, identity: str) -> bool:
     """Whether an export is there, unchanged, and what would be made now."""
-    if not (folder / EXPORT_FILE).exists():
-        return False
-    record = _export_record(folder)
-    files = file_hashes(folder)
-    files.pop(EXPORT_FILE)
-    return bool(record["identity"] == identity and record["files"] == files)
-
-
-def _export_record(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
-    return found
+    record = read_json(folder / EXPORT_FILE)
+    files = file_hashes(folder) if record else {}
+    files.pop(EXPORT_FILE, "")
+    return bool(record and record["identity"] == identity and record["files"] == files)
 
 
 def _base(record: dict[str, Any]) -> dict[str, Any]:

@@ -25,10 +25,12 @@ _IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
 _LIBRARIES = ("polars", "lxml", "numpy", "torch", "transformers", "peft", "trl")
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """Read a table: `.jsonl`, or Parquet whatever the suffix."""
+def read_table(path: Path, schema: Any = None) -> pl.DataFrame:
+    """Read a table: `.jsonl`, by its schema if that is known, or Parquet whatever the suffix."""
+    if path.suffix == ".jsonl" and schema and not path.stat().st_size:
+        return pl.DataFrame(schema=schema)
     if path.suffix == ".jsonl":
-        return pl.read_ndjson(path, infer_schema_length=None)
+        return pl.read_ndjson(path, schema=schema, infer_schema_length=None)
     return pl.read_parquet(path)
 
 

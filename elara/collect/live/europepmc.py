@@ -143,10 +143,8 @@ class _Walk:
             hits = max(self.counts | {int(found["hitCount"])})
             expected = max(0, min(self.size, hits - self.position))
             new = len(set(_ids(body)) - self.seen)
-            enough = new >= expected
-            return (
-                "" if enough else f"a page brings {new} new records, where {expected} should follow"
-            )
+            short = f"a page brings {new} new records, where {expected} should follow"
+            return short if new < expected else ""
 
         request = Request(own[0] + "/search", asked, check=_wrong)
         odd = accept if self.position else _nothing

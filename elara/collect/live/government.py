@@ -122,8 +122,8 @@ class Site(Source):
 
 _SHEETS = "news-room/fact-sheets"
 SITES = tuple(
-    Site(name, *listed, "xml" if name == "medlineplus" else "html", base_url=f"https://{host}")
-    for name, host, *listed in (
+    Site(name, index, pages, "xml" if name == "medlineplus" else "html", base_url=f"https://{host}")
+    for name, host, index, pages in (
         ("medlineplus", "medlineplus.gov", "xml.html", r"xml/mplus_topics_\d{4}-\d{2}-\d{2}\.xml"),
         ("cdc", "www.cdc.gov", "health-topics.html", r"[a-z0-9-]+/about/index\.html"),
         ("who", "www.who.int", _SHEETS, rf"{_SHEETS}/detail/[^/]+"),

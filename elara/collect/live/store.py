@@ -120,12 +120,7 @@ class Store:
         self.forget(step)
         self._number += 1
         path = self.home / f"{self._number:06}.{suffix}.gz"
-        draft = path.with_suffix(".part")
-        with draft.open("wb") as handle:
-            handle.write(body if packed else _packed(body))
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(path)
+        write_atomically(path, body if packed else _packed(body))
         payload = Payload(
             source=self.source,
             step=step,
