@@ -110,11 +110,8 @@ def removing(
     def spans(text: str) -> list[tuple[int, int]]:
         if not isinstance(what, str):
             return what(text)
-        return [
-            m.span()
-            for m in re.finditer(what, text)
-            if not findings(m[0]) and not cuts(text, m.start()) and not cuts(text, m.end())
-        ]
+        held = (m for m in re.finditer(what, text) if not findings(m[0]))
+        return [m.span() for m in held if not cuts(text, m.start()) and not cuts(text, m.end())]
 
     def passages(text: str) -> list[str]:
         return [text[start:end] for start, end in spans(text)]

@@ -202,12 +202,8 @@ def _settle(
 
 def _notice(members: list[Parsed], notices: dict[str, Parsed]) -> Parsed | None:
     """A notice of retraction that names one of these records; its own record is not meant."""
-    named = (
-        (notices[key], member)
-        for member in members
-        for key in _keys(_article(member))
-        if key in notices
-    )
+    keys = ((key, member) for member in members for key in _keys(_article(member)))
+    named = ((notices[key], member) for key, member in keys if key in notices)
     return next((notice for notice, member in named if notice is not member), None)
 
 

@@ -129,9 +129,8 @@ def prefer(
     if not steps["loss"].is_finite().all():
         raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
     after = _log_probabilities(lm, train, held_out)["log_probability"]
-    rewards = before.rename({"log_probability": "before"}).with_columns(
-        after=after, reward=config.beta * (after - before["log_probability"])
-    )
+    reward = config.beta * (after - before["log_probability"])
+    rewards = before.rename({"log_probability": "before"}).with_columns(after=after, reward=reward)
     shutil.rmtree(folder, ignore_errors=True)
     found = lm, method, steps, rewards, _margins(rewards), left_out
     return Preferred(*found, step_of(last), seconds, trained_in)

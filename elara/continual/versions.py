@@ -339,11 +339,9 @@ def weights_distance(a: Path, b: Path) -> pl.DataFrame:
     modules = {n.removesuffix(_A) for _, tensors in adapters for n in tensors if _B not in n}
     for name in sorted(modules):
         first, second = (_update(*adapter, name) for adapter in adapters)
-        norm_a, norm_b, distance = (
-            float(torch.linalg.norm(m)) for m in (first, second, first - second)
-        )
-        short = name.removeprefix("base_model.model.")
-        rows.append((short, norm_a, norm_b, distance, distance / norm_a if norm_a else None))
+        norms = [float(torch.linalg.norm(m)) for m in (first, second, first - second)]
+        relative = norms[2] / norms[0] if norms[0] else None
+        rows.append((name.removeprefix("base_model.model."), *norms, relative))
     floats = dict.fromkeys(("norm_a", "norm_b", "distance", "relative"), pl.Float64)
     table = pl.DataFrame(rows, schema={"module": pl.String, **floats}, orient="row")
     return table.sort("relative", "module", descending=[True, False], nulls_last=True)

@@ -17,8 +17,10 @@ from elara.workspace.drafts import WorkspaceError
 from elara.workspace.workspace import Workspace
 
 LIST = "retractions.csv"
-# An article is named by any of these; "" where it is not known.
-KEYS = ("pmid", "pmcid", "doi", "article_id")
+# An article is named by any of these; "" where it is not known. The id of an article of PubMed or
+# PMC follows from its number, so that all names have one form with these before them.
+_PREFIXES = {"pmid": "pubmed:", "pmcid": "pmc:", "doi": "doi:", "article_id": ""}
+KEYS = tuple(_PREFIXES)
 SCHEMA = dict.fromkeys((*KEYS, "reason", "source", "date"), pl.String)
 # What is known of an article itself.
 NAMES = dict.fromkeys(("id", "title", *KEYS[:3]), pl.String)
@@ -142,9 +144,8 @@ def merged(known: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     names = _names(rows, "row", "date")
     again = names.filter(~pl.col("name").is_first_distinct(), pl.col("row") >= known.height)
     back = _names(new.filter(nature="reinstatement"), until="date")
-    gone = names.join(back, on="name").filter(
-        (pl.col("until") == "") | (pl.col("date") <= pl.col("until"))
-    )
+    no_later = (pl.col("until") == "") | (pl.col("date") <= pl.col("until"))
+    gone = names.join(back, on="name").filter(no_later)
     for left_out in (again, gone):
         rows = rows.join(left_out, on="row", how="anti", maintain_order="left")
     return rows.select(*SCHEMA)
@@ -168,14 +169,8 @@ def listed(rows: pl.DataFrame, articles: pl.DataFrame) -> pl.DataFrame:
 
 
 def _names(rows: pl.DataFrame, *columns: str, **named: str) -> pl.DataFrame:
-    """Every name of every row, beside some of its columns.
-
-    A number has the form of an id, since the id of an article of PubMed or PMC follows from it.
-    """
-    forms = [
-        prefix + pl.col(key)
-        for key, prefix in zip(KEYS, ("pubmed:", "pmc:", "doi:", ""), strict=True)
-    ]
+    """Every name of every row, beside some of its columns."""
+    forms = [prefix + pl.col(key) for key, prefix in _PREFIXES.items()]
     each = rows.select(*columns, name=pl.concat_list(forms), **named).explode("name")
     each = each.with_columns(pl.col("name").str.to_lowercase())
     return each.filter(pl.col("name").str.contains(":.")).unique(maintain_order=True)

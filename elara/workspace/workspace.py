@@ -383,12 +383,8 @@ def table_rows(
 def _files(workspace: Workspace, stage: str) -> dict[str, int]:
     if wrong := unknown_names([stage], STAGES, "stage"):
         raise ParameterError(wrong)
-    entries = workspace.manifest(stage)["files"]
-    return {
-        name: entry["rows"]
-        for name, entry in entries.items()
-        if name.endswith((".parquet", ".jsonl"))
-    }
+    entries, tables = workspace.manifest(stage)["files"], (".parquet", ".jsonl")
+    return {name: entry["rows"] for name, entry in entries.items() if name.endswith(tables)}
 
 
 def _stem(name: str) -> str:

@@ -75,15 +75,13 @@ class Site(Source):
         step = f"page/{url.removeprefix(self.base_url)}"
         check = _wrong_xml if self.suffix == "xml" else _wrong_page
         lacks = _too_few_topics if self.suffix == "xml" else partial(_same, fetch, step)
-        fresh = step not in fetch.store.steps
+        request, fresh = Request(url, check=check), step not in fetch.store.steps
+
+        def wrong(body: bytes) -> str:
+            return check(body) or lacks(body)
+
         try:
-            fetch.get(
-                step,
-                Request(url, check=check),
-                suffix=self.suffix,
-                ids=lambda _: [url],
-                lacks=lambda body: check(body) or lacks(body),
-            )
+            fetch.get(step, request, suffix=self.suffix, ids=lambda _: [url], lacks=wrong)
         except FetchError as error:
             fetch.fail(url, error)
             return False

@@ -73,9 +73,8 @@ def read_job(folder: Path) -> tuple[TrainingConfig, pl.DataFrame, pl.DataFrame]:
     """
     try:
         config = TrainingConfig(**json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))
-        train, validation = (
-            read_table(folder / f"{split}.jsonl", schema(Example)) for split in _SPLITS
-        )
+        paths = [folder / f"{split}.jsonl" for split in _SPLITS]
+        train, validation = (read_table(path, schema(Example)) for path in paths)
     except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise TrainingError(
             f"{folder} is no job folder that can be read ({error}): write it with "
