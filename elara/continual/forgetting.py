@@ -189,8 +189,8 @@ def change(losses: pl.DataFrame) -> pl.DataFrame:
         change (above 0: worse) and its 95 % interval low to high, in nats per answer token;
         low and high are missing where there is only one article.
     """
-    means = pl.col("before", "after").mean()
-    articles = losses.group_by("source", "article").agg(means, examples=pl.len())
+    both = pl.col("before", "after").mean()
+    articles = losses.group_by("source", "article").agg(both, examples=pl.len())
     articles = articles.sort("source", "article")
     parts = [(name, articles.filter(source=name)) for name in articles["source"].unique().sort()]
     rows = []

@@ -174,8 +174,8 @@ def _page_numbers(table: pl.DataFrame) -> pl.DataFrame:
     # "e103114", "CD008173" and "a1754" number the article, not a page.
     numbered = letters.is_in(["e", "cd"]) | ((letters != "") & (page.str.len_chars() >= 4))
     electronic = numbered | (page.str.len_chars() > 5)
-    ends = {"page": page, "last": pl.coalesce(last, page)}
-    return table.with_columns(**ends, electronic=electronic).drop("pages")
+    known = {"page": page, "last": pl.coalesce(last, page), "electronic": electronic}
+    return table.with_columns(**known).drop("pages")
 
 
 @lru_cache(maxsize=100_000)
