@@ -33,7 +33,7 @@ from elara.text.words import BANDS, Array, Tables
 Result = TypeVar("Result")
 
 THREADS = usable_cores()
-_COLUMNS = {"abstracts": ["id", "abstract"], "texts": TEXT_COLUMNS, "scores": ["id", "source"]}
+_COLUMNS = {"abstracts": ["id", "abstract"], "texts": [*TEXT_COLUMNS], "scores": ["id", "source"]}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Part:
         """
         if kind == "citations":
             return pl.read_ipc(self.path.with_suffix(".citations"))
-        found = pl.read_ipc(self.path).select(_COLUMNS.get(kind, pl.all()))
+        found = pl.read_ipc(self.path, columns=_COLUMNS.get(kind))
         if kind in ("scores", "scored"):
             features = pl.read_ipc(self.path.with_suffix(".features"))
             found = pl.concat([found, features], how="horizontal")
@@ -124,7 +124,7 @@ def measure_part(part: Part, by_citation: bool) -> pl.DataFrame:
         by_citation: whether citations are to be compared.
 
     Returns:
-        One narrow row per article: what `narrow` gives, and what a report needs.
+        One narrow row per article: what `narrow` gives.
     """
     articles = part.read("articles")
     measures = measure(articles, part.lexicon())
@@ -140,11 +140,7 @@ def measure_part(part: Part, by_citation: bool) -> pl.DataFrame:
     # Copies: columns as they are would hold the whole mapped part in memory.
     copies = (pl.Series(c, articles[c].to_list()) for c in ("id", "retracted", "redistributable"))
     scored = pl.concat([articles.with_columns(copies), judged], how="horizontal")
-    return narrow(scored, measures).with_columns(
-        scored["source"].cast(pl.Categorical),
-        scored["bucket"].cast(pl.Enum(["high", "medium", "low"])),
-        scored["flags"],
-    )
+    return narrow(scored, measures)
 
 
 def sets_of(part: Part, rows: Array) -> tuple[Array, Array]:
@@ -240,7 +236,17 @@ class Collection:
         """Measure all parts; one narrow row per article."""
         give_back()
         jobs = [(part, by_citation) for part in self.parts]
-        return pl.concat(self.workers.each(measure_part, jobs, "measure parts"))
+        return pl.concat(self.workers.each(measure_part, jobs, "measure parts"), rechunk=True)
+
+    def judged(self) -> pl.DataFrame:
+        """What a report needs of each article, and matching does not."""
+        give_back()
+        wanted = (
+            pl.col("source").cast(pl.Categorical),
+            pl.col("bucket").cast(pl.Enum(["high", "medium", "low"])),
+            "flags",
+        )
+        return pl.concat([part.read("scores").select(wanted) for part in self.parts], rechunk=True)
 
     def column(self, kind: str, number: int) -> Array:
         """One number per article, see `Part.row`."""

@@ -121,7 +121,7 @@ def inspect_files(
             flags, retracted = more.otherwise("flags"), pl.col("retracted") | new
             records = records.with_columns(flags=flags, retracted=retracted)
             clusters = _clusters(collection, records, threshold, by_citation)
-        records = records.select("id", "source", "quality", "bucket", "flags")
+        records = records.select("id", "quality").hstack(collection.judged())
         selection = select(records, clusters, minimum, keep_non_english)
         found = report(records, clusters, selection)
         unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])

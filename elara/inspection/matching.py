@@ -190,7 +190,8 @@ def match(
     """
     order = best_first(records)
     words, standing = records["words"].to_numpy(), records.select(_STANDING).to_series().to_numpy()
-    records = records[order]  # from here on a row is a place in this order
+    # From here on a row is a place in this order.
+    records = records.select("id", "retracted", "words")[order]
 
     def rows(pairs: pl.DataFrame) -> Iterator[Array]:
         return (order[pairs[side].to_numpy()].astype(np.int64) for side in ("row", "other"))
@@ -208,8 +209,8 @@ def match(
     def like(pairs: pl.DataFrame) -> pl.DataFrame:
         return pairs.with_columns(similarity=similar(*rows(pairs)))
 
-    likeness = _Known(like, {"similarity": pl.Float64})
-    difference = _Known(told, {"difference": pl.String, "turned": pl.Boolean})
+    likeness = _Known(like, {"similarity": pl.Float64}, order)
+    difference = _Known(told, {"difference": pl.String, "turned": pl.Boolean}, order)
     identical = _identical(hashes, order)
     alone = records["words"].to_numpy() >= SHORTEST
     alone[identical["other"].to_numpy()] = False
@@ -220,10 +221,16 @@ def match(
 
 
 class _Known:
-    """What is known of the pairs that were asked for so far: nothing is computed twice."""
+    """What is known of the pairs that were asked for so far: nothing is computed twice.
 
-    def __init__(self, compute: Callable[[pl.DataFrame], pl.DataFrame], found: Any) -> None:
-        self._compute = compute
+    Pairs are computed in the order of the files, where copies lie near each other more often than
+    in the order of the best: a few parts are opened at a time, and not all of them for a few pairs.
+    """
+
+    def __init__(
+        self, compute: Callable[[pl.DataFrame], pl.DataFrame], found: Any, order: Array
+    ) -> None:
+        self._compute, self._order = compute, order
         self.pairs = pl.DataFrame(schema={**PAIRS, **found})
 
     def of(self, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -231,7 +238,8 @@ class _Known:
         both = ["row", "other"]
         new = pairs.select(both).unique().join(self.pairs, on=both, how="anti").sort(both)
         if new.height:
-            self.pairs = pl.concat([self.pairs, self._compute(new)])
+            lying = np.argsort(self._order[new["row"].to_numpy()], kind="stable")
+            self.pairs = pl.concat([self.pairs, self._compute(new[lying])])
         return pairs.join(self.pairs, on=both, how="left", maintain_order="left")
 
 
