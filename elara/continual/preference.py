@@ -214,9 +214,8 @@ def _log_probabilities(
         tokens.append(sum(label != -100 for label in encoded.labels))
         loss = answer_loss(lm, encoded.input_ids, encoded.labels, adapter=True)
         found.append(-loss * tokens[-1])
-    return both.select("id", "question", "split", "desirable").with_columns(
-        pl.Series("tokens", tokens), pl.Series("log_probability", found)
-    )
+    numbers = pl.DataFrame({"tokens": tokens, "log_probability": found})
+    return both.select("id", "question", "split", "desirable").hstack(numbers)
 
 
 def _steps(history: list[dict[str, Any]]) -> pl.DataFrame:

@@ -124,12 +124,10 @@ def read_watch(path: Path) -> pl.DataFrame:
         pl.col("reason").str.replace_all(r"(^|;)\s*\+?", "; ").str.strip_chars("; "),
         source="Retraction Watch, record " + pl.col("source"),
         date=day.dt.to_string("%Y-%m-%d"),
-        pmcid=pl.lit(""),
-        article_id=pl.lit(""),
     )
     bare = pl.col("pmid").is_null() & pl.col("doi").is_null()
-    nature = pl.when(bare).then(pl.lit("unnamed")).otherwise("nature")
-    return rows.select(*SCHEMA, nature=nature).fill_null("")
+    rows = rows.with_columns(nature=pl.when(bare).then(pl.lit("unnamed")).otherwise("nature"))
+    return pl.concat([pl.DataFrame(schema=SCHEMA), rows], how="diagonal").fill_null("")
 
 
 def merged(known: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:

@@ -47,7 +47,9 @@ class Store:
         self.home.mkdir(parents=True, exist_ok=True)
         self.steps = {p.step: p for p in _read_journal(self.home / JOURNAL)}
         # A payload whose file is gone or has another size is fetched again.
-        found = {s: p for s, p in self.steps.items() if _size(root / p.file) == p.bytes}
+        files = {s: root / p.file for s, p in self.steps.items()}
+        sizes = {s: file.stat().st_size for s, file in files.items() if file.exists()}
+        found = {s: p for s, p in self.steps.items() if sizes.get(s) == p.bytes}
         if len(found) < len(self.steps):
             self.steps = found
             self._rewrite()
@@ -154,10 +156,6 @@ def _packed(body: bytes) -> bytes:
 
 def _line(payload: Payload) -> str:
     return json.dumps(dataclasses.asdict(payload), ensure_ascii=False) + "\n"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else -1
 
 
 def _read_journal(path: Path) -> Iterator[Payload]:
