@@ -83,7 +83,7 @@ def live_sources(
     in_europe_pmc = [Query(b.id, b.europepmc) for b in african_batches()]
     key, stack_key = (os.environ.get(n, "") for n in ("NCBI_API_KEY", "STACKEXCHANGE_KEY"))
     asked: dict[str, Any] = {"until": day, "api_key": key, "per_second": 10 if key else 3}
-    entrez = partial(Entrez, contact=contact, **asked)
+    entrez: Any = partial(Entrez, contact=contact, **asked)
     every: list[Any] = [
         entrez("pubmed", topics),
         PubmedFiles(),
