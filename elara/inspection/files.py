@@ -116,12 +116,12 @@ def inspect_files(
             records = collection.measured(by_citation)
             check_ids(records["id"])
             told = _told(collection.parts, retractions)
-            new = pl.col("id").is_in(told["id"].implode()) & ~pl.col("retracted")
-            more = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted")))
-            flags, retracted = more.otherwise("flags"), pl.col("retracted") | new
-            records = records.with_columns(flags=flags, retracted=retracted)
+            new = records["id"].is_in(told["id"].implode()) & ~records["retracted"]
+            records = records.with_columns(pl.col("retracted") | new)
             clusters = _clusters(collection, records, threshold, by_citation)
         records = records.select("id", "quality").hstack(collection.judged())
+        more = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted")))
+        records = records.with_columns(more.otherwise("flags").alias("flags"))
         selection = select(records, clusters, minimum, keep_non_english)
         found = report(records, clusters, selection)
         unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])
