@@ -21,6 +21,8 @@ _STUDY = re.compile(
     r"METHOD|DESIGN|MÉTODO|MÉTHODE|SETTING|PARTICIPANT|DATA SOURCE|REGISTRATION|OBJECTI[VF]|AIM|"
     r"PURPOSE|OBJETIVO|MBINU"
 )
+# Parts that say what a study found; "recent findings" are those of others.
+_FINDINGS = re.compile(r"RESULT|OBSERVATION|(?<!RECENT )FINDING|RESULTADO|RÉSULTAT|MATOKEO")
 _LABELLED = re.compile(r"^([A-Z][A-Z0-9 &/,'()-]*): (?=\S)")
 _ABOUT_ALL = re.compile(
     r"^(?:introduction|background|overview|summary|key (?:points|facts)|plain language summary|"
@@ -98,8 +100,10 @@ def _key_points(article: Article) -> Iterator[Draft]:
     plain = [passage for label, passage in lines if not label]
     told = [passage for label, passage in lines if label and not _STUDY.search(label)]
     answer = plain or (told if len(told) > 1 else [])
+    reports = not plain and any(_FINDINGS.search(label) for label, _ in lines)
     if answer:
-        yield Draft(answer, "topic" if is_topic(bare(article.title)) else "article")
+        kind = "topic" if is_topic(bare(article.title)) else "article"
+        yield Draft(answer, kind, under="Results" if reports else "")
 
 
 def _explain(article: Article) -> Iterator[Draft]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
@@ -29,15 +29,35 @@ _CHOICE = re.compile(r"(\^?)\(\?:([^()]*)\)(?![?*+])")
 _OPENING = '([/-–—"“‘'  # what may stand right before a word
 _AWAY, _OWN = "points elsewhere", "speaks of itself"
 _STUDY, _SITE = "tells how a study was made", "talks about its site"
+_OTHERS = "tells what others found"
 _TOLD = 2  # times that knowledge, too, may say "was", "were" or "had"; each further is a point
 _PAST = re.compile(r"w(?<!\ww)(?:as|ere)\b|h(?<!\wh)ad\b")
+# What was counted in a group: (57.1%), (16/28), 36 patients; not "1 in 36 patients".
+_COUNTED = re.compile(
+    r"\(\d+(?:[.·]\d+)? ?%\)|\(\d+ ?/ ?\d+\b|"
+    r"\d(?<!in \d)(?<!per \d)(?<!out of \d)(?<!type \d)(?<!age \d)(?<!ade \d)(?<![\d,.-]\d)\d{0,3} "
+    r"(?!million|billion|thousand|or |of |to |in )(?:[a-z-]+ )?"
+    r"(?:patients|cases|subjects|participants|samples|specimens|women|men|children|infants|"
+    r"students|adults|individuals|volunteers|members|eyes|teeth|knees|hips|studies|trials|"
+    r"articles|loci|controls|mice|rats|practices|hospitals|institutions|cent(?:er|re)s)\b"
+)
 _POINTS = 2  # with which a passage counts as a report of how a study was made
+_REVIEWED = 3  # points more that it takes in a review, which tells what others found
+_OWN_PART = re.compile(r"result|discussion|conclusion|abstract|summary|method|finding")
+_AGAIN = re.compile(r"(?:was|were|had)$|\(")  # what counts each time that it is found
+_REVIEW = re.compile(r"\breview\b|guideline", re.I)
+_DESIGN = re.compile(r"\btrial\b|\bstudy\b|studies\b|case reports|meta-analysis", re.I)
 
-# "I" as a person, and not the first of a series (type I, phase I).
+# "I" as a person: it begins a sentence or follows one of these (not MPS I, apoA-I, collagen I).
 _FIRST_PERSON = re.compile(
-    r"I(?<!\wI)(?<![Tt]ype I)(?<![Tt]ypes I)(?<![Pp]hase I)(?<![Ss]tage I)(?<![Cc]lass I)"
-    r"(?<![Gg]rade I)(?<![Gg]roup I)(?<![Ll]evel I)(?<![Ff]actor I)(?<![Pp]art I)(?<![Oo]rder I)"
-    r"(?:['’](?:m|ve|d|ll)\b| [a-z]+)(?<! I and)(?<! I or)(?<! I to)(?<! I is)(?<! I in)"
+    r"I(?<![\w-]I)(?:['’](?:m|ve|d|ll)\b| [a-z]+)(?<! I (?:and|the|for))(?<! I (?:or|to|is|in|of))"
+)
+_BEFORE_A_PERSON = re.compile(
+    r"(?:^|[^\w\s]|\b(?:that|what|if|when|as|and|but|because|while|which|how|where|why|so|than|"
+    r"then|do|does|did|can|could|should|would|will|may|might|am|was|were|have|had|since|after|"
+    r"before|until|though|or|although|whether|think|know|say|said|here|there|now|unless|once|"
+    r"whenever|whom|who|hope|guess|maybe|perhaps|also|times?|things?|one|all))\s*$",
+    re.I,
 )
 _LOST = re.compile(
     r"\[formula\]"
@@ -70,13 +90,16 @@ def not_content(heading: str) -> str:
     return found[0] if found else ""
 
 
-def answer_refusals(answer: str, language: str, under: str = "") -> Iterator[Refusal]:
+def answer_refusals(
+    answer: str, language: str, under: str = "", kinds: Sequence[str] = ()
+) -> Iterator[Refusal]:
     """What speaks against a passage as an answer.
 
     Args:
         answer: the passage.
         language: ISO 639-1 code of its language.
         under: the heading of its section, with the headings above it.
+        kinds: publication types of its article; of a review more is knowledge.
 
     Yields:
         A gate's name and the words that decided.
@@ -92,30 +115,48 @@ def answer_refusals(answer: str, language: str, under: str = "") -> Iterator[Ref
     starts = _starts(small)
     told = language if language in _table()[_OWN] else "en"
     pointers = chain(_found(_cues(_AWAY), small, starts), _LOST.finditer(small))
-    own = chain(_found(_cues(_OWN, told), small, starts), _FIRST_PERSON.finditer(answer))
+    own = chain(_found(_cues(_OWN, told), small, starts), _persons(answer))
     yield from _shown(_AWAY, pointers, small)
     yield from _shown(_OWN, own, small)
     if told == "en":
-        yield from _making(small, starts, under.casefold())
+        yield from _making(small, starts, under.casefold(), " ".join(kinds))
         yield from _shown(_SITE, _found(_cues(_SITE), small, starts), small)
 
 
-def _making(text: str, starts: set[str], under: str) -> Iterator[Refusal]:
+def _persons(text: str) -> Iterator[re.Match[str]]:
+    """Where somebody says "I"."""
+    for found in _FIRST_PERSON.finditer(text):
+        if _BEFORE_A_PERSON.search(text[max(0, found.start() - 12) : found.start()]):
+            yield found
+
+
+def _making(text: str, starts: set[str], under: str, kinds: str) -> Iterator[Refusal]:
     """Whether enough in a passage tells how a study was made."""
-    past = _PAST.findall(text)
-    evidence = [found[0] for found in _found(_cues("results"), under, _starts(under))][:1]
-    points = len(evidence) + max(0, len(past) - _TOLD)
-    evidence += past[: max(0, len(past) - _TOLD)]
-    if points >= _POINTS:
-        yield _STUDY, "; ".join(evidence)
-        return
+    needed = _POINTS + (_REVIEWED if _REVIEW.search(kinds) else 0)
+    needed += bool(under) and not _OWN_PART.search(under)
+    others = islice(_found(_cues(_OTHERS), text, starts), 1)  # looked for where it matters
+    evidence: list[str] = []
+    for worth, words in _points(text, starts, under, kinds):
+        if words in evidence and not _AGAIN.match(words):
+            continue
+        evidence.append(words)
+        needed -= worth
+        needed += needed <= 0 and next(others, None) is not None
+        if needed <= 0:
+            yield _STUDY, "; ".join(evidence)
+            return
+
+
+def _points(text: str, starts: set[str], under: str, kinds: str) -> Iterator[tuple[int, str]]:
+    """What says that a passage tells how a study was made, and how much each is worth."""
+    design = None if _REVIEW.search(kinds) else _DESIGN.search(kinds)
+    results = next(_found(_cues("results"), under, _starts(under)), None)
+    once = [found[0] for found in (design, results) if found]
+    for words in chain(once, _PAST.findall(text)[_TOLD:], _COUNTED.findall(text)):
+        yield 1, words
     for worth in (2, 1):
         for found in _found(_cues(_STUDY, worth), text, starts):
-            points += worth
-            evidence.append(found[0])
-            if points >= _POINTS:
-                yield _STUDY, "; ".join(evidence)
-                return
+            yield worth, found[0].rstrip("0123456789 ")
 
 
 def _shown(gate: str, found: Iterator[re.Match[str]], text: str) -> Iterator[Refusal]:

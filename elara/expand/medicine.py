@@ -15,8 +15,8 @@ import yaml
 
 from elara.records import Article
 
-MINIMUM = 0.02  # mean weight of a word, from which on an article counts as medicine
-_TITLE, _HEADINGS = 3, 1  # how often a word of the title counts, and one of journal and headings
+MINIMUM = 0.03  # mean weight of a word, from which on an article counts as medicine
+_TITLE, _JOURNAL, _HEADINGS = 3, 4, 1  # how often a word of each counts
 _BEGINNING = 2500  # characters of abstract and body that are read
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 
@@ -28,8 +28,8 @@ def medicine(article: Article) -> float:
         article: a clean article.
 
     Returns:
-        The mean weight of its words, title and headings counted more, plus what its source is
-        worth; `MINIMUM` and more is medicine.
+        The mean weight of its words, title and journal counted more, plus what its source and
+        its MeSH headings are worth; `MINIMUM` and more is medicine.
     """
     total, words = 0, 0
     for times, tokens in _parts(article):
@@ -46,9 +46,10 @@ def _parts(article: Article) -> list[tuple[int, list[str]]]:
             break
         if section.kind != "translation":
             text = f"{text} {section.text[: _BEGINNING - len(text)]}"
-    headings = [*article.mesh, *article.keywords, article.journal]
+    headings = [*article.mesh, *article.keywords]
     return [
         (_TITLE, article.title.split()),
+        (_JOURNAL, article.journal.split()),
         (_HEADINGS, " ".join(headings).split()),
         (1, text.split()),
     ]
@@ -56,7 +57,9 @@ def _parts(article: Article) -> list[tuple[int, list[str]]]:
 
 def _prior(article: Article) -> float:
     table = _table()
-    return float(table["sites"].get(article.journal, table["sources"].get(article.source, 0.0)))
+    site = table["sites"].get(article.journal, table["sources"].get(article.source, 0.0))
+    people = not article.mesh or any(heading.startswith("Humans") for heading in article.mesh)
+    return float(site + (0.0 if people else table["without_people"]))
 
 
 @lru_cache(maxsize=2**17)

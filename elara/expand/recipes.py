@@ -158,7 +158,8 @@ class _Maker:
         passages = self._shortened(article, draft.answer)
         answer = quoted(article, passages)
         language = article.language
-        for refusal in answer_refusals(answer, language, draft.under):
+        kinds = article.publication_types
+        for refusal in answer_refusals(answer, language, draft.under, kinds):
             raise _RejectedError(*refusal)
         question = draft.question or self._asked(article, draft, language, f"{article.id}/{name}")
         if (length := count_words(question)) > self.max_question:
@@ -216,7 +217,9 @@ class _Maker:
             return []
         question, passages = draft.before
         answer = quoted(article, passages)
-        refused = any(rule != "short answer" for rule, _ in answer_refusals(answer, language))
+        kinds = article.publication_types
+        refusals = answer_refusals(answer, language, kinds=kinds)
+        refused = any(rule != "short answer" for rule, _ in refusals)
         if refused or count_words(question) + count_words(answer) > _CONTEXT_WORDS:
             return []
         return [Message("user", question), Message("assistant", answer)]

@@ -17,6 +17,7 @@ from elara.records import Article, Example, Section, frame, records
 
 PROJECT = Path(__file__).resolve().parents[2]
 GOLD = Path(__file__).parent / "gold" / "passages.csv"
+HALVES = ("seen", "unseen", "final")
 FACTS = (
     "Iron deficiency is the commonest cause of anaemia in adults, found by a low ferritin value. "
     "Treatment replaces the iron, and the source of the bleeding is looked for in every patient."
@@ -71,6 +72,16 @@ def test_the_source_counts() -> None:
     page = article("Is it safe?", "Most people can have one a day.", source="medlineplus")
     site = article("Is it safe?", "Most people can have one a day.", source="stackexchange")
     assert medicine(site) < medicine(answers) < medicine(page)
+
+
+def test_headings_without_people_and_the_journal_count() -> None:
+    text = "Fluid was seen in the chest on imaging."
+    people, animals = (
+        medicine(article("Fluid", text, mesh=mesh)) for mesh in (["Humans"], ["Animals"])
+    )
+    assert animals < people < medicine(article("Fluid", text, mesh=["Humans"], journal="Cancer"))
+    veterinary = article("Surgery in dogs", text, journal="Journal of veterinary research")
+    assert medicine(veterinary) < MINIMUM
 
 
 @pytest.mark.parametrize(
@@ -129,7 +140,16 @@ def test_headings_that_only_look_like_it(heading: str) -> None:
         ("Cells were incubated and washed in PBS.", "tells how a study was made"),
         ("It was higher (n = 12, p < 0.05).", "tells how a study was made"),
         ("Men were older, had less, were ill and had more.", "tells how a study was made"),
-        ("The aim of it is to look.", "tells how a study was made"),
+        ("The aim of this work is to look.", "speaks of itself"),
+        ("The aim of the work is to look.", "tells how a study was made"),
+        ("Of 36 patients, iron cured 12 (33%).", "tells how a study was made"),
+        ("The effects of iron on sleep were studied.", "tells how a study was made"),
+        ("Purpose of review: to look.", "tells how a study was made"),
+        ("The institute conducts and supports research.", "tells how a study was made"),
+        ("The following chart shows it.", "points elsewhere"),
+        ("More is to be found on the web site.", "points elsewhere"),
+        ("The present overview connects them.", "speaks of itself"),
+        ("These findings suggest a cause.", "speaks of itself"),
         ("It is off-topic on this site.", "talks about its site"),
     ],
 )
@@ -149,6 +169,13 @@ def test_a_passage_is_refused_by_its_words(sentence: str, rule: str) -> None:
         "Mice and rats carry the virus.",
         "The figure rises to 12 in a hundred, and a table of weights helps.",
         "Our bodies need iron.",
+        "Treatment aims to relieve pain; the objective of care is comfort.",
+        "It was approved by the FDA.",
+        "About 1 in 36 patients needs more, some 5 million men and 2 out of 12 women.",
+        "MPS I can be severe, apoA-I binds fat, and Chiari I may need surgery.",
+        "Cancer of the appendix is rare.",
+        "Type 2 diabetic patients, and stage 3 patients, may get it.",
+        "These results were recently confirmed in humans.",
         "Ask about the site of the pain; the owner, the bower and the power of a tower.",
     ],
 )
@@ -163,6 +190,35 @@ def test_under_a_heading_of_results_less_is_enough() -> None:
     assert refusal == ("tells how a study was made", "results; mean age")
     assert not list(answer_refusals(told, "en", "What do the test results mean?"))
     assert not list(answer_refusals(FACTS, "en", "Results: Iron"))
+
+
+def test_in_a_review_more_is_knowledge() -> None:
+    told = f"{FACTS} It was seen that the mean age rises."
+    assert list(answer_refusals(told, "en"))
+    assert not list(answer_refusals(told, "en", kinds=["Journal Article", "Review"]))
+    assert not list(answer_refusals(f"{FACTS} The mean age rises.", "en"))
+    (refusal,) = answer_refusals(f"{FACTS} The mean age rises.", "en", kinds=["Clinical Trial"])
+    assert refusal == ("tells how a study was made", "Trial; mean age")
+    again = "In vitro, " * 9
+    assert not list(answer_refusals(f"{FACTS} {again}", "en"))
+
+
+def test_what_others_found_is_knowledge() -> None:
+    told = f"{FACTS} Iron showed an effect in vitro."
+    assert list(answer_refusals(told, "en"))
+    assert not list(answer_refusals(f"{told} Several studies confirm it.", "en"))
+    assert list(answer_refusals(f"{told} Several studies confirm it; mean age fell.", "en"))
+
+
+def test_the_results_of_an_abstract_are_results() -> None:
+    results = f"BACKGROUND: {FACTS}\nMETHODS: Iron.\nRESULTS: {FACTS} The mean age rises."
+    made = grounded_examples(frame([article("Iron", results)], Article), "s")
+    assert made.examples.is_empty()
+    assert made.rejected.select("rule", "evidence").rows() == [
+        ("tells how a study was made", "results; mean age")
+    ]
+    review = article("Iron", results, publication_types=["Review"])
+    assert grounded_examples(frame([review], Article), "s").examples.height == 1
 
 
 def test_authors_speak_of_themselves_in_other_languages() -> None:
@@ -184,6 +240,19 @@ def test_small_words_tell_a_language(code: str, text: str) -> None:
     assert language_of(text) == code
     assert language_of(text, "de") == code
     assert language_of(text, code) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("ha", "Cutar ta yadu cikin mutane da yawa kuma ba ta da magani; wannan yana da wuya."),
+        ("ln", "Maladi oyo ezali na bato mingi mpe nkisi na yango ezali te na bisika nyonso."),
+        ("es", "Nombre: X. Edad: 40. Sexo: H. País: Y. " * 9 + "El paciente tiene una tos. " * 9),
+        ("fr", "L'iode, l'urée, d'où l'hôpital qu'on a vu: n'est-ce l'été d'hier?"),
+    ],
+)
+def test_neighbours_and_long_heads_are_told_apart(code: str, text: str) -> None:
+    assert language_of(text) == code
 
 
 def test_without_small_words_what_is_stated_counts() -> None:
@@ -221,16 +290,18 @@ def test_a_cut_answer_is_noted() -> None:
 def test_the_gold_list_is_whole_and_the_benchmark_read_it() -> None:
     with GOLD.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len({row["sha256"] for row in rows}) == 252
-    assert Counter(row["half"] for row in rows) == {"seen": 126, "unseen": 126}
+    assert len(rows) == len({row["sha256"] for row in rows}) == 447
+    assert Counter(row["half"] for row in rows) == {"seen": 126, "unseen": 126, "final": 195}
+    articles = {half: {r["article_id"] for r in rows if r["half"] == half} for half in HALVES}
+    assert not articles["final"] & (articles["seen"] | articles["unseen"])
     for name in ("medicine", "content"):
         for row in rows:
             labels = {row[f"{name}_1"], row[f"{name}_2"]}
             assert labels <= {"y", "n"}
             assert row[name] in labels  # what both say, or one of the two where they differ
     published = json.loads((PROJECT / "benchmarks" / "gates.json").read_text(encoding="utf-8"))
-    assert published["labelled"] == 252
-    for half in ("seen", "unseen"):
+    assert published["labelled"] == 447
+    for half in HALVES:
         here = [row for row in rows if row["half"] == half]
         medical = sum(row["medicine"] == "y" for row in here)
         kept = published["halves"][half]["medicine"]["kept"]["recall"]
