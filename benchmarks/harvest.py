@@ -109,7 +109,7 @@ def mirror(hits: Hits, rate: float, log: Path) -> Iterator[str]:
 def sources(url: str, *, african: bool, per_second: int = 0) -> list[Entrez]:
     found = [("pubmed", topics())] + ([("african_pubmed", batches())] if african else [])
     return [
-        Entrez(name, queries, CONTACT, DAY, base_url=f"{url}/eutils", per_second=per_second)
+        Entrez(name, queries, CONTACT, until=DAY, base_url=f"{url}/eutils", per_second=per_second)
         for name, queries in found
     ]
 
@@ -193,7 +193,7 @@ def politeness(hits: Hits, folder: Path) -> dict[str, Any]:
     with mirror(hits, 0.0, log) as url:
         address = f"{url}/eutils"
         pair = [
-            Entrez(name, few, CONTACT, DAY, base_url=address, most=60, per_second=3, page=20)
+            Entrez(name, few, CONTACT, until=DAY, base_url=address, most=60, per_second=3, page=20)
             for name in ("first", "second")
         ]
         harvest(pair, folder / "payloads", CONTACT)

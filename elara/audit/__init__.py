@@ -11,13 +11,3 @@ from elara.audit.certificate import AuditError, certify
 from elara.audit.passport import with_verdict, write_passport
 from elara.audit.verify import verify
 from elara.audit.workspace import audit
-
-__all__ = [
-    "AuditError",
-    "audit",
-    "certify",
-    "embedded_card",
-    "verify",
-    "with_verdict",
-    "write_passport",
-]

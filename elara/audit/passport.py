@@ -39,8 +39,8 @@ from elara.audit.verify import (
 )
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import PRIVATE
-from elara.workspace import file_sha256
-from elara.workspace.formats import json_text, write_file
+from elara.workspace import file_sha256, withdrawn
+from elara.workspace.formats import json_text, read_table, write_file
 
 MANIFEST_FILE = "data_manifest.jsonl"
 NOT_YET = {
@@ -232,9 +232,7 @@ def data_manifest(train: pl.DataFrame, articles: pl.DataFrame | None = None) -> 
 
 def read_manifest(folder: Path) -> pl.DataFrame:
     """The data manifest of an adapter folder; empty where no example was trained on."""
-    path = folder / MANIFEST_FILE
-    empty = path.stat().st_size == 0
-    return pl.DataFrame(schema=_MANIFEST) if empty else pl.read_ndjson(path, schema=_MANIFEST)
+    return read_table(folder / MANIFEST_FILE, _MANIFEST)
 
 
 def settings(config: Any) -> list[dict[str, Any]]:
@@ -277,13 +275,15 @@ def carried_on(earlier: Path) -> Begun:
         earlier: its folder.
 
     Raises:
-        AuditError: it is not as it was sealed, or held-out items are in its data.
+        AuditError: it is not as it was sealed, was withdrawn, or held-out items are in its data.
     """
     if wrong := damage(earlier):
         raise AuditError(
             f"The adapter in {earlier} is no longer as it was sealed: {'; '.join(wrong)}. Continue "
             "from an adapter that passes `elara verify`."
         )
+    if why := withdrawn(earlier):
+        raise AuditError(f"The adapter in {earlier} is {why}")
     passport = json.loads((earlier / PASSPORT_FILE).read_text(encoding="utf-8"))
     if contaminated_items(passport):
         raise AuditError(
@@ -307,7 +307,6 @@ def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]
         rows: the data manifest.
         tokens: the table of tokens per split.
     """
-
     found = {
         "manifest": MANIFEST_FILE,
         "examples": rows.height,
@@ -315,10 +314,9 @@ def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]
         "may_not_be_passed_on": int((~rows["redistributable"]).sum()),
         "tokens": tokens,
     }
-    columns = ("source", "licence", "specialty", "origin")
-    for name, column in zip(
-        ("sources", "licences", "specialties", "origins"), columns, strict=True
-    ):
+    named = {"sources": "source", "licences": "licence"}
+    named |= {"specialties": "specialty", "origins": "origin"}
+    for name, column in named.items():
         counts = rows.group_by(column).len().sort(["len", column], descending=[True, False])
         found[name] = dict(counts.iter_rows())
     return found

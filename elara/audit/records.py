@@ -47,6 +47,10 @@ _UNCHECKED = {
         "an adapter half restored: the next use of the versions finishes it"
     ),
     r"notebooks/\.ipynb_checkpoints/.+": "a copy that JupyterLab keeps",
+    r"(.+/)?WITHDRAWN\.(json|html)": (
+        "a mark of withdrawal, which says why and belongs to no seal: see `elara retract`"
+    ),
+    r"retractions\.csv": "the list of retracted articles: inspect reads it, and you may edit it",
     r"lab/.+": "a working copy of a notebook, to be changed in JupyterLab",
     r"parameters\.json": ("what the next run will use: what each stage did use is in its manifest"),
 }

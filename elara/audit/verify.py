@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from elara.audit.certificate import AuditError
 from elara.model import TRAINING_FILE, LanguageModel, ModelError, encode, load_adapter, load_base
 from elara.model.chat import Encoded
 from elara.model.losses import batch_losses
-from elara.workspace import file_hashes, file_sha256, write_atomically
+from elara.workspace import file_hashes, file_sha256, withdrawn, write_atomically
+from elara.workspace.names import escaped
 
 SUMS_FILE = "SHA256SUMS"
 PASSPORT_FILE, PAGE_FILE = "passport.json", "passport.html"
@@ -66,6 +68,19 @@ class Verification:
         """Whether no check failed."""
         return all(check.passed is not False for check in self.checks)
 
+    def lines(self) -> Iterator[str]:
+        """One line per check, and the fingerprint, with how to compare it if it was not."""
+        words = {True: "ok", False: "FAILED", None: "not checked"}
+        for check in self.checks:
+            yield f"adapter {check.name}: {words[check.passed]}: {escaped(check.detail)}"
+        if self.fingerprint:
+            yield f"adapter fingerprint: {self.fingerprint}"
+        if all(check.name != "fingerprint" for check in self.checks):
+            yield (
+                "adapter: not checked: whether somebody computed every hash anew; to know, get the"
+            )
+            yield "  fingerprint from who made the adapter and add --expect FINGERPRINT"
+
 
 def verify(
     folder: Path,
@@ -76,7 +91,7 @@ def verify(
 ) -> Verification:
     """Verify an adapter: its files, its passport, and its losses on the recorded slice.
 
-    A folder with a changed file is not loaded.
+    A folder with a changed file is not loaded. One that was withdrawn fails, whatever its losses.
 
     Args:
         folder: the adapter folder.
@@ -96,6 +111,8 @@ def verify(
     wrong = damage(folder)
     files = sum(1 for p in folder.rglob("*") if not p.is_dir())
     checks = [Check("files", not wrong, "; ".join(wrong) or f"{files} files, every byte as sealed")]
+    if why := withdrawn(folder):
+        checks.append(Check("retraction", False, why))
     if expect:
         same = fingerprint == expect.strip().lower()
         told = "as expected" if same else f"{fingerprint or 'none'}, expected {expect}"

@@ -136,12 +136,8 @@ def find(texts: Texts, values: pa.LargeStringArray, wanted: npt.NDArray[np.bool_
     keys = pl.Series(map(paragraph_key, lines["passage"]), dtype=pl.String)
     parts = _counted(table, passage.str.replace_all(_ENDS, "${1}\n${2}"))
     parts = parts.filter(passage.str.count_matches(r"[ \t]") >= FEWEST_WORDS - 1)
-    return pl.concat(
-        [
-            lines.with_columns(hash=keys.hash(), line=True),
-            parts.with_columns(hash=parts["passage"].hash(), line=False),
-        ]
-    )
+    lines = lines.with_columns(hash=keys.hash(), line=True)
+    return pl.concat([lines, parts.with_columns(hash=parts["passage"].hash(), line=False)])
 
 
 def _counted(texts: pl.DataFrame, split: pl.Expr) -> pl.DataFrame:

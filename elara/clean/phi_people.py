@@ -53,10 +53,8 @@ class PhiKind:
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
         """Where a text holds it."""
-        read = self.prepare(text) if self.prepare else text
-        return (
-            match for match in self._found.finditer(read) if not self.valid or self.valid(match)
-        )
+        found = self._found.finditer(self.prepare(text) if self.prepare else text)
+        return (match for match in found if not self.valid or self.valid(match))
 
 
 _SIGNS = map(chr, (*range(0x41, 0x180), *range(0x370, 0x500)))

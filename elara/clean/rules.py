@@ -110,11 +110,8 @@ def removing(
     def spans(text: str) -> list[tuple[int, int]]:
         if not isinstance(what, str):
             return what(text)
-        return [
-            m.span()
-            for m in re.finditer(what, text)
-            if not findings(m[0]) and not cuts(text, m.start()) and not cuts(text, m.end())
-        ]
+        held = (m for m in re.finditer(what, text) if not findings(m[0]))
+        return [m.span() for m in held if not cuts(text, m.start()) and not cuts(text, m.end())]
 
     def passages(text: str) -> list[str]:
         return [text[start:end] for start, end in spans(text)]
@@ -124,28 +121,6 @@ def removing(
         return "".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
     return Rule(name, why, before, after, cut, passages, triggers)
-
-
-def clean_text(text: str, rules: Sequence[Rule], running: bool = True) -> str:
-    """Apply rules to one text until nothing changes: what cleaning means.
-
-    Args:
-        text: any text.
-        rules: what to apply, in this order.
-        running: whether it is running text; titles and headings are names, from which no rule
-            takes anything away.
-
-    Raises:
-        ValueError: the rules do not come to rest.
-    """
-    for _ in range(MOST_ROUNDS):
-        before = text
-        for rule in rules:
-            if running or rule.removes is None:
-                text = rule.apply(text)
-        if text == before:
-            return text
-    raise ValueError(f"after {MOST_ROUNDS} rounds rules still change {text[:80]!r}")
 
 
 RULES = [

@@ -194,27 +194,16 @@ def _settle(
             reason += f"; it states another licence ({own.licence})"
         outcomes.append(_outcome(member, reason, status="skipped", article_id=article.id))
     if len(newest) > 1 or len({_article(m).licence for m in members}) > 1:
-        pieces += (
-            Piece(
-                article_id=article.id,
-                piece=name,
-                file=member.file,
-                record=member.record,
-                licence=_article(member).licence,
-            )
-            for name, member in given.items()
-        )
+        for name, member in given.items():
+            place: dict[str, Any] = {"file": member.file, "record": member.record, "piece": name}
+            pieces.append(Piece(article_id=article.id, **place, licence=_article(member).licence))
     return article
 
 
 def _notice(members: list[Parsed], notices: dict[str, Parsed]) -> Parsed | None:
     """A notice of retraction that names one of these records; its own record is not meant."""
-    named = (
-        (notices[key], member)
-        for member in members
-        for key in _keys(_article(member))
-        if key in notices
-    )
+    keys = ((key, member) for member in members for key in _keys(_article(member)))
+    named = ((notices[key], member) for key, member in keys if key in notices)
     return next((notice for notice, member in named if notice is not member), None)
 
 

@@ -26,19 +26,12 @@ def per_source(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         are retracted; most articles first.
     """
     own_text = pl.col("body").list.eval(pl.element().struct.field("kind") != "translation")
-    return (
-        articles.lazy()
-        .group_by("source")
-        .agg(
-            articles=pl.len(),
-            with_abstract=(pl.col("abstract") != "").sum(),
-            with_body=own_text.list.any().sum(),
-            redistributable=pl.col("redistributable").sum(),
-            retracted=pl.col("retracted").sum(),
-        )
-        .sort(["articles", "source"], descending=[True, False])
-        .collect()
-    )
+    with_abstract = (pl.col("abstract") != "").sum()
+    counts = {"articles": pl.len(), "with_abstract": with_abstract}
+    counts |= {"with_body": own_text.list.any().sum()}
+    counts |= {name: pl.col(name).sum() for name in ("redistributable", "retracted")}
+    found = articles.lazy().group_by("source").agg(**counts)
+    return found.sort("articles", "source", descending=[True, False]).collect()
 
 
 def per_licence(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
@@ -50,13 +43,8 @@ def per_licence(articles: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     Returns:
         Columns licence, redistributable and articles; most articles first.
     """
-    return (
-        articles.lazy()
-        .group_by("licence", "redistributable")
-        .agg(articles=pl.len())
-        .sort(["articles", "licence"], descending=[True, False])
-        .collect()
-    )
+    counts = articles.lazy().group_by("licence", "redistributable").agg(articles=pl.len())
+    return counts.sort("articles", "licence", descending=[True, False]).collect()
 
 
 def left_out(articles: pl.DataFrame | pl.LazyFrame) -> str:
@@ -128,14 +116,8 @@ def outcome_table(outcomes: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         .str.replace(r" in \S+ lists PMID \d+", "")
         .str.replace_all(r"\b\d+\b", "…")
     )
-    return (
-        outcomes.lazy()
-        .with_columns(reason)
-        .group_by("status", "reason")
-        .agg(count=pl.len())
-        .sort(["status", "count", "reason"], descending=[False, True, False])
-        .collect()
-    )
+    counts = outcomes.lazy().group_by("status", reason).agg(count=pl.len())
+    return counts.sort("status", "count", "reason", descending=[False, True, False]).collect()
 
 
 def removed_table(removed: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
@@ -148,14 +130,10 @@ def removed_table(removed: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         Columns reason, block, pieces, and example, which holds the first words of the first
         piece; most pieces first. Numbers inside a reason are replaced by `…`.
     """
-    return (
-        removed.lazy()
-        .with_columns(pl.col("reason").str.replace_all(r"\b\d+\b", "…"))
-        .group_by("reason", "block", maintain_order=True)
-        .agg(pieces=pl.len(), example=pl.col("words").first())
-        .sort(["pieces", "reason", "block"], descending=[True, False, False])
-        .collect()
-    )
+    reason = pl.col("reason").str.replace_all(r"\b\d+\b", "…")
+    groups = removed.lazy().group_by(reason, "block", maintain_order=True)
+    counts = groups.agg(pieces=pl.len(), example=pl.col("words").first())
+    return counts.sort("pieces", "reason", "block", descending=[True, False, False]).collect()
 
 
 def summary(outcomes: pl.DataFrame | pl.LazyFrame, articles: int, removed: int = 0) -> str:
@@ -198,8 +176,7 @@ def specialty_figure(articles: pl.DataFrame | pl.LazyFrame) -> Figure:
         values = table[source].to_list()[::-1]
         axes.barh(names, values, left=left, label=source, color=COLOURS[number % len(COLOURS)])
         left = [a + b for a, b in zip(left, values, strict=True)]
-    axes.set_xlabel("articles (one with several specialties counts in each)")
-    axes.set_ylabel("specialty")
+    axes.set(xlabel="articles (one with several specialties counts in each)", ylabel="specialty")
     if len(table.columns) > 2:
         axes.legend(title="source", frameon=False)
     plain(axes)
@@ -219,14 +196,10 @@ def coverage(hits: pl.DataFrame, articles: pl.DataFrame | pl.LazyFrame) -> pl.Da
     """
     topics = pl.DataFrame(load_searches()).select("id", "name", "specialty")
     pmids = articles.lazy().select("pmid").unique().collect()["pmid"]
-    counts = (
-        hits.unique(["topic", "native_id"])
-        .group_by("topic")
-        .agg(found=pl.len(), kept=pl.col("native_id").is_in(pmids.implode()).sum())
-    )
-    return topics.join(
-        counts, left_on="id", right_on="topic", how="left", maintain_order="left"
-    ).with_columns(pl.col("found", "kept").fill_null(0))
+    kept = pl.col("native_id").is_in(pmids.implode()).sum()
+    counts = hits.unique(["topic", "native_id"]).group_by(id="topic").agg(found=pl.len(), kept=kept)
+    table = topics.join(counts, on="id", how="left", maintain_order="left")
+    return table.with_columns(pl.col("found", "kept").fill_null(0))
 
 
 def coverage_figure(table: pl.DataFrame) -> Figure:

@@ -151,7 +151,6 @@ def europepmc(query: str) -> str:
 
     Source: https://europepmc.org/searchsyntax
     """
-
     return _TAGGED.sub(lambda f: f"{_EUROPE_PMC[f['tag'].lower()]}:{f['term']}", query)
 
 

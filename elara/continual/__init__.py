@@ -6,20 +6,3 @@ from elara.continual.preference import Preferred, margin_figure, prefer
 from elara.continual.saving import save_preferred, write_preference_passport
 from elara.continual.trainers import PreferenceConfig
 from elara.continual.versions import Versions
-
-__all__ = [
-    "Continued",
-    "PreferenceConfig",
-    "Preferred",
-    "Versions",
-    "answers",
-    "change",
-    "forgetting_figure",
-    "margin_figure",
-    "prefer",
-    "read_preferences",
-    "replay",
-    "save_preferred",
-    "train_on",
-    "write_preference_passport",
-]

@@ -140,11 +140,9 @@ def train_on(
 
 def _check_measurable(lm: LanguageModel, old_test: pl.DataFrame, max_length: int) -> None:
     """Better before hours of training than after."""
-    articles = {
-        row["article_ids"][0]
-        for row in old_test.iter_rows(named=True)
-        if len(encode(lm.tokenizer, row["messages"]).input_ids) <= max_length
-    }
+    rows = old_test.select("article_ids", "messages").iter_rows()
+    sizes = ((ids[0], len(encode(lm.tokenizer, turns).input_ids)) for ids, turns in rows)
+    articles = {article for article, size in sizes if size <= max_length}
     if len(articles) < 2:
         raise TrainingError(
             f"`old_test` covers {len(articles)} article(s) with examples of at most `max_length` "
@@ -190,11 +188,9 @@ def change(losses: pl.DataFrame) -> pl.DataFrame:
         change (above 0: worse) and its 95 % interval low to high, in nats per answer token;
         low and high are missing where there is only one article.
     """
-    articles = (
-        losses.group_by("source", "article")
-        .agg(pl.len().alias("examples"), pl.col("before", "after").mean())
-        .sort("source", "article")
-    )
+    both = pl.col("before", "after").mean()
+    articles = losses.group_by("source", "article").agg(both, examples=pl.len())
+    articles = articles.sort("source", "article")
     parts = [(name, articles.filter(source=name)) for name in articles["source"].unique().sort()]
     rows = []
     for source, part in [*parts, (ALL, articles)]:

@@ -130,9 +130,8 @@ def prefer(
     if not steps["loss"].is_finite().all():
         raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
     after = _log_probabilities(lm, train, held_out)["log_probability"]
-    rewards = before.rename({"log_probability": "before"}).with_columns(
-        after=after, reward=config.beta * (after - before["log_probability"])
-    )
+    reward = config.beta * (after - before["log_probability"])
+    rewards = before.rename({"log_probability": "before"}).with_columns(after=after, reward=reward)
     shutil.rmtree(folder, ignore_errors=True)
     found = lm, method, steps, rewards, _margins(rewards), left_out
     return Preferred(*found, step_of(last), seconds, trained_in)
@@ -216,9 +215,8 @@ def _log_probabilities(
         tokens.append(sum(label != -100 for label in encoded.labels))
         loss = batch_losses(lm, [encoded], adapter=True)[0]
         found.append(-loss * tokens[-1])
-    return both.select("id", "question", "split", "desirable").with_columns(
-        pl.Series("tokens", tokens), pl.Series("log_probability", found)
-    )
+    numbers = pl.DataFrame({"tokens": tokens, "log_probability": found})
+    return both.select("id", "question", "split", "desirable").hstack(numbers)
 
 
 def _steps(history: list[dict[str, Any]]) -> pl.DataFrame:
@@ -301,8 +299,7 @@ def margin_figure(preferred: Preferred) -> Figure:
     final = preferred.margins.filter(split="held_out").row(0, named=True)
     if math.isfinite(final["low"]):
         axes.vlines(held["step"][-1], final["low"], final["high"], color=ORANGE, linewidth=2)
-    axes.set_xlabel("optimiser step")
-    axes.set_ylabel("reward margin")
+    axes.set(xlabel="optimiser step", ylabel="reward margin")
     axes.set_title(f"Chosen above rejected ({preferred.method.upper()}), 0 at the start")
     axes.legend(frameon=False, loc="upper left")
     plain(axes)

@@ -21,7 +21,6 @@ from elara.model import TRAINING_FILE, WEIGHTS_FILE
 from elara.train.config import TrainingError
 from elara.workspace import (
     MANIFEST,
-    WorkspaceError,
     content_digest,
     draft_folder,
     file_hashes,
@@ -30,6 +29,7 @@ from elara.workspace import (
     replace_folder,
     sealed,
     write_atomically,
+    writing_to,
 )
 from elara.workspace.formats import json_text
 
@@ -117,7 +117,7 @@ class Versions:
         if parent:
             self._record(parent)
         final = _last_losses(source, losses)
-        with self._draft(self.folder / _KEEPING, f"Cannot keep {source} in {self.folder}") as draft:
+        with self._draft(self.folder / _KEEPING) as draft:
             return self._keep(_copy(source, draft / "adapter"), note, parent, final)
 
     def _keep(self, copy: Path, note: str, parent: str, losses: dict[str, float]) -> str:
@@ -238,7 +238,7 @@ class Versions:
     def _make_current(self, version: str) -> None:
         """Bring a version into place; until that is done, the journal says which."""
         journal, current = self.home / _JOURNAL, self.home / "adapter"
-        with self._draft(self.home / _RESTORING, f"Cannot restore {version} to {current}") as draft:
+        with self._draft(self.home / _RESTORING) as draft:
             copy = _copy(self.folder / version, draft / "adapter")
             manifest = self._manifest_with(version, copy)
             write_atomically(journal, json.dumps({"version": version}))
@@ -262,16 +262,11 @@ class Versions:
         return sealed(manifest)
 
     @contextlib.contextmanager
-    def _draft(self, path: Path, problem: str) -> Iterator[Path]:
-        """A folder for a copy, for one process at a time."""
-        try:
-            with draft_folder(path, self.folder / ".lock", "a change of the versions") as draft:
-                yield draft
-        except OSError as error:
-            raise WorkspaceError(
-                f"{problem}: {error}. Free some space there; the adapters that are there are "
-                "untouched."
-            ) from error
+    def _draft(self, path: Path) -> Iterator[Path]:
+        """A folder for a copy, for one process at a time. What is kept stays if it cannot be."""
+        lock = self.folder / ".lock"
+        with writing_to(path.parent), draft_folder(path, lock, "a change of the versions") as draft:
+            yield draft
 
     def _records(self) -> list[dict[str, Any]]:
         names = (p.name for p in self.folder.glob("v*") if _NAME.fullmatch(p.name))
@@ -344,11 +339,9 @@ def weights_distance(a: Path, b: Path) -> pl.DataFrame:
     modules = {n.removesuffix(_A) for _, tensors in adapters for n in tensors if _B not in n}
     for name in sorted(modules):
         first, second = (_update(*adapter, name) for adapter in adapters)
-        norm_a, norm_b, distance = (
-            float(torch.linalg.norm(m)) for m in (first, second, first - second)
-        )
-        short = name.removeprefix("base_model.model.")
-        rows.append((short, norm_a, norm_b, distance, distance / norm_a if norm_a else None))
+        norms = [float(torch.linalg.norm(m)) for m in (first, second, first - second)]
+        relative = norms[2] / norms[0] if norms[0] else None
+        rows.append((name.removeprefix("base_model.model."), *norms, relative))
     floats = dict.fromkeys(("norm_a", "norm_b", "distance", "relative"), pl.Float64)
     table = pl.DataFrame(rows, schema={"module": pl.String, **floats}, orient="row")
     return table.sort("relative", "module", descending=[True, False], nulls_last=True)

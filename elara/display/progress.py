@@ -66,7 +66,7 @@ class Progress:
             if now - self._reported < _EVERY_SECONDS:
                 return
             self._reported = now
-            line = progress_line(self.label, self.done, self.total, now - self._started)
+            line = _line(self.label, self.done, self.total, now - self._started)
         print(line, flush=True)
 
 
@@ -89,18 +89,8 @@ def track(items: Iterable[Item], *, total: int | None = None, label: str = "") -
             progress.advance()
 
 
-def progress_line(label: str, done: int, total: int | None, seconds: float) -> str:
-    """One line of progress.
-
-    Args:
-        label: what is being done.
-        done: items finished.
-        total: items in all, or None when unknown.
-        seconds: time spent so far, in seconds.
-
-    Returns:
-        For example `train: 40 of 160, 20.0/min, 6.0 min left`.
-    """
+def _line(label: str, done: int, total: int | None, seconds: float) -> str:
+    """For example `train: 40 of 160, 20.0/min, 6.0 min left`."""
     rate = done / max(seconds, 1e-9)
     speed = f"{rate:,.0f}/s" if rate >= 10 else f"{60 * rate:,.1f}/min"
     if not total or done > total:  # not all sources can say how much will come

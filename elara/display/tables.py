@@ -50,10 +50,8 @@ class Shown:
     def __repr__(self) -> str:
         """The same as aligned text."""
         cells = [[_wrapped(cell) for cell in row] for row in (self.heads, *self.rows)]
-        widths = [
-            max(len(line) for cell in column for line in cell)
-            for column in zip(*cells, strict=True)
-        ]
+        columns = zip(*cells, strict=True)
+        widths = [max(len(line) for cell in column for line in cell) for column in columns]
         cells.insert(1, [["-" * width] for width in widths])
         forms = [f"{'>' if n else '<'}{w}" for n, w in zip(self.numeric, widths, strict=True)]
         lines = [self.caption]

@@ -2,8 +2,3 @@
 
 from elara.export.exporting import export
 from elara.export.parity import ExportError
-
-__all__ = [
-    "ExportError",
-    "export",
-]

@@ -13,7 +13,6 @@ adapter.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import shutil
@@ -29,7 +28,7 @@ from elara.audit.card import licence_expression, shown_name
 from elara.export.gguf_file import GGUF_TYPES, check_gguf, write_gguf
 from elara.export.model_card import write_card
 from elara.export.parity import BOUNDS, PROMPTS, ExportError, observe, parity
-from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder
+from elara.export.vllm_folder import check_vllm_adapter, check_vllm_folder, read_json
 from elara.model import (
     PACKAGED,
     TRAINING_FILE,
@@ -41,11 +40,13 @@ from elara.model import (
 )
 from elara.model.chat import without_markers
 from elara.workspace import (
+    cannot_write,
     draft_folder,
     file_hashes,
     file_sha256,
     replace_folder,
     sealed,
+    withdrawn,
     write_atomically,
 )
 from elara.workspace.formats import json_text
@@ -68,6 +69,14 @@ class Exported:
     folders: dict[str, Path]
     table: pl.DataFrame
     reused: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """The proof of each export, and where it is."""
+        for row in self.table.iter_rows(named=True):
+            line = f"{row['format']} ({row['weights']}, {row['reader']}): KL {row['kl']:.1e}, "
+            yield line + f"bound {row['kl_bound']:.1e}, same top token {row['top1_agreement']:.1%}"
+        for name, path in self.folders.items():
+            yield f"{name}: {path}{' (already there)' if name in self.reused else ''}"
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,8 @@ def export(
     path = adapter / TRAINING_FILE
     if not path.exists():
         raise ExportError(f"{adapter} holds no adapter ({TRAINING_FILE} is missing): train first.")
+    if why := withdrawn(adapter):
+        raise ExportError(f"{adapter} is {why}")
     _check_names(formats, dtype, gguf_type)
     record = json.loads(path.read_text(encoding="utf-8"))
     job = _Job(adapter, record, dtype, gguf_type, tuple(prompts), answer_tokens)
@@ -137,7 +148,7 @@ def export(
             _make(job, wanted, drafts, sources)
             for name in wanted:
                 replace_folder(drafts / name, into / name)
-    rows = [row for name in formats for row in _export_record(into / name)["parity"]]
+    rows = [row for name in formats for row in read_json(into / name / EXPORT_FILE)["parity"]]
     return Exported({name: into / name for name in formats}, pl.DataFrame(rows), tuple(done))
 
 
@@ -148,13 +159,7 @@ def _explained(into: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        full |= "No space" in str(error)
-        remedy = "free some space" if full else "name a folder that you may write to"
-        raise ExportError(
-            f"Cannot write the export to {into}: {error}. Remedy: {remedy} and run it again; "
-            "nothing half-made was left."
-        ) from error
+        raise ExportError(f"{cannot_write(into, error)} Nothing half-made was left.") from error
 
 
 def _make(job: _Job, wanted: list[str], drafts: Path, sources: dict[str, Any]) -> None:
@@ -252,17 +257,10 @@ def _seal(
 
 def _stands(folder: Path, identity: str) -> bool:
     """Whether an export is there, unchanged, and what would be made now."""
-    if not (folder / EXPORT_FILE).exists():
-        return False
-    record = _export_record(folder)
-    files = file_hashes(folder)
-    files.pop(EXPORT_FILE)
-    return bool(record["identity"] == identity and record["files"] == files)
-
-
-def _export_record(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
-    return found
+    record = read_json(folder / EXPORT_FILE)
+    files = file_hashes(folder) if record else {}
+    files.pop(EXPORT_FILE, "")
+    return bool(record and record["identity"] == identity and record["files"] == files)
 
 
 def _base(record: dict[str, Any]) -> dict[str, Any]:

@@ -287,11 +287,11 @@ class _Reader:
 
     def encode(self, messages: list[dict[str, str]]) -> list[int]:
         """Token ids of a prompt, by the export's own template and tokenizer."""
-        return list(
-            self._tokenizer.apply_chat_template(
-                as_data(self._tokenizer, messages), add_generation_prompt=True, return_dict=False
-            )
-        )
+        return list(self._prompt(messages, return_dict=False))
+
+    def _prompt(self, messages: list[dict[str, str]], **how: Any) -> Any:
+        turns = as_data(self._tokenizer, messages)
+        return self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, **how)
 
     def logits(self, ids: list[int]) -> torch.Tensor:
         """Logits (positions by vocabulary) after each token."""
@@ -340,9 +340,7 @@ class _LlamaCppReader(_Reader):
 
     def encode(self, messages: list[dict[str, str]]) -> list[int]:
         """Token ids of a prompt; the start token is in the template where there is one."""
-        text = self._tokenizer.apply_chat_template(
-            as_data(self._tokenizer, messages), add_generation_prompt=True, tokenize=False
-        )
+        text = self._prompt(messages, tokenize=False)
         return list(self._model.tokenize(text.encode(), add_bos=False, special=True))
 
     def logits(self, ids: list[int]) -> torch.Tensor:

@@ -43,8 +43,8 @@ def check_vllm_folder(folder: Path) -> None:
     Source: https://docs.vllm.ai/en/latest/models/supported_models.html and
     https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     """
-    names = _read(folder / "config.json").get("architectures") or ()
-    template = _read(folder / "tokenizer_config.json").get("chat_template")
+    names = read_json(folder / "config.json").get("architectures") or ()
+    template = read_json(folder / "tokenizer_config.json").get("chat_template")
     rules = {
         f"vLLM support of {', '.join(names)} is not known here": bool(ARCHITECTURES.keys() & names),
         "tokenizer.json is missing": (folder / "tokenizer.json").exists(),
@@ -52,7 +52,7 @@ def check_vllm_folder(folder: Path) -> None:
             template or (folder / "chat_template.jinja").exists()
         ),
         "generation_config.json names no stop token": (
-            _read(folder / "generation_config.json").get("eos_token_id") is not None
+            read_json(folder / "generation_config.json").get("eos_token_id") is not None
         ),
     }
     if problems := [rule for rule, kept in rules.items() if not kept]:
@@ -75,7 +75,7 @@ def check_vllm_adapter(folder: Path, architectures: list[str]) -> int:
     Source: https://docs.vllm.ai/en/latest/features/lora.html and vLLM's own checks of
     adapter_config.json, https://github.com/vllm-project/vllm/blob/main/vllm/lora/peft_helper.py
     """
-    config = _read(folder / "adapter_config.json")
+    config = read_json(folder / "adapter_config.json")
     served = any(ARCHITECTURES.get(name, False) for name in architectures)
     uneven = config.get("rank_pattern") or config.get("alpha_pattern")
     problems = {
@@ -97,7 +97,8 @@ def check_vllm_adapter(folder: Path, architectures: list[str]) -> int:
     return next(rank for rank in MAX_LORA_RANKS if rank >= config["r"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of the folder holds; {} where there is none."""
     found: dict[str, Any] = {}
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))

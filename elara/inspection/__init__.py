@@ -1,35 +1,9 @@
 """Inspect: score every article, find duplicates, select what is kept, and report all of it."""
 
 from elara.inspection.bibliographic import bibliographic_duplicates
-from elara.inspection.features import (
-    FEATURES,
-    MEDIUM,
-    feature_figure,
-    feature_table,
-    quality_figure,
-    score,
-)
+from elara.inspection.features import feature_figure, feature_table, quality_figure, score
 from elara.inspection.files import Inspected, inspect_files
 from elara.inspection.matching import near_duplicates
 from elara.inspection.reading import InputError
 from elara.inspection.selection import FIGURES, Clusters, Selection, report, report_html, select
-
-__all__ = [
-    "FEATURES",
-    "FIGURES",
-    "MEDIUM",
-    "Clusters",
-    "InputError",
-    "Inspected",
-    "Selection",
-    "bibliographic_duplicates",
-    "feature_figure",
-    "feature_table",
-    "inspect_files",
-    "near_duplicates",
-    "quality_figure",
-    "report",
-    "report_html",
-    "score",
-    "select",
-]
+from elara.workspace.retractions import read_list

@@ -146,9 +146,8 @@ def add_citations(clusters: Clusters, found: pl.DataFrame, retracted: pl.Series)
     member = pl.concat(groups).unique().with_columns(bad=pl.col("id").is_in(bad.implode()))
     tainted = member.filter(pl.col("bad").any().over("kept_id"))["id"].to_list()
     review = clusters.review.with_columns(pl.col("kept_id").replace(found["id"], found["kept_id"]))
-    review = review.filter(
-        ~pl.col("id").is_in(found["id"].implode()) & (pl.col("id") != pl.col("kept_id"))
-    )
+    gone = pl.col("id").is_in(found["id"].implode())
+    review = review.filter(~gone, pl.col("id") != pl.col("kept_id"))
     return dataclasses.replace(
         clusters,
         removed=removed.sort("id"),

@@ -73,12 +73,8 @@ def citations(records: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(said=_said_title(pl.col("title")))
     given = given.with_columns(folded=_fold(_own_title(pl.col("said"))))
     names = _names(pl.col("authors").list.join(" "))
-    doi = (
-        pl.col("doi")
-        .str.to_lowercase()
-        .str.replace_many(_ESCAPED)
-        .str.extract(r"(10\.\d{4,9}/\S+[^\s.,;/])")
-    )
+    doi = pl.col("doi").str.to_lowercase().str.replace_many(_ESCAPED)
+    doi = doi.str.extract(r"(10\.\d{4,9}/\S+[^\s.,;/])")
     review = pl.col("pages").str.to_lowercase().str.extract(r"^\s*(cd\d{6})\b")
     cochrane = pl.lit("10.1002/14651858.") + review
     table = given.select(
@@ -139,13 +135,9 @@ def _fold(text: pl.Expr) -> pl.Expr:
 
 def _said_title(title: pl.Expr) -> pl.Expr:
     """The title without markup, the brackets of a translation, and what a database added."""
-    return (
-        title.str.replace_all(r"</?(?:inf|sub|sup|i|b|em|strong)>", "")
-        .str.replace(r"^\s*\[([^\[\]]*)\]", "$1")
-        .str.replace_all(_ANNOTATION, "")
-        .str.replace(_RETRACTED, "")
-        .str.strip_chars(" .[]\"'")
-    )
+    bare = title.str.replace_all(r"</?(?:inf|sub|sup|i|b|em|strong)>", "")
+    bare = bare.str.replace(r"^\s*\[([^\[\]]*)\]", "$1").str.replace_all(_ANNOTATION, "")
+    return bare.str.replace(_RETRACTED, "").str.strip_chars(" .[]\"'")
 
 
 def _own_title(said: pl.Expr) -> pl.Expr:
@@ -167,12 +159,8 @@ def _names(names: pl.Expr) -> pl.Expr:
     spaced = names.str.replace_all(r"[.,;]", " ")
     mixed = spaced.str.contains(r"\p{Ll}")
     without = pl.when(mixed).then(spaced.str.replace_all(r"\b\p{Lu}{2,3}\b", " ")).otherwise(spaced)
-    return (
-        _fold(without)
-        .str.replace_all(r"\b(?:\p{L}|and|jr|et al)\b", " ")
-        .str.replace_all(r"\s+", " ")
-        .str.strip_chars()
-    )
+    named = _fold(without).str.replace_all(r"\b(?:\p{L}|and|jr|et al)\b", " ")
+    return named.str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _page_numbers(table: pl.DataFrame) -> pl.DataFrame:
@@ -185,11 +173,9 @@ def _page_numbers(table: pl.DataFrame) -> pl.DataFrame:
     last = pl.when(shared > 0).then(page.str.head(shared) + last).otherwise(last)
     # "e103114", "CD008173" and "a1754" number the article, not a page.
     numbered = letters.is_in(["e", "cd"]) | ((letters != "") & (page.str.len_chars() >= 4))
-    return table.with_columns(
-        page=page,
-        last=pl.coalesce(last, page),
-        electronic=numbered | (page.str.len_chars() > 5),
-    ).drop("pages")
+    electronic = numbered | (page.str.len_chars() > 5)
+    known = {"page": page, "last": pl.coalesce(last, page), "electronic": electronic}
+    return table.with_columns(**known).drop("pages")
 
 
 @lru_cache(maxsize=100_000)

@@ -97,11 +97,9 @@ def difference(kept: str, other: str) -> str:
         "" if `other` may go; else what differs, as in `5 mg → 50 mg; no → `, at most three places.
     """
     left, right = _sentences(kept), _sentences(other)
-    found = [
-        said
-        for a, b, c, d in _blocks(left, right)
-        for said in _judged(_words(left[a:b]), _words(right[c:d]), last=d == len(right))
-    ]
+    found: list[str] = []
+    for a, b, c, d in _blocks(left, right):
+        found += _judged(_words(left[a:b]), _words(right[c:d]), last=d == len(right))
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return "; ".join(found[:_SHOWN]) + more
 

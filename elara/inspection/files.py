@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from elara.inspection.reading import SKIPPED, InputError, Notes, pieces
 from elara.inspection.selection import Clusters, Selection, check_ids, report, report_html, select
 from elara.machine.memory import give_back
 from elara.workspace.formats import write_file
+from elara.workspace.retractions import NAMES, SCHEMA, listed
 
 _DRAFT = ".inspecting"
 _NAMED = 50  # fields that are not read and are named
@@ -68,6 +69,7 @@ def inspect_files(
     keep_non_english: bool = False,
     by_citation: bool = True,
     cluster: str = "",
+    retractions: pl.DataFrame | None = None,
 ) -> Inspected:
     """Score articles, find duplicates and select what is kept, in bounded memory.
 
@@ -88,6 +90,8 @@ def inspect_files(
         by_citation: whether records are the same article that two databases cite differently.
         cluster: address of a Ray cluster that works on the parts, e.g. `ray://head:10001` or
             `auto`; "" for the threads of this process. See `elara.inspection.collection.Nodes`.
+        retractions: the list of `elara.workspace.retractions.read_list`. What it names counts as
+            retracted, whatever its record says; `retracted.parquet` then gives the reasons.
 
     Returns:
         Where the tables are, and what was done.
@@ -111,8 +115,13 @@ def inspect_files(
             collection, notes = _read(workers, paths, draft)
             records = collection.measured(by_citation)
             check_ids(records["id"])
+            told = _told(collection.parts, retractions)
+            new = records["id"].is_in(told["id"].implode()) & ~records["retracted"]
+            records = records.with_columns(pl.col("retracted") | new)
             clusters = _clusters(collection, records, threshold, by_citation)
         records = records.select("id", "quality").hstack(collection.judged())
+        more = pl.when(new).then(pl.concat_list("flags", pl.lit("retracted")))
+        records = records.with_columns(more.otherwise("flags").alias("flags"))
         selection = select(records, clusters, minimum, keep_non_english)
         found = report(records, clusters, selection)
         unknown = dict(sorted(notes.unknown.items(), key=lambda n: (-n[1], n[0]))[:_NAMED])
@@ -129,6 +138,9 @@ def inspect_files(
             "report.json": found,
         }.items():
             write_file(draft / "out" / name, content)
+        if told.height:
+            write_file(draft / "out" / "retracted.parquet", told)
+        (into / "retracted.parquet").unlink(missing_ok=True)  # there only where it has rows
         for path in (draft / "out").iterdir():
             path.replace(into / path.name)
     finally:
@@ -161,6 +173,15 @@ def _read(workers: Workers, paths: Iterable[Path], draft: Path) -> tuple[Collect
     pa.default_memory_pool().release_unused()
     np.savez(draft / "lexicon.npz", *tables(medical_words(mesh)))
     return Collection(workers, parts), notes
+
+
+def _told(parts: Sequence[Part], retractions: pl.DataFrame | None) -> pl.DataFrame:
+    """The articles that a list of retractions names, with what it says of each."""
+    rows = pl.DataFrame(schema=SCHEMA) if retractions is None else retractions
+    tables = [pl.DataFrame(schema=NAMES)]
+    tables += [part.read("articles").select(*NAMES) for part in parts if rows.height]
+    found = pl.concat([listed(rows, table) for table in tables])
+    return found.unique("id", keep="first", maintain_order=True)
 
 
 def _clusters(

@@ -238,15 +238,10 @@ def _sources(scored: pl.DataFrame, selection: Selection) -> pl.DataFrame:
     }
     totals = [pl.col(name).sum() for name in marks]
     # Twice, so that the order in which numbers are added up does not show.
-    mean = pl.col("quality").mean().round(6).round(3)
-    return (
-        scored.select("source", "quality", **marks)
-        .group_by("source")
-        .agg(pl.len().alias("articles"), mean, *totals)
-        .rename({"quality": "mean_quality"})
-        .select("source", "articles", "kept", "mean_quality", *list(marks)[1:])
-        .sort("source")
-    )
+    mean = pl.col("mean_quality").mean().round(6).round(3)
+    counts = scored.select("source", mean_quality="quality", **marks).group_by("source")
+    table = counts.agg(mean, *totals, articles=pl.len()).sort("source")
+    return table.select("source", "articles", "kept", "mean_quality", *list(marks)[1:])
 
 
 def report_html(found: Mapping[str, Any], figures: Mapping[str, str]) -> str:

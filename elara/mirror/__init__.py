@@ -2,5 +2,3 @@
 
 from elara.mirror.answers import Faults
 from elara.mirror.server import Mirror
-
-__all__ = ["Faults", "Mirror"]

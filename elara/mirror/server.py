@@ -100,10 +100,8 @@ class Mirror:
         self.faults = faults or Faults()
         self.log: list[Request] = []
         *records, places = read_raw(folder)
-        corpora = {
-            name: Corpus(found, places, copies, per_query, hits or {})
-            for name, found in zip(("pubmed", "pmc"), records, strict=True)
-        }
+        pairs = zip(("pubmed", "pmc"), records, strict=True)
+        corpora = {n: Corpus(found, places, copies, per_query, hits or {}) for n, found in pairs}
         self._services: dict[str, Callable[[str, Asked], Answer]] = {
             "eutils": partial(eutils, corpora),
             "pubmed": Bulk(corpora["pubmed"]),
@@ -120,9 +118,8 @@ class Mirror:
         self._server = _Server(("127.0.0.1", 0), _Handler)  # 0: any free port
         self._server.mirror = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Mirror:
         self._thread.start()

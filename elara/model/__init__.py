@@ -4,7 +4,6 @@ from elara.model.base import (
     TRAINING_FILE,
     WEIGHTS_FILE,
     LanguageModel,
-    Precision,
     choose_precision,
     load_adapter,
     load_base,
@@ -15,24 +14,3 @@ from elara.model.base import (
 from elara.model.chat import Encoded, ModelError, encode
 from elara.model.generation import SYSTEM_PROMPT, Generation, generate
 from elara.model.packaged import PACKAGED, packaged_folder
-
-__all__ = [
-    "PACKAGED",
-    "SYSTEM_PROMPT",
-    "TRAINING_FILE",
-    "WEIGHTS_FILE",
-    "Encoded",
-    "Generation",
-    "LanguageModel",
-    "ModelError",
-    "Precision",
-    "choose_precision",
-    "encode",
-    "generate",
-    "load_adapter",
-    "load_base",
-    "load_tokenizer",
-    "packaged_folder",
-    "quiet_libraries",
-    "split_revision",
-]

@@ -66,14 +66,10 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Encoded:
     Source: https://huggingface.co/docs/transformers/chat_templating_writing
     """
     marked = has_markers(tokenizer.chat_template)
-    messages = as_data(tokenizer, messages)
+    messages, render = as_data(tokenizer, messages), tokenizer.apply_chat_template
     try:
-        asked = tokenizer.apply_chat_template(
-            messages[:-1], add_generation_prompt=True, return_dict=False
-        )
-        rendered = tokenizer.apply_chat_template(
-            messages, return_dict=True, return_assistant_tokens_mask=marked
-        )
+        asked = render(messages[:-1], add_generation_prompt=True, return_dict=False)
+        rendered = render(messages, return_dict=True, return_assistant_tokens_mask=marked)
     except Exception as error:
         if "jinja2" not in type(error).__module__:
             raise

@@ -3,16 +3,3 @@
 from elara.pipeline.plan import Plan, check_values, make_plan, select
 from elara.pipeline.running import NotebookError, run
 from elara.pipeline.state import State, fingerprint, read_record, states
-
-__all__ = [
-    "NotebookError",
-    "Plan",
-    "State",
-    "check_values",
-    "fingerprint",
-    "make_plan",
-    "read_record",
-    "run",
-    "select",
-    "states",
-]

@@ -161,11 +161,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Returns:
         `name: old → new` for each.
     """
-    return [
-        f"{name}: {old.get(name)!r} → {new.get(name)!r}"
-        for name in {**new, **old}
-        if name not in ONCE and old.get(name) != new.get(name)
-    ]
+    differ = (n for n in {**new, **old} if n not in ONCE and old.get(n) != new.get(n))
+    return [f"{name}: {old.get(name)!r} → {new.get(name)!r}" for name in differ]
 
 
 def check_values(plan: Plan, notebooks: Sequence[Notebook]) -> None:

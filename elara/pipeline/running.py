@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from traitlets.config import Config
 
@@ -131,7 +132,8 @@ def _execute(plan: Plan, notebook: Notebook, report: Callable[[str], None]) -> f
     _write_record(plan, notebook, record | {"error": "the run broke off in this notebook"})
     try:
         failed.unlink(missing_ok=True)
-        with _kernels_work_in(root):
+        # The kernel that starts meanwhile works in this workspace.
+        with mock.patch.dict(os.environ, ELARA_WORKSPACE=str(root)):
             execute(notebook.path, draft, plan.overrides.get(notebook.name) or {}, log, report)
         draft.replace(kept)
     except (CellError, OSError) as error:
@@ -159,19 +161,6 @@ def _why_it_failed(root: Path, error: CellError | OSError) -> str:
     if (code := disk_trouble(text)) and "Remedy:" not in text:
         text += f"\n{cannot_write(root, OSError(code, os.strerror(code)))}"
     return text
-
-
-@contextlib.contextmanager
-def _kernels_work_in(root: Path) -> Iterator[None]:
-    """Name the workspace to the kernels that start meanwhile."""
-    before = os.environ.get("ELARA_WORKSPACE")
-    os.environ["ELARA_WORKSPACE"] = str(root)
-    try:
-        yield
-    finally:
-        del os.environ["ELARA_WORKSPACE"]
-        if before is not None:
-            os.environ["ELARA_WORKSPACE"] = before
 
 
 def _write_record(

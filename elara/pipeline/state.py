@@ -20,6 +20,8 @@ from elara.pipeline.plan import Plan, changes
 from elara.workspace import MAIN_TABLES, WorkspaceError
 from elara.workspace.parameters import ONCE, PATHS
 
+_LIST, _READS_LIST = "retractions.csv", "elara/workspace/retractions.py"
+
 
 @dataclass(frozen=True)
 class State:
@@ -110,7 +112,8 @@ def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
         notebook: one of the plan's notebooks.
 
     Returns:
-        code, parameters, inputs (identity of every earlier stage), modules and paths (a digest of
+        code, parameters, inputs (identity of every earlier stage, and the list of retracted
+        articles for the notebook that reads it), modules and paths (a digest of
         each folder or file that a parameter of `elara.workspace.parameters.PATHS` names).
     """
     resolved = {k: v for k, v in plan.values(notebook).items() if k not in ONCE}
@@ -118,6 +121,8 @@ def fingerprint(plan: Plan, notebook: Notebook) -> dict[str, Any]:
     for earlier in plan.notebooks[: plan.notebooks.index(notebook)]:
         with contextlib.suppress(WorkspaceError):
             inputs[earlier.stage] = plan.workspace.manifest(earlier.stage)["identity"]
+    if _READS_LIST in notebook.modules and (plan.workspace.root / _LIST).is_file():
+        inputs[_LIST] = sha256((plan.workspace.root / _LIST).read_bytes())
     return {
         "code": notebook.code,
         "parameters": resolved,

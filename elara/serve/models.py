@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from elara.serve.config import adapter_identity
 from elara.serve.schemas import AdapterIdentity, Mode, State
+from elara.workspace import withdrawn
 
 if TYPE_CHECKING:
     from elara.model import Generation, LanguageModel
@@ -121,6 +122,10 @@ class ModelManager:
             return
         with self._lock:
             self.state, self.error = "loading", None
+            if why := withdrawn(self._adapter):
+                self.state, self.error = "failed", f"The adapter in {self._adapter} is {why}"
+                log.error(self.error)
+                return
             started = time.perf_counter()
             try:
                 self.identity = adapter_identity(self._adapter)

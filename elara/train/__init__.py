@@ -1,13 +1,7 @@
 """Stage 5: train a LoRA adapter on the examples, with the loss on the answers alone."""
 
 from elara.display.figures import loss_figure
-from elara.train.config import (
-    REFERENCE,
-    TARGETS,
-    TrainingConfig,
-    TrainingError,
-    differences,
-)
+from elara.train.config import TARGETS, TrainingConfig, TrainingError, differences
 from elara.train.data import TokenData, choose_batching, masked_html, tokenise
 from elara.train.devices.launch import finished, launch, write_job
 from elara.train.estimate import estimate
@@ -15,27 +9,3 @@ from elara.train.lora import add_lora, summary
 from elara.train.save import save_adapter
 from elara.train.sft import Training, fine_tune
 from elara.train.sweep import sweep, sweep_figure
-
-__all__ = [
-    "REFERENCE",
-    "TARGETS",
-    "TokenData",
-    "Training",
-    "TrainingConfig",
-    "TrainingError",
-    "add_lora",
-    "choose_batching",
-    "differences",
-    "estimate",
-    "fine_tune",
-    "finished",
-    "launch",
-    "loss_figure",
-    "masked_html",
-    "save_adapter",
-    "summary",
-    "sweep",
-    "sweep_figure",
-    "tokenise",
-    "write_job",
-]

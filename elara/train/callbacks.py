@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import netrc
 import os
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,9 @@ import polars as pl
 from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
-from elara.display.progress import progress_line, watched
+from elara.display.progress import Progress, watched
 from elara.train.checkpoints import best_evaluation, keep_best
 
-_LINE_SECONDS = 60.0
 # Where W&B has its accounts, and where it had them before.
 _WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 
@@ -55,18 +53,13 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     """One line a minute; in JupyterLab the library's own bar and table take its place."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Note when the run began."""
-        self.begin = self.reported = time.monotonic()
-        self.first = state.global_step
+        """Begin to count."""
+        self.progress = Progress("train: step", state.max_steps - state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Print a line when the last one is a minute old."""
-        now = time.monotonic()
-        if watched() or not state.is_world_process_zero or now - self.reported < _LINE_SECONDS:
-            return
-        self.reported = now
-        done, total = state.global_step - self.first, state.max_steps - self.first
-        print(progress_line("train: step", done, total, now - self.begin), flush=True)
+        if not watched() and state.is_world_process_zero:
+            self.progress.advance()
 
 
 class Evaluations(TrainerCallback):  # type: ignore[misc]

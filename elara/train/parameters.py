@@ -45,7 +45,7 @@ def check(values: Mapping[str, Any]) -> None:
 def _check_model(name: str) -> None:
     """See that a name is the packaged model's, a folder's, or could be one of the hub's."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+    from huggingface_hub.utils import validate_repo_id
 
     from elara.model import split_revision
 

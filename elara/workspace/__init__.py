@@ -5,7 +5,6 @@ from elara.workspace.drafts import (
     cannot_write,
     disk_trouble,
     draft_folder,
-    empty_folder,
     lock,
     replace_folder,
     write_atomically,
@@ -20,33 +19,7 @@ from elara.workspace.formats import (
     manifest_text,
     seal_holds,
     sealed,
+    withdrawn,
 )
 from elara.workspace.stages import MAIN_TABLES, STAGES, check_parameters, stage_module
 from elara.workspace.workspace import Stage, Workspace, publish
-
-__all__ = [
-    "MAIN_TABLES",
-    "MANIFEST",
-    "STAGES",
-    "Stage",
-    "Workspace",
-    "WorkspaceError",
-    "cannot_write",
-    "check_parameters",
-    "content_digest",
-    "disk_trouble",
-    "draft_folder",
-    "empty_folder",
-    "file_hashes",
-    "file_sha256",
-    "identity_of",
-    "lock",
-    "manifest_text",
-    "publish",
-    "replace_folder",
-    "seal_holds",
-    "sealed",
-    "stage_module",
-    "write_atomically",
-    "writing_to",
-]

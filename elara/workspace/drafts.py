@@ -74,17 +74,17 @@ def writing_to(folder: Path) -> Iterator[None]:
         raise cannot_write(folder, error) from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
 
     Args:
         path: the file; its folder must exist.
-        text: the whole new content.
+        content: the whole new content; text is written in UTF-8.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8") as handle:
-            handle.write(text)
+        with draft.open("wb") as handle:
+            handle.write(content.encode() if isinstance(content, str) else content)
             handle.flush()
             os.fsync(handle.fileno())
         draft.replace(path)

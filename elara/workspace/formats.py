@@ -16,16 +16,21 @@ import polars as pl
 import elara
 
 MANIFEST = "manifest.json"
+# What marks an adapter or an export as withdrawn: for programs, and its passport for people. They
+# come after the folder was sealed, and belong to none of its hashes.
+WITHDRAWN, WITHDRAWN_PAGE = "WITHDRAWN.json", "WITHDRAWN.html"
 # What makes two results the same: not when they were made, nor by which version.
 _IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
 # Libraries whose version can change a stage's result; written into every manifest.
 _LIBRARIES = ("polars", "lxml", "numpy", "torch", "transformers", "peft", "trl")
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """Read a table: `.jsonl`, or Parquet whatever the suffix."""
+def read_table(path: Path, schema: Any = None) -> pl.DataFrame:
+    """Read a table: `.jsonl`, by its schema if that is known, or Parquet whatever the suffix."""
+    if path.suffix == ".jsonl" and schema and not path.stat().st_size:
+        return pl.DataFrame(schema=schema)
     if path.suffix == ".jsonl":
-        return pl.read_ndjson(path, infer_schema_length=None)
+        return pl.read_ndjson(path, schema=schema, infer_schema_length=None)
     return pl.read_parquet(path)
 
 
@@ -66,11 +71,24 @@ def file_sha256(path: Path) -> str:
 def file_hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file below a folder: path inside the folder to hash, sorted.
 
+    A mark of withdrawal at its top is left out.
+
     Raises:
         OSError: a file cannot be read.
     """
-    paths = sorted(p for p in folder.rglob("*") if not p.is_dir())
+    marks = {folder / WITHDRAWN, folder / WITHDRAWN_PAGE}
+    paths = sorted(p for p in folder.rglob("*") if not p.is_dir() and p not in marks)
     return {p.relative_to(folder).as_posix(): file_sha256(p) for p in paths}
+
+
+def withdrawn(folder: Path) -> str:
+    """Why an adapter or export must not be used any more, in one sentence; "" where it may be."""
+    try:
+        return str(json.loads((folder / WITHDRAWN).read_text(encoding="utf-8"))["why"])
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"withdrawn, but {WITHDRAWN} does not say why ({error}): ask who made it."
 
 
 def file_entries(folder: Path) -> dict[str, dict[str, Any]]:

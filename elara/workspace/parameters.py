@@ -204,8 +204,5 @@ def parameters_of(namespace: dict[str, Any]) -> dict[str, Any]:
     # A script has no history, nor has a kernel that is told to store none (as nbval does).
     names = assigned if any(cells) else {*namespace} - {"In", "Out"}
     literal = (str, int, float, bool, list, dict, type(None))
-    return {
-        name: namespace[name]
-        for name in sorted(names)
-        if not name.startswith("_") and isinstance(namespace.get(name, ...), literal)
-    }
+    public = (name for name in sorted(names) if not name.startswith("_"))
+    return {n: namespace[n] for n in public if isinstance(namespace.get(n, ...), literal)}

@@ -31,6 +31,8 @@ from elara.workspace.drafts import (
 )
 from elara.workspace.formats import (
     MANIFEST,
+    WITHDRAWN,
+    WITHDRAWN_PAGE,
     file_entries,
     file_sha256,
     identity_of,
@@ -204,6 +206,9 @@ class Stage:
         for name in manifest["files"]:
             (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             (self.draft / name).replace(self.home / name)
+        for folder in {(self.home / name).parent for name in manifest["files"]}:
+            for mark in (WITHDRAWN, WITHDRAWN_PAGE):  # was about what stood here before
+                (folder / mark).unlink(missing_ok=True)
         shutil.rmtree(self.draft)
         write_atomically(path, manifest_text(manifest))
 
@@ -378,12 +383,8 @@ def table_rows(
 def _files(workspace: Workspace, stage: str) -> dict[str, int]:
     if wrong := unknown_names([stage], STAGES, "stage"):
         raise ParameterError(wrong)
-    entries = workspace.manifest(stage)["files"]
-    return {
-        name: entry["rows"]
-        for name, entry in entries.items()
-        if name.endswith((".parquet", ".jsonl"))
-    }
+    entries, tables = workspace.manifest(stage)["files"], (".parquet", ".jsonl")
+    return {name: entry["rows"] for name, entry in entries.items() if name.endswith(tables)}
 
 
 def _stem(name: str) -> str:

@@ -115,7 +115,8 @@ def after_a_run(
     outcomes = pl.DataFrame({"file": ["a.txt"], "status": ["skipped"], "reason": ["empty file"]})
     lists = ("outcomes.parquet", "removed.parquet")
     place.begin("collect", {}).write(dict.fromkeys(lists, outcomes))
-    place.begin("inspect", {}).write({"removed.parquet": outcomes, "review.parquet": outcomes})
+    removed = outcomes.with_columns(id=pl.lit("x:0"), kept_id=pl.lit(""))
+    place.begin("inspect", {}).write({"removed.parquet": removed, "review.parquet": outcomes})
     tables = {f"{name}.jsonl": rows for name, rows in splits.items()}
     lists = ("rejected.parquet", "refused.parquet", "contamination.parquet")
     shared = "dataset/left_out.parquet"

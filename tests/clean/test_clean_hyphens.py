@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from one_text import clean_text
 
-from elara.clean import RULES, clean, clean_text
+from elara.clean import RULES, clean
 from elara.clean.repair import count_forms, join_hyphens
 from elara.records import Article, frame
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_text import clean_text
 
 from elara.clean import (
     PROTECTED,
@@ -15,7 +16,6 @@ from elara.clean import (
     Protected,
     Rule,
     clean,
-    clean_text,
     count_terms,
     lost,
     removing,

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 import real_texts
+from one_text import clean_text
 
-from elara.clean import RULES, clean, clean_text
+from elara.clean import RULES, clean
 from elara.clean.legal import kind_of
 from elara.records import Article, frame
 

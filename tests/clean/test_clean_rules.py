@@ -11,8 +11,9 @@ import pytest
 import real_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_text import clean_text
 
-from elara.clean import RULES, Rule, clean, clean_text
+from elara.clean import RULES, Rule, clean
 from elara.clean.repair import SPACES
 from elara.records import Article, Section, frame
 

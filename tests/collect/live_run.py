@@ -29,7 +29,7 @@ def pubmed(
     """A PubMed source on a mirror, with small pages so that a run has many steps."""
     queries = [Query(name, f'"{name}"[MeSH Terms]') for name in names]
     return Entrez(
-        "pubmed", queries, CONTACT, until, most=most, base_url=f"{url}/eutils",
+        "pubmed", queries, CONTACT, until=until, most=most, base_url=f"{url}/eutils",
         per_second=per_second, page=page, api_key=api_key,
     )  # fmt: skip
 
@@ -37,7 +37,7 @@ def pubmed(
 def full_texts(url: str) -> Entrez:
     """A source of full texts on a mirror."""
     return Entrez(
-        "pmc", [Query("malaria", "malaria")], CONTACT, UNTIL, database="pmc",
+        "pmc", [Query("malaria", "malaria")], CONTACT, until=UNTIL, database="pmc",
         base_url=f"{url}/eutils", per_second=0, page=5,
     )  # fmt: skip
 

@@ -19,7 +19,6 @@ from elara.collect import (
     outcome_table,
     per_licence,
     per_source,
-    per_specialty,
     raw_record,
     sample_folder,
     source_folder,
@@ -27,6 +26,7 @@ from elara.collect import (
 )
 from elara.collect.merge import merge
 from elara.collect.parsed import Parsed
+from elara.collect.report import per_specialty
 from elara.records import Article, Outcome, Section, frame
 
 

@@ -36,11 +36,13 @@ def every_source(url: str) -> list[Source]:
         dataclasses.replace(site, until=UNTIL, per_second=0, base_url=f"{url}/{site.name}")
         for site in SITES[:3]
     ]
+    usual: dict[str, Any] = {"until": UNTIL, "per_second": 0}
+    asked = TOPICS, CONTACT
     return [
-        Entrez("pubmed", TOPICS, CONTACT, UNTIL, base_url=f"{url}/eutils", per_second=0, page=20),
-        Entrez("pmc", TOPICS, CONTACT, UNTIL, "pmc", 0, f"{url}/eutils", per_second=0, page=5),
-        EuropePmc("europepmc", TOPICS, UNTIL, 0, f"{url}/europepmc", per_second=0, page=10),
-        StackExchange("stackexchange", UNTIL, base_url=f"{url}/stackexchange/2.3", per_second=0),
+        Entrez("pubmed", *asked, base_url=f"{url}/eutils", **usual, page=20),
+        Entrez("pmc", *asked, "pmc", base_url=f"{url}/eutils", **usual, page=5),
+        EuropePmc("europepmc", TOPICS, base_url=f"{url}/europepmc", **usual, page=10),
+        StackExchange("stackexchange", base_url=f"{url}/stackexchange/2.3", **usual),
         PubmedFiles(base_url=f"{url}/pubmed", per_second=0),
         *sites,
     ]
@@ -150,9 +152,10 @@ class Pages:
 
 
 def paged(kind: str, stub: Stub) -> Source:
+    usual: dict[str, Any] = {"until": UNTIL, "base_url": stub.url, "per_second": 0}
     if kind == "europepmc":
-        return EuropePmc(kind, [Query("x", "q")], UNTIL, 0, stub.url, per_second=0, page=10)
-    return StackExchange(kind, UNTIL, "h", base_url=stub.url, per_second=0)
+        return EuropePmc(kind, [Query("x", "q")], page=10, **usual)
+    return StackExchange(kind, "h", **usual)
 
 
 def run(source: Source, folder: Path, **options: Any) -> Harvest:
@@ -256,7 +259,7 @@ class Pubmed:
 
 def search(stub: Stub, *names: str) -> Entrez:
     queries = [Query(name, f"term of {name}") for name in names or ("x",)]
-    return Entrez("pubmed", queries, CONTACT, UNTIL, base_url=stub.url, per_second=0)
+    return Entrez("pubmed", queries, CONTACT, until=UNTIL, base_url=stub.url, per_second=0)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +353,15 @@ class TwoDatabases:
     def harvest(self, folder: Path, **options: Any) -> Harvest:
         with Stub(self) as stub:
             sources = [
-                Entrez(name, [Query("x", "t")], CONTACT, UNTIL, name, 0, stub.url, per_second=0)
+                Entrez(
+                    name,
+                    [Query("x", "t")],
+                    CONTACT,
+                    name,
+                    until=UNTIL,
+                    base_url=stub.url,
+                    per_second=0,
+                )
                 for name in ("pubmed", "pmc")
             ]
             return harvest(sources, folder, CONTACT, longest_pause=0.001, **options)
@@ -426,7 +437,7 @@ def test_a_page_without_text_or_of_another_address_is_asked_for_again(
         return 200, answers[path].pop(0) if len(answers[path]) > 1 else answers[path][0]
 
     with Stub(answer) as stub:
-        site = Site("cdc", stub.url, "", "[ab]", per_second=0)
+        site = Site("cdc", "", "[ab]", base_url=stub.url, per_second=0)
         done = run(site, tmp_path)
         assert done.retries == 4
     assert done.accounts.select("expected", "received").rows() == [(2, 2)]
@@ -444,7 +455,7 @@ def test_a_file_of_topics_is_counted(tmp_path: Path) -> None:
         return (404, b"") if path else (200, page('<a href="t.xml">topics</a>'))
 
     with Stub(answer) as stub:
-        site = Site("medlineplus", stub.url, "", r"t\.xml", suffix="xml", per_second=0)
+        site = Site("medlineplus", "", r"t\.xml", "xml", base_url=stub.url, per_second=0)
         assert run(site, tmp_path).retries == 2
 
 

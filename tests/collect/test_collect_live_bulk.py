@@ -69,7 +69,7 @@ def test_a_wrong_checksum_is_never_accepted(tmp_path: Path) -> None:
         return 200, b"0" * 32 if path.endswith(".md5") else b"content"
 
     with Stub(answer) as stub:
-        source = PubmedFiles(("baseline",), base_url=stub.url, per_second=0)
+        source = PubmedFiles(folders=("baseline",), base_url=stub.url, per_second=0)
         with pytest.raises(HarvestIncomplete, match="MD5 sum"):
             harvest([source], tmp_path, CONTACT, longest_pause=0.01)
     assert not Store(tmp_path, "pubmed_files").steps

@@ -25,7 +25,7 @@ def test_a_search_with_more_than_one_answer_holds_is_sliced_by_date(
 ) -> None:
     with Mirror(sample, copies=250, hits={"everything": 12_000}) as mirror:
         source = Entrez(
-            "pubmed", [Query("all", "everything")], CONTACT, live_run.UNTIL,
+            "pubmed", [Query("all", "everything")], CONTACT, until=live_run.UNTIL,
             base_url=f"{mirror.url}/eutils", per_second=0, page=5000,
         )  # fmt: skip
         harvest([source], tmp_path, CONTACT)

@@ -155,7 +155,9 @@ class Search:
 
 
 def run(stub: Stub, folder: Path, until: str = "2026-11-22", most: int = 0) -> Harvest:
-    source = EuropePmc("europepmc", QUERIES, until, most, stub.url, per_second=0, page=10)
+    source = EuropePmc(
+        "europepmc", QUERIES, until=until, most=most, base_url=stub.url, per_second=0, page=10
+    )
     return harvest([source], folder, CONTACT, patience=5.0, longest_pause=0.01)
 
 
@@ -230,7 +232,7 @@ def test_a_troubled_service_gives_the_same_records_as_a_sound_one(
         faults = Faults(seed=5, rate=rate, retry_after=0.05, slow_seconds=0.05)
         with Mirror(shared_data / "pubmed", faults, per_query=200) as mirror:
             source = EuropePmc(
-                "europepmc", QUERIES, "2026-11-22", base_url=f"{mirror.url}/europepmc",
+                "europepmc", QUERIES, until="2026-11-22", base_url=f"{mirror.url}/europepmc",
                 per_second=0, page=10,
             )  # fmt: skip
             done = harvest([source], tmp_path / name, CONTACT, longest_pause=0.05)

@@ -72,7 +72,9 @@ class Api:
 
 
 def run(stub: Stub, folder: Path, until: str = "2026-11-22", **options: Any) -> Harvest:
-    source = StackExchange("stackexchange", until, "h", base_url=stub.url, per_second=0, **options)
+    source = StackExchange(
+        "stackexchange", "h", until=until, base_url=stub.url, per_second=0, **options
+    )
     return harvest([source], folder, CONTACT, patience=5.0, longest_pause=0.01)
 
 
@@ -231,7 +233,7 @@ def test_the_key_is_sent_but_neither_kept_nor_logged_nor_shown(
             run(stub, tmp_path, until="2026-11-23", api_key=KEY)
     kept = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
     kept += [b"".join(open_chunks(tmp_path / file)) for file in done.payloads["file"]]
-    shown = [caplog.text, str(error.value), repr(StackExchange("s", "2026-11-22", api_key=KEY))]
+    shown = [caplog.text, str(error.value), repr(StackExchange("s", api_key=KEY))]
     assert len(recorded(done)) == 5
     assert not any(KEY.encode() in content for content in kept)
     assert not any(KEY in text for text in shown)

@@ -161,7 +161,7 @@ def test_an_interrupted_keep_leaves_no_version(
 
     with monkeypatch.context() as patch:
         patch.setattr("elara.continual.versions._copy", full)
-        with pytest.raises(WorkspaceError, match=r"No space left.*are untouched"):
+        with pytest.raises(WorkspaceError, match=r"no space left.*stored is untouched"):
             Versions(tmp_path).keep(source)
     (tmp_path / "versions" / ".keeping").mkdir()  # as a killed process leaves it
     assert Versions(tmp_path).listed().is_empty()

@@ -32,8 +32,8 @@ def test_a_bar_shows_in_jupyterlab(
 
 
 def test_the_line_tells_the_rate_and_the_time_left() -> None:
-    assert progress.progress_line("train", 1, 4, 60.0) == "train: 1 of 4, 1.0/min, 3.0 min left"
-    assert progress.progress_line("read", 60_000, None, 60.0) == "read: 60,000, 1,000/s"
+    assert progress._line("train", 1, 4, 60.0) == "train: 1 of 4, 1.0/min, 3.0 min left"
+    assert progress._line("read", 60_000, None, 60.0) == "read: 60,000, 1,000/s"
 
 
 def test_a_total_can_grow_while_the_work_goes_on(

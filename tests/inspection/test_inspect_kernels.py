@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elara.inspection import FEATURES, score
-from elara.inspection.features import measure, texts_of
+from elara.inspection import score
+from elara.inspection.features import FEATURES, measure, texts_of
 from elara.inspection.lexicon import ENGLISH_WORDS, medical_words, tables
 from elara.inspection.pairs import bucket_pairs, components
 from elara.records import Article, Section, frame

@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 
 from elara.inspection import (
-    FEATURES,
     feature_table,
     inspect_files,
     near_duplicates,
     score,
     select,
 )
+from elara.inspection.features import FEATURES
 from elara.records import Article, Section, frame
 
 ABSTRACT = (

@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elara.model import Generation, LanguageModel, Precision
+from elara.model import Generation, LanguageModel
+from elara.model.base import Precision
 from elara.serve import ModelManager
 from elara.workspace import Workspace
 

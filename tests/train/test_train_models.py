@@ -12,11 +12,12 @@ import tiny_run
 from elara import train
 from elara.model import (
     LanguageModel,
-    Precision,
     load_base,
     packaged_folder,
 )
+from elara.model.base import Precision
 from elara.model.chat import encode
+from elara.train.config import REFERENCE
 from elara.train.data import choose_batching
 from elara.train.lora import add_lora, optimiser, summary, target_modules
 
@@ -173,7 +174,7 @@ def test_the_reference_trains_less_than_a_percent_of_mistral_7b() -> None:
     )
     with accelerate.init_empty_weights():
         model = transformers.AutoModelForCausalLM.from_config(shape)
-    found = summary(model, train.REFERENCE)
+    found = summary(model, REFERENCE)
     assert model.num_parameters() == 7_248_023_552
     assert found.trainable == 41_943_040
     assert found.trainable_share < 0.01

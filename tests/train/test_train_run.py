@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from elara import audit, train
 from elara.model import ModelError, encode, generate, load_adapter, load_base
+from elara.train.config import REFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_settings_that_make_no_sense(changes: dict[str, object], message: str) -
 
 
 def test_the_reference_is_the_reference() -> None:
-    found = train.REFERENCE
+    found = REFERENCE
     assert (found.lora_r, found.lora_alpha, found.lora_dropout) == (16, 32, 0.1)
     assert (found.epochs, found.batch_size, found.gradient_accumulation) == (3, 1, 4)
     assert (found.learning_rate, found.max_length, found.quantisation) == (2e-4, 2048, "nf4")

@@ -80,11 +80,8 @@ class Harvest:
 
     def remarks(self) -> list[str]:
         """A line for each search of which the service left words out."""
-        return [
-            f"{source}: {what} left out a part: {words}"
-            for source, what, words in self._said()
-            if _LEFT_OUT.search(words)
-        ]
+        said = ((*named, words) for *named, words in self._said() if _LEFT_OUT.search(words))
+        return [f"{source}: {what} left out a part: {words}" for source, what, words in said]
 
     def _said(self) -> list[tuple[str, str, str]]:
         said = self.accounts.filter(pl.col("said") != "")

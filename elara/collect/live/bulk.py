@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 
 from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import ASKS, Fetch
+from elara.collect.live.harvest import ASKS, Fetch, Source
 
 BASE_URL = "https://ftp.ncbi.nlm.nih.gov/pubmed"
 _FILE = re.compile(r'href="((pubmed\d\dn)(\d{4,})\.xml\.gz)"')  # year and number
@@ -28,22 +28,18 @@ Listed = dict[str, tuple[str, int]]  # file name to year and number
 
 
 @dataclass(frozen=True, slots=True)
-class PubmedFiles:
-    """A mirror of PubMed's files.
+class PubmedFiles(Source):
+    """A mirror of PubMed's files; `most` of each folder.
 
     Args:
         folders: `baseline`, `updatefiles`, or both.
-        most: files per folder, the newest; 0 means all.
-        base_url: address of the files or of a mirror.
-        per_second: requests per second.
-        name: name of the source and of the folder of its payloads.
     """
 
+    name: str = "pubmed_files"
     folders: tuple[str, ...] = ("baseline", "updatefiles")
-    most: int = 0
+    _: KW_ONLY
     base_url: str = BASE_URL
     per_second: int = 3
-    name: str = "pubmed_files"
 
     def run(self, fetch: Fetch) -> None:
         """List each folder and fetch the files that are not here yet."""

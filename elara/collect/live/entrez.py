@@ -17,13 +17,13 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
 from lxml import etree
 
 from elara.collect.live.client import FetchError, Request, accept
-from elara.collect.live.harvest import ASKS, Fetch, Incomplete
+from elara.collect.live.harvest import ASKS, Fetch, Incomplete, Source
 from elara.collect.live.store import short_name
 
 BASE_URL = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
@@ -56,29 +56,21 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Entrez:
-    """A database behind the E-utilities.
+class Entrez(Source):
+    """A database behind the E-utilities; `until` is an entry date.
 
     Args:
-        name: name of the source and of the folder of its payloads.
         queries: what to search for, in this order.
         contact: e-mail address, which the service asks for.
-        until: last day (entry date) that is searched, `YYYY-MM-DD`. A later day in a later run
-            adds what came in between.
         database: `pubmed` or `pmc`.
-        most: records per search, the most relevant first; 0 means all of them.
-        base_url: address of the service or of a mirror.
         api_key: lets the service answer 10 instead of 3 requests per second.
-        per_second: requests per second.
         page: records per request.
     """
 
-    name: str
     queries: Sequence[Query]
     contact: str
-    until: str
     database: str = "pubmed"
-    most: int = 0
+    _: KW_ONLY
     base_url: str = BASE_URL
     api_key: str = field(default="", repr=False)
     per_second: int = 3

@@ -11,11 +11,11 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from elara.collect.live.client import FetchError, Request, accept, are_objects, read_object
 from elara.collect.live.entrez import Query
-from elara.collect.live.harvest import Fetch, Incomplete
+from elara.collect.live.harvest import Fetch, Incomplete, Source
 from elara.collect.live.store import INCOMPLETE, short_name
 
 BASE_URL = "https://www.ebi.ac.uk/europepmc/webservices/rest"
@@ -24,24 +24,16 @@ _RANGE = re.compile(r"/(\d{4}-\d\d-\d\d)/(\d{4}-\d\d-\d\d)/\*$")
 
 
 @dataclass(frozen=True, slots=True)
-class EuropePmc:
-    """Searches of Europe PMC.
+class EuropePmc(Source):
+    """Searches of Europe PMC; `until` is a day of entry into it.
 
     Args:
-        name: name of the source and of the folder of its payloads.
         queries: what to search for, in this order.
-        until: last day (of entry into Europe PMC) that is searched, `YYYY-MM-DD`. A later day in
-            a later run adds what came in between.
-        most: records per search, the most relevant first; 0 means all of them.
-        base_url: address of the service or of a mirror.
-        per_second: requests per second.
         page: records per request, at most 1,000.
     """
 
-    name: str
     queries: Sequence[Query]
-    until: str
-    most: int = 0
+    _: KW_ONLY
     base_url: str = BASE_URL
     per_second: int = 10
     page: int = 500
@@ -151,10 +143,8 @@ class _Walk:
             hits = max(self.counts | {int(found["hitCount"])})
             expected = max(0, min(self.size, hits - self.position))
             new = len(set(_ids(body)) - self.seen)
-            enough = new >= expected
-            return (
-                "" if enough else f"a page brings {new} new records, where {expected} should follow"
-            )
+            short = f"a page brings {new} new records, where {expected} should follow"
+            return short if new < expected else ""
 
         request = Request(own[0] + "/search", asked, check=_wrong)
         odd = accept if self.position else _nothing

@@ -17,7 +17,7 @@ from lxml.html import document_fromstring
 from protego import Protego
 
 from elara.collect.live.client import FetchError, Request
-from elara.collect.live.harvest import Fetch, Incomplete
+from elara.collect.live.harvest import Fetch, Incomplete, Source
 
 _AGENT = "elara"
 _TOPICS = re.compile(rb"<health-topics\b[^>]*?\btotal=\"(\d+)\"")
@@ -26,30 +26,20 @@ _TOPIC = re.compile(rb"<health-topic\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """A site whose pages are reached from a list.
+class Site(Source):
+    """A site whose pages are reached from a list; a later `until` reads the list anew.
 
     Args:
-        name: name of the source and of the folder of its payloads.
-        base_url: address of the site or of a mirror of it.
         index: path of the page that lists the others, relative to `base_url`.
         pages: regular expression that the whole path of a listed page must match, relative to
             `base_url`.
-        until: a day, `YYYY-MM-DD`; a later one in a later run reads the list anew.
         suffix: what the pages are, `html` or `xml`; of XML files, which bear a date, only the
             newest is kept.
-        most: how many pages; 0 means all.
-        per_second: requests per second.
     """
 
-    name: str
-    base_url: str
     index: str
     pages: str
-    until: str = ""
     suffix: str = "html"
-    most: int = 0
-    per_second: int = 1
 
     def run(self, fetch: Fetch) -> None:
         """Read the list, then every page on it that is not here yet."""
@@ -85,15 +75,13 @@ class Site:
         step = f"page/{url.removeprefix(self.base_url)}"
         check = _wrong_xml if self.suffix == "xml" else _wrong_page
         lacks = _too_few_topics if self.suffix == "xml" else partial(_same, fetch, step)
-        fresh = step not in fetch.store.steps
+        request, fresh = Request(url, check=check), step not in fetch.store.steps
+
+        def wrong(body: bytes) -> str:
+            return check(body) or lacks(body)
+
         try:
-            fetch.get(
-                step,
-                Request(url, check=check),
-                suffix=self.suffix,
-                ids=lambda _: [url],
-                lacks=lambda body: check(body) or lacks(body),
-            )
+            fetch.get(step, request, suffix=self.suffix, ids=lambda _: [url], lacks=wrong)
         except FetchError as error:
             fetch.fail(url, error)
             return False
@@ -130,19 +118,15 @@ class Site:
         return sorted(found)
 
 
-SITES = (
-    Site(
-        "medlineplus",
-        "https://medlineplus.gov",
-        "xml.html",
-        r"xml/mplus_topics_\d{4}-\d{2}-\d{2}\.xml",
-        suffix="xml",
-    ),
-    Site("cdc", "https://www.cdc.gov", "health-topics.html", r"[a-z0-9-]+/about/index\.html"),
-    Site(
-        "who", "https://www.who.int", "news-room/fact-sheets", r"news-room/fact-sheets/detail/[^/]+"
-    ),
-    Site("nih", "https://www.niams.nih.gov", "health-topics/all-diseases", r"health-topics/[^/]+"),
+_SHEETS = "news-room/fact-sheets"
+SITES = tuple(
+    Site(name, index, pages, "xml" if name == "medlineplus" else "html", base_url=f"https://{host}")
+    for name, host, index, pages in (
+        ("medlineplus", "medlineplus.gov", "xml.html", r"xml/mplus_topics_\d{4}-\d{2}-\d{2}\.xml"),
+        ("cdc", "www.cdc.gov", "health-topics.html", r"[a-z0-9-]+/about/index\.html"),
+        ("who", "www.who.int", _SHEETS, rf"{_SHEETS}/detail/[^/]+"),
+        ("nih", "www.niams.nih.gov", "health-topics/all-diseases", r"health-topics/[^/]+"),
+    )
 )
 
 

@@ -16,9 +16,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from elara.collect.live.accounts import Account, Failure, Harvest
 from elara.collect.live.client import Client, FetchError, Request, accept
@@ -230,20 +229,26 @@ class Fetch:
         self.accounts[what] = Account(self.store.source, what, expected, received, said)
 
 
-class Source(Protocol):
-    """A live source: knows what to ask; everything else is done for it."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A live source: knows what to ask; everything else is done for it.
 
-    @property
-    def name(self) -> str:
-        """Name of the source and of the folder of its payloads."""
+    Args:
+        name: name of the source and of the folder of its payloads.
+        base_url: address of the service or of a mirror of it.
+        until: last day that is searched, `YYYY-MM-DD`. A later day in a later run adds what came
+            in between.
+        most: how many records, pages or files, the most relevant or the newest; 0 means all.
+        per_second: requests per second that the service allows; 0 means no limit (a mirror of
+            yours).
+    """
 
-    @property
-    def base_url(self) -> str:
-        """Address of the service or of a mirror of it."""
-
-    @property
-    def per_second(self) -> int:
-        """Requests per second that the service allows; 0 means no limit (a mirror of yours)."""
+    name: str
+    _: KW_ONLY
+    base_url: str
+    until: str = ""
+    most: int = 0
+    per_second: int = 1
 
     def run(self, fetch: Fetch) -> None:
         """Ask for every step in a fixed order.
@@ -251,6 +256,7 @@ class Source(Protocol):
         Raises:
             FetchError: the source cannot go on. What can be skipped goes to `fetch.fail`.
         """
+        raise NotImplementedError
 
 
 class HarvestIncomplete(RuntimeError):

@@ -81,17 +81,16 @@ def live_sources(
     texts = [Query(s.id, full_text_query(s.query, permissive_only)) for s in load_searches()]
     in_pubmed = [Query(b.id, b.query) for b in african_batches()]
     in_europe_pmc = [Query(b.id, b.europepmc) for b in african_batches()]
-    key = os.environ.get("NCBI_API_KEY", "")
-    stack_key = os.environ.get("STACKEXCHANGE_KEY", "")
-    rate = 10 if key else 3
-    entrez = partial(Entrez, contact=contact, until=day, api_key=key, per_second=rate)
+    key, stack_key = (os.environ.get(n, "") for n in ("NCBI_API_KEY", "STACKEXCHANGE_KEY"))
+    asked: dict[str, Any] = {"until": day, "api_key": key, "per_second": 10 if key else 3}
+    entrez: Any = partial(Entrez, contact=contact, **asked)
     every: list[Any] = [
         entrez("pubmed", topics),
         PubmedFiles(),
         entrez("pmc", texts, database="pmc", page=20),  # some megabytes
         entrez("african_pubmed", in_pubmed),
-        EuropePmc("african_europepmc", in_europe_pmc, day),
-        StackExchange("stackexchange", day, stackexchange_site, api_key=stack_key),
+        EuropePmc("african_europepmc", in_europe_pmc, until=day),
+        StackExchange("stackexchange", stackexchange_site, until=day, api_key=stack_key),
         *(dataclasses.replace(site, until=day) for site in SITES),
     ]
     return [

@@ -14,12 +14,12 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
 from elara.collect.live.client import FetchError, Request, are_objects, read_object
-from elara.collect.live.harvest import Fetch
+from elara.collect.live.harvest import Fetch, Source
 
 MEDICAL_SCIENCES = "medicalsciences"  # the site, as the API calls it
 BASE_URL = "https://api.stackexchange.com/2.3"
@@ -34,24 +34,19 @@ _SECONDS = re.compile(r"available in (\d+) second")
 
 
 @dataclass(frozen=True, slots=True)
-class StackExchange:
-    """One site behind the Stack Exchange API.
+class StackExchange(Source):
+    """One site behind the Stack Exchange API, which cuts off who sends more than 30 a second.
+
+    A later `until` (UTC) adds no later answers to earlier questions, and no further page is fetched
+    after `most` questions.
 
     Args:
-        name: name of the source and of the folder of its payloads.
-        until: last day (UTC) whose questions are fetched, `YYYY-MM-DD`. A later day in a later
-            run adds what was asked in between, but no later answers to earlier questions.
         site: the API's name for the site, e.g. `medicalsciences`.
-        most: fetch no further page after so many questions; 0 means all of them.
-        base_url: address of the service or of a mirror.
         api_key: raises the quota from 300 to 10,000 requests a day.
-        per_second: requests per second; the API cuts off who sends more than 30.
     """
 
-    name: str
-    until: str
     site: str = MEDICAL_SCIENCES
-    most: int = 0
+    _: KW_ONLY
     base_url: str = BASE_URL
     api_key: str = field(default="", repr=False)
     per_second: int = 5

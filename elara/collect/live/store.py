@@ -47,7 +47,9 @@ class Store:
         self.home.mkdir(parents=True, exist_ok=True)
         self.steps = {p.step: p for p in _read_journal(self.home / JOURNAL)}
         # A payload whose file is gone or has another size is fetched again.
-        found = {s: p for s, p in self.steps.items() if _size(root / p.file) == p.bytes}
+        files = {s: root / p.file for s, p in self.steps.items()}
+        sizes = {s: file.stat().st_size for s, file in files.items() if file.exists()}
+        found = {s: p for s, p in self.steps.items() if sizes.get(s) == p.bytes}
         if len(found) < len(self.steps):
             self.steps = found
             self._rewrite()
@@ -120,12 +122,7 @@ class Store:
         self.forget(step)
         self._number += 1
         path = self.home / f"{self._number:06}.{suffix}.gz"
-        draft = path.with_suffix(".part")
-        with draft.open("wb") as handle:
-            handle.write(body if packed else _packed(body))
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(path)
+        write_atomically(path, body if packed else _packed(body))
         payload = Payload(
             source=self.source,
             step=step,
@@ -159,10 +156,6 @@ def _packed(body: bytes) -> bytes:
 
 def _line(payload: Payload) -> str:
     return json.dumps(dataclasses.asdict(payload), ensure_ascii=False) + "\n"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else -1
 
 
 def _read_journal(path: Path) -> Iterator[Payload]:

@@ -19,7 +19,7 @@ from elara.model import TRAINING_FILE, load_adapter
 from elara.records import Example, schema
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.sft import Training
-from elara.workspace.formats import json_text
+from elara.workspace.formats import json_text, read_table
 
 PROFILES = ("data_parallel", "fsdp2")
 FOLLOW = "ELARA_FOLLOWS_LAUNCHER"  # set: a worker ends when its standard input closes
@@ -73,19 +73,14 @@ def read_job(folder: Path) -> tuple[TrainingConfig, pl.DataFrame, pl.DataFrame]:
     """
     try:
         config = TrainingConfig(**json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))
-        train, validation = (_read_examples(folder / f"{split}.jsonl") for split in _SPLITS)
+        paths = [folder / f"{split}.jsonl" for split in _SPLITS]
+        train, validation = (read_table(path, schema(Example)) for path in paths)
     except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         raise TrainingError(
             f"{folder} is no job folder that can be read ({error}): write it with "
             "`elara.train.write_job` of the same version of Elara."
         ) from error
     return config, train, validation
-
-
-def _read_examples(path: Path) -> pl.DataFrame:
-    if not path.stat().st_size:
-        return pl.DataFrame(schema=schema(Example))
-    return pl.read_ndjson(path, infer_schema_length=None)
 
 
 def per_process(config: TrainingConfig, processes: int) -> TrainingConfig:
