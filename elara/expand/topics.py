@@ -21,7 +21,7 @@ LINKED = 0.5  # share of the weight of one article's terms that the other has, t
 LARGEST = 0.1  # share of all examples that one topic may hold
 # Only terms of so few articles are looked up for pairs: a share of all, within these numbers.
 _COMMON, _FEW, _MANY = 0.05, 5, 200
-_ROWS = 10_000  # articles that are compared with all others at a time
+_ROWS = 2000  # articles that are compared with all others at a time
 
 # MeSH headings that say who or what was studied, and words of titles that name no topic.
 _NAMES_NO_TOPIC = """
@@ -131,7 +131,7 @@ def _coded(found: Iterable[set[str]]) -> _Terms:
 
 
 def _pairs(terms: _Terms) -> Iterator[pl.DataFrame]:
-    """Similar pairs, some articles with all behind them at a time: a, b, similarity."""
+    """Similar pairs, some articles with all others at a time: a, b, similarity."""
     from scipy.sparse import csr_array
 
     count = len(terms.lengths)
@@ -141,14 +141,16 @@ def _pairs(terms: _Terms) -> Iterator[pl.DataFrame]:
     whole = np.bincount(owner, weight, count)
     telling = (often > 1) & (often <= max(_FEW, min(_MANY, _COMMON * count)))
     used = telling[terms.codes] if len(often) else np.empty(0, bool)
-    where = owner[used], terms.codes[used]
+    size = (count, max(len(often), 1))
     weighted, there = (
-        csr_array((values[used], where), (count, max(len(often), 1)))
-        for values in (weight, np.ones(len(weight)))
+        csr_array((values[used], (owner[used], terms.codes[used])), size)
+        for values in (weight, np.ones(len(weight), np.float32))
     )
+    there = there.T.tocsr()
     for start in range(0, count, _ROWS):
-        shared = (weighted[start : start + _ROWS] @ there[start:].T).tocoo()
-        a, b = (np.asarray(side, np.int64) + start for side in shared.coords)
+        shared = (weighted[start : start + _ROWS] @ there).tocoo()
+        a, b = (np.asarray(side, np.int64) for side in shared.coords)
+        a += start
         share = (shared.data / np.minimum(whole[a], whole[b])).round(4)
         near = (a < b) & (share >= LINKED)
         yield pl.DataFrame([a[near], b[near], share[near]], _PAIRS)
