@@ -173,13 +173,18 @@ def _answers(examples: Examples, names: pl.Series, alike: pl.DataFrame | None) -
     """The articles of examples whose answers are alike."""
     if alike is None or alike.is_empty():
         return pl.DataFrame(schema=_PAIRS)
-    place = pl.DataFrame({"article_id": names, "place": np.arange(len(names), dtype=np.uint32)})
-    source = examples.index.select("id", "article_id").join(place, on="article_id")
+    source = examples.index.select("id", article="article_id")
     both = alike.join(source, left_on="id_a", right_on="id")
-    both = both.join(source, left_on="id_b", right_on="id", suffix="_b")
-    sides = pl.min_horizontal("place", "place_b"), pl.max_horizontal("place", "place_b")
-    pairs = both.select(sides[0].alias("a"), sides[1].alias("b"), "similarity")
-    return pairs.filter(pl.col("a") != pl.col("b"))
+    return _placed(both.join(source, left_on="id_b", right_on="id", suffix="_b"), names)
+
+
+def _placed(pairs: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    """Pairs of articles (article, article_b, similarity) by their places; no others are known."""
+    place = pl.DataFrame({"article": names, "a": np.arange(len(names), dtype=np.uint32)})
+    both = pairs.join(place, on="article")
+    both = both.join(place.rename({"article": "article_b", "a": "b"}), on="article_b")
+    sides = pl.min_horizontal("a", "b").alias("a"), pl.max_horizontal("a", "b").alias("b")
+    return both.select(*sides, "similarity").filter(pl.col("a") != pl.col("b"))
 
 
 def _root(first: list[int], article: int) -> int:
