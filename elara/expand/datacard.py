@@ -24,6 +24,7 @@ HUB_LICENCES = {
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _MOST_LISTED = 200  # works that the card lists itself
 _MOST_AUTHORS = 3
+_READ = 50_000  # articles that are read at a time
 
 
 def dataset_card(
@@ -157,9 +158,12 @@ def attribution(index: pl.DataFrame, articles: pl.DataFrame | pl.LazyFrame) -> l
     """
     asking = index.filter(pl.col("licence").cast(pl.String).str.starts_with("CC-BY"))
     columns = ("id", "title", "authors", "journal", "published", "url", "doi", "licence")
-    ids = asking["article_id"].unique().implode()
-    named = articles.lazy().select(columns).filter(pl.col("id").is_in(ids)).collect()
-    lines = sorted(_work(row) for row in named.iter_rows(named=True))
+    wanted = pl.col("id").is_in(asking["article_id"].unique().implode())
+    scanned, lines = articles.lazy().select(columns), []
+    for start in range(0, scanned.select(pl.len()).collect().item(), _READ):
+        named = scanned.slice(start, _READ).filter(wanted).collect()
+        lines += [_work(row) for row in named.iter_rows(named=True)]
+    lines.sort()
     own = asking.filter(origin="curated")
     if own.height:
         lines.insert(0, f"{own.height} curated cases of Elara. {own['licence'][0]}")
@@ -186,17 +190,13 @@ def _cell(value: Any) -> str:
     return "".join(f"\\{c}" if c in "\\`*_[]|<" else c for c in text)
 
 
-def licence_text(index: pl.DataFrame, works: Sequence[str]) -> str:
+def licence_lines(index: pl.DataFrame, works: Sequence[str]) -> Iterator[str]:
     """What `LICENSE.md` says: which licences meet in a data set, and whom to name.
 
     Args:
         index: of the `Examples` that it holds.
         works: from `attribution`.
     """
-    return "\n".join(_licence_lines(index, works)) + "\n"
-
-
-def _licence_lines(index: pl.DataFrame, works: Sequence[str]) -> Iterator[str]:
     yield "# Licences\n"
     yield "This data set holds text by others. Elara grants no licence of its own: the column"
     yield "`licence` of each row says which one applies to it.\n"

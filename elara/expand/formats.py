@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from elara.expand.datacard import attribution, dataset_card, licence_text
+from elara.expand.datacard import attribution, dataset_card, licence_lines
 from elara.expand.parts import Examples
 from elara.machine.cores import usable_cores
 from elara.records import Example, frame
@@ -153,7 +153,8 @@ def write_dataset(
             contamination=contamination,
         )
         write_file(folder / FOLDER / "README.md", card)
-        write_file(folder / FOLDER / "LICENSE.md", licence_text(open_.index, works))
+        with (folder / FOLDER / "LICENSE.md").open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in licence_lines(open_.index, works))
     return out
 
 

@@ -15,7 +15,7 @@ from elara.audit.overlap import Words
 from elara.records import Example, frame, schema
 from elara.text.words import Array
 
-ROWS = 20_000  # examples that are read at a time, about 60 MiB
+ROWS = 5000  # examples that are read at a time, about 15 MiB
 _NAMES = ("specialty", "origin", "recipe", "licence", "language")  # few different ones
 
 

@@ -20,15 +20,12 @@ from elara.expand.questions import LANGUAGES, ask, bare
 from elara.expand.specialties import specialty_of
 from elara.expand.studies import study
 from elara.expand.support import unsupported
-from elara.records import PRIVATE, Article, Example, Message, Section, Span, frame
+from elara.records import PRIVATE, Article, Example, Message, Section, Span, frame, schema
 from elara.text.sentences import count_words
 from elara.text.sentences import shorten as _shorten
 
-# The columns of articles that examples are made of.
-READ = (
-    *("id", "source", "title", "abstract", "body", "language", "journal", "keywords", "mesh"),
-    *("licence", "redistributable", "retracted", "publication_types"),
-)
+READ = tuple(schema(Article))  # the columns that articles have
+_LISTS = [name for name, dtype in schema(Article).items() if dtype.is_nested()]
 _CONTEXT_WORDS = 120  # of the question and answer that a follow-up question follows
 _SIGNS = re.compile(r"\S+")
 _REJECTED = dict.fromkeys(("article_id", "recipe", "part", "rule", "evidence"), pl.String)
@@ -81,7 +78,7 @@ def grounded_examples(
     """Run every recipe on every article.
 
     Args:
-        articles: clean `Article` rows, with the columns `READ`.
+        articles: clean `Article` rows.
         system_prompt: the system turn of every example.
         licences: `redistributable` uses only text that may be passed on, and text that its
             owner marked `private`; `any` uses all, for training that stays private.
@@ -119,8 +116,8 @@ def grounded_examples(
 
 def _read(articles: pl.DataFrame) -> Iterator[Article]:
     for row in articles.select(READ).iter_rows(named=True):
-        row |= {name: row[name] or [] for name in ("keywords", "mesh", "publication_types")}
-        row["body"] = [Section(**section) for section in row["body"] or []]
+        row |= {name: row[name] or [] for name in _LISTS}
+        row["body"] = [Section(**section) for section in row["body"]]
         yield Article(**row)
 
 

@@ -21,7 +21,7 @@ LINKED = 0.5  # share of the weight of one article's terms that the other has, t
 LARGEST = 0.1  # share of all examples that one topic may hold
 # Only terms of so few articles are looked up for pairs: a share of all, within these numbers.
 _COMMON, _FEW, _MANY = 0.05, 5, 200
-_ROWS = 10_000  # articles that are compared with all others at a time
+_ROWS = 2000  # articles that are compared with all others at a time
 
 # MeSH headings that say who or what was studied, and words of titles that name no topic.
 _NAMES_NO_TOPIC = """
@@ -134,7 +134,7 @@ def _coded(found: Iterable[set[str]]) -> _Terms:
 
 
 def _pairs(terms: _Terms) -> Iterator[pl.DataFrame]:
-    """Similar pairs, some articles with all behind them at a time: a, b, similarity."""
+    """Similar pairs, some articles with all others at a time: a, b, similarity."""
     from scipy.sparse import csr_array
 
     count = len(terms.lengths)
@@ -144,14 +144,16 @@ def _pairs(terms: _Terms) -> Iterator[pl.DataFrame]:
     whole = np.bincount(owner, weight, count)
     telling = (often > 1) & (often <= max(_FEW, min(_MANY, _COMMON * count)))
     used = telling[terms.codes] if len(often) else np.empty(0, bool)
-    where = owner[used], terms.codes[used]
+    size = (count, max(len(often), 1))
     weighted, there = (
-        csr_array((values[used], where), (count, max(len(often), 1)))
-        for values in (weight, np.ones(len(weight)))
+        csr_array((values[used], (owner[used], terms.codes[used])), size)
+        for values in (weight, np.ones(len(weight), np.float32))
     )
+    there = there.T.tocsr()
     for start in range(0, count, _ROWS):
-        shared = (weighted[start : start + _ROWS] @ there[start:].T).tocoo()
-        a, b = (np.asarray(side, np.int64) + start for side in shared.coords)
+        shared = (weighted[start : start + _ROWS] @ there).tocoo()
+        a, b = (np.asarray(side, np.int64) for side in shared.coords)
+        a += start
         share = (shared.data / np.minimum(whole[a], whole[b])).round(4)
         near = (a < b) & (share >= LINKED)
         yield pl.DataFrame([a[near], b[near], share[near]], _PAIRS)
@@ -174,13 +176,18 @@ def _answers(examples: Examples, names: pl.Series, alike: pl.DataFrame | None) -
     """The articles of examples whose answers are alike."""
     if alike is None or alike.is_empty():
         return pl.DataFrame(schema=_PAIRS)
-    place = pl.DataFrame({"article_id": names, "place": np.arange(len(names), dtype=np.uint32)})
-    source = examples.index.select("id", "article_id").join(place, on="article_id")
+    source = examples.index.select("id", article="article_id")
     both = alike.join(source, left_on="id_a", right_on="id")
-    both = both.join(source, left_on="id_b", right_on="id", suffix="_b")
-    sides = pl.min_horizontal("place", "place_b"), pl.max_horizontal("place", "place_b")
-    pairs = both.select(sides[0].alias("a"), sides[1].alias("b"), "similarity")
-    return pairs.filter(pl.col("a") != pl.col("b"))
+    return _placed(both.join(source, left_on="id_b", right_on="id", suffix="_b"), names)
+
+
+def _placed(pairs: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    """Pairs of articles (article, article_b, similarity) by their places; no others are known."""
+    place = pl.DataFrame({"article": names, "a": np.arange(len(names), dtype=np.uint32)})
+    both = pairs.join(place, on="article")
+    both = both.join(place.rename({"article": "article_b", "a": "b"}), on="article_b")
+    sides = pl.min_horizontal("a", "b").alias("a"), pl.max_horizontal("a", "b").alias("b")
+    return both.select(*sides, "similarity").filter(pl.col("a") != pl.col("b"))
 
 
 def _among(near: pl.DataFrame | None, names: pl.Series) -> pl.DataFrame:

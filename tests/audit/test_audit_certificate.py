@@ -235,3 +235,19 @@ def test_a_folder_that_cannot_be_read_says_why(
         read_evaluation_sets(tmp_path)
     with pytest.raises(AuditError, match="no folder"):
         read_evaluation_sets(tmp_path / "none")
+
+
+def test_pieces_and_scanned_articles_give_the_same_certificate(tmp_path: Path) -> None:
+    from elara.records import Article, frame
+
+    train = pl.concat([example("a:1", LONG, article="pmc:5"), example("a:2", LONG.upper())])
+    articles = frame([Article(id="pmc:5", source="pmc", title="", pmid="123")], Article)
+    articles.write_parquet(tmp_path / "articles.parquet")
+    scanned = pl.scan_parquet(tmp_path / "articles.parquet")
+    sets = {"exam": item(question=LONG), "ids": pl.DataFrame({"id": ["x"], "pmid": ["123"]})}
+    whole = certify(train, sets, articles=articles)
+    assert {"identifier", "equal"} <= set(whole.findings["check"])
+    pieces = [train.head(1), train.tail(1)]
+    found = certify(pieces, sets, articles=scanned)
+    assert found.findings.equals(whole.findings)
+    assert found.compared == whole.compared
