@@ -48,8 +48,11 @@ class Encoder(Protocol):
         identity: a hash of all that decides about the vectors.
     """
 
-    name: str
-    identity: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """One row a text."""
