@@ -7,7 +7,7 @@ import pytest
 from score_tables import scores
 
 from elara.evaluate import EvaluationError, by_cluster, loss_scores, paired, topics_of
-from elara.expand import topic_clusters
+from elara.expand import Examples, topic_clusters
 from elara.records import Article, Example, Message, frame
 
 
@@ -84,7 +84,7 @@ def test_topics_are_those_of_the_split() -> None:
     titles = ["Malaria in Benin", "Malaria in Togo", "Gout", "Malaria in Benin", "Asthma"]
     articles = frame([_article(n, title) for n, title in enumerate(titles)], Article)
     examples = frame([_example(n) for n in range(5)], Example)
-    topics, links = topic_clusters(articles, examples)
+    topics, links = topic_clusters(articles, Examples.of(examples))
     found = topics_of(links)
     assert len({*topics.values()}) < 5
     assert {article: found.get(article, article) for article in topics} == topics
