@@ -29,7 +29,7 @@ import transformers
 
 from elara import audit, continual, export, train
 from elara.audit.verify import PROBE_FILE
-from elara.evaluate import compare
+from elara.evaluate import judge, loss_scores
 from elara.model import load_adapter, load_base
 from elara.model.base import Precision, choose_precision
 from elara.model.losses import answer_losses
@@ -359,7 +359,7 @@ def test_an_evaluation_is_that_of_the_trained_model(choice: Choice, make: Any) -
     assert reloaded.dtype == choice.precision
     table = answer_losses(reloaded, TEST, max_length=160)
     assert table.equals(answer_losses(made.training.model, TEST, max_length=160))
-    assert compare(table).examples == len(TEST)
+    assert judge(loss_scores(table, TEST, {})).verdict.examples == len(TEST)
 
 
 @pytest.mark.parametrize("kind", ["pairs", "singles"])
