@@ -67,6 +67,12 @@ ELARA = (
     "import sys; from pathlib import Path; from elara.inspection import inspect_files; "
     "inspect_files(Path(sys.argv[1]), Path(sys.argv[2]), by_citation={})"
 )
+PARQUET = (
+    "import sys; from pathlib import Path; import polars as pl; "
+    "from elara.records import Article, schema; files = sorted(Path(sys.argv[1]).glob('*.jsonl')); "
+    "lines = pl.scan_ndjson(files, schema=schema(Article)); "
+    "lines.sink_parquet(sys.argv[2], compression='zstd')"
+)
 
 
 def corpus_module() -> ModuleType:
@@ -92,15 +98,13 @@ def corpus(articles: int, times: int) -> Path:
 
 
 def as_parquet(folder: Path) -> Path:
-    """The corpus as one Parquet file with all columns, as notebook 1 leaves it; made once."""
-    import polars as pl
+    """The corpus as one Parquet file with all columns, as notebook 1 leaves it; made once.
 
-    from elara.records import Article, schema
-
+    By a process of its own: what this one has held in memory, all that it starts is charged with.
+    """
     path = folder / "articles.parquet"
     if not path.exists():
-        lines = pl.scan_ndjson(sorted(folder.glob("*.jsonl")), schema=schema(Article))
-        lines.sink_parquet(path, compression="zstd")
+        subprocess.run([sys.executable, "-c", PARQUET, str(folder), str(path)], check=True)
     return path
 
 
