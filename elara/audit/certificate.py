@@ -211,18 +211,20 @@ def certify(
 
     Source: https://arxiv.org/abs/2005.14165, appendix C; https://arxiv.org/abs/2107.06499.
     """
-    pieces = [*train.iter_slices(_BATCH)] if isinstance(train, pl.DataFrame) else train
-    compared = {"train": _described(_items("train", piece, None) for piece in pieces)}
-    findings = [pl.DataFrame(schema=_FINDINGS)]
-    for name, table in held_out.items():
-        # Of the project's own questions half is enough: to lose an example costs less than a test.
-        enough = FLAGGED if "messages" in table.columns else DROPPED
-        held = _HeldOut(_items(name, table, articles), enough)
-        compared[name] = _described([held.items])
-        for piece in pieces:
-            for check, pairs in held.found_in(_items("train", piece, articles)):
+    pieces = train.iter_slices(_BATCH) if isinstance(train, pl.DataFrame) else train
+    # Of the project's own questions half is enough: to lose an example costs less than a test.
+    enough = {n: FLAGGED if "messages" in t.columns else DROPPED for n, t in held_out.items()}
+    sets = {n: _HeldOut(_items(n, t, articles), enough[n]) for n, t in held_out.items()}
+    ours, findings = [], [pl.DataFrame(schema=_FINDINGS)]
+    for piece in pieces:
+        seen = _items("train", piece, articles)
+        ours.append(_digests(seen))
+        for name, held in sets.items():
+            for check, pairs in held.found_in(seen):
                 named = pairs.with_columns(set=pl.lit(name), check=pl.lit(check))
                 findings.append(named.select(_FINDINGS.keys()).cast(_FINDINGS))
+    compared = {"train": _told(ours)}
+    compared |= {name: _told([_digests(held.items)]) for name, held in sets.items()}
     return Certificate(compared, pl.concat(findings).unique().sort(*_FINDINGS))
 
 
@@ -253,7 +255,8 @@ def _items(name: str, table: pl.DataFrame, articles: Articles) -> pl.DataFrame:
         named = pl.col("id").is_in(table["article_ids"].explode().implode())
         told = articles.lazy().filter(named).select("id", "pmid", "pmcid", "doi").collect()
         known = {article: _keys(*identifiers) for article, *identifiers in told.iter_rows()}
-    for row in table.iter_rows(named=True):
+    read = {"id", "article_ids", "options", "answer", "rationale"} | _COMPARABLE
+    for row in table.select(pl.col(c) for c in table.columns if c in read).iter_rows(named=True):
         said = [m["content"] for m in row.get("messages") or [] if m["role"] != "system"]
         named_by = list(row.get("article_ids") or [])
         keys = _keys(row.get("pmid"), row.get("pmcid"), row.get("doi"))
@@ -283,16 +286,19 @@ def described(examples: pl.DataFrame) -> dict[str, Any]:
     Returns:
         `items`, `texts`, and `sha256` over ids and texts, whatever their order.
     """
-    return _described([_items("examples", examples, None)])
+    return _told([_digests(_items("examples", examples, None))])
 
 
-def _described(pieces: Iterable[pl.DataFrame]) -> dict[str, Any]:
-    digests, texts = [], 0
-    for item, whole in chain.from_iterable(p.select("item", "whole").iter_rows() for p in pieces):
-        digests.append(f"{item}\t{hashlib.sha256(whole.encode()).hexdigest()}\n")
-        texts += whole != ""
-    sha256 = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
-    return {"items": len(digests), "texts": texts, "sha256": sha256}
+def _digests(items: pl.DataFrame) -> list[tuple[str, bool]]:
+    """Of each item a line with its id and the hash of its text, and whether it has any."""
+    rows = items.select("item", "whole").iter_rows()
+    return [(f"{i}\t{hashlib.sha256(w.encode()).hexdigest()}\n", w != "") for i, w in rows]
+
+
+def _told(digests: Iterable[list[tuple[str, bool]]]) -> dict[str, Any]:
+    found = sorted(chain.from_iterable(digests))
+    sha256 = hashlib.sha256("".join(line for line, _ in found).encode()).hexdigest()
+    return {"items": len(found), "texts": sum(has for _, has in found), "sha256": sha256}
 
 
 class _HeldOut:

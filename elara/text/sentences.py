@@ -119,13 +119,12 @@ def shorten(text: str, most: int) -> str:
     text = text.strip()
     kept: list[str] = []
     words = 0
-    parts = list(_parts(text))
-    for part in parts:
+    cut = False
+    for part in _parts(text):
         words += count_words(part)
-        if words > most:
+        if cut := words > most:
             break
         kept.append(part)
-    cut = len(kept) < len(parts)
     while kept and not _can_be_last(kept[-1].strip(), cut):
         cut |= bool(kept.pop().strip())
     return "".join(kept).rstrip()
