@@ -1,4 +1,4 @@
-"""Emergencies, doses and omissions: the sets are complete, balanced, and their arithmetic is right."""
+"""Emergencies, doses and omissions: complete and balanced sets, and every dose recomputed."""
 
 from __future__ import annotations
 
