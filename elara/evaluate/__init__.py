@@ -1,9 +1,9 @@
 """Stage 6: measure whether tuning helped."""
 
+from elara.evaluate.answering import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.arms import judge_arms, obey_block_list
 from elara.evaluate.figures import difference_figure, power_figure
 from elara.evaluate.repeat import confirm, measure_again
-from elara.evaluate.answering import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.scores import (
     ENDPOINTS,
     Endpoint,

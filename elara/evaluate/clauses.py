@@ -43,10 +43,12 @@ _MARKDOWN = re.compile(r"\*\*|__|`|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|^\s*#+\s*
 _CONJUNCTION = (
     r"but|although|though|whereas|while|however|because|and then|then|so(?= (?:that|he|she|it|they|"
     r"we|you|the|do|give|start|avoid|stop)\b)|since(?= (?:he|she|it|they|this|these|the)\b)|"
-    r"as(?= (?:he|she|it|they|this|these|there|we|you|the patient)\b)|which|who|instead(?! of)|"
-    r"that(?= (?:is|are|do|does|did|was)\b)"
+    r"as(?= (?:he|she|it|they|this|these|there|we|you|the patient)\b)|instead(?! of)|"
+    rf"(?:which|who)(?= {AUXILIARY}\b)|that(?= (?:is|are|do|does|did|was)\b)"
 )
-_PRONOUN = r"it|this|these|he|she|they|we|you|there|may|might|could|can|should|must|if|when|once|unless"
+_PRONOUN = (
+    r"it|this|these|he|she|they|we|you|there|may|might|could|can|should|must|if|when|once|unless"
+)
 _NOT = r"do not|does not|never|not|no|avoid|withhold|without"
 _CUT = re.compile(
     rf"\s*;\s*|:\s+|\s+[-–—]+\s+|—|\s*\.\.\.\s*|,\s+(?=(?!\d)\S)|"
@@ -59,13 +61,17 @@ _LEAD = re.compile(
     rf"^(?:(?:{_CONJUNCTION}|and|or|plus|&|also)\b,?\s*)+",
     re.IGNORECASE,
 )
+# Behind these no verb is left out, and a pronoun begins a statement of its own.
+_WHOLE = re.compile(r"^(?:.*\b)?(?:because|since|as|so|which|who|that|although|though)\b", re.I)
+_SUBJECT = re.compile(r"^(?:it|he|she|they|this|these|there|we|you)\b", re.IGNORECASE)
 _CONTRAST = re.compile(r"^(?:and |or )?(?:but|instead|however|although|rather)\b(?! than)", re.I)
-_OWN_NOT = re.compile(r"^(?:not|no|never|nor|without|rather than|instead of|except)\b", re.IGNORECASE)
+_OWN_NOT = re.compile(r"^(?:not|no|never|nor|without|rather than|instead of|except)\b", re.I)
 _STARTS = re.compile(
     r"^(?:and |but |or |then |only )*(?:if|unless|when|whenever|once|after|before|until|in case|"
     r"provided|as long as)\b",
     re.IGNORECASE,
 )
+_CLOSED = re.compile(rf"\bthen\b|\b{ACTION}\b.*\b{ACTION}\b", re.IGNORECASE)
 _PARENTHESIS = re.compile(r"\s*\(([^()]*)\)")
 _NEGATIVE = re.compile(r"^(?:not|avoid|never|no|unless|except|if|without|do not)\b", re.IGNORECASE)
 _INSERTED = re.compile(r"\b((?:do|must|should|will|can) not|never),\s[^,]{1,60},", re.IGNORECASE)
@@ -84,7 +90,8 @@ _FORBIDS = re.compile(
     re.IGNORECASE,
 )
 _VERB = re.compile(
-    rf"^(?:.*?\b(?:{AUXILIARY})\b(?: not| never)?(?: be)?(?: (?:{ACTION}|given|used|started|avoided))?|"
+    rf"^(?:.*?\b{AUXILIARY}\b(?: not| never)?(?: be)?"
+    rf"(?: (?:{ACTION}|given|used|started|avoided))?|"
     rf".*?\b{ACTION}\b|\w+ing\b)(?: (?:off|up|out|back|against))?",
     re.IGNORECASE,
 )
@@ -237,6 +244,8 @@ def _front(piece: _Piece, donor: str, heading: str) -> str:
         return "" if own_not else "do not "
     if has_verb(piece.text) and not _OWN_NOT.match(piece.text):
         return ""
+    if _WHOLE.match(piece.lead) or _SUBJECT.match(piece.text):
+        return ""
     if not donor:
         return f"{heading} " if heading and not has_verb(piece.text) else ""
     if own_not or piece.contrast:
@@ -268,7 +277,7 @@ def _joined(pieces: list[_Piece]) -> list[_Piece]:
     found: list[_Piece] = []
     for at, piece in enumerate(pieces):
         later = pieces[at + 1 :]
-        if _STARTS.match(piece.text) and not re.search(rf"\bthen\b|\b{ACTION}\b.*\b{ACTION}\b", piece.text):
+        if _STARTS.match(piece.text) and not _CLOSED.search(piece.text):
             if any(has_verb(p.text) for p in later[:1]) or (later and not found):
                 found.append(_Piece(piece.text, piece.lead, aside=True))
                 continue

@@ -36,7 +36,6 @@ _PSEUDO = r"""
         (?:bleeding|hemorrhage|seizures?|convulsions?|fits?|spread|burning|progression)
     hold(?:s|ing)? (?:direct |firm |the |his |her |gentle |manual |steady )*
         (?:pressure|compression|hands?|breath|arm|leg|head|baby|child|chamber|mask|spacer)
-    if not
 """
 # Negate the whole clause: what stands before them as well.
 _BOTH = rf"""

@@ -46,16 +46,16 @@ _UNITS = {
     "fahrenheit": {"°f degf": 1},
     "energy": {"j joule joules": 1},
     "joule per 1000": {"kcal": 1},
-    "length": {"mm millimeter millimeters millimetre millimetres": 1, "cm centimeter centimeters": 10},
+    "length": {"mm millimeter millimeters": 1, "cm centimeter centimeters": 10},
     "puff": {"puff puffs": 1},
     "tablet": {"tablet tablets": 1},
     "drop": {"drop drops": 1},
     "": {"beats breaths cells dose times x": 1},
 }
 _WORDS = {
-    **{w: n for n, w in enumerate("one two three four five six seven eight nine ten".split(), 1)},
-    **{"twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "half a": Fraction(1, 2)},
-    **{"an": 1, "a": 1},
+    **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8},
+    **{"nine": 9, "ten": 10, "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30},
+    **{"half a": Fraction(1, 2), "an": 1, "a": 1},
 }
 _SPACED = {
     r"mm\s*hg": "mmhg",
@@ -141,7 +141,7 @@ def quantity(number: float, unit: str) -> Quantity:
     """
     if not unit:
         return Quantity(number, number, "")
-    prepared = prepare(f"1 {unit.strip()}")[1:].strip()
+    prepared = _prepared(f"1 {unit.strip()}")[1:].strip()
     if not re.fullmatch(_UNIT, prepared):
         known = ", ".join(names.split()[0] for units in _UNITS.values() for names in units)
         raise ValueError(f"The unit `{unit}` is not known; use one of {known}, joined by /.")
@@ -150,14 +150,6 @@ def quantity(number: float, unit: str) -> Quantity:
     if measured == "fahrenheit":
         value, measured = (value - 32) / 1.8, "celsius"
     return Quantity(value, value, measured)
-
-
-def prepare(text: str) -> str:
-    """Lower case, with every unit of two words in one; lengths may change."""
-    text = text.lower().replace("µ", "μ")
-    for spaced, one in _SPACED.items():
-        text = re.sub(rf"(?<=[\d\s]){spaced}", one, text)
-    return text
 
 
 def quantities(text: str) -> Iterator[Quantity]:
@@ -170,22 +162,20 @@ def quantities(text: str) -> Iterator[Quantity]:
         One quantity for each number or range, also for those without a unit (`measured` is "").
         "90/60 mm Hg" gives two. A ratio such as 1:1000 gives none.
     """
-    lowered = _same_length(text)
+    lowered = _prepared(text)
     for match in _QUANTITY.finditer(lowered):
         if match["low"] in ("a", "an") and not (match["first"] or match["unit"]):
             continue
-        if lowered[match.end() : match.end() + 1] == ":" and lowered[match.end() + 1 :][:1].isdigit():
+        if re.match(r":\d", lowered[match.end() :]):
             continue
         yield from _read(match)
 
 
-def _same_length(text: str) -> str:
-    """`prepare`, but each unit padded, so that places in the text stay the same."""
+def _prepared(text: str) -> str:
+    """Lower case, with each unit of two words in one, padded: places stay the same."""
     text = text.lower().replace("µ", "μ")
     for spaced, one in _SPACED.items():
-        text = re.sub(
-            rf"(?<=[\d\s]){spaced}", lambda m, one=one: one.ljust(len(m[0])), text  # type: ignore[misc]
-        )
+        text = re.sub(rf"(?<=[\d\s]){spaced}", lambda m, one=one: one.ljust(len(m[0])), text)
     return text
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from elara.evaluate.clauses import cut, plain
 from elara.evaluate.marking import Scored, score_answer
-from elara.evaluate.rules import Rule, met, prepare, read
+from elara.evaluate.rules import Rule, groups, met, prepare, read
 from elara.evaluate.scenario_files import Criterion, RubricError, Scenario, read_scenario
 from elara.evaluate.verbs import ACTION, AUXILIARY
 from elara.text.sentences import sentences
@@ -23,7 +23,8 @@ _SEED = 0
 _COMMAND = re.compile(rf"^((?:\w+ly |first |then |please )?){ACTION}\b", re.IGNORECASE)
 _BE = re.compile(rf"\b{AUXILIARY}\b", re.IGNORECASE)
 _NEGATION = re.compile(
-    r"\b(?:(?:do|must|should|is|are|can|will|does) not|(?:avoid|without|withhold|never|not|no)(?! more))\b",
+    r"\b(?:(?:do|must|should|is|are|can|will|does) not|"
+    r"(?:avoid|without|withhold|never|not|no)(?! more))\b",
     re.IGNORECASE,
 )
 _DONE = {"do not": "", "must not": "must", "should not": "should", "is not": "is", "are not": "are"}
@@ -90,7 +91,7 @@ def cheap_answers(scenario: Scenario) -> dict[str, str]:
 
 
 def _terms(rule: Rule) -> list[str]:
-    terms = [t for group in [*rule.terms, *(rule.before.terms if rule.before else [])] for t in group]
+    terms = [term for group in groups(rule) for term in group]
     return [*terms, f"{rule.value.low:g} {rule.value.unit}"] if rule.value else terms
 
 

@@ -122,7 +122,7 @@ def read(text: str, rules: Sequence[Rule], *, finished: bool = True) -> tuple[Se
         rules: of the scenario; their terms tell a list of keywords from a sentence.
         finished: whether the answer ended by itself.
     """
-    terms = tuple(tuple(group) for rule in rules for group in _groups(rule))
+    terms = tuple(tuple(group) for rule in rules for group in groups(rule))
     found = cut(text)
     if not finished and found and not found[-1].complete:
         found = found[:-1]
@@ -131,7 +131,8 @@ def read(text: str, rules: Sequence[Rule], *, finished: bool = True) -> tuple[Se
     return tuple(s for s in found if not _soup(s.text, terms))
 
 
-def _groups(rule: Rule) -> list[list[str]]:
+def groups(rule: Rule) -> list[list[str]]:
+    """All groups of terms of a rule, those of a later action as well."""
     return [*rule.terms, *(rule.before.terms if rule.before else [])]
 
 
@@ -141,7 +142,7 @@ def _soup(text: str, terms: tuple[tuple[str, ...], ...]) -> bool:
     if words < _SOUP_WORDS:
         return False
     covered: set[int] = set()
-    groups = []
+    doubled = []
     for group in terms:
         starts = set()
         for term in group:
@@ -149,9 +150,9 @@ def _soup(text: str, terms: tuple[tuple[str, ...], ...]) -> bool:
                 starts.add(match.start())
                 covered |= set(range(*match.span()))
         if starts and len(group) > 1:
-            groups.append(len(starts) > 1)
+            doubled.append(len(starts) > 1)
     share = sum(w.start() in covered for w in _WORD.finditer(text)) / words
-    return share >= _SOUP_COVERED and sum(groups) >= _SOUP_DOUBLED * max(len(groups), 1)
+    return share >= _SOUP_COVERED and sum(doubled) >= _SOUP_DOUBLED * max(len(doubled), 1)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -159,10 +160,11 @@ def pattern(term: str) -> re.Pattern[str]:
     """A term as a pattern: whole words, any blank or hyphen between them, `*` for any ending.
 
     Args:
-        term: such as `transcutaneous pac*`; a word of four letters or more may have a plural s.
+        term: such as `transcutaneous pac*`. A word of four letters or more may have a plural s, and
+            the stem `give*` has `giving`.
     """
     parts = [p for p in re.split(r"[\s-]+", american(plain(term)).strip()) if p]
-    words = [re.escape(p).replace(r"\*", r"\w*") for p in parts]
+    words = [re.escape(p).replace(r"e\*", r"(?:e\w*|ing)").replace(r"\*", r"\w*") for p in parts]
     last = parts[-1] if parts else ""
     plural = "(?:e?s)?" if len(last) > 3 and last[-1].isalpha() else ""
     joined = r"[\s-]+".join(words)
@@ -236,9 +238,9 @@ class _Unit:
         self.marks = [marks(c.text) for c in clauses]
         found = [list(self._find(group)) for group in rule.terms]
         self.own = [hit for hits in found for hit in hits]
-        self.acts = [all(is_action(t) for t in group) for group in rule.terms]
+        every = any if kind == "ask" else all  # "ask", "which" and "unknown" all ask
+        self.acts = [every(is_action(t) for t in group) for group in rule.terms]
         self.hits = [[self._judged(hit) for hit in hits] for hits in found]
-        self.missing = [not hits for hits in found]
 
     def _find(self, group: Sequence[str]) -> Iterator[_Hit]:
         for number, clause in enumerate(self.clauses):
@@ -255,9 +257,8 @@ class _Unit:
     def _says(self, clause: int, place: int) -> str:
         found: Marks = self.marks[clause]
         here = self.clauses[clause]
-        if here.unclear and not (self.kind == "ask" and "?" not in here.said):
-            if self.kind != "ask":
-                return "?"
+        if here.unclear and self.kind != "ask":
+            return "?"
         hedged = any(h.governs(place) and not self._is_own(clause, h) for h in found.hedges)
         if hedged and self.kind not in _LENIENT:
             return "?"
@@ -273,38 +274,42 @@ class _Unit:
 
     def mentioned(self) -> _Hit | None:
         """The first hit, if a term of each group occurs, whatever is said of it."""
-        return None if any(self.missing) else min(map(min_hit, self.hits), key=_place)
+        if not all(self.hits):
+            return None
+        return min((hit for hits in self.hits for hit in hits), key=_place)
 
     def met(self) -> _Hit | None:
         """The first hit, if the rule is met here."""
         groups = self._affirmed() if self.rule.polarity == "affirmed" else self._negated()
-        return min(map(min_hit, groups), key=_place) if groups and self._valued() else None
+        if not groups or not self._main(groups) or not self._valued():
+            return None
+        return min((hit for hits in groups for hit in hits), key=_place)
 
-    def _affirmed(self) -> list[list[_Hit]] | None:
-        ask = self.kind == "ask" and any(self.acts)
+    def _affirmed(self) -> list[list[_Hit]]:
+        """The hits of each group that are said to be so; empty if a group has none."""
+        ask = self.kind == "ask" and any(self.acts)  # "check that there is no allergy"
         found = [
             [h for h in hits if h.says == "+" or (ask and not act and h.says == "-")]
             for hits, act in zip(self.hits, self.acts, strict=True)
         ]
-        return found if all(found) and self._main(found) else None
+        return found if all(found) else []
 
-    def _negated(self) -> list[list[_Hit]] | None:
-        """As `_affirmed`; a word that negates stands for an action: "avoid X" for "do not give X"."""
+    def _negated(self) -> list[list[_Hit]]:
+        """The hits of each group, of which one is denied; empty if none is, or a group has none.
+
+        A word that negates stands for an action: "avoid X" for "do not give X".
+        """
         found = [[h for h in hits if h.says != "?"] for hits in self.hits]
-        kept = [hits for hits, act in zip(found, self.acts, strict=True) if hits or not act]
-        denied = any(hits and all(h.says == "-" for h in hits) for hits in kept)
-        return kept if kept and all(kept) and denied and self._main(kept) else None
+        there = all(hits or act for hits, act in zip(found, self.acts, strict=True))
+        denied = any(hits and all(h.says == "-" for h in hits) for hits in found)
+        return found if there and denied else []
 
     def _main(self, groups: Sequence[Sequence[_Hit]]) -> bool:
         """Whether not all that is acted on stands in a condition: "fluids if adrenaline fails"."""
         if self.kind in ("red_flag", "ask", "order"):
             return True
-        things = [
-            hits
-            for hits in groups
-            if not any(act and hits[0] in all_ for act, all_ in zip(self.acts, self.hits, strict=True))
-        ]
-        return any(h.aside is None for hits in (things or groups) for h in hits)
+        things = [hits for hits, act in zip(groups, self.acts, strict=True) if not act]
+        return any(h.aside is None for hits in things or groups for h in hits)
 
     def _valued(self) -> bool:
         value = self.rule.value
@@ -325,8 +330,3 @@ def _numbers(text: str) -> tuple[Quantity, ...]:
 
 def _place(hit: _Hit) -> tuple[int, int]:
     return hit.clause, hit.start
-
-
-def min_hit(hits: Sequence[_Hit]) -> _Hit:
-    """The first of several hits."""
-    return min(hits, key=_place)

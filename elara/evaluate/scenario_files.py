@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, Validati
 from pydantic.dataclasses import dataclass
 
 from elara.evaluate.quantities import quantity
-from elara.evaluate.rules import Kind, Rule
+from elara.evaluate.rules import Kind, Rule, groups
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Specialty = Literal[
@@ -245,10 +245,9 @@ def _of_criterion(criterion: Criterion) -> Iterator[str]:
 
 
 def _of_rule(rule: Rule, kind: Kind) -> Iterator[str]:
-    groups = [*rule.terms, *(rule.before.terms if rule.before else [])]
-    if not rule.terms or not all(groups):
+    if not rule.terms or not all(groups(rule)):
         yield "`rule.terms` has an empty group: name at least one term in each."
-    for term in (t for group in [*groups, rule.not_if or []] for t in group):
+    for term in (t for group in [*groups(rule), rule.not_if or []] for t in group):
         if term != term.lower() or not term.strip(" *"):
             yield f"the term `{term}` has capitals or is empty: write it in small letters."
     if (kind == "order") != (rule.before is not None):

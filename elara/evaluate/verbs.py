@@ -36,7 +36,7 @@ _IRREGULAR = """
     laid left seen drawn brought chosen gone went undertaken withdrawn woken
 """
 # Words that a verb of this list is often a noun in: "blood tests and checks".
-_NOUNS = frozenset("plans drains orders sets places measures checks splints covers fixes".split())
+_NOUNS = "plans drains orders sets places measures checks splints covers fixes"
 _AUXILIARY = (
     "is are was were be been has have had do does did should must can could may might will would "
     "shall need needs ought requires require required means suggests indicates"
@@ -59,7 +59,7 @@ def _forms(base: str) -> set[str]:
     return found
 
 
-FORMS = frozenset().union(*map(_forms, BASES), _IRREGULAR.split()) - _NOUNS
+FORMS = frozenset().union(*map(_forms, BASES), _IRREGULAR.split()) - {*_NOUNS.split()}
 _COMMANDS = BASES | {base.replace("iz", "is") for base in BASES if base.endswith("ize")}
 ACTION = f"(?:{'|'.join(sorted(_COMMANDS, key=len, reverse=True))})"
 AUXILIARY = f"(?:{'|'.join(_AUXILIARY.split())})"
