@@ -280,10 +280,10 @@ class _Unit:
 
     def met(self) -> _Hit | None:
         """The first hit, if the rule is met here."""
-        groups = self._affirmed() if self.rule.polarity == "affirmed" else self._negated()
-        if not groups or not self._main(groups) or not self._valued():
+        found = self._affirmed() if self.rule.polarity == "affirmed" else self._negated()
+        if not found or not self._main(found) or not self._valued():
             return None
-        return min((hit for hits in groups for hit in hits), key=_place)
+        return min((hit for hits in found for hit in hits), key=_place)
 
     def _affirmed(self) -> list[list[_Hit]]:
         """The hits of each group that are said to be so; empty if a group has none."""

@@ -34,7 +34,7 @@ Specialty = Literal[
 ]
 MIN_STRINGS = 3  # that meet a criterion, and that do not
 
-_CONFIG = ConfigDict(extra="forbid")
+_CONFIG = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True)
 
 
 class RubricError(ValueError):
