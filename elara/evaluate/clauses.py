@@ -9,37 +9,14 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from elara.evaluate.plain import BAN, headed_lines
 from elara.evaluate.polarity import marks
 from elara.evaluate.verbs import ACTION, AUXILIARY, has_verb
 from elara.text.sentences import sentences
 
-MASK = "_"  # stands for a word that only repeats the question
-
-_SIGNS = str.maketrans(
-    {
-        **dict.fromkeys("\u2010\u2011\u2012\u2212\ufe63\uff0d", "-"),
-        **dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'"),
-        **dict.fromkeys('\u201c\u201d\u201e\u00ab\u00bb"', " "),
-        **{"\u2013": "–", "\u00bd": "0.5", "\u00bc": "0.25", "\u00be": "0.75", "|": " "},
-    }
-)
-# American spelling, so that a term finds both.
-_SPELLING = [
-    (re.compile(pattern, re.IGNORECASE), by)
-    for pattern, by in (
-        (r"(?<=[bcdfghklmnpt])ae(?=[a-z])", "e"),
-        (r"\boe(?=[a-z])|(?<=[fc])oe(?=[tlm])|(?<=rrh)oe|(?<=pn)oe", "e"),
-        (r"sulph", "sulf"),
-        (r"\b(tum|behavi|col|fav|lab)our", r"\1or"),
-        (r"(?<=al|il|er|im|an|gn|it|un|or)is(?=e[sd]?\b|ing\b|ations?\b)", "iz"),
-    )
-]
-_ITEM = re.compile(r"\s*(?:[-*•·▪◦‣+–—]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+(?=\S)")
-_MARKDOWN = re.compile(r"\*\*|__|`|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)|^\s*#+\s*|^\s*>\s*")
 _CONJUNCTION = (
     r"but|although|though|whereas|while|however|because|and then|then|so(?= (?:that|he|she|it|they|"
     r"we|you|the|do|give|start|avoid|stop)\b)|since(?= (?:he|she|it|they|this|these|the)\b)|"
@@ -62,7 +39,9 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 # Behind these no verb is left out, and a pronoun begins a statement of its own.
-_WHOLE = re.compile(r"^(?:.*\b)?(?:because|since|as|so|which|who|that|although|though)\b", re.I)
+_WHOLE = re.compile(
+    r"^(?:.*\b)?(?:because|since|as|so|which|who|that|although|though|while)\b", re.I
+)
 _SUBJECT = re.compile(r"^(?:it|he|she|they|this|these|there|we|you)\b", re.IGNORECASE)
 _CONTRAST = re.compile(r"^(?:and |or )?(?:but|instead|however|although|rather)\b(?! than)", re.I)
 _OWN_NOT = re.compile(r"^(?:not|no|never|nor|without|rather than|instead of|except)\b", re.I)
@@ -80,21 +59,14 @@ _FALSE = re.compile(
     r"false|wrong|untrue|incorrect|a myth|a mistake|an error)\s+(?:that|to)\s+",
     re.IGNORECASE,
 )
-# A heading whose items are things not to do, and one that is no verb but names what follows.
-_FORBIDS = re.compile(
-    r"^(?:(?:please )?(?:do not|never|avoid|withhold|stop|hold)(?: (?:ever|give|use|prescribe|do))?"
-    r"(?: (?:the following|these|any of these|any of the following)\b.*)?|don'ts?|do nots|"
-    r"(?:absolutely |strictly )?contraindicat\w+(?: \w+)?|not (?:recommended|indicated|advised)|"
-    r"(?:what|things?|drugs|medicines|actions|treatments|interventions|steps) (?:not to \w+|"
-    r"(?:to|that should be) avoid(?:ed)?)|to avoid|to be avoided|(?:must|should) not(?: be \w+)?)$",
-    re.IGNORECASE,
-)
+_LABEL = 5  # words
 _VERB = re.compile(
-    rf"^(?:.*?\b{AUXILIARY}\b(?: not| never)?(?: be)?"
-    rf"(?: (?:{ACTION}|given|used|started|avoided))?|"
-    rf".*?\b{ACTION}\b|\w+ing\b)(?: (?:off|up|out|back|against))?",
+    rf"^(?:.*?(?:\b{AUXILIARY}\b(?: not| never)?(?: be| to)?(?: \w+ly)?"
+    rf"(?: (?:{ACTION}|given|used|started|avoided)\b)?|\b{ACTION}\b)|\w+ing\b)"
+    rf"(?: (?:off|up|out|back|against)\b)?",
     re.IGNORECASE,
 )
+_LACKS = re.compile(r"^.*\b(?:no|without)\b(?=(?: [\w'-]+){1,4}$)", re.IGNORECASE)
 _PASSIVE = re.compile(rf"\b(?:and|or|nor)\b.*?\b({AUXILIARY}\b.*)$", re.IGNORECASE)
 
 
@@ -143,30 +115,6 @@ class _Piece:
         return bool(_CONTRAST.match(self.lead))
 
 
-def plain(text: str) -> str:
-    """Text without markup, with plain signs and American spelling; line breaks stay.
-
-    Args:
-        text: Markdown.
-    """
-    text = re.sub(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(?<=\d)(?=[½¼¾])", " ", text).translate(_SIGNS)
-    text = unicodedata.normalize("NFKC", text).replace("µ", "μ").translate(_SIGNS)
-    text = re.sub(r"(?<=\d)\s*[–—]\s*(?=\d)|(?<=[A-Za-z])–(?=[A-Za-z])", "-", text)
-    text = re.sub(r"\bcannot\b", "can not", text, flags=re.IGNORECASE)
-    text = re.sub(r"\bcan't\b", "can not", text, flags=re.IGNORECASE)
-    text = re.sub(r"\bwon't\b", "will not", text, flags=re.IGNORECASE)
-    text = re.sub(r"(?<=\w)n't\b", " not", text, flags=re.IGNORECASE)
-    return american(text)
-
-
-def american(text: str) -> str:
-    """American spelling of the words that medicine spells in two ways."""
-    for pattern, by in _SPELLING:
-        text = pattern.sub(by, text)
-    return text
-
-
 @functools.lru_cache(maxsize=512)
 def cut(text: str) -> tuple[Sentence, ...]:
     """Cut an answer.
@@ -174,47 +122,17 @@ def cut(text: str) -> tuple[Sentence, ...]:
     Args:
         text: plain text, from `plain`.
     """
-    return tuple(_lines(text))
+    return tuple(_sentences(text))
 
 
-def _lines(text: str) -> Iterator[Sentence]:
-    heading = ""
-    for raw in text.splitlines():
-        item = _ITEM.match(raw)
-        line = _MARKDOWN.sub("", raw[item.end() :] if item else raw).strip()
-        if not line:
-            continue
-        if line.endswith(":") and (not item or _FORBIDS.match(line.strip(" :"))):
-            heading = _carried_by(line.strip(" :"))
-            yield from _sentences(line.strip(" :"), "")
-        else:
-            heading = heading if item else _title(raw, line)
-            yield from _sentences(line, heading)
-
-
-def _title(raw: str, line: str) -> str:
-    """What the items below a line without a colon take over: of a title such as `## Do not`."""
-    titled = raw.lstrip().startswith("#") or re.fullmatch(r"\s*\*\*[^*]+\*\*\s*", raw)
-    return _carried_by(line) if titled else ""
-
-
-def _carried_by(heading: str) -> str:
-    """What the items below a heading take over from it."""
-    if _FORBIDS.match(heading):
-        return "do not"
-    return heading if has_verb(heading) and not heading.endswith("?") else ""
-
-
-def _sentences(line: str, heading: str) -> Iterator[Sentence]:
-    label, _, rest = line.partition(":")
-    if rest[:1].isspace() and _FORBIDS.match(label.strip()):
-        heading, line = "do not", rest.strip()
-    for part in sentences(line):
-        part = " ".join(part.split())
-        question = part.rstrip("')* ").endswith("?")
-        clauses = tuple(_clauses(part, heading, question))
-        yield Sentence(part, clauses, question, part.rstrip("')* ")[-1:] in tuple(".!?:;…。"))
-        heading = heading if heading == "do not" and not rest else ""
+def _sentences(text: str) -> Iterator[Sentence]:
+    for line, heading in headed_lines(text):
+        for number, part in enumerate(sentences(line)):
+            part = " ".join(part.split())
+            question = part.rstrip("')* ").endswith("?")
+            clauses = tuple(_clauses(part, "" if number else heading, question))
+            complete = part.rstrip("')* ")[-1:] in tuple(".!?:;…。")
+            yield Sentence(part, clauses, question, complete)
 
 
 def _clauses(sentence: str, heading: str, question: bool) -> Iterator[Clause]:
@@ -228,6 +146,7 @@ def _clauses(sentence: str, heading: str, question: bool) -> Iterator[Clause]:
             before = f"{piece.text}, "
             continue
         front = _front(piece, donor, heading)
+        heading = "" if heading == BAN and marks(piece.text).negators else heading
         text = f"{before}{front}{piece.text}"
         unclear = question or (not piece.contrast and bool(piece.lead) and _open(donor, piece))
         yield Clause(text, piece.text, flipped, unclear)
@@ -240,18 +159,18 @@ def _clauses(sentence: str, heading: str, question: bool) -> Iterator[Clause]:
 def _front(piece: _Piece, donor: str, heading: str) -> str:
     """The words that a piece takes over from the clause or the heading before it."""
     own_not = bool(re.match(rf"^(?:{_NOT}|nor)\b", piece.text, re.IGNORECASE))
-    if heading == "do not":
-        return "" if own_not else "do not "
-    if has_verb(piece.text) and not _OWN_NOT.match(piece.text):
-        return ""
     if _WHOLE.match(piece.lead) or _SUBJECT.match(piece.text):
+        return ""
+    if heading == BAN:
+        return "" if marks(piece.text).negators else f"{BAN} "
+    if has_verb(piece.text) and not _OWN_NOT.match(piece.text):
         return ""
     if not donor:
         return f"{heading} " if heading and not has_verb(piece.text) else ""
     if own_not or piece.contrast:
         verb = re.search(rf"\b{ACTION}\b", donor, re.IGNORECASE)
         return f"{verb[0]} " if verb and not has_verb(piece.text) else ""
-    verbs = _VERB.match(donor)
+    verbs = _LACKS.match(donor) or _VERB.match(donor)
     return f"{verbs[0]} " if verbs and len(donor.split()) > 1 else ""
 
 
@@ -332,9 +251,9 @@ def _brackets(sentence: str) -> tuple[str, list[_Piece]]:
 
 def _labels(text: str, sign: str) -> bool:
     """Whether a text is only the topic of what follows: "Aspirin: 300 mg now"."""
-    return (":" in sign or sign.strip() in ("-", "–", "—")) and (
-        len(text.split()) <= 5 and not has_verb(text) and "," not in text
-    )
+    if len(text.split()) > _LABEL or "," in text or marks(text).negators:
+        return False
+    return ":" in sign or (sign.strip() in ("-", "–", "—") and not has_verb(text))
 
 
 def _piece(text: str) -> list[_Piece]:

@@ -89,6 +89,14 @@ _STARTER = re.compile(
     r"five|ten|that\b|this\b))|in case(?: of)?|whether|provided(?: that)?|as long as)(?!\w)",
     re.IGNORECASE,
 )
+_NOT = re.compile(r"\b(?:not|never|no)\b", re.IGNORECASE)
+_STATES = re.compile(r"(?:is|are|was|were|be|been|has|have|had|does|did|will|would)\b", re.I)
+_ADVISED = re.compile(
+    r"\s(?:be |to be |been )?(?:indicated|needed|recommended|advis\w+|appropriate|required|given|"
+    r"used|necessary|suitable|safe|an option|started|warranted|justified)\b",
+    re.IGNORECASE,
+)
+_COMMA = re.compile(r",|:\s")
 _MEANS = re.compile(r"\s(?:with|by|using|via|through)\s", re.IGNORECASE)
 _THEN = re.compile(rf"(?<!\bto )(?<!\band )\b(?:then\b|{ACTION}\b)", re.IGNORECASE)
 
@@ -102,12 +110,14 @@ class Mark:
         end: where it ends.
         low: where begins what it governs.
         high: where that ends.
+        forbids: it says not to do a thing; "is not red" only says that something is not so.
     """
 
     start: int
     end: int
     low: int
     high: int
+    forbids: bool = True
 
     def governs(self, place: int) -> bool:
         """Whether a place in the clause, in characters, is governed."""
@@ -160,8 +170,8 @@ def _asides(clause: str, pseudo: list[tuple[int, int]]) -> list[Mark]:
     found: list[Mark] = []
     for at, starter in enumerate(starters):
         high = starters[at + 1].start() if starters[at + 1 :] else len(clause)
-        if (comma := clause.find(",", starter.end(), high)) >= 0:
-            high = comma
+        if comma := _COMMA.search(clause, starter.end(), high):
+            high = comma.start()
         elif not re.search(r"\w", clause[: starter.start()]):  # "If in shock give fluids"
             then = _THEN.search(clause, _second_word(clause, starter.end()), high)
             high = then.start() if then else high
@@ -188,6 +198,10 @@ def _stretch(clause: str, place: int, asides: tuple[Mark, ...]) -> tuple[int, in
 def _negator(clause: str, match: re.Match[str], asides: tuple[Mark, ...]) -> Mark:
     start, end = match.span()
     low, high = _stretch(clause, start, asides)
+    if match["both"] and (word := _NOT.search(clause, start, end)):
+        says = word[0].lower() != "no" and _STATES.match(clause, start)
+        forbids = not says or bool(_ADVISED.match(clause, end))
+        return Mark(word.start(), end, low, high, forbids)
     if match["both"] or not re.search(r"\w", clause[end:high]):  # "Aspirin: avoid"
         return Mark(start, end, low, high)
     if match["verb"]:

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from elara.evaluate.clauses import cut, plain
+from elara.evaluate.clauses import cut
 from elara.evaluate.marking import Scored, score_answer
+from elara.evaluate.plain import plain
+from elara.evaluate.polarity import marks
 from elara.evaluate.rules import Rule, groups, met, prepare, read
 from elara.evaluate.scenario_files import Criterion, RubricError, Scenario, read_scenario
 from elara.evaluate.verbs import ACTION, AUXILIARY
@@ -110,14 +112,26 @@ def negated(text: str) -> str:
 
 
 def _turn(clause: str) -> str:
-    if found := _NEGATION.search(clause):
+    """The opposite of a clause; its conditions stay."""
+    asides = marks(clause).asides
+    start = next((a.high for a in asides if a.low == 0 and clause[a.high :].strip(" ,")), 0)
+    end = next((a.low for a in asides if a.low > start), len(clause))
+    main = clause[start:end].lstrip(" ,")
+    front = f"{clause[:start]}, " if start else ""
+    told = ": ".join(_opposite(part) for part in main.split(": "))
+    return f"{front}{told}{' ' if end < len(clause) else ''}{clause[end:]}"
+
+
+def _opposite(main: str) -> str:
+    if found := _NEGATION.search(main):
         instead = _DONE.get(found[0].lower(), "give" if found[0].lower() == "avoid" else "")
-        return " ".join(f"{clause[: found.start()]}{instead}{clause[found.end() :]}".split())
-    if _COMMAND.match(clause):
-        return f"do not {clause[:1].lower()}{clause[1:]}"
-    if be := _BE.search(clause):
-        return f"{clause[: be.end()]} not{clause[be.end() :]}"
-    return f"it is not true that {clause[:1].lower()}{clause[1:]}"
+        return " ".join(f"{main[: found.start()]}{instead}{main[found.end() :]}".split())
+    main = main.strip()
+    if _COMMAND.match(main):
+        return f"do not {main[:1].lower()}{main[1:]}"
+    if be := _BE.search(main):
+        return f"{main[: be.end()]} not{main[be.end() :]}"
+    return f"it is not true that {main[:1].lower()}{main[1:]}"
 
 
 def _dangerous(scenario: Scenario) -> Iterator[str]:

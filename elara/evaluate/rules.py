@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from elara.evaluate.clauses import MASK, Clause, Sentence, american, cut, plain
+from elara.evaluate.clauses import Clause, Sentence, cut
+from elara.evaluate.plain import plain
 from elara.evaluate.polarity import Mark, Marks, marks
 from elara.evaluate.quantities import Quantity, quantities
 from elara.evaluate.verbs import is_action
 
 Kind = Literal["must", "must_not", "red_flag", "ask", "number", "order"]
+MASK = "_"  # stands for a word that only repeats the question
 RUN = 6  # words of the prompt in a row that count for nothing
 _LENIENT = ("red_flag", "ask")  # "this may be torsion" recognizes it
 _WORD = re.compile(r"\w+(?:[.,]\d+)?%?")
@@ -163,7 +165,7 @@ def pattern(term: str) -> re.Pattern[str]:
         term: such as `transcutaneous pac*`. A word of four letters or more may have a plural s, and
             the stem `give*` has `giving`.
     """
-    parts = [p for p in re.split(r"[\s-]+", american(plain(term)).strip()) if p]
+    parts = [p for p in re.split(r"[\s-]+", plain(term).strip()) if p]
     words = [re.escape(p).replace(r"e\*", r"(?:e\w*|ing)").replace(r"\*", r"\w*") for p in parts]
     last = parts[-1] if parts else ""
     plural = "(?:e?s)?" if len(last) > 3 and last[-1].isalpha() else ""
@@ -300,7 +302,8 @@ class _Unit:
         A word that negates stands for an action: "avoid X" for "do not give X".
         """
         found = [[h for h in hits if h.says != "?"] for hits in self.hits]
-        there = all(hits or act for hits, act in zip(found, self.acts, strict=True))
+        stands = any(m.forbids for marked in self.marks for m in marked.negators)
+        there = all(hits or (act and stands) for hits, act in zip(found, self.acts, strict=True))
         denied = any(hits and all(h.says == "-" for h in hits) for hits in found)
         return found if there and denied else []
 

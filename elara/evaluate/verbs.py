@@ -11,7 +11,7 @@ import re
 # In the form in which an answer commands: the base.
 _BASES = """
     activate add adjust administer admit advise alert aim analgese anticoagulate apply arrange
-    ascertain ask aspirate assess attach attempt auscultate avoid bandage bathe begin biopsy bleed
+    ascertain ask aspirate assess attach attempt auscultate avoid bandage bathe begin biopsy
     book bring calculate call cancel cannulate cardiovert catheterize cauterize cease change
     check choose clamp clarify clean clear close collect commence compress confirm consult contact
     continue convert cool correct counsel cover debride decompress defer defibrillate delay deliver
@@ -22,12 +22,13 @@ _BASES = """
     invite involve irrigate isolate keep lay leave lie ligate listen look lower maintain make manage
     massage measure mobilize monitor move notify observe obtain offer omit open operate optimize
     order organize palpate perform phone place plan position postpone prefer prepare prescribe
-    prevent prioritize proceed protect provide put quantify raise reassess reassure receive
+    prevent prioritize proceed protect provide put quantify raise reassess reassure
+    recalculate receive recheck
     recognize recommend record reduce refer refrain rehydrate relieve remain remove repeat replace
     report request resect restart restrict resume resuscitate return reverse review rewarm rule
     save screen secure sedate see seek select send set sit skip speak splint stabilize start
     stay step stop suction supplement support suspect suture switch take talk target taper teach
-    tell thrombolyse thrombolyze titrate transfer transfuse transport treat try turn undertake
+    tell thank thrombolyse thrombolyze titrate transfer transfuse transport treat try turn undertake
     update urge use vaccinate ventilate verify wait wake warm warn wash watch wear weigh withdraw
     withhold wrap include includes comprise comprises
 """

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from elara.evaluate.clauses import cut, plain
+from elara.evaluate.clauses import cut
+from elara.evaluate.plain import plain
 from elara.evaluate.quantities import quantities, quantity
 from elara.evaluate.rules import Before, Kind, Rule, Value, met, prepare, read
 
