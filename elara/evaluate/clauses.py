@@ -45,6 +45,7 @@ _WHOLE = re.compile(
 _SUBJECT = re.compile(r"^(?:it|he|she|they|this|these|there|we|you)\b", re.IGNORECASE)
 _CONTRAST = re.compile(r"^(?:and |or )?(?:but|instead|however|although|rather)\b(?! than)", re.I)
 _OWN_NOT = re.compile(r"^(?:not|no|never|nor|without|rather than|instead of|except)\b", re.I)
+_DENIES = re.compile(r"\b(?:not|no|never|avoid\w*|contraindicated)\b", re.IGNORECASE)
 _STARTS = re.compile(
     r"^(?:and |but |or |then |only )*(?:if|unless|when|whenever|once|after|before|until|in case|"
     r"provided|as long as)\b",
@@ -59,6 +60,7 @@ _FALSE = re.compile(
     r"false|wrong|untrue|incorrect|a myth|a mistake|an error)\s+(?:that|to)\s+",
     re.IGNORECASE,
 )
+_PAIR = re.compile(rf"\b(?!(?:stop|hold|wait)\b){ACTION} and$", re.IGNORECASE)  # "open and clean"
 _LABEL = 5  # words
 _VERB = re.compile(
     rf"^(?:.*?(?:\b{AUXILIARY}\b(?: not| never)?(?: be| to)?(?: \w+ly)?"
@@ -146,7 +148,7 @@ def _clauses(sentence: str, heading: str, question: bool) -> Iterator[Clause]:
             before = f"{piece.text}, "
             continue
         front = _front(piece, donor, heading)
-        heading = "" if heading == BAN and marks(piece.text).negators else heading
+        heading = "" if heading == BAN and _DENIES.search(piece.text) else heading
         text = f"{before}{front}{piece.text}"
         unclear = question or (not piece.contrast and bool(piece.lead) and _open(donor, piece))
         yield Clause(text, piece.text, flipped, unclear)
@@ -162,7 +164,7 @@ def _front(piece: _Piece, donor: str, heading: str) -> str:
     if _WHOLE.match(piece.lead) or _SUBJECT.match(piece.text):
         return ""
     if heading == BAN:
-        return "" if marks(piece.text).negators else f"{BAN} "
+        return "" if _DENIES.search(piece.text) else f"{BAN} "
     if has_verb(piece.text) and not _OWN_NOT.match(piece.text):
         return ""
     if not donor:
@@ -227,6 +229,8 @@ def _pieces(sentence: str) -> list[_Piece]:
         end = match.start() if match else len(sentence)
         if match and opening and _labels(sentence[start:end], match[0]):
             opening = False
+            continue
+        if match and _PAIR.search(sentence, start, end + len(" and")):
             continue
         opening = False
         found += _piece(sentence[start:end])

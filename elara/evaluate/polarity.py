@@ -54,6 +54,7 @@ _VERBS = r"""
     defer(?:s|ring)?|postpon(?:e|es|ing)|refrain(?:s|ing)?(?: from)?|forget(?:s|ting)?
     fail(?:s|ing|ure|ed)? to|neglect(?:s|ing)?|miss(?:es)?|dismiss(?:es|ing)?
     (?:advis|recommend|warn|caution|decid|guard)\w* (?:you )?against
+    resist(?:s|ing)? the (?:urge|temptation)|discourag(?:e|es|ing)
     contraindications? (?:to|for|of|include\w*)
 """
 # Negate what comes behind them, up to the next verb.
@@ -191,7 +192,9 @@ def _stretch(clause: str, place: int, asides: tuple[Mark, ...]) -> tuple[int, in
         if aside.low <= place < aside.high:
             return aside.low, aside.high
     low = max((a.high for a in asides if a.high <= place), default=0)
-    high = min((a.low for a in asides if a.low > place), default=len(clause))
+    later = (a for a in asides if a.low > place)
+    ends = (a.low for a in later if clause[a.start : a.end].lower() != "whether")
+    high = min(ends, default=len(clause))  # "do not ask whether …" denies all of it
     return low, high
 
 
