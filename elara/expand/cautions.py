@@ -58,7 +58,7 @@ def drugs(text: str) -> set[str]:
     Args:
         text: any text.
     """
-    words = {word.casefold() for word in _WORD.findall(text) if _is_drug(word)}
+    words = {word.casefold() for word in set(_WORD.findall(text)) if _is_drug(word)}
     return words | {name.casefold() for name in _SEVERAL.findall(text)}
 
 

@@ -69,7 +69,8 @@ def sentences(line: str) -> Iterator[str]:
     start = 0
     for match in _END.finditer(line):
         if _ends(line, start, match):
-            end = match.end() + len(line[match.end() :]) - len(line[match.end() :].lstrip())
+            rest = line[match.end() :]
+            end = len(line) - len(rest.lstrip())
             yield line[start:end]
             start = end
     if start < len(line):
