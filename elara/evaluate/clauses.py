@@ -45,7 +45,9 @@ _WHOLE = re.compile(
 _SUBJECT = re.compile(r"^(?:it|he|she|they|this|these|there|we|you)\b", re.IGNORECASE)
 _CONTRAST = re.compile(r"^(?:and |or )?(?:but|instead|however|although|rather)\b(?! than)", re.I)
 _OWN_NOT = re.compile(r"^(?:not|no|never|nor|without|rather than|instead of|except)\b", re.I)
-_DENIES = re.compile(r"\b(?:not|no|never|avoid\w*|contraindicated)\b", re.IGNORECASE)
+_DENIES = re.compile(
+    r"^(?:(?!\b(?:if|unless|when)\b).)*\b(?:not|no|never|avoid\w*|contraindicated)\b", re.IGNORECASE
+)
 _STARTS = re.compile(
     r"^(?:and |but |or |then |only )*(?:if|unless|when|whenever|once|after|before|until|in case|"
     r"provided|as long as)\b",

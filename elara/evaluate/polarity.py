@@ -29,8 +29,8 @@ _PSEUDO = r"""
     without (?:any )?(?:delay|hesitation|exception|fail)
     (?:do|should|must) not hesitate to
     (?:with no|no|without(?: any)?|absence of(?: any)?) (?:known |absolute )?contraindicat\w+
-    (?:(?:do|must|should) not|never|without) (?:wait|waiting|delay|delaying)(?: [\w-]+){0,6}?
-        \ (?:before|to)(?= (?:you |we )?\w+)
+    (?:(?:do|must|should) not|never|without) (?:wait|waiting|delay|delaying)
+        (?: to(?= \w)|(?: [\w-]+){0,6}? before)
     can not be (?:excluded|ruled out)
     stop(?:s|ping)? (?:the |any |all |further |this |active )*(?:external |catastrophic )?
         (?:bleeding|hemorrhage|seizures?|convulsions?|fits?|spread|burning|progression)
