@@ -50,7 +50,7 @@ _DENIES = re.compile(
 )
 _STARTS = re.compile(
     r"^(?:and |but |or |then |only )*(?:if|unless|when|whenever|once|after|before|until|in case|"
-    r"provided|as long as)\b",
+    rf"provided|as long as)\b|^(?:in|with|for|during|at|on)\b(?!.*\b{ACTION}\b)",
     re.IGNORECASE,
 )
 _CLOSED = re.compile(rf"\bthen\b|\b{ACTION}\b.*\b{ACTION}\b", re.IGNORECASE)

@@ -15,22 +15,23 @@ _BASES = """
     book bring calculate call cancel cannulate cardiovert catheterize cauterize cease change
     check choose clamp clarify clean clear close collect commence compress comprise comprises
     confirm consult contact continue convert cool correct counsel cover debride decompress defer
-    defibrillate delay deliver determine diagnose dilute discharge disclose discontinue discuss
-    dispense do document drain draw dress educate elevate elicit encourage enquire ensure
-    escalate establish estimate evacuate evaluate examine excise exclude explain explore expose
-    fast fix flush follow force forget gain get give go hold hydrate identify immobilize
-    immunize include includes induce infuse initiate inject inquire insert inspect institute
-    intubate invite involve irrigate isolate keep lay leave lie ligate listen look lower
-    maintain make manage massage measure mobilize monitor move notify observe obtain offer omit
-    open operate optimize order organize palpate perform phone place plan position postpone
-    prefer prepare prescribe press prevent prioritize proceed protect provide put quantify raise
-    reassess reassure recalculate receive recheck recognize recommend record reduce refer
-    refrain rehydrate relieve remain remove repeat replace report request resect restart
-    restrict resume resuscitate return reverse review rewarm rule save screen secure sedate see
-    seek select send set sit skip speak splint stabilize start stay step stop suction supplement
-    supply support suspect suture switch take talk taper target teach tell thank thrombolyse
-    thrombolyze titrate transfer transfuse transport treat try turn undertake update urge use
-    vaccinate ventilate verify wait wake warm warn wash watch wear weigh withdraw withhold wrap
+    defibrillate delay deliver deploy determine diagnose dilute discharge disclose discontinue
+    discuss dispense do document drain draw dress educate elevate elicit employ encourage
+    enquire ensure escalate establish estimate evacuate evaluate examine excise exclude explain
+    explore expose fast fix flush follow force forget gain get give go hold hydrate identify
+    immobilize immunize include includes induce infuse initiate inject inquire insert inspect
+    institute intubate invite involve irrigate isolate keep lay leave lie ligate listen look
+    lower maintain make manage massage measure mobilize monitor move neutralize notify observe
+    obtain offer omit open operate optimize order organize palpate pass perform phone place plan
+    position postpone prefer prepare prescribe press prevent prioritize proceed protect provide
+    put quantify raise reassess reassure recalculate receive recheck recognize recommend record
+    reduce refer refrain rehydrate relieve remain remove repeat replace report request resect
+    restart restrict resume resuscitate return reverse review rewarm rule save screen secure
+    sedate see seek select send set sit skip speak splint stabilize start stay step stop suction
+    supplement supply support suspect suture swallow switch take talk taper target teach tell
+    thank thrombolyse thrombolyze titrate transfer transfuse transport treat try turn undertake
+    update urge use vaccinate ventilate verify wait wake warm warn wash watch wear weigh
+    withdraw withhold wrap
 """
 _IRREGULAR = """
     given gave began begun took taken got kept held sent put set done did made withheld sought told
