@@ -48,6 +48,8 @@ AVOIDED = rule(["aspirin"], GIVE, polarity="negated")
         "Do not hesitate to give aspirin.",
         "Do not wait for troponin before giving aspirin.",
         "Never delay: give aspirin.",
+        "Do not panic, give aspirin.",
+        "Do not panic or wait, but give aspirin.",
         "Do not wait to give aspirin.",
         "Give aspirin – do not wait.",
         "Give aspirin without delay.",
@@ -94,6 +96,9 @@ def test_affirmed(text: str) -> None:
         "Do not give heparin or start aspirin.",
         "Neither give aspirin nor heparin.",
         "No one should give aspirin.",
+        "Do not attempt lavage, give aspirin, or wait.",
+        "Do not attempt lavage, wait, or give aspirin.",
+        "Aspirin is useless here and should not be given.",
         "It is not true that you should give aspirin.",
     ],
 )
