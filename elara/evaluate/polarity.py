@@ -89,7 +89,7 @@ _STARTER = re.compile(
     rf"(?:(?!\b{ACTION}\b)[^,:]){{2,60}},)|"
     r"if(?! (?:needed|necessary|possible|required|available)\b)|unless|"
     r"when(?! (?:needed|necessary)\b)|whenever|"
-    r"once(?! (?:daily|a|an|only|every|per|weekly|or|more|again)\b)|"
+    r"(?<!\bat )once(?! (?:daily|a|an|only|every|per|weekly|or|more|again)\b)|"
     r"(?:until|till|after|before|prior to)(?! (?:about |at least |another )?(?:\d|one|two|three|"
     r"five|ten|that\b|this\b))|in case(?: of)?|whether|provided(?: that)?|as long as)(?!\w)",
     re.IGNORECASE,
