@@ -45,10 +45,18 @@ _WHOLE = re.compile(
 _SUBJECT = re.compile(r"^(?:it|he|she|they|this|these|there|we|you)\b", re.IGNORECASE)
 _CONTRAST = re.compile(r"^(?:and |or )?(?:but|instead|however|although|rather)\b(?! than)", re.I)
 _OWN_NOT = re.compile(r"^(?:not|no|never|nor|without|rather than|instead of|except)\b", re.I)
-_DENIES = re.compile(r"\b(?:not|no|never|avoid\w*|contraindicated)\b", re.IGNORECASE)
+_BANS = re.compile(r"\b(?:do|must|should|can) not\b|\bnever\b", re.IGNORECASE)
+_COMMAND = re.compile(rf"(?:\w+ly )?{ACTION}\b", re.IGNORECASE)
+_LEFT_OUT = re.compile(r"(?:should|must|can|could|may|might)\b", re.IGNORECASE)
+_SUBJECT_OF = re.compile(
+    rf"(?:(?!{AUXILIARY}\b)[\w'-]+ ?){{1,6}}?(?= {AUXILIARY}\b)", re.IGNORECASE
+)
+_DENIES = re.compile(
+    r"^(?:(?!\b(?:if|unless|when)\b).)*\b(?:not|no|never|avoid\w*|contraindicated)\b", re.IGNORECASE
+)
 _STARTS = re.compile(
     r"^(?:and |but |or |then |only )*(?:if|unless|when|whenever|once|after|before|until|in case|"
-    r"provided|as long as)\b",
+    rf"provided|as long as)\b|^(?:in|with|for|during|at|on)\b(?!.*\b{ACTION}\b)",
     re.IGNORECASE,
 )
 _CLOSED = re.compile(rf"\bthen\b|\b{ACTION}\b.*\b{ACTION}\b", re.IGNORECASE)
@@ -142,20 +150,34 @@ def _clauses(sentence: str, heading: str, question: bool) -> Iterator[Clause]:
     if untrue:
         sentence = sentence[untrue.end() :]
     flipped, unclear, donor, before = bool(untrue), False, "", ""
-    for piece in _joined(_pieces(_INSERTED.sub(r"\1", sentence.rstrip(".!?… ")))):
+    pieces = _joined(_pieces(_INSERTED.sub(r"\1", sentence.rstrip(".!?… "))))
+    for at, piece in enumerate(pieces):
         flipped = flipped and not piece.contrast
         if piece.aside:  # a condition that opens the sentence holds for all that follows
             before = f"{piece.text}, "
             continue
-        front = _front(piece, donor, heading)
+        banned = _banned(pieces[at:], donor)
+        front = f"{BAN} " if banned else _front(piece, donor, heading)
         heading = "" if heading == BAN and _DENIES.search(piece.text) else heading
         text = f"{before}{front}{piece.text}"
         unclear = question or (not piece.contrast and bool(piece.lead) and _open(donor, piece))
         yield Clause(text, piece.text, flipped, unclear)
         if has_verb(piece.text) and not _OWN_NOT.match(piece.text):
-            donor = piece.text
+            donor = f"{front}{piece.text}" if banned else piece.text
         elif front and not donor:
             donor = front
+
+
+def _banned(pieces: list[_Piece], donor: str) -> bool:
+    """Whether a "do not" reaches a further verb: "do not pass a tube, induce vomiting, or wait"."""
+    if not _BANS.search(donor) or not _COMMAND.match(pieces[0].text):
+        return False
+    for piece in pieces:
+        if piece.contrast or not _COMMAND.match(piece.text):
+            return False
+        if re.match(r"(?:or|nor)\b", piece.lead, re.IGNORECASE):
+            return True
+    return False
 
 
 def _front(piece: _Piece, donor: str, heading: str) -> str:
@@ -165,6 +187,9 @@ def _front(piece: _Piece, donor: str, heading: str) -> str:
         return ""
     if heading == BAN:
         return "" if _DENIES.search(piece.text) else f"{BAN} "
+    if donor and _LEFT_OUT.match(piece.text):  # "it is useless and should not be given"
+        subject = _SUBJECT_OF.match(donor)
+        return f"{subject[0]} " if subject else ""
     if has_verb(piece.text) and not _OWN_NOT.match(piece.text):
         return ""
     if not donor:

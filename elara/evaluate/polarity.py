@@ -29,8 +29,8 @@ _PSEUDO = r"""
     without (?:any )?(?:delay|hesitation|exception|fail)
     (?:do|should|must) not hesitate to
     (?:with no|no|without(?: any)?|absence of(?: any)?) (?:known |absolute )?contraindicat\w+
-    (?:(?:do|must|should) not|never|without) (?:wait|waiting|delay|delaying)(?: [\w-]+){0,6}?
-        \ (?:before|to)(?= (?:you |we )?\w+)
+    (?:(?:do|must|should) not|never|without) (?:wait|waiting|delay|delaying)
+        (?: to(?= \w)|(?: [\w-]+){0,6}? before)
     can not be (?:excluded|ruled out)
     stop(?:s|ping)? (?:the |any |all |further |this |active )*(?:external |catastrophic )?
         (?:bleeding|hemorrhage|seizures?|convulsions?|fits?|spread|burning|progression)
@@ -50,7 +50,9 @@ _BOTH = rf"""
 # Negate what comes behind them, up to a preposition that names the means.
 _VERBS = r"""
     avoid(?:s|ing|ance of)?|withhold(?:s|ing)?|hold(?:s|ing)?(?: off| back)?(?: on)?|stop(?:s|ping)?
-    discontinu(?:e|es|ing)|ceas(?:e|es|ing)|omit(?:s|ting)?|skip(?:s|ping)?|delay(?:s|ing)?
+    discontinu(?:e|es|ing)|ceas(?:e|es|ing)|omit(?:s|ting)?|skip(?:s|ping)?
+    delay(?:s|ing)?(?! (?:risks?|costs?|worsens?|increases?|raises?|is|can|may|will|leads?|means|
+        harms?|kills?|threatens?|causes?|makes?)\b)
     defer(?:s|ring)?|postpon(?:e|es|ing)|refrain(?:s|ing)?(?: from)?|forget(?:s|ting)?
     fail(?:s|ing|ure|ed)? to|neglect(?:s|ing)?|miss(?:es)?|dismiss(?:es|ing)?
     (?:advis|recommend|warn|caution|decid|guard)\w* (?:you )?against
@@ -83,9 +85,11 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _STARTER = re.compile(
-    r"(?<![\w-])(?:if(?! (?:needed|necessary|possible|required|available)\b)|unless|"
+    r"(?<![\w-])(?:^(?:in|with|for|during|at|on)\b(?="
+    rf"(?:(?!\b{ACTION}\b)[^,:]){{2,60}},)|"
+    r"if(?! (?:needed|necessary|possible|required|available)\b)|unless|"
     r"when(?! (?:needed|necessary)\b)|whenever|"
-    r"once(?! (?:daily|a|an|only|every|per|weekly|or|more|again)\b)|"
+    r"(?<!\bat )once(?! (?:daily|a|an|only|every|per|weekly|or|more|again)\b)|"
     r"(?:until|till|after|before|prior to)(?! (?:about |at least |another )?(?:\d|one|two|three|"
     r"five|ten|that\b|this\b))|in case(?: of)?|whether|provided(?: that)?|as long as)(?!\w)",
     re.IGNORECASE,
@@ -122,7 +126,7 @@ class Mark:
 
     def governs(self, place: int) -> bool:
         """Whether a place in the clause, in characters, is governed."""
-        return self.low <= place < self.high and not self.start <= place < self.end
+        return self.low <= place < self.high
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ def _stretch(clause: str, place: int, asides: tuple[Mark, ...]) -> tuple[int, in
             return aside.low, aside.high
     low = max((a.high for a in asides if a.high <= place), default=0)
     later = (a for a in asides if a.low > place)
-    ends = (a.low for a in later if clause[a.start : a.end].lower() != "whether")
+    ends = (a.end for a in later if clause[a.start : a.end].lower() != "whether")
     high = min(ends, default=len(clause))  # "do not ask whether …" denies all of it
     return low, high
 

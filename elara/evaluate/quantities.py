@@ -64,9 +64,11 @@ _SPACED = {
     r"(?:°|º|degrees?\s*)\s*c(?:elsius)?\b": "°c",
     r"(?:°|º|degrees?\s*)\s*f(?:ahrenheit)?\b": "°f",
     r"per\s+cent": "percent",
+    r"(?:once\s+daily|daily|each\s+day|every\s+day)\b": "/day",
     r"(?:beats\s+per\s+minute|breaths\s+per\s+minute|bpm)\b": "/min",
 }
 _BELOW_KG = "weight"
+_DAILY = "/day"
 
 
 def _table() -> dict[str, tuple[str, Fraction]]:
@@ -81,7 +83,7 @@ def _table() -> dict[str, tuple[str, Fraction]]:
 _KNOWN = _table()
 _NAMES = "|".join(sorted(map(re.escape, _KNOWN), key=len, reverse=True))
 _ONE = rf"(?:{_NAMES})(?![\w%])"
-_ALONE = r"(?:/|\s+per\s+|\s+an?\s+(?=min|hour|day|week))\s*"
+_ALONE = r"(?:\s*/|\s+per\s+|\s+an?\s+(?=min|hour|day|week))\s*"
 _UNIT = rf"(?:{_ONE}(?:{_ALONE}(?:24\s*)?{_ONE})*|(?:{_ALONE}(?:24\s*)?{_ONE})+)"
 _DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?: 000)+|\d+(?:[.,]\d+)?"
 _NUMBER = rf"(?:(?:{_DIGITS})(?:\s*million)?|\b(?:{'|'.join(_WORDS)})\b)"
@@ -112,6 +114,8 @@ class Quantity:
     def within(self, low: float, high: float, unit: str) -> bool:
         """Whether both ends lie between two numbers of a unit.
 
+        "40 mg a day" also is 40 mg, but 40 mg is no daily dose.
+
         Args:
             low: the least, in `unit`.
             high: the most, in `unit`.
@@ -123,7 +127,7 @@ class Quantity:
         least, most = quantity(low, unit), quantity(high, unit)
         slack = 1e-9 * max(abs(most.high), 1e-9)
         return (
-            self.measured == least.measured
+            self.measured in (least.measured, f"{least.measured}{_DAILY}")
             and least.low - slack <= self.low
             and self.high <= most.high + slack
         )
@@ -216,14 +220,16 @@ def _unit(written: str) -> tuple[str, Fraction]:
     """What is measured, and how much of the base unit one of it is."""
     above, *below = re.split(_ALONE, written) if written else [""]
     base, factor = _KNOWN.get(above, ("", Fraction(1)))
-    names = []
+    names, daily = [], ""
     for part in below:
         match = re.match(r"(\d*)\s*(.*)", part.strip())
         count, name = (match[1], match[2]) if match else ("", part)
         what, size = _KNOWN[name]
-        if what == "mass" and name.startswith("k"):
+        if size * int(count or 1) == _KNOWN["day"][1] and what == "time":
+            what, daily = "", _DAILY
+        elif what == "mass" and name.startswith("k"):
             what, size = _BELOW_KG, Fraction(1)
         if what:
             names.append(what)
             factor /= size * int(count or 1)
-    return "/".join([base, *sorted(names)]) if names else base, factor
+    return "/".join([base, *sorted(names)]) + daily, factor

@@ -240,8 +240,7 @@ class _Unit:
         self.marks = [marks(c.text) for c in clauses]
         found = [list(self._find(group)) for group in rule.terms]
         self.own = [hit for hits in found for hit in hits]
-        every = any if kind == "ask" else all  # "ask", "which" and "unknown" all ask
-        self.acts = [every(is_action(t) for t in group) for group in rule.terms]
+        self.acts = [self._acts(group) for group in rule.terms]
         self.hits = [[self._judged(hit) for hit in hits] for hits in found]
 
     def _find(self, group: Sequence[str]) -> Iterator[_Hit]:
@@ -250,11 +249,16 @@ class _Unit:
                 for match in pattern(term).finditer(clause.text):
                     yield _Hit(number, *match.span())
 
+    def _acts(self, group: Sequence[str]) -> bool:
+        """Whether a group names an action, rather than what is acted on."""
+        acts = sum(map(is_action, group))
+        if self.kind == "ask":  # "ask", "which" and "unknown" all ask
+            return acts > 0
+        return 2 * acts > len(group) if self.rule.polarity == "negated" else acts == len(group)
+
     def _is_own(self, clause: int, mark: Mark) -> bool:
         """Whether a mark is a term of the rule itself: "stop" in a rule that looks for "stop"."""
-        return any(
-            h.clause == clause and h.start < mark.end and mark.start < h.end for h in self.own
-        )
+        return any(h.clause == clause and h.start <= mark.start < h.end for h in self.own)
 
     def _says(self, clause: int, place: int) -> str:
         found: Marks = self.marks[clause]

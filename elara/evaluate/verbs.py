@@ -10,27 +10,28 @@ import re
 
 # In the form in which an answer commands: the base.
 _BASES = """
-    activate add adjust administer admit advise alert aim analgese anticoagulate apply arrange
+    activate add adjust administer admit advise aim alert analgese anticoagulate apply arrange
     ascertain ask aspirate assess attach attempt auscultate avoid bandage bathe begin biopsy
     book bring calculate call cancel cannulate cardiovert catheterize cauterize cease change
-    check choose clamp clarify clean clear close collect commence compress confirm consult contact
-    continue convert cool correct counsel cover debride decompress defer defibrillate delay deliver
-    determine diagnose dilute discharge disclose discontinue discuss do document drain draw dress
-    educate elevate elicit enquire ensure escalate establish estimate evacuate evaluate examine
-    exclude excise explain explore expose fast fix flush follow forget gain get give go hold hydrate
-    identify immobilize immunize infuse initiate inject inquire insert inspect institute intubate
-    invite involve irrigate isolate keep lay leave lie ligate listen look lower maintain make manage
-    massage measure mobilize monitor move notify observe obtain offer omit open operate optimize
-    order organize palpate perform phone place plan position postpone prefer prepare prescribe
-    prevent prioritize proceed protect provide put quantify raise reassess reassure
-    recalculate receive recheck
-    recognize recommend record reduce refer refrain rehydrate relieve remain remove repeat replace
-    report request resect restart restrict resume resuscitate return reverse review rewarm rule
-    save screen secure sedate see seek select send set sit skip speak splint stabilize start
-    stay step stop suction supplement support suspect suture switch take talk target taper teach
-    tell thank thrombolyse thrombolyze titrate transfer transfuse transport treat try turn undertake
-    update urge use vaccinate ventilate verify wait wake warm warn wash watch wear weigh withdraw
-    withhold wrap include includes comprise comprises
+    check choose clamp clarify clean clear close collect commence compress comprise comprises
+    confirm consult contact continue convert cool correct counsel cover debride decompress defer
+    defibrillate delay deliver deploy determine diagnose dilute discharge disclose discontinue
+    discuss dispense do document drain draw dress educate elevate elicit employ encourage
+    enquire ensure escalate establish estimate evacuate evaluate examine excise exclude explain
+    explore expose fast fix flush follow force forget gain get give go hold hydrate identify
+    immobilize immunize include includes induce infuse initiate inject inquire insert inspect
+    institute intubate invite involve irrigate isolate keep lay leave lie ligate listen look
+    lower maintain make manage massage measure mobilize monitor move neutralize notify observe
+    obtain offer omit open operate optimize order organize palpate pass perform phone place plan
+    position postpone prefer prepare prescribe press prevent prioritize proceed protect provide
+    put quantify raise reassess reassure recalculate receive recheck recognize recommend record
+    reduce refer refrain rehydrate relieve remain remove repeat replace report request resect
+    restart restrict resume resuscitate return reverse review rewarm rule save screen secure
+    sedate see seek select send set sit skip speak splint stabilize start stay step stop suction
+    supplement supply support suspect suture swallow switch take talk taper target teach tell
+    thank thrombolyse thrombolyze titrate transfer transfuse transport treat try turn undertake
+    update urge use vaccinate ventilate verify wait wake warm warn wash watch wear weigh
+    withdraw withhold wrap
 """
 _IRREGULAR = """
     given gave began begun took taken got kept held sent put set done did made withheld sought told
@@ -64,7 +65,6 @@ FORMS = frozenset().union(*map(_forms, BASES), _IRREGULAR.split()) - {*_NOUNS.sp
 _COMMANDS = BASES | {base.replace("iz", "is") for base in BASES if base.endswith("ize")}
 ACTION = f"(?:{'|'.join(sorted(_COMMANDS, key=len, reverse=True))})"
 AUXILIARY = f"(?:{'|'.join(_AUXILIARY.split())})"
-_STEMS = tuple(sorted({base[:-1] if base.endswith("e") else base for base in BASES}))
 _WORDS = re.compile(r"[\w']+")
 
 
@@ -81,4 +81,4 @@ def is_action(term: str) -> bool:
         return is_action(" ".join(rest))
     if first in FORMS or first in _STATED.split():
         return True
-    return term.endswith("*") and len(first) > 2 and any(s == first for s in _STEMS)
+    return term.endswith("*") and len(first) > 2 and any(b.startswith(first) for b in BASES)

@@ -48,6 +48,9 @@ AVOIDED = rule(["aspirin"], GIVE, polarity="negated")
         "Do not hesitate to give aspirin.",
         "Do not wait for troponin before giving aspirin.",
         "Never delay: give aspirin.",
+        "Do not panic, give aspirin.",
+        "Do not panic or wait, but give aspirin.",
+        "Do not wait to give aspirin.",
         "Give aspirin – do not wait.",
         "Give aspirin without delay.",
         "Give aspirin as it may save his life.",
@@ -93,6 +96,9 @@ def test_affirmed(text: str) -> None:
         "Do not give heparin or start aspirin.",
         "Neither give aspirin nor heparin.",
         "No one should give aspirin.",
+        "Do not attempt lavage, give aspirin, or wait.",
+        "Do not attempt lavage, wait, or give aspirin.",
+        "Aspirin is useless here and should not be given.",
         "It is not true that you should give aspirin.",
     ],
 )
@@ -169,6 +175,31 @@ def test_a_negating_word_that_the_rule_looks_for_negates_nothing() -> None:
     assert not meets(stop, "It is not true that you should stop ramipril.")
 
 
+def test_what_is_waited_for() -> None:
+    waits = rule(["pass", "appear"], ["wait*"])
+    assert meets(waits, "Wait for it to pass.")
+    assert not meets(waits, "Do not wait for it to pass.")
+    assert not meets(waits, "Do not wait for symptoms to appear.")
+
+
+def test_do_not_reaches_over_two_verbs_and_over_a_list() -> None:
+    clean = rule(["wound"], ["clean*"])
+    assert meets(clean, "Open and clean the wound.")
+    assert not meets(clean, "Do not open and clean the wound.")
+    stop = rule(["stop*"], ["insulin"])
+    assert not meets(stop, "What not to do:\n- Stop insulin")
+    assert not meets(stop, "**Do not:** stop insulin")
+    text = "1. **Medications to avoid**:\n   - Aspirin\n   - Do not give heparin\n2. Give insulin"
+    assert meets(AVOIDED, text)
+    assert meets(rule(["heparin"], GIVE, polarity="negated"), text)
+    assert meets(rule(["insulin"], GIVE), text)
+
+
+def test_a_label_belongs_to_what_it_names() -> None:
+    assert meets(DOSE, "2. **Administer adrenaline**: Give 0.5 mg IM.", "number")
+    assert not meets(rule(["calcium"], GIVE), "Stop the drip: do not give calcium.")
+
+
 def test_and_behind_do_not_is_left_open() -> None:
     for wanted in (rule(["throat"], ["examine*"]), rule(["throat"], polarity="negated")):
         assert not meets(wanted, "Do not lie the child flat and examine the throat.")
@@ -227,6 +258,11 @@ def test_a_dose_is_read_with_its_unit(text: str, right: bool) -> None:
         ("92 %", 92, 92, "%"),
         ("200 joules", 200, 200, "J"),
         ("an hour", 60, 60, "min"),
+        ("40 to 60 mg a day", 40, 60, "mg"),
+        ("40 mg/day", 40, 40, "mg"),
+        ("40 mg daily", 40, 40, "mg/day"),
+        ("4 g/24 h", 4, 4, "g/day"),
+        ("75 mg/kg/day", 75, 75, "mg/kg"),
     ],
 )
 def test_numbers_are_converted(text: str, low: float, high: float, unit: str) -> None:
@@ -238,6 +274,8 @@ def test_numbers_that_are_two_or_none() -> None:
     assert [q.low for q in quantities("BP 90/60 mm Hg")] == [90, 60]
     assert [q.measured for q in quantities("0.5 mL of 1:1000")] == ["volume"]
     assert list(quantities("a child")) == []
+    assert not next(quantities("40 mg")).within(40, 40, "mg/day")
+    assert not next(quantities("40 mg/h")).within(0, 100, "mg")
     with pytest.raises(ValueError, match=r"The unit `spoons` is not known; use one of"):
         quantity(1, "spoons")
 
