@@ -1,4 +1,4 @@
-"""Put items to a model: prompts in its own chat template, read in batches with a shared beginning."""
+"""Put items to a model in its own chat template, and read prompts in batches."""
 
 from __future__ import annotations
 

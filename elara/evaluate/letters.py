@@ -62,7 +62,8 @@ def score_letters(
         raise EvaluationError(f"Unknown calibration {calibration!r}: {', '.join(CALIBRATIONS)}.")
     memory = memory or Memory()
     turns = _turns(choices, calibration)
-    asks = [_letter_ask(lm, choices[i], by) for i, by in turns]
+    written = {n: asking.letters_of(lm, n) for n in {len(choice.options) for choice in choices}}
+    asks = [_letter_ask(lm, choices[i], by, written) for i, by in turns]
     about = _about(lm, side, asking.LETTER_FORM, "letters")
     measure = partial(_letter_logs, lm, side)
     values = memory.fill(asks, measure, about, batch_size=batch_size, label=f"letters of {side}")
@@ -195,9 +196,8 @@ def told(choice: Choice, prompt: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _letter_ask(lm: LanguageModel, choice: Choice, by: int) -> Ask:
-    count = len(choice.options)
-    before, letters = asking.letters_of(lm, count)
+def _letter_ask(lm: LanguageModel, choice: Choice, by: int, written: dict[int, Any]) -> Ask:
+    before, letters = written[len(choice.options)]
     messages = asking.chat(choice, asking.LETTER_FORM, positions.shown(choice.options, by))
     asked = asking.answered(lm, messages, "A")[0] + before
     prompt = lm.tokenizer.decode(asked)

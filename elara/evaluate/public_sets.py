@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from elara.evaluate.choices import LETTERS, Choice
+from elara.evaluate.choices import Choice
 from elara.evaluate.scores import EvaluationError
 from elara.text.items import FIELDS, field, item_files, raw_items, texts_in
 
@@ -187,8 +187,11 @@ def _options(row: Row, name: str) -> tuple[list[str], list[str]]:
     told = field(row, _OPTIONS) or [row[f"answer_{c}"] for c in "abcde" if row.get(f"answer_{c}")]
     if isinstance(told, str):
         told = _parsed(told)
-    table = dict(sorted(told.items())) if isinstance(told, dict) else dict(zip(LETTERS, told))
-    pairs = [(letter, str(text or "").strip()) for letter, text in table.items()]
+    table = sorted(told.items()) if isinstance(told, dict) else enumerate(told)
+    pairs = [
+        (chr(65 + place) if isinstance(place, int) else place, str(text or "").strip())
+        for place, text in table
+    ]
     while pairs and pairs[-1][1] in ("", "N/A"):
         pairs.pop()
     return [letter for letter, _ in pairs], [text for _, text in pairs]

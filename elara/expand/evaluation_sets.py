@@ -1,8 +1,8 @@
 """Read a folder of public evaluation sets, and of lists of PubMed ids, into one shape.
 
-Whoever publishes a set chooses the names of its fields; `elara.text.items` lists those of the medical
-parts of MMLU, MedQA, MedMCQA, PubMedQA, AfriMed-QA, FrenchMedMCQA and HealthBench, and of this
-project's own sets. The sets themselves are not part of Elara: their licences differ, and some
+Whoever publishes a set chooses the names of its fields; `elara.text.items` lists those of the
+medical parts of MMLU, MedQA, MedMCQA, PubMedQA, AfriMed-QA, FrenchMedMCQA and HealthBench, and of
+this project's own sets. The sets themselves are not part of Elara: their licences differ, and some
 forbid it.
 """
 

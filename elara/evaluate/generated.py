@@ -1,0 +1,128 @@
+"""Score multiple-choice items by the answer that a model writes: generate first, then extract.
+
+What cannot be read as an answer counts as wrong, is counted, and is shown: a model that does not
+answer must not look as one that was not asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from elara.evaluate import asking
+from elara.evaluate.choices import LETTERS, Choice
+from elara.evaluate.letters import SCORE_SCHEMA, score_row, told
+from elara.evaluate.memory import Ask, Memory, weights_hash
+from elara.model import LanguageModel
+from elara.model.generation import generate_batch
+
+_LETTER = r"[\"'(\[*]*([A-J])(?![A-Za-z'’])[\"')\].:*]*"
+# A statement of the answer; the last one counts. `I`, as in "the answer is I think", is a word.
+_STATED = re.compile(
+    r"(?:\b(?i:(?:final |correct |right |best )*(?:answer|option|choice))\b\**\s*"
+    r"(?:(?i:is|would be|must be)|[:=])\s*\**\s*(?:(?i:the )?(?i:option|letter|choice)\s+)?"
+    rf"|\b(?i:i (?:choose|pick|select))\s+(?:(?i:option|letter)\s+)?){_LETTER}"
+)
+# A letter that stands alone at the beginning: `C`, `C.`, `(C) Rest`; "A patient …" is none.
+_FIRST = re.compile(r"^\W*(?:(?i:option)\s+)?([A-J])(?:\W*$|[.):\]]|\*\*)", re.MULTILINE)
+_NOT = re.compile(r"\b(?:not|isn't|wrong|incorrect|never)\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
+_AFTER = re.compile(r"^\W*(?:(?:and|or)\b|(?:is|are)\s+(?:not|wrong|incorrect)\b)", re.IGNORECASE)
+
+
+def extract(text: str, options: Sequence[str]) -> str:
+    """The letter that an answer settles on, or "".
+
+    Args:
+        text: what a model wrote.
+        options: as they were shown.
+
+    Returns:
+        The letter of the last statement such as "the answer is C"; otherwise a letter that stands
+        alone at the beginning; otherwise the letter of the only option whose words occur.
+    """
+    allowed = LETTERS[: len(options)]
+    stated = [found[1] for found in _STATED.finditer(text) if _holds(text, found)]
+    first = _FIRST.match(text.strip())
+    for letter in (*stated[-1:], *([first[1]] if first and not stated else [])):
+        return letter if letter in allowed else ""
+    low = " ".join(re.findall(r"\w+", text.casefold()))
+    named = [
+        letter
+        for letter, option in zip(allowed, options, strict=True)
+        if re.search(rf"\b{re.escape(' '.join(re.findall(r'\w+', option.casefold())))}\b", low)
+    ]
+    return named[0] if len(named) == 1 else ""
+
+
+def _holds(text: str, found: re.Match[str]) -> bool:
+    """Whether a statement affirms one letter: no "not" before it, no "and B" or "is wrong" after."""
+    return not _NOT.search(text[: found.start(1)]) and not _AFTER.match(text[found.end() :])
+
+
+def score_generated(
+    lm: LanguageModel,
+    choices: Sequence[Choice],
+    *,
+    side: str = "adapter",
+    max_new_tokens: int = 128,
+    batch_size: int = 8,
+    memory: Memory | None = None,
+) -> pl.DataFrame:
+    """Let a model answer each item in words, and extract the letter.
+
+    Args:
+        lm: a model, with or without adapter.
+        choices: items that `sound` let through.
+        side: `base` or `adapter`.
+        max_new_tokens: the longest answer, in tokens.
+        batch_size: prompts answered at once.
+        memory: what was measured before.
+
+    Returns:
+        Rows as of `score_letters`; `answer` is what was generated, `logs` is null, and `predicted`
+        is "" where no letter could be extracted: `unparsed` lists those.
+
+    Raises:
+        EvaluationError: there is no such side.
+    """
+    memory = memory or Memory()
+    template = asking.template_hash(lm, asking.REASON_FORM)
+    about = {"weights": weights_hash(lm, side), "template": template}
+    about["scorer"] = f"generated, {max_new_tokens}"
+    asks = [_ask(lm, choice) for choice in choices]
+    measure = partial(_answers, lm, side, max_new_tokens)
+    texts = memory.fill(asks, measure, about, batch_size=batch_size, label=f"answers of {side}")
+    rows = []
+    for choice, ask, text in zip(choices, asks, texts, strict=True):
+        letter, prompt = extract(text, choice.options), ask.told["prompt"]
+        given: dict[str, Any] = {"predicted": letter, "answer": text, "prompt": prompt}
+        rows.append(score_row(choice, side, "generated", template, **given))
+    return pl.DataFrame(rows, SCORE_SCHEMA, orient="row")
+
+
+def unparsed(scores: pl.DataFrame) -> pl.DataFrame:
+    """The generated answers from which no letter could be extracted.
+
+    Args:
+        scores: result of `score_generated`.
+
+    Returns:
+        Columns set, id, side and answer.
+    """
+    found = scores.filter(scorer="generated", predicted="")
+    return found.select("set", "id", "side", "answer")
+
+
+def _ask(lm: LanguageModel, choice: Choice) -> Ask:
+    messages = asking.chat(choice, asking.REASON_FORM, choice.options)
+    prompt = asking.answered(lm, messages, "A")[0]
+    return Ask(choice.digest, len(prompt), told(choice, lm.tokenizer.decode(prompt)), messages)
+
+
+def _answers(lm: LanguageModel, side: str, most: int, given: list[Any]) -> list[str]:
+    with asking.on_side(lm, side):
+        return [one.text for one in generate_batch(lm, given, max_new_tokens=most)]
