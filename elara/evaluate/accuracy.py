@@ -87,8 +87,8 @@ def letters_told(scores: pl.DataFrame) -> list[str]:
             told.append(
                 f"{name}: {row['letter']} is the answer to {row['share']:.0%} of {row['items']:,} "
                 f"items. The accuracy of {row['accuracy']:.1%} mostly says how often "
-                f"{row['letter']} is the key ({keys / row['items']:.1%}), not what the model knows; "
-                f"chance is {row['chance']:.1%}."
+                f"{row['letter']} is the key ({keys / row['items']:.1%}), not what the model "
+                f"knows; chance is {row['chance']:.1%}."
             )
         if row["none"]:
             why = "no letter could be read" if row["scorer"] == "generated" else "options tie"

@@ -20,15 +20,17 @@ from elara.evaluate.memory import Ask, Memory, weights_hash
 from elara.model import LanguageModel
 from elara.model.generation import generate_batch
 
-_LETTER = r"[\"'(\[*]*([A-J])(?![A-Za-z'’])[\"')\].:*]*"
-# A statement of the answer; the last one counts. `I`, as in "the answer is I think", is a word.
+# `A` and `I` before another word are words themselves.
+_ARTICLE = r"(?!\s+(?!(?:because|since|as|and|or|is|are|with)\b)[a-z])"
+_LETTER = rf"[\"'(\[*]*([B-HJ]|[AI]{_ARTICLE})(?![A-Za-z'’])[\"')\].:*]*"
+# A statement of the answer; the last one counts.
 _STATED = re.compile(
     r"(?:\b(?i:(?:final |correct |right |best )*(?:answer|option|choice))\b\**\s*"
     r"(?:(?i:is|would be|must be)|[:=])\s*\**\s*(?:(?i:the )?(?i:option|letter|choice)\s+)?"
     rf"|\b(?i:i (?:choose|pick|select))\s+(?:(?i:option|letter)\s+)?){_LETTER}"
 )
-# A letter that stands alone at the beginning: `C`, `C.`, `(C) Rest`; "A patient …" is none.
-_FIRST = re.compile(r"^\W*(?:(?i:option)\s+)?([A-J])(?:\W*$|[.):\]]|\*\*)", re.MULTILINE)
+# A letter that stands alone at the beginning of a line: `C`, `C.`, `(C) Rest`; "A patient …" is none.
+_ALONE = re.compile(r"^\W*(?:(?i:option)\s+)?([A-J])(?:\W*$|[.):\]]|\*\*)", re.MULTILINE)
 _NOT = re.compile(r"\b(?:not|isn't|wrong|incorrect|never)\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
 _AFTER = re.compile(r"^\W*(?:(?:and|or)\b|(?:is|are)\s+(?:not|wrong|incorrect)\b)", re.IGNORECASE)
 
@@ -41,25 +43,28 @@ def extract(text: str, options: Sequence[str]) -> str:
         options: as they were shown.
 
     Returns:
-        The letter of the last statement such as "the answer is C"; otherwise a letter that stands
-        alone at the beginning; otherwise the letter of the only option whose words occur.
+        The letter of the last statement such as "the answer is C"; otherwise the only letter that
+        stands alone at the beginning of a line; otherwise the letter of the only option whose words
+        occur.
     """
     allowed = LETTERS[: len(options)]
-    stated = [found[1] for found in _STATED.finditer(text) if _holds(text, found)]
-    first = _FIRST.match(text.strip())
-    for letter in (*stated[-1:], *([first[1]] if first and not stated else [])):
-        return letter if letter in allowed else ""
-    low = " ".join(re.findall(r"\w+", text.casefold()))
-    named = [
-        letter
-        for letter, option in zip(allowed, options, strict=True)
-        if re.search(rf"\b{re.escape(' '.join(re.findall(r'\w+', option.casefold())))}\b", low)
-    ]
-    return named[0] if len(named) == 1 else ""
+    stated = [found[1] for found in _STATED.finditer(text) if _holds(text, found)][-1:]
+    alone = {found[1] for found in _ALONE.finditer(text)}  # several: the options are repeated
+    letters = stated or (list(alone) if len(alone) == 1 else [])
+    if not letters and not alone:
+        said = _plain(text)
+        pairs = zip(allowed, options, strict=True)
+        letters = [letter for letter, option in pairs if _plain(option) in said]
+    return letters[0] if len(letters) == 1 and letters[0] in allowed else ""
+
+
+def _plain(text: str) -> str:
+    """Words between blanks, so that whole words are compared."""
+    return f" {' '.join(re.findall(r'[^\W_]+', text.casefold()))} "
 
 
 def _holds(text: str, found: re.Match[str]) -> bool:
-    """Whether a statement affirms one letter: no "not" before it, no "and B" or "is wrong" after."""
+    """Whether a statement affirms one letter: no "not" before it, no "and B" after it."""
     return not _NOT.search(text[: found.start(1)]) and not _AFTER.match(text[found.end() :])
 
 
