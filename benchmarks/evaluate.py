@@ -2,8 +2,8 @@
 
 Run: python benchmarks/evaluate.py --part letters   (merges the part into evaluate.json beside it)
 
-- `harness`: the same prompts, in a local file, go through lm-evaluation-harness in an environment of
-  its own (`_build/peers/lm_eval`), offline; both have to choose the same letter on each item.
+- `harness`: the same prompts, in a local file, go through lm-evaluation-harness in an environment
+  of its own (`_build/peers/lm_eval`), offline; both have to choose the same letter on each item.
 - `speed`: seconds for the letters of 500 items, once as published.
 - `letters`: accuracy of the base model by each scorer, beside chance, and the letters that it
   chooses: what is knowledge, and what is a preference for a letter.

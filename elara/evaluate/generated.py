@@ -29,7 +29,7 @@ _STATED = re.compile(
     r"(?:(?i:is|would be|must be)|[:=])\s*\**\s*(?:(?i:the )?(?i:option|letter|choice)\s+)?"
     rf"|\b(?i:i (?:choose|pick|select))\s+(?:(?i:option|letter)\s+)?){_LETTER}"
 )
-# A letter that stands alone at the beginning of a line: `C`, `C.`, `(C) Rest`; "A patient …" is none.
+# A letter alone at the beginning of a line: `C`, `C.`, `(C) Rest`; "A patient …" is none.
 _ALONE = re.compile(r"^\W*(?:(?i:option)\s+)?([A-J])(?:\W*$|[.):\]]|\*\*)", re.MULTILINE)
 _NOT = re.compile(r"\b(?:not|isn't|wrong|incorrect|never)\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
 _AFTER = re.compile(r"^\W*(?:(?:and|or)\b|(?:is|are)\s+(?:not|wrong|incorrect)\b)", re.IGNORECASE)
@@ -60,7 +60,8 @@ def extract(text: str, options: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Words between blanks, so that whole words are compared."""
-    return f" {' '.join(re.findall(r'[^\W_]+', text.casefold()))} "
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return f" {' '.join(words)} "
 
 
 def _holds(text: str, found: re.Match[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Models for the tests of scorers: they know the right texts, or prefer a letter, and need no weights.
+"""Models for the tests of scorers: they know right texts, or prefer a letter, without weights.
 
 Each token is one byte, so that the tokenizer is written out here; the chat template is Elara's
 plain one.
