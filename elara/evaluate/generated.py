@@ -1,0 +1,134 @@
+"""Score multiple-choice items by the answer that a model writes: generate first, then extract.
+
+What cannot be read as an answer counts as wrong, is counted, and is shown: a model that does not
+answer must not look as one that was not asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from elara.evaluate import asking
+from elara.evaluate.choices import LETTERS, Choice
+from elara.evaluate.letters import SCORE_SCHEMA, score_row, told
+from elara.evaluate.memory import Ask, Memory, weights_hash
+from elara.model import LanguageModel
+from elara.model.generation import generate_batch
+
+# `A` and `I` before another word are words themselves.
+_ARTICLE = r"(?!\s+(?!(?:because|since|as|and|or|is|are|with)\b)[a-z])"
+_LETTER = rf"[\"'(\[*]*([B-HJ]|[AI]{_ARTICLE})(?![A-Za-z'’])[\"')\].:*]*"
+# A statement of the answer; the last one counts.
+_STATED = re.compile(
+    r"(?:\b(?i:(?:final |correct |right |best )*(?:answer|option|choice))\b\**\s*"
+    r"(?:(?i:is|would be|must be)|[:=])\s*\**\s*(?:(?i:the )?(?i:option|letter|choice)\s+)?"
+    rf"|\b(?i:i (?:choose|pick|select))\s+(?:(?i:option|letter)\s+)?){_LETTER}"
+)
+# A letter alone at the beginning of a line: `C`, `C.`, `(C) Rest`; "A patient …" is none.
+_ALONE = re.compile(r"^\W*(?:(?i:option)\s+)?([A-J])(?:\W*$|[.):\]]|\*\*)", re.MULTILINE)
+_NOT = re.compile(r"\b(?:not|isn't|wrong|incorrect|never)\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
+_AFTER = re.compile(r"^\W*(?:(?:and|or)\b|(?:is|are)\s+(?:not|wrong|incorrect)\b)", re.IGNORECASE)
+
+
+def extract(text: str, options: Sequence[str]) -> str:
+    """The letter that an answer settles on, or "".
+
+    Args:
+        text: what a model wrote.
+        options: as they were shown.
+
+    Returns:
+        The letter of the last statement such as "the answer is C"; otherwise the only letter that
+        stands alone at the beginning of a line; otherwise the letter of the only option whose words
+        occur.
+    """
+    allowed = LETTERS[: len(options)]
+    stated = [found[1] for found in _STATED.finditer(text) if _holds(text, found)][-1:]
+    alone = {found[1] for found in _ALONE.finditer(text)}  # several: the options are repeated
+    letters = stated or (list(alone) if len(alone) == 1 else [])
+    if not letters and not alone:
+        said = _plain(text)
+        pairs = zip(allowed, options, strict=True)
+        letters = [letter for letter, option in pairs if _plain(option) in said]
+    return letters[0] if len(letters) == 1 and letters[0] in allowed else ""
+
+
+def _plain(text: str) -> str:
+    """Words between blanks, so that whole words are compared."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return f" {' '.join(words)} "
+
+
+def _holds(text: str, found: re.Match[str]) -> bool:
+    """Whether a statement affirms one letter: no "not" before it, no "and B" after it."""
+    return not _NOT.search(text[: found.start(1)]) and not _AFTER.match(text[found.end() :])
+
+
+def score_generated(
+    lm: LanguageModel,
+    choices: Sequence[Choice],
+    *,
+    side: str = "adapter",
+    max_new_tokens: int = 128,
+    batch_size: int = 8,
+    memory: Memory | None = None,
+) -> pl.DataFrame:
+    """Let a model answer each item in words, and extract the letter.
+
+    Args:
+        lm: a model, with or without adapter.
+        choices: items that `sound` let through.
+        side: `base` or `adapter`.
+        max_new_tokens: the longest answer, in tokens.
+        batch_size: prompts answered at once.
+        memory: what was measured before.
+
+    Returns:
+        Rows as of `score_letters`; `answer` is what was generated, `logs` is null, and `predicted`
+        is "" where no letter could be extracted: `unparsed` lists those.
+
+    Raises:
+        EvaluationError: there is no such side.
+    """
+    memory = memory or Memory()
+    template = asking.template_hash(lm, asking.REASON_FORM)
+    about = {"weights": weights_hash(lm, side), "template": template}
+    about["scorer"] = f"generated, {max_new_tokens}"
+    asks = [_ask(lm, choice) for choice in choices]
+    measure = partial(_answers, lm, side, max_new_tokens)
+    texts = memory.fill(asks, measure, about, batch_size=batch_size, label=f"answers of {side}")
+    rows = []
+    for choice, ask, text in zip(choices, asks, texts, strict=True):
+        letter, prompt = extract(text, choice.options), ask.told["prompt"]
+        given: dict[str, Any] = {"predicted": letter, "answer": text, "prompt": prompt}
+        rows.append(score_row(choice, side, "generated", template, **given))
+    return pl.DataFrame(rows, SCORE_SCHEMA, orient="row")
+
+
+def unparsed(scores: pl.DataFrame) -> pl.DataFrame:
+    """The generated answers from which no letter could be extracted.
+
+    Args:
+        scores: result of `score_generated`.
+
+    Returns:
+        Columns set, id, side and answer.
+    """
+    found = scores.filter(scorer="generated", predicted="")
+    return found.select("set", "id", "side", "answer")
+
+
+def _ask(lm: LanguageModel, choice: Choice) -> Ask:
+    messages = asking.chat(choice, asking.REASON_FORM, choice.options)
+    prompt = asking.answered(lm, messages, "A")[0]
+    return Ask(choice.digest, len(prompt), told(choice, lm.tokenizer.decode(prompt)), messages)
+
+
+def _answers(lm: LanguageModel, side: str, most: int, given: list[Any]) -> list[str]:
+    with asking.on_side(lm, side):
+        return [one.text for one in generate_batch(lm, given, max_new_tokens=most)]
