@@ -1,9 +1,21 @@
 """Stage 6: measure whether tuning helped."""
 
-from elara.evaluate.answering import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
+from elara.evaluate.accuracy import accuracy_scores, accuracy_table, letter_table, letters_told
+from elara.evaluate.answering import (
+    SCENARIOS,
+    Answered,
+    answer_scenarios,
+    checks,
+    few_scenarios,
+    side_by_side,
+)
 from elara.evaluate.arms import judge_arms, obey_block_list
+from elara.evaluate.choices import own_choices, sound
 from elara.evaluate.figures import difference_figure, power_figure
-from elara.evaluate.marking import Scored, score_answer, score_table
+from elara.evaluate.letters import score_letters, score_words
+from elara.evaluate.marking import Scored, mention_table, score_answer, score_table
+from elara.evaluate.memory import Memory
+from elara.evaluate.pairs import safety_pairs, score_pairs
 from elara.evaluate.repeat import confirm, measure_again
 from elara.evaluate.scenario_files import Criterion, RubricError, Scenario, load_scenarios
 from elara.evaluate.scores import (
@@ -26,26 +38,39 @@ __all__ = [
     "Endpoint",
     "EvaluationError",
     "Judgement",
+    "Memory",
     "RubricError",
     "Scenario",
     "Scored",
     "Verdict",
+    "accuracy_scores",
+    "accuracy_table",
     "answer_losses",
     "answer_scenarios",
     "by_cluster",
     "checks",
     "confirm",
     "difference_figure",
+    "few_scenarios",
     "judge",
     "judge_arms",
+    "letter_table",
+    "letters_told",
     "load_scenarios",
     "loss_scores",
     "measure_again",
+    "mention_table",
     "obey_block_list",
+    "own_choices",
     "paired",
     "power_figure",
+    "safety_pairs",
     "score_answer",
+    "score_letters",
+    "score_pairs",
     "score_table",
+    "score_words",
     "side_by_side",
+    "sound",
     "topics_of",
 ]

@@ -105,6 +105,31 @@ def score_table(scored: Iterable[tuple[str, Scored]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
+def mention_table(marks: pl.DataFrame) -> pl.DataFrame:
+    """Sum marks up for each side.
+
+    Args:
+        marks: result of `score_table`.
+
+    Returns:
+        Columns side, scenarios, mention (mean, 0 to 1), met (criteria), checked (by rules), unsafe
+        (answers that say what a critical criterion forbids) and human (criteria left to a person).
+    """
+    answers = marks.unique(["side", "scenario"], maintain_order=True).group_by(
+        "side", maintain_order=True
+    )
+    whole = answers.agg(
+        scenarios=pl.len(),
+        mention=pl.col("mention").mean(),
+        unsafe=pl.col("unsafe").sum(),
+        human=pl.col("human").sum(),
+    )
+    wanted = marks.filter(pl.col("points") > 0).group_by("side")
+    counts = wanted.agg(met=pl.col("met").sum(), checked=pl.col("met").is_not_null().sum())
+    columns = ("side", "scenarios", "mention", "met", "checked", "unsafe", "human")
+    return whole.join(counts, on="side").select(columns).sort("side", descending=True)
+
+
 _SCHEMA = {
     "scenario": pl.String,
     "side": pl.String,
