@@ -12,10 +12,18 @@ from elara.evaluate.answering import (
 from elara.evaluate.arms import judge_arms, obey_block_list
 from elara.evaluate.choices import own_choices, sound
 from elara.evaluate.figures import difference_figure, power_figure
+from elara.evaluate.forest import forest_figure, versions_figure
+from elara.evaluate.languages import judge_languages
 from elara.evaluate.letters import score_letters, score_words
 from elara.evaluate.marking import Scored, mention_table, score_answer, score_table
 from elara.evaluate.memory import Memory
 from elara.evaluate.pairs import safety_pairs, score_pairs
+from elara.evaluate.reliability import (
+    SPECIALTIES,
+    coverage_and_reliability,
+    reliability_figure,
+    reliability_told,
+)
 from elara.evaluate.repeat import confirm, measure_again
 from elara.evaluate.scenario_files import Criterion, RubricError, Scenario, load_scenarios
 from elara.evaluate.scores import (
@@ -33,6 +41,7 @@ from elara.model.losses import answer_losses
 __all__ = [
     "ENDPOINTS",
     "SCENARIOS",
+    "SPECIALTIES",
     "Answered",
     "Criterion",
     "Endpoint",
@@ -50,10 +59,13 @@ __all__ = [
     "by_cluster",
     "checks",
     "confirm",
+    "coverage_and_reliability",
     "difference_figure",
     "few_scenarios",
+    "forest_figure",
     "judge",
     "judge_arms",
+    "judge_languages",
     "letter_table",
     "letters_told",
     "load_scenarios",
@@ -64,6 +76,8 @@ __all__ = [
     "own_choices",
     "paired",
     "power_figure",
+    "reliability_figure",
+    "reliability_told",
     "safety_pairs",
     "score_answer",
     "score_letters",
@@ -73,4 +87,5 @@ __all__ = [
     "side_by_side",
     "sound",
     "topics_of",
+    "versions_figure",
 ]
