@@ -1,7 +1,26 @@
 """Stage 6: measure whether tuning helped."""
 
+from elara.evaluate.accuracy import (
+    accuracy_scores,
+    accuracy_table,
+    letter_table,
+    letters_told,
+)
 from elara.evaluate.arms import judge_arms, obey_block_list
+from elara.evaluate.calibration import (
+    brier,
+    calibration_figure,
+    confidences,
+    expected_calibration_error,
+    risk_coverage,
+)
+from elara.evaluate.choices import Choice, own_choices, sound
 from elara.evaluate.figures import difference_figure, power_figure
+from elara.evaluate.generated import score_generated, unparsed
+from elara.evaluate.letters import score_letters, score_words
+from elara.evaluate.memory import Memory
+from elara.evaluate.pairs import safety_pairs, score_pairs
+from elara.evaluate.public_sets import known_sets, read_public_sets
 from elara.evaluate.repeat import confirm, measure_again
 from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.scores import (
@@ -20,23 +39,44 @@ __all__ = [
     "ENDPOINTS",
     "SCENARIOS",
     "Answered",
+    "Choice",
     "Endpoint",
     "EvaluationError",
     "Judgement",
+    "Memory",
     "Verdict",
+    "accuracy_scores",
+    "accuracy_table",
     "answer_losses",
     "answer_scenarios",
+    "brier",
     "by_cluster",
+    "calibration_figure",
     "checks",
+    "confidences",
     "confirm",
     "difference_figure",
+    "expected_calibration_error",
     "judge",
     "judge_arms",
+    "known_sets",
+    "letter_table",
+    "letters_told",
     "loss_scores",
     "measure_again",
     "obey_block_list",
+    "own_choices",
     "paired",
     "power_figure",
+    "read_public_sets",
+    "risk_coverage",
+    "safety_pairs",
+    "score_generated",
+    "score_letters",
+    "score_pairs",
+    "score_words",
     "side_by_side",
+    "sound",
     "topics_of",
+    "unparsed",
 ]
