@@ -10,14 +10,23 @@ from elara.evaluate.answering import (
     side_by_side,
 )
 from elara.evaluate.arms import judge_arms, obey_block_list
-from elara.evaluate.choices import own_choices, sound
+from elara.evaluate.calibration import (
+    brier,
+    calibration_figure,
+    confidences,
+    expected_calibration_error,
+    risk_coverage,
+)
+from elara.evaluate.choices import Choice, own_choices, sound
 from elara.evaluate.figures import difference_figure, power_figure
 from elara.evaluate.forest import forest_figure, versions_figure
+from elara.evaluate.generated import score_generated, unparsed
 from elara.evaluate.languages import judge_languages
 from elara.evaluate.letters import score_letters, score_words
 from elara.evaluate.marking import Scored, mention_table, score_answer, score_table
 from elara.evaluate.memory import Memory
 from elara.evaluate.pairs import safety_pairs, score_pairs
+from elara.evaluate.public_sets import known_sets, read_public_sets
 from elara.evaluate.reliability import (
     SPECIALTIES,
     coverage_and_reliability,
@@ -26,6 +35,7 @@ from elara.evaluate.reliability import (
 )
 from elara.evaluate.repeat import confirm, measure_again
 from elara.evaluate.scenario_files import Criterion, RubricError, Scenario, load_scenarios
+from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.scores import (
     ENDPOINTS,
     Endpoint,
@@ -43,6 +53,7 @@ __all__ = [
     "SCENARIOS",
     "SPECIALTIES",
     "Answered",
+    "Choice",
     "Criterion",
     "Endpoint",
     "EvaluationError",
@@ -56,16 +67,21 @@ __all__ = [
     "accuracy_table",
     "answer_losses",
     "answer_scenarios",
+    "brier",
     "by_cluster",
+    "calibration_figure",
     "checks",
+    "confidences",
     "confirm",
     "coverage_and_reliability",
     "difference_figure",
+    "expected_calibration_error",
     "few_scenarios",
     "forest_figure",
     "judge",
     "judge_arms",
     "judge_languages",
+    "known_sets",
     "letter_table",
     "letters_told",
     "load_scenarios",
@@ -76,10 +92,13 @@ __all__ = [
     "own_choices",
     "paired",
     "power_figure",
+    "read_public_sets",
     "reliability_figure",
     "reliability_told",
+    "risk_coverage",
     "safety_pairs",
     "score_answer",
+    "score_generated",
     "score_letters",
     "score_pairs",
     "score_table",
@@ -87,5 +106,6 @@ __all__ = [
     "side_by_side",
     "sound",
     "topics_of",
+    "unparsed",
     "versions_figure",
 ]

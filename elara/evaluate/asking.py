@@ -143,7 +143,7 @@ def logits_after(lm: LanguageModel, shared: list[int], rows: list[list[int]], la
     return [part[:length] for part, length in zip(logits, lengths.tolist(), strict=True)]
 
 
-def shared_start(rows: Sequence[Sequence[int]]) -> int:
+def shared_start(rows: Sequence[list[int]]) -> int:
     """How many tokens several texts have in common at their beginning; one of each is left over.
 
     Args:

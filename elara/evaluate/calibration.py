@@ -47,8 +47,9 @@ def expected_calibration_error(found: pl.DataFrame, bins: int = BINS) -> float:
     Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599
     """
     table = reliability(found, bins)
-    far = (table["confidence"] - table["accuracy"]).abs() * table["items"]
-    return float(far.sum() / table["items"].sum())
+    items = table["items"].to_numpy()
+    far = (table["confidence"] - table["accuracy"]).abs().to_numpy()
+    return float((far * items).sum() / items.sum())
 
 
 def reliability(found: pl.DataFrame, bins: int = BINS) -> pl.DataFrame:

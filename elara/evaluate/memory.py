@@ -155,5 +155,6 @@ def weights_hash(lm: LanguageModel, side: str) -> str:
         plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
         if isinstance(value, torch.Tensor) and not (side == "base" and "lora_" in name):
             found.update(plain.encode())
-            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            data: Any = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            found.update(data)
     return found.hexdigest()[:32]

@@ -97,7 +97,7 @@ def _ask(lm: LanguageModel, item: dict[str, str], answer: str) -> Ask:
     turns = (("system", SYSTEM_PROMPT), ("user", item["prompt"]), ("assistant", item[answer]))
     encoded = encode(lm.tokenizer, [{"role": role, "content": text} for role, text in turns])
     digest = sha256(repr((item["prompt"], item[answer])).encode()).hexdigest()[:16]
-    told = {name: item[name] for name in ("set", "id", "theme")}
+    told: dict[str, Any] = {name: item[name] for name in ("set", "id", "theme")}
     told |= {"answer": answer, "split": "own", "shots": 0, "prompt": item["prompt"]}
     return Ask(digest, len(encoded.input_ids), told, encoded)
 

@@ -54,7 +54,8 @@ class Knowing(torch.nn.Module):
         says: str = "",
     ) -> None:
         super().__init__()
-        self.one = torch.nn.Parameter(torch.tensor([float(sum(map(len, known)) + len(says))]))
+        # By its name the base has the same weights whatever is known.
+        self.lora_one = torch.nn.Parameter(torch.tensor([float(sum(map(len, known)) + len(says))]))
         self.reader, self.known, self.says = reader, known, says
         self.letters, self.read, self.on = letters or {}, 0, True
 
