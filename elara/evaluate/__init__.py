@@ -35,7 +35,6 @@ from elara.evaluate.reliability import (
 )
 from elara.evaluate.repeat import confirm, measure_again
 from elara.evaluate.scenario_files import Criterion, RubricError, Scenario, load_scenarios
-from elara.evaluate.scenarios import SCENARIOS, Answered, answer_scenarios, checks, side_by_side
 from elara.evaluate.scores import (
     ENDPOINTS,
     Endpoint,
