@@ -7,6 +7,7 @@ answer must not look as one that was not asked.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -17,8 +18,8 @@ from elara.evaluate import asking
 from elara.evaluate.choices import LETTERS, Choice
 from elara.evaluate.letters import SCORE_SCHEMA, score_row, told
 from elara.evaluate.memory import Ask, Memory, weights_hash
-from elara.model import LanguageModel
-from elara.model.generation import generate_batch
+from elara.model import Generation, LanguageModel
+from elara.model.chat import as_data
 
 # `A` and `I` before another word are words themselves.
 _ARTICLE = r"(?!\s+(?!(?:because|since|as|and|or|is|are|with)\b)[a-z])"
@@ -132,3 +133,41 @@ def _ask(lm: LanguageModel, choice: Choice) -> Ask:
 def _answers(lm: LanguageModel, side: str, most: int, given: list[Any]) -> list[str]:
     with asking.on_side(lm, side):
         return [one.text for one in generate_batch(lm, given, max_new_tokens=most)]
+
+
+def generate_batch(
+    lm: LanguageModel, chats: Sequence[Sequence[dict[str, str]]], *, max_new_tokens: int = 256
+) -> list[Generation]:
+    """Answer several conversations at once, always taking the most likely token.
+
+    Args:
+        lm: the model.
+        chats: conversations, each as for `generate`.
+        max_new_tokens: the longest answer, in tokens.
+
+    Returns:
+        An answer for each; `seconds` is its share of the wall time.
+    """
+    import torch
+
+    turns = [as_data(lm.tokenizer, messages) for messages in chats]
+    form = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+    form |= {"padding": True, "tokenizer_kwargs": {"padding_side": "left"}}
+    prompt = lm.tokenizer.apply_chat_template(turns, **form).to(lm.device)
+    choice = {"do_sample": False, "max_new_tokens": max_new_tokens}
+    started = time.perf_counter()
+    with torch.inference_mode():
+        output = lm.model.generate(**prompt, **choice, pad_token_id=lm.tokenizer.pad_token_id)
+    seconds = (time.perf_counter() - started) / len(turns)
+    read = prompt["attention_mask"].sum(1).tolist()
+    new = [row[prompt["input_ids"].shape[1] :].tolist() for row in output]
+    return [_ended(lm, size, row, seconds) for size, row in zip(read, new, strict=True)]
+
+
+def _ended(lm: LanguageModel, read: int, new: list[int], seconds: float) -> Generation:
+    """One answer of a batch, without what fills it up."""
+    stop = lm.tokenizer.eos_token_id
+    finished = stop in new
+    own = new[: new.index(stop) + 1] if finished else new
+    text = lm.tokenizer.decode(own, skip_special_tokens=True).strip()
+    return Generation(text, int(read), len(own), seconds, finished)

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 # What is measured; then one spelling or several, and how much of the first line's unit it is.
-_UNITS = {
+_UNITS: dict[str, dict[str, int | str]] = {
     "mass": {
         "mg milligram milligrams milligramme milligrammes": 1,
         "g gm gram grams gramme grammes": 1000,
@@ -52,7 +53,7 @@ _UNITS = {
     "drop": {"drop drops": 1},
     "": {"beats breaths cells dose times x": 1},
 }
-_WORDS = {
+_WORDS: dict[str, int | Fraction] = {
     **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8},
     **{"nine": 9, "ten": 10, "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30},
     **{"half a": Fraction(1, 2), "an": 1, "a": 1},
@@ -179,8 +180,13 @@ def _prepared(text: str) -> str:
     """Lower case, with each unit of two words in one, padded: places stay the same."""
     text = text.lower().replace("µ", "μ")
     for spaced, one in _SPACED.items():
-        text = re.sub(rf"(?<=[\d\s]){spaced}", lambda m, one=one: one.ljust(len(m[0])), text)
+        padded = partial(_padded, one)
+        text = re.sub(rf"(?<=[\d\s]){spaced}", padded, text)
     return text
+
+
+def _padded(one: str, match: re.Match[str]) -> str:
+    return one.ljust(len(match[0]))
 
 
 def _read(match: re.Match[str]) -> Iterator[Quantity]:
@@ -201,9 +207,9 @@ def _between(match: re.Match[str]) -> bool:
 
 
 def _quantity(low: Fraction, high: Fraction, measured: str, place: tuple[int, int]) -> Quantity:
-    ends = [float(low), float(high)]
+    ends = float(low), float(high)
     if measured == "fahrenheit":
-        ends, measured = [(end - 32) / 1.8 for end in ends], "celsius"
+        ends, measured = ((ends[0] - 32) / 1.8, (ends[1] - 32) / 1.8), "celsius"
     return Quantity(*ends, measured, *place)
 
 

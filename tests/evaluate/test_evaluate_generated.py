@@ -59,8 +59,8 @@ def test_oracle_anti_oracle_and_one_who_does_not_answer() -> None:
 
 @pytest.mark.model
 def test_a_batch_answers_as_one_by_one() -> None:
+    from elara.evaluate.generated import generate_batch
     from elara.model import generate, load_base
-    from elara.model.generation import generate_batch
 
     lm = load_base()
     chats = [[{"role": "user", "content": text}] for text in ("Hi!", "Name one bone of the arm.")]
