@@ -293,6 +293,20 @@ def _sound(folder: Path, base: str, expect: str, rerun: bool) -> bool:
 
 
 @app.command()
+def compare(
+    evaluation: Annotated[
+        list[str], typer.Argument(help="Records, evaluations, adapters or fingerprints; none: all.")
+    ] = [],  # noqa: B006 - typer copies it
+    html: Annotated[Path | None, typer.Option(help="Also write a page for people here.")] = None,
+    workspace: WorkspaceOption = "",
+) -> None:
+    """Say what got better and what worse from one evaluation to the next."""
+    from elara.evaluate import comparing
+
+    say(*comparing.compare(Workspace(workspace), evaluation, html).lines())
+
+
+@app.command()
 def export(
     workspace: WorkspaceOption = "",
     format: Annotated[
