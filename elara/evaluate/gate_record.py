@@ -15,10 +15,11 @@ import polars as pl
 from elara import audit
 from elara.audit.certificate import certify, contaminated_items, described
 from elara.audit.verify import BOUND, PASSPORT_FILE
+from elara.evaluate.deciding import HURT, TOO_FEW
 from elara.evaluate.gate_rows import Row, integrity
 from elara.evaluate.repeat import settled
 from elara.evaluate.scores import PRIMARY, EvaluationError
-from elara.evaluate.verdict import HURT, TOO_FEW, judge
+from elara.evaluate.verdict import judge
 from elara.model import TRAINING_FILE, LanguageModel, ModelError, encode, load_tokenizer
 from elara.model.losses import answer_losses
 from elara.workspace import Workspace, WorkspaceError, withdrawn
@@ -247,10 +248,10 @@ def _scores_row(
     unknown = named.filter(~named.is_in(test["id"].implode()))
     if unknown.len():
         return integrity(check, False, f"{unknown[0]} is among the scores and not in test.jsonl")
-    for name, messages in test.filter(~pl.col("id").is_in(named)).select("id", "messages").rows():
+    for name, messages in test.filter(~pl.col("id").is_in(named.implode())).select("id", "messages").rows():
         if len(encode(lm.tokenizer, messages).input_ids) <= longest:
             return integrity(check, False, f"{name} of test.jsonl has no score")
-    some = test.filter(pl.col("id").is_in(named)).sort("id")
+    some = test.filter(pl.col("id").is_in(named.implode())).sort("id")
     some = some.sample(min(REMEASURED, some.height), seed=seed, shuffle=True)
     losses = answer_losses(lm, some, max_length=longest)
     again = losses.unpivot(("base", "adapter"), index="id", variable_name="arm", value_name="now")
