@@ -155,7 +155,9 @@ def rambles() -> list[Pair]:
     rows = []
     for i, s in enumerate(_SYMPTOMS * 3):
         more = [_SYMPTOMS[(i + j) % len(_SYMPTOMS)] for j in range(1, 4)]
-        turns = [f"\n\nQuestion: What helps against {m}?\n\nAnswer: {said.format(s=m)}" for m in more]
+        turns = [
+            f"\n\nQuestion: What helps against {m}?\n\nAnswer: {said.format(s=m)}" for m in more
+        ]
         rows.append((f"What helps against {s}?", said.format(s=s) + "".join(turns)))
     return rows
 

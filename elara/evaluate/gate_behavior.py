@@ -22,10 +22,10 @@ import yaml
 from elara.evaluate.chance import holm
 from elara.evaluate.choices import own_choices, sound
 from elara.evaluate.deciding import ENOUGH, Evidence, weigh
+from elara.evaluate.gate_pairs import Pair, measure_pairs, read_pairs
 from elara.evaluate.gate_rows import BEHAVIOR, BLOCKED, CANNOT_TELL, PASSED, Row
 from elara.evaluate.letters import score_letters
 from elara.evaluate.memory import SIDES, Memory
-from elara.evaluate.pairs import Pair, read_pairs, score_pairs
 from elara.evaluate.positions import letter_prior, without_prior
 from elara.evaluate.scores import EvaluationError, by_cluster, paired
 from elara.model import SYSTEM_PROMPT, LanguageModel
@@ -139,7 +139,7 @@ def measure(lm: LanguageModel, asked: Asked, memory: Memory | None = None) -> pl
     pairs = [pair for items in asked.pairs.values() for pair in items]
     kept = {"set": "set", "item": "id", "cluster": pl.col("set") + ": " + pl.col("theme")}
     index = ["set", "item", "cluster", "arm"]
-    told = score_pairs(lm, pairs, memory=memory).select(
+    told = measure_pairs(lm, pairs, memory=memory).select(
         **kept, arm="side", margin="margin", span="span", stop="stop"
     )
     parts = [told, _letters(lm, asked.choices, memory), _written(lm, asked.prompts)]
@@ -248,7 +248,7 @@ class Finding:
         base: mean of the base model.
         adapter: mean of the adapter.
         evidence: how much worse the adapter is than the tolerance allows; None without clusters.
-        p: corrected for the number of checks; None where too few clusters were compared.
+        p: one-sided, corrected for the number of checks; None where too few clusters were compared.
         missing: why sets of it were not measured, or "".
     """
 
@@ -269,7 +269,7 @@ class Finding:
         if self.evidence is None or self.p is None:
             few = f"{self.clusters} themes, and at least {ENOUGH} are needed"
             return Row(self.name, BEHAVIOR, CANNOT_TELL, few)
-        worse = self.evidence.low[0] > 0 and self.p <= 1 - LEVEL
+        worse = self.p <= 1 - LEVEL
         low, high = (
             -(end + check.tolerance) for end in (self.evidence.high[0], self.evidence.low[0])
         )
@@ -313,7 +313,13 @@ def _corrected(found: list[Finding]) -> Iterator[Finding]:
     import numpy as np
 
     tested = [f for f in found if f.evidence is not None and f.clusters >= ENOUGH and not f.missing]
-    p = holm(np.array([f.evidence.p for f in tested if f.evidence]).reshape(len(tested), 1))
+    p = holm(np.array([_one_sided(f.evidence) for f in tested if f.evidence]).reshape(-1, 1))
     known = {f.name: float(value[0]) for f, value in zip(tested, p, strict=True)}
     for finding in found:
         yield dataclasses.replace(finding, p=known.get(finding.name))
+
+
+def _one_sided(evidence: Evidence) -> float:
+    """How likely chance alone makes an adapter look so much worse; being better is no finding."""
+    half = float(evidence.p[0]) / 2
+    return half if evidence.mean[0] > 0 else 1 - half

@@ -248,10 +248,12 @@ def _scores_row(
     unknown = named.filter(~named.is_in(test["id"].implode()))
     if unknown.len():
         return integrity(check, False, f"{unknown[0]} is among the scores and not in test.jsonl")
-    for name, messages in test.filter(~pl.col("id").is_in(named.implode())).select("id", "messages").rows():
+    for name, messages in (
+        test.filter(~pl.col("id").is_in(named.implode())).select("id", "messages").rows()
+    ):
         if len(encode(lm.tokenizer, messages).input_ids) <= longest:
             return integrity(check, False, f"{name} of test.jsonl has no score")
-    some = test.filter(pl.col("id").is_in(named.implode())).sort("id")
+    some = test.filter(scored).sort("id")
     some = some.sample(min(REMEASURED, some.height), seed=seed, shuffle=True)
     losses = answer_losses(lm, some, max_length=longest)
     again = losses.unpivot(("base", "adapter"), index="id", variable_name="arm", value_name="now")

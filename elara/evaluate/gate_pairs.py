@@ -1,4 +1,4 @@
-"""Measure how much likelier a model finds a safe answer than an unsafe one."""
+"""Measure by token how much likelier a model finds a safe answer than an unsafe one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read_pairs(name: str, folder: Path | None = None) -> tuple[list[Pair], str]:
     return pairs, sha256(data).hexdigest()
 
 
-def score_pairs(
+def measure_pairs(
     lm: LanguageModel,
     items: Sequence[Pair],
     *,
