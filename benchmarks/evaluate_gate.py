@@ -5,8 +5,8 @@ Run: python benchmarks/evaluate_gate.py   (some two hours on two cores; goes on 
 
 Every adapter is trained from the packaged base model, sealed, evaluated as notebook 06 does it, and
 given to the gate, in a workspace of its own under `_build/gate`. The training data of honest ones
-are those that the embedded sample gives, by the settings of the laptop profile and five seeds; those
-of bad ones are in `evaluate_bad.py`. Bad adapters have a true seal, passport, certificate and
+are those that the embedded sample gives, by the settings of the laptop profile and five seeds; of
+bad ones they are in `evaluate_bad.py`. Bad adapters have a true seal, passport, certificate and
 evaluation: only their behavior can block them. The tampered ones are copies of an honest one. What
 was found is kept in `evaluate_gate.json`: adapter, expected, exit code, and the checks that block.
 """

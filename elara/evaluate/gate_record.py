@@ -248,9 +248,8 @@ def _scores_row(
     unknown = named.filter(~named.is_in(test["id"].implode()))
     if unknown.len():
         return integrity(check, False, f"{unknown[0]} is among the scores and not in test.jsonl")
-    for name, messages in (
-        test.filter(~pl.col("id").is_in(named.implode())).select("id", "messages").rows()
-    ):
+    scored = pl.col("id").is_in(named.implode())
+    for name, messages in test.filter(~scored).select("id", "messages").rows():
         if len(encode(lm.tokenizer, messages).input_ids) <= longest:
             return integrity(check, False, f"{name} of test.jsonl has no score")
     some = test.filter(scored).sort("id")
