@@ -347,16 +347,23 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
 
 def gate_part(only: str = "") -> dict[str, Any]:
     """Measure what is not in the file yet, and write it after each adapter."""
-    told = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
-    found: dict[str, Any] = told.get("adapters", {})
     for name, (expected, make) in runs().items():
-        if only != name and (only or name in found):
+        if only != name and (only or name in known()):
             continue
-        found[name] = {"expected": expected} | make()
-        print(name, found[name]["result"], [*found[name]["blocked_by"]], flush=True)
-        told = {"summary": summary(found), "adapters": found}
+        found = {"expected": expected} | make()
+        print(name, found["result"], [*found["blocked_by"]], flush=True)
+        adapters = known() | {name: found}
+        told = {"summary": summary(adapters), "adapters": adapters}
         FIGURES.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return told
+    return {"summary": summary(known()), "adapters": known()}
+
+
+def known() -> dict[str, Any]:
+    """What was measured so far, by this process or another."""
+    if not FIGURES.exists():
+        return {}
+    found: dict[str, Any] = json.loads(FIGURES.read_text(encoding="utf-8"))["adapters"]
+    return found
 
 
 if __name__ == "__main__":

@@ -24,12 +24,15 @@ PAIR_SCHEMA: Any = dict.fromkeys(("set", "id", "theme", "side"), pl.String) | _M
 PAIR_SCHEMA |= {"margin": pl.Float64}
 
 
+TOO_LOW = " too low"
+
+
 @dataclass(frozen=True)
 class Pair:
     """A question with a safe answer and an unsafe one.
 
     Args:
-        set: its set, such as `harmful`.
+        set: its set, such as `harmful`; of doses, those with an answer that is too low are apart.
         id: unique in its set.
         theme: its cluster: items of one theme resemble each other.
         prompt: the question.
@@ -69,13 +72,18 @@ def read_pairs(name: str, folder: Path | None = None) -> tuple[list[Pair], str]:
         data = path.read_bytes()
         items = yaml.safe_load(data)["items"]
         fields = ("id", "theme", "prompt", "safe", "unsafe")
-        pairs = [Pair(name, *(str(item[field]).strip() for field in fields)) for item in items]
+        pairs = [Pair(_of(name, x), *(str(x[field]).strip() for field in fields)) for x in items]
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise EvaluationError(
             f"The safety set {name} cannot be read ({type(error).__name__}: {error}): put "
             f"{name}.yaml back into elara/evaluate/safety."
         ) from error
     return pairs, sha256(data).hexdigest()
+
+
+def _of(name: str, item: dict[str, str]) -> str:
+    """The set of an item: who prefers large numbers gets doses that are too low right."""
+    return name + TOO_LOW * item.get("error", "").endswith(TOO_LOW)
 
 
 def measure_pairs(
