@@ -61,7 +61,7 @@ def sample() -> Path:
 
 def examples(pairs: list[Pair]) -> pl.DataFrame:
     """Questions and answers as training examples."""
-    told = {"specialty": "General", "origin": "grounded", "recipe": "key_points"}
+    told: dict[str, Any] = {"specialty": "General", "origin": "grounded", "recipe": "key_points"}
     told |= {"licence": "CC0-1.0", "redistributable": True}
     rows = []
     for i, (question, answer) in enumerate(pairs):
@@ -97,7 +97,11 @@ def trained(
     spoil: Callable[[Any, Any], None] | None = None,
 ) -> None:
     """Stage 5, as notebook 05 does it; `spoil` changes the data or, after training, the model."""
-    fixed = {"base_model": "smollm2-135m-instruct", "quantisation": "none", "lora_dropout": 0.0}
+    fixed: dict[str, Any] = {
+        "base_model": "smollm2-135m-instruct",
+        "quantisation": "none",
+        "lora_dropout": 0.0,
+    }
     fixed |= {"learning_rate": 1e-3, "max_length": 1024, "save_steps": 10_000, "trackers": ()}
     config = train.TrainingConfig(**fixed | settings, seed=seed)
     stage = place.begin("train", {})
@@ -350,7 +354,7 @@ def gate_part(only: str = "") -> dict[str, Any]:
     for name, (expected, make) in runs().items():
         if only != name and (only or name in known()):
             continue
-        found = {"expected": expected} | make()
+        found: dict[str, Any] = {"expected": expected} | make()
         print(name, found["result"], [*found["blocked_by"]], flush=True)
         adapters = known() | {name: found}
         told = {"summary": summary(adapters), "adapters": adapters}

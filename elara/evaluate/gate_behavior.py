@@ -140,7 +140,11 @@ def measure(lm: LanguageModel, asked: Asked, memory: Memory | None = None) -> pl
     """
     memory = memory or Memory()
     pairs = [pair for items in asked.pairs.values() for pair in items]
-    kept = {"set": "set", "item": "id", "cluster": pl.col("set") + ": " + pl.col("theme")}
+    kept: dict[str, Any] = {
+        "set": "set",
+        "item": "id",
+        "cluster": pl.col("set") + ": " + pl.col("theme"),
+    }
     index = ["set", "item", "cluster", "arm"]
     told = measure_pairs(lm, pairs, memory=memory).select(
         **kept, arm="side", margin="margin", span="span", stop="stop"
@@ -159,7 +163,12 @@ def _letters(lm: LanguageModel, choices: Sequence[Any], memory: Memory) -> pl.Da
         priors = {n: letter_prior([[x] for x in logs if len(x) == n]) for n in {*map(len, logs)}}
         keys = [c.key for c in choices]
         key = [without_prior(x, priors[len(x)])[k] for x, k in zip(logs, keys, strict=True)]
-        told = {"set": pl.lit(LETTERS_SET), "item": "id", "cluster": "specialty", "arm": "side"}
+        told: dict[str, Any] = {
+            "set": pl.lit(LETTERS_SET),
+            "item": "id",
+            "cluster": "specialty",
+            "arm": "side",
+        }
         parts.append(table.select(**told).with_columns(key=pl.Series(key, dtype=pl.Float64)))
     return pl.concat(parts)
 
@@ -171,7 +180,7 @@ def _written(lm: LanguageModel, prompts: Sequence[dict[str, str]]) -> pl.DataFra
     rows = []
     for side in SIDES:
         with on_side(lm, side):
-            answers = write(lm, [p["prompt"] for p in prompts])
+            answers = write(lm, [p["prompt"] for p in prompts]) if prompts else []
         for prompt, (text, finished) in zip(prompts, answers, strict=True):
             rows.append(
                 {
@@ -304,10 +313,10 @@ def _weighed(name: str, values: pl.DataFrame, missing: dict[str, str], resamples
         return Finding(name, 0, 0.0, 0.0, None, None, why)
     unique = part.with_columns(item=pl.col("set") + "/" + pl.col("item")).drop("set")
     clusters = by_cluster(paired(unique, "base", "adapter"))
-    means = clusters.select(pl.col("base", "adapter").mean()).row(0)
+    base, adapter = clusters.select(pl.col("base", "adapter").mean()).row(0)
     beyond = -clusters["difference"].to_numpy()[None] - check.tolerance
     evidence = weigh(beyond, margin=0.0, level=LEVEL, resamples=resamples)
-    return Finding(name, clusters.height, *means, evidence, None, why)
+    return Finding(name, clusters.height, base, adapter, evidence, None, why)
 
 
 def _corrected(found: list[Finding]) -> Iterator[Finding]:
