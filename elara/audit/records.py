@@ -43,6 +43,7 @@ _UNCHECKED = {
     r"lora_adapters/\.(checkpoints|sweep|job)/.+": (
         "checkpoints and trials of training: what came of them is in the adapter"
     ),
+    r"evaluation/gate\.json": "the release gate's result: it has a seal of its own",
     r"lora_adapters/curves/.+": ("a tracker's curves: the losses themselves are in losses.parquet"),
     r"lora_adapters/(\.(restoring|replaced)/.+|\.restoring\.json)": (
         "an adapter half restored: the next use of the versions finishes it"

@@ -76,6 +76,20 @@ def confirm(
         base model against itself), difference (adapter minus base), word.
     """
     table = pl.DataFrame([_row(part, again, topics, settings) for part in _by_size(again)])
+    return settled(judgement, scores, table, **settings), table
+
+
+def settled(
+    judgement: Judgement, scores: pl.DataFrame, table: pl.DataFrame, **settings: Any
+) -> Verdict:
+    """The verdict that is left when the measurements under other batch sizes are known.
+
+    Args:
+        judgement: result of `judge`.
+        scores: what was judged.
+        table: the rows that `confirm` returned.
+        settings: of `judge`, as for the judgement.
+    """
     moved = float((table["difference"] - table["difference"][0]).abs().to_numpy().max())
     shifted = [_shifted(scores, by, settings) for by in (-moved, moved)]
     steady = (
@@ -84,9 +98,9 @@ def confirm(
         and {*shifted} == {judgement.verdict.word}
     )
     if steady or judgement.verdict.word not in (HELPED, EQUIVALENT):
-        return judgement.verdict, table
+        return judgement.verdict
     why = f"Under other batch sizes it would not have been *{judgement.verdict.word}*."
-    return with_word(judgement.verdict, TOO_FEW, why), table
+    return with_word(judgement.verdict, TOO_FEW, why)
 
 
 def _by_size(again: pl.DataFrame) -> list[pl.DataFrame]:
