@@ -311,13 +311,12 @@ def gate(
     adapter: Annotated[Path, typer.Argument(help="The adapter folder.")],
     base: Annotated[str, typer.Option(help="Its base model, where it has moved.")] = "",
     workspace: Annotated[str, typer.Option("--workspace", "-w", help="Where it was made.")] = "",
-    expect: Annotated[str, typer.Option(help="The fingerprint that it should have.")] = "",
     to: Annotated[Path | None, typer.Option("--out", help="Default: evaluation/gate.json.")] = None,
 ) -> None:
     """Look for reasons not to use an adapter. Exit status 0: none, 2: blocked, 3: cannot tell."""
     from elara.evaluate.gate import pass_gate
 
-    found = pass_gate(adapter, base or None, workspace=workspace, expect=expect, out=to)
+    found = pass_gate(adapter, base or None, workspace=workspace, out=to)
     say(*found.lines())
     raise typer.Exit(found.exit_code)
 
