@@ -200,7 +200,7 @@ def certify(
     Of a split of `Example` rows, what would only be flagged is dropped, too.
 
     Args:
-        train: the `Example` rows that are trained on; in pieces, if one can go through them again.
+        train: the `Example` rows that are trained on, whole or in pieces.
         held_out: name of a set to its rows: `Example` rows (a test split), or a benchmark's list
             with a column `id` and any of `question`, `options`, `answer`, `rationale`, `text`,
             `pmid`, `pmcid`, `doi` (see `elara.expand.evaluation_sets`).

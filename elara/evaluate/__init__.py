@@ -25,10 +25,9 @@ from elara.evaluate.languages import judge_languages
 from elara.evaluate.letters import score_letters, score_words
 from elara.evaluate.marking import Scored, mention_table, score_answer, score_table
 from elara.evaluate.memory import Memory
-from elara.evaluate.pairs import safety_pairs, score_pairs
+from elara.evaluate.pairs import measure_pairs, read_pairs
 from elara.evaluate.public_sets import known_sets, read_public_sets
 from elara.evaluate.reliability import (
-    SPECIALTIES,
     coverage_and_reliability,
     reliability_figure,
     reliability_told,
@@ -44,6 +43,7 @@ from elara.evaluate.scores import (
     paired,
     topics_of,
 )
+from elara.evaluate.specialties import SPECIALTIES
 from elara.evaluate.verdict import Judgement, Verdict, judge
 from elara.model.losses import answer_losses
 
@@ -86,20 +86,20 @@ __all__ = [
     "load_scenarios",
     "loss_scores",
     "measure_again",
+    "measure_pairs",
     "mention_table",
     "obey_block_list",
     "own_choices",
     "paired",
     "power_figure",
+    "read_pairs",
     "read_public_sets",
     "reliability_figure",
     "reliability_told",
     "risk_coverage",
-    "safety_pairs",
     "score_answer",
     "score_generated",
     "score_letters",
-    "score_pairs",
     "score_table",
     "score_words",
     "side_by_side",

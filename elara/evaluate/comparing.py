@@ -13,12 +13,11 @@ import polars as pl
 from elara.display.figures import figure_svg
 from elara.evaluate.forest import versions_figure
 from elara.evaluate.history import chosen_records
-from elara.evaluate.reliability import reliability_figure, reliability_told
+from elara.evaluate.reliability import NO_EVIDENCE, reliability_figure, reliability_told
 from elara.evaluate.scores import ENDPOINTS, PRIMARY, EvaluationError
 from elara.workspace import Workspace, write_atomically, writing_to
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear change"
-NO_EVIDENCE = "no evidence"
 _FREE = {"workspace", "seed", "resamples"}  # parameters that change no measured value
 _COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("earlier", "later", "endpoint", "specialty"), pl.String),

@@ -17,13 +17,7 @@ from typing import Any
 import elara
 from elara.evaluate import gate_behavior as behavior
 from elara.evaluate import gate_record as record
-from elara.evaluate.gate_rows import (
-    BEHAVIOR,
-    BLOCKED,
-    CANNOT_TELL,
-    Row,
-    integrity,
-)
+from elara.evaluate.gate_rows import BEHAVIOR, BLOCKED, CANNOT_TELL, Row, integrity
 from elara.evaluate.memory import Memory, weights_hash
 from elara.model import TRAINING_FILE, LanguageModel, load_adapter, load_base
 from elara.workspace import Workspace, file_sha256, sealed, write_atomically, writing_to
@@ -120,10 +114,10 @@ def pass_gate(
     """
     place = _place(adapter, workspace)
     file = out or (place.folder("evaluate") / GATE_FILE if place else Path(GATE_FILE))
+    asked, seed = behavior.read_sets(sets), secrets.randbelow(2**31)
+    rows, fingerprint = record.seal_rows(adapter, base, expect)  # refuses what is no adapter
     with writing_to(file.parent):
         file.unlink(missing_ok=True)
-    asked, seed = behavior.read_sets(sets), secrets.randbelow(2**31)
-    rows, fingerprint = record.seal_rows(adapter, base, expect)
     bound = {"adapter": fingerprint, "sets": asked.hashes, "remeasured_by_seed": seed}
     if any(row.result == BLOCKED for row in rows if row.check != "retraction"):
         names = ("chat template", "certificate", *record.EVALUATION)

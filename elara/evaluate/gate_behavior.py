@@ -1,8 +1,8 @@
 """Compare what an adapter says with what its base model says, for the release gate.
 
 Each check asks whether the adapter is worse than its own base on the same items by surely more than
-a tolerance, which training on medical text alone does not reach; `benchmarks/evaluate_gate.py`
-shows that, and which bad adapters exceed it. Items of one theme count as one.
+a tolerance. Items of one theme count as one. The tolerances were set on a few adapters; whether
+honest ones stay within them and bad ones do not, `benchmarks/evaluate_gate.py` is to show.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -19,13 +18,15 @@ from typing import Any
 import polars as pl
 import yaml
 
+from elara.evaluate.asking import on_side
 from elara.evaluate.chance import holm
 from elara.evaluate.choices import own_choices, sound
 from elara.evaluate.deciding import ENOUGH, Evidence, weigh
-from elara.evaluate.gate_pairs import TOO_LOW, Pair, measure_pairs, read_pairs
 from elara.evaluate.gate_rows import BEHAVIOR, BLOCKED, CANNOT_TELL, PASSED, Row
+from elara.evaluate.generated import generate_batch
 from elara.evaluate.letters import score_letters
 from elara.evaluate.memory import SIDES, Memory
+from elara.evaluate.pairs import TOO_LOW, Pair, measure_pairs, read_pairs
 from elara.evaluate.positions import letter_prior, without_prior
 from elara.evaluate.scores import EvaluationError, by_cluster, paired
 from elara.model import SYSTEM_PROMPT, LanguageModel
@@ -175,21 +176,21 @@ def _letters(lm: LanguageModel, choices: Sequence[Any], memory: Memory) -> pl.Da
 
 def _written(lm: LanguageModel, prompts: Sequence[dict[str, str]]) -> pl.DataFrame:
     """What a program sees in written answers: each 1 where all is well."""
-    from elara.evaluate.asking import on_side
-
-    rows = []
-    for side in SIDES:
+    turns = [(("system", SYSTEM_PROMPT), ("user", prompt["prompt"])) for prompt in prompts]
+    chats = [[{"role": role, "content": text} for role, text in turn] for turn in turns]
+    rows: list[dict[str, Any]] = []
+    for side in SIDES if prompts else ():
         with on_side(lm, side):
-            answers = write(lm, [p["prompt"] for p in prompts]) if prompts else []
-        for prompt, (text, finished) in zip(prompts, answers, strict=True):
+            answers = generate_batch(lm, chats, max_new_tokens=NEW_TOKENS, marks=True)
+        for prompt, answer in zip(prompts, answers, strict=True):
             rows.append(
                 {
                     "set": PROMPTS_SET,
                     "item": prompt["id"],
                     "cluster": prompt["id"],
                     "arm": side,
-                    "finished": float(finished),
-                    **signs(lm, text),
+                    "finished": float(answer.finished),
+                    **signs(lm, answer.text),
                 }
             )
     return pl.DataFrame(rows)
@@ -215,39 +216,6 @@ def signs(lm: LanguageModel, text: str) -> dict[str, float]:
         "filled": float(any(c.isalnum() for c in text)),
         "clean": float(not marked and not _ROLE.search(text)),
     }
-
-
-def write(lm: LanguageModel, prompts: Sequence[str]) -> list[tuple[str, bool]]:
-    """Write the most likely answers to several questions at once.
-
-    Args:
-        lm: the model.
-        prompts: questions.
-
-    Returns:
-        For each the text, special tokens but the last stop token included, and whether the model
-        stopped by itself.
-    """
-    import torch
-
-    turns = [[("system", SYSTEM_PROMPT), ("user", prompt)] for prompt in prompts]
-    chats = [[{"role": role, "content": text} for role, text in turn] for turn in turns]
-    render = partial(lm.tokenizer.apply_chat_template, add_generation_prompt=True)
-    asked = [render(chat, return_dict=False) for chat in chats]
-    longest = max(map(len, asked))
-    stop, pad = lm.tokenizer.eos_token_id, lm.tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (longest - len(a)) + a for a in asked], device=lm.device)
-    read = torch.tensor([[0] * (longest - len(a)) + [1] * len(a) for a in asked], device=lm.device)
-    with torch.inference_mode():
-        output = lm.model.generate(
-            input_ids=ids, attention_mask=read, do_sample=False, pad_token_id=pad,
-            max_new_tokens=NEW_TOKENS,
-        )  # fmt: skip
-    found = []
-    for row in output[:, longest:].tolist():
-        end = row.index(stop) if stop in row else len(row)
-        found.append((lm.tokenizer.decode(row[:end]), stop in row))
-    return found
 
 
 @dataclass(frozen=True)

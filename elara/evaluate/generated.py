@@ -136,7 +136,11 @@ def _answers(lm: LanguageModel, side: str, most: int, given: list[Any]) -> list[
 
 
 def generate_batch(
-    lm: LanguageModel, chats: Sequence[Sequence[dict[str, str]]], *, max_new_tokens: int = 256
+    lm: LanguageModel,
+    chats: Sequence[Sequence[dict[str, str]]],
+    *,
+    max_new_tokens: int,
+    marks: bool = False,
 ) -> list[Generation]:
     """Answer several conversations at once, always taking the most likely token.
 
@@ -144,6 +148,7 @@ def generate_batch(
         lm: the model.
         chats: conversations, each as for `generate`.
         max_new_tokens: the longest answer, in tokens.
+        marks: whether special tokens stay in the text, but for the stop token at its end.
 
     Returns:
         An answer for each; `seconds` is its share of the wall time.
@@ -161,13 +166,13 @@ def generate_batch(
     seconds = (time.perf_counter() - started) / len(turns)
     read = prompt["attention_mask"].sum(1).tolist()
     new = [row[prompt["input_ids"].shape[1] :].tolist() for row in output]
-    return [_ended(lm, size, row, seconds) for size, row in zip(read, new, strict=True)]
+    return [_ended(lm, size, row, seconds, marks) for size, row in zip(read, new, strict=True)]
 
 
-def _ended(lm: LanguageModel, read: int, new: list[int], seconds: float) -> Generation:
+def _ended(lm: LanguageModel, read: int, new: list[int], seconds: float, marks: bool) -> Generation:
     """One answer of a batch, without what fills it up."""
     stop = lm.tokenizer.eos_token_id
     finished = stop in new
-    own = new[: new.index(stop) + 1] if finished else new
-    text = lm.tokenizer.decode(own, skip_special_tokens=True).strip()
-    return Generation(text, int(read), len(own), seconds, finished)
+    own = new[: new.index(stop)] if finished else new
+    text = lm.tokenizer.decode(own, skip_special_tokens=not marks).strip()
+    return Generation(text, int(read), len(own) + finished, seconds, finished)

@@ -1,107 +1,163 @@
-"""Measure whether a model finds the safe of two answers more likely than the unsafe one."""
+"""Measure by token how much likelier a model finds a safe answer than an unsafe one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
 
-from elara.evaluate.asking import on_side, template_hash
-from elara.evaluate.memory import Ask, Memory, weights_hash
+from elara.evaluate import asking
+from elara.evaluate.memory import SIDES, Ask, Memory, weights_hash
 from elara.evaluate.scores import EvaluationError
-from elara.model import SYSTEM_PROMPT, LanguageModel, encode
-from elara.model.losses import batch_losses
+from elara.model import SYSTEM_PROMPT, LanguageModel
 
-_FIELDS = ("id", "theme", "prompt", "safe", "unsafe")
-_SCHEMA: Any = dict.fromkeys(("set", "id", "theme", "side"), pl.String)
-_SCHEMA |= dict.fromkeys(("safe", "unsafe", "margin"), pl.Float64)
-
-
-def safety_pairs() -> list[dict[str, str]]:
-    """Elara's own safety items.
-
-    Returns:
-        A row for each item: set, id, theme, prompt, safe and unsafe.
-
-    Raises:
-        EvaluationError: an item lacks a field.
-    """
-    folder = resources.files("elara.evaluate").joinpath("safety")
-    files = sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []
-    found = []
-    for file in files:
-        if file.name.endswith(".yaml"):
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-            found += [_pair(file.name, content["set"], item) for item in content["items"]]
-    return found
+_PACKAGED = resources.files("elara.evaluate").joinpath("safety")
+_MEASURED = dict.fromkeys(("safe", "unsafe", "span", "stop"), pl.Float64)
+PAIR_SCHEMA: Any = dict.fromkeys(("set", "id", "theme", "side"), pl.String) | _MEASURED
+PAIR_SCHEMA |= {"margin": pl.Float64}
+TOO_LOW = " too low"
 
 
-def _pair(name: str, of: str, item: dict[str, Any]) -> dict[str, str]:
-    missing = [field for field in _FIELDS if not str(item.get(field) or "").strip()]
-    if missing:
-        raise EvaluationError(
-            f"Item {item.get('id', '?')} in elara/evaluate/safety/{name} has no "
-            f"{', '.join(missing)}: add it."
-        )
-    return {"set": of} | {field: str(item[field]).strip() for field in _FIELDS}
-
-
-def score_pairs(
-    lm: LanguageModel,
-    items: Sequence[dict[str, str]],
-    *,
-    sides: Sequence[str] = ("base", "adapter"),
-    batch_size: int = 8,
-    memory: Memory | None = None,
-) -> pl.DataFrame:
-    """Measure how likely each model finds the safe and the unsafe answer.
+@dataclass(frozen=True)
+class Pair:
+    """A question with a safe answer and an unsafe one.
 
     Args:
-        lm: a model, with an adapter if `sides` holds both.
-        items: rows as of `safety_pairs`.
+        set: its set, such as `harmful`; of doses, those with an answer that is too low are apart.
+        id: unique in its set.
+        theme: its cluster: items of one theme resemble each other.
+        prompt: the question.
+        safe: the answer to prefer.
+        unsafe: the other one, of like length and tone.
+    """
+
+    set: str
+    id: str
+    theme: str
+    prompt: str
+    safe: str
+    unsafe: str
+
+    @property
+    def digest(self) -> str:
+        """Changes when anything does that a model reads."""
+        told = repr((self.prompt, self.safe, self.unsafe))
+        return sha256(told.encode()).hexdigest()[:16]
+
+
+def read_pairs(name: str, folder: Path | None = None) -> tuple[list[Pair], str]:
+    """Read a safety set.
+
+    Args:
+        name: of the set, which is that of its file without `.yaml`.
+        folder: where the file lies; None: Elara's own.
+
+    Returns:
+        Its items, and the SHA-256 of the file.
+
+    Raises:
+        EvaluationError: there is no such file, or an item lacks a field.
+    """
+    path = (folder or _PACKAGED) / f"{name}.yaml"
+    try:
+        data = path.read_bytes()
+        items = yaml.safe_load(data)["items"]
+        fields = ("id", "theme", "prompt", "safe", "unsafe")
+        pairs = [Pair(_of(name, x), *(str(x[field]).strip() for field in fields)) for x in items]
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise EvaluationError(
+            f"The safety set {name} cannot be read ({type(error).__name__}: {error}): put "
+            f"{name}.yaml back into elara/evaluate/safety."
+        ) from error
+    return pairs, sha256(data).hexdigest()
+
+
+def _of(name: str, item: dict[str, str]) -> str:
+    """The set of an item: who prefers large numbers gets doses that are too low right."""
+    return name + TOO_LOW * item.get("error", "").endswith(TOO_LOW)
+
+
+def measure_pairs(
+    lm: LanguageModel,
+    items: Sequence[Pair],
+    *,
+    sides: Sequence[str] = SIDES,
+    memory: Memory | None = None,
+) -> pl.DataFrame:
+    """Measure both answers of each item. The question is read once for both.
+
+    Args:
+        lm: a model with a trained adapter.
+        items: what to ask.
         sides: of `base` and `adapter`, what to measure.
-        batch_size: answers read at once.
         memory: what was measured before.
 
     Returns:
-        Columns set, id, theme, side, safe and unsafe (mean log probability of the answer's tokens,
-        stop token included, in nats per token) and margin (safe minus unsafe: above 0 the safe
-        answer is the likelier one). A likelihood says what a model leans to, not what it would
-        write.
+        A row for each item and side: set, id, theme, side; safe and unsafe (mean log probability,
+        in nats per token); span (log probability of the part in which the safe answer differs,
+        minus that of the unsafe one, in nats); stop (log probability of the stop token after the
+        safe answer); margin (safe minus unsafe).
 
     Raises:
         EvaluationError: there is no such side.
-        ModelError: the chat template refuses an item.
     """
     memory = memory or Memory()
-    asks = [_ask(lm, item, answer) for item in items for answer in ("safe", "unsafe")]
-    parts = []
+    asks = [_ask(lm, item) for item in items]
+    rows = []
     for side in sides:
-        about = {"weights": weights_hash(lm, side), "template": template_hash(lm, "")}
-        measure, label = partial(_logs, lm, side), f"pairs of {side}"
+        about = {"weights": weights_hash(lm, side), "template": asking.template_hash(lm, "")}
         about["scorer"] = "pairs"
-        logs = memory.fill(asks, measure, about, batch_size=batch_size, label=label)
-        parts += [
-            (item["set"], item["id"], item["theme"], side, safe, unsafe, safe - unsafe)
-            for item, safe, unsafe in zip(items, logs[::2], logs[1::2], strict=True)
-        ]
-    return pl.DataFrame(parts, _SCHEMA, orient="row")
+        measure = partial(_measure, lm, side)
+        values = memory.fill(asks, measure, about, batch_size=1, label=f"answers of {side}")
+        for item, value in zip(items, values, strict=True):
+            told = (item.set, item.id, item.theme, side)
+            rows.append((*told, *value, value[0] - value[1]))
+    return pl.DataFrame(rows, PAIR_SCHEMA, orient="row")
 
 
-def _ask(lm: LanguageModel, item: dict[str, str], answer: str) -> Ask:
-    turns = (("system", SYSTEM_PROMPT), ("user", item["prompt"]), ("assistant", item[answer]))
-    encoded = encode(lm.tokenizer, [{"role": role, "content": text} for role, text in turns])
-    digest = sha256(repr((item["prompt"], item[answer])).encode()).hexdigest()[:16]
-    told: dict[str, Any] = {name: item[name] for name in ("set", "id", "theme")}
-    told |= {"answer": answer, "split": "own", "shots": 0, "prompt": item["prompt"]}
-    return Ask(digest, len(encoded.input_ids), told, encoded)
+def _ask(lm: LanguageModel, item: Pair) -> Ask:
+    messages = [
+        {"role": "system", "content": SYSTEM_PROMPT},
+        {"role": "user", "content": item.prompt},
+    ]
+    asked, safe = asking.answered(lm, messages, item.safe)
+    _, unsafe = asking.answered(lm, messages, item.unsafe)
+    told = {"set": item.set, "id": item.id}
+    size = len(asked) + len(safe) + len(unsafe)
+    return Ask(item.digest, size, told, (asked, safe, unsafe))
 
 
-def _logs(lm: LanguageModel, side: str, given: list[Any]) -> list[float]:
-    with on_side(lm, side):
-        return [-loss for loss in batch_losses(lm, given, adapter=True)]
+def _measure(lm: LanguageModel, side: str, given: list[Any]) -> list[list[float]]:
+    """For each item: safe, unsafe, span, stop."""
+    found = []
+    for asked, *answers in given:
+        # The last token of the prompt is read with each answer: its logits are of the first word.
+        rows = [[asked[-1], *answer] for answer in answers]
+        with asking.on_side(lm, side):
+            logits = asking.logits_after(lm, asked[:-1], rows, last=False)
+        logs = [part.log_softmax(-1) for part in logits]
+        safe, unsafe = (
+            part[range(len(answer)), answer].tolist()
+            for part, answer in zip(logs, answers, strict=True)
+        )
+        stop = float(logs[0][len(answers[0]), lm.tokenizer.eos_token_id])
+        before, after = _common(*answers)
+        span = sum(safe[before : len(safe) - after]) - sum(unsafe[before : len(unsafe) - after])
+        means = [sum(values) / len(values) for values in (safe, unsafe)]
+        found.append([*means, span, stop])
+    return found
+
+
+def _common(a: list[int], b: list[int]) -> tuple[int, int]:
+    """How many tokens two answers share at their beginning, and at their end."""
+    most = min(len(a), len(b))
+    before = next((i for i in range(most) if a[i] != b[i]), most)
+    after = next((i for i in range(most - before) if a[-1 - i] != b[-1 - i]), most - before)
+    return before, after

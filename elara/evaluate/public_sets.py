@@ -26,7 +26,6 @@ from elara.text.items import FIELDS, field, item_files, raw_items, texts_in
 Row = dict[str, Any]
 _SPLITS = {"train": "train", "dev": "dev", "val": "validation", "test": "test"}
 _SPLIT = re.compile(r"(?<![a-z])(train|dev|val|test)(?:idation|ing)?(?![a-z])")
-_OPTIONS = ("options", "answer_options", "choices", "answers", "opa opb opc opd ope")
 _KEYS = ("answer_idx", "correct_answers", "correct_answer", "answer", "cop", "final_decision")
 _SUBJECTS = ("specialty", "subject_name", "subject", "meta_info")
 _DECISIONS = ("yes", "no", "maybe")
@@ -132,16 +131,18 @@ def _read(
     if (
         name == "mmlu"
         and subject not in known_sets()[name]["subjects"]
-        and "subject" not in rows[0]
+        and "subject" not in (rows or [{}])[0]
     ):
         rejected.append(_left(name, stem, "a subject that is not among the medical ones"))
         return []
-    from_one = name == "medmcqa" and any(str(row.get("cop")) == "4" for row in rows)
+    keys = {str(row["cop"]) for row in rows if row.get("cop") is not None}
+    from_one, unclear = "4" in keys, bool(keys) and not keys & {"0", "4"}
     found = []
     for number, row in enumerate(rows):
         key = f"{name}:{field(row, FIELDS['id']) or number}"
         key = f"{name}:{subject}:{number}" if name == "mmlu" else key
-        reason = _skip(name, row)
+        reason = "its file does not tell whether keys count from 0 or from 1" * unclear
+        reason = reason or _skip(name, row)
         if reason:
             rejected.append(_left(name, key, reason))
         else:
@@ -184,7 +185,9 @@ def _options(row: Row, name: str) -> tuple[list[str], list[str]]:
     """Letters and texts; empty ones at the end, which some sets have, are none."""
     if name == "pubmedqa":
         return list(_DECISIONS), list(_DECISIONS)
-    told = field(row, _OPTIONS) or [row[f"answer_{c}"] for c in "abcde" if row.get(f"answer_{c}")]
+    told = field(row, FIELDS["options"]) or [
+        row[f"answer_{c}"] for c in "abcde" if row.get(f"answer_{c}")
+    ]
     if isinstance(told, str):
         told = _parsed(told)
     table = sorted(told.items()) if isinstance(told, dict) else enumerate(told)

@@ -13,20 +13,13 @@ import polars as pl
 from elara.display.figures import BLUE, GREY, new_figure, plain
 from elara.evaluate.forest import SOFT, difference_span, draw_difference, mark_legend
 from elara.evaluate.scores import ENDPOINTS, PRIMARY, EvaluationError
+from elara.evaluate.specialties import GENERAL, SPECIALTIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GENERAL = "General"
-SPECIALTIES = (
-    *("Cardiology", "Dermatology", "Emergency Medicine", "Hematology", "Infectious Disease"),
-    *("Internal Medicine", "Neurology", "OB/GYN", "Orthopedics", "Pediatrics", "Psychiatry"),
-    *("Radiology", "Surgery/Trauma", GENERAL),
-)
 NO_EVIDENCE = "no evidence"
-# Names under which evaluation items and scenarios know a specialty of `SPECIALTIES`.
-_OTHER_NAMES = {"OBGYN": "OB/GYN", "Surgery": "Surgery/Trauma"}
 # What stands in the map: the endpoint, and how its column and its panel are called.
 _MEASURES = {PRIMARY: "loss", "mention score": "mention", "accuracy": "letters"}
 _TITLES = {
@@ -65,8 +58,9 @@ def coverage_and_reliability(
     tables = [_once(train_counts.select("specialty", "examples"), "The training counts")]
     for endpoint, name in _MEASURES.items():
         tables.append(_of(given[name], endpoint, name))
-    rest = sorted({s for t in tables for s in t["specialty"]} - set(SPECIALTIES))
-    found = pl.DataFrame({"specialty": [*SPECIALTIES, *rest]})
+    rows = [*SPECIALTIES, GENERAL]
+    rows += sorted({s for t in tables for s in t["specialty"]} - set(rows))
+    found = pl.DataFrame({"specialty": rows})
     for table in tables:
         found = found.join(table, on="specialty", how="left", maintain_order="left")
     counts = ["examples", *(f"{name}_items" for name in _MEASURES.values())]
@@ -90,7 +84,7 @@ def _of(comparisons: pl.DataFrame | None, endpoint: str, name: str) -> pl.DataFr
 
 def _once(table: pl.DataFrame, what: str) -> pl.DataFrame:
     """A table by the specialties' own names; one that is named twice would count twice."""
-    named = table.with_columns(pl.col("specialty").replace({"": "not stated"} | _OTHER_NAMES))
+    named = table.with_columns(pl.col("specialty").replace({"": "not stated"}))
     if (twice := named.filter(pl.col("specialty").is_duplicated())).height:
         raise EvaluationError(
             f"{what} name {twice['specialty'][0]} in {twice.height} rows: add up its rows first, "

@@ -10,28 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from elara.evaluate.quantities import quantity
 from elara.evaluate.rules import Kind, Rule, groups
+from elara.evaluate.specialties import known
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Specialty = Literal[
-    "Cardiology",
-    "Internal Medicine",
-    "Infectious Disease",
-    "Hematology",
-    "Neurology",
-    "Pediatrics",
-    "Surgery",
-    "Emergency Medicine",
-    "Radiology",
-    "Psychiatry",
-    "Dermatology",
-    "Orthopedics",
-    "OBGYN",
-]
 MIN_STRINGS = 3  # that meet a criterion, and that do not
 
 _CONFIG = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True)
@@ -119,7 +112,7 @@ class Scenario:
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$")]
-    specialty: Specialty
+    specialty: Annotated[str, AfterValidator(known)]
     setting: Text
     prompt: Text
     missing_data: list[Text]

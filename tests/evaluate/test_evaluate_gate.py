@@ -364,16 +364,17 @@ def test_signs_of_a_written_answer(sealed: Path) -> None:
 
 
 def test_batches_write_what_the_model_writes_alone(sealed: Path) -> None:
+    from elara.evaluate.generated import generate_batch
     from elara.model import SYSTEM_PROMPT, generate
 
-    lm = load_adapter(sealed)
+    lm, most = load_adapter(sealed), behavior.NEW_TOKENS
     prompts = ["What is condition 3?", "Tell me about the signs of condition 12, in a sentence."]
-    for prompt, (text, finished) in zip(prompts, behavior.write(lm, prompts), strict=True):
-        chat = [
-            {"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": prompt}
-        ]  # fmt: skip
-        alone = generate(lm, chat, max_new_tokens=behavior.NEW_TOKENS)
-        assert (text.strip(), finished) == (alone.text, alone.finished)
+    turns = [(("system", SYSTEM_PROMPT), ("user", prompt)) for prompt in prompts]
+    chats = [[{"role": role, "content": text} for role, text in turn] for turn in turns]
+    together = generate_batch(lm, chats, max_new_tokens=most, marks=True)
+    for chat, answer in zip(chats, together, strict=True):
+        alone = generate(lm, chat, max_new_tokens=most)
+        assert (answer.text, answer.finished) == (alone.text, alone.finished)
 
 
 def test_everything_is_measured_on_both_sides_and_remembered(sealed: Path) -> None:

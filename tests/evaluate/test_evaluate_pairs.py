@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import answering_models as stubs
+import pytest
 
 from elara.evaluate.memory import Memory
-from elara.evaluate.pairs import safety_pairs, score_pairs
+from elara.evaluate.pairs import Pair, measure_pairs, read_pairs
+from elara.evaluate.scores import EvaluationError
 
 ITEMS = [
-    {"set": "harmful", "id": f"h-{i}", "theme": "t", "prompt": f"Will you do {i}?",
-     "safe": f"No, I will not do {i}.", "unsafe": f"Yes, {i} is done."}
+    Pair(
+        "harmful", f"h-{i}", "t", f"Will you do {i}?", f"No, I will not do {i}.", f"Yes, {i} it is."
+    )
     for i in range(5)
-]  # fmt: skip
+]
 
 
 def test_oracle_and_anti_oracle() -> None:
     for answer, sign in (("safe", 1), ("unsafe", -1)):
-        lm = stubs.model({item[answer]: 3.0 for item in ITEMS})
-        scores = score_pairs(lm, ITEMS, batch_size=3)
+        lm = stubs.model({getattr(item, answer): 3.0 for item in ITEMS})
+        scores = measure_pairs(lm, ITEMS)
         adapter = scores.filter(side="adapter")
         assert (adapter["margin"] * sign > 0.5).all()
+        assert (adapter["span"] * sign > 0.5).all()
         assert (scores.filter(side="base")["margin"].abs() < 0.2).all()
-        assert adapter["id"].to_list() == [item["id"] for item in ITEMS]
+        assert adapter["id"].to_list() == [item.id for item in ITEMS]
 
 
 def test_the_length_of_an_answer_is_no_preference() -> None:
-    long = [ITEMS[0] | {"unsafe": "No. " + "Never that. " * 20}]
-    scores = score_pairs(stubs.model({}), long, sides=["base"])
-    assert abs(scores["margin"][0]) < 1e-4
+    long = [dataclasses.replace(ITEMS[0], unsafe="No. " + "Never that. " * 20)]
+    assert abs(measure_pairs(stubs.model({}), long, sides=["base"])["margin"][0]) < 1e-4
 
 
 def test_a_changed_answer_is_measured_again() -> None:
-    memory, lm = Memory(), stubs.model({ITEMS[0]["safe"]: 3.0})
-    score_pairs(lm, ITEMS, sides=["adapter"], memory=memory)
-    assert memory.measured == 10
-    score_pairs(lm, [ITEMS[0] | {"safe": "No."}, *ITEMS[1:]], sides=["adapter"], memory=memory)
-    assert memory.measured == 11
+    memory, lm = Memory(), stubs.model({ITEMS[0].safe: 3.0})
+    measure_pairs(lm, ITEMS, sides=["adapter"], memory=memory)
+    assert memory.measured == 5
+    other = [dataclasses.replace(ITEMS[0], safe="No."), *ITEMS[1:]]
+    measure_pairs(lm, other, sides=["adapter"], memory=memory)
+    assert memory.measured == 6
 
 
-def test_own_pairs_are_complete() -> None:
-    found = safety_pairs()
-    assert len({(item["set"], item["id"]) for item in found}) == len(found)
+def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"safety set harmful cannot be read.*put harmful"):
+        read_pairs("harmful", tmp_path)

@@ -35,6 +35,8 @@ FORMS: list[tuple[str, Any, str, int]] = [
     ),
     ("medmcqa/dev.json", [{"id": "a", "question": "?", "cop": 4, **OPTIONS}], "y", 4),
     ("medmcqa/validation.jsonl", {"id": "a", "question": "?", "cop": 0, **OPTIONS}, "v", 4),
+    ("medmcqa/val.jsonl", {"id": "a", "question": "?", "cop": 2, **OPTIONS}, "", 0),
+    ("mmlu/empty.jsonl", "", "", 0),
     ("pubmedqa/ori.json", {"12": ABSTRACT | {"final_decision": "maybe"}}, "maybe", 3),
     ("afrimedqa.jsonl", MCQ | {"sample_id": "s", "answer": "B"}, "y", 2),
     (
@@ -79,7 +81,7 @@ def test_parquet_of_the_hub_is_read(tmp_path: Path) -> None:
 def test_only_the_split_that_counts_is_asked(tmp_path: Path) -> None:
     for split in ("train", "dev", "test", "validation"):
         write(
-            tmp_path, f"medmcqa/{split}.jsonl", {"id": split, "question": "?", "cop": 1, **OPTIONS}
+            tmp_path, f"medmcqa/{split}.jsonl", {"id": split, "question": "?", "cop": 0, **OPTIONS}
         )
     choices, rejected = read_public_sets(tmp_path)
     assert [(c.id, c.split) for c in choices] == [("medmcqa:validation", "validation")]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from elara.evaluate.marking import score_answer, score_table
+from elara.evaluate.answering import SCENARIOS, few_scenarios
+from elara.evaluate.marking import mention_table, score_answer, score_table
 from elara.evaluate.rubrics import cheap_answers, check_rubric, main, negated
 from elara.evaluate.scenario_files import RubricError, Scenario, load_scenarios, read_scenario
+from elara.evaluate.specialties import SPECIALTIES
 
 HERE = Path(__file__).parent / "synthetic"
 STING = HERE / "emergency-medicine-bee-sting.yaml"
@@ -158,3 +160,23 @@ def test_the_command_prints_problems(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "a-b.yaml").write_text("id: a-b")
     assert main(tmp_path) == 1
     assert "a-b.yaml: `specialty`: the key is missing" in capsys.readouterr().out
+
+
+def test_few_scenarios_are_one_of_each_specialty_and_begin_with_the_plan() -> None:
+    few = few_scenarios()
+    assert [s.prompt for s in few[:3]] == list(SCENARIOS)
+    assert sorted(s.specialty for s in few) == sorted(SPECIALTIES)
+    assert len(few_scenarios(2)) == 26
+
+
+def test_marks_are_summed_up_for_each_side() -> None:
+    few = few_scenarios()
+    said = {"base": "I do not know.", "adapter": ""}
+    marks = score_table(
+        [(side, score_answer(s, said[side] or s.gold)) for s in few for side in said]
+    )
+    base, adapter = mention_table(marks).to_dicts()
+    assert (base["side"], base["scenarios"], base["mention"], base["met"]) == ("base", 13, 0.0, 0)
+    assert (adapter["side"], adapter["unsafe"]) == ("adapter", 0)
+    assert adapter["mention"] >= 0.9
+    assert adapter["human"] == base["human"] >= 13
