@@ -31,7 +31,7 @@ from elara.workspace.formats import json_text
 from elara.workspace.names import escaped
 
 _UNCHECKED = {
-    r"evaluation/history/[^/]+\.json": "a record of an evaluation: `elara compare` reads its seal",
+    r"evaluation/history/[^/]+\.jsonl?": "a record of an evaluation, which has a seal of its own",
     r"logs/[^/]+\.log": "a log: it grows while a run goes on, and no result is read from it",
     r"(logs/[^/]+\.(lock|owner)|(.+/)?(versions/\.lock|exports/\.export/lock)(\.owner)?"
     r"|raw/payloads/(\.until|\.harvest\.(lock|owner)))": "a lock, or who held it",

@@ -21,9 +21,16 @@ from elara.evaluate.choices import Choice, own_choices, sound
 from elara.evaluate.figures import difference_figure, power_figure
 from elara.evaluate.forest import forest_figure, versions_figure
 from elara.evaluate.generated import score_generated, unparsed
+from elara.evaluate.history import record_evaluation
 from elara.evaluate.languages import judge_languages
 from elara.evaluate.letters import score_letters, score_words
-from elara.evaluate.marking import Scored, mention_table, score_answer, score_table
+from elara.evaluate.marking import (
+    Scored,
+    mention_scores,
+    mention_table,
+    score_answer,
+    score_table,
+)
 from elara.evaluate.memory import Memory
 from elara.evaluate.pairs import measure_pairs, read_pairs
 from elara.evaluate.public_sets import known_sets, read_public_sets
@@ -87,6 +94,7 @@ __all__ = [
     "loss_scores",
     "measure_again",
     "measure_pairs",
+    "mention_scores",
     "mention_table",
     "obey_block_list",
     "own_choices",
@@ -94,6 +102,7 @@ __all__ = [
     "power_figure",
     "read_pairs",
     "read_public_sets",
+    "record_evaluation",
     "reliability_figure",
     "reliability_told",
     "risk_coverage",

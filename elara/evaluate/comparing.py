@@ -18,7 +18,12 @@ from elara.evaluate.scores import ENDPOINTS, PRIMARY, EvaluationError
 from elara.workspace import Workspace, write_atomically, writing_to
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "no clear change"
-_FREE = {"workspace", "seed", "resamples"}  # parameters that change no measured value
+_FREE = {
+    "workspace",
+    "seed",
+    "resamples",
+    "repeat_items",
+}  # parameters that change no measured value
 _COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("earlier", "later", "endpoint", "specialty"), pl.String),
     **dict.fromkeys(("before", "after", "change"), pl.Float64),

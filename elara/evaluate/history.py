@@ -16,9 +16,12 @@ from typing import Any
 import polars as pl
 
 import elara
+from elara.audit.certificate import described
+from elara.evaluate.asking import template_hash
 from elara.evaluate.scores import EvaluationError
 from elara.evaluate.verdict import Judgement
-from elara.workspace import Workspace, content_digest, file_sha256, sealed, writing_to
+from elara.model import LanguageModel
+from elara.workspace import Stage, Workspace, content_digest, file_sha256, sealed, writing_to
 from elara.workspace.formats import json_text, seal_holds
 
 HISTORY = "history"
@@ -63,6 +66,48 @@ def make_record(
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     told = {"content": content_digest(found), "made": made, "elara": elara.__version__}
     return sealed(json.loads(json_text(found | told)))
+
+
+def record_evaluation(
+    stage: Stage,
+    lm: LanguageModel,
+    judgement: Judgement,
+    passport: Mapping[str, Any],
+    sets: Mapping[str, pl.DataFrame | Sequence[str]],
+    **parts: pl.DataFrame | Mapping[str, Any],
+) -> Path:
+    """Leave the record of a finished evaluation in the stage's history.
+
+    Args:
+        stage: the stage, with its results written.
+        lm: the model that was judged.
+        judgement: what was found; its verdict is the confirmed one.
+        passport: the completed passport, from `elara.audit.with_verdict`.
+        sets: name of each set to its `Example` rows, or to what names its items and their content.
+        parts: see `make_record`.
+
+    Returns:
+        The record's file, see `leave_record`.
+
+    Raises:
+        WorkspaceError: the folder cannot be written.
+    """
+    record = make_record(
+        judgement,
+        adapter=passport["completes"]["fingerprint"],
+        base=passport["base_model"],
+        template=template_hash(lm, ""),
+        sets={name: _described(given) for name, given in sets.items()},
+        parameters=stage.parameters,
+        **parts,
+    )
+    return leave_record(stage.home, record)
+
+
+def _described(given: pl.DataFrame | Sequence[str]) -> dict[str, Any]:
+    if isinstance(given, pl.DataFrame):
+        return described(given)
+    return {"items": len(given), "sha256": content_digest({"items": sorted(given)})}
 
 
 def leave_record(evaluation: Path, record: Mapping[str, Any]) -> Path:

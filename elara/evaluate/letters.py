@@ -15,7 +15,7 @@ from elara.evaluate.scores import EvaluationError
 from elara.model import LanguageModel
 
 CALIBRATIONS = ("none", "cyclic", "prior")
-PRIOR_ITEMS = 50
+PRIOR_ITEMS = 20
 SCORE_SCHEMA: Any = {
     **dict.fromkeys(("set", "split", "id", "specialty", "side", "scorer", "template"), pl.String),
     **dict.fromkeys(("shots", "options"), pl.Int64),
@@ -42,7 +42,7 @@ def score_letters(
         choices: items that `sound` let through.
         side: `base` or `adapter`.
         calibration: `none`: the options once, as published. `cyclic`: in all cyclic orders, as many
-            readings as options. `prior`: the first 50 items of each number of options in all
+            readings as options. `prior`: the first 20 items of each number of options in all
             orders, which shows what letters the model prefers; the others once.
         batch_size: prompts read at once.
         memory: what was measured before.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from elara.evaluate.rules import met, prepare, read
-from elara.evaluate.scenario_files import Scenario
+from elara.evaluate.scenario_files import Scenario, load_scenarios
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,29 @@ def mention_table(marks: pl.DataFrame) -> pl.DataFrame:
     counts = wanted.agg(met=pl.col("met").sum(), checked=pl.col("met").is_not_null().sum())
     columns = ("side", "scenarios", "mention", "met", "checked", "unsafe", "human")
     return whole.join(counts, on="side").select(columns).sort("side", descending=True)
+
+
+def mention_scores(marks: pl.DataFrame) -> pl.DataFrame:
+    """Turn marks into a table that `judge` takes.
+
+    Args:
+        marks: result of `score_table`, of scenarios that ship with Elara.
+
+    Returns:
+        Columns metric (`mention score`), item, cluster (each scenario is one of its own), source
+        (`scenarios`), specialty, arm, value and weight.
+    """
+    specialties = {scenario.id: scenario.specialty for scenario in load_scenarios()}
+    return marks.unique(["side", "scenario"], maintain_order=True).select(
+        pl.lit("mention score").alias("metric"),
+        item="scenario",
+        cluster="scenario",
+        source=pl.lit("scenarios"),
+        specialty=pl.col("scenario").replace_strict(specialties),
+        arm="side",
+        value="mention",
+        weight=pl.lit(1.0),
+    )
 
 
 _SCHEMA = {

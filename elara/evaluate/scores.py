@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from elara.text.groups import components
+
 
 class EvaluationError(ValueError):
     """Scores cannot be compared; the message says which, and what to do."""
@@ -53,19 +55,8 @@ def topics_of(links: pl.DataFrame) -> dict[str, str]:
     Returns:
         Article to the first article of its topic. One that is not named is a topic of its own.
     """
-    import numpy as np
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    kept = links.filter("kept")
-    names = pl.concat([kept["article_a"], kept["article_b"]]).unique().sort()
-    a, b = (names.search_sorted(kept[side]).to_numpy() for side in ("article_a", "article_b"))
-    shape = (len(names), len(names))
-    _, labels = connected_components(coo_array((np.ones(len(a)), (a, b)), shape), directed=False)
-    first = pl.DataFrame({"article": names, "label": labels}).with_columns(
-        topic=pl.col("article").min().over("label")
-    )
-    return dict(first.select("article", "topic").iter_rows())
+    kept = links.filter("kept").select(row="article_a", other="article_b")
+    return dict(components(kept).iter_rows())
 
 
 def loss_scores(

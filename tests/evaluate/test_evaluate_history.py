@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import answering_models
 import lxml.html
 import polars as pl
 import pytest
 from score_tables import around, scores
 from typer.testing import CliRunner
 
+from elara.audit.certificate import described
 from elara.audit.records import why_unchecked
 from elara.cli import app
 from elara.evaluate import EvaluationError, judge
@@ -22,10 +24,11 @@ from elara.evaluate.history import (
     make_record,
     read_history,
     read_record,
+    record_evaluation,
 )
 from elara.evaluate.languages import judge_languages
 from elara.evaluate.reliability import coverage_and_reliability
-from elara.workspace import Workspace, sealed
+from elara.workspace import Stage, Workspace, sealed
 
 SETS = {"test": {"items": 32, "sha256": "5" * 64}}
 
@@ -70,6 +73,26 @@ def test_the_same_evaluation_leaves_one_record(tmp_path: Path) -> None:
     assert first.read_bytes() == before
     assert leave_record(tmp_path, record(mean=-0.2)) != first
     assert len(read_history(tmp_path)[0]) == 2
+
+
+def test_an_evaluation_records_what_it_was_judged_on(place: Workspace) -> None:
+    judgement = judge(scores(around(-0.3, topics=20)), resamples=199)
+    lm = answering_models.model({})
+    stage = Stage("evaluate", place, {"max_length": 1024})
+    passport = {"completes": {"fingerprint": "f" * 64}, "base_model": "SmolLM2"}
+    test = pl.DataFrame(
+        {"id": ["x:1/key_points/0"], "messages": [[{"role": "user", "content": "?"}]]}
+    )
+    sets: dict[str, Any] = {"test": test, "items": ["b", "a"]}
+    path = record_evaluation(stage, lm, judgement, passport, sets)
+    found = read_record(path)
+    assert path.parent == place.folder("evaluate") / "history"
+    assert found["sets"]["test"] == described(test)
+    assert found["sets"]["items"]["items"] == 2
+    again = record_evaluation(stage, lm, judgement, passport, sets | {"items": ["a", "b"]})
+    assert again == path, "the order of items says nothing"
+    other = record_evaluation(stage, lm, judgement, passport, sets | {"items": ["a", "c"]})
+    assert other != path
 
 
 def test_a_record_is_named_after_time_and_adapter_and_never_overwritten(tmp_path: Path) -> None:

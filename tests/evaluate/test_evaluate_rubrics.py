@@ -7,14 +7,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from elara.evaluate.answering import SCENARIOS, few_scenarios
-from elara.evaluate.marking import mention_table, score_answer, score_table
+from elara.evaluate.marking import mention_scores, mention_table, score_answer, score_table
 from elara.evaluate.rubrics import cheap_answers, check_rubric, main, negated
 from elara.evaluate.scenario_files import RubricError, Scenario, load_scenarios, read_scenario
 from elara.evaluate.specialties import SPECIALTIES
+from elara.evaluate.verdict import judge
 
 HERE = Path(__file__).parent / "synthetic"
 STING = HERE / "emergency-medicine-bee-sting.yaml"
@@ -180,3 +182,20 @@ def test_marks_are_summed_up_for_each_side() -> None:
     assert (adapter["side"], adapter["unsafe"]) == ("adapter", 0)
     assert adapter["mention"] >= 0.9
     assert adapter["human"] == base["human"] >= 13
+
+
+def test_marks_become_scores_that_a_verdict_takes() -> None:
+    few = few_scenarios()
+    said = {"base": "I do not know.", "adapter": ""}
+    marks = score_table(
+        [(side, score_answer(s, said[side] or s.gold)) for s in few for side in said]
+    )
+    found = judge(mention_scores(marks), primary="mention score", resamples=199)
+    assert found.verdict.word == "helped"
+    assert found.verdict.topics == 13
+    assert sorted(found.comparisons["specialty"]) == ["", *sorted(SPECIALTIES)]
+    worse = mention_scores(marks.with_columns(side=pl.col("side").replace(_SWAPPED)))
+    assert judge(worse, primary="mention score", resamples=199).verdict.word == "hurt"
+
+
+_SWAPPED = {"base": "adapter", "adapter": "base"}
