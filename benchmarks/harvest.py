@@ -13,6 +13,7 @@ under numbers of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import multiprocessing
@@ -36,10 +37,13 @@ from elara import collect
 from elara.collect.live.entrez import Entrez, Query
 from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import topic_hits
-from elara.collect.live.store import Store, damaged_payloads
+from elara.collect.live.store import Store, payload_table
 from elara.collect.topics import african_batches, load_searches
 from elara.mirror import Faults, Mirror
+from elara.mirror.answers import Answer
 from elara.mirror.records import Corpus, read_raw
+from elara.mirror.server import Request
+from elara.workspace import file_sha256
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ELARA_SHARED_DATA", PROJECT.parent / "shared" / "data")) / "pubmed"
@@ -85,10 +89,24 @@ def plan_hits() -> Hits:
     return hits
 
 
+class Logged(Mirror):
+    """A mirror whose log is on disk, so that it outlives the process."""
+
+    file: Path
+
+    def respond(self, request: Request) -> tuple[Answer, int]:
+        """Answer a request, and write it down."""
+        answered = super().respond(request)
+        with self._lock, self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(request)) + "\n")
+        return answered
+
+
 def serve(hits: Hits, rate: float, log: Path, queue: Any) -> None:
     """The mirror, in a process of its own as a server is."""
     faults = Faults(seed=1, rate=rate, retry_after=0.1, slow_seconds=0.2)
-    with Mirror(DATA, faults, COPIES, hits=hits, log_file=log) as mirror:
+    with Logged(DATA, faults, COPIES, hits=hits) as mirror:
+        mirror.file = log
         queue.put(mirror.url)
         threading.Event().wait()
 
@@ -181,7 +199,10 @@ def whole_collection(hits: Hits, folder: Path) -> dict[str, Any]:
         "articles_in_table": pl.scan_parquet(tables / "articles.parquet")
         .select(pl.len()).collect().item(),
         "errors_in_table": outcomes.filter(pl.col("status") == "error").height,
-        "damaged_payloads": len(damaged_payloads(payloads)),
+        "damaged_payloads": sum(
+            file_sha256(payloads / file) != sha256
+            for file, sha256 in payload_table(payloads).select("file", "sha256").iter_rows()
+        ),
         "requests": sum(found.values()),
         "faults": dict(sorted(found.items())),
     }  # fmt: skip

@@ -183,8 +183,7 @@ def contaminated_items(passport: dict[str, Any]) -> int:
         passport: the content of `passport.json`.
     """
     found = int(passport["certificate"]["contaminated_items"])
-    tuning = passport.get("preference", {})
-    if tuning.get("continues"):  # else that certificate is the first one
+    if tuning := passport.get("preference"):
         found += tuning["certificate"]["contaminated_items"]
     return found + int(passport.get("continues", {}).get("contaminated_items", 0))
 

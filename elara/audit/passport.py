@@ -7,10 +7,8 @@ adapter's own folder never changes after it was sealed.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import platform
 import time
@@ -40,7 +38,7 @@ from elara.audit.verify import (
 from elara.model import TRAINING_FILE, WEIGHTS_FILE, load_adapter
 from elara.records import PRIVATE
 from elara.workspace import file_sha256, withdrawn
-from elara.workspace.formats import json_text, read_table, write_file
+from elara.workspace.formats import json_text, made_with, read_table, write_file
 
 MANIFEST_FILE = "data_manifest.jsonl"
 NOT_YET = {
@@ -55,10 +53,6 @@ _MANIFEST: dict[str, Any] = dict.fromkeys(_COLUMNS, pl.String) | {
     "article_ids": pl.List(pl.String),
     "redistributable": pl.Boolean,
 }
-_LIBRARIES = (
-    *("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "datasets"),
-    *("tokenizers", "safetensors", "polars", "numpy"),
-)
 _HUB = {
     "pubmed": "https://pubmed.ncbi.nlm.nih.gov/{}/",
     "pmc": "https://pmc.ncbi.nlm.nih.gov/articles/{}/",
@@ -114,9 +108,9 @@ def write_passport(
     probe = record_probe(load_adapter(folder), examples["validation"], train, max_length=longest)
     write_file(folder / PROBE_FILE, probe)
     passport = head(folder, record) | {
-        "data": overview(rows, record["data"]),
+        "data": _overview(rows, record["data"]),
         "certificate": certificate.record(),
-        "config": settings(config),
+        "config": _settings(config),
         "environment": environment(record["precision"]),
         "losses": _losses(training, record, probe),
         "evaluation": NOT_YET,
@@ -235,15 +229,8 @@ def read_manifest(folder: Path) -> pl.DataFrame:
     return read_table(folder / MANIFEST_FILE, _MANIFEST)
 
 
-def settings(config: Any) -> list[dict[str, Any]]:
-    """Every setting beside its value in the reference run, without the path of a local model.
-
-    Args:
-        config: an `elara.train.TrainingConfig`.
-
-    Returns:
-        One entry per setting: `setting`, `value`, `reference`, and the `reason` why they differ.
-    """
+def _settings(config: Any) -> list[dict[str, Any]]:
+    """Every setting beside its value in the reference run, without the path of a local model."""
     rows: list[dict[str, Any]] = config.beside_reference()
     for row in rows:
         if row["setting"] == "base_model":
@@ -300,13 +287,8 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {name: file_sha256(folder / file) for name, file in names.items()}
 
 
-def overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]:
-    """Count what the training data are.
-
-    Args:
-        rows: the data manifest.
-        tokens: the table of tokens per split.
-    """
+def _overview(rows: pl.DataFrame, tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    """Count what the training data are, beside the table of tokens per split."""
     found = {
         "manifest": MANIFEST_FILE,
         "examples": rows.height,
@@ -330,17 +312,14 @@ def environment(precision: Mapping[str, Any]) -> dict[str, Any]:
     """
     import torch
 
-    found = {}
-    for name in _LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+    made = made_with()
     on_gpu = precision["device"] == "cuda"
     return {
         "device": torch.cuda.get_device_name() if on_gpu else f"CPU ({platform.machine()})",
         "precision": dict(precision),
         "system": platform.system(),
-        "python": platform.python_version(),
-        "libraries": found,
+        "python": made["python"],
+        "libraries": made["libraries"],
     }
 
 

@@ -123,21 +123,19 @@ def clean(
     articles: pl.DataFrame,
     rules: Sequence[Rule] = RULES,
     boilerplate_repeats: int = 5,
-    keep_phi: bool = True,
 ) -> Cleaned:
-    """Clean a table that is in memory; see `clean_file`.
+    """Clean a table that is in memory, and leave nothing out for a name; see `clean_file`.
 
     Args:
         articles: a table with the columns of `Article` (further columns stay).
         rules: see `clean_file`.
         boilerplate_repeats: see `clean_file`.
-        keep_phi: see `clean_file`.
     """
     held = tempfile.TemporaryDirectory(prefix="elara-clean-")
     folder = Path(held.name)
     source = folder / "source.parquet"
     articles.write_parquet(source)
-    done = clean_file(source, folder / "clean", rules, boilerplate_repeats, keep_phi)
+    done = clean_file(source, folder / "clean", rules, boilerplate_repeats, keep_phi=True)
     source.unlink()
     return Cleaned(done.folder, done.counts, done.effects, held)
 

@@ -5,7 +5,7 @@ from elara.collect.licences import licence_of, redistributable
 from elara.collect.listing import sample_folder, source_folder
 from elara.collect.live.harvest import harvest
 from elara.collect.live.sources import live_sources, topic_hits
-from elara.collect.live.store import damaged_payloads, payload_table
+from elara.collect.live.store import payload_table
 from elara.collect.parameters import keep_collected, would_replace
 from elara.collect.rawfiles import raw_record, read_file
 from elara.collect.report import (

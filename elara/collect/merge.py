@@ -13,6 +13,7 @@ from elara.collect.licences import OWN, no_stricter, strictness
 from elara.collect.parsed import WITHDRAWS, Parsed
 from elara.collect.sortedruns import ORDER, write_run
 from elara.records import PRIVATE, Article, Outcome, Piece, Status, frame, records
+from elara.text.groups import components
 
 GROUP = "group"
 _TOGETHER = 2_000  # records merged in memory at a time
@@ -273,7 +274,8 @@ def linked(found: pl.LazyFrame) -> pl.DataFrame:
         that it names, and an answer to those of its question.
     """
     shared = _hashed_names(found).collect().filter(pl.col("key").is_duplicated())
-    groups = _components(shared)
+    linked_to = shared.select(row=pl.col(ORDER).min().over("key"), other=ORDER)
+    groups = components(linked_to).rename({"other": ORDER, "cluster": GROUP})
     # An answer has no name of its own: it follows the article that it names.
     articles = found.filter("has_article").join(groups.lazy(), on=ORDER)
     answers = found.filter(~pl.col("has_article"), status="article")
@@ -295,20 +297,6 @@ def _hashed_names(found: pl.LazyFrame) -> pl.LazyFrame:
     retracting = found.filter(pl.col("retracts") != "")
     retracted = retracting.select(ORDER, key=pl.col("retracts").str.split("\n")).explode("key")
     return pl.concat([*parts, withdrawn, retracted]).with_columns(pl.col("key").hash())
-
-
-def _components(shared: pl.DataFrame) -> pl.DataFrame:
-    """Label the connected components of the graph of records and names."""
-    import numpy as np
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    orders, records = np.unique(shared[ORDER].to_numpy(), return_inverse=True)
-    names, keys = np.unique(shared["key"].to_numpy(), return_inverse=True)
-    size = len(orders) + len(names)
-    edges = (np.ones(len(records), dtype=np.int8), (records, keys + len(orders)))
-    _, labels = connected_components(coo_array(edges, shape=(size, size)), directed=False)
-    return pl.DataFrame({ORDER: orders, GROUP: labels[: len(orders)].astype(np.int64)})
 
 
 def merge_linked(

@@ -113,16 +113,15 @@ class Walker:
             if child.tail:
                 flow.run.append(child.tail)
 
-    def drop(self, element: Element, reason: str, kind: str = "") -> None:
+    def drop(self, element: Element, reason: str) -> None:
         """Name an element that is left out, if it has text.
 
         Args:
             element: it; or what the row says of it.
             reason: why.
-            kind: what it is, where its own name does not say it.
         """
         if words := opening(element):
-            self.dropped.append(Dropped(kind or str(element.tag), words, reason))
+            self.dropped.append(Dropped(str(element.tag), words, reason))
 
     # Roles: what to do with an element of a kind.
 

@@ -22,9 +22,9 @@ from elara.evaluate.chance import interval
 from elara.model import LanguageModel, ModelError, encode, load_adapter, quiet_libraries
 from elara.model.losses import batch_losses
 from elara.train.checkpoints import last_checkpoint, remove_others, step_of
-from elara.train.config import REFERENCE, TrainingConfig, TrainingError
+from elara.train.config import TrainingError
 from elara.train.estimate import is_out_of_memory, out_of_memory
-from elara.train.lora import adapter_dtype, add_lora, check_number_format, restoring
+from elara.train.lora import adapter_dtype, restoring
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,47 +69,43 @@ class Preferred:
 
 
 def prefer(
-    model: LanguageModel | Path,
+    earlier: Path,
     preferences: pl.DataFrame,
     config: PreferenceConfig,
     checkpoints: Path,
-    *,
-    lora: TrainingConfig = REFERENCE,
 ) -> Preferred:
     """Tune an adapter so that it favours the answers that readers preferred.
 
-    The reference that tuning must stay close to is the model as it is at the start: the base
-    model where the adapter is new, the base model with the earlier adapter where that is tuned
-    further. (Taking the bare base model as the reference of an earlier adapter would count all
-    that the adapter had learned before as a reward.) The reference's log-probabilities are
-    computed once before the first step, so no second model is kept in memory.
+    The reference that tuning must stay close to is the base model with the adapter as it is at the
+    start. (Taking the bare base model would count all that the adapter had learned before as a
+    reward.) The reference's log-probabilities are computed once before the first step, so no second
+    model is kept in memory.
 
-    A killed run continues from its last checkpoint when it is called again with the same model,
+    A killed run continues from its last checkpoint when it is called again with the same adapter,
     feedback and settings. Other runs' checkpoints in the folder are removed.
 
     Args:
-        model: a base model, which gets a new adapter; a model with an adapter, or an adapter's
-            folder, whose adapter is tuned further. A model is changed; a folder is not.
+        earlier: folder of the adapter to tune further, which is only read.
         preferences: `Preference` rows.
         config: settings.
         checkpoints: folder for checkpoints, used for nothing else.
-        lora: rank, alpha, variant and targets of a new adapter; not used for an earlier one.
 
     Raises:
         TrainingError: the feedback does not fit the method or is too little, the loss is not a
-            finite number, memory ran out (the message says what to change), or the base model was
-            loaded in another number format than `lora` says.
+            finite number, or memory ran out (the message says what to change).
+        ModelError: the folder holds no adapter, or one that cannot be read.
 
     Source: https://huggingface.co/docs/trl/dpo_trainer, https://huggingface.co/docs/trl/kto_trainer
     """
     check(preferences)
     method = _method(preferences, config)
-    lm = load_adapter(model) if isinstance(model, Path) else model
+    lm = load_adapter(earlier)
     fitting, left_out = _that_fit(lm.tokenizer, preferences, config.max_length)
     train, held_out = split_by_prompt(fitting, share=config.held_out_share, seed=config.seed)
     for part, name in ((train, "training"), (held_out, "held-out")):
         _both_kinds(part, name)
-    lm = _with_adapter(lm, lora)
+    lm.model.set_adapter("default")  # makes its matrices trainable
+    lm.model.eval()
     folder = checkpoints / _run_name(lm, fitting, config)
     remove_others(checkpoints, folder)
     before = _log_probabilities(lm, train, held_out)
@@ -180,17 +176,6 @@ def _both_kinds(part: pl.DataFrame, name: str) -> None:
             f"The {name} feedback holds only {which} answers, so there is no margin between "
             "good and bad: collect both kinds, on two questions each at least."
         )
-
-
-def _with_adapter(lm: LanguageModel, lora: TrainingConfig) -> LanguageModel:
-    if hasattr(lm.model, "get_base_model"):  # a PEFT model
-        lm.model.set_adapter("default")  # makes its matrices trainable
-    else:
-        with quiet_libraries():
-            check_number_format(lm, lora)
-            lm = dataclasses.replace(lm, model=add_lora(lm, lora))
-    lm.model.eval()
-    return lm
 
 
 def _run_name(lm: LanguageModel, preferences: pl.DataFrame, config: PreferenceConfig) -> str:

@@ -14,36 +14,23 @@ from elara.audit.certificate import Certificate, described
 from elara.audit.passport import (
     MANIFEST_FILE,
     NOT_YET,
-    Begun,
     carried_on,
-    data_manifest,
     environment,
     finish,
     head,
-    overview,
-    settings,
 )
-from elara.audit.verify import BOUND, PROBE_FILE, UNIT, mean_losses, measured
+from elara.audit.verify import PROBE_FILE, mean_losses, measured
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred
 from elara.continual.trainers import PreferenceConfig
 from elara.model import TRAINING_FILE, load_adapter
-from elara.records import Example, schema
-from elara.train.config import REFERENCE, TrainingConfig, TrainingError
+from elara.train.config import TrainingConfig, TrainingError
 from elara.train.save import adapter_record, save_files
 from elara.workspace.formats import write_file
 
-# The settings of a new adapter that a passport names; the others are of training on examples.
-_OF_ADAPTER = ("base_model", "quantisation", "precision", "lora_")
-
 
 def save_preferred(
-    preferred: Preferred,
-    config: PreferenceConfig,
-    folder: Path,
-    *,
-    earlier: Path | None = None,
-    lora: TrainingConfig = REFERENCE,
+    preferred: Preferred, config: PreferenceConfig, folder: Path, *, earlier: Path
 ) -> dict[str, Any]:
     """Save adapter, tokenizer, settings and a short card.
 
@@ -52,19 +39,16 @@ def save_preferred(
         config: the settings of `prefer`.
         folder: where to; made when needed. Not the earlier adapter's folder.
         earlier: the folder of the adapter that was tuned; its record goes on in the new one.
-        lora: the settings of a new adapter, as given to `prefer`; not used with `earlier`.
 
     Returns:
-        The content of `training.json`: that of the earlier adapter, if any, with `preference`.
+        The content of `training.json`: that of the earlier adapter, with `preference`.
     """
     lm = preferred.model
-    told: dict[str, Any] = {"licences": {}, "examples": []}
-    if earlier is not None:
-        told = json.loads((earlier / TRAINING_FILE).read_text(encoding="utf-8"))
-        # What the earlier run was set to stays, where the adapter does not say it itself.
-        lora = TrainingConfig(**told["config"])
-    own = adapter_record(lm, lora, preferred.adapter_dtype, earlier=earlier)
-    record = told | {name: own[name] for name in own if name != "earlier_examples"}
+    told = json.loads((earlier / TRAINING_FILE).read_text(encoding="utf-8"))
+    # What the earlier run was set to stays, where the adapter does not say it itself.
+    earlier_config = TrainingConfig(**told["config"])
+    own = adapter_record(lm, earlier_config, preferred.adapter_dtype, earlier=earlier)
+    record: dict[str, Any] = told | {n: own[n] for n in own if n != "earlier_examples"}
     judged = preferred.rewards.filter(split="train")["id"].unique().sort()
     record["preference"] = {
         "method": preferred.method,
@@ -83,7 +67,6 @@ def _card(record: dict[str, Any], base: str) -> str:
         f"| {row['split']} | {row['questions']} | {row['margin']:.3f} | {row['accuracy']:.2f} |"
         for row in preference["margins"]
     )
-    start = f"{len(record['examples'])} examples" if record["examples"] else "no examples"
     return f"""{metadata(record, "adapter", "lora", preference["method"])}
 # LoRA adapter tuned on preferences, made with Elara {record["elara"]}
 
@@ -93,9 +76,10 @@ must not be used for diagnosis, treatment or any decision about a person's care.
 people liked to read, not what is true. Read the evaluation that was made with it before any use.
 
 ## Training
-`{hub_name(base)}` with an adapter that had seen {start}, tuned with {preference["method"].upper()}
-(beta {preference["config"]["beta"]}, learning rate {preference["config"]["learning_rate"]}) on
-{len(preference["feedback"])} judgements, listed by id in `training.json`.
+`{hub_name(base)}` with an adapter that had seen {len(record["examples"])} examples, tuned with
+{preference["method"].upper()} (beta {preference["config"]["beta"]}, learning rate
+{preference["config"]["learning_rate"]}) on {len(preference["feedback"])} judgements, listed by id
+in `training.json`.
 
 | split | questions | reward margin | accuracy |
 |---|---:|---:|---:|
@@ -112,7 +96,7 @@ def write_preference_passport(
     feedback: pl.DataFrame,
     certificate: Certificate,
     *,
-    earlier: Path | None = None,
+    earlier: Path,
 ) -> dict[str, Any]:
     """Complete an adapter folder that `save_preferred` left: recorded losses, passport and seal.
 
@@ -125,7 +109,7 @@ def write_preference_passport(
         preferred: the tuned model.
         feedback: the `Preference` rows that were given to `prefer`.
         certificate: what `certify` found for `answers(feedback)`.
-        earlier: the sealed folder of the adapter that was tuned; None where it was new.
+        earlier: the sealed folder of the adapter that was tuned.
 
     Returns:
         The content of `passport.json`.
@@ -143,7 +127,7 @@ def write_preference_passport(
         )
     certificate.require_clean()
     lm = load_adapter(folder)
-    begun = carried_on(earlier) if earlier else _new(record, certificate)
+    begun = carried_on(earlier)
     begun.manifest.write_ndjson(folder / MANIFEST_FILE)
     probe = begun.probe | {
         "precision": dataclasses.asdict(lm.precision),
@@ -168,23 +152,6 @@ def write_preference_passport(
     return finish(folder, passport, begun.manifest)
 
 
-def _new(record: dict[str, Any], certificate: Certificate) -> Begun:
-    """An adapter that has seen no examples."""
-    manifest = data_manifest(pl.DataFrame(schema=schema(Example)))
-    passport = {
-        "data": overview(manifest, []),
-        "certificate": certificate.record(),
-        "config": [
-            row
-            for row in settings(TrainingConfig(**record["config"]))
-            if row["setting"].startswith(_OF_ADAPTER)
-        ],
-        "losses": {"unit": UNIT, "steps": 0, "tokens": 0, "base": None, "final": None}
-        | {curve: [] for curve in ("training", "validation")},
-    }
-    return Begun(passport, manifest, {"bound": BOUND, "unit": UNIT, "examples": []}, {})
-
-
 def _preference(
     record: dict[str, Any],
     feedback: pl.DataFrame,
@@ -201,5 +168,5 @@ def _preference(
         "sources": dict(sources.iter_rows()),
         "margins": record["margins"],
         "certificate": certificate.record(),
-        "continues": continues or None,
+        "continues": continues,
     }

@@ -59,15 +59,12 @@ def check_vllm_folder(folder: Path) -> None:
         raise ExportError(f"{folder.name} is not ready for vLLM: {'; '.join(problems)}.")
 
 
-def check_vllm_adapter(folder: Path, architectures: list[str]) -> int:
+def check_vllm_adapter(folder: Path, architectures: list[str]) -> None:
     """Check an adapter folder for `vllm serve BASE --enable-lora`.
 
     Args:
         folder: a PEFT adapter folder.
         architectures: the base model's, as in its config.json.
-
-    Returns:
-        The smallest value of `--max-lora-rank` that takes it.
 
     Raises:
         ExportError: vLLM would refuse it; all reasons are named.
@@ -94,7 +91,6 @@ def check_vllm_adapter(folder: Path, architectures: list[str]) -> int:
             f"This adapter cannot be served by vLLM as it is: {'; '.join(found)}. "
             "Export `vllm` instead, which merges it."
         )
-    return next(rank for rank in MAX_LORA_RANKS if rank >= config["r"])
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import polars as pl
 
 from elara.inspection.citation import citations, folded_abstracts, same_journal
 from elara.inspection.features import MEDIUM
-from elara.inspection.pairs import PAIRS, as_frame, bucket_pairs, components
+from elara.inspection.pairs import PAIRS, as_frame, bucket_pairs
 from elara.inspection.selection import Clusters, check_ids
+from elara.text.groups import components
 from elara.text.words import Array
 
 # How many keys propose pairs: two records that share one are compared.

@@ -20,8 +20,9 @@ import polars as pl
 from elara.inspection.differences import differences, plain_texts
 from elara.inspection.features import MEDIUM, Measures, measure, texts_of
 from elara.inspection.lexicon import tables
-from elara.inspection.pairs import PAIRS, as_frame, bucket_pairs, components, similarities
+from elara.inspection.pairs import PAIRS, as_frame, bucket_pairs, similarities
 from elara.inspection.selection import Clusters
+from elara.text.groups import components
 from elara.text.placeholders import PLACEHOLDER
 from elara.text.words import ABSTRACT_TOKENS, BANDS, BODY_TOKENS, SHORTEST, WORDS, Array
 

@@ -1,4 +1,4 @@
-"""Pair the rows that share a bucket, compare pairs, and number the groups that they connect."""
+"""Pair the rows that share a bucket, and compare pairs."""
 
 from __future__ import annotations
 
@@ -46,30 +46,6 @@ def bucket_pairs(keys: Array, rows: Array, furthest: int) -> Array:
 def as_frame(pairs: Array) -> pl.DataFrame:
     """The pairs of `bucket_pairs` as a table: `row`, `other`."""
     return pl.DataFrame({"row": pairs >> _UPPER, "other": pairs & _LOWER}, schema_overrides=PAIRS)
-
-
-def components(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Find which rows are connected, through however many pairs.
-
-    Args:
-        pairs: `row` and `other`.
-
-    Returns:
-        Each row that is in a pair (`other`, ascending), and the smallest row that it is connected
-        with (`cluster`).
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if pairs.is_empty():
-        return pl.DataFrame(schema={"other": pl.UInt32, "cluster": pl.UInt32})
-    ends = np.stack([pairs["row"].to_numpy(), pairs["other"].to_numpy()])
-    rows, places = np.unique(ends, return_inverse=True)
-    places = places.reshape(ends.shape)
-    edges = coo_array((np.ones(pairs.height, dtype=np.int8), places), shape=(len(rows),) * 2)
-    _, labels = connected_components(edges, directed=False)
-    _, first = np.unique(labels, return_index=True)
-    return pl.DataFrame({"other": rows, "cluster": rows[first[labels]]})
 
 
 def similarities(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import socket
 import struct
 import threading
@@ -84,7 +82,6 @@ class Mirror:
         copies: how many virtual records stand for each PubMed and PMC record.
         per_query: hits of a search that `hits` does not name; never more than a third of all.
         hits: part of a query, in lower case, to the number of its hits.
-        log_file: JSON Lines file to which each request is added at once.
     """
 
     def __init__(
@@ -95,7 +92,6 @@ class Mirror:
         *,
         per_query: int = 400,
         hits: Mapping[str, int] | None = None,
-        log_file: Path | None = None,
     ) -> None:
         self.faults = faults or Faults()
         self.log: list[Request] = []
@@ -114,7 +110,6 @@ class Mirror:
         self._struck: Counter[str] = Counter()
         self._earlier: dict[str, tuple[str, Answer]] = {}  # kind of request to identity and answer
         self._lock = threading.Lock()
-        self._log_file = log_file
         self._server = _Server(("127.0.0.1", 0), _Handler)  # 0: any free port
         self._server.mirror = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -164,9 +159,6 @@ class Mirror:
         request.status = answer.status
         with self._lock:
             self.log.append(request)
-            if self._log_file:
-                with self._log_file.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(dataclasses.asdict(request)) + "\n")
         return answer, form
 
     def _draw(self, name: str) -> tuple[str, int]:

@@ -191,22 +191,17 @@ def count_memory(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> 
     """
     model = lm.causal
     facts = summary(model, config)
-    itemsize = lm.bytes_each
     weights = (p for n, p in model.named_parameters() if "lora_" not in n)
-    base = loaded = sum(p.numel() * p.element_size() for p in weights)
-    quantised = lm.quantisation == "nf4"
-    if config.quantisation == "nf4" and not quantised:
-        base = facts.linear_nf4_bytes + facts.other_bytes * itemsize // 2
-    if config.quantisation == "none" and quantised:
-        base = (facts.linear_bytes + facts.other_bytes) * itemsize // 2
+    base = sum(p.numel() * p.element_size() for p in weights)
     adapter = 4 * facts.adapter_bytes  # weights, gradients, two AdamW states, all of one format
     if lm.device == "cpu":
         activations = round(_SLACK * _activation_bytes(lm, model, data, config))
-        return Memory(base, adapter, activations, _process_bytes(loaded))
+        return Memory(base, adapter, activations, _process_bytes(base))
     from elara.train.devices import gpu
 
-    shape, sizes = model.config.get_text_config(), {"fixed": base + adapter, "itemsize": itemsize}
-    plan = gpu.choose_plan(shape, config, memory=gpu.device_memory(), **sizes)
+    shape, sizes = model.config.get_text_config(), {"memory": gpu.device_memory()}
+    sizes |= {"fixed": base + adapter, "itemsize": lm.bytes_each}
+    plan = gpu.choose_plan(shape, config, **sizes)
     return Memory(base, adapter, plan.bytes - base - adapter, 0)
 
 

@@ -33,8 +33,6 @@ class Summary:
         adapter_bytes: size of the adapter's weights on disk.
         linear_bytes: the base model's linear layers in bfloat16, in bytes.
         linear_nf4_bytes: the same layers in NF4, scales included.
-        other_bytes: everything that 4-bit loading leaves in bfloat16: embeddings, the output
-            layer, norms.
     """
 
     trainable: int
@@ -42,7 +40,6 @@ class Summary:
     adapter_bytes: int
     linear_bytes: int
     linear_nf4_bytes: int
-    other_bytes: int
 
     @property
     def trainable_share(self) -> float:
@@ -174,7 +171,6 @@ def summary(model: Any, config: TrainingConfig) -> Summary:
         adapter_bytes=ADAPTER_BYTES[config.quantisation] * trainable,
         linear_bytes=2 * linear,
         linear_nf4_bytes=round(_NF4_BYTES * linear),
-        other_bytes=2 * (base - linear),
     )
 
 

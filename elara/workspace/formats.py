@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -22,7 +23,10 @@ WITHDRAWN, WITHDRAWN_PAGE = "WITHDRAWN.json", "WITHDRAWN.html"
 # What makes two results the same: not when they were made, nor by which version.
 _IDENTITY = ("stage", "parameters", "inputs", "files", "counts")
 # Libraries whose version can change a stage's result; written into every manifest.
-_LIBRARIES = ("polars", "lxml", "numpy", "torch", "transformers", "peft", "trl")
+_LIBRARIES = (
+    *("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "datasets"),
+    *("tokenizers", "safetensors", "polars", "lxml", "numpy"),
+)
 
 
 def read_table(path: Path, schema: Any = None) -> pl.DataFrame:
@@ -107,7 +111,10 @@ def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
 
 def made_with() -> dict[str, Any]:
     """The versions of Elara, Python and the libraries that a stage runs with."""
-    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    libraries = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            libraries[name] = importlib.metadata.version(name)
     python = platform.python_version()
     return {"elara": elara.__version__, "python": python, "libraries": libraries}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
-from elara.clean import Cleaned, clean
+from elara.clean import Cleaned, clean, clean_file
 from elara.clean.tables import pack, unpack
 from elara.collect import collect_folder, sample_folder
 from elara.records import Article, Section, frame, schema
@@ -100,12 +102,13 @@ def test_sections_and_answers_keep_their_places() -> None:
     assert set(result.changes["field"]) == {"body[0].text", "body[1].text", "body[2].text"}
 
 
-def test_patients_raise_the_flag_and_authors_do_not() -> None:
+def test_patients_raise_the_flag_and_authors_do_not(tmp_path: Path) -> None:
     texts = ["Mrs. Moyo had fever.", "Write to x@example.org for data.", "Dr. Okafor agreed."]
     rows = [Article(id=f"s:{i}", source="s", title="T", abstract=t) for i, t in enumerate(texts)]
     result = clean(frame(rows, Article))
     assert result.articles["phi"].to_list() == [True, False, False]
-    without = clean(frame(rows, Article), keep_phi=False)
+    frame(rows, Article).write_parquet(tmp_path / "in.parquet")
+    without = clean_file(tmp_path / "in.parquet", tmp_path / "out")
     assert without.articles["id"].to_list() == ["s:1", "s:2"]
     assert without.dropped.rows() == [("s:0", "may_identify_a_patient")]
     assert set(without.phi["id"]) == {"s:0", "s:1", "s:2"}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_text import clean_text
 
-from elara.clean import RULES, Rule, clean
+from elara.clean import RULES, Rule, clean, clean_file
 from elara.clean.repair import SPACES
 from elara.records import Article, Section, frame
 
@@ -258,8 +258,9 @@ def test_a_question_that_many_ask_stays() -> None:
     assert clean(articles(*(f"Case {c}. {asked} Well." for c in "ABCDEF"))).counts["removed"] == 0
 
 
-def test_a_paragraph_whose_keeper_is_dropped_stays_in_the_next() -> None:
+def test_a_paragraph_whose_keeper_is_dropped_stays_in_the_next(tmp_path: Path) -> None:
     table = articles(f"Mrs. Moyo slept.\n{PARAGRAPH}", f"Two.\n{PARAGRAPH}")
-    result = clean(table, boilerplate_repeats=9, keep_phi=False)
+    table.write_parquet(tmp_path / "in.parquet")
+    result = clean_file(tmp_path / "in.parquet", tmp_path / "out", boilerplate_repeats=9)
     assert result.dropped.rows() == [("s:0", "may_identify_a_patient")]
     assert bodies(result.articles) == [f"Two.\n{PARAGRAPH.strip()}"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from elara.collect.live.entrez import Entrez, Query
 from elara.collect.live.harvest import Source, harvest
 from elara.collect.live.store import payload_table
+from elara.workspace import file_sha256
 
 CONTACT = "name@example.org"
 UNTIL = "2026-11-23"
@@ -32,6 +33,12 @@ def pubmed(
         "pubmed", queries, CONTACT, until=until, most=most, base_url=f"{url}/eutils",
         per_second=per_second, page=page, api_key=api_key,
     )  # fmt: skip
+
+
+def damaged(root: Path) -> list[str]:
+    """The stored answers that are missing or not as they came."""
+    rows = payload_table(root).select("file", "sha256").iter_rows()
+    return [f for f, h in rows if not (root / f).exists() or file_sha256(root / f) != h]
 
 
 def full_texts(url: str) -> Entrez:

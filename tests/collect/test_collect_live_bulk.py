@@ -11,7 +11,7 @@ from live_stub import Stub
 from elara import collect
 from elara.collect.live.bulk import PubmedFiles
 from elara.collect.live.harvest import HarvestIncomplete, harvest
-from elara.collect.live.store import Store, damaged_payloads
+from elara.collect.live.store import Store
 from elara.mirror import Faults, Mirror
 
 CONTACT = live_run.CONTACT
@@ -42,7 +42,7 @@ def test_faults_do_not_harm_a_file(sample: Path, tmp_path: Path) -> None:
     with Mirror(sample, faults, copies=20) as mirror:
         harvest([files(mirror)], tmp_path, CONTACT, longest_pause=0.05)
         assert sum(bool(request.fault) for request in mirror.log) > 3
-    assert not damaged_payloads(tmp_path)
+    assert not live_run.damaged(tmp_path)
     with Mirror(sample, copies=20) as mirror:
         harvest([files(mirror)], tmp_path / "calm", CONTACT)
     kept = [Store(folder, "pubmed_files") for folder in (tmp_path, tmp_path / "calm")]

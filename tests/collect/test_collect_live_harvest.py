@@ -13,7 +13,7 @@ import pytest
 
 from elara import collect
 from elara.collect.live.harvest import Fetch, HarvestIncomplete, harvest
-from elara.collect.live.store import JOURNAL, damaged_payloads, payload_table
+from elara.collect.live.store import JOURNAL, payload_table
 from elara.mirror import Faults, Mirror
 from elara.workspace import WorkspaceError
 
@@ -64,7 +64,7 @@ def test_a_lost_or_shortened_payload_is_fetched_again(sample: Path, tmp_path: Pa
         pages = sorted((tmp_path / "pubmed").glob("*.xml.gz"))
         pages[-1].unlink()
         pages[-2].write_bytes(b"short")
-        assert len(damaged_payloads(tmp_path)) == 2
+        assert len(live_run.damaged(tmp_path)) == 2
         harvest([live_run.pubmed(mirror.url)], tmp_path, CONTACT)
     assert live_run.ids(tmp_path) == before
 

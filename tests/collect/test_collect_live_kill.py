@@ -12,7 +12,7 @@ from pathlib import Path
 import live_run
 import pytest
 
-from elara.collect.live.store import damaged_payloads, payload_table
+from elara.collect.live.store import payload_table
 from elara.mirror import Faults, Mirror
 
 KILLS = 20
@@ -65,7 +65,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_records(
         )
     assert unfinished >= KILLS // 2  # most kills struck while there was work to do
     assert records(killed) == records(undisturbed)
-    assert not damaged_payloads(killed)
+    assert not live_run.damaged(killed)
     stored = payload_table(killed)
     kept = Counter(stored.filter(stored["step"].str.starts_with("records/"))["source"].to_list())
     # At most one page per source and kill was fetched in vain.

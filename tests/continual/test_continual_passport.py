@@ -21,7 +21,6 @@ from elara.audit.verify import damage, seal, verify
 from elara.continual.feedback import answers
 from elara.continual.preference import Preferred, prefer
 from elara.continual.saving import save_preferred, write_preference_passport
-from elara.model import load_base
 from elara.train.config import TrainingError
 from elara.workspace import file_sha256
 
@@ -96,25 +95,6 @@ def test_the_page_says_what_was_preferred_and_keeps_its_words_to_itself(
     assert not damage(folder)
 
 
-def test_a_new_adapter_has_seen_no_examples(tiny_folder: Path, tmp_path: Path) -> None:
-    preferred = tiny_preference.run(tiny_folder, tmp_path, epochs=1)
-    folder = tmp_path / "adapter"
-    passport = write_preference_passport(folder, preferred, FEEDBACK, certificate())
-    assert passport["data"]["examples"] == passport["losses"]["steps"] == 0
-    assert passport["preference"]["continues"] is None
-    adapter = passport["adapter"]
-    assert 0 < adapter["trainable_parameters"] < adapter["total_parameters"]
-    named = {row["setting"] for row in passport["config"]}
-    assert "lora_r" in named
-    assert "epochs" not in named
-    result = verify(folder)
-    assert result.passed
-    assert result.checks[-1].passed is None
-    page = (folder / "passport.html").read_text()
-    assert "No examples: preferences alone." in page
-    assert with_verdict(folder, {"verdict": "Unknown."})[0]["data"]["examples"] == 0
-
-
 def test_held_out_questions_in_the_feedback_are_refused(
     tuned: tuple[Path, Preferred, dict[str, Any]], sealed: Path
 ) -> None:
@@ -150,12 +130,11 @@ def test_an_earlier_adapter_that_was_changed_cannot_vouch(
 
 
 def test_out_of_memory_says_what_to_change(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(Trainer, "training_step", full)
-    lora = tiny_run.config(tiny_folder)
     with pytest.raises(TrainingError, match="Lower `batch_size`"):
-        prefer(load_base(str(tiny_folder)), FEEDBACK, tiny_preference.config(), tmp_path, lora=lora)
+        prefer(sealed, FEEDBACK, tiny_preference.config(), tmp_path)

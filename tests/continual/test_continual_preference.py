@@ -16,6 +16,7 @@ import tiny_preference
 import tiny_run
 from safetensors.numpy import load_file
 
+from elara import train
 from elara.continual import PreferenceConfig, Preferred, margin_figure, prefer
 from elara.continual.feedback import answers, read_preferences, split_by_prompt
 from elara.continual.saving import save_preferred
@@ -94,7 +95,7 @@ def test_an_earlier_adapter_is_tuned_against_itself(
 ) -> None:
     earlier = dpo[0] / "adapter"
     content = (earlier / "adapter_model.safetensors").read_bytes()
-    settings = tiny_preference.config(epochs=1)
+    settings = tiny_preference.config(epochs=1, learning_rate=1e-3)
     again = prefer(earlier, synthetic_preferences.pairs(12), settings, tmp_path / "checkpoints")
     # Its rewards start from 0, although the earlier tuning had raised the margin already.
     assert again.steps.filter(split="held_out")["margin"][0] == 0
@@ -246,11 +247,11 @@ def test_feedback_that_cannot_be_learned_from(
     feedback: Callable[[], pl.DataFrame],
     changes: dict[str, Any],
     message: str,
-    tiny_folder: Path,
+    sealed: Path,
     tmp_path: Path,
 ) -> None:
     with pytest.raises(TrainingError, match=message):
-        prefer(load_base(str(tiny_folder)), feedback(), tiny_preference.config(**changes), tmp_path)
+        prefer(sealed, feedback(), tiny_preference.config(**changes), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -279,12 +280,17 @@ def test_the_figure_shows_both_sides(dpo: Done) -> None:
 def test_the_packaged_model_learns_to_prefer_on_questions_it_never_saw(
     kind: str, tmp_path: Path
 ) -> None:
-    lora = TrainingConfig(base_model=PACKAGED, quantisation="none", lora_dropout=0.0)
+    lora = TrainingConfig(base_model=PACKAGED, quantisation="none", lora_dropout=0.0, epochs=1)
+    lm = load_base()
+    data = train.tokenise(lm.tokenizer, tiny_run.examples(2), tiny_run.examples(1, 100), lora)
+    earlier = tmp_path / "earlier"
+    run = train.fine_tune(lm, data, lora, tmp_path / "checkpoints")
+    train.save_adapter(run, lora, data, {"CC0-1.0": 2}, earlier)
     settings = tiny_preference.config(
         learning_rate=2e-4, epochs=1, gradient_accumulation=2, save_steps=99
     )
     feedback = getattr(synthetic_preferences, kind)()
-    preferred = prefer(load_base(), feedback, settings, tmp_path, lora=lora)
+    preferred = prefer(earlier, feedback, settings, tmp_path / "preference")
     held = preferred.margins.row(1, named=True)
     assert held["low"] > 0
     assert held["accuracy"] > 0.9

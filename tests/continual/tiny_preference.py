@@ -11,7 +11,6 @@ import tiny_run
 
 from elara.continual import PreferenceConfig, Preferred, prefer
 from elara.continual.saving import save_preferred
-from elara.model import load_base
 
 
 def config(**changes: Any) -> PreferenceConfig:
@@ -27,10 +26,12 @@ def config(**changes: Any) -> PreferenceConfig:
 
 
 def run(model: Path, out: Path, kind: str = "pairs", **changes: Any) -> Preferred:
-    settings, lora = config(**changes), tiny_run.config(model)
+    settings, earlier = config(**changes), out / "earlier" / "adapter"
+    if not (earlier / "README.md").exists():  # where a run was killed it is there
+        tiny_run.run(model, out / "earlier")
     feedback = getattr(synthetic_preferences, kind)(12 if kind == "pairs" else 18)
-    preferred = prefer(load_base(str(model)), feedback, settings, out / "checkpoints", lora=lora)
-    save_preferred(preferred, settings, out / "adapter", lora=lora)
+    preferred = prefer(earlier, feedback, settings, out / "checkpoints")
+    save_preferred(preferred, settings, out / "adapter", earlier=earlier)
     return preferred
 
 

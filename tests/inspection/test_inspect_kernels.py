@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from elara.inspection import score
 from elara.inspection.features import FEATURES, measure, texts_of
 from elara.inspection.lexicon import ENGLISH_WORDS, medical_words, tables
-from elara.inspection.pairs import bucket_pairs, components
+from elara.inspection.pairs import bucket_pairs
 from elara.records import Article, Section, frame
+from elara.text.groups import components
 from elara.text.sentences import UNSPACED
 from elara.text.shingles import jaccard, shingle_sets
 from elara.text.wordlist import SUFFIXES

@@ -307,16 +307,3 @@ def test_the_embedded_sample_is_served_by_every_source() -> None:
         assert all(item["body"] for item in items)
         assert client.get("/europepmc/search?query=malaria").json()["hitCount"] > 1
         assert "mplus_topics_2026-01-01.xml" in client.get("/medlineplus/xml.html").text
-
-
-def test_its_log_is_on_disk_when_the_client_has_its_answer(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    started = time.monotonic()
-    with Mirror(sample_folder(), copies=3, log_file=log) as mirror:
-        httpx.get(f"{mirror.url}/eutils/esearch.fcgi", params={"term": "x", "api_key": "k"})
-        httpx.get(f"{mirror.url}/cdc/health-topics.html")
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["service"] for line in lines] == ["eutils", "cdc"]
-    assert lines[0]["parameters"] == {"term": "x", "api_key": "k"}
-    assert [line["status"] for line in lines] == [200, 200]
-    assert started < lines[0]["time"] < lines[1]["time"] < time.monotonic()

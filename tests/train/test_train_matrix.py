@@ -494,9 +494,6 @@ def test_a_model_that_contradicts_its_settings_is_refused(
     for work in (
         lambda: train.fine_tune(lm, data, wrong, tmp_path),
         lambda: train.estimate(lm, data, wrong),
-        lambda: continual.prefer(
-            lm, synthetic_preferences.pairs(8), tiny_preference.config(), tmp_path, lora=wrong
-        ),
     ):
         with pytest.raises(train.TrainingError, match=f"`{part}`"):
             work()

@@ -205,22 +205,3 @@ def payload_table(root: Path) -> pl.DataFrame:
     """
     kept = (p for path in sorted(root.glob(f"*/{JOURNAL}")) for p in _read_journal(path))
     return frame(kept, Payload)
-
-
-def damaged_payloads(root: Path) -> list[str]:
-    """Compare every payload with the hash that was noted when it came.
-
-    Args:
-        root: the folder of all payloads.
-
-    Returns:
-        One line per file that is missing or changed.
-    """
-    wrong = []
-    for file, expected in payload_table(root).select("file", "sha256").iter_rows():
-        path = root / file
-        if not path.exists():
-            wrong.append(f"{file} is missing: collect again")
-        elif file_sha256(path) != expected:
-            wrong.append(f"{file} was changed: delete it and collect again")
-    return wrong
