@@ -232,8 +232,8 @@ def _refused(told: dict[str, Any]) -> str:
     for key, name in (("f1", "macro-F1"), ("kappa", "kappa")):
         if told[key] is None:
             why.append(f"{name} is not defined")
-        elif told[key] < LEAST:
-            why.append(f"{name} {told[key]:.2f} is below {LEAST:.2f}")
+        elif round(told[key], 9) < LEAST:
+            why.append(f"{name} {told[key]:.3f} is below {LEAST:.2f}")
     return "; ".join(why)
 
 
@@ -264,10 +264,10 @@ def judge_answers(judge: Judge, answers: Sequence[tuple[str, Scenario, str]]) ->
     for (side, s, _), found in zip(answers, _opinions(judge, cases), strict=True):
         left = iter(found)
         for c in s.criteria:
-            why = refused.get(name := class_of(c))
-            opinion = Opinion(None, state=REFUSED, why=why) if why else next(left)
-            told = (s.id, side, c.id, name, c.points, opinion.met)
-            rows.append((*told, opinion.quote, opinion.state, opinion.why))
+            barred = refused.get(name := class_of(c))
+            said = Opinion(None, state=REFUSED, why=barred) if barred else next(left)
+            about = (s.id, side, c.id, name, c.points)
+            rows.append((*about, said.met, said.quote, said.state, said.why))
     return pl.DataFrame(rows, _MARKS, orient="row")
 
 

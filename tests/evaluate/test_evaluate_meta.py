@@ -29,7 +29,7 @@ from elara.evaluate.scenario_files import Scenario, read_scenario
 from elara.pipeline.notebooks import modules_of
 
 HERE = Path(__file__).parent / "synthetic"
-LABELS = HERE / "judge-labels.jsonl"
+LABELS = HERE / "judge-labels.ndjson"
 FLAT, ASKS = "must/safety", "ask/context"
 
 
@@ -110,7 +110,7 @@ def test_only_a_judge_that_agrees_is_let_through(
     assert (row["refused"] == "") is passed
     assert dataclasses.replace(Judge(judge.base_url, "m"), meta=table).allowed(FLAT) is passed
     if not passed:
-        assert f"macro-F1 {f1:.2f} is below 0.70; kappa {kappa:.2f} is below" in row["refused"]
+        assert f"macro-F1 {f1:.3f} is below 0.70; kappa {kappa:.3f} is below" in row["refused"]
 
 
 def test_either_figure_alone_refuses() -> None:
@@ -118,7 +118,7 @@ def test_either_figure_alone_refuses() -> None:
     mostly = [dataclasses.replace(x, met=i % 10 > 0) for i, x in enumerate(labels(200))]
     row = only(meta_evaluate(judge_that(lambda i: i % 10 > 0 or i % 20 == 0), mostly))
     assert row["kappa"] < 0.7 < row["f1"]
-    assert row["refused"] == f"kappa {row['kappa']:.2f} is below 0.70"
+    assert row["refused"] == f"kappa {row['kappa']:.3f} is below 0.70"
 
 
 def test_intervals_hold_the_figure_and_need_ten_scenarios() -> None:
