@@ -36,7 +36,7 @@ JUDGED, UNJUDGED, VOID = "judged", "unjudged", "void"
 NO_ANSWER = "no answer"
 _LARGEST = 1 << 20  # bytes of a reply
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_THIS_REQUEST = frozenset({400, 413, 422})  # it is too long, or not understood; others may be
+_THIS_REQUEST = frozenset({400, 413, 422})  # this one is too long, or not understood
 _HERE = ("localhost", "127.0.0.1", "::1")  # a key that goes there does not travel
 _WORD = re.compile(r"\w+(?:[.,]\d+)*%?")
 
