@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import judge_stub as stub
 import pytest
 from judge_stub import Asked, JudgeServer, Reply, mark
@@ -24,7 +26,15 @@ CRITERIA = ["Gives aspirin", "Gives nitrates"]
 def judge_on(play: stub.Play, **settings: Any) -> Iterator[tuple[Judge, JudgeServer]]:
     settings = {"seconds": 5.0, "patience": 0.2} | settings
     with JudgeServer(play) as server:
-        yield Judge(server.url, "m", **settings), server
+        judge = Judge(server.url, "m", **settings)
+        vars(judge)["_http"] = client(judge.seconds)
+        yield judge, server
+
+
+@functools.cache
+def client(seconds: float) -> httpx.Client:
+    """One for all tests: each reads the certificates of authorities, which takes a while."""
+    return httpx.Client(timeout=seconds)
 
 
 def states(opinions: list[Opinion]) -> list[str]:
@@ -33,7 +43,8 @@ def states(opinions: list[Opinion]) -> list[str]:
 
 def test_a_criterion_is_asked_by_itself_and_the_words_that_decide_are_kept() -> None:
     with judge_on(stub.honest) as (judge, server):
-        found = judge.opinions(QUESTION, GOOD, CRITERIA)
+        own = dataclasses.replace(judge)  # with a client of its own
+        found = own.opinions(QUESTION, GOOD, CRITERIA)
     assert [o.met for o in found] == [True, False]
     assert found[0].quote == "Give aspirin 300 mg."
     assert len(server.log) == 4  # two planted ones before
