@@ -5,7 +5,6 @@ from elara.evaluate.answering import (
     SCENARIOS,
     Answered,
     answer_scenarios,
-    checks,
     few_scenarios,
     side_by_side,
 )
@@ -24,6 +23,7 @@ from elara.evaluate.generated import score_generated, unparsed
 from elara.evaluate.languages import judge_languages
 from elara.evaluate.letters import score_letters, score_words
 from elara.evaluate.marking import Scored, mention_table, score_answer, score_table
+from elara.evaluate.measures import Measures, measure_answer, measures_figure, measures_table
 from elara.evaluate.memory import Memory
 from elara.evaluate.pairs import measure_pairs, read_pairs
 from elara.evaluate.public_sets import known_sets, read_public_sets
@@ -57,6 +57,7 @@ __all__ = [
     "Endpoint",
     "EvaluationError",
     "Judgement",
+    "Measures",
     "Memory",
     "RubricError",
     "Scenario",
@@ -69,7 +70,6 @@ __all__ = [
     "brier",
     "by_cluster",
     "calibration_figure",
-    "checks",
     "confidences",
     "confirm",
     "coverage_and_reliability",
@@ -86,7 +86,10 @@ __all__ = [
     "load_scenarios",
     "loss_scores",
     "measure_again",
+    "measure_answer",
     "measure_pairs",
+    "measures_figure",
+    "measures_table",
     "mention_table",
     "obey_block_list",
     "own_choices",

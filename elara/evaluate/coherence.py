@@ -17,7 +17,7 @@ from elara.evaluate.clauses import Sentence, cut
 from elara.evaluate.plain import plain
 
 if TYPE_CHECKING:
-    from spellchecker import SpellChecker
+    from spellchecker.spellchecker import WordFrequency
 
 ENGLISH = 0.65  # least share of words that the English list knows: good answers have 0.89 or more
 _RARE = 13  # bits; a word that stands more often than once in 2^13 words belongs to no topic
@@ -56,14 +56,14 @@ _NEVER_LAST = _ARTICLE | _LINK | _UNFINISHED
 _SMALL = _OTHER.union(*(left for left, _ in _NEVER))
 
 
-def is_english(text: str) -> bool:
+def is_english(words: Sequence[str]) -> bool:
     """Whether an answer is in English as far as its words tell; one without words counts as such.
 
     Args:
-        text: the answer.
+        words: of the answer, in small letters; numbers tell nothing.
     """
-    words = _LETTERS.findall(text.casefold())
-    return not words or sum(word in _counts() for word in words) >= ENGLISH * len(words)
+    told = [word for word in words if word.isalpha()]
+    return sum(word in _counts() for word in told) >= ENGLISH * len(told)
 
 
 def coherence(said: Sequence[Sentence], prompt: str = "") -> float:
@@ -157,7 +157,7 @@ def _bits(word: str) -> float:
 
 
 @cache
-def _counts() -> SpellChecker.word_frequency:
+def _counts() -> WordFrequency:
     """How often English words stand in the texts from which pyspellchecker made its list."""
     from spellchecker import SpellChecker
 

@@ -86,7 +86,7 @@ def measure_answer(text: str, *, finished: bool, prompt: str = "") -> Measures:
         `elara.evaluate.disclaimers.disclaimer`, `repetition` and `truncated`.
     """
     words = _words(text)
-    read = is_english(text)
+    read = is_english(words)
     said = sentences_of(text) if read else ()
     clean, kinds = tone(said)
     clause = disclaimer(said)
@@ -131,7 +131,8 @@ def repetition(words: list[str]) -> float:
 def truncated(text: str, *, finished: bool) -> bool:
     """Whether an answer was cut off, or ends in mid-sentence.
 
-    An item of a list needs no full stop. It cannot see that a thought breaks off after one.
+    An item of a list needs no full stop; an empty answer counts as cut off. It cannot see that a
+    thought breaks off after a full stop.
 
     Args:
         text: the answer, Markdown.
@@ -205,18 +206,17 @@ def _draw_shares(axes: Axes, shown: pl.DataFrame, models: list[str]) -> None:
 
 
 def _draw_answers(axes: Axes, shown: pl.DataFrame, models: list[str]) -> None:
-    place = {model: at for at, model in enumerate(models)}
     for _, answers in shown.drop_nulls().group_by("scenario", maintain_order=True):
-        at = [place[model] for model in answers["model"]]
-        axes.plot(at, answers["value"], "-", color=GREY, linewidth=0.6, alpha=0.6)
-    for model, at in place.items():
-        values = shown.filter(model=model)["value"].drop_nulls()
+        line = [models.index(model) for model in answers["model"]]
+        axes.plot(line, answers["value"], "-", color=GREY, linewidth=0.6, alpha=0.6)
+    for at, model in enumerate(models):
+        values = shown.filter(model=model)["value"].drop_nulls().to_numpy()
         color = (BLUE, ORANGE)[at % 2]
         axes.plot(
             [at] * len(values), values, "o", color=color, markersize=4, alpha=0.7, clip_on=False
         )
         if len(values):
-            axes.plot([at - 0.2, at + 0.2], [values.mean()] * 2, color="black", linewidth=2)
+            axes.hlines(values.mean(), at - 0.2, at + 0.2, color="black", linewidth=2)
 
 
 _SCHEMA = {

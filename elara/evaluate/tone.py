@@ -1,7 +1,7 @@
 """Find marks of an unprofessional register in an answer.
 
-The list is short and our own: the ready-made ones are of insults in social media, and call "breast"
-or "homosexual" one. Each kind has its reason.
+The list is short and our own: lists made for social media block words that medicine needs. Each
+kind has its reason.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ KINDS = (
         "chatter",
         "Talk about oneself and praise of the question take room and tell the reader nothing.",
         _words(r"""
-            i(?:'m| am) (?:so |very |really )?(?:happy|glad|excited|thrilled) to (?:help|assist|hear)
-            i(?:'m| am) (?:just|only|no expert)|i (?:guess|love|hate|feel like|bet|reckon)
+            i(?:'m| am) (?:\w+ )?(?:happy|glad|excited|thrilled) to (?:help|assist|hear)
+            i(?:'m| am) (?:just|no expert)|i (?:guess|love|hate|feel like|bet|reckon)
             (?:i )?hope this helps|trust me|believe me|let me (?:tell you|see|know)|if you ask me
             (?:great|good|excellent|awesome|amazing) question|(?:as )?an ai(?: language)? model
-            (?:to be honest|honestly|my friend|my dear)(?=[,.:])|you know what|long story short
+            (?:to be honest|honestly|my friend|my dear)(?=[,:])|you know what|long story short
         """),
     ),
     Kind(
