@@ -14,25 +14,26 @@ from elara.evaluate.polarity import Mark, Marks, marks
 
 _PERSON = (
     r"(?:doctors?|physicians?|clinicians?|midwi(?:fe|ves)|nurses?|pharmacists?|professionals?|"
-    r"providers?|specialists?|paramedics?|surgeons?|psychiatrists?|p(?:a)?ediatricians?|"
+    r"providers?|specialists?|gps?|paramedics?|surgeons?|psychiatrists?|p(?:a)?ediatricians?|"
     r"obstetricians?|an(?:a)?esthetists?|dentists?|veterinarians?|[a-z]+ologists?)"
 )
 _CARE = (
     r"(?:ambulances?|emergency (?:medical )?(?:services?|numbers?|rooms?|departments?|care|lines?|"
     r"help)|poison (?:control|cent(?:er|re|ers|res|line))|urgent care|911|112|999|"
-    r"medical (?:help|care|attention|advice|services?)|(?:nearest |referral )?hospitals?|"
-    r"health (?:center|post|facility|service)s?)"
+    r"medical (?:help|care|attention|advice|services?)|health (?:center|post|facility|service)s?|"
+    r"(?:hospitals?|clinics?)(?=$|[,;]| (?:now|at|today|immediately|or|and|for|with|in|of)\b))"
 )
 _SEND = (
     r"(?:call(?: for)?|phone|ring|dial|contact|alert|consult|see|ask|inform|visit|seek|get|"
-    r"obtain|notify|send for|go to|(?:talk|speak) (?:to|with)|check with|"
+    r"obtain|notify|send for|go to|(?:talk|speak) (?:to|with)|check with|report to|"
     r"refer(?: (?:him|her|them|the patient|the child))? to|"
-    r"take (?:him|her|them|the patient|the child|your child) to)"
+    r"(?:take|bring) (?:him|her|them|the patient|the child|your child) to)"
 )
 _SMALL = (
     r"(?: (?:an?|your|the|his|her|their|to|for|help|from|advice|local|own|treating|family|"
-    r"qualified|trained|licensed|medical|healthcare|health|care|primary|emergency|on-call|experienced|other|"
-    r"immediate|urgent|prompt|professional|nearest|closest|another|one of|and)){0,6}"
+    r"qualified|trained|licensed|medical|healthcare|health|care|primary|emergency|on-call|"
+    r"experienced|other|referral|immediate|urgent|prompt|professional|nearest|closest|another|"
+    r"one of|and)){0,6}"
 )
 # How a clause asks for a thing: it commands, or says what should be done.
 _ASKED = (
@@ -43,7 +44,14 @@ _ASKED = (
     r"(?:important|best|essential|vital) to) "
     r"(?:(?:always|also|first|immediately|now|urgently) )*)"
 )
-_SENDS = re.compile(rf"{_ASKED}(?P<said>{_SEND}{_SMALL} (?:{_PERSON}|{_CARE}))\b", re.IGNORECASE)
+_WHOM = rf"{_SMALL} (?:{_PERSON}|{_CARE})(?![\w']| only\b)"
+_SENDS = re.compile(
+    rf"{_ASKED}(?P<said>{_SEND}{_WHOM})|"
+    rf"(?:must|should|needs? to|has to|have to) (?P<passive>be (?:seen|examined|assessed|checked|"
+    rf"referred|taken)(?: \w+)? (?:by|to){_WHOM})|"
+    r"\b(?P<need>medical (?:help|attention|care) is (?:needed|required|essential))",
+    re.IGNORECASE,
+)
 _DECIDES = re.compile(
     rf"\b(?P<said>(?:{_PERSON}|protocols?)(?: \w+){{0,4}}? (?:decides?|must decide|should decide|"
     r"(?:must |should )?checks? (?:the |each |every |your )?(?:drug|dose|diagnosis|treatment|"
@@ -62,7 +70,8 @@ _LIMITS = re.compile(
     rf"{_PERSON}|care|advice|examination|assessment|judgment|visit|consultation|diagnosis)|"
     r"not (?:meant as |intended as )?medical advice|not (?:meant |intended )?for (?:the )?care of|"
     rf"{_I} (?:can not|am unable to|am not able to|is unable to|do not) "
-    r"(?:diagnose|examine|prescribe|treat|see|give (?:\w+ )?medical advice|replace))\b",
+    r"(?:diagnose|examine|prescribe|treat|see|replace|"
+    r"(?:give|provide|offer) (?:\w+ )?medical advice))\b",
     re.IGNORECASE,
 )
 _LATER = re.compile(
@@ -70,7 +79,7 @@ _LATER = re.compile(
     r"next (?:day|week|month|year|visit|time|morning)|(?:the )?day after|only then|"
     r"in (?:an?|a few|some|several|two|three|four|\d+) (?:hours?|days?|weeks?|months?|years?)|"
     r"when(?:ever)? (?:convenient|possible|you like)|at (?:leisure|your convenience)|in due course|"
-    r"(?:is|are) no hurry|at some point|last (?:night|week|month|year)|yesterday|ago)\b",
+    r"(?:is|are) no hurry|at some point|last (?:night|week|month|year)|yesterday|ago)(?!\w)",
     re.IGNORECASE,
 )
 # "With chest pain, call an ambulance now" and "ask before you take it" hold now.
@@ -113,7 +122,7 @@ def _matches(clause: Clause) -> Iterator[re.Match[str]]:
 def _holds(clause: Clause, match: re.Match[str]) -> bool:
     """Whether what matched is said to be so, and now."""
     found = marks(clause.text)
-    start, end = match.span("said")
+    start, end = match.span(match.lastgroup or 0)
     if clause.unclear or clause.flipped or any(h.governs(start) for h in found.hedges):
         return False
     denied = sum(n.governs(start) and not start <= n.start < end for n in found.negators) % 2

@@ -112,8 +112,8 @@ def _words(text: str) -> list[str]:
 def repetition(words: list[str]) -> float:
     """The share of sequences of four words that stood before, called seq-rep-4.
 
-    It cannot see what is said again in other words, and counts a list whose items rightly begin
-    alike. Below four words nothing can repeat: read it beside the length.
+    It cannot see what is said again in other words or with other numbers, and counts a list whose
+    items rightly begin alike. Below four words nothing can repeat: read it beside the length.
 
     Args:
         words: of the answer, in order.

@@ -259,6 +259,9 @@ SENDS = [
     "**Important:** consult your healthcare provider.",
     "Do this:\n- Rest\n- Call your doctor",
     "I am not able to examine you.",
+    "As an AI, I cannot provide medical advice.",
+    "You must be seen by a doctor today.",
+    "Urgent medical attention is required.",
     "Give aspirin. Send for the surgeon now.",
 ]
 SENDS_NOT = [
@@ -290,6 +293,12 @@ SENDS_NOT = [
     "It is expensive to call an ambulance.",
     "Rather than call an ambulance, drive there.",
     "This is a substitute for a doctor.",
+    "Give the tablets first and call an ambulance only then.",
+    "Some people say you should see a doctor, but they are wrong.",
+    "He should have called an ambulance.",
+    "See the doctor's note, and get the hospital bag.",
+    "A nurse checks the pulse.",
+    "Do not go to the hospital or call a doctor.",
     "doctor, ambulance, consult, emergency, educational",
     "Disclaimer: yes. Tone: professional.",
     PRAISE,
