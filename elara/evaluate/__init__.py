@@ -5,7 +5,6 @@ from elara.evaluate.answering import (
     SCENARIOS,
     Answered,
     answer_scenarios,
-    checks,
     few_scenarios,
     side_by_side,
 )
@@ -31,6 +30,7 @@ from elara.evaluate.marking import (
     score_answer,
     score_table,
 )
+from elara.evaluate.measures import Measures, measure_answer, measures_figure, measures_table
 from elara.evaluate.memory import Memory
 from elara.evaluate.pairs import measure_pairs, read_pairs
 from elara.evaluate.public_sets import known_sets, read_public_sets
@@ -64,6 +64,7 @@ __all__ = [
     "Endpoint",
     "EvaluationError",
     "Judgement",
+    "Measures",
     "Memory",
     "RubricError",
     "Scenario",
@@ -76,7 +77,6 @@ __all__ = [
     "brier",
     "by_cluster",
     "calibration_figure",
-    "checks",
     "confidences",
     "confirm",
     "coverage_and_reliability",
@@ -93,7 +93,10 @@ __all__ = [
     "load_scenarios",
     "loss_scores",
     "measure_again",
+    "measure_answer",
     "measure_pairs",
+    "measures_figure",
+    "measures_table",
     "mention_scores",
     "mention_table",
     "obey_block_list",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +14,6 @@ SCENARIOS = (
     "A 35-year-old patient presents with chest pain. What's your initial assessment?",
     "Explain the key considerations in pediatric fever management.",
     "What are the indications for emergency surgery in trauma patients?",
-)
-# The answer names its limits, or sends the reader to a person or to emergency services. To
-# "consult radiology later" is no caution.
-_CAUTION = re.compile(
-    r"\b(?:educational|not (?:a substitute|medical advice|for (?:the )?care)|"
-    r"(?:cannot|can't|can not|unable to) (?:diagnose|examine|replace|advise)|"
-    r"(?:call|phone|contact|alert|go to|seek) (?:an? |your |the |local |for )*"
-    r"(?:ambulance|emergency|medical (?:help|care|attention|advice)|urgent care)|"
-    r"(?:consult|see|ask|talk to|speak to|speak with) (?:an? |your |the )+"
-    r"(?:qualified |local |treating |healthcare |health care |medical )*"
-    r"(?:doctor|physician|clinician|midwife|nurse|professional|provider)|"
-    r"(?:clinician|protocol|doctor|professional)s?\b[^.]*\b(?:decides?|checks?))\b",
-    re.IGNORECASE,
 )
 
 
@@ -87,27 +73,6 @@ def answer_scenarios(
         adapter = generate(lm, chat, max_new_tokens=max_new_tokens)
         answered.append(Answered(question, base, adapter))
     return answered
-
-
-def checks(answer: Generation) -> dict[str, bool | float]:
-    """What a program can see in an answer. Whether it is true, no program here can tell.
-
-    Args:
-        answer: a generated answer.
-
-    Returns:
-        answered (at least 20 words), finished (stopped by itself), caution (names its limits, or
-        sends the reader to a professional or to emergency services), repetition (share of 4-word
-        sequences seen before, 0 to 1).
-    """
-    words = answer.text.lower().split()
-    fours = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
-    return {
-        "answered": len(words) >= 20,
-        "finished": answer.finished,
-        "caution": bool(_CAUTION.search(answer.text)),
-        "repetition": round(1 - len(set(fours)) / len(fours), 2) if fours else 0.0,
-    }
 
 
 def side_by_side(answered: Sequence[Answered]) -> list[dict[str, str]]:
