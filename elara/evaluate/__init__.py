@@ -1,6 +1,7 @@
 """Stage 6: measure whether tuning helped."""
 
 from elara.evaluate.accuracy import accuracy_scores, accuracy_table, letter_table, letters_told
+from elara.evaluate.answer_sets import read_question_answers
 from elara.evaluate.answering import (
     SCENARIOS,
     Answered,
@@ -106,6 +107,7 @@ __all__ = [
     "read_pairs",
     "read_public_sets",
     "record_evaluation",
+    "read_question_answers",
     "reliability_figure",
     "reliability_told",
     "risk_coverage",

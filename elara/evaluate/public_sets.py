@@ -66,7 +66,7 @@ def read_public_sets(
         if found:
             files.setdefault(found, []).append((name, path))
         else:
-            rejected.append(_left("", name, "its path names no set that Elara asks"))
+            rejected.append(left("", name, "its path names no set that Elara asks"))
     for name in sets:
         _require(name, files, folder)
     choices: list[Choice] = []
@@ -88,7 +88,14 @@ def _require(name: str, files: dict[str, Any], folder: Path) -> None:
         )
 
 
-def _left(name: str, item: str, reason: str) -> dict[str, str]:
+def left(name: str, item: str, reason: str) -> dict[str, str]:
+    """A row about what was left out.
+
+    Args:
+        name: of the set, or "".
+        item: an item or a file.
+        reason: why.
+    """
     return {"set": name, "id": item, "reason": reason}
 
 
@@ -108,7 +115,7 @@ def _of_test(
     best = min((order.index(one[0]) for one in split), default=0)
     for found, stem, _ in split:
         if found != order[best]:
-            rejected.append(_left(name, stem, f"not of the split that is asked: {order[best]}"))
+            rejected.append(left(name, stem, f"not of the split that is asked: {order[best]}"))
     return [one for one in split if one[0] == order[best]]
 
 
@@ -133,7 +140,7 @@ def _read(
         and subject not in known_sets()[name]["subjects"]
         and "subject" not in (rows or [{}])[0]
     ):
-        rejected.append(_left(name, stem, "a subject that is not among the medical ones"))
+        rejected.append(left(name, stem, "a subject that is not among the medical ones"))
         return []
     keys = {str(row["cop"]) for row in rows if row.get("cop") is not None}
     from_one, unclear = "4" in keys, bool(keys) and not keys & {"0", "4"}
@@ -144,7 +151,7 @@ def _read(
         reason = "its file does not tell whether keys count from 0 or from 1" * unclear
         reason = reason or _skip(name, row)
         if reason:
-            rejected.append(_left(name, key, reason))
+            rejected.append(left(name, key, reason))
         else:
             found.append(_choice(row, name, split or "unnamed", key, subject, from_one))
     return found
