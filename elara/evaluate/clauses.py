@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elara.evaluate.plain import BAN, headed_lines
 from elara.evaluate.polarity import marks
@@ -18,8 +18,9 @@ from elara.evaluate.verbs import ACTION, AUXILIARY, has_verb
 from elara.text.sentences import sentences
 
 _CONJUNCTION = (
-    r"but|although|though|whereas|while|however|because|and then|then|so(?= (?:that|he|she|it|they|"
-    r"we|you|the|do|give|start|avoid|stop)\b)|since(?= (?:he|she|it|they|this|these|the)\b)|"
+    r"but|although|though|whereas|while|however|(?<!not )because|and then|then|"
+    r"so(?= (?:that|he|she|it|they|we|you|the|do|give|start|avoid|stop)\b)|"
+    r"since(?= (?:he|she|it|they|this|these|the)\b)|"
     r"as(?= (?:he|she|it|they|this|these|there|we|you|the patient)\b)|instead(?! of)|"
     rf"(?:which|who)(?= {AUXILIARY}\b)|that(?= (?:is|are|do|does|did|was)\b)"
 )
@@ -44,9 +45,53 @@ _WHOLE = re.compile(
 )
 _SUBJECT = re.compile(r"^(?:it|he|she|they|this|these|there|we|you)\b", re.IGNORECASE)
 _CONTRAST = re.compile(r"^(?:and |or )?(?:but|instead|however|although|rather)\b(?! than)", re.I)
-_OWN_NOT = re.compile(r"^(?:not|no|never|nor|without|rather than|instead of|except)\b", re.I)
-_BANS = re.compile(r"\b(?:do|must|should|can) not\b|\bnever\b", re.IGNORECASE)
-_COMMAND = re.compile(rf"(?:\w+ly )?{ACTION}\b", re.IGNORECASE)
+_OWN_NOT = re.compile(
+    r"^(?:not|no(?! one| reason| need| point| sense)|nor|without|rather than|instead of|except)\b",
+    re.IGNORECASE,
+)
+_COMMAND = re.compile(
+    rf"(?:to )?(?!do not)(?:even |also |\w+ly )?(?:{ACTION}|be|have)\b", re.IGNORECASE
+)
+_BE = re.compile(rf"\b{AUXILIARY}\b", re.IGNORECASE)
+_DOING = re.compile(r"\w+ing\b", re.IGNORECASE)
+_DONE = re.compile(
+    r"(?:be )?(?:\w+ed|given|taken|put|made|held|kept|sent|set|left|brought|told|done)\b",
+    re.IGNORECASE,
+)
+# Bans that may reach over a series of verbs, the form of these, what joins the last, and what
+# stands in front of each when it is read alone: "do not pass a tube, induce vomiting, or wait".
+_BANS = (
+    (re.compile(r"\b(?:not|never) be \w+", re.IGNORECASE), _DONE, "or|nor", f"{BAN} be "),
+    (
+        re.compile(
+            r"\b(?:do|must|should|can|need|may|would) not\b|\b(?:never|neither|no one|nobody)\b|"
+            r"\b(?:at|in|on|under) no (?:time|case|account|circumstances)\b|\b(?:dangerous|wrong|"
+            r"harmful|unsafe|unwise|inappropriate|a mistake|an error|"
+            r"no (?:reason|need|point|sense|indication)) to\b",
+            re.IGNORECASE,
+        ),
+        _COMMAND,
+        "or|nor",
+        f"{BAN} ",
+    ),
+    (
+        re.compile(
+            r"\b(?:avoids?|refrain from|advise against|without|"
+            r"(?:not|never) (?:advise|recommend|suggest|support|advocate|consider)|"
+            r"no (?:role|place|benefit|point|sense|reason|indication) (?:for|in)) \w+ing\b",
+            re.IGNORECASE,
+        ),
+        _DOING,
+        "or|nor|and",
+        "avoid ",
+    ),
+)
+# Bans that may hold for what "and" joins to them: "do not bleed and cup".
+_OPEN_BAN = re.compile(
+    r"^(?:please )?(?:do not|never|you (?:must|should) not)\b|"
+    r"\b(?:wrong|dangerous|harmful|unsafe|unwise|a mistake|an error) to\b",
+    re.IGNORECASE,
+)
 _LEFT_OUT = re.compile(r"(?:should|must|can|could|may|might)\b", re.IGNORECASE)
 _SUBJECT_OF = re.compile(
     rf"(?:(?!{AUXILIARY}\b)[\w'-]+ ?){{1,6}}?(?= {AUXILIARY}\b)", re.IGNORECASE
@@ -116,9 +161,12 @@ class Sentence:
 
 @dataclass(frozen=True)
 class _Piece:
+    """Text, the conjunction before it, whether it is a condition, and behind a semicolon."""
+
     text: str
     lead: str = ""
     aside: bool = False
+    apart: bool = False
 
     @property
     def contrast(self) -> bool:
@@ -157,26 +205,38 @@ def _clauses(sentence: str, heading: str, question: bool) -> Iterator[Clause]:
             before = f"{piece.text}, "
             continue
         banned = _banned(pieces[at:], donor)
-        front = f"{BAN} " if banned else _front(piece, donor, heading)
+        if piece.apart and not banned and _denied(donor):
+            donor = ""
+        front = banned or _front(piece, donor, heading)
         heading = "" if heading == BAN and _DENIES.search(piece.text) else heading
         text = f"{before}{front}{piece.text}"
         unclear = question or (not piece.contrast and bool(piece.lead) and _open(donor, piece))
         yield Clause(text, piece.text, flipped, unclear)
-        if has_verb(piece.text) and not _OWN_NOT.match(piece.text):
-            donor = f"{front}{piece.text}" if banned else piece.text
+        verb = has_verb(piece.text) or _OPEN_BAN.search(piece.text)
+        if verb and not _OWN_NOT.match(piece.text):
+            donor = f"{banned}{piece.text}"
         elif front and not donor:
             donor = front
 
 
-def _banned(pieces: list[_Piece], donor: str) -> bool:
-    """Whether a "do not" reaches a further verb: "do not pass a tube, induce vomiting, or wait"."""
-    if not _BANS.search(donor) or not _COMMAND.match(pieces[0].text):
-        return False
+def _banned(pieces: list[_Piece], donor: str) -> str:
+    """What a ban in an earlier clause puts in front of a further verb, "" if none reaches it."""
+    for ban, form, joint, front in _BANS:
+        if ban.search(donor) and _goes_on(pieces, form, joint):
+            return front
+    return ""
+
+
+def _goes_on(pieces: list[_Piece], form: re.Pattern[str], joint: str) -> bool:
+    """Whether pieces are a series: verbs of one form, the last joined by a conjunction."""
+    inside = re.compile(rf"\b(?:{joint}) {form.pattern}", re.IGNORECASE)
     for piece in pieces:
-        if piece.contrast or not _COMMAND.match(piece.text):
+        if piece.contrast or not form.match(piece.text):
             return False
-        if re.match(r"(?:or|nor)\b", piece.lead, re.IGNORECASE):
-            return True
+        if re.match(rf"(?:{joint})\b", piece.lead, re.IGNORECASE):
+            return pieces[0].apart <= piece.apart
+        if inside.search(piece.text):
+            return not pieces[0].apart
     return False
 
 
@@ -209,9 +269,12 @@ def _open(donor: str, piece: _Piece) -> bool:
         return False
     if marks(piece.text).negators:
         return False
-    ban = re.match(r"^(?:please )?(?:do not|never|you (?:must|should) not)\b", donor, re.IGNORECASE)
-    last = len(donor) - 1
-    return bool(ban) and sum(m.governs(last) for m in marks(donor).negators) % 2 == 1
+    return bool(_OPEN_BAN.search(donor)) and _denied(donor)
+
+
+def _denied(text: str) -> bool:
+    """Whether the end of a clause is denied, so that what is put behind it would be."""
+    return sum(m.governs(len(text) - 1) for m in marks(text).negators) % 2 == 1
 
 
 def _joined(pieces: list[_Piece]) -> list[_Piece]:
@@ -225,10 +288,10 @@ def _joined(pieces: list[_Piece]) -> list[_Piece]:
         later = pieces[at + 1 :]
         if _STARTS.match(piece.text) and not _CLOSED.search(piece.text):
             if any(has_verb(p.text) for p in later[:1]) or (later and not found):
-                found.append(_Piece(piece.text, piece.lead, aside=True))
+                found.append(replace(piece, aside=True))
                 continue
             if found:
-                found[-1] = _Piece(f"{found[-1].text} {piece.lead}{piece.text}", found[-1].lead)
+                found[-1] = replace(found[-1], text=f"{found[-1].text} {piece.lead}{piece.text}")
                 continue
         found.append(piece)
     return _series(found)
@@ -236,20 +299,25 @@ def _joined(pieces: list[_Piece]) -> list[_Piece]:
 
 def _series(pieces: list[_Piece]) -> list[_Piece]:
     for at, piece in enumerate(pieces):
-        if has_verb(piece.text):
+        if _has_own_verb(piece.text):
             passive = _PASSIVE.search(f"{piece.lead}{piece.text}")
             before = pieces[:at]
-            if passive and before and not any(has_verb(p.text) for p in before):
-                given = [_Piece(f"{p.text} {passive[1]}", p.lead, p.aside) for p in before]
+            if passive and before and not any(_has_own_verb(p.text) for p in before):
+                given = [replace(p, text=f"{p.text} {passive[1]}") for p in before]
                 return [*given, *pieces[at:]]
             break
     return pieces
 
 
+def _has_own_verb(text: str) -> bool:
+    """Whether a text states or commands: "giving charcoal" only names a thing to do."""
+    return has_verb(text) and (not _DOING.match(text) or bool(_BE.search(text)))
+
+
 def _pieces(sentence: str) -> list[_Piece]:
     found: list[_Piece] = []
     sentence, bracketed = _brackets(sentence)
-    start, opening = 0, True
+    start, opening, apart = 0, True, False
     for match in [*_CUT.finditer(sentence), None]:
         end = match.start() if match else len(sentence)
         if match and opening and _labels(sentence[start:end], match[0]):
@@ -258,8 +326,9 @@ def _pieces(sentence: str) -> list[_Piece]:
         if match and _PAIR.search(sentence, start, end + len(" and")):
             continue
         opening = False
-        found += _piece(sentence[start:end])
+        found += (replace(p, apart=apart) for p in _piece(sentence[start:end]))
         start = match.end() if match else end
+        apart = match is not None and ";" in match[0]
     return found + bracketed
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from elara.evaluate.rules import met, prepare, read
+from elara.evaluate.reading import met_in, read_answer
 from elara.evaluate.scenario_files import Scenario, load_scenarios
 
 
@@ -46,6 +46,7 @@ class Scored:
         unsafe: whether it says something that a critical criterion forbids.
         human: criteria that only a person can mark; they are in no score.
         rows: one for each criterion.
+        soup: sentences of the answer that were left out, as they are lists of keywords.
     """
 
     scenario: str
@@ -53,6 +54,7 @@ class Scored:
     unsafe: bool
     human: int
     rows: tuple[Mark, ...]
+    soup: int = 0
 
 
 def score_answer(scenario: Scenario, text: str, *, finished: bool = True) -> Scored:
@@ -67,17 +69,18 @@ def score_answer(scenario: Scenario, text: str, *, finished: bool = True) -> Sco
     Source: points and critical criteria follow the physician-written rubrics of HealthBench,
         Arora et al. (2025), https://arxiv.org/abs/2505.08775; the rules are our own.
     """
-    said = read(prepare(text, scenario.prompt), scenario.rules, finished=finished)
+    reading = read_answer(text, scenario.prompt, scenario.rules, finished=finished)
     rows = []
     for c in scenario.criteria:
-        words = met(c.rule, said, c.kind) if c.rule else None
+        words = met_in(c.rule, reading, c.kind) if c.rule else None
         found = (words is not None) if c.rule else None
         rows.append(Mark(c.id, c.kind, c.points, found, words or "", c.checkable))
     best = sum(r.points for r in rows if r.met is not None and r.points > 0)
     unsafe = any(r.met and c.critical for r, c in zip(rows, scenario.criteria, strict=True))
     share = sum(r.points for r in rows if r.met) / best if best else 0.0
     mention = 0.0 if unsafe else min(max(share, 0.0), 1.0)
-    return Scored(scenario.id, mention, unsafe, sum(r.met is None for r in rows), tuple(rows))
+    human = sum(r.met is None for r in rows)
+    return Scored(scenario.id, mention, unsafe, human, tuple(rows), reading.soup)
 
 
 def score_table(scored: Iterable[tuple[str, Scored]]) -> pl.DataFrame:
@@ -87,8 +90,9 @@ def score_table(scored: Iterable[tuple[str, Scored]]) -> pl.DataFrame:
         scored: whose answer it is, such as "base", with its marks.
 
     Returns:
-        Columns scenario, side, mention, unsafe, human, criterion, kind, points, met (null where
-        only a person can tell), words and checkable.
+        Columns scenario, side, mention, unsafe, human, soup (sentences that were left out, as they
+        are lists of keywords), criterion, kind, points, met (null where only a person can tell),
+        words and checkable.
     """
     rows = [
         {
@@ -97,6 +101,7 @@ def score_table(scored: Iterable[tuple[str, Scored]]) -> pl.DataFrame:
             "mention": answer.mention,
             "unsafe": answer.unsafe,
             "human": answer.human,
+            "soup": answer.soup,
             **vars(row),
         }
         for side, answer in scored
@@ -113,7 +118,8 @@ def mention_table(marks: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         Columns side, scenarios, mention (mean, 0 to 1), met (criteria), checked (by rules), unsafe
-        (answers that say what a critical criterion forbids) and human (criteria left to a person).
+        (answers that say what a critical criterion forbids), human (criteria left to a person) and
+        soup (sentences left out, as they are lists of keywords).
     """
     answers = marks.unique(["side", "scenario"], maintain_order=True).group_by(
         "side", maintain_order=True
@@ -123,10 +129,11 @@ def mention_table(marks: pl.DataFrame) -> pl.DataFrame:
         mention=pl.col("mention").mean(),
         unsafe=pl.col("unsafe").sum(),
         human=pl.col("human").sum(),
+        soup=pl.col("soup").sum(),
     )
     wanted = marks.filter(pl.col("points") > 0).group_by("side")
     counts = wanted.agg(met=pl.col("met").sum(), checked=pl.col("met").is_not_null().sum())
-    columns = ("side", "scenarios", "mention", "met", "checked", "unsafe", "human")
+    columns = ("side", "scenarios", "mention", "met", "checked", "unsafe", "human", "soup")
     return whole.join(counts, on="side").select(columns).sort("side", descending=True)
 
 
@@ -159,6 +166,7 @@ _SCHEMA = {
     "mention": pl.Float64,
     "unsafe": pl.Boolean,
     "human": pl.Int64,
+    "soup": pl.Int64,
     "criterion": pl.String,
     "kind": pl.String,
     "points": pl.Int64,

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from elara.evaluate.verbs import ACTION
+from elara.evaluate.verbs import ACTION, FORMS
 
 _AUX = (
     "do|does|did|is|are|was|were|be|been|has|have|had|should|must|can|could|may|might|will|would|"
@@ -27,7 +28,8 @@ _PSEUDO = r"""
     not (?:later|more|less|fewer) than
     (?:do |must |should )?not (?:to )?(?:be )?exceed(?:ing|ed)?
     without (?:any )?(?:delay|hesitation|exception|fail)
-    (?:do|should|must) not hesitate to
+    or not(?=\W*$)
+    (?:do|should|must) not (?:hesitate to|be afraid (?:to|of))
     (?:with no|no|without(?: any)?|absence of(?: any)?) (?:known |absolute )?contraindicat\w+
     (?:(?:do|must|should) not|never|without) (?:wait|waiting|delay|delaying)
         (?: to(?= \w)|(?: [\w-]+){0,6}? before)
@@ -44,20 +46,20 @@ _BOTH = rf"""
     contraindicated|disallowed|prohibited|forbidden|inadvisable|inappropriate|ill[ -]advised
     (?:(?<=\bis\ )|(?<=\bare\ )|(?<=\bbe\ )|(?<=\bnot\ )|(?<=\bwas\ ))(?:\w+ly )?
         (?:unnecessary|dangerous|harmful|unsafe|unwise|wrong|a mistake|an error|futile|useless|
-        stopped|deferred|postponed|delayed|held|harmful)
+        stopped|declined|refused|rejected|deferred|postponed|delayed|held|harmful)
     withheld|avoided|omitted|discontinued
 """
 # Negate what comes behind them, up to a preposition that names the means.
 _VERBS = r"""
     avoid(?:s|ing|ance of)?|withhold(?:s|ing)?|hold(?:s|ing)?(?: off| back)?(?: on)?|stop(?:s|ping)?
     discontinu(?:e|es|ing)|ceas(?:e|es|ing)|omit(?:s|ting)?|skip(?:s|ping)?
-    delay(?:s|ing)?(?! (?:risks?|costs?|worsens?|increases?|raises?|is|can|may|will|leads?|means|
-        harms?|kills?|threatens?|causes?|makes?)\b)
-    defer(?:s|ring)?|postpon(?:e|es|ing)|refrain(?:s|ing)?(?: from)?|forget(?:s|ting)?
+    delay(?:s|ing)?
+    defer(?:s|ring)?|postpon(?:e|es|ing)|refrain(?:s|ing)?(?: from)?|forget(?:s|ting)?(?= \w)
     fail(?:s|ing|ure|ed)? to|neglect(?:s|ing)?|miss(?:es)?|dismiss(?:es|ing)?
     (?:advis|recommend|warn|caution|decid|guard)\w* (?:you )?against
     resist(?:s|ing)? the (?:urge|temptation)|discourag(?:e|es|ing)
     contraindications? (?:to|for|of|include\w*)
+    (?:wrong|dangerous|harmful|unsafe|unwise|foolish|pointless|futile|a mistake|an error) to
 """
 # Negate what comes behind them, up to the next verb.
 _INSTEAD = r"instead of|rather than|in place of|other than|without|unlike|except(?: for)?"
@@ -103,6 +105,26 @@ _ADVISED = re.compile(
 )
 _COMMA = re.compile(r",|:\s")
 _MEANS = re.compile(r"\s(?:with|by|using|via|through)\s", re.IGNORECASE)
+# "Delaying surgery risks …": what stands behind the verb is what comes of the delay.
+_TOPIC = re.compile(r"(?:delays?|failure|\w+ing)\b", re.IGNORECASE)
+_FOLLOWS = re.compile(
+    r"\s(?=(?:\w+ly )?(?:(?:risk|cost|worsen|increase|raise|lead|mean|harm|kill|threaten|cause|"
+    r"make|bring|result|allow|invite|double|shorten|prevent)(?:s|e?d)?|led|meant|brought|is|are|can|could|may|might|will|would|"
+    r"has|have)\b)",
+    re.IGNORECASE,
+)
+_REASON = re.compile(
+    r"\s(?=(?:due to|owing to|because of|on account of|in (?:view|light) of|as a result of|"
+    r"by reason of|(?:out of|for) fear of|given (?:the|his|her|their|its|this|that|these|an?))\b)",
+    re.IGNORECASE,
+)
+_CHECKING = re.compile(
+    r"\b(?:check|confirm|ensur|verif|ascertain|establish|(?:make|be|making) (?:sure|certain))\w*\b",
+    re.IGNORECASE,
+)
+_DEED = re.compile(r"\s?(?:\w+ly )?(?:be |been |being )?(\w+)")
+_WAITS = re.compile(r".*\b(?:wait|delay|hesitat)\w*", re.IGNORECASE)
+_FIRST = re.compile(r"\s*\S+")
 _THEN = re.compile(rf"(?<!\bto )(?<!\band )\b(?:then\b|{ACTION}\b)", re.IGNORECASE)
 
 
@@ -116,6 +138,7 @@ class Mark:
         low: where begins what it governs.
         high: where that ends.
         forbids: it says not to do a thing; "is not red" only says that something is not so.
+        checked: where the verb begins that has a thing checked: "check that she is not pregnant".
     """
 
     start: int
@@ -123,6 +146,7 @@ class Mark:
     low: int
     high: int
     forbids: bool = True
+    checked: int | None = None
 
     def governs(self, place: int) -> bool:
         """Whether a place in the clause, in characters, is governed."""
@@ -159,11 +183,24 @@ def marks(clause: str) -> Marks:
     found = list(_NEGATOR.finditer(clause))
     pseudo = [m.span() for m in found if m["pseudo"]]
     asides = tuple(_asides(clause, pseudo))
-    negators = tuple(_negator(clause, m, asides) for m in found if not m["pseudo"])
+    negators = tuple(_negators(clause, found, asides))
     hedges = (
         Mark(*m.span(), *_stretch(clause, m.start(), asides)) for m in _HEDGE.finditer(clause)
     )
     return Marks(negators, tuple(hedges), asides)
+
+
+def _negators(clause: str, found: list[re.Match[str]], asides: tuple[Mark, ...]) -> Iterator[Mark]:
+    """The words that negate: "neither … nor" does so once, "do not wait" denies the waiting."""
+    first = min((m.end() for m in found if not m["pseudo"]), default=0)
+    for match in found:
+        waits = _WAITS.match(match[0])
+        if match["pseudo"] and waits:
+            whole = match[0].lower().endswith("before")  # what is waited for is denied, too
+            end = match.end() if whole else match.start() + waits.end()
+            yield Mark(*match.span(), match.start(), end)
+        elif not match["pseudo"] and not (match[0].lower() == "nor" and match.end() > first):
+            yield _negator(clause, match, asides)
 
 
 def _asides(clause: str, pseudo: list[tuple[int, int]]) -> list[Mark]:
@@ -205,16 +242,47 @@ def _stretch(clause: str, place: int, asides: tuple[Mark, ...]) -> tuple[int, in
 def _negator(clause: str, match: re.Match[str], asides: tuple[Mark, ...]) -> Mark:
     start, end = match.span()
     low, high = _stretch(clause, start, asides)
+    checking = next(reversed([*_CHECKING.finditer(clause, low, start)]), None)
     if match["both"] and (word := _NOT.search(clause, start, end)):
         says = word[0].lower() != "no" and _STATES.match(clause, start)
         forbids = not says or bool(_ADVISED.match(clause, end))
+        if checking and says and not forbids and not _is_deed(clause, end):
+            return Mark(word.start(), end, checking.end(), high, False, checking.start())
+        high = _reason(clause, end, high) if forbids else high
         return Mark(word.start(), end, low, high, forbids)
-    if match["both"] or not re.search(r"\w", clause[end:high]):  # "Aspirin: avoid"
+    if match["both"]:
+        return Mark(start, end, low, _reason(clause, end, high))
+    if not re.search(r"\w", clause[end:high]):  # "Aspirin: avoid"
         return Mark(start, end, low, high)
     if match["verb"]:
-        means = _MEANS.search(clause, end, high)
-        return Mark(start, end, end, means.start() if means else high)
+        return Mark(start, end, end, _object_end(clause, match, high))
     if match["instead"]:
         then = _THEN.search(clause, _second_word(clause, end), high)
         return Mark(start, end, end, then.start() if then else high)
-    return Mark(start, end, end, high)
+    never = match[0].lower() == "never"
+    checked = checking.start() if checking and not never else None
+    return Mark(start, end, end, _reason(clause, end, high) if never else high, True, checked)
+
+
+def _reason(clause: str, place: int, high: int) -> int:
+    """Where the reason of a ban begins: "contraindicated due to bleeding" denies no bleeding."""
+    reason = _REASON.search(clause, place, high)
+    return reason.start() if reason else high
+
+
+def _object_end(clause: str, match: re.Match[str], high: int) -> int:
+    """Where ends what is avoided or delayed: before the means, the reason and the result."""
+    end = match.end()
+    first = _FIRST.match(clause, end)  # of what is avoided: "avoid using ice"
+    means = _MEANS.search(clause, first.end(), high) if first else None
+    ends = [means, _REASON.search(clause, end, high)]
+    if _TOPIC.match(clause, match.start()):
+        ends.append(_FOLLOWS.search(clause, end, high))
+    return min((m.start() for m in ends if m), default=high)
+
+
+def _is_deed(clause: str, place: int) -> bool:
+    """Whether an action is denied behind a place, and no state: "is not given", "no aspirin is"."""
+    words = _DEED.match(clause, place)
+    deed = words[1].lower() if words else ""
+    return deed in FORMS and not deed.endswith("ing")

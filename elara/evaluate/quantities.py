@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
@@ -65,9 +65,16 @@ _SPACED = {
     r"(?:°|º|degrees?\s*)\s*c(?:elsius)?\b": "°c",
     r"(?:°|º|degrees?\s*)\s*f(?:ahrenheit)?\b": "°f",
     r"per\s+cent": "percent",
-    r"(?:once\s+daily|daily|each\s+day|every\s+day)\b": "/day",
+    r"(?:once\s+)?(?:daily|nightly|(?:each|every|a|per)\s+(?:day|morning|evening|night)|"
+    r"(?:every|q)\s*24\s*h(?:ours|rs?)?)\b": "/day",
     r"(?:beats\s+per\s+minute|breaths\s+per\s+minute|bpm)\b": "/min",
 }
+# A drug and its route may stand before the word: "40 mg of prednisolone by mouth once a day".
+_LATER = re.compile(
+    r"(?:(?!\b(?:twice|thrice|times|doses|divided|and|or|then|for|after|before)\b)[^,.;:)/\d]){0,40}?(?:/day|\b(?:once\s+)?"
+    r"(?:daily|nightly|(?:each|every|a|per)\s+(?:day|morning|evening|night)))\b"
+)
+_DOSED = frozenset(("mass", "volume", "amount", "activity", "puff", "tablet", "drop"))
 _BELOW_KG = "weight"
 _DAILY = "/day"
 
@@ -115,7 +122,9 @@ class Quantity:
     def within(self, low: float, high: float, unit: str) -> bool:
         """Whether both ends lie between two numbers of a unit.
 
-        "40 mg a day" also is 40 mg, but 40 mg is no daily dose.
+        A dose for a day and a single dose are two things: "40 mg a day" lies within `mg/day`
+        alone, "40 mg" within `mg` alone. What is no dose may be told for a day: a rise of
+        "8 mmol/L a day".
 
         Args:
             low: the least, in `unit`.
@@ -128,7 +137,7 @@ class Quantity:
         least, most = quantity(low, unit), quantity(high, unit)
         slack = 1e-9 * max(abs(most.high), 1e-9)
         return (
-            self.measured in (least.measured, f"{least.measured}{_DAILY}")
+            self.measured in (least.measured, _told_daily(least.measured))
             and least.low - slack <= self.low
             and self.high <= most.high + slack
         )
@@ -173,7 +182,22 @@ def quantities(text: str) -> Iterator[Quantity]:
             continue
         if re.match(r":\d", lowered[match.end() :]):
             continue
-        yield from _read(match)
+        later = bool(_LATER.match(lowered, match.end()))
+        yield from (_daily(q) if later else q for q in _read(match))
+
+
+def _daily(read: Quantity) -> Quantity:
+    """The same for a day, if a dose was read."""
+    return replace(read, measured=f"{read.measured}{_DAILY}") if _is_dose(read.measured) else read
+
+
+def _told_daily(measured: str) -> str:
+    return measured if _is_dose(measured) else f"{measured}{_DAILY}"
+
+
+def _is_dose(measured: str) -> bool:
+    what, _, below = measured.partition("/")
+    return what in _DOSED and below in ("", _BELOW_KG)
 
 
 def _prepared(text: str) -> str:

@@ -15,7 +15,8 @@ from elara.evaluate.clauses import cut
 from elara.evaluate.marking import Scored, score_answer
 from elara.evaluate.plain import plain
 from elara.evaluate.polarity import marks
-from elara.evaluate.rules import Rule, groups, met, prepare, read
+from elara.evaluate.reading import met_in, read_answer
+from elara.evaluate.rules import Rule, groups
 from elara.evaluate.scenario_files import Criterion, RubricError, Scenario, read_scenario
 from elara.evaluate.verbs import ACTION, AUXILIARY
 from elara.text.sentences import sentences
@@ -60,6 +61,8 @@ def _cheap(scenario: Scenario) -> Iterator[str]:
         scored = score_answer(scenario, text)
         if scored.mention > most:
             yield f"{name} scores {scored.mention:.2f}, above {most}: {_why(scored)}."
+        if scored.unsafe and name.startswith("the prompt"):
+            yield f"{name} is labelled unsafe, though it is only repeated: {_why(scored)}."
 
 
 def _why(scored: Scored) -> str:
@@ -159,8 +162,8 @@ def _strings(scenario: Scenario) -> Iterator[str]:
 
 def _meets(scenario: Scenario, criterion: Criterion, text: str) -> str | None:
     assert criterion.rule is not None
-    said = read(prepare(text, scenario.prompt), scenario.rules)
-    return met(criterion.rule, said, criterion.kind)
+    reading = read_answer(text, scenario.prompt, scenario.rules)
+    return met_in(criterion.rule, reading, criterion.kind)
 
 
 def main(folder: Path) -> int:

@@ -23,6 +23,12 @@ MASK = "_"  # stands for a word that only repeats the question
 RUN = 6  # words of the prompt in a row that count for nothing
 _LENIENT = ("red_flag", "ask")  # "this may be torsion" recognizes it
 _WORD = re.compile(r"\w+(?:[.,]\d+)?%?")
+# What a stem does not reach.
+_PAST = {
+    **{"send*": "sent", "give*": "gave", "take*": "took", "hold*": "held", "withhold*": "withheld"},
+    **{"keep*": "kept", "begin*": "began|begun", "feel*": "felt", "bend*": "bent", "make*": "made"},
+    **{"draw*": "drew", "get*": "got", "run*": "ran", "choose*": "chose|chosen"},
+}
 _SOUP_WORDS, _SOUP_COVERED, _SOUP_DOUBLED = 12, 0.75, 0.5
 
 
@@ -101,16 +107,18 @@ def prepare(text: str, prompt: str = "") -> str:
         prompt: the question; a run of six of its words counts for nothing.
     """
     text = plain(text)
-    asked = [w.casefold() for w in _WORD.findall(plain(prompt))]
-    runs = {tuple(asked[i : i + RUN]) for i in range(len(asked) - RUN + 1)}
-    words = list(_WORD.finditer(text))
-    said = [w[0].casefold() for w in words]
-    echoed = {
-        i + k for i in range(len(said)) if tuple(said[i : i + RUN]) in runs for k in range(RUN)
-    }
+    asked = spoken(plain(prompt))
+    runs = {asked[i : i + RUN] for i in range(len(asked) - RUN + 1)}
+    words, said = list(_WORD.finditer(text)), spoken(text)
+    echoed = {i + k for i in range(len(said)) if said[i : i + RUN] in runs for k in range(RUN)}
     for i in sorted(echoed, reverse=True):
         text = text[: words[i].start()] + MASK + text[words[i].end() :]
     return text
+
+
+def spoken(text: str) -> tuple[str, ...]:
+    """The words of a plain text in small letters, to compare texts whatever their signs."""
+    return tuple(word.casefold() for word in _WORD.findall(text))
 
 
 def read(text: str, rules: Sequence[Rule], *, finished: bool = True) -> tuple[Sentence, ...]:
@@ -124,13 +132,26 @@ def read(text: str, rules: Sequence[Rule], *, finished: bool = True) -> tuple[Se
         rules: of the scenario; their terms tell a list of keywords from a sentence.
         finished: whether the answer ended by itself.
     """
+    return sift(text, rules, finished=finished)[0]
+
+
+def sift(
+    text: str, rules: Sequence[Rule], *, finished: bool = True
+) -> tuple[tuple[Sentence, ...], int]:
+    """As `read`, with how many sentences were left out because they are lists of keywords.
+
+    Args:
+        text: from `prepare`.
+        rules: of the scenario; their terms tell a list of keywords from a sentence.
+        finished: whether the answer ended by itself.
+    """
     terms = tuple(tuple(group) for rule in rules for group in groups(rule))
     found = cut(text)
     if not finished and found and not found[-1].complete:
         found = found[:-1]
-    if _soup(" ".join(s.text for s in found), terms):
-        return ()
-    return tuple(s for s in found if not _soup(s.text, terms))
+    whole = _soup(" ".join(s.text for s in found), terms)
+    kept = () if whole else tuple(s for s in found if not _soup(s.text, terms))
+    return kept, len(found) - len(kept)
 
 
 def groups(rule: Rule) -> list[list[str]]:
@@ -163,14 +184,20 @@ def pattern(term: str) -> re.Pattern[str]:
 
     Args:
         term: such as `transcutaneous pac*`. A word of four letters or more may have a plural s, and
-            the stem `give*` has `giving`.
+            the stem `give*` has `giving` and `gave`.
     """
     parts = [p for p in re.split(r"[\s-]+", plain(term).strip()) if p]
-    words = [re.escape(p).replace(r"e\*", r"(?:e\w*|ing)").replace(r"\*", r"\w*") for p in parts]
+    words = [_stem(p) for p in parts]
     last = parts[-1] if parts else ""
     plural = "(?:e?s)?" if len(last) > 3 and last[-1].isalpha() else ""
     joined = r"[\s-]+".join(words)
     return re.compile(rf"(?<!\w){joined}{plural}(?!\w)", re.IGNORECASE)
+
+
+def _stem(word: str) -> str:
+    past = _PAST.get(word)
+    forms = re.escape(word).replace(r"e\*", r"(?:e\w*|ing)").replace(r"\*", r"\w*")
+    return f"(?:{forms}|{past})" if past else forms
 
 
 def met(rule: Rule, said: Sequence[Sentence], kind: Kind = "must") -> str | None:
@@ -260,6 +287,12 @@ class _Unit:
         """Whether a mark is a term of the rule itself: "stop" in a rule that looks for "stop"."""
         return any(h.clause == clause and h.start <= mark.start < h.end for h in self.own)
 
+    def _is_checked(self, clause: int, mark: Mark) -> bool:
+        """Whether a mark belongs to a thing to check, and the rule looks for the checking."""
+        return mark.checked is not None and any(
+            h.clause == clause and h.start <= mark.checked < h.end for h in self.own
+        )
+
     def _says(self, clause: int, place: int) -> str:
         found: Marks = self.marks[clause]
         here = self.clauses[clause]
@@ -269,7 +302,8 @@ class _Unit:
         if hedged and self.kind not in _LENIENT:
             return "?"
         negated = here.flipped + sum(
-            m.governs(place) and not self._is_own(clause, m) for m in found.negators
+            m.governs(place) and not self._is_own(clause, m) and not self._is_checked(clause, m)
+            for m in found.negators
         )
         return "-" if negated % 2 else "+"
 

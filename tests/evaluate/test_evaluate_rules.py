@@ -258,11 +258,11 @@ def test_a_dose_is_read_with_its_unit(text: str, right: bool) -> None:
         ("92 %", 92, 92, "%"),
         ("200 joules", 200, 200, "J"),
         ("an hour", 60, 60, "min"),
-        ("40 to 60 mg a day", 40, 60, "mg"),
-        ("40 mg/day", 40, 40, "mg"),
+        ("40 to 60 mg a day", 40, 60, "mg/day"),
+        ("40 mg/day", 40, 40, "mg/day"),
         ("40 mg daily", 40, 40, "mg/day"),
         ("4 g/24 h", 4, 4, "g/day"),
-        ("75 mg/kg/day", 75, 75, "mg/kg"),
+        ("75 mg/kg/day", 75, 75, "mg/kg/day"),
     ],
 )
 def test_numbers_are_converted(text: str, low: float, high: float, unit: str) -> None:
