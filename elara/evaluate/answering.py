@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from elara.display.progress import track
+from elara.evaluate.asking import on_side
+from elara.evaluate.generated import generate_batch
 from elara.evaluate.scenario_files import Scenario, load_scenarios
-from elara.model import SYSTEM_PROMPT, Generation, LanguageModel, generate
+from elara.model import SYSTEM_PROMPT, Generation, LanguageModel
 
 SCENARIOS = (
     "A 35-year-old patient presents with chest pain. What's your initial assessment?",
     "Explain the key considerations in pediatric fever management.",
     "What are the indications for emergency surgery in trauma patients?",
 )
+
+
+_TOGETHER = 13  # questions answered at once
 
 
 @dataclass(frozen=True)
@@ -62,17 +68,14 @@ def answer_scenarios(
         max_new_tokens: the longest answer, in tokens.
         questions: what to ask.
     """
-    answered = []
-    for question in track(questions, label="scenarios"):
-        chat = [
-            {"role": "system", "content": SYSTEM_PROMPT},
-            {"role": "user", "content": question},
-        ]
-        with lm.model.disable_adapter():
-            base = generate(lm, chat, max_new_tokens=max_new_tokens)
-        adapter = generate(lm, chat, max_new_tokens=max_new_tokens)
-        answered.append(Answered(question, base, adapter))
-    return answered
+    system = {"role": "system", "content": SYSTEM_PROMPT}
+    chats = [[system, {"role": "user", "content": question}] for question in questions]
+    said: dict[str, list[Generation]] = {"base": [], "adapter": []}
+    batches = [chats[start : start + _TOGETHER] for start in range(0, len(chats), _TOGETHER)]
+    for side, batch in track(list(product(said, batches)), label="scenarios"):
+        with on_side(lm, side):
+            said[side] += generate_batch(lm, batch, max_new_tokens=max_new_tokens)
+    return [Answered(*one) for one in zip(questions, said["base"], said["adapter"], strict=True)]
 
 
 def side_by_side(answered: Sequence[Answered]) -> list[dict[str, str]]:

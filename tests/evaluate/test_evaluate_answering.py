@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from elara.evaluate import SCENARIOS, Answered, side_by_side
+import answering_models
+
+from elara.evaluate import SCENARIOS, Answered, answer_scenarios, side_by_side
 from elara.model import Generation
 
 
@@ -18,3 +20,12 @@ def test_answers_are_laid_out_side_by_side() -> None:
 def test_the_three_scenarios_are_the_references() -> None:
     assert [s.split()[0] for s in SCENARIOS] == ["A", "Explain", "What"]
     assert "35-year-old" in SCENARIOS[0]
+
+
+def test_both_sides_answer_every_question_in_its_place() -> None:
+    lm = answering_models.model({}, says="Rest and fluids.")
+    questions = [f"What helps in case {number}?" for number in range(30)]
+    found = answer_scenarios(lm, max_new_tokens=20, questions=questions)
+    assert [one.question for one in found] == questions
+    assert {one.base.text for one in found} == {"Rest and fluids."}
+    assert all(one.adapter.finished for one in found)
