@@ -96,6 +96,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Exported:
+    # Ten seconds, for 49,152 tokens are written and read again: all that needs this is long.
     return export(adapter, tmp_path_factory.mktemp("exports"), room.FORMATS, **FEW)
 
 
@@ -109,6 +110,7 @@ def _transformers_rows(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("reader") == "transformers")
 
 
+@pytest.mark.long
 def test_every_format_answers_like_the_adapter(exported: room.Exported) -> None:
     table = _transformers_rows(exported.table)
     assert table["format"].to_list() == ["merged", "gguf", "vllm", "vllm-lora"]
@@ -118,6 +120,7 @@ def test_every_format_answers_like_the_adapter(exported: room.Exported) -> None:
     assert (table["positions"] == 16).all()
 
 
+@pytest.mark.long
 def test_a_merged_folder_needs_nothing_of_elara(exported: room.Exported) -> None:
     folder = exported.folders["merged"]
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
@@ -135,6 +138,7 @@ def test_a_merged_folder_needs_nothing_of_elara(exported: room.Exported) -> None
     assert str(Path.home()) not in (folder / "config.json").read_text()
 
 
+@pytest.mark.long
 def test_the_gguf_says_what_a_good_one_of_this_family_says(exported: room.Exported) -> None:
     path = next(exported.folders["gguf"].glob("*.gguf"))
     found = {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
@@ -151,6 +155,7 @@ def test_the_gguf_says_what_a_good_one_of_this_family_says(exported: room.Export
     assert found["general.file_type"] == gguf.LlamaFileType.MOSTLY_F16
 
 
+@pytest.mark.long
 def test_an_export_is_continued_not_repeated(adapter: Path, exported: room.Exported) -> None:
     into = exported.folders["merged"].parent
     again = export(adapter, into, room.FORMATS, **FEW)
@@ -200,6 +205,7 @@ def _change_the_template(folder: Path) -> None:
     file.write_text(file.read_text().replace("<|im_start|>", "<|im_start|> "))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "message"),
     [(_swap_two_tensors, "KL divergence .* above the bound"), (_change_the_template, "token ids")],

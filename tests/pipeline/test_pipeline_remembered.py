@@ -58,6 +58,7 @@ def collecting(notebooks: Path) -> list[str]:
     return ["--only", "collect", "--notebooks", str(notebooks)]
 
 
+@pytest.mark.long
 def test_own_files_are_never_replaced_unasked(own_files: Path, workspace: Workspace) -> None:
     once = typed(workspace, "run", "--local-files", str(own_files), "--only", "collect")
     assert once.exit_code == 0, once.output
