@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -19,6 +20,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 # How long an example takes says more about the machine than about Elara.
 hypothesis.settings.register_profile("elara", deadline=None)
 hypothesis.settings.load_profile("elara")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> None:
+    """Trainers and servers collect garbage; what is loaded by now is none, and takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

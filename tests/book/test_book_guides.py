@@ -253,7 +253,13 @@ def scripts(manifests: str) -> list[str]:
     return [f"JOB_COMPLETION_INDEX=1\n{script}"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+# Each takes more than ten seconds, and is for a reader who has trained an adapter already.
+LONG = ("book/continual.md", "book/exporting.md")
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=pytest.mark.long) if p in LONG else p for p in PAGES]
+)
 def test_every_block_of_a_guide_runs(page: str, folder: Path, not_run: Counter[str]) -> None:
     text = (guides.PROJECT / page).read_text(encoding="utf-8")
     run_page(page, text, folder, not_run)

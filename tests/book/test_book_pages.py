@@ -292,8 +292,15 @@ def build(project: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
 
 
-def test_the_book_follows_the_last_good_run(small: Path) -> None:
-    """Committed numbers first, then those of a run, and not those of a run that failed."""
+def test_the_book_follows_the_last_good_run_and_its_own_pages(small: Path) -> None:
+    """Committed numbers first, then those of a run, and not those of a run that failed.
+
+    Each build takes seconds, so on the way a page comes and goes, and in the end a number goes.
+    """
+    toc = (small / "_toc.yml").read_text()
+    (small / "_toc.yml").write_text(toc + "- file: book/extra\n")
+    (small / "book" / "extra.md").write_text("# Extra\n\n" + "word " * 30)
+    extra = small / "_build" / "html" / "book" / "extra.html"
     intro = small / "_build" / "html" / "book" / "intro.html"
     chapter = small / "_build" / "html" / "notebooks" / "01-collect.html"
     executed = small.parent / "workspace" / "notebooks" / "01-collect.ipynb"
@@ -303,11 +310,15 @@ def test_the_book_follows_the_last_good_run(small: Path) -> None:
     assert done.stdout.count("\n") == 1
     assert "1,234" in intro.read_text()
     assert (small / "_build" / "html" / "index.html").is_file()
+    assert extra.is_file()
 
+    (small / "_toc.yml").write_text(toc)
+    (small / "book" / "extra.md").unlink()
     injected = '# Parameters\nworkspace = "/somewhere/private"\nlimit = 7\n'
     write_notebook(executed, 5678, injected=injected)
     done = build(small)
     assert done.returncode == 0, done.stderr
+    assert not extra.exists()
     assert "5,678" in intro.read_text(), "a page that quotes a number was not written again"
     assert "/somewhere/private" not in chapter.read_text()
     assert "limit" in chapter.read_text()
@@ -318,6 +329,12 @@ def test_the_book_follows_the_last_good_run(small: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "1,234" in intro.read_text()
     assert "the last run failed" in done.stdout
+
+    committed = small / "notebooks" / "01-collect.ipynb"
+    committed.write_text(committed.read_text().replace("collect.articles", "collect.renamed"))
+    done = build(small)
+    assert done.returncode == 1, "a number that is no longer published"
+    assert "collect.articles" in done.stderr
 
 
 def test_a_missing_page_fails_and_is_named(small: Path) -> None:
@@ -344,25 +361,3 @@ def test_a_number_that_nobody_published_fails_every_time(small: Path) -> None:
         done = build(small)
         assert done.returncode == 1
         assert "collect.unheard" in done.stderr
-
-
-def test_a_number_that_is_no_longer_published_fails(small: Path) -> None:
-    assert build(small).returncode == 0
-    notebook = small / "notebooks" / "01-collect.ipynb"
-    notebook.write_text(notebook.read_text().replace("collect.articles", "collect.renamed"))
-    done = build(small)
-    assert done.returncode == 1
-    assert "collect.articles" in done.stderr
-
-
-def test_a_page_taken_out_of_the_toc_is_gone(small: Path) -> None:
-    toc = (small / "_toc.yml").read_text()
-    (small / "_toc.yml").write_text(toc + "- file: book/extra\n")
-    (small / "book" / "extra.md").write_text("# Extra\n\n" + "word " * 30)
-    built = small / "_build" / "html" / "book" / "extra.html"
-    assert build(small).returncode == 0
-    assert built.is_file()
-    (small / "_toc.yml").write_text(toc)
-    (small / "book" / "extra.md").unlink()
-    assert build(small).returncode == 0
-    assert not built.exists()

@@ -28,6 +28,9 @@ from elara.train.config import TrainingConfig, TrainingError
 Done = tuple[Path, Preferred]
 
 
+# These two take ten seconds each, so all that needs them is long.
+
+
 @pytest.fixture(scope="module")
 def dpo(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     out = tmp_path_factory.mktemp("dpo")
@@ -58,6 +61,7 @@ def test_the_margin_rises_on_held_out_questions(
     assert watched[0] < watched[1] < watched[2]
 
 
+@pytest.mark.long
 def test_our_margin_is_the_trainers(dpo: Done) -> None:
     # Three held-out pairs in batches of two: the trainer averages the batches' means.
     held = dpo[1].rewards.filter(split="held_out")
@@ -69,12 +73,14 @@ def test_our_margin_is_the_trainers(dpo: Done) -> None:
     assert highest - lowest < 0.1
 
 
+@pytest.mark.long
 def test_no_question_is_on_both_sides(dpo: Done) -> None:
     sides = dpo[1].rewards.group_by("question").agg(pl.col("split").n_unique())
     assert sides["split"].to_list() == [1] * 12
     assert dpo[1].margins["questions"].to_list() == [9, 3]
 
 
+@pytest.mark.long
 def test_a_tuned_adapter_loads_and_answers_the_same(dpo: Done) -> None:
     out, preferred = dpo
     chat = [{"role": "user", "content": "What helps against a fever?"}]
@@ -90,6 +96,7 @@ def test_a_tuned_adapter_loads_and_answers_the_same(dpo: Done) -> None:
     assert not list((out / "adapter").glob("ref*"))
 
 
+@pytest.mark.long
 def test_an_earlier_adapter_is_tuned_against_itself(
     dpo: Done, tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -140,6 +147,7 @@ def test_unequal_numbers_are_weighted_as_kto_asks() -> None:
     assert set(_class_weights(synthetic_preferences.pairs(12)).values()) == {1.0}
 
 
+@pytest.mark.long
 def test_kto_takes_no_warning_from_the_trainer(
     tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -268,6 +276,7 @@ def test_settings_that_make_no_sense(changes: dict[str, Any], message: str) -> N
         PreferenceConfig(**changes)
 
 
+@pytest.mark.long
 def test_the_figure_shows_both_sides(dpo: Done) -> None:
     axes = margin_figure(dpo[1]).axes[0]
     labels = [line.get_label() for line in axes.lines]

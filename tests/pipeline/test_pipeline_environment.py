@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import command_line
 import elsewhere
 import pytest
 from tiny_notebooks import BEGIN, WRITE, write_notebook
@@ -30,10 +31,14 @@ needs_root = pytest.mark.skipif(
 
 
 def elara(
-    *arguments: object, cwd: Path | None = None, prefix: tuple[str, ...] = (), **variables: str
+    *arguments: object,
+    cwd: Path | None = None,
+    prefix: tuple[str, ...] = (),
+    program: tuple[str, str] = ("-m", "elara.cli"),
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*prefix, sys.executable, "-m", "elara.cli", *map(str, arguments)],
+        [*prefix, sys.executable, *program, *map(str, arguments)],
         capture_output=True,
         encoding="utf-8",
         errors="replace",
@@ -260,7 +265,7 @@ def test_a_full_disk_is_one_clear_error(notebooks: Path, tiny_disk: Path) -> Non
     assert said.returncode == 1
     assert f"no space left on {tiny_disk}" in said.stderr
     assert "Traceback" not in said.stderr
-    status = elara("status", "--notebooks", notebooks, "-w", tiny_disk / "ws")
+    status = command_line.elara("status", "--notebooks", notebooks, "-w", tiny_disk / "ws")
     assert "failed" in status.stdout
     assert not list(tiny_disk.rglob(".*.json.*")), "the cut-off record is still there"
 
@@ -274,19 +279,38 @@ def test_the_disk_of_the_failed_file_is_named(tmp_path: Path) -> None:
 # Consoles
 
 
+EACH = """import sys
+from elara.cli import main
+words = sys.argv[1:]
+while words:
+    end = words.index("then")
+    sys.argv, words = ["elara", *words[:end]], words[end + 1 :]
+    try:
+        main()
+    except SystemExit:
+        pass
+    for stream in (sys.stdout, sys.stderr):
+        print("-- ended --", file=stream)
+"""
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1:strict", ""])
-def test_a_console_without_utf8_shows_the_table(
-    plan: Make, notebooks: Path, workspace: Workspace, encoding: str
-) -> None:
-    pipeline.run(plan(), plan().notebooks[:1], report=quiet)
+def test_a_console_without_utf8_shows_the_table(run_once: tuple[Path, Path], encoding: str) -> None:
     plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
-    place = ("--notebooks", notebooks, "-w", workspace.root)
-    for arguments in (["parameters"], ["run", "--dry-run"], ["run", "-p", "röws=→"], ["--help"]):
-        chosen = (*arguments, "-p", "rows=7", *place) if arguments != ["--help"] else arguments
-        said = elara(*chosen, **plain, PYTHONIOENCODING=encoding)
-        assert "Traceback" not in said.stderr
+    notebooks, workspace = run_once
+    place = ("-p", "rows=7", "--notebooks", notebooks, "-w", workspace)
+    commands = [["parameters"], ["run", "--dry-run"], ["run", "-p", "röws=→"]]
+    words = [word for command in commands for word in (*command, *place, "then")]
+    started = elara(  # one start for all: each takes seconds
+        *(*words, "--help", "then"), program=("-c", EACH), **plain, PYTHONIOENCODING=encoding
+    )
+    assert started.returncode == 0
+    assert "Traceback" not in started.stderr
+    said = [stream.split("-- ended --\n")[:-1] for stream in (started.stdout, started.stderr)]
+    for shown, told in zip(*said, strict=True):
         # (in a locale without UTF-8 such a name is bytes, and is said to be no text)
-        assert said.stdout or "Unknown parameter" in said.stderr or "is no text" in said.stderr
+        assert shown or "Unknown parameter" in told or "is no text" in told
+    assert len(said[0]) == 4
 
 
 # Killed kernels

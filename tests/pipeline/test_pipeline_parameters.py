@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import elara
 from tiny_notebooks import write_notebook
 
 from elara import pipeline
@@ -15,17 +14,6 @@ from elara.workspace import Workspace
 from elara.workspace.parameters import ParameterError
 
 Make = Callable[..., pipeline.Plan]
-
-
-def elara(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "elara.cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-        timeout=120,
-    )
 
 
 def test_values_take_the_type_of_the_default(plan: Make) -> None:

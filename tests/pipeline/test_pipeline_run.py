@@ -58,10 +58,11 @@ def test_a_second_run_does_nothing(
     assert [c.execution_count for c in executed.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.usefixtures("finished")
 def test_what_changed_decides_what_runs(
     plan: Make, notebooks: Path, workspace: Workspace, tmp_path: Path
 ) -> None:
-    pipeline.run(plan(), plan().notebooks, report=quiet)
+    assert {s for s, _ in statuses(plan()).values()} == {"fresh"}
 
     # a parameter on the command line
     states = statuses(plan(learning_rate="1e-4"))
@@ -95,14 +96,14 @@ def test_a_folder_that_a_parameter_names_counts(plan: Make, tmp_path: Path) -> N
     folder.mkdir()
     (folder / "a.xml").write_text("one")
     named = {"local_files": str(folder)}
-    pipeline.run(plan(**named), plan(**named).notebooks, report=quiet)
+    pipeline.run(plan(**named), plan(**named).notebooks[:1], report=quiet)
     assert statuses(plan(**named))["collect"] == ("fresh", "")
     (folder / "b.xml").write_text("two")
     assert statuses(plan(**named))["collect"] == ("stale", "files in `local_files` changed")
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_stage_run_by_hand_is_noticed(plan: Make, workspace: Workspace) -> None:
-    pipeline.run(plan(), plan().notebooks, report=quiet)
     workspace.begin("collect", {}).write({"other.json": {}})
     assert statuses(plan())["collect"] == ("stale", "the stage was run by hand since")
 
@@ -143,9 +144,9 @@ def test_selecting_notebooks(plan: Make) -> None:
         pipeline.select(made, only="inspekt")
 
 
+@pytest.mark.usefixtures("finished")
 def test_only_and_force(plan: Make) -> None:
     made = plan()
-    pipeline.run(made, made.notebooks, report=quiet)
     only = pipeline.select(made, only="clean")
     assert pipeline.run(made, only, report=quiet) == 0
     assert pipeline.run(made, only, force=True, report=quiet) == 1
@@ -194,8 +195,14 @@ def test_a_kernel_takes_no_network_port(
         "from ipykernel.connect import get_connection_info\n"
         f"open({str(found)!r}, 'w').write(get_connection_info())"
     )
-    second_notebook(notebooks, look)
-    pipeline.run(plan(), plan().notebooks[:2], report=quiet)
+    write_notebook(
+        notebooks / "01-collect.ipynb",
+        "",
+        BEGIN.format(stage="collect"),
+        look,
+        WRITE.format(stage="collect", rows="2"),
+    )
+    pipeline.run(plan(), plan().notebooks[:1], report=quiet)
     connection = json.loads(found.read_text())
     assert connection["transport"] == "ipc"
     assert not Path(connection["ip"]).parent.exists(), "what the kernel left is still there"
@@ -333,9 +340,9 @@ def test_what_ctrl_c_leaves_behind_is_not_printed(
         logger.setLevel(level)
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_record_cut_off_by_a_crash_counts_as_never_run(plan: Make) -> None:
     made = plan()
-    pipeline.run(made, made.notebooks[:1], report=quiet)
     path = made.record_path(made.notebooks[0])
     assert json.loads(path.read_text())["identity"]
     path.write_text('{"finger')
@@ -379,8 +386,8 @@ def test_a_change_anywhere_in_its_room_makes_a_stage_stale(
     assert {p.relative_to(project).as_posix() for p in code} <= followed[stage]
 
 
+@pytest.mark.usefixtures("finished")
 def test_verify_accounts_for_every_file_that_a_run_leaves(plan: Make, workspace: Workspace) -> None:
-    pipeline.run(plan(), plan().notebooks, report=quiet)
     failing = plan(fail="true")
     with pytest.raises(pipeline.NotebookError):
         pipeline.run(failing, failing.notebooks, report=quiet)

@@ -143,7 +143,7 @@ def test_a_failed_notebook_is_not_said_to_run_with_its_old_error(
     with pytest.raises(pipeline.NotebookError, match="Fix the problem, then run the same command"):
         pipeline.run(plan(fail="true"), plan().notebooks, report=lambda _: None)
     lines: list[str] = []
-    pipeline.run(plan(fail="false"), plan().notebooks, report=lines.append)
+    pipeline.run(plan(fail="false"), plan().notebooks[:2], report=lines.append)
     assert "02-inspect: running (its last run failed)" in lines
 
 

@@ -13,6 +13,7 @@ import pytest
 from elara.model.packaged import packaged_folder
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do this")
 @pytest.mark.parametrize("place", elsewhere.PLACES)
 def test_training_in_another_place(

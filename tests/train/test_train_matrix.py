@@ -14,7 +14,6 @@ import functools
 import gc
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,15 +94,13 @@ def test_every_pair_of_choices_is_made() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
+def _quick_trainers() -> None:
     """Each trainer collects garbage; what the libraries have loaded is none."""
     import trl.trainer.dpo_trainer
     import trl.trainer.kto_trainer
     import trl.trainer.sft_trainer  # noqa: F401
 
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
