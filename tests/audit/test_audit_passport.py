@@ -163,13 +163,11 @@ def test_held_out_items_of_every_earlier_run_are_counted() -> None:
     from elara.audit.certificate import contaminated_items
 
     own = {"certificate": {"contaminated_items": 1}}
-    tuned = {"certificate": {"contaminated_items": 2}, "continues": None}
+    tuned = {"certificate": {"contaminated_items": 2}}
     assert contaminated_items(own) == 1
-    assert contaminated_items(own | {"preference": tuned}) == 1  # that certificate is the same one
-    further = tuned | {"continues": {"title": "an earlier adapter"}}
-    assert contaminated_items(own | {"preference": further}) == 3
+    assert contaminated_items(own | {"preference": tuned}) == 3
     carried = {"continues": {"contaminated_items": 4}}
-    assert contaminated_items(own | {"preference": further} | carried) == 7
+    assert contaminated_items(own | {"preference": tuned} | carried) == 7
 
 
 def test_private_texts_are_counted_and_none_of_their_words_travels(
