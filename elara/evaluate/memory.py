@@ -1,8 +1,9 @@
 """Remember every score that was measured, so that an interrupted evaluation goes on.
 
-A score belongs to weights, prompt form, item and scorer. Where all four are the same as before, it
-is not measured again; where one differs, nothing is taken over. The file has one line for each
-score, with a check sum: a line that does not hold is named, and its score measured again.
+A score belongs to weights, prompt form, item, scorer and version of Elara. Where all five are the
+same as before, it is not measured again; where one differs, nothing is taken over. The file has one
+line for each score, with a check sum: a line that does not hold is named, and its score measured
+again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import elara
 from elara.display.progress import track
 from elara.evaluate.scores import EvaluationError
 from elara.model import LanguageModel
@@ -99,6 +101,7 @@ class Memory:
         Returns:
             A value for each ask, in their order.
         """
+        about = about | {"elara": elara.__version__}  # another one may score in another way
         keys = [_key(about | {"item": ask.item}) for ask in asks]
         new = {key: ask for key, ask in zip(keys, asks, strict=True) if key not in self.kept}
         order = sorted(new, key=lambda key: -new[key].size)

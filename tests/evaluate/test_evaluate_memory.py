@@ -10,6 +10,7 @@ import answering_models as stubs
 import pytest
 import torch
 
+import elara
 from elara.evaluate.letters import score_letters, score_words
 from elara.evaluate.memory import Memory, weights_hash
 
@@ -27,6 +28,18 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     row = json.loads(path.read_text().splitlines()[0])
     told = {"set", "split", "id", "shots", "prompt", "scorer", "template", "weights", "item"}
     assert told <= set(row)
+
+
+def test_another_version_of_elara_measures_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices, path = stubs.items(3), tmp_path / "scores.jsonl"
+    lm = stubs.model(stubs.right(choices))
+    score_letters(lm, choices, memory=Memory(path))
+    monkeypatch.setattr(elara, "__version__", "9.9.9")
+    again = Memory(path)
+    score_letters(lm, choices, memory=again)
+    assert again.measured == 3
 
 
 def test_an_interruption_keeps_every_batch_before_it(tmp_path: Path) -> None:
