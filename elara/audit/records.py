@@ -53,6 +53,7 @@ _UNCHECKED = {
         "a mark of withdrawal, which says why and belongs to no seal: see `elara retract`"
     ),
     r"retractions\.csv": "the list of retracted articles: inspect reads it, and you may edit it",
+    r"embeddings/.+\.parquet": "kept embeddings: those that are missing are computed again",
     r"lab/.+": "a working copy of a notebook, to be changed in JupyterLab",
     r"parameters\.json": ("what the next run will use: what each stage did use is in its manifest"),
 }

@@ -17,6 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from elara.audit import audit
+from elara.audit.records import why_unchecked
 from elara.collect.live.store import Store, payload_table
 from elara.continual.versions import Versions
 from elara.export.exporting import _seal
@@ -380,3 +381,9 @@ def test_what_is_no_adapter_is_refused_without_loading_anything(
     assert said.stdout.splitlines() == ["1", "1", "1", "1", "loaded:"]
     for told, message in zip(said.stderr.split("Error: ")[1:], expected.values(), strict=True):
         assert message in told
+
+
+def test_kept_embeddings_and_remembered_scores_are_explained_and_fail_nothing() -> None:
+    assert "computed again" in why_unchecked("embeddings/217cab42/2673ea09.parquet")
+    assert "seal of its own" in why_unchecked("evaluation/history/scores.jsonl")
+    assert not why_unchecked("embeddings/notes.txt")
