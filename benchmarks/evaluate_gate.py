@@ -202,7 +202,7 @@ def _noise(_: Any, model: Any) -> None:
     torch.manual_seed(0)
     for name, weight in model.named_parameters() if model else ():
         if "lora_B" in name:
-            weight.data += 0.02 * torch.randn_like(weight)
+            weight.data += 0.3 * torch.randn_like(weight)
 
 
 def _scaled(_: Any, model: Any) -> None:
