@@ -26,17 +26,22 @@ class Settings(BaseModel):
 
     Args:
         adapter: folder of the trained adapter; None means simulation mode.
+        adapters: folder of all adapters that may be served; None means where `adapter` lies.
         verdict: `verdict.json` of the evaluation of that adapter, if there is one.
         host: address to listen on. The default is reachable from this computer only.
         port: TCP port, 1 to 65535.
         cors_origins: origins whose pages a browser may let talk to this server.
         max_new_tokens: most tokens of an answer; a request may ask for fewer.
         temperature: 0 always takes the likeliest token; a request may name its own.
+        batch_size: most chats that the model answers together.
+        queue_limit: most chats that wait for it; others are told to ask again later.
+        answer_seconds: longest time from a question to the end of its answer, in seconds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     adapter: Path | None = None
+    adapters: Path | None = None
     verdict: Path | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
@@ -44,6 +49,9 @@ class Settings(BaseModel):
     cors_origins: tuple[str, ...] = ("http://localhost:5173", "http://127.0.0.1:5173")
     max_new_tokens: int = Field(default=256, ge=1, le=2048)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    batch_size: int = Field(default=8, ge=1, le=256)
+    queue_limit: int = Field(default=32, ge=1)
+    answer_seconds: float = Field(default=300.0, gt=0.0)
 
     @classmethod
     def from_environment(

@@ -54,7 +54,12 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.manager = manager or ModelManager(settings.adapter)
+    app.state.manager = manager or ModelManager(
+        settings.adapter,
+        folder=settings.adapters,
+        batch_size=settings.batch_size,
+        queue_limit=settings.queue_limit,
+    )
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
     app.include_router(routes.router)
     app.include_router(pages.router)
@@ -76,10 +81,10 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
     # Not awaited: the server answers /health while the model loads.
-    loading = asyncio.create_task(asyncio.to_thread(manager.load))
+    loading = asyncio.create_task(manager.start())
     yield
     await loading
-    await asyncio.to_thread(manager.unload)
+    await manager.stop()
 
 
 async def _identify_and_time(

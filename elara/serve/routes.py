@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
-from starlette.concurrency import run_in_threadpool
 
 import elara
+from elara.serve.backends import (
+    Ask,
+    BackendError,
+    BrokenOff,
+    GenerationFailed,
+    ModelUnavailable,
+    QueueFull,
+    TookTooLong,
+    whole,
+)
 from elara.serve.config import Settings
-from elara.serve.models import GenerationFailed, ModelManager, ModelUnavailable
+from elara.serve.disconnect import ClientGone, unless_gone
+from elara.serve.models import ModelManager
 from elara.serve.pages import prefers_html, welcome_page
 from elara.serve.schemas import (
     ChatRequest,
@@ -23,8 +34,17 @@ from elara.serve.schemas import (
 
 router = APIRouter(tags=["Questions and status"])
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorResponse} for code in (422, 500, 503)
+    code: {"model": ErrorResponse} for code in (422, 429, 500, 502, 503, 504)
 }
+# What a client is told when a backend does not answer.
+STATUS: dict[type[BackendError], int] = {
+    QueueFull: 429,
+    GenerationFailed: 500,
+    BrokenOff: 502,
+    ModelUnavailable: 503,
+    TookTooLong: 504,
+}
+_GONE = 499  # as in other servers' logs; nobody receives it
 
 
 @router.get("/", response_model=WelcomeResponse, responses={200: {"content": {"text/html": {}}}})
@@ -85,32 +105,32 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
         raise HTTPException(
             422, f"max_new_tokens: this server writes at most {settings.max_new_tokens} tokens."
         )
-    lm, identity = manager.lm, manager.identity
-    try:
-        # In a worker thread, so that the other addresses answer while the model writes.
-        reply = await run_in_threadpool(
-            manager.generate,
-            [message.model_dump() for message in body.messages],
-            max_new_tokens=body.max_new_tokens or settings.max_new_tokens,
-            temperature=settings.temperature if body.temperature is None else body.temperature,
-            seed=body.seed,
-        )
-    except ModelUnavailable as error:
-        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
-        raise HTTPException(503, str(error), headers=headers) from None
-    except GenerationFailed as error:
-        raise HTTPException(500, str(error)) from None
-    return ChatResponse(
-        answer=reply.answer,
-        mode=manager.mode,
-        model=lm.name if lm else None,
-        adapter=identity,
-        prompt_tokens=reply.prompt_tokens,
-        new_tokens=reply.new_tokens,
-        finished=reply.finished,
-        seconds=reply.seconds,
-        request_id=request.state.request_id,
+    ask = Ask(
+        messages=[message.model_dump() for message in body.messages],
+        max_new_tokens=body.max_new_tokens or settings.max_new_tokens,
+        temperature=settings.temperature if body.temperature is None else body.temperature,
+        seed=body.seed,
+        deadline=time.monotonic() + settings.answer_seconds,
     )
+    try:
+        with manager.use() as served:
+            answer, end = await unless_gone(request, whole(served.answer(ask)))
+            return ChatResponse(
+                answer=answer,
+                mode="model" if served.lm else "simulation",
+                model=served.lm.name if served.lm else None,
+                adapter=served.identity,
+                prompt_tokens=end.prompt_tokens,
+                new_tokens=end.new_tokens,
+                finished=end.finished,
+                seconds=end.seconds,
+                request_id=request.state.request_id,
+            )
+    except BackendError as error:
+        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+        raise HTTPException(STATUS[type(error)], str(error), headers=headers) from None
+    except ClientGone:
+        raise HTTPException(_GONE, "The client has gone.") from None
 
 
 def _manager(request: Request) -> ModelManager:
