@@ -25,9 +25,11 @@ log = logging.getLogger("elara.serve")
 
 # What transformers samples from where the model's own settings name no other number.
 _TOP_K = 50
-# Settings of a model that do not choose between tokens, and those that are followed below.
+# Settings of a model that are followed below, replaced by the request's, or about something else
+# than which token comes next.
 _FOLLOWED = {"eos_token_id", "bos_token_id", "pad_token_id", "top_k", "temperature", "do_sample"}
-_FOLLOWED |= {"transformers_version", "_from_model_config", "max_length", "max_new_tokens"}
+_FOLLOWED |= {"max_length", "max_new_tokens", "use_cache", "cache_implementation"}
+_FOLLOWED |= {"transformers_version", "_from_model_config", "return_dict_in_generate"}
 _HALF = "\ufffd"  # what a tokenizer puts in the place of a part of a character
 
 
@@ -157,7 +159,8 @@ class Decoder:
         self.stops = frozenset({*stops, lm.tokenizer.eos_token_id} - {None})
         top_k = _TOP_K if own.top_k is None else own.top_k
         self.top_k = min(top_k or math.inf, lm.causal.config.vocab_size)  # 0 means all
-        if ignored := sorted(own.to_diff_dict().keys() - _FOLLOWED):
+        named = own.to_diff_dict().keys() - _FOLLOWED
+        if ignored := sorted(name for name in named if not name.startswith("output_")):
             log.warning("settings of %s that are not followed: %s", lm.name, ", ".join(ignored))
 
     def row(self, ask: Ask) -> Row:

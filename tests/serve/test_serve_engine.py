@@ -141,7 +141,7 @@ async def test_a_full_queue_says_when_to_ask_again(fake: Any, make: Any) -> None
     engine._batch_seconds = 2.5
     waiting = [asyncio.create_task(whole(engine.answer(ask("x")))) for _ in range(3)]
     await until(lambda: engine.waiting == 3)
-    with pytest.raises(QueueFull, match="3 chats wait already.*about 8 seconds") as caught:
+    with pytest.raises(QueueFull, match=r"3 chats wait already.*about 8 seconds") as caught:
         await whole(engine.answer(ask("one too many")))
     assert caught.value.retry_after == 8  # the batch under way and two more, 2.5 seconds each
     fake.may_answer.set()
@@ -173,8 +173,7 @@ async def test_an_overdue_answer_that_nobody_reads_leaves_too(fake: Any, make: A
     fake.may_answer.set()
     await until(lambda: engine.writing == 0)
     with pytest.raises(TookTooLong):
-        while True:
-            await anext(items)
+        await whole(items)
 
 
 class OutOfRoom(MemoryError):
