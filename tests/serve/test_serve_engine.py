@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -164,14 +166,21 @@ async def test_a_deadline_counts_in_the_queue_and_in_the_answer(fake: Any, make:
     assert ["late"] not in fake.batches
 
 
-async def test_an_overdue_answer_that_nobody_reads_leaves_too(fake: Any, make: Any) -> None:
+async def test_an_overdue_answer_that_nobody_reads_leaves_too(
+    fake: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("elara.serve.engine.time", SimpleNamespace(monotonic=lambda: now[0]))
     engine = make()
     fake.may_answer.clear()
-    items = engine.answer(ask("endless", limit=10**6, seconds=1.0))
+    asked = dataclasses.replace(ask("endless", limit=10**6), deadline=60.0)
+    items = engine.answer(asked)
     fake.permits.release()
-    await anext(items)
+    assert await anext(items) == Piece("1 ")
+    now[0] = 61.0
     fake.may_answer.set()
     await until(lambda: engine.writing == 0)
+    assert len(fake.steps) <= 3
     with pytest.raises(TookTooLong):
         await whole(items)
 
