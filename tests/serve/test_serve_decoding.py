@@ -102,6 +102,42 @@ def test_greedy_answers_in_a_batch_are_those_alone(decoder: Decoder) -> None:
     assert len(set(tokens[2])) > 4, "else it repeats itself"
 
 
+SHAPES = {
+    "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 2},
+    "GPT2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256},
+    "Mistral": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "sliding_window": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_other_shapes_of_models(shape: str, tokenizer: Any) -> None:
+    """Positions by attention's slope, learned ones, and a cache that forgets what is far off."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{shape}Config")(
+        vocab_size=len(tokenizer),
+        initializer_range=0.5,
+        eos_token_id=tokenizer.eos_token_id,
+        **SHAPES[shape],
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    lm = LanguageModel(model, tokenizer, shape, Precision("cpu", "float32", "tiny"))
+    decoder = Decoder(lm)
+    asks = [ask(question, limit=4 * (i + 1)) for i, question in enumerate(QUESTIONS)]
+    texts, tokens = together(decoder, asks)
+    assert tokens == [alone(decoder, a)[1] for a in asks]
+    turns = [{"role": "system", "content": SYSTEM_PROMPT}, *asks[2].messages]
+    expected = generate(lm, turns, max_new_tokens=12)
+    assert texts[2] == expected.text.rstrip("\ufffd").strip()
+    assert len({tuple(row[:4]) for row in tokens}) > 1, "else it answers everything alike"
+
+
 def test_sampling_does_not_depend_on_the_company(decoder: Decoder) -> None:
     asks = [ask("Why?", 1.0, seed=1), ask(QUESTIONS[1]), ask("Why?", 1.0, seed=2), ask("Why?", 2.0)]
     _, tokens = together(decoder, asks)
