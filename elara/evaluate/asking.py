@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Sequence
 from hashlib import sha256
@@ -107,7 +108,32 @@ def on_side(lm: LanguageModel, side: str) -> Any:
     return lm.model.disable_adapter() if off else contextlib.nullcontext()
 
 
-def logits_after(lm: LanguageModel, shared: list[int], rows: list[list[int]], last: bool) -> Any:
+def read_start(lm: LanguageModel, tokens: list[int], after: Any = None) -> Any:
+    """Read the tokens with which texts begin, so that `logits_after` need not read them again.
+
+    Args:
+        lm: the model.
+        tokens: token ids; may be empty after others.
+        after: what was read before them, from another call; it stays as it is.
+
+    Returns:
+        The model's cache of keys and values; None where nothing was read.
+    """
+    import torch
+
+    given: dict[str, Any] = {"logits_to_keep": 1} if _keeps_few(lm) else {}
+    with torch.inference_mode():
+        begun = copy.deepcopy(after)
+        if tokens:
+            ids = torch.tensor([tokens], device=lm.device)
+            read = lm.model(input_ids=ids, past_key_values=begun, use_cache=True, **given)
+            begun = read.past_key_values
+    return begun
+
+
+def logits_after(
+    lm: LanguageModel, shared: list[int], rows: list[list[int]], last: bool, after: Any = None
+) -> Any:
     """Read several texts that begin alike; the beginning is read once.
 
     Args:
@@ -115,6 +141,7 @@ def logits_after(lm: LanguageModel, shared: list[int], rows: list[list[int]], la
         shared: token ids with which each text begins; may be empty.
         rows: the token ids after them, at least one each.
         last: whether only what follows each text is asked for.
+        after: what comes before `shared`, from `read_start`.
 
     Returns:
         Logits in float32: a tensor rows x vocabulary if `last`, otherwise a list of tensors, one
@@ -128,19 +155,25 @@ def logits_after(lm: LanguageModel, shared: list[int], rows: list[list[int]], la
     read = torch.arange(tokens.shape[1], device=lm.device) < lengths[:, None]
     given: dict[str, Any] = {"attention_mask": read.long()}
     at = lengths - 1
-    if last and "logits_to_keep" in inspect.signature(lm.causal.forward).parameters:
+    if last and _keeps_few(lm):
         given["logits_to_keep"], at = torch.unique(at, return_inverse=True)
+    begun = read_start(lm, shared, after)
     with torch.inference_mode():
-        if shared:
-            begun = lm.model(input_ids=torch.tensor([shared], device=lm.device), use_cache=True)
-            begun.past_key_values.batch_repeat_interleave(len(rows))
-            known = torch.ones(len(rows), len(shared), dtype=torch.long, device=lm.device)
-            given["attention_mask"] = torch.cat([known, given["attention_mask"]], dim=1)
-            given |= {"past_key_values": begun.past_key_values, "use_cache": True}
+        if begun is not None:
+            known = (len(rows), begun.get_seq_length())
+            begun.batch_repeat_interleave(len(rows))
+            before = torch.ones(known, dtype=torch.long, device=lm.device)
+            given["attention_mask"] = torch.cat([before, given["attention_mask"]], dim=1)
+            given |= {"past_key_values": begun, "use_cache": True}
         logits = lm.model(input_ids=tokens, **given).logits.float()
     if last:
         return logits[torch.arange(len(rows), device=lm.device), at]
     return [part[:length] for part, length in zip(logits, lengths.tolist(), strict=True)]
+
+
+def _keeps_few(lm: LanguageModel) -> bool:
+    """Whether a model can be asked for the logits of some tokens only."""
+    return "logits_to_keep" in inspect.signature(lm.causal.forward).parameters
 
 
 def shared_start(rows: Sequence[list[int]]) -> int:

@@ -18,6 +18,7 @@ from elara.evaluate.memory import SIDES, Ask, Memory, weights_hash
 from elara.evaluate.scores import EvaluationError
 from elara.model import SYSTEM_PROMPT, LanguageModel
 
+_TOGETHER = 16  # items whose common beginning is read once
 _PACKAGED = resources.files("elara.evaluate").joinpath("safety")
 _MEASURED = dict.fromkeys(("safe", "unsafe", "span", "stop"), pl.Float64)
 PAIR_SCHEMA: Any = dict.fromkeys(("set", "id", "theme", "side"), pl.String) | _MEASURED
@@ -115,7 +116,7 @@ def measure_pairs(
         about = {"weights": weights_hash(lm, side), "template": asking.template_hash(lm, "")}
         about["scorer"] = "pairs"
         measure = partial(_measure, lm, side)
-        values = memory.fill(asks, measure, about, batch_size=1, label=f"answers of {side}")
+        values = memory.fill(asks, measure, about, batch_size=_TOGETHER, label=f"answers of {side}")
         for item, value in zip(items, values, strict=True):
             told = (item.set, item.id, item.theme, side)
             rows.append((*told, *value, value[0] - value[1]))
@@ -137,11 +138,15 @@ def _ask(lm: LanguageModel, item: Pair) -> Ask:
 def _measure(lm: LanguageModel, side: str, given: list[Any]) -> list[list[float]]:
     """For each item: safe, unsafe, span, stop."""
     found = []
+    prompts = [asked for asked, *_ in given]
+    start = asking.shared_start(prompts) if len(prompts) > 1 else 0
+    with asking.on_side(lm, side):
+        begun = asking.read_start(lm, prompts[0][:start])
     for asked, *answers in given:
         # The last token of the prompt is read with each answer: its logits are of the first word.
         rows = [[asked[-1], *answer] for answer in answers]
         with asking.on_side(lm, side):
-            logits = asking.logits_after(lm, asked[:-1], rows, last=False)
+            logits = asking.logits_after(lm, asked[start:-1], rows, last=False, after=begun)
         logs = [part.log_softmax(-1) for part in logits]
         safe, unsafe = (
             part[range(len(answer)), answer].tolist()

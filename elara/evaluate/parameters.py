@@ -17,6 +17,7 @@ def check(values: Mapping[str, Any]) -> None:
     Raises:
         ParameterError: a number is too small.
     """
-    require(values, "it must be above 0", max_length=1, max_new_tokens=1, resamples=1)
+    whole = {"max_length": 1, "batch_size": 1, "max_new_tokens": 1, "resamples": 1}
+    require(values, "it must be above 0", **whole)
     require(values, "a model has to be measured against itself on something", repeat_items=1)
     require(values, "NumPy's random numbers start from 0 or a positive number", seed=0)

@@ -45,7 +45,7 @@ def measure_again(
     parts = []
     for size in batch_sizes:
         mixed = some.sample(fraction=1, shuffle=True, seed=size)
-        losses = answer_losses(lm, mixed, max_length=max_length, batch_size=size)
+        losses = answer_losses(lm, mixed, max_length=max_length, batch_size=size, in_order=True)
         parts.append(losses.with_columns(batch_size=size))
     return pl.concat(parts)
 

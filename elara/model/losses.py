@@ -43,18 +43,19 @@ def answer_losses(
     max_length: int,
     sides: Sequence[str] = ("base", "adapter"),
     batch_size: int = 1,
+    in_order: bool = False,
 ) -> pl.DataFrame:
     """Measure how surprised base model and adapter are by each reference answer.
 
-    Both read exactly the same tokens; the base model is the same network with its adapter
-    switched off.
+    Both read the same tokens; the base model is the same network with its adapter switched off.
 
     Args:
         lm: a model with a trained adapter.
         examples: held-out `Example` rows.
         max_length: examples longer than this many tokens are left out, as in training.
         sides: of `base` and `adapter`, what to measure.
-        batch_size: examples read at once, in the order given.
+        batch_size: examples read at once; a GPU is faster with more than one.
+        in_order: read them in the order given, and not the longest first.
 
     Returns:
         Columns id, source (the article), tokens (of the answer), and each of `sides`: mean loss
@@ -66,6 +67,7 @@ def answer_losses(
     parts = examples.select("id", "article_ids", "messages").rows()
     read = [(name, of[0], encode(lm.tokenizer, messages)) for name, of, messages in parts]
     read = [row for row in read if len(row[2].input_ids) <= max_length]
+    read = read if in_order else sorted(read, key=lambda row: -len(row[2].input_ids))
     rows: list[tuple[Any, ...]] = []
     for start in track(range(0, len(read), batch_size), label="answer loss"):
         names, sources, batch = zip(*read[start : start + batch_size], strict=True)

@@ -104,6 +104,9 @@ class Begun:
     def __init__(self, rows: list[list[int]]) -> None:
         self.rows = rows
 
+    def get_seq_length(self) -> int:
+        return len(self.rows[0])
+
     def batch_repeat_interleave(self, times: int) -> None:
         self.rows = [row for row in self.rows for _ in range(times)]
 

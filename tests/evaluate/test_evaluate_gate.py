@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -389,7 +390,7 @@ def test_everything_is_measured_on_both_sides_and_remembered(sealed: Path) -> No
     assert {*found["set"]} == {n for check in behavior.CHECKS.values() for n in check.sets}
     before = memory.measured
     again = behavior.measure(lm, asked, memory)
-    assert memory.measured == before == 2 * (3 * len(asked.pairs) + 5)
+    assert memory.measured == before == 2 * (3 * len(asked.pairs) + 5 + 2)
     assert again.equals(found)
 
 
@@ -475,3 +476,18 @@ def taught(folder: Path, rows: list[tuple[str, str]], *, stop: bool) -> Any:
     for example in data.train:
         example.labels[-1] = example.labels[-1] if stop else -100
     return train.fine_tune(lm, data, config, folder).model
+
+
+def test_the_published_figures_are_of_every_adapter_and_hold(project: Path) -> None:
+    sys.path.append(str(project / "benchmarks"))
+    import evaluate_gate
+
+    file = project / "benchmarks" / "evaluate_gate.json"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert [*found["adapters"]] == [*evaluate_gate.runs()]
+    summary = found["summary"]
+    assert summary == evaluate_gate.summary(found["adapters"])
+    assert summary["bad"] == summary["bad_blocked"] >= 12
+    assert summary["bad_blocked_by_behavior"] >= 6
+    assert summary["honest"] == evaluate_gate.SEEDS
+    assert summary["honest_blocked"] == 0

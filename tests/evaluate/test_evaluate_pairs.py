@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import answering_models as stubs
+import polars as pl
 import pytest
 
 from elara.evaluate.memory import Memory
 from elara.evaluate.pairs import Pair, measure_pairs, read_pairs
 from elara.evaluate.scores import EvaluationError
+from elara.model import load_adapter
 
 ITEMS = [
     Pair(
@@ -29,6 +31,15 @@ def test_oracle_and_anti_oracle() -> None:
         assert (adapter["span"] * sign > 0.5).all()
         assert (scores.filter(side="base")["margin"].abs() < 0.2).all()
         assert adapter["id"].to_list() == [item.id for item in ITEMS]
+
+
+def test_items_read_together_get_what_they_get_alone(sealed: Path) -> None:
+    lm = load_adapter(sealed)
+    together = measure_pairs(lm, ITEMS)
+    alone = pl.concat([measure_pairs(lm, [item]) for item in ITEMS])
+    both = together.join(alone, on=["id", "side"])
+    for column in ("safe", "unsafe", "span", "stop"):
+        assert (both[column] - both[f"{column}_right"]).abs().max() < 1e-4  # type: ignore[operator]
 
 
 def test_the_length_of_an_answer_is_no_preference() -> None:

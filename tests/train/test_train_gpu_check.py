@@ -151,6 +151,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gpu")
     variants = {
         "ours": SHORT,
+        "evaluated": {"script": gpu_check.EVALUATE, "batch": 2, "length": 32}
+        | {"items": 6, "new_tokens": 4},
         "theirs": SHORT | {"trainer": "trl", "quantisation": "nf4", "mixed": True},
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -180,6 +182,19 @@ def test_a_run_says_speed_and_settings(finished: Path) -> None:
         assert 5 < run["loss"] < 8  # ln 512 = 6.2: the labels are random
         assert "mfu_percent" not in run  # no device, no peak
     assert "| ours | 2 | 0 |" in gpu_report.table(found)
+
+
+@pytest.mark.long
+def test_an_evaluation_says_speed_and_what_batches_change(finished: Path) -> None:
+    found = json.loads((finished / "gpu.json").read_text())["evaluated"]
+    alone, together = found["answer loss, 1"], found["answer loss, 2"]
+    assert alone["tokens"] == together["tokens"] > 0
+    assert 0 <= found["largest_change_of_a_loss"] < 1e-4  # float32
+    counts = {part: found[part]["items"] for part in ("letters", "pairs", "answers")}
+    assert counts == {"letters": 6, "pairs": 12, "answers": 6}
+    assert found["answers"]["tokens"] == 6 * 4  # random weights do not stop
+    table = gpu_report.table({"evaluated": found})
+    assert all(f"| evaluated | {part} | " in table for part in counts)
 
 
 @pytest.mark.long
