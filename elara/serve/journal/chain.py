@@ -84,7 +84,7 @@ class Journal:
         self.path = path
         self._most, self._patience = most_waiting, patience
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._door, self._closed = threading.Lock(), False
+        self._door, self._closed, self._waiting = threading.Lock(), False, 0
         _make(path)
         try:
             self._connection: sqlite3.Connection | None = self._connect()
@@ -122,11 +122,12 @@ class Journal:
         with self._door:
             if self._closed:
                 raise JournalError(f"The audit log {self.path} is closed: the server is stopping.")
-            if self._queue.qsize() >= self._most:
+            if self._waiting >= self._most:
                 raise JournalFull(
                     f"{self._most} records wait to be written to {self.path}: the disk is too "
                     "slow for so many requests. Try again in a moment."
                 )
+            self._waiting += 1
             self._queue.put(waiting)
         await waiting.written
 
@@ -148,6 +149,8 @@ class Journal:
             except Exception as error:  # whatever it is, those who wait must hear of it
                 trouble = self._trouble(error)
                 self._disconnect()  # which rolls back; the next group begins anew
+            with self._door:
+                self._waiting -= len(group)
             _wake(group, trouble)
         self._disconnect()
 
