@@ -66,9 +66,7 @@ def test_a_request_leaves_two_records_that_belong_together(path: Path) -> None:
     async def serve(journal: Journal) -> None:
         first, second = accepted(1), accepted(1)  # a caller chose the same id twice
         await asyncio.gather(journal.write(first), journal.write(second))
-        await journal.write(
-            second.ended("answered", tokens_in=5, tokens_out=7, milliseconds=12)
-        )
+        await journal.write(second.ended("answered", tokens_in=5, tokens_out=7, milliseconds=12))
         await journal.write(first.ended("cancelled", milliseconds=3))
 
     with Journal(path) as journal:
@@ -117,7 +115,7 @@ def test_it_waits_for_the_disk(path: Path) -> None:
 
 def test_a_locked_log_refuses_and_recovers(path: Path) -> None:
     with Journal(path, patience=0.02) as journal:
-        with locked(path), pytest.raises(JournalError, match="has locked it for 0.02 s; end that"):
+        with locked(path), pytest.raises(JournalError, match=r"has locked it for 0\.02 s; end"):
             asyncio.run(journal.write(accepted(1)))
         asyncio.run(journal.write(accepted(2)))
     assert [record["request"] for record in stored(path)] == ["r2"]
@@ -128,7 +126,7 @@ def test_a_full_disk_refuses_and_recovers(path: Path) -> None:
         asyncio.run(journal.write(accepted(1)))
         assert journal._connection
         journal._connection.execute("PRAGMA max_page_count=1")  # which SQLite reports as full
-        with pytest.raises(JournalError, match="is full.*free some space"):
+        with pytest.raises(JournalError, match=r"is full.*free some space"):
             asyncio.run(journal.write(accepted(2, text="x" * 10_000)))
         asyncio.run(journal.write(accepted(3)))
     assert [record["request"] for record in stored(path)] == ["r1", "r3"]

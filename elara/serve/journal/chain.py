@@ -17,6 +17,7 @@ import queue
 import sqlite3
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from elara.serve.journal.entries import JournalError, Record, body_of, put_in_pl
 
 START = bytes(32)  # stands before the first record
 MOST_WAITING = 4096
+_LOOK = 0.0005  # seconds between two looks whether another process has finished writing
 _GROUP = 512  # records in one transaction at most: nobody waits for an endless one
 _TABLE = """CREATE TABLE record (
     sequence INTEGER PRIMARY KEY, body TEXT NOT NULL, hash BLOB NOT NULL) STRICT"""
@@ -167,7 +169,7 @@ class Journal:
         if self._connection is None:
             self._connection = self._connect()
         connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
+        self._begin(connection)
         sequence, last = head(connection)
         rows = []
         for body in bodies:
@@ -178,11 +180,25 @@ class Journal:
 
     def _connect(self) -> sqlite3.Connection:
         # mode=rw: a log that was taken away must be an error, not an empty log.
-        connection = _open(self.path, "mode=rw", self._patience)
+        connection = _open(self.path, "mode=rw", 0.0)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA fullfsync=ON")  # macOS: down to the disk, not its cache
+        self._begin(connection)
         head(connection)
+        connection.execute("ROLLBACK")
         return connection
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        # Not SQLite's own wait: its looks grow rare, and a busy process would starve another.
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+                    raise
+            time.sleep(_LOOK)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

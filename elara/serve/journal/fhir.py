@@ -5,6 +5,7 @@ Source: https://hl7.org/fhir/R4B/auditevent.html
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -41,7 +42,8 @@ def resources(found: Iterable[Row]) -> Iterator[Resource]:
             values = json.loads(row.body)
             match values["kind"]:
                 case "accepted":
-                    under_way[values["entry"]] = values
+                    must_have = {name: values[name] for name in ("time", "key", "request")}
+                    under_way[values["entry"]] = values | must_have
                 case "ended":
                     yield _request(under_way.pop(values["entry"]), values)
                 case "event":
@@ -80,7 +82,8 @@ def export(path: Path, to: Path) -> int:
     except (OSError, sqlite3.Error) as error:
         raise JournalError(f"{path} cannot be exported to {to} ({error}).") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
     return count
 
 
