@@ -26,7 +26,7 @@ class EventReader:
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
-        self._rest = b""
+        self._rest = bytearray()
         self._data: list[bytes] = []
         self._size = 0
 
@@ -39,13 +39,16 @@ class EventReader:
         Raises:
             EventTooLarge: an event, finished or not, has more than `largest` bytes.
         """
-        *lines, self._rest = _LINE_END.split(self._rest + received)
-        for line in lines:
-            if line:
-                self._take(line)
-            elif self._data:
-                yield b"\n".join(self._data)
-                self._data, self._size = [], 0
+        held_back = self._rest.endswith(b"\r")
+        self._rest += received
+        if held_back or b"\n" in received or b"\r" in received:
+            *lines, self._rest = _LINE_END.split(self._rest)
+            for line in lines:
+                if line:
+                    self._take(bytes(line))
+                elif self._data:
+                    yield b"\n".join(self._data)
+                    self._data, self._size = [], 0
         self._bound(len(self._rest))
 
     def _take(self, line: bytes) -> None:

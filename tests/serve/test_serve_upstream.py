@@ -40,7 +40,7 @@ def ask(content: str = QUESTION, seconds: float = 60.0, tokens: int = 20) -> Ask
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             await scenario
 
     asyncio.run(bounded())

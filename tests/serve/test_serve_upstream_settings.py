@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,7 @@ from elara.serve.config import SettingsError
 from elara.serve.events import EventReader, EventTooLarge
 from elara.serve.upstream import Upstream, read_upstreams
 
-LINE = (
-    "http://127.0.0.1:8080 model=elara ; https://gpu:8443/llm/v1/ model=m key_variable=K weight=2"
-)
+LINE = "http://127.0.0.1:8080 model=elara;https://gpu:8443/llm/v1/ model=m key_variable=K weight=2"
 FILE = """\
 upstreams:
   - {url: "http://127.0.0.1:8080", model: elara}
@@ -92,7 +91,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_upstreams(str(tmp_path / "none.yml"))
 
 
-STREAM = "\ufeffdata: één\n\n: a comment\r\nid: 7\r\ndata:two\r\ndata: lines\r\n\r\ndata\r\rdata: ½\n\nrest"
+STREAM = (
+    "\ufeffdata: één\n\n: a comment\r\nid: 7\r\ndata:two\r\ndata: lines\r\n\r\n"
+    "data\r\rdata: ½\n\ndata: never ended\n"
+)
 EVENTS = ["één", "two\nlines", "", "½"]
 
 
@@ -100,7 +102,7 @@ EVENTS = ["één", "two\nlines", "", "½"]
 def test_events_are_the_same_however_the_network_cuts_them(cuts: list[int]) -> None:
     data, reader = STREAM.encode(), EventReader(100)
     places = [0, *sorted(cuts), len(data)]
-    pieces = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [data[a:b] for a, b in pairwise(places)]
     assert [e.decode() for p in pieces for e in reader.feed(p)] == EVENTS
 
 
