@@ -144,7 +144,7 @@ def check(command: Command) -> None:
         case "torchrun":
             asked = get_args_parser().parse_args(given)
             worker(folder, asked.module, asked.training_script, asked.training_script_args)
-        case "vllm":
+        case "vllm" | "trtllm-serve":
             _, lora, adapter = given[-1].partition("elara=")
             model = folder / (
                 f"{adapter}/adapter_config.json" if lora else f"{given[1]}/config.json"
