@@ -9,7 +9,7 @@ import email.utils
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 import httpx
@@ -157,13 +157,14 @@ class Client:
                     # The body is not read: the status says it all.
                     async with self._http.stream("GET", self.upstream.url + path) as response:
                         if path != "/health" or response.status_code not in (404, 405, 501):
-                            return self._accept(response)
+                            self._accept(response)
+                            return
         except TimeoutError:
             raise UpstreamFailed("its health check took too long") from None
         except (httpx.HTTPError, OSError) as error:
             raise _broken(error) from None
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece | End]:
+    async def answer(self, ask: Ask) -> AsyncGenerator[Piece | End, None]:
         """Ask, and give the pieces of the answer as they come.
 
         Args:
@@ -185,7 +186,7 @@ class Client:
         yield heard.end(self.upstream.url, time.monotonic() - started)
 
     async def _next(
-        self, chunks: AsyncIterator[_Chunk], latest: float, ask: Ask, heard: _Heard
+        self, chunks: AsyncGenerator[_Chunk, None], latest: float, ask: Ask, heard: _Heard
     ) -> _Chunk | None:
         """The next chunk; None after the last one."""
         try:
@@ -200,7 +201,7 @@ class Client:
                 raise UpstreamFailed("the answer was not ready in time", "late") from None
             raise UpstreamFailed("it sent no text for too long") from None
 
-    async def _chunks(self, ask: Ask) -> AsyncIterator[_Chunk]:
+    async def _chunks(self, ask: Ask) -> AsyncGenerator[_Chunk, None]:
         reader, received = EventReader(_LARGEST_EVENT), 0
         most = _LARGEST_EVENT + _BYTES_PER_TOKEN * ask.max_new_tokens
         url = f"{self.upstream.url}/v1/chat/completions"

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from elara.serve.asking import Client, UpstreamFailed
@@ -24,6 +24,8 @@ from elara.serve.backends import (
 from elara.serve.upstream import Upstream
 
 log = logging.getLogger("elara.serve")
+
+_TOO_LATE = "The time for this answer ran out: ask for fewer tokens, or ask again later."
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Upstreams:
         members, self._members, self._watchers = self._members, [], []
         await asyncio.gather(*(member.client.close() for member in members))
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece | End]:
+    async def answer(self, ask: Ask) -> AsyncGenerator[Piece | End, None]:
         """Answer a conversation. Closing the iterator closes the connection to the upstream.
 
         Args:
@@ -160,6 +162,8 @@ class Upstreams:
         """
         tried: dict[_Member, UpstreamFailed] = {}
         while True:
+            if time.monotonic() >= ask.deadline:
+                raise TookTooLong(_TOO_LATE)
             member = self._pick(tried)
             begun = False
             member.under_way += 1
@@ -172,8 +176,14 @@ class Upstreams:
                         yield item
                 return
             except UpstreamFailed as failure:
+                # Who had the whole time and wrote nothing may hang; a second one had only the rest.
+                excused = failure.kind == "late" and bool(begun or tried)
                 tried[member] = failure
-                self._answer_failed(member, failure, begun)
+                member.failed += 1
+                # Of many answers that break off together, the first one takes it out.
+                if not (member.problem or excused or failure.kind == "refused"):
+                    self._take_out(member, failure)
+                _end_if_nobody_may_go_on(failure, begun)
             finally:
                 member.under_way -= 1
 
@@ -185,23 +195,6 @@ class Upstreams:
         self._turns += 1
         member.turn = self._turns
         return member
-
-    def _answer_failed(self, member: _Member, failure: UpstreamFailed, begun: bool) -> None:
-        """Note the failure; raise where nobody else may be asked."""
-        member.failed += 1
-        late, refused = failure.kind == "late", failure.kind == "refused"
-        # Of many answers that break off together, the first one takes the upstream out.
-        if not member.problem and not refused and not (late and begun):
-            self._take_out(member, failure)
-        if late:
-            raise TookTooLong(
-                "The time for this answer ran out: ask for fewer tokens, or ask again later."
-            ) from None
-        if begun:
-            raise BrokenOff(
-                f"The server that wrote this answer failed in the middle of it: "
-                f"{failure.reason}. What came before is incomplete: ask again."
-            ) from None
 
     def _nobody(self, tried: dict[_Member, UpstreamFailed]) -> Exception:
         # Addresses and reasons stay in the log: they are no business of whoever asks.
@@ -254,3 +247,13 @@ class Upstreams:
             log.info("%s is in service", member.upstream.url)
         member.problem, member.busy = "", False
         member.schedule(self._check_seconds)
+
+
+def _end_if_nobody_may_go_on(failure: UpstreamFailed, begun: bool) -> None:
+    if failure.kind == "late":
+        raise TookTooLong(_TOO_LATE) from None
+    if begun:
+        raise BrokenOff(
+            f"The server that wrote this answer failed in the middle of it: {failure.reason}. "
+            f"What came before is incomplete: ask again."
+        ) from None

@@ -89,7 +89,7 @@ async def answers(url: str) -> list[list[Piece | End]]:
         # Whoever leaves in the middle takes nothing away from those who come later.
         left = pool.answer(asking(QUESTIONS[0], tokens=1000))
         assert isinstance(await anext(left), Piece)
-        await left.aclose()  # type: ignore[attr-defined]
+        await left.aclose()
         return [[item async for item in pool.answer(asking(q))] for q in QUESTIONS]
     finally:
         await pool.stop()

@@ -366,6 +366,17 @@ def test_whoever_has_written_nothing_at_the_deadline_is_put_out_of_service() -> 
     run(scenario())
 
 
+def test_a_question_that_comes_too_late_is_asked_of_nobody() -> None:
+    async def scenario() -> None:
+        async with fake() as one, started(one.upstream()) as pool:
+            with pytest.raises(TookTooLong, match="ran out"):
+                await said(pool, ask(seconds=0))
+            assert pool.states()[0].problem == ""
+            assert one.calls == []
+
+    run(scenario())
+
+
 def test_whoever_is_still_writing_at_the_deadline_stays_in_service() -> None:
     async def scenario() -> None:
         async with fake() as one, fake() as two:
@@ -403,7 +414,7 @@ def test_closing_the_iterator_hangs_up() -> None:
             async with started(one.upstream(), two.upstream()) as pool:
                 items = pool.answer(ask())
                 assert await anext(items) == Piece("Hello")
-                await items.aclose()  # type: ignore[attr-defined]
+                await items.aclose()
                 await one.left.wait()  # set once the fake has read the end of the connection
                 assert [s.under_way for s in pool.states()] == [0, 0]
                 assert pool.states()[0].problem == ""
@@ -447,7 +458,7 @@ def test_the_least_loaded_for_its_weight_is_asked_and_ties_go_by_turn() -> None:
                 await anext(held[-1])
             assert [s.under_way for s in pool.states()] == [4, 2]
             for items in held:
-                await items.aclose()  # type: ignore[attr-defined]
+                await items.aclose()
             assert [s.under_way for s in pool.states()] == [0, 0]
 
     run(scenario())

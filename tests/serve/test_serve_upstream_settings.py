@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -84,6 +85,23 @@ def test_a_wrong_file_is_named(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
         read_upstreams(str(file))
     assert str(file) in str(caught.value)
+
+
+def test_the_book_shows_a_file_that_can_be_read_and_every_setting(
+    project: Path, tmp_path: Path
+) -> None:
+    page = (project / "book" / "upstreams.md").read_text(encoding="utf-8")
+    file = tmp_path / "upstreams.yaml"
+    (text,) = re.findall(r"^```text\n(.+?)^```$", page, re.M | re.S)
+    file.write_text(text)
+    assert [u.weight for u in read_upstreams(str(file), {"VLLM_KEY": "k"})] == [1, 4]
+    told = re.findall(r"^\| `(\w+)` \| *(\S*) *\|", page, re.M)
+    fields = Upstream.model_fields
+    assert [name for name, _ in told] == list(fields)
+    for name, default in told:
+        value = fields[name].get_default()
+        shown = f"{value:g}" if isinstance(value, float) else ""
+        assert default == ("none" if name == "key_variable" else shown)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
