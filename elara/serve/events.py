@@ -42,7 +42,8 @@ class EventReader:
         held_back = self._rest.endswith(b"\r")
         self._rest += received
         if held_back or b"\n" in received or b"\r" in received:
-            *lines, self._rest = _LINE_END.split(self._rest)
+            *lines, rest = _LINE_END.split(self._rest)
+            self._rest = bytearray(rest)
             for line in lines:
                 if line:
                     self._take(bytes(line))

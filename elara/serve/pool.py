@@ -219,14 +219,15 @@ class Upstreams:
         wait = min(pause, self._longest_pause)
         if failure.retry_after is not None:
             wait = max(failure.retry_after, self._first_pause)
+        if member.problem != failure.reason:  # once, not at every try of a night
+            log.warning(
+                "%s is out of service: %s; tried again in %.0f s, and then on and on",
+                member.upstream.url,
+                failure.reason,
+                wait,
+            )
         member.problem, member.busy = failure.reason, failure.kind == "busy"
         member.schedule(wait)
-        log.warning(
-            "%s is out of service: %s; tried again in %.0f s",
-            member.upstream.url,
-            failure.reason,
-            wait,
-        )
 
     async def _watch(self, member: _Member) -> None:
         while True:

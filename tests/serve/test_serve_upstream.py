@@ -271,7 +271,7 @@ def test_without_any_upstream_in_service_the_answer_is_to_wait() -> None:
     run(scenario())
 
 
-def test_pauses_grow_up_to_a_limit() -> None:
+def test_pauses_grow_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with fake() as one:
             one.health = fakes.status(500)
@@ -286,6 +286,7 @@ def test_pauses_grow_up_to_a_limit() -> None:
         assert waits == [10, 20, 40, 50]
 
     run(scenario())
+    assert caplog.text.count("out of service") == 1  # said once, not at every try
 
 
 def test_an_upstream_comes_into_service_when_it_is_healthy(
