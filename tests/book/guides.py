@@ -144,6 +144,8 @@ def check(command: Command) -> None:
         case "torchrun":
             asked = get_args_parser().parse_args(given)
             worker(folder, asked.module, asked.training_script, asked.training_script_args)
+        case "trtllm-serve":
+            assert (folder / given[0] / "config.json").is_file(), given[0]
         case "vllm":
             _, lora, adapter = given[-1].partition("elara=")
             model = folder / (

@@ -51,13 +51,14 @@ WHY_NOT = {
     "llama-server": "the same",
     "ollama": "the same",
     "vllm": "needs a GPU: the folder is a model or an adapter",
+    "trtllm-serve": "needs a GPU: the folder is a model",
     "pip": "another program",
     "pre-commit": "would change this checkout: tests/test_project_files.py reads its settings",
     "ipython3": "a cell for Colab, with an address that is the reader's",
     "python3.11": "the interpreter, before anything is installed",
     "console": "on another system",
     "powershell": "the same",
-    "text": "a picture of a folder",
+    "text": "a picture of a folder, or a file that tests/serve reads",
 }
 # How often each is met, page by page.
 NOT_RUN: dict[str, dict[str, int]] = {
@@ -86,6 +87,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
     },
     "book/platforms.md": {"python3.11": 1, "pip": 4, "elara run": 1, "console": 2, "powershell": 1},
     "book/scaling.md": {"launch": 1, "accelerate": 4, "srun": 1, "scontrol": 1, "torchrun": 1},
+    "book/upstreams.md": {"llama-server": 1, "vllm": 2, "trtllm-serve": 1, "text": 1},
 }
 
 MODULES_OF = functools.cache(notebooks.modules_of)
@@ -254,7 +256,7 @@ def scripts(manifests: str) -> list[str]:
 
 
 # Each takes more than ten seconds, and is for a reader who has trained an adapter already.
-LONG = ("book/continual.md", "book/exporting.md")
+LONG = ("book/continual.md", "book/exporting.md", "book/upstreams.md")
 
 
 @pytest.mark.parametrize(
