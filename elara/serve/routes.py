@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 import elara
+from elara.serve import privacy
 from elara.serve.config import Settings
+from elara.serve.limits import reserve
 from elara.serve.models import GenerationFailed, ModelManager, ModelUnavailable
 from elara.serve.pages import prefers_html, welcome_page
+from elara.serve.problems import documented
 from elara.serve.schemas import (
     ChatRequest,
     ChatResponse,
-    ErrorResponse,
     HealthResponse,
     ModelStatusResponse,
     WelcomeResponse,
 )
 
 router = APIRouter(tags=["Questions and status"])
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorResponse} for code in (422, 500, 503)
-}
 
 
 @router.get("/", response_model=WelcomeResponse, responses={200: {"content": {"text/html": {}}}})
@@ -77,7 +74,7 @@ async def status(request: Request) -> ModelStatusResponse:
     )
 
 
-@router.post("/chat", response_model=ChatResponse, responses=_ERRORS)
+@router.post("/chat", response_model=ChatResponse, responses=documented(422, 503))
 async def chat(request: Request, body: ChatRequest) -> ChatResponse:
     """Answer a conversation. Its text is neither logged nor stored."""
     manager, settings = _manager(request), _settings(request)
@@ -86,6 +83,9 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
             422, f"max_new_tokens: this server writes at most {settings.max_new_tokens} tokens."
         )
     lm, identity = manager.lm, manager.identity
+    texts = [message.content for message in body.messages]
+    warnings = await privacy.warnings(texts)
+    held = await reserve(request, texts, body.max_new_tokens or settings.max_new_tokens)
     try:
         # In a worker thread, so that the other addresses answer while the model writes.
         reply = await run_in_threadpool(
@@ -96,10 +96,12 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
             seed=body.seed,
         )
     except ModelUnavailable as error:
+        held.settle(0)
         headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
         raise HTTPException(503, str(error), headers=headers) from None
     except GenerationFailed as error:
         raise HTTPException(500, str(error)) from None
+    held.settle(reply.prompt_tokens + reply.new_tokens)
     return ChatResponse(
         answer=reply.answer,
         mode=manager.mode,
@@ -109,6 +111,7 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
         new_tokens=reply.new_tokens,
         finished=reply.finished,
         seconds=reply.seconds,
+        warnings=warnings,
         request_id=request.state.request_id,
     )
 
