@@ -148,29 +148,30 @@ class _PatientNoMore(AutoHTTPProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._wait()
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrives; a part of a head does not lengthen the wait for the rest."""
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
-        elif self._head is None:
-            self._wait()
+        self._watch()
 
     def on_response_complete(self) -> None:
-        """Count from anew for the next request, which may be there already."""
-        self._stop_waiting()
+        """Begin to wait for the next request, unless it is there already."""
         super().on_response_complete()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._stop_waiting()
         super().connection_lost(exc)
+        self._stop_waiting()
 
-    def _wait(self) -> None:
-        seconds = self.config.app.state.settings.body_seconds
-        self._head = self.loop.call_later(seconds, self.transport.close)
+    def _watch(self) -> None:
+        """Wait for a head, but not while a request is answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._head is None:
+            seconds = self.config.app.state.settings.body_seconds
+            self._head = self.loop.call_later(seconds, self.transport.close)
 
     def _stop_waiting(self) -> None:
         if self._head is not None:
