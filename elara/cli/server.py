@@ -32,8 +32,10 @@ def serve(
     """Serve the trained adapter over HTTP until Ctrl-C."""
     from elara.serve import Settings, run
 
-    given = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
-    run(Settings.from_environment(workspace=workspace, **given))
+    settings = Settings.from_environment(
+        workspace=workspace, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key
+    )
+    run(settings)
 
 
 @keys.command()

@@ -197,7 +197,7 @@ class KeyFile:
     def _make(self, keys: dict[str, Key], **fields: Any) -> tuple[Key, str]:
         secret = secrets.token_urlsafe(32)
         identity = next(i for i in iter(lambda: secrets.token_hex(4), "") if i not in keys)
-        own = {"id": identity, "account": identity, "created": self.now()}
+        own: dict[str, Any] = {"id": identity, "account": identity, "created": self.now()}
         try:
             key = Key(sha256=_sha256(secret), **(own | fields))
         except ValidationError as error:

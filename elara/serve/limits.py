@@ -182,10 +182,10 @@ class Limits:
             self._db.execute("begin immediate")
             try:
                 yield
-            except BaseException:
-                self._db.execute("rollback")
-                raise
-            self._db.execute("commit")
+                self._db.execute("commit")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
 
     def _used(self, account: str, day: int) -> int:
         found = self._db.execute(
@@ -245,7 +245,18 @@ async def reserve(request: Request, texts: Iterable[str], max_new_tokens: int) -
     most = key.tokens_per_day
     most = request.app.state.settings.tokens_per_day if most is None else most
     given = (key.account, prompt + max_new_tokens, most)
-    return Held(limits, await counted(limits, limits.reserve, *given))
+    counting = asyncio.ensure_future(counted(limits, limits.reserve, *given))
+
+    def give_back(done: asyncio.Future[Reservation]) -> None:
+        if not done.cancelled() and not done.exception():
+            limits.settle_later(done.result(), 0)
+
+    try:
+        return Held(limits, await asyncio.shield(counting))
+    except asyncio.CancelledError:
+        # The caller left while this was counted: nobody else would give it back.
+        counting.add_done_callback(give_back)
+        raise
 
 
 async def counted(limits: Limits, count: Callable[..., T], *given: object) -> T:

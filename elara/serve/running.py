@@ -137,7 +137,7 @@ def _url(settings: Settings, port: int) -> str:
     return f"http{'s' if settings.tls_cert else ''}://{host}:{port}"
 
 
-class _PatientNoMore(AutoHTTPProtocol):
+class _PatientNoMore(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
     """uvicorn's protocol, which waits for ever for the head of a request; this one does not.
 
     Source: https://www.uvicorn.org/server-behavior/#timeouts

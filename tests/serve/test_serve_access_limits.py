@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elara.serve.limits import DAY, Held, Limits, OverLimit
+from elara.serve.limits import DAY, Held, Limits, OverLimit, reserve
 
 NOON = 1_767_268_800.0  # 2026-01-01, 12:00 UTC
 
@@ -161,8 +163,11 @@ def test_the_file_is_for_its_owner_only(limits: Limits, tmp_path: Path) -> None:
 
 
 def test_settling_is_done_once_and_does_not_wait(limits: Limits) -> None:
+    begun = asyncio.Event()
+
     async def cancelled() -> None:
         held = Held(limits, await limits.run(limits.reserve, "a", 50, 100))
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -171,12 +176,33 @@ def test_settling_is_done_once_and_does_not_wait(limits: Limits) -> None:
 
     async def main() -> None:
         task = asyncio.create_task(cancelled())
-        while not limits.used("a"):
-            await asyncio.sleep(0)
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await limits.run(limits.used, "a") == 20  # after it, in the same thread
+
+    asyncio.run(main())
+
+
+def test_who_leaves_while_it_is_counted_gets_all_back(limits: Limits, tmp_path: Path) -> None:
+    key = SimpleNamespace(account="a", tokens_per_day=1000)
+    state = SimpleNamespace(limits=limits, settings=None)
+    request: Any = SimpleNamespace(state=SimpleNamespace(key=key), app=SimpleNamespace(state=state))
+
+    async def main() -> None:
+        with closing(sqlite3.connect(tmp_path / "limits.sqlite", isolation_level=None)) as other:
+            other.execute("begin immediate")  # what is counted has to wait
+            task = asyncio.create_task(reserve(request, ["a question"], 10))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            other.execute("rollback")
+        used = [await limits.run(limits.used, "a") for _ in range(20)]
+        assert used[0] > 0  # it was counted after all
+        assert used[-1] == 0
 
     asyncio.run(main())
 
