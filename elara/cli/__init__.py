@@ -20,6 +20,7 @@ from elara import __version__, pipeline
 from elara.cli import journal
 from elara.cli.printing import err, out, say
 from elara.cli.replacing import allow_to_replace, would_replace
+from elara.cli.server import keys, serve
 from elara.machine.caches import use_writable_home
 from elara.pipeline import console, forecast
 from elara.pipeline.console import opening_lines
@@ -326,17 +327,8 @@ def export(
     say(*export_adapter(adapter, folder, format, dtype=dtype, gguf_type=gguf_type).lines())
 
 
-@app.command()
-def serve(
-    workspace: WorkspaceOption = "",
-    host: Annotated[str | None, typer.Option(help="Address; 127.0.0.1 by default.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 8000 by default.")] = None,
-) -> None:
-    """Serve the trained adapter over HTTP until Ctrl-C."""
-    from elara.serve import Settings
-    from elara.serve import run as run_server
-
-    run_server(Settings.from_environment(workspace=workspace, host=host, port=port))
+app.command()(serve)
+app.add_typer(keys, name="keys")
 
 
 @app.command()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
 import elara
+from elara.serve import privacy
 from elara.serve.backends import (
     Ask,
     BackendError,
@@ -21,21 +21,19 @@ from elara.serve.backends import (
 )
 from elara.serve.config import Settings
 from elara.serve.disconnect import ClientGone, unless_gone
+from elara.serve.limits import reserve
 from elara.serve.models import ModelManager
 from elara.serve.pages import prefers_html, welcome_page
+from elara.serve.problems import documented
 from elara.serve.schemas import (
     ChatRequest,
     ChatResponse,
-    ErrorResponse,
     HealthResponse,
     ModelStatusResponse,
     WelcomeResponse,
 )
 
 router = APIRouter(tags=["Questions and status"])
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorResponse} for code in (422, 429, 500, 502, 503, 504)
-}
 # What a client is told when a backend does not answer.
 STATUS: dict[type[BackendError], int] = {
     QueueFull: 429,
@@ -97,14 +95,19 @@ async def status(request: Request) -> ModelStatusResponse:
     )
 
 
-@router.post("/chat", response_model=ChatResponse, responses=_ERRORS)
-async def chat(request: Request, body: ChatRequest) -> ChatResponse:
+@router.post(
+    "/chat",
+    response_model=ChatResponse,
+    responses=documented(422, 429, *STATUS.values()),
+)
+async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
     """Answer a conversation. Its text is neither logged nor stored."""
     manager, settings = _manager(request), _settings(request)
     if (body.max_new_tokens or 0) > settings.max_new_tokens:
         raise HTTPException(
             422, f"max_new_tokens: this server writes at most {settings.max_new_tokens} tokens."
         )
+    texts = [message.content for message in body.messages]
     ask = Ask(
         messages=[message.model_dump() for message in body.messages],
         max_new_tokens=body.max_new_tokens or settings.max_new_tokens,
@@ -112,25 +115,31 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
         seed=body.seed,
         deadline=time.monotonic() + settings.answer_seconds,
     )
+    warnings = await privacy.warnings(texts)
+    held = await reserve(request, texts, ask.max_new_tokens)
     try:
         with manager.use() as served:
             answer, end = await unless_gone(request, whole(served.answer(ask)))
-            return ChatResponse(
-                answer=answer,
-                mode="model" if served.lm else "simulation",
-                model=served.lm.name if served.lm else None,
-                adapter=served.identity,
-                prompt_tokens=end.prompt_tokens,
-                new_tokens=end.new_tokens,
-                finished=end.finished,
-                seconds=end.seconds,
-                request_id=request.state.request_id,
-            )
     except BackendError as error:
+        if isinstance(error, ModelUnavailable | QueueFull):
+            held.settle(0)  # no model was asked; otherwise nobody knows how much it wrote
         headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
         raise HTTPException(STATUS[type(error)], str(error), headers=headers) from None
     except ClientGone:
-        raise HTTPException(_GONE, "The client has gone.") from None
+        return Response(status_code=_GONE)
+    held.settle(end.prompt_tokens + end.new_tokens)
+    return ChatResponse(
+        answer=answer,
+        mode="model" if served.lm else "simulation",
+        model=served.lm.name if served.lm else None,
+        adapter=served.identity,
+        prompt_tokens=end.prompt_tokens,
+        new_tokens=end.new_tokens,
+        finished=end.finished,
+        seconds=end.seconds,
+        warnings=warnings,
+        request_id=request.state.request_id,
+    )
 
 
 def _manager(request: Request) -> ModelManager:

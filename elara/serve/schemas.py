@@ -106,6 +106,7 @@ class ChatResponse(BaseModel):
     new_tokens: int = Field(description="tokens written")
     finished: bool = Field(description="False: cut off at the token limit")
     seconds: float = Field(description="time spent writing, without waiting for other requests")
+    warnings: list[str] = Field(description="such as: the conversation may hold personal data")
     request_id: str
 
 
@@ -144,10 +145,3 @@ class WelcomeResponse(BaseModel):
     mode: Mode
     verdict: str
     links: dict[str, str]
-
-
-class ErrorResponse(BaseModel):
-    """Every error has this form."""
-
-    detail: str = Field(description="what is wrong and what to do")
-    request_id: str
