@@ -10,12 +10,12 @@ no row can be linked to a person by anybody who does not have that person's pseu
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from elara.serve.database import Database, make_private
 from elara.serve.experiments.assign import Choice, ExperimentError, Plan, choose, read_plan
 from elara.serve.experiments.report import BETTER, HARM, Person, Report, report
 from elara.serve.experiments.served import Served, ServedFile
@@ -50,6 +50,7 @@ class Experiments:
     def __init__(self, folder: Path, audit: Audit) -> None:
         self._folder, self._audit = folder, audit
         self._served = ServedFile(folder / "served.json")
+        self._database = Database(folder / "experiments.sqlite", _TABLES)
 
     # What the server asks at every request.
 
@@ -98,7 +99,7 @@ class Experiments:
         """
         if not choice.arm:
             return
-        with self._database() as database:
+        with self._database.begin() as database:
             database.execute(
                 "INSERT INTO person VALUES (?, ?, ?, ?, 1, 0) ON CONFLICT "
                 "DO UPDATE SET answers = answers + 1",
@@ -123,7 +124,7 @@ class Experiments:
         if served.plan is None or choice.experiment != served.experiment:
             return False
         own = (choice.experiment, choice.person)
-        with self._database() as database:
+        with self._database.begin() as database:
             found = database.execute(
                 "SELECT joined, withdrawn FROM person WHERE experiment = ? AND name = ?", own
             ).fetchone()
@@ -145,10 +146,12 @@ class Experiments:
         Returns:
             How many ratings there were, 0 or 1.
         """
-        with self._database() as database:
-            return database.execute(
+        with self._database.begin() as database:
+            found = database.execute(
                 "UPDATE rating SET value = NULL, dangerous = 0 WHERE request = ?", (request,)
             ).rowcount
+        self._database.purge()
+        return found
 
     def withdraw(self, subject: str) -> bool:
         """Let a person leave the running experiment: all ratings go, and one more left is counted.
@@ -161,12 +164,13 @@ class Experiments:
         """
         choice = self.choose(subject, consent=True)
         own = (choice.experiment, choice.person)
-        with self._database() as database:
+        with self._database.begin() as database:
             database.execute("DELETE FROM rating WHERE experiment = ? AND person = ?", own)
             done = database.execute(
                 "UPDATE person SET withdrawn = 1 WHERE experiment = ? AND name = ?", own
             )
-            return done.rowcount > 0
+        self._database.purge()
+        return done.rowcount > 0
 
     # What administrators do.
 
@@ -210,7 +214,7 @@ class Experiments:
                 )
             self._audit({"event": "ab start", "experiment": name, "plan_sha256": digest})
             row = (name, plan.name, plan.model_dump_json(), digest, now)
-            with self._database() as database:
+            with self._database.begin() as database:
                 database.execute("INSERT INTO experiment VALUES (?, ?, ?, ?, ?, NULL, '')", row)
             self._served.write(Served(plan.standing, "", name, secrets.token_hex(32), plan))
         return name
@@ -311,7 +315,7 @@ class Experiments:
         self._audit(told)
         self._served.write(then)
         if told["experiment"]:
-            with self._database() as database:
+            with self._database.begin() as database:
                 database.execute(
                     "UPDATE experiment SET ended = ?, why = ? WHERE id = ? AND ended IS NULL",
                     (now, told["event"], told["experiment"]),
@@ -319,32 +323,15 @@ class Experiments:
 
     @contextmanager
     def _acting(self) -> Iterator[None]:
-        self._make_folder()
+        make_private(self._folder)
         held = lock(self._folder / ".lock", "an experiment", wait=True)
         try:
             yield
         finally:
             held.release()
 
-    def _make_folder(self) -> None:
-        if not self._folder.exists():
-            self._folder.mkdir(parents=True)
-            self._folder.chmod(0o700)  # the salt and the ratings are for the server's user alone
-
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        self._make_folder()
-        database = sqlite3.connect(self._folder / "experiments.sqlite", timeout=30)
-        try:
-            database.execute("PRAGMA secure_delete = ON")  # what is taken back leaves the file
-            database.executescript(_TABLES)
-            with database:
-                yield database
-        finally:
-            database.close()
-
     def _row(self, query: str, *values: Any) -> Any:
-        with self._database() as database:
+        with self._database.begin() as database:
             return database.execute(query, values).fetchone()
 
     def _last(self) -> tuple[str, Plan, float | None]:
@@ -356,7 +343,7 @@ class Experiments:
         return row[0], Plan.model_validate_json(row[1]), row[2]
 
     def _people(self, experiment: str, plan: Plan, now: float) -> list[Person]:
-        with self._database() as database:
+        with self._database.begin() as database:
             rows = database.execute(
                 "SELECT name, arm, joined, answers, withdrawn FROM person "
                 "WHERE experiment = ? ORDER BY joined, name",
