@@ -13,7 +13,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,7 +147,7 @@ class Kept:
     made: str
     state: str
     content: dict[str, Any]
-    alike: int = field(default=0)
+    alike: int
 
 
 class FeedbackStore:
@@ -254,7 +254,10 @@ class FeedbackStore:
                 "ORDER BY made, id",
                 (state,),
             ).fetchall()
-        return [Kept(*row[:4], json.loads(row[4]), row[5]) for row in rows]
+        return [
+            Kept(name, adapter, made, found, json.loads(content), alike)
+            for name, adapter, made, found, content, alike in rows
+        ]
 
     def decide(self, request: str, state: Literal["accepted", "rejected"]) -> None:
         """Accept feedback for training, or reject it; the audit log says so.
