@@ -228,3 +228,12 @@ def preferences(text: str, folder: Path) -> None:
     file.write_text(text, encoding="utf-8")
     read = read_preferences(file)["id"].to_list()
     assert read == [json.loads(line)["id"] for line in text.splitlines()]
+
+
+def plan(text: str, folder: Path) -> None:
+    """The plan of an experiment, as the page prints it, could start one."""
+    from elara.serve.experiments.assign import read_plan
+
+    file = folder / "plan.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert read_plan(file)[0].question
