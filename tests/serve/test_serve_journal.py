@@ -276,7 +276,6 @@ def writer(path: Path, most: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.long
 def test_several_processes_share_one_chain(path: Path) -> None:
     processes = [writer(path, 5) for _ in range(3)]
     for process in processes:
@@ -290,7 +289,6 @@ def test_several_processes_share_one_chain(path: Path) -> None:
     assert is_whole(path)
 
 
-@pytest.mark.long
 def test_a_killed_process_loses_nothing_that_it_was_told_is_written(path: Path) -> None:
     process = writer(path, 1_000_000)
     assert process.stdin
