@@ -26,6 +26,9 @@ def serve(
     ] = "",
     host: Annotated[str | None, typer.Option(help="Address; 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 8000 by default.")] = None,
+    override: Annotated[
+        str | None, typer.Option(help="Why to serve an adapter that the release gate blocks.")
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM), to encrypt.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
 ) -> None:
@@ -33,7 +36,12 @@ def serve(
     from elara.serve import Settings, run
 
     settings = Settings.from_environment(
-        workspace=workspace, host=host, port=port, tls_cert=tls_cert, tls_key=tls_key
+        workspace=workspace,
+        host=host,
+        port=port,
+        override=override,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
     run(settings)
 

@@ -47,6 +47,14 @@ class Settings(BaseModel):
         batch_size: most chats that the model answers together.
         queue_limit: most chats that wait for it; others are told to ask again later.
         answer_seconds: longest time from a question to the end of its answer, in seconds.
+        upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
+        gate: `gate.json`, from the release gate.
+        override: why an adapter that the gate blocks is served all the same.
+        audit_log: file of the audit log; None: no log is kept.
+        text_key: key of the keyed hash that stands for a question in the audit log; None: one
+            beside the log, which is made when it is missing.
+        audit_text: whether the audit log also keeps the question, without personal data.
+        signing_key: signs the audit log in this process; for one person's computer only.
         keys: file of API keys, from `elara keys add`. None: no keys are asked for, and the server
             is for programs of this computer only.
         allowed_hosts: names by which callers may call this server, as NAME or NAME:PORT, besides
@@ -75,6 +83,13 @@ class Settings(BaseModel):
     batch_size: int = Field(default=8, ge=1, le=256)
     queue_limit: int = Field(default=32, ge=1)
     answer_seconds: float = Field(default=300.0, gt=0.0)
+    upstreams: str = ""
+    gate: Path | None = None
+    override: str = ""
+    audit_log: Path | None = None
+    text_key: Path | None = None
+    audit_text: bool = False
+    signing_key: Path | None = None
     keys: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
@@ -105,6 +120,10 @@ class Settings(BaseModel):
     def _both_or_none(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together: give both or none")
+        if self.adapter and self.upstreams:
+            raise ValueError("adapter and upstreams exclude each other: give one of them")
+        if self.override and not self.audit_log:
+            raise ValueError("override needs audit_log, since what it allows has to be recorded")
         return self
 
     @classmethod
@@ -132,7 +151,9 @@ class Settings(BaseModel):
             values[name] = [v.strip() for v in values[name].split(",") if v.strip()]
         values |= {name: value for name, value in given.items() if value is not None}
         if "adapter" not in values:
-            values = _of_workspace(Workspace(workspace)) | values
+            found = _of_workspace(Workspace(workspace))
+            # Servers elsewhere answer instead of the workspace's adapter.
+            values = (found | {"adapter": None} if values.get("upstreams") else found) | values
         if "keys" in values:
             _must_exist(Path(values["keys"]))
         elif (file := default_file(environ)) and file.exists():
@@ -161,9 +182,12 @@ def _of_workspace(workspace: Workspace) -> dict[str, Any]:
     adapter = workspace.folder("train") / "adapter"
     verdict = workspace.folder("evaluate") / "verdict.json"
     finished = (workspace.folder("train") / MANIFEST).exists() and adapter.is_dir()
+    gate = workspace.folder("evaluate") / "gate.json"
     return {
         "adapter": adapter if finished else None,
         "verdict": verdict if finished and verdict.exists() else None,
+        "gate": gate if finished and gate.exists() else None,
+        "audit_log": workspace.root / "serving" / "audit.sqlite" if finished else None,
     }
 
 

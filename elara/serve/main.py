@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,12 +15,16 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 import elara
-from elara.serve import pages, routes
+from elara.serve import completions, pages, routes
 from elara.serve.config import Settings, read_evaluation
 from elara.serve.guard import add_guards
+from elara.serve.journal import Event, Journal, make_secret, read_secret, signing
 from elara.serve.models import ModelManager
+from elara.serve.pool import Upstreams
 from elara.serve.problems import documented, problem
+from elara.serve.released import BLOCKED, admitted, gate_status
 from elara.serve.schemas import INTENDED_USE
+from elara.serve.upstream import read_upstreams
 
 log = logging.getLogger("elara.serve")
 
@@ -38,7 +43,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
 
     Returns:
         A FastAPI application for any ASGI server. Its state holds `settings`, `manager`,
-        `verdict` (a sentence), `evaluation` (the figures, or None), `keys` and `limits`.
+        `verdict` (a sentence), `evaluation` (the figures, or None), `keys`, `limits`, and once it
+        has started `journal` and `text_key` of the audit log.
 
     Raises:
         SettingsError: the verdict that the settings name cannot be read.
@@ -60,9 +66,13 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         folder=settings.adapters,
         batch_size=settings.batch_size,
         queue_limit=settings.queue_limit,
+        upstreams=Upstreams(read_upstreams(settings.upstreams)) if settings.upstreams else None,
+        admit=lambda place: admitted(place, settings.gate, settings.override),
     )
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
+    app.state.journal, app.state.text_key = None, None  # opened when the server starts
     app.include_router(routes.router, responses=_REFUSALS, dependencies=[_BEARER])
+    app.include_router(completions.router, responses=_REFUSALS, dependencies=[_BEARER])
     app.include_router(pages.router)
     app.mount("/assets", pages.assets())
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -74,13 +84,43 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
-    # Not awaited: the server answers /health while the model loads.
-    loading = asyncio.create_task(manager.start())
-    yield
-    await loading
-    await manager.stop()
+    with _recording(app):
+        await _record_override(app)
+        # Not awaited: the server answers /health while the model loads.
+        loading = asyncio.create_task(manager.start())
+        yield
+        await loading
+        await manager.stop()
     if app.state.limits:
         app.state.limits.close()
+
+
+@contextmanager
+def _recording(app: FastAPI) -> Iterator[None]:
+    """Keep the audit log open, if there is one, and sign it if this process is to."""
+    settings: Settings = app.state.settings
+    with ExitStack() as stack:
+        if path := settings.audit_log:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            key = settings.text_key or path.with_suffix(".text-key")
+            if not key.exists():
+                make_secret(key)
+            app.state.text_key = read_secret(key)
+            app.state.journal = stack.enter_context(Journal(path))
+            if settings.signing_key:
+                stack.enter_context(signing(path, settings.signing_key))
+        yield
+
+
+async def _record_override(app: FastAPI) -> None:
+    """Record that somebody answers for an adapter that the release gate blocks."""
+    settings: Settings = app.state.settings
+    if not settings.override or not settings.adapter or not app.state.journal:
+        return
+    found = gate_status(settings.adapter, settings.gate)
+    if found.result == BLOCKED:
+        details = {"reason": settings.override, "checks": ", ".join(found.checks)}
+        await app.state.journal.write(Event(what="override", by=getpass.getuser(), details=details))
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

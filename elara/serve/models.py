@@ -17,6 +17,8 @@ from elara.serve.backends import Ask, End, ModelUnavailable, Piece, Simulation, 
 from elara.serve.config import adapter_identity
 from elara.serve.decoding import Decoder
 from elara.serve.engine import Engine
+from elara.serve.pool import Upstreams
+from elara.serve.released import GateStatus, gate_status
 from elara.serve.schemas import AdapterIdentity, Mode, State
 
 if TYPE_CHECKING:
@@ -44,16 +46,32 @@ class Serving:
         identity: which adapter it is; None in a simulation.
         lm: the model; None in a simulation.
         load_seconds: how long loading took, in seconds.
+        gate: what the release gate found about it.
     """
 
-    backend: Engine | Simulation
+    backend: Engine | Simulation | Upstreams
     identity: AdapterIdentity | None = None
     lm: LanguageModel | None = None
     load_seconds: float | None = None
+    gate: GateStatus = field(default_factory=GateStatus)
     _users: int = 0
     _retired: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unused: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def mode(self) -> Mode:
+        """Who answers: a model here, one elsewhere, or nobody."""
+        if isinstance(self.backend, Engine):
+            return "model"
+        return "simulation" if isinstance(self.backend, Simulation) else "upstream"
+
+    @property
+    def model(self) -> str | None:
+        """Name of the model; None in a simulation."""
+        if isinstance(self.backend, Upstreams):
+            return self.backend.models
+        return self.lm.name if self.lm else None
 
     def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
         """Answer with this adapter: see `elara.serve.backends.Backend`."""
@@ -106,6 +124,8 @@ class ModelManager:
             ever loaded.
         batch_size: most chats that are answered together.
         queue_limit: most chats that wait.
+        upstreams: servers elsewhere that answer instead of an adapter here.
+        admit: says what the release gate found about an adapter's folder, or refuses it.
         loader: makes a model of an adapter's folder.
         decoder: writes tokens with a model.
     """
@@ -117,18 +137,21 @@ class ModelManager:
         folder: Path | None = None,
         batch_size: int = 8,
         queue_limit: int = 32,
+        upstreams: Upstreams | None = None,
+        admit: Callable[[Path], GateStatus] = lambda place: gate_status(place, None),
         loader: Loader = _load,
         decoder: Callable[[LanguageModel], Any] = Decoder,
     ) -> None:
-        self.mode: Mode = "model" if adapter else "simulation"
-        self.name = "local" if adapter else "simulation"
+        self.mode: Mode = "upstream" if upstreams else "model" if adapter else "simulation"
+        self.name = "local" if adapter else self.mode
         self.state: State = "unloaded"
         self.error: str | None = None
         self.folder = folder or (adapter.parent if adapter else None)
         self._adapter = adapter
         self._sizes = {"batch_size": batch_size, "queue_limit": queue_limit}
         self._loader, self._decoder = loader, decoder
-        self._serving = None if adapter else Serving(Simulation())
+        self._upstreams, self._admit = upstreams, admit
+        self._serving = None if adapter else Serving(upstreams or Simulation())
         self._changing = threading.Lock()  # one change at a time
 
     @property
@@ -142,17 +165,27 @@ class ModelManager:
         return self._serving.lm if self._serving else None
 
     @property
+    def gate(self) -> GateStatus:
+        """What the release gate found about the adapter that new requests get."""
+        return self._serving.gate if self._serving else GateStatus()
+
+    @property
     def load_seconds(self) -> float | None:
         """How long it took to load it, in seconds."""
         return self._serving.load_seconds if self._serving else None
 
     async def start(self) -> None:
-        """Load the model, as `load` does."""
+        """Load the model, as `load` does, or look for the servers elsewhere."""
+        if self._upstreams:
+            await self._upstreams.start()
+            self.state = "ready"
         await asyncio.to_thread(self.load)
 
     async def stop(self) -> None:
-        """Unload the model, as `unload` does."""
+        """Unload the model, as `unload` does, or leave the servers elsewhere."""
         await asyncio.to_thread(self.unload)
+        if self._upstreams:
+            await self._upstreams.stop()
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
         """Answer with the adapter that serves now, to the end: see `Backend`.
@@ -222,7 +255,7 @@ class ModelManager:
     def unload(self) -> None:
         """Give the model's memory back, after the answers that are being written."""
         with self._changing:
-            if self.mode == "simulation":
+            if self.mode != "model":
                 return
             old, self._serving = self._serving, None
             self.state = "unloaded"
@@ -233,6 +266,7 @@ class ModelManager:
     def _loaded(self, place: Path) -> Serving:
         """An adapter, loaded and ready to answer. Whatever goes wrong is a clear refusal."""
         check_adapter(place, self.folder or place)
+        gate = self._admit(place)
         started = time.perf_counter()
         try:
             identity, lm = adapter_identity(place), self._loader(place)
@@ -243,7 +277,7 @@ class ModelManager:
                 f"Check ELARA_SERVE_ADAPTER, or train it again (`elara run --only train "
                 f"--force`), and start the server again."
             ) from error
-        return Serving(engine, identity, lm, round(time.perf_counter() - started, 2))
+        return Serving(engine, identity, lm, round(time.perf_counter() - started, 2), gate)
 
     def _serve(self, fresh: Serving) -> Serving | None:
         old, self._serving = self._serving, fresh

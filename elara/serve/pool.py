@@ -115,6 +115,11 @@ class Upstreams:
         """Whether at least one upstream is in service."""
         return any(not member.problem for member in self._members)
 
+    @property
+    def models(self) -> str:
+        """Names of the models, as the servers know them."""
+        return ", ".join(sorted({upstream.model for upstream in self._upstreams}))
+
     def states(self) -> list[UpstreamState]:
         """How each upstream is doing, in the order of the description; for administrators."""
         return [

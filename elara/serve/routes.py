@@ -8,20 +8,10 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
 import elara
-from elara.serve import privacy
-from elara.serve.backends import (
-    Ask,
-    BackendError,
-    BrokenOff,
-    GenerationFailed,
-    ModelUnavailable,
-    QueueFull,
-    TookTooLong,
-    whole,
-)
+from elara.serve.backends import Ask, BackendError, whole
 from elara.serve.config import Settings
+from elara.serve.conversing import STATUS, Talk, http_error
 from elara.serve.disconnect import ClientGone, unless_gone
-from elara.serve.limits import reserve
 from elara.serve.models import ModelManager
 from elara.serve.pages import prefers_html, welcome_page
 from elara.serve.problems import documented
@@ -34,14 +24,6 @@ from elara.serve.schemas import (
 )
 
 router = APIRouter(tags=["Questions and status"])
-# What a client is told when a backend does not answer.
-STATUS: dict[type[BackendError], int] = {
-    QueueFull: 429,
-    GenerationFailed: 500,
-    BrokenOff: 502,
-    ModelUnavailable: 503,
-    TookTooLong: 504,
-}
 _GONE = 499  # as in other servers' logs; nobody receives it
 
 
@@ -71,7 +53,13 @@ async def welcome(request: Request, response: Response) -> WelcomeResponse | HTM
 async def health(request: Request) -> HealthResponse:
     """Whether the server is alive, and whether its model is ready. Answers at any time."""
     manager = _manager(request)
-    return HealthResponse(model_ready=manager.state == "ready", mode=manager.mode)
+    identity = manager.identity
+    return HealthResponse(
+        model_ready=manager.state == "ready",
+        mode=manager.mode,
+        adapter=identity.weights_sha256 if identity else None,
+        gate=manager.gate.result,
+    )
 
 
 @router.get("/chat/models/status", response_model=ModelStatusResponse)
@@ -102,12 +90,11 @@ async def status(request: Request) -> ModelStatusResponse:
 )
 async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
     """Answer a conversation. Its text is neither logged nor stored."""
-    manager, settings = _manager(request), _settings(request)
+    settings = _settings(request)
     if (body.max_new_tokens or 0) > settings.max_new_tokens:
         raise HTTPException(
             422, f"max_new_tokens: this server writes at most {settings.max_new_tokens} tokens."
         )
-    texts = [message.content for message in body.messages]
     ask = Ask(
         messages=[message.model_dump() for message in body.messages],
         max_new_tokens=body.max_new_tokens or settings.max_new_tokens,
@@ -115,29 +102,27 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
         seed=body.seed,
         deadline=time.monotonic() + settings.answer_seconds,
     )
-    warnings = await privacy.warnings(texts)
-    held = await reserve(request, texts, ask.max_new_tokens)
+    talk = Talk(request, ask)
+    warnings = await talk.warnings()
     try:
-        with manager.use() as served:
-            answer, end = await unless_gone(request, whole(served.answer(ask)))
+        answer, end = await unless_gone(request, whole(talk.answer()))
     except BackendError as error:
-        if isinstance(error, ModelUnavailable | QueueFull):
-            held.settle(0)  # no model was asked; otherwise nobody knows how much it wrote
-        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
-        raise HTTPException(STATUS[type(error)], str(error), headers=headers) from None
+        raise http_error(error) from None
     except ClientGone:
         return Response(status_code=_GONE)
-    held.settle(end.prompt_tokens + end.new_tokens)
+    serving = talk.serving
+    assert serving
     return ChatResponse(
         answer=answer,
-        mode="model" if served.lm else "simulation",
-        model=served.lm.name if served.lm else None,
-        adapter=served.identity,
+        mode=serving.mode,
+        model=serving.model,
+        adapter=serving.identity,
         prompt_tokens=end.prompt_tokens,
         new_tokens=end.new_tokens,
         finished=end.finished,
         seconds=end.seconds,
         warnings=warnings,
+        notice=serving.gate.notice,
         request_id=request.state.request_id,
     )
 

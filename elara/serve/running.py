@@ -46,6 +46,7 @@ def run(settings: Settings) -> None:
     with _listen(settings.host, settings.port) as listener:
         log.info("Elara listens on %s (Ctrl-C stops it)", _url(settings, settings.port))
         log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
+        log.info("audit log: %s", settings.audit_log or "none: name one in ELARA_SERVE_AUDIT_LOG")
         log.info("keys: %s", settings.keys or "none; programs of this computer need none")
         # Ctrl-C is the usual way to stop: uvicorn shuts down first and raises it again.
         with contextlib.suppress(KeyboardInterrupt):

@@ -25,7 +25,7 @@ EXAMPLE: dict[str, Any] = {
     "max_new_tokens": 120,
 }
 
-Mode = Literal["model", "simulation"]
+Mode = Literal["model", "simulation", "upstream"]
 State = Literal["unloaded", "loading", "ready", "failed"]
 
 
@@ -106,6 +106,7 @@ class ChatResponse(BaseModel):
     new_tokens: int = Field(description="tokens written")
     finished: bool = Field(description="False: cut off at the token limit")
     seconds: float = Field(description="time spent writing, without waiting for other requests")
+    notice: str = Field(description="what the release gate has against this adapter; mostly empty")
     warnings: list[str] = Field(description="such as: the conversation may hold personal data")
     request_id: str
 
@@ -116,6 +117,8 @@ class HealthResponse(BaseModel):
     status: Literal["alive"] = "alive"
     model_ready: bool
     mode: Mode
+    adapter: str | None = Field(description="SHA-256 of the adapter's weights")
+    gate: str = Field(description="what the release gate found, or that it was not asked")
 
 
 class ModelStatusResponse(BaseModel):

@@ -1,0 +1,183 @@
+"""Answer one question on the one road that every address takes: counted, recorded, answered.
+
+A question's tokens are set aside and an *accepted* record is durable before a model is asked; the
+*ended* record is durable before the last item of the answer leaves, however it ends. A question
+that cannot be recorded is not answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from fastapi import HTTPException, Request
+
+from elara.model import SYSTEM_PROMPT
+from elara.serve import privacy
+from elara.serve.backends import (
+    Ask,
+    BackendError,
+    BrokenOff,
+    End,
+    GenerationFailed,
+    ModelUnavailable,
+    Piece,
+    QueueFull,
+    TookTooLong,
+    closing,
+)
+from elara.serve.journal import Accepted, Journal, JournalError, JournalFull, keyed_hash
+from elara.serve.keys import Key
+from elara.serve.limits import reserve
+from elara.serve.models import ModelManager, Serving
+
+log = logging.getLogger("elara.serve")
+
+# What a client is told when a backend does not answer.
+STATUS: dict[type[BackendError], int] = {
+    QueueFull: 429,
+    GenerationFailed: 500,
+    BrokenOff: 502,
+    ModelUnavailable: 503,
+    TookTooLong: 504,
+}
+_REFUSED = (ModelUnavailable, QueueFull)  # no model wrote anything
+_RETRY_SECONDS = 5
+
+
+@dataclass
+class Talk:
+    """A question on its way, and what is known of its answer.
+
+    Args:
+        request: the HTTP request.
+        ask: the question.
+        serving: the adapter that answers; None until it is known.
+        end: how the answer ended; None until it has.
+    """
+
+    request: Request
+    ask: Ask
+    serving: Serving | None = None
+    end: End | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    async def warnings(self) -> list[str]:
+        """What to tell the user about personal data in the question."""
+        return await privacy.warnings(self._texts)
+
+    async def answer(self) -> AsyncGenerator[Piece | End]:
+        """Answer. Closing the iterator cancels the answer, and records that it was cancelled.
+
+        Raises:
+            HTTPException: 429, no tokens or no place are left; 503, nothing can be recorded.
+            BackendError: the model does not answer, or no more.
+        """
+        state = self.request.app.state
+        manager: ModelManager = state.manager
+        held = await reserve(self.request, self._texts, self.ask.max_new_tokens)
+        try:
+            with manager.use() as self.serving:
+                async with closing(self._recorded(self.serving, state.journal)) as items:
+                    async for item in items:
+                        if isinstance(item, End):
+                            self.end = item
+                            held.settle(item.prompt_tokens + item.new_tokens)
+                        yield item
+        except _REFUSED:
+            held.settle(0)  # otherwise nobody knows how much was written: all of it counts
+            raise
+
+    async def _recorded(
+        self, serving: Serving, journal: Journal | None
+    ) -> AsyncGenerator[Piece | End]:
+        """The answer between its two records."""
+        accepted = self._accepted(serving)
+        await _written(journal, accepted)
+        outcome: Any = "cancelled"  # unless something else is known
+        end, pieces = End(False, 0, 0, 0.0), 0
+        try:
+            async with closing(serving.answer(self.ask)) as items:
+                async for item in items:
+                    if isinstance(item, End):
+                        outcome, end = "answered", item
+                        break
+                    pieces += 1
+                    yield item
+        except BackendError as error:
+            outcome = "refused" if isinstance(error, _REFUSED) else "failed"
+            raise
+        except Exception:
+            outcome = "failed"
+            raise
+        finally:
+            milliseconds = round((time.perf_counter() - self.started) * 1000)
+            # An answer that broke off has about as many tokens as pieces.
+            tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens or pieces}
+            await _written(journal, accepted.ended(outcome, milliseconds=milliseconds, **tokens))
+        if outcome != "answered":
+            raise BrokenOff("The answer stopped without an end. Ask again.")
+        yield end
+
+    def _accepted(self, serving: Serving) -> Accepted:
+        state = self.request.app.state
+        key: Key | None = getattr(self.request.state, "key", None)
+        text = "\n\n".join(self._texts) if state.settings.audit_text else ""
+        return Accepted(
+            request=self.request.state.request_id,
+            key=key.id if key else "",
+            adapter=serving.identity.weights_sha256 if serving.identity else "",
+            template=template_version(serving),
+            text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
+            text=privacy.mask(text),
+        )
+
+    @property
+    def _texts(self) -> list[str]:
+        return [turn["content"] for turn in self.ask.messages]
+
+
+def http_error(error: BackendError) -> HTTPException:
+    """What a client is told of a backend that does not answer.
+
+    Args:
+        error: what came instead of an answer.
+    """
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+    return HTTPException(STATUS[type(error)], str(error), headers=headers)
+
+
+def template_version(serving: Serving) -> str:
+    """Name the form in which questions are put: system line and chat template.
+
+    Args:
+        serving: the adapter that answers; a server elsewhere has a template of its own.
+    """
+    template = getattr(serving.lm.tokenizer, "chat_template", None) if serving.lm else ""
+    return _version(str(template or ""))
+
+
+@lru_cache(maxsize=16)
+def _version(template: str) -> str:
+    return hashlib.sha256(f"{SYSTEM_PROMPT}\n{template}".encode()).hexdigest()[:16]
+
+
+async def _written(journal: Journal | None, record: Any) -> None:
+    if journal is None:
+        return
+    try:
+        await journal.write(record)
+    except JournalError as error:
+        log.error("%s", error)
+        why = "too much waits for it" if isinstance(error, JournalFull) else "its log says why"
+        raise HTTPException(
+            503,
+            f"The server cannot write its audit log ({why}), so it does not answer: ask again in "
+            f"{_RETRY_SECONDS} seconds.",
+            {"Retry-After": str(_RETRY_SECONDS)},
+        ) from None
