@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from elara import __version__, pipeline
-from elara.cli import journal
+from elara.cli import journal, people
 from elara.cli.printing import err, out, say
 from elara.cli.replacing import allow_to_replace, would_replace
 from elara.cli.server import keys, serve
@@ -329,6 +329,9 @@ def export(
 
 app.command()(serve)
 app.add_typer(keys, name="keys")
+app.add_typer(people.ab, name="ab")
+app.add_typer(people.feedback, name="feedback")
+app.command()(people.loop)
 
 
 @app.command()

@@ -7,16 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from elara.serve.config import serving_folder
 from elara.serve.experiments import ExperimentError, Experiments
 from elara.serve.feedback import FeedbackError, FeedbackStore
 from elara.workspace import Workspace
 
 Audit = Callable[[dict[str, Any]], None]
-
-
-def serving_folder(place: Workspace) -> Path:
-    """Where a server keeps what must outlive it; no stage's run replaces it."""
-    return place.root / "serving"
 
 
 def ab(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from elara.serve.backends import Ask, BackendError, End, Piece, closing, whole
 from elara.serve.config import Settings
-from elara.serve.conversing import STATUS, Talk, http_error
+from elara.serve.conversing import STATUS, Talk, chosen, http_error
 from elara.serve.disconnect import ClientGone, unless_gone
 from elara.serve.models import ModelManager, Serving
 from elara.serve.problems import documented
@@ -122,7 +122,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
         seed=body.seed,
         deadline=time.monotonic() + settings.answer_seconds,
     )
-    talk = Talk(request, ask)
+    talk = Talk(request, ask, chosen(request))
     warnings = await talk.warnings()
     items = talk.answer()
     try:

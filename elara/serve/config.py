@@ -26,6 +26,7 @@ from elara.serve.schemas import AdapterIdentity, Evaluation
 from elara.workspace import MANIFEST, Workspace, file_sha256
 
 PREFIX = "ELARA_SERVE_"
+AUDIT_LOG = "audit.sqlite"
 
 
 class SettingsError(ValueError):
@@ -55,6 +56,7 @@ class Settings(BaseModel):
             beside the log, which is made when it is missing.
         audit_text: whether the audit log also keeps the question, without personal data.
         signing_key: signs the audit log in this process; for one person's computer only.
+        serving: folder for experiments and feedback; None: there are none.
         keys: file of API keys, from `elara keys add`. None: no keys are asked for, and the server
             is for programs of this computer only.
         allowed_hosts: names by which callers may call this server, as NAME or NAME:PORT, besides
@@ -90,6 +92,7 @@ class Settings(BaseModel):
     text_key: Path | None = None
     audit_text: bool = False
     signing_key: Path | None = None
+    serving: Path | None = None
     keys: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
@@ -178,16 +181,23 @@ def _must_exist(keys: Path) -> None:
         )
 
 
+def serving_folder(workspace: Workspace) -> Path:
+    """Where a server keeps what must outlive it; no stage's run replaces it."""
+    return workspace.root / "serving"
+
+
 def _of_workspace(workspace: Workspace) -> dict[str, Any]:
     adapter = workspace.folder("train") / "adapter"
     verdict = workspace.folder("evaluate") / "verdict.json"
     finished = (workspace.folder("train") / MANIFEST).exists() and adapter.is_dir()
     gate = workspace.folder("evaluate") / "gate.json"
+    serving = serving_folder(workspace)
     return {
         "adapter": adapter if finished else None,
         "verdict": verdict if finished and verdict.exists() else None,
         "gate": gate if finished and gate.exists() else None,
-        "audit_log": workspace.root / "serving" / "audit.sqlite" if finished else None,
+        "serving": serving if finished else None,
+        "audit_log": serving / AUDIT_LOG if finished else None,
     }
 
 

@@ -7,11 +7,12 @@ that cannot be recorded is not answered.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -31,10 +32,12 @@ from elara.serve.backends import (
     TookTooLong,
     closing,
 )
+from elara.serve.experiments import Choice, ExperimentError
 from elara.serve.journal import Accepted, Journal, JournalError, JournalFull, keyed_hash
 from elara.serve.keys import Key
 from elara.serve.limits import reserve
 from elara.serve.models import ModelManager, Serving
+from elara.serve.participation import Participation
 
 log = logging.getLogger("elara.serve")
 
@@ -57,12 +60,14 @@ class Talk:
     Args:
         request: the HTTP request.
         ask: the question.
+        choice: which adapter answers it, and for which experiment.
         serving: the adapter that answers; None until it is known.
         end: how the answer ended; None until it has.
     """
 
     request: Request
     ask: Ask
+    choice: Choice = field(default_factory=lambda: Choice(""))
     serving: Serving | None = None
     end: End | None = None
     started: float = field(default_factory=time.perf_counter)
@@ -70,6 +75,19 @@ class Talk:
     async def warnings(self) -> list[str]:
         """What to tell the user about personal data in the question."""
         return await privacy.warnings(self._texts)
+
+    def receipt(self, answer: str) -> str:
+        """What proves in feedback that this server gave this answer; "" where none is taken.
+
+        Args:
+            answer: all of it.
+        """
+        participation: Participation | None = self.request.app.state.participation
+        if participation is None or self.serving is None or self.serving.identity is None:
+            return ""
+        choice = replace(self.choice, adapter=self.serving.identity.weights_sha256)
+        id_ = self.request.state.request_id
+        return participation.receipts.make(id_, self.ask.messages, answer, choice)
 
     async def answer(self) -> AsyncGenerator[Piece | End]:
         """Answer. Closing the iterator cancels the answer, and records that it was cancelled.
@@ -82,12 +100,15 @@ class Talk:
         manager: ModelManager = state.manager
         held = await reserve(self.request, self._texts, self.ask.max_new_tokens)
         try:
-            with manager.use() as self.serving:
+            if self.choice.adapter:
+                await asyncio.to_thread(manager.ensure, self.choice.adapter)
+            with manager.use(self.choice.adapter) as self.serving:
                 async with closing(self._recorded(self.serving, state.journal)) as items:
                     async for item in items:
                         if isinstance(item, End):
                             self.end = item
                             held.settle(item.prompt_tokens + item.new_tokens)
+                            await self._counted()
                         yield item
         except _REFUSED:
             held.settle(0)  # otherwise nobody knows how much was written: all of it counts
@@ -124,6 +145,11 @@ class Talk:
             raise BrokenOff("The answer stopped without an end. Ask again.")
         yield end
 
+    async def _counted(self) -> None:
+        if self.choice.arm:
+            experiments = self.request.app.state.participation.experiments
+            await asyncio.to_thread(experiments.answered, self.choice, time.time())
+
     def _accepted(self, serving: Serving) -> Accepted:
         state = self.request.app.state
         key: Key | None = getattr(self.request.state, "key", None)
@@ -133,6 +159,7 @@ class Talk:
             key=key.id if key else "",
             adapter=serving.identity.weights_sha256 if serving.identity else "",
             template=template_version(serving),
+            arm=self.choice.arm,
             text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
             text=privacy.mask(text),
         )
@@ -140,6 +167,29 @@ class Talk:
     @property
     def _texts(self) -> list[str]:
         return [turn["content"] for turn in self.ask.messages]
+
+
+def chosen(request: Request, subject: str = "", *, consent: bool = False) -> Choice:
+    """Which adapter answers a request.
+
+    Args:
+        request: the request.
+        subject: the front end's identifier of the person; "" if it has none.
+        consent: whether the person agreed to take part in the running experiment.
+
+    Raises:
+        HTTPException: 503, the file that says who answers is damaged.
+    """
+    participation: Participation | None = request.app.state.participation
+    if participation is None:
+        return Choice("")
+    try:
+        return participation.experiments.choose(subject, consent)
+    except ExperimentError as error:
+        log.error("%s", error)
+        raise HTTPException(
+            503, "The server does not know who answers: its log says why."
+        ) from None
 
 
 def http_error(error: BackendError) -> HTTPException:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,11 +18,12 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 import elara
-from elara.serve import completions, pages, routes
+from elara.serve import completions, pages, privacy, routes
 from elara.serve.config import Settings, read_evaluation
 from elara.serve.guard import add_guards
 from elara.serve.journal import Event, Journal, make_secret, read_secret, signing
 from elara.serve.models import ModelManager
+from elara.serve.participation import Participation, act_of, participation_router
 from elara.serve.pool import Upstreams
 from elara.serve.problems import documented, problem
 from elara.serve.released import BLOCKED, admitted, gate_status
@@ -30,6 +34,7 @@ log = logging.getLogger("elara.serve")
 
 # Only for the documentation, where people enter their key: `guard.Access` is what asks for it.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="A key, from `elara keys add`."))
+_WATCH_SECONDS = 60.0
 # What the guards may answer at any address.
 _REFUSALS = documented(401, 403, 408, 413, 421, 429, 431, 500)
 
@@ -78,6 +83,12 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     add_guards(app, settings)
+    app.state.participation = None
+    if settings.serving:
+        held = Participation(settings.serving, partial(_audit, app), privacy.mask)
+        app.state.participation = held
+        router = participation_router(held)
+        app.include_router(router, responses=_REFUSALS, dependencies=[_BEARER])
     return app
 
 
@@ -88,7 +99,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await _record_override(app)
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
+        watching = asyncio.create_task(_watch(app))
         yield
+        watching.cancel()
         await loading
         await manager.stop()
     if app.state.limits:
@@ -110,6 +123,26 @@ def _recording(app: FastAPI) -> Iterator[None]:
             if settings.signing_key:
                 stack.enter_context(signing(path, settings.signing_key))
         yield
+
+
+async def _watch(app: FastAPI) -> None:
+    """Let a running experiment end by its own rules, also while nobody looks at it."""
+    app.state.loop = asyncio.get_running_loop()
+    held: Participation | None = app.state.participation
+    while held:
+        await asyncio.sleep(_WATCH_SECONDS)
+        try:
+            if why := await asyncio.to_thread(held.experiments.watch, time.time()):
+                log.warning("the experiment was ended by its plan: %s", why)
+        except Exception as error:
+            log.error("the experiment cannot be watched (%s): %s", type(error).__name__, error)
+
+
+def _audit(app: FastAPI, event: dict[str, Any]) -> None:
+    """Record an act of this server itself; called in a worker thread."""
+    if journal := app.state.journal:
+        written = journal.write(act_of(event, "server"))
+        asyncio.run_coroutine_threadsafe(written, app.state.loop).result()
 
 
 async def _record_override(app: FastAPI) -> None:

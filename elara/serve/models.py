@@ -152,6 +152,7 @@ class ModelManager:
         self._loader, self._decoder = loader, decoder
         self._upstreams, self._admit = upstreams, admit
         self._serving = None if adapter else Serving(upstreams or Simulation())
+        self._others: dict[str, Serving] = {}  # by hash: those that an experiment compares
         self._changing = threading.Lock()  # one change at a time
 
     @property
@@ -199,15 +200,18 @@ class ModelManager:
                     yield item
 
     @contextmanager
-    def use(self) -> Iterator[Serving]:
+    def use(self, adapter: str = "") -> Iterator[Serving]:
         """Hold on to the adapter that serves now, so that one request meets no other.
+
+        Args:
+            adapter: SHA-256 of the weights of another one, which `ensure` has loaded.
 
         Raises:
             ModelUnavailable: as of `answer`.
         """
-        serving = self._current()
+        serving = self._current(adapter)
         while not serving.enter():  # exchanged in this very moment
-            serving = self._current()
+            serving = self._current(adapter)
         try:
             yield serving
         finally:
@@ -252,16 +256,37 @@ class ModelManager:
         assert fresh.identity is not None
         return fresh.identity
 
+    def ensure(self, adapter: str) -> None:
+        """Load an adapter beside the one that serves, unless it is there already.
+
+        Args:
+            adapter: SHA-256 of its weights.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded.
+        """
+        with self._changing:
+            if self._known(adapter):
+                return
+            try:
+                if self.folder is None:
+                    raise AdapterRefused("No folder of adapters is set.")
+                self._others[adapter] = self._loaded(find_adapter(self.folder, adapter))
+            except AdapterRefused as error:
+                raise ModelUnavailable(str(error)) from error
+
     def unload(self) -> None:
         """Give the model's memory back, after the answers that are being written."""
         with self._changing:
             if self.mode != "model":
                 return
-            old, self._serving = self._serving, None
+            all_of_them = [*self._others.values(), *([self._serving] if self._serving else [])]
+            self._others, self._serving = {}, None
             self.state = "unloaded"
-            if old:
-                old.retire()
-                old.wait()
+            for serving in all_of_them:
+                serving.retire()
+            for serving in all_of_them:
+                serving.wait()
 
     def _loaded(self, place: Path) -> Serving:
         """An adapter, loaded and ready to answer. Whatever goes wrong is a clear refusal."""
@@ -284,8 +309,16 @@ class ModelManager:
         self.mode, self.name, self.state, self.error = "model", "local", "ready", None
         return old
 
-    def _current(self) -> Serving:
-        if self._serving:
+    def _known(self, adapter: str) -> Serving | None:
+        """The loaded adapter with this hash."""
+        loaded = [s for s in (self._serving, *self._others.values()) if s and s.identity]
+        named = (s for s in loaded if s.identity and s.identity.weights_sha256 == adapter)
+        return next(named, None)
+
+    def _current(self, adapter: str = "") -> Serving:
+        if adapter and (known := self._known(adapter)):
+            return known
+        if self._serving and not adapter:
             return self._serving
         if self.state == "failed":
             raise ModelUnavailable(self.error or "The model could not be loaded.")

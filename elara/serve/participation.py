@@ -1,17 +1,53 @@
-"""Define the addresses for people who give feedback or take part in an experiment."""
+"""Let people give feedback and take part in experiments: what is kept for it, and the addresses."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
+from elara.serve.database import make_private
 from elara.serve.experiments import Choice, ExperimentError, Experiments
 from elara.serve.feedback import Feedback, FeedbackError, FeedbackStore, Receipts
+from elara.serve.journal import Event, make_secret, read_secret
+
+
+class Participation:
+    """Experiments, feedback and receipts of one server.
+
+    Args:
+        folder: where they are kept; made when needed.
+        audit: called with each act before it takes effect.
+        mask: replaces what may identify a person in a text.
+    """
+
+    def __init__(
+        self, folder: Path, audit: Callable[[dict[str, Any]], None], mask: Callable[[str], str]
+    ) -> None:
+        make_private(folder)
+        key = folder / "receipts.key"
+        if not key.exists():
+            make_secret(key)
+        self.experiments = Experiments(folder, audit)
+        self.store = FeedbackStore(folder / "feedback.sqlite", audit, mask)
+        self.receipts = Receipts(read_secret(key))
+
+
+def act_of(event: Mapping[str, Any], by: str) -> Event:
+    """The audit record of an act.
+
+    Args:
+        event: as experiments and feedback tell it; `event` names the act.
+        by: id of the key, or name of the account.
+    """
+    details = {name: str(value) for name, value in event.items() if name != "event"}
+    what: Any = event["event"].replace(" ", "-")
+    return Event(what=what, by=by, details=details)
 
 
 class Token(BaseModel):
@@ -40,16 +76,13 @@ def _told() -> Iterator[None]:
         raise HTTPException(503, str(error)) from None
 
 
-def participation_router(
-    experiments: Experiments, store: FeedbackStore, receipts: Receipts
-) -> APIRouter:
+def participation_router(held: Participation) -> APIRouter:
     """The addresses, to be mounted on the application. They run in worker threads.
 
     Args:
-        experiments: of this server.
-        store: of this server, with a mask.
-        receipts: with this server's key.
+        held: what this server keeps.
     """
+    experiments, store, receipts = held.experiments, held.store, held.receipts
     router = APIRouter(tags=["Feedback and experiments"])
 
     def about(body: Feedback) -> tuple[str, Choice]:

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 import elara
 from elara.serve.backends import Ask, BackendError, whole
 from elara.serve.config import Settings
-from elara.serve.conversing import STATUS, Talk, http_error
+from elara.serve.conversing import STATUS, Talk, chosen, http_error
 from elara.serve.disconnect import ClientGone, unless_gone
 from elara.serve.models import ModelManager
 from elara.serve.pages import prefers_html, welcome_page
@@ -102,7 +102,7 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
         seed=body.seed,
         deadline=time.monotonic() + settings.answer_seconds,
     )
-    talk = Talk(request, ask)
+    talk = Talk(request, ask, chosen(request, body.subject, consent=body.consent))
     warnings = await talk.warnings()
     try:
         answer, end = await unless_gone(request, whole(talk.answer()))
@@ -123,6 +123,7 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
         seconds=end.seconds,
         warnings=warnings,
         notice=serving.gate.notice,
+        receipt=talk.receipt(answer),
         request_id=request.state.request_id,
     )
 

@@ -56,6 +56,12 @@ class ChatRequest(BaseModel):
         default=None, ge=0.0, le=2.0, description="0: always the likeliest token"
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="for temperatures above 0")
+    subject: str = Field(
+        default="", max_length=200, description="the front end's identifier of the person"
+    )
+    consent: bool = Field(
+        default=False, description="the person agreed to take part in the running experiment"
+    )
 
     @model_validator(mode="after")
     def _well_formed(self) -> ChatRequest:
@@ -108,6 +114,7 @@ class ChatResponse(BaseModel):
     seconds: float = Field(description="time spent writing, without waiting for other requests")
     notice: str = Field(description="what the release gate has against this adapter; mostly empty")
     warnings: list[str] = Field(description="such as: the conversation may hold personal data")
+    receipt: str = Field(description="to send back with feedback; empty where none is taken")
     request_id: str
 
 

@@ -20,9 +20,11 @@ What = Literal[
     "key-made",
     "key-revoked",
     "ab-start",
+    "ab-stop",
     "ab-promote",
     "ab-rollback",
     "feedback-accepted",
+    "feedback-rejected",
 ]
 SECRET_BYTES = 32  # as long as the hash: more would not be safer, see RFC 2104, section 3
 
