@@ -289,6 +289,28 @@ def test_pauses_grow_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("out of service") == 1  # said once, not at every try
 
 
+def test_an_answer_that_fails_weighs_more_than_a_check_that_goes_well_meanwhile() -> None:
+    async def scenario() -> None:
+        asked, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def slowly(call: fakes.Call) -> None:
+            asked.set()
+            await may_answer.wait()
+            await fakes.status(200)(call)
+
+        async with fake() as one, started(one.upstream(), first_pause=30) as pool:
+            one.health, one.script = slowly, fakes.status(500)
+            check = asyncio.create_task(pool._check(pool._members[0]))
+            await asked.wait()
+            with pytest.raises(ModelUnavailable):
+                await said(pool)
+            may_answer.set()
+            await check
+            assert not pool.ready
+
+    run(scenario())
+
+
 def test_an_upstream_comes_into_service_when_it_is_healthy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -486,6 +508,7 @@ def test_a_hung_upstream_costs_its_own_patience_and_nobody_elses() -> None:
                 with pytest.raises(ModelUnavailable) as caught:
                     await said(pool)
                 assert (caught.value.retry_after or 0) <= 30
+                assert pool._members[0].setbacks == 1
 
     run(scenario())
 
