@@ -240,8 +240,11 @@ def test_a_key_has_its_rate(keys: KeyFile) -> None:
 
 
 def test_a_budget_is_asked_before_the_model_and_settled_after(
-    keys: KeyFile, manager: Any, trained: Any
+    keys: KeyFile, manager: Any, trained: Any, fake: Any
 ) -> None:
+    def broken(questions: list[str]) -> None:
+        raise RuntimeError
+
     key, token = keys.add("a", ["chat"], tokens_per_day=250)
     settings = Settings(keys=keys.path, adapter=trained.folder("train") / "adapter")
     app = create_app(settings, manager=manager)
@@ -257,7 +260,7 @@ def test_a_budget_is_asked_before_the_model_and_settled_after(
         assert used == 30
         too_much = local.post("/chat", json=asked | {"max_new_tokens": 200}, headers=headers)
         assert (too_much.status_code, "Retry-After" in too_much.headers) == (422, False)
-        manager._generator = lambda *given: 1 / 0
+        fake.fault = broken
         assert local.post("/chat", json=asked, headers=headers).status_code == 500
         refused = local.post("/chat", json=asked, headers=headers)
         assert refused.status_code == 429  # what failed counts in full

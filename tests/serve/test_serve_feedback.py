@@ -12,13 +12,13 @@ import yaml
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from elara.clean.phi import find_in
 from elara.continual import read_preferences
 from elara.serve import feedback as module
 from elara.serve.commands import ab, feedback
 from elara.serve.experiments import CANDIDATE, Choice, ExperimentError, Experiments
 from elara.serve.feedback import Feedback, FeedbackError, FeedbackStore, Receipts
-from elara.serve.participation import participation_router
+from elara.serve.participation import Participation, participation_router
+from elara.text.phi import find_in
 from elara.workspace import Workspace, write_atomically
 
 KEY = bytes(range(32))
@@ -71,7 +71,9 @@ def experiments(kept: Kept) -> Experiments:
 @pytest.fixture
 def client(kept: Kept, experiments: Experiments) -> Iterator[TestClient]:
     app = FastAPI()
-    app.include_router(participation_router(experiments, kept.store, Receipts(KEY)))
+    held = Participation(kept.path.parent, kept.events.append, lambda text: text)
+    held.experiments, held.store, held.receipts = experiments, kept.store, Receipts(KEY)
+    app.include_router(participation_router(held))
     with TestClient(app) as client:
         yield client
 

@@ -60,10 +60,13 @@ def test_welcome_states_the_intended_use_and_its_links_work(
 
 
 def test_health_tells_model_from_simulation(client: TestClient, simulation: TestClient) -> None:
-    assert client.get("/health").json() == {
+    found = client.get("/health").json()
+    assert len(found.pop("adapter")) == 64
+    assert found == {
         "status": "alive",
         "model_ready": True,
         "mode": "model",
+        "gate": "not asked",
     }
     assert simulation.get("/health").json()["model_ready"] is False
 
@@ -74,6 +77,7 @@ def test_an_answer_carries_all_that_traces_it(client: TestClient, trained: Works
     found = response.json()
     assert found["adapter"].pop("weights_sha256")
     assert 0 <= found.pop("seconds") < 60
+    assert found.pop("receipt")
     assert found == {
         "answer": "What is anaemia? limit=50 temperature=0.0 seed=0",
         "disclaimer": DISCLAIMER,
@@ -83,6 +87,7 @@ def test_an_answer_carries_all_that_traces_it(client: TestClient, trained: Works
         "prompt_tokens": 7,
         "new_tokens": 3,
         "finished": True,
+        "notice": "This adapter has not passed the release gate: `elara gate` was not run.",
         "warnings": [],
         "request_id": "mine-1",
     }
