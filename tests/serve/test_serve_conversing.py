@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fake_upstream import fake
 from local_client import LocalClient
 from test_serve_http import question, wait_until_loaded
 
 from elara.audit.verify import SUMS_FILE
-from elara.serve import ModelManager, Settings, SettingsError, create_app
+from elara.serve import ModelManager, Settings, SettingsError, create_app, running
 from elara.serve.config import AUDIT_LOG, adapter_identity, serving_folder
 from elara.serve.journal import chain, read_secret, verify
 from elara.serve.released import admitted
@@ -234,3 +237,28 @@ def test_an_experiment_is_answered_by_two_adapters_and_rolled_back_at_once(
     for i in range(20):
         body = question(f"Question {i}?", subject=f"person-{i}", consent=True)
         assert client.post("/chat", json=body).json()["adapter"]["weights_sha256"] == names[0]
+
+
+@pytest.mark.anyio
+async def test_a_server_elsewhere_answers_and_is_named(tmp_path: Path) -> None:
+    async with fake() as upstream:
+        told = f"{upstream.url} model=elara"
+        settings = Settings(upstreams=told, audit_log=tmp_path / "log" / AUDIT_LOG)
+        with running(create_app(settings)) as url:
+            async with httpx.AsyncClient(base_url=url) as client:
+                while (await client.get("/chat/models/status")).json()["state"] != "ready":
+                    await asyncio.sleep(0.01)
+                found = (await client.post("/chat", json=question())).json()
+    assert (found["answer"], found["mode"], found["model"]) == ("Hello there", "upstream", "elara")
+    assert found["adapter"] is None
+    assert (found["prompt_tokens"], found["new_tokens"]) == (40, 7)
+    with chain.reading(tmp_path / "log" / AUDIT_LOG) as database:
+        assert database.execute("SELECT count(*) FROM record").fetchone() == (2,)
+
+
+def test_an_adapter_and_servers_elsewhere_exclude_each_other(trained: Workspace) -> None:
+    told = "http://127.0.0.1:1 model=elara"
+    with pytest.raises(SettingsError, match="exclude each other"):
+        Settings.from_environment({}, adapter=trained.root, upstreams=told)
+    found = Settings.from_environment({}, workspace=str(trained.root), upstreams=told)
+    assert found.adapter is None
