@@ -32,8 +32,9 @@ from elara.serve.backends import (
     TookTooLong,
     closing,
 )
+from elara.serve.cache import AnswerCache
 from elara.serve.experiments import Choice, ExperimentError
-from elara.serve.journal import Accepted, Journal, JournalError, JournalFull, keyed_hash
+from elara.serve.journal import Accepted, Event, Journal, JournalError, JournalFull, keyed_hash
 from elara.serve.keys import Key
 from elara.serve.limits import reserve
 from elara.serve.models import ModelManager, Serving
@@ -63,6 +64,7 @@ class Talk:
         choice: which adapter answers it, and for which experiment.
         serving: the adapter that answers; None until it is known.
         end: how the answer ended; None until it has.
+        cached: whether the answer was remembered from before.
     """
 
     request: Request
@@ -70,6 +72,7 @@ class Talk:
     choice: Choice = field(default_factory=lambda: Choice(""))
     serving: Serving | None = None
     end: End | None = None
+    cached: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     async def warnings(self) -> list[str]:
@@ -118,12 +121,12 @@ class Talk:
         self, serving: Serving, journal: Journal | None
     ) -> AsyncGenerator[Piece | End]:
         """The answer between its two records."""
-        accepted = self._accepted(serving)
+        state, accepted = self.request.app.state, self._accepted(serving)
         await _written(journal, accepted)
         outcome: Any = "cancelled"  # unless something else is known
         end, pieces = End(False, 0, 0, 0.0), 0
         try:
-            async with closing(serving.answer(self.ask)) as items:
+            async with closing(self._from_cache_or(serving, accepted)) as items:
                 async for item in items:
                     if isinstance(item, End):
                         outcome, end = "answered", item
@@ -140,10 +143,37 @@ class Talk:
             milliseconds = round((time.perf_counter() - self.started) * 1000)
             # An answer that broke off has about as many tokens as pieces.
             tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens or pieces}
+            state.metrics.ended(outcome, accepted.arm, *tokens.values(), milliseconds)
             await _written(journal, accepted.ended(outcome, milliseconds=milliseconds, **tokens))
         if outcome != "answered":
             raise BrokenOff("The answer stopped without an end. Ask again.")
         yield end
+
+    async def _from_cache_or(
+        self, serving: Serving, accepted: Accepted
+    ) -> AsyncGenerator[Piece | End]:
+        """The answer that was remembered, or the model's, which is then remembered."""
+        state = self.request.app.state
+        cache: AnswerCache = state.cache
+        api_key: Key | None = getattr(self.request.state, "key", None)
+        told = {"adapter": accepted.adapter, "template": accepted.template}
+        key = cache.key(self.ask, account=api_key.account if api_key else "", **told)
+        if kept := cache.find(key):
+            state.metrics.cache.labels("hit").inc()
+            self.cached = True
+            yield Piece(kept[0])
+            yield kept[1]
+            return
+        if key:
+            state.metrics.cache.labels("miss").inc()
+        text: list[str] = []
+        async with closing(serving.answer(self.ask)) as items:
+            async for item in items:
+                if isinstance(item, End):
+                    cache.keep(key, "".join(text), item)
+                else:
+                    text.append(item.text)
+                yield item
 
     async def _counted(self) -> None:
         if self.choice.arm:
@@ -215,6 +245,19 @@ def template_version(serving: Serving) -> str:
 @lru_cache(maxsize=16)
 def _version(template: str) -> str:
     return hashlib.sha256(f"{SYSTEM_PROMPT}\n{template}".encode()).hexdigest()[:16]
+
+
+async def record_act(request: Request, event: Event) -> None:
+    """Record an act of administration.
+
+    Args:
+        request: the administrator's.
+        event: the act.
+
+    Raises:
+        HTTPException: 503, it cannot be recorded.
+    """
+    await _written(request.app.state.journal, event)
 
 
 async def _written(journal: Journal | None, record: Any) -> None:

@@ -18,10 +18,12 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 import elara
-from elara.serve import completions, pages, privacy, routes
+from elara.serve import admin, completions, metrics, pages, privacy, routes
+from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, read_evaluation
 from elara.serve.guard import add_guards
 from elara.serve.journal import Event, Journal, make_secret, read_secret, signing
+from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
 from elara.serve.pool import Upstreams
@@ -75,8 +77,11 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         admit=lambda place: admitted(place, settings.gate, settings.override),
     )
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
+    app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
     app.include_router(routes.router, responses=_REFUSALS, dependencies=[_BEARER])
+    app.include_router(admin.router, responses=_REFUSALS, dependencies=[_BEARER])
+    app.include_router(metrics.router)
     app.include_router(completions.router, responses=_REFUSALS, dependencies=[_BEARER])
     app.include_router(pages.router)
     app.mount("/assets", pages.assets())

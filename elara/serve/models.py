@@ -256,6 +256,10 @@ class ModelManager:
         assert fresh.identity is not None
         return fresh.identity
 
+    def loaded(self) -> list[Serving]:
+        """Everything that can answer, the one that new requests get first."""
+        return [s for s in (self._serving, *self._others.values()) if s]
+
     def ensure(self, adapter: str) -> None:
         """Load an adapter beside the one that serves, unless it is there already.
 
@@ -280,7 +284,7 @@ class ModelManager:
         with self._changing:
             if self.mode != "model":
                 return
-            all_of_them = [*self._others.values(), *([self._serving] if self._serving else [])]
+            all_of_them = self.loaded()
             self._others, self._serving = {}, None
             self.state = "unloaded"
             for serving in all_of_them:
@@ -311,8 +315,7 @@ class ModelManager:
 
     def _known(self, adapter: str) -> Serving | None:
         """The loaded adapter with this hash."""
-        loaded = [s for s in (self._serving, *self._others.values()) if s and s.identity]
-        named = (s for s in loaded if s.identity and s.identity.weights_sha256 == adapter)
+        named = (s for s in self.loaded() if s.identity and s.identity.weights_sha256 == adapter)
         return next(named, None)
 
     def _current(self, adapter: str = "") -> Serving:

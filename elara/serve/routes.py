@@ -123,6 +123,7 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
         seconds=end.seconds,
         warnings=warnings,
         notice=serving.gate.notice,
+        cached=talk.cached,
         receipt=talk.receipt(answer),
         request_id=request.state.request_id,
     )

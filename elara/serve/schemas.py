@@ -114,6 +114,7 @@ class ChatResponse(BaseModel):
     seconds: float = Field(description="time spent writing, without waiting for other requests")
     notice: str = Field(description="what the release gate has against this adapter; mostly empty")
     warnings: list[str] = Field(description="such as: the conversation may hold personal data")
+    cached: bool = Field(description="the same question was answered before, by the same adapter")
     receipt: str = Field(description="to send back with feedback; empty where none is taken")
     request_id: str
 

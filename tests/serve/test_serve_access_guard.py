@@ -261,7 +261,8 @@ def test_a_budget_is_asked_before_the_model_and_settled_after(
         too_much = local.post("/chat", json=asked | {"max_new_tokens": 200}, headers=headers)
         assert (too_much.status_code, "Retry-After" in too_much.headers) == (422, False)
         fake.fault = broken
-        assert local.post("/chat", json=asked, headers=headers).status_code == 500
+        fresh = asked | {"messages": [{"role": "user", "content": "Something else?"}]}
+        assert local.post("/chat", json=fresh, headers=headers).status_code == 500
         refused = local.post("/chat", json=asked, headers=headers)
         assert refused.status_code == 429  # what failed counts in full
         assert int(refused.headers["Retry-After"]) > 0

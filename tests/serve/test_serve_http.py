@@ -89,6 +89,7 @@ def test_an_answer_carries_all_that_traces_it(client: TestClient, trained: Works
         "finished": True,
         "notice": "This adapter has not passed the release gate: `elara gate` was not run.",
         "warnings": [],
+        "cached": False,
         "request_id": "mine-1",
     }
 
@@ -211,7 +212,7 @@ def test_what_people_write_is_not_logged(
         assert client.post("/chat", json=question("SECRET", seed=-1)).status_code == 422
         assert client.get("/health?text=SECRET").status_code == 200
         fake.fault = broken
-        failed = client.post("/chat", json=question("SECRET"))
+        failed = client.post("/chat", json=question("another SECRET"))
     assert failed.status_code == 500
     ours = [r for r in caplog.records if not r.name.startswith("httpx")]  # the client's own log
     assert any(r.getMessage().startswith("POST /chat 200") for r in ours)
