@@ -263,7 +263,7 @@ async def client(journal, number, most):
         print(record.entry, flush=True)
 
 async def main(most):
-    with Journal(Path(sys.argv[1])) as journal:
+    with Journal(Path(sys.argv[1]), patience=300) as journal:  # however busy the machine
         await asyncio.gather(*(client(journal, n, most) for n in range(8)))
 
 sys.stdin.readline()  # begin together
