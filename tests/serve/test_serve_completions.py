@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from local_client import LocalClient
 from starlette.testclient import TestClient
+from test_serve_conversing import records
 from test_serve_http import wait_until_loaded
 
 from elara.serve import ModelManager, Settings, create_app, running, wait_until_ready
@@ -112,3 +116,23 @@ def test_the_openai_client(settings: Settings, manager: ModelManager) -> None:
         assert "".join(pieces) == whole.choices[0].message.content
         with pytest.raises(openai.NotFoundError):
             client.chat.completions.create(model="gpt-4", messages=messages)
+
+
+def test_a_reader_who_leaves_is_recorded_as_cancelled(
+    settings: Settings, manager: ModelManager, fake: Any, trained: Workspace
+) -> None:
+    fake.may_answer.clear()
+    fake.permits.release(2)
+    with running(create_app(settings, manager=manager)) as url:
+        wait_until_ready(url)
+        asked = question("endless", stream=True)
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=asked) as response:
+            pieces = (line for line in response.iter_lines() if '"content": "' in line)
+            assert len(list(itertools.islice(pieces, 2))) == 2
+        for _ in range(6000):
+            if records(trained)[-1]["kind"] == "ended":
+                break
+            time.sleep(0.01)
+        fake.may_answer.set()
+    last = records(trained)[-1]
+    assert (last["outcome"], last["tokens_out"] <= 2) == ("cancelled", True)
