@@ -43,9 +43,9 @@ from elara.clean.passages import (
     paragraph_key,
     split,
 )
-from elara.clean.phi import find_in
 from elara.clean.rules import MOST_ROUNDS, Rule
 from elara.records import Article, schema
+from elara.text.phi import find_in
 
 PROJECT = Path(__file__).resolve().parents[1]
 CORPORA = PROJECT / "_build" / "clean-corpus"

@@ -36,7 +36,7 @@ from typing import Any
 import pyarrow as pa
 from lxml import etree
 
-from elara.clean.phi import find_each, patient_kinds
+from elara.text.phi import find_each, patient_kinds
 
 PROJECT = Path(__file__).resolve().parents[1]
 HALVES = ("tuned", "reported")

@@ -53,6 +53,9 @@ _UNCHECKED = {
         "a mark of withdrawal, which says why and belongs to no seal: see `elara retract`"
     ),
     r"retractions\.csv": "the list of retracted articles: inspect reads it, and you may edit it",
+    r"serving/.+": "what a server keeps of experiments and feedback, which changes while it runs",
+    r"plan\.yaml": "the plan of an experiment, to be filled in",
+    r"loop/.+": "what `elara loop` made: it is a workspace of its own, to be verified with -w",
     r"embeddings/.+\.parquet": "kept embeddings: those that are missing are computed again",
     r"lab/.+": "a working copy of a notebook, to be changed in JupyterLab",
     r"parameters\.json": ("what the next run will use: what each stage did use is in its manifest"),

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from elara.clean.ledger import Loss, alike, contents, findings, lost
 from elara.clean.passages import Removals, without
-from elara.clean.repair import END, FOLD, START, translate
+from elara.clean.repair import END, START, translate
 from elara.clean.rules import MOST_ROUNDS, Rule
 from elara.clean.tables import Texts
+from elara.text.folding import FOLD
 
 _MOST_BLOCKS = 64
 _EXCERPT = 120

@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from elara.clean.ledger import PROTECTED
 from elara.clean.parameters import check
-from elara.clean.repair import LOWER
 from elara.clean.tables import TEXT, Texts
+from elara.text.folding import LOWER
 from elara.text.sentences import sentences
 
 FEWEST_WORDS = 5

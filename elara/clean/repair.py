@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from elara.clean.ledger import LINKING
+from elara.text.folding import LOWER
 from elara.text.wordlist import is_word
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,30});")
@@ -75,15 +76,9 @@ _MISREAD = re.compile(f"[\x80-\x9f{_LEADS}](?:(?<=[\x80-\x9f])|[{_TRAILS}])")
 _BEYOND_ASCII = re.compile(r"\S*[^\x00-\x7f]\S*(?:\s+\S*[^\x00-\x7f]\S*)*")
 _COMPOSED = re.compile("[A-Za-z\xc0-\u024f][\u0300-\u036f]+")
 INVISIBLE = (*CONTROLS, *_INVISIBLE)
-# Every sign that Python counts as white space, but for the plain blank and the plain line end.
-SPACES = "\t\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
 
 # Characters that stand for the two ends of a text inside a trigger; Unicode reserves both.
 START, END = "\ufffe", "\uffff"
-LOWER = {c: c + 32 for c in range(65, 91)}  # ASCII letters, for `str.translate`
-FOLD = {**LOWER, **dict.fromkeys(range(48, 58), 48)}
 
 _SPLIT = re.compile(r"(?<![\w])((?:[^\W\d_]+-)*)([^\W\d_]+)-\n[^\S\n]*([^\W\d_]+)")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
@@ -99,11 +94,6 @@ _APART = {*_words("non no not self")}
 _WORD_SIGNS = {c: 32 for c in range(128) if not chr(c).isalpha() and chr(c) != "-"} | LOWER
 _MORE = 10  # times as often must a joined word be found as one with a hyphen, which may be damage
 _BROKEN = re.compile(r"([^\W\d_]+)-[^\S\n]*[\r\n]+[^\S\n]*([^\W\d_]+)")
-
-
-def fold(text: str) -> str:
-    """Text as triggers see it: ASCII letters in lower case, every ASCII digit a 0."""
-    return text.translate(FOLD)
 
 
 def translate(texts: pa.LargeStringArray, table: Mapping[int, int]) -> pl.Series:

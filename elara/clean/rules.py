@@ -11,7 +11,8 @@ from string import ascii_lowercase
 from elara.clean import repair
 from elara.clean.ledger import cuts, findings
 from elara.clean.legal import DOI, MAIL, URL, legal_spans
-from elara.clean.repair import END, START, fold, join_hyphens
+from elara.clean.repair import END, START, join_hyphens
+from elara.text.folding import SPACES, fold
 
 TextFunction = Callable[[str], str]
 # One rule can uncover work for another (an entity that hides a tag), so the list runs again on
@@ -221,7 +222,7 @@ RULES = [
         repair.tidy_space,
         triggers=(
             *("  ", " \n", "\n ", "\n\n\n", f"{START} ", f"{START}\n", f" {END}", f"\n{END}"),
-            *repair.SPACES,
+            *SPACES,
         ),
     ),
 ]

@@ -25,13 +25,13 @@ import pyarrow.parquet as pq
 
 from elara.clean.edits import Edits, Triggers
 from elara.clean.passages import Counter, Repeats, find
-from elara.clean.phi import PHI, find_each, patient_kinds
 from elara.clean.repair import count_forms, split_forms
 from elara.clean.rules import MOST_ROUNDS, RULES, Rule
 from elara.clean.tables import NEEDED, Texts, Writers, pack, read, unpack
 from elara.display.figures import BLUE, new_figure, plain
 from elara.display.progress import Progress
 from elara.machine import memory
+from elara.text.phi import PHI, find_each, patient_kinds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,6 +15,12 @@ _PLAIN = resources.files("elara.model").joinpath("plain.jinja").read_text(encodi
 _TITLE = "{#- Elara: plain questions and answers"
 # What a chat template writes around turns: <|im_start|>, <start_of_turn>, </s>, [INST], <<SYS>>.
 _MARK = re.compile(r"<{1,2}[^\s<>'\"{}%]+>{1,2}|\[/?[A-Z][A-Z_]+\]")
+# The marks of the chat formats in wide use, for a model whose tokenizer is not at hand: ChatML,
+# Llama 2 to 4, Mistral, Gemma, Phi, Qwen, DeepSeek.
+_MARK_OF_ANY = re.compile(
+    r"<[|｜][^\s<>]{1,64}>|<[^\s<>]{1,64}[|｜]>|</?s>|<(?:bos|eos|pad|unk|(?:start|end)_of_turn)>"
+    r"|<</?SYS>>|\[/?(?:INST|THINK|ARGS|IMG|[A-Z]+_[A-Z_]+)\]"
+)
 # Put before a template that refuses or drops a system message. Written into the template, it goes
 # wherever the model goes.
 _FOLDED = (
@@ -212,6 +218,19 @@ def as_data(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[dict[str
     """
     mark = _marks(tokenizer, str(tokenizer.chat_template))
     return [turn | {"content": _apart(mark, turn["content"])} for turn in messages]
+
+
+def as_data_anywhere(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Like `as_data`, for a model on another server, whose tokenizer cannot be asked.
+
+    Args:
+        messages: turns with `role` and `content`.
+
+    Returns:
+        Turns whose contents hold no mark of a chat format in wide use. A format that nobody knew
+        when this was written has marks that stay.
+    """
+    return [turn | {"content": _apart(_MARK_OF_ANY, turn["content"])} for turn in messages]
 
 
 def holds_marks(tokenizer: Any, messages: Sequence[dict[str, str]]) -> bool:

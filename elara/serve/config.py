@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import ssl
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from elara.model import WEIGHTS_FILE
+from elara.serve.keys import KeyFile, default_file
 from elara.serve.schemas import AdapterIdentity, Evaluation
 from elara.workspace import MANIFEST, Workspace, file_sha256
 
 PREFIX = "ELARA_SERVE_"
+AUDIT_LOG = "audit.sqlite"
 
 
 class SettingsError(ValueError):
@@ -26,17 +38,44 @@ class Settings(BaseModel):
 
     Args:
         adapter: folder of the trained adapter; None means simulation mode.
+        adapters: folder of all adapters that may be served; None means where `adapter` lies.
         verdict: `verdict.json` of the evaluation of that adapter, if there is one.
         host: address to listen on. The default is reachable from this computer only.
         port: TCP port, 1 to 65535.
         cors_origins: origins whose pages a browser may let talk to this server.
         max_new_tokens: most tokens of an answer; a request may ask for fewer.
         temperature: 0 always takes the likeliest token; a request may name its own.
+        batch_size: most chats that the model answers together.
+        queue_limit: most chats that wait for it; others are told to ask again later.
+        answer_seconds: longest time from a question to the end of its answer, in seconds.
+        cached_answers: whole answers that are remembered, of temperature 0 only; 0: none.
+        upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
+        gate: `gate.json`, from the release gate.
+        override: why an adapter that the gate blocks is served all the same.
+        audit_log: file of the audit log; None: no log is kept.
+        text_key: key of the keyed hash that stands for a question in the audit log; None: one
+            beside the log, which is made when it is missing.
+        audit_text: whether the audit log also keeps the question, without personal data.
+        signing_key: signs the audit log in this process; for one person's computer only.
+        serving: folder for experiments and feedback; None: there are none.
+        keys: file of API keys, from `elara keys add`. None: no keys are asked for, and the server
+            is for programs of this computer only.
+        allowed_hosts: names by which callers may call this server, as NAME or NAME:PORT, besides
+            this computer's own (localhost, 127.0.0.1, [::1], and `host`) with the port.
+        trusted_proxies: networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+        tls_cert: certificate chain as PEM, to encrypt without a proxy.
+        tls_key: its private key as PEM.
+        max_body_bytes: longest request; the default is 256 KiB.
+        max_header_bytes: names and values of all headers of a request together.
+        body_seconds: how long a request may take to arrive; its head may take as long once more.
+        requests_per_minute: for each key that has no limit of its own; 0: no limit.
+        tokens_per_day: budget (read and written) of each key that has none of its own; 0: none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     adapter: Path | None = None
+    adapters: Path | None = None
     verdict: Path | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
@@ -44,6 +83,53 @@ class Settings(BaseModel):
     cors_origins: tuple[str, ...] = ("http://localhost:5173", "http://127.0.0.1:5173")
     max_new_tokens: int = Field(default=256, ge=1, le=2048)
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    batch_size: int = Field(default=8, ge=1, le=256)
+    queue_limit: int = Field(default=32, ge=1)
+    answer_seconds: float = Field(default=300.0, gt=0.0)
+    cached_answers: int = Field(default=256, ge=0)
+    upstreams: str = ""
+    gate: Path | None = None
+    override: str = ""
+    audit_log: Path | None = None
+    text_key: Path | None = None
+    audit_text: bool = False
+    signing_key: Path | None = None
+    serving: Path | None = None
+    keys: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_header_bytes: int = Field(default=16 * 1024, ge=1024)
+    body_seconds: float = Field(default=10.0, gt=0)
+    requests_per_minute: int = Field(default=60, ge=0)
+    tokens_per_day: int = Field(default=200_000, ge=0)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _one_form(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" in host or "*" in host for host in hosts):
+            raise ValueError("write NAME or NAME:PORT, without scheme, path or *")
+        return tuple(host.lower() for host in hosts)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in map(ipaddress.ip_network, networks):  # its error names the network
+            if network.prefixlen == 0:
+                raise ValueError(f"{network} is everybody: name the proxy's own network")
+        return networks
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: give both or none")
+        if self.adapter and self.upstreams:
+            raise ValueError("adapter and upstreams exclude each other: give one of them")
+        if self.override and not self.audit_log:
+            raise ValueError("override needs audit_log, since what it allows has to be recorded")
+        return self
 
     @classmethod
     def from_environment(
@@ -66,29 +152,54 @@ class Settings(BaseModel):
         environ = os.environ if environ is None else environ
         names = {name: PREFIX + name.upper() for name in cls.model_fields}
         values: dict[str, Any] = {n: environ[v] for n, v in names.items() if environ.get(v)}
-        if "cors_origins" in values:
-            origins = values["cors_origins"].split(",")
-            values["cors_origins"] = [o.strip() for o in origins if o.strip()]
+        for name in {"cors_origins", "allowed_hosts", "trusted_proxies"} & values.keys():
+            values[name] = [v.strip() for v in values[name].split(",") if v.strip()]
         values |= {name: value for name, value in given.items() if value is not None}
         if "adapter" not in values:
-            values = _of_workspace(Workspace(workspace)) | values
+            found = _of_workspace(Workspace(workspace))
+            # Servers elsewhere answer instead of the workspace's adapter.
+            values = (found | {"adapter": None} if values.get("upstreams") else found) | values
+        if "keys" in values:
+            _must_exist(Path(values["keys"]))
+        elif (file := default_file(environ)) and file.exists():
+            values["keys"] = file
         try:
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
+            if not first["loc"]:
+                raise SettingsError(f"{first['msg'].removeprefix('Value error, ')}.") from None
             name = str(first["loc"][0])
             raise SettingsError(
                 f"{names.get(name, name)} is {first['input']!r}: {first['msg']}."
             ) from None
 
 
+def _must_exist(keys: Path) -> None:
+    if not keys.exists():
+        raise SettingsError(
+            f"ELARA_SERVE_KEYS is '{keys}', where no file is: make a key with `elara keys add NAME "
+            f"--scope chat --file {keys}`, or leave the setting out."
+        )
+
+
+def serving_folder(workspace: Workspace) -> Path:
+    """Where a server keeps what must outlive it; no stage's run replaces it."""
+    return workspace.root / "serving"
+
+
 def _of_workspace(workspace: Workspace) -> dict[str, Any]:
     adapter = workspace.folder("train") / "adapter"
     verdict = workspace.folder("evaluate") / "verdict.json"
     finished = (workspace.folder("train") / MANIFEST).exists() and adapter.is_dir()
+    gate = workspace.folder("evaluate") / "gate.json"
+    serving = serving_folder(workspace)
     return {
         "adapter": adapter if finished else None,
         "verdict": verdict if finished and verdict.exists() else None,
+        "gate": gate if finished and gate.exists() else None,
+        "serving": serving if finished else None,
+        "audit_log": serving / AUDIT_LOG if finished else None,
     }
 
 
@@ -163,3 +274,54 @@ def read_evaluation(settings: Settings) -> tuple[str, Evaluation | None]:
             None,
         )
     return found.verdict, found
+
+
+def check_listening(settings: Settings) -> None:
+    """Refuse to listen where strangers could use or read what they should not.
+
+    Args:
+        settings: where to listen, and with what.
+
+    Raises:
+        SettingsError: says what is missing and what to type.
+        KeysError: the keys cannot be read.
+    """
+    try:
+        if settings.tls_cert and settings.tls_key:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                settings.tls_cert, settings.tls_key
+            )
+    except OSError as error:
+        raise SettingsError(
+            f"ELARA_SERVE_TLS_CERT {settings.tls_cert} and ELARA_SERVE_TLS_KEY {settings.tls_key} "
+            f"cannot be used ({error.strerror or error}): name a certificate and its key, as PEM."
+        ) from None
+    file = KeyFile(settings.keys) if settings.keys else None
+    valid = file is not None and any(k.state(file.now()) == "valid" for k in file.listed())
+    away = not loopback(settings.host)
+    if (away or settings.trusted_proxies) and not valid:
+        raise SettingsError(
+            f"{'Others can reach ' + settings.host if away else 'A proxy lets others in'}, and "
+            f"there is no valid key: make one with `elara keys add NAME --scope chat`, or listen "
+            f"on 127.0.0.1 without a proxy."
+        )
+    if away and not (settings.tls_cert or settings.trusted_proxies):
+        raise SettingsError(
+            f"Others can reach {settings.host}, and nothing encrypts: give `--tls-cert FILE "
+            f"--tls-key FILE`, or name the network of the proxy that encrypts in "
+            f"ELARA_SERVE_TRUSTED_PROXIES (such as 10.0.0.2/32), or listen on 127.0.0.1."
+        )
+    if settings.host in ("0.0.0.0", "::") and not settings.allowed_hosts:
+        raise SettingsError(
+            f"{settings.host} stands for every address of this computer: name those that callers "
+            f"use in ELARA_SERVE_ALLOWED_HOSTS, such as elara.example.org."
+        )
+
+
+@lru_cache(maxsize=64)
+def loopback(host: str) -> bool:
+    """Whether only this computer reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

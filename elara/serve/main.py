@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
-import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 import elara
-from elara.serve import pages, routes
+from elara.serve import admin, completions, metrics, pages, privacy, routes
+from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, read_evaluation
+from elara.serve.guard import add_guards
+from elara.serve.journal import Event, Journal, make_secret, read_secret, signing
+from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
-from elara.serve.schemas import INTENDED_USE, ErrorResponse
+from elara.serve.participation import Participation, act_of, participation_router
+from elara.serve.pool import Upstreams
+from elara.serve.problems import documented, problem
+from elara.serve.released import BLOCKED, admitted, gate_status
+from elara.serve.schemas import INTENDED_USE
+from elara.serve.upstream import read_upstreams
 
 log = logging.getLogger("elara.serve")
 
-# A caller's own request id is kept if it cannot break a log line.
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Only for the documentation, where people enter their key: `guard.Access` is what asks for it.
+_BEARER = Depends(HTTPBearer(auto_error=False, description="A key, from `elara keys add`."))
+_WATCH_SECONDS = 60.0
+# What the guards may answer at any address.
+_REFUSALS = documented(401, 403, 408, 413, 421, 429, 431, 500)
 
 
 def create_app(settings: Settings, *, manager: ModelManager | None = None) -> FastAPI:
@@ -37,7 +50,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
 
     Returns:
         A FastAPI application for any ASGI server. Its state holds `settings`, `manager`,
-        `verdict` (a sentence) and `evaluation` (the figures, or None).
+        `verdict` (a sentence), `evaluation` (the figures, or None), `keys`, `limits`, and once it
+        has started `journal` and `text_key` of the audit log.
 
     Raises:
         SettingsError: the verdict that the settings name cannot be read.
@@ -54,74 +68,110 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.manager = manager or ModelManager(settings.adapter)
+    app.state.manager = manager or ModelManager(
+        settings.adapter,
+        folder=settings.adapters,
+        batch_size=settings.batch_size,
+        queue_limit=settings.queue_limit,
+        upstreams=Upstreams(read_upstreams(settings.upstreams)) if settings.upstreams else None,
+        admit=lambda place: admitted(place, settings.gate, settings.override),
+    )
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
-    app.include_router(routes.router)
+    app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
+    app.state.journal, app.state.text_key = None, None  # opened when the server starts
+    app.include_router(routes.router, responses=_REFUSALS, dependencies=[_BEARER])
+    app.include_router(admin.router, responses=_REFUSALS, dependencies=[_BEARER])
+    app.include_router(metrics.router)
+    app.include_router(completions.router, responses=_REFUSALS, dependencies=[_BEARER])
     app.include_router(pages.router)
     app.mount("/assets", pages.assets())
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.middleware("http")(_identify_and_time)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST"],
-        allow_headers=["Content-Type", "X-Request-ID"],
-        expose_headers=["X-Request-ID", "Server-Timing", "Retry-After"],
-    )
+    add_guards(app, settings)
+    app.state.participation = None
+    if settings.serving:
+        held = Participation(settings.serving, partial(_audit, app), privacy.mask)
+        app.state.participation = held
+        router = participation_router(held)
+        app.include_router(router, responses=_REFUSALS, dependencies=[_BEARER])
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
-    # Not awaited: the server answers /health while the model loads.
-    loading = asyncio.create_task(asyncio.to_thread(manager.load))
-    yield
-    await loading
-    await asyncio.to_thread(manager.unload)
+    with _recording(app):
+        await _record_override(app)
+        # Not awaited: the server answers /health while the model loads.
+        loading = asyncio.create_task(manager.start())
+        watching = asyncio.create_task(_watch(app))
+        yield
+        watching.cancel()
+        await loading
+        await manager.stop()
+    if app.state.limits:
+        app.state.limits.close()
 
 
-async def _identify_and_time(
-    request: Request, call_next: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    given = request.headers.get("X-Request-ID", "")
-    request.state.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    started = time.perf_counter()
-    response = await call_next(request)
-    milliseconds = (time.perf_counter() - started) * 1000
-    response.headers["X-Request-ID"] = request.state.request_id
-    response.headers["Server-Timing"] = f"total;dur={milliseconds:.1f}"
-    # Neither the body nor the query: what people write stays out of the log.
-    log.info(
-        "%s %s %d %.0f ms %s",
-        request.method,
-        request.url.path,
-        response.status_code,
-        milliseconds,
-        request.state.request_id,
-    )
-    return response
+@contextmanager
+def _recording(app: FastAPI) -> Iterator[None]:
+    """Keep the audit log open, if there is one, and sign it if this process is to."""
+    settings: Settings = app.state.settings
+    with ExitStack() as stack:
+        if path := settings.audit_log:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            key = settings.text_key or path.with_suffix(".text-key")
+            if not key.exists():
+                make_secret(key)
+            app.state.text_key = read_secret(key)
+            app.state.journal = stack.enter_context(Journal(path))
+            if settings.signing_key:
+                stack.enter_context(signing(path, settings.signing_key))
+        yield
+
+
+async def _watch(app: FastAPI) -> None:
+    """Let a running experiment end by its own rules, also while nobody looks at it."""
+    app.state.loop = asyncio.get_running_loop()
+    held: Participation | None = app.state.participation
+    while held:
+        await asyncio.sleep(_WATCH_SECONDS)
+        try:
+            if why := await asyncio.to_thread(held.experiments.watch, time.time()):
+                log.warning("the experiment was ended by its plan: %s", why)
+        except Exception as error:
+            log.error("the experiment cannot be watched (%s): %s", type(error).__name__, error)
+
+
+def _audit(app: FastAPI, event: dict[str, Any]) -> None:
+    """Record an act of this server itself; called in a worker thread."""
+    if journal := app.state.journal:
+        written = journal.write(act_of(event, "server"))
+        asyncio.run_coroutine_threadsafe(written, app.state.loop).result()
+
+
+async def _record_override(app: FastAPI) -> None:
+    """Record that somebody answers for an adapter that the release gate blocks."""
+    settings: Settings = app.state.settings
+    if not settings.override or not settings.adapter or not app.state.journal:
+        return
+    found = gate_status(settings.adapter, settings.gate)
+    if found.result == BLOCKED:
+        details = {"reason": settings.override, "checks": ", ".join(found.checks)}
+        await app.state.journal.write(Event(what="override", by=getpass.getuser(), details=details))
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     # FastAPI's own answer would quote what was sent; this one says what is wrong with it.
     assert isinstance(error, RequestValidationError)
-    problems = []
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"][1:])
-        text = problem["msg"].removeprefix("Value error, ")
-        problems.append(f"{place}: {text}" if place else text)
-    return _error(request, 422, "; ".join(problems))
+    told = []
+    for found in error.errors():
+        place = ".".join(str(part) for part in found["loc"][1:])
+        text = found["msg"].removeprefix("Value error, ")
+        told.append(f"{place}: {text}" if place else text)
+    return problem(request.scope, 422, "; ".join(told))
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    response = _error(request, error.status_code, str(error.detail))
-    response.headers.update(error.headers or {})
-    return response
-
-
-def _error(request: Request, code: int, detail: str) -> JSONResponse:
-    body = ErrorResponse(detail=detail, request_id=request.state.request_id)
-    return JSONResponse(body.model_dump(), status_code=code)
+    return problem(request.scope, error.status_code, str(error.detail), error.headers)

@@ -1,71 +1,34 @@
-"""Load the model behind the server, let one request at a time use it, and unload it."""
+"""Load, swap and unload the model behind the server, while requests use it."""
 
 from __future__ import annotations
 
-import gc
+import asyncio
 import logging
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from elara.serve.adapters import AdapterRefused, check_adapter, find_adapter
+from elara.serve.backends import Ask, End, ModelUnavailable, Piece, Simulation, closing
 from elara.serve.config import adapter_identity
+from elara.serve.decoding import Decoder
+from elara.serve.engine import Engine
+from elara.serve.pool import Upstreams
+from elara.serve.released import GateStatus, gate_status
 from elara.serve.schemas import AdapterIdentity, Mode, State
-from elara.workspace import withdrawn
 
 if TYPE_CHECKING:
-    from elara.model import Generation, LanguageModel
+    from elara.model import LanguageModel
 
 log = logging.getLogger("elara.serve")
 
-Turns = list[dict[str, str]]
 Loader = Callable[[Path], "LanguageModel"]
-Generator = Callable[["LanguageModel", Turns, int, float, int], "Generation"]
 
 RETRY_AFTER_SECONDS = 5
-HOW_TO_GET_A_MODEL = (
-    "To train one, run `elara run` (or notebooks 01 to 06) and start the server again; to serve "
-    "an adapter that you have, name its folder in ELARA_SERVE_ADAPTER."
-)
-SIMULATED_ANSWER = (
-    "[simulation] No model is loaded, so this is not an answer to your question. "
-    f"{HOW_TO_GET_A_MODEL}"
-)
-
-
-class ModelUnavailable(RuntimeError):
-    """No model can answer now. `retry_after` is in seconds, None when waiting does not help."""
-
-    def __init__(self, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class GenerationFailed(RuntimeError):
-    """The model broke off while it answered. The message holds nothing of the conversation."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer before it is put on the wire.
-
-    Args:
-        answer: the text.
-        prompt_tokens: tokens read.
-        new_tokens: tokens written.
-        finished: whether the model stopped by itself.
-        seconds: time spent generating, in seconds.
-    """
-
-    answer: str
-    prompt_tokens: int
-    new_tokens: int
-    finished: bool
-    seconds: float
 
 
 def _load(adapter: Path) -> LanguageModel:
@@ -74,124 +37,296 @@ def _load(adapter: Path) -> LanguageModel:
     return load_adapter(adapter)
 
 
-def _generate(
-    lm: LanguageModel, messages: Turns, max_new_tokens: int, temperature: float, seed: int
-) -> Generation:
-    from elara.model import SYSTEM_PROMPT, generate
+@dataclass
+class Serving:
+    """One loaded adapter, and how many requests use it. It goes after the last of them.
 
-    return generate(
-        lm,
-        [{"role": "system", "content": SYSTEM_PROMPT}, *messages],
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
+    Args:
+        backend: what answers.
+        identity: which adapter it is; None in a simulation.
+        lm: the model; None in a simulation.
+        load_seconds: how long loading took, in seconds.
+        gate: what the release gate found about it.
+    """
+
+    backend: Engine | Simulation | Upstreams
+    identity: AdapterIdentity | None = None
+    lm: LanguageModel | None = None
+    load_seconds: float | None = None
+    gate: GateStatus = field(default_factory=GateStatus)
+    _users: int = 0
+    _retired: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _unused: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def mode(self) -> Mode:
+        """Who answers: a model here, one elsewhere, or nobody."""
+        if isinstance(self.backend, Engine):
+            return "model"
+        return "simulation" if isinstance(self.backend, Simulation) else "upstream"
+
+    @property
+    def model(self) -> str | None:
+        """Name of the model; None in a simulation."""
+        if isinstance(self.backend, Upstreams):
+            return self.backend.models
+        return self.lm.name if self.lm else None
+
+    def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
+        """Answer with this adapter: see `elara.serve.backends.Backend`."""
+        return self.backend.answer(ask)
+
+    def enter(self) -> bool:
+        """Count a request; False if this adapter takes none any more."""
+        with self._lock:
+            if self._retired:
+                return False
+            self._users += 1
+            return True
+
+    def leave(self) -> None:
+        """A request has ended."""
+        with self._lock:
+            self._users -= 1
+            self._free_if_unused()
+
+    def retire(self) -> None:
+        """Take no more requests, and free the memory after those under way."""
+        with self._lock:
+            self._retired = True
+            self._free_if_unused()
+
+    def wait(self) -> None:
+        """Wait until a retired adapter has gone."""
+        self._unused.wait()
+        if isinstance(self.backend, Engine):
+            self.backend.join()
+
+    def _free_if_unused(self) -> None:
+        if self._retired and not self._users:
+            self.lm = None
+            if isinstance(self.backend, Engine):
+                self.backend.close()
+            self._unused.set()
 
 
 class ModelManager:
-    """Holds one model. Its methods block and may be called from any thread.
+    """The local backend: it holds one adapter and can exchange it while the server answers.
 
     Without an adapter it is in simulation mode: it answers, but only to say that no model is
     loaded. It never falls back to simulation when an adapter was named and cannot be loaded.
+    Its methods block, but for those of `Backend`, and may be called from any thread.
 
     Args:
         adapter: folder of the adapter, or None for simulation mode.
-        loader: makes a model of the folder.
-        generator: answers a conversation, given the model, the turns, the most tokens to write,
-            the temperature and the seed.
+        folder: where all adapters are kept; None means where `adapter` lies. No other adapter is
+            ever loaded.
+        batch_size: most chats that are answered together.
+        queue_limit: most chats that wait.
+        upstreams: servers elsewhere that answer instead of an adapter here.
+        admit: says what the release gate found about an adapter's folder, or refuses it.
+        loader: makes a model of an adapter's folder.
+        decoder: writes tokens with a model.
     """
 
     def __init__(
-        self, adapter: Path | None, *, loader: Loader = _load, generator: Generator = _generate
+        self,
+        adapter: Path | None,
+        *,
+        folder: Path | None = None,
+        batch_size: int = 8,
+        queue_limit: int = 32,
+        upstreams: Upstreams | None = None,
+        admit: Callable[[Path], GateStatus] = lambda place: gate_status(place, None),
+        loader: Loader = _load,
+        decoder: Callable[[LanguageModel], Any] = Decoder,
     ) -> None:
-        self.mode: Mode = "model" if adapter else "simulation"
+        self.mode: Mode = "upstream" if upstreams else "model" if adapter else "simulation"
+        self.name = "local" if adapter else self.mode
         self.state: State = "unloaded"
-        self.identity: AdapterIdentity | None = None
-        self.load_seconds: float | None = None
         self.error: str | None = None
-        self.lm: LanguageModel | None = None
+        self.folder = folder or (adapter.parent if adapter else None)
         self._adapter = adapter
-        self._loader = loader
-        self._generator = generator
-        # Two generations at once would share the cores and each take longer than its turn.
-        self._lock = threading.Lock()
+        self._sizes = {"batch_size": batch_size, "queue_limit": queue_limit}
+        self._loader, self._decoder = loader, decoder
+        self._upstreams, self._admit = upstreams, admit
+        self._serving = None if adapter else Serving(upstreams or Simulation())
+        self._others: dict[str, Serving] = {}  # by hash: those that an experiment compares
+        self._changing = threading.Lock()  # one change at a time
+
+    @property
+    def identity(self) -> AdapterIdentity | None:
+        """Which adapter new requests get."""
+        return self._serving.identity if self._serving else None
+
+    @property
+    def lm(self) -> LanguageModel | None:
+        """The model that new requests get."""
+        return self._serving.lm if self._serving else None
+
+    @property
+    def gate(self) -> GateStatus:
+        """What the release gate found about the adapter that new requests get."""
+        return self._serving.gate if self._serving else GateStatus()
+
+    @property
+    def load_seconds(self) -> float | None:
+        """How long it took to load it, in seconds."""
+        return self._serving.load_seconds if self._serving else None
+
+    async def start(self) -> None:
+        """Load the model, as `load` does, or look for the servers elsewhere."""
+        if self._upstreams:
+            await self._upstreams.start()
+            self.state = "ready"
+        await asyncio.to_thread(self.load)
+
+    async def stop(self) -> None:
+        """Unload the model, as `unload` does, or leave the servers elsewhere."""
+        await asyncio.to_thread(self.unload)
+        if self._upstreams:
+            await self._upstreams.stop()
+
+    async def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
+        """Answer with the adapter that serves now, to the end: see `Backend`.
+
+        Raises:
+            ModelUnavailable: the model is still loading, failed to load, or was unloaded.
+        """
+        with self.use() as serving:
+            async with closing(serving.answer(ask)) as items:
+                async for item in items:
+                    yield item
+
+    @contextmanager
+    def use(self, adapter: str = "") -> Iterator[Serving]:
+        """Hold on to the adapter that serves now, so that one request meets no other.
+
+        Args:
+            adapter: SHA-256 of the weights of another one, which `ensure` has loaded.
+
+        Raises:
+            ModelUnavailable: as of `answer`.
+        """
+        serving = self._current(adapter)
+        while not serving.enter():  # exchanged in this very moment
+            serving = self._current(adapter)
+        try:
+            yield serving
+        finally:
+            serving.leave()
 
     def load(self) -> None:
         """Load the model; afterwards `state` is ready, or failed and `error` says why."""
         if self._adapter is None:
             return
-        with self._lock:
+        with self._changing:
             self.state, self.error = "loading", None
-            if why := withdrawn(self._adapter):
-                self.state, self.error = "failed", f"The adapter in {self._adapter} is {why}"
-                log.error(self.error)
-                return
-            started = time.perf_counter()
             try:
-                self.identity = adapter_identity(self._adapter)
-                self.lm = self._loader(self._adapter)
-            except Exception as error:  # whatever went wrong, the server stays up and says so
-                self.state, self.identity = "failed", None
-                self.error = (
-                    f"The adapter in {self._adapter} could not be loaded "
-                    f"({type(error).__name__}: {error}). Check ELARA_SERVE_ADAPTER, or train it "
-                    f"again (`elara run --only train --force`), and start the server again."
-                )
+                self._serve(self._loaded(self._adapter))
+            except AdapterRefused as error:
+                self.state, self.error = "failed", str(error)
                 log.error(self.error)
-                return
-            self.load_seconds = round(time.perf_counter() - started, 2)
-            self.state = "ready"
 
-    def unload(self) -> None:
-        """Give the model's memory back, after the answer that is being written."""
-        with self._lock:
-            self.lm, self.identity, self.load_seconds = None, None, None
-            self.state = "unloaded"
-            gc.collect()
-            if torch := sys.modules.get("torch"):
-                torch.cuda.empty_cache()  # does nothing where CUDA was not used
+    def swap(self, name: str) -> AdapterIdentity:
+        """Serve another adapter, without a pause: it is loaded beside the one that serves.
 
-    def generate(
-        self, messages: Turns, *, max_new_tokens: int, temperature: float, seed: int = 0
-    ) -> Reply:
-        """Answer a conversation, after those that came before.
+        Requests under way finish on the adapter that they began with, which is freed after the
+        last of them. Later requests get the new one.
 
         Args:
-            messages: turns with `role` and `content`, ending with the user's.
-            max_new_tokens: most tokens to write.
-            temperature: 0 always takes the likeliest token.
-            seed: for temperatures above 0.
+            name: the SHA-256 of the adapter's weights, or its folder's path below `folder`.
+
+        Returns:
+            Which adapter serves now.
 
         Raises:
-            ModelUnavailable: the model is still loading, failed to load, or was unloaded.
-            GenerationFailed: the model broke off.
+            AdapterRefused: it cannot be served; the one before still is.
         """
-        if self.mode == "simulation":
-            return Reply(SIMULATED_ANSWER, 0, 0, True, 0.0)
-        self._check_ready()
-        with self._lock:
-            lm = self._check_ready()  # it may have been unloaded while this request waited
-            try:
-                made = self._generator(lm, messages, max_new_tokens, temperature, seed)
-            except Exception as error:
-                # An exception's text may quote the conversation: only its type and place are kept.
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                kind = type(error).__name__
-                log.error("generation failed: %s in %s:%s", kind, place.name, place.lineno)
-                raise GenerationFailed(
-                    f"The model stopped with a {kind}. Ask for fewer tokens or send a shorter "
-                    f"conversation; if it happens again, restart the server."
-                ) from None
-        return Reply(
-            made.text, made.prompt_tokens, made.new_tokens, made.finished, round(made.seconds, 3)
-        )
+        with self._changing:
+            if self.folder is None:
+                raise AdapterRefused(
+                    "No folder of adapters is set: name it in ELARA_SERVE_ADAPTERS, or the adapter "
+                    "in ELARA_SERVE_ADAPTER, and start the server again."
+                )
+            fresh = self._loaded(find_adapter(self.folder, name))
+            if old := self._serve(fresh):
+                old.retire()
+        assert fresh.identity is not None
+        return fresh.identity
 
-    def _check_ready(self) -> LanguageModel:
+    def loaded(self) -> list[Serving]:
+        """Everything that can answer, the one that new requests get first."""
+        return [s for s in (self._serving, *self._others.values()) if s]
+
+    def ensure(self, adapter: str) -> None:
+        """Load an adapter beside the one that serves, unless it is there already.
+
+        Args:
+            adapter: SHA-256 of its weights.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded.
+        """
+        with self._changing:
+            if self._known(adapter):
+                return
+            try:
+                if self.folder is None:
+                    raise AdapterRefused("No folder of adapters is set.")
+                self._others[adapter] = self._loaded(find_adapter(self.folder, adapter))
+            except AdapterRefused as error:
+                raise ModelUnavailable(str(error)) from error
+
+    def unload(self) -> None:
+        """Give the model's memory back, after the answers that are being written."""
+        with self._changing:
+            if self.mode != "model":
+                return
+            all_of_them = self.loaded()
+            self._others, self._serving = {}, None
+            self.state = "unloaded"
+            for serving in all_of_them:
+                serving.retire()
+            for serving in all_of_them:
+                serving.wait()
+
+    def _loaded(self, place: Path) -> Serving:
+        """An adapter, loaded and ready to answer. Whatever goes wrong is a clear refusal."""
+        check_adapter(place, self.folder or place)
+        gate = self._admit(place)
+        started = time.perf_counter()
+        try:
+            identity, lm = adapter_identity(place), self._loader(place)
+            engine = Engine(self._decoder(lm), **self._sizes)
+        except Exception as error:
+            raise AdapterRefused(
+                f"The adapter in {place} could not be loaded ({type(error).__name__}: {error}). "
+                f"Check ELARA_SERVE_ADAPTER, or train it again (`elara run --only train "
+                f"--force`), and start the server again."
+            ) from error
+        return Serving(engine, identity, lm, round(time.perf_counter() - started, 2), gate)
+
+    def _serve(self, fresh: Serving) -> Serving | None:
+        old, self._serving = self._serving, fresh
+        self.mode, self.name, self.state, self.error = "model", "local", "ready", None
+        return old
+
+    def _known(self, adapter: str) -> Serving | None:
+        """The loaded adapter with this hash."""
+        named = (s for s in self.loaded() if s.identity and s.identity.weights_sha256 == adapter)
+        return next(named, None)
+
+    def _current(self, adapter: str = "") -> Serving:
+        if adapter and (known := self._known(adapter)):
+            return known
+        if self._serving and not adapter:
+            return self._serving
         if self.state == "failed":
             raise ModelUnavailable(self.error or "The model could not be loaded.")
-        if self.lm is None or self.state != "ready":
-            raise ModelUnavailable(
-                f"The model is still loading: ask again in {RETRY_AFTER_SECONDS} seconds.",
-                RETRY_AFTER_SECONDS,
-            )
-        return self.lm
+        what = "still loading" if self.state == "loading" else "not loaded"
+        raise ModelUnavailable(
+            f"The model is {what}: ask again in {RETRY_AFTER_SECONDS} seconds.",
+            RETRY_AFTER_SECONDS,
+        )

@@ -12,8 +12,9 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 import elara
+from elara.serve.backends import HOW_TO_GET_A_MODEL
 from elara.serve.config import Settings
-from elara.serve.models import HOW_TO_GET_A_MODEL, ModelManager
+from elara.serve.models import ModelManager
 from elara.serve.schemas import DISCLAIMER, EXAMPLE, INTENDED_USE
 
 _WEB = Path(__file__).with_name("web")

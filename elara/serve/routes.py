@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
-from starlette.concurrency import run_in_threadpool
 
 import elara
+from elara.serve.backends import Ask, BackendError, whole
 from elara.serve.config import Settings
-from elara.serve.models import GenerationFailed, ModelManager, ModelUnavailable
+from elara.serve.conversing import STATUS, Talk, chosen, http_error
+from elara.serve.disconnect import ClientGone, unless_gone
+from elara.serve.models import ModelManager
 from elara.serve.pages import prefers_html, welcome_page
+from elara.serve.problems import documented
 from elara.serve.schemas import (
     ChatRequest,
     ChatResponse,
-    ErrorResponse,
     HealthResponse,
     ModelStatusResponse,
     WelcomeResponse,
 )
 
 router = APIRouter(tags=["Questions and status"])
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorResponse} for code in (422, 500, 503)
-}
+_GONE = 499  # as in other servers' logs; nobody receives it
 
 
 @router.get("/", response_model=WelcomeResponse, responses={200: {"content": {"text/html": {}}}})
@@ -53,7 +53,13 @@ async def welcome(request: Request, response: Response) -> WelcomeResponse | HTM
 async def health(request: Request) -> HealthResponse:
     """Whether the server is alive, and whether its model is ready. Answers at any time."""
     manager = _manager(request)
-    return HealthResponse(model_ready=manager.state == "ready", mode=manager.mode)
+    identity = manager.identity
+    return HealthResponse(
+        model_ready=manager.state == "ready",
+        mode=manager.mode,
+        adapter=identity.weights_sha256 if identity else None,
+        gate=manager.gate.result,
+    )
 
 
 @router.get("/chat/models/status", response_model=ModelStatusResponse)
@@ -77,38 +83,48 @@ async def status(request: Request) -> ModelStatusResponse:
     )
 
 
-@router.post("/chat", response_model=ChatResponse, responses=_ERRORS)
-async def chat(request: Request, body: ChatRequest) -> ChatResponse:
+@router.post(
+    "/chat",
+    response_model=ChatResponse,
+    responses=documented(422, 429, *STATUS.values()),
+)
+async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
     """Answer a conversation. Its text is neither logged nor stored."""
-    manager, settings = _manager(request), _settings(request)
+    settings = _settings(request)
     if (body.max_new_tokens or 0) > settings.max_new_tokens:
         raise HTTPException(
             422, f"max_new_tokens: this server writes at most {settings.max_new_tokens} tokens."
         )
-    lm, identity = manager.lm, manager.identity
+    ask = Ask(
+        messages=[message.model_dump() for message in body.messages],
+        max_new_tokens=body.max_new_tokens or settings.max_new_tokens,
+        temperature=settings.temperature if body.temperature is None else body.temperature,
+        seed=body.seed,
+        deadline=time.monotonic() + settings.answer_seconds,
+    )
+    talk = Talk(request, ask, chosen(request, body.subject, consent=body.consent))
+    warnings = await talk.warnings()
     try:
-        # In a worker thread, so that the other addresses answer while the model writes.
-        reply = await run_in_threadpool(
-            manager.generate,
-            [message.model_dump() for message in body.messages],
-            max_new_tokens=body.max_new_tokens or settings.max_new_tokens,
-            temperature=settings.temperature if body.temperature is None else body.temperature,
-            seed=body.seed,
-        )
-    except ModelUnavailable as error:
-        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
-        raise HTTPException(503, str(error), headers=headers) from None
-    except GenerationFailed as error:
-        raise HTTPException(500, str(error)) from None
+        answer, end = await unless_gone(request, whole(talk.answer()))
+    except BackendError as error:
+        raise http_error(error) from None
+    except ClientGone:
+        return Response(status_code=_GONE)
+    serving = talk.serving
+    assert serving
     return ChatResponse(
-        answer=reply.answer,
-        mode=manager.mode,
-        model=lm.name if lm else None,
-        adapter=identity,
-        prompt_tokens=reply.prompt_tokens,
-        new_tokens=reply.new_tokens,
-        finished=reply.finished,
-        seconds=reply.seconds,
+        answer=answer,
+        mode=serving.mode,
+        model=serving.model,
+        adapter=serving.identity,
+        prompt_tokens=end.prompt_tokens,
+        new_tokens=end.new_tokens,
+        finished=end.finished,
+        seconds=end.seconds,
+        warnings=warnings,
+        notice=serving.gate.notice,
+        cached=talk.cached,
+        receipt=talk.receipt(answer),
         request_id=request.state.request_id,
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
-import ipaddress
 import logging
 import socket
 import threading
@@ -13,13 +13,15 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from elara.serve.config import Settings
+from elara.serve.config import Settings, check_listening, loopback
 from elara.serve.main import create_app
 
 log = logging.getLogger("elara.serve")
 
 _START_SECONDS = 30.0
+_MOST_CONNECTIONS = 1000  # more at once get status 503
 
 
 class PortInUse(RuntimeError):
@@ -34,17 +36,18 @@ def run(settings: Settings) -> None:
 
     Raises:
         PortInUse: the port is taken.
-        SettingsError: the verdict that the settings name cannot be read.
+        SettingsError: the verdict that the settings name cannot be read, or others could reach the
+            server without keys or encryption.
+        KeysError: the keys cannot be read.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    check_listening(settings)
     app = create_app(settings)
     with _listen(settings.host, settings.port) as listener:
-        log.info("Elara listens on http://%s:%d (Ctrl-C stops it)", settings.host, settings.port)
+        log.info("Elara listens on %s (Ctrl-C stops it)", _url(settings, settings.port))
         log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
-        if not _loopback(settings.host):
-            log.warning(
-                "%s can be reached from other computers, and there is no login.", settings.host
-            )
+        log.info("audit log: %s", settings.audit_log or "none: name one in ELARA_SERVE_AUDIT_LOG")
+        log.info("keys: %s", settings.keys or "none; programs of this computer need none")
         # Ctrl-C is the usual way to stop: uvicorn shuts down first and raises it again.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(_config(app)).run(sockets=[listener])
@@ -53,6 +56,8 @@ def run(settings: Settings) -> None:
 @contextlib.contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """Run an application in a thread, on a free port that only this computer reaches.
+
+    All its settings count but for host and port.
 
     Args:
         app: the application, from `create_app`.
@@ -76,7 +81,8 @@ def running(app: FastAPI) -> Iterator[str]:
                 if not thread.is_alive() or time.monotonic() > deadline:
                     raise RuntimeError("The server did not start; its log says why.")
                 time.sleep(0.02)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            settings = app.state.settings.model_copy(update={"host": "127.0.0.1"})
+            yield _url(settings, listener.getsockname()[1])
         finally:
             server.should_exit = True
             thread.join()
@@ -95,7 +101,7 @@ def wait_until_ready(url: str, seconds: float = 300.0) -> None:
     import httpx
 
     deadline = time.monotonic() + seconds
-    proxied = not _loopback(httpx.URL(url).host)  # a proxy is never asked for this computer
+    proxied = not loopback(httpx.URL(url).host)  # a proxy is never asked for this computer
     while True:
         status = httpx.get(f"{url}/chat/models/status", trust_env=proxied).json()
         if status["state"] == "ready":
@@ -108,8 +114,70 @@ def wait_until_ready(url: str, seconds: float = 300.0) -> None:
 
 
 def _config(app: FastAPI) -> uvicorn.Config:
-    # No access log of uvicorn's: it shows query strings. The application has its own.
-    return uvicorn.Config(app, log_level="warning", access_log=False)
+    settings: Settings = app.state.settings
+    return uvicorn.Config(
+        app,
+        http=_PatientNoMore,
+        ws="none",  # no address speaks it
+        log_level="warning",
+        access_log=False,  # it shows query strings; the application has a log of its own
+        server_header=False,
+        # Left out, uvicorn would believe what programs of this computer say of their callers.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        limit_concurrency=_MOST_CONNECTIONS,
+        # A little more than the application allows, so that it refuses in the form of its errors.
+        h11_max_incomplete_event_size=2 * settings.max_header_bytes + 8192,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+def _url(settings: Settings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http{'s' if settings.tls_cert else ''}://{host}:{port}"
+
+
+class _PatientNoMore(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
+    """uvicorn's protocol, which waits for ever for the head of a request; this one does not.
+
+    Source: https://www.uvicorn.org/server-behavior/#timeouts
+    """
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrives; a part of a head does not lengthen the wait for the rest."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request, unless it is there already."""
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def _watch(self) -> None:
+        """Wait for a head, but not while a request is answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._head is None:
+            seconds = self.config.app.state.settings.body_seconds
+            self._head = self.loop.call_later(seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+        self._head = None
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -128,9 +196,3 @@ def _listen(host: str, port: int) -> socket.socket:
             ) from None
         raise
     return listener
-
-
-def _loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

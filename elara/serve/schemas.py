@@ -25,7 +25,7 @@ EXAMPLE: dict[str, Any] = {
     "max_new_tokens": 120,
 }
 
-Mode = Literal["model", "simulation"]
+Mode = Literal["model", "simulation", "upstream"]
 State = Literal["unloaded", "loading", "ready", "failed"]
 
 
@@ -56,6 +56,12 @@ class ChatRequest(BaseModel):
         default=None, ge=0.0, le=2.0, description="0: always the likeliest token"
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="for temperatures above 0")
+    subject: str = Field(
+        default="", max_length=200, description="the front end's identifier of the person"
+    )
+    consent: bool = Field(
+        default=False, description="the person agreed to take part in the running experiment"
+    )
 
     @model_validator(mode="after")
     def _well_formed(self) -> ChatRequest:
@@ -106,6 +112,10 @@ class ChatResponse(BaseModel):
     new_tokens: int = Field(description="tokens written")
     finished: bool = Field(description="False: cut off at the token limit")
     seconds: float = Field(description="time spent writing, without waiting for other requests")
+    notice: str = Field(description="what the release gate has against this adapter; mostly empty")
+    warnings: list[str] = Field(description="such as: the conversation may hold personal data")
+    cached: bool = Field(description="the same question was answered before, by the same adapter")
+    receipt: str = Field(description="to send back with feedback; empty where none is taken")
     request_id: str
 
 
@@ -115,6 +125,8 @@ class HealthResponse(BaseModel):
     status: Literal["alive"] = "alive"
     model_ready: bool
     mode: Mode
+    adapter: str | None = Field(description="SHA-256 of the adapter's weights")
+    gate: str = Field(description="what the release gate found, or that it was not asked")
 
 
 class ModelStatusResponse(BaseModel):
@@ -144,10 +156,3 @@ class WelcomeResponse(BaseModel):
     mode: Mode
     verdict: str
     links: dict[str, str]
-
-
-class ErrorResponse(BaseModel):
-    """Every error has this form."""
-
-    detail: str = Field(description="what is wrong and what to do")
-    request_id: str

@@ -144,6 +144,8 @@ def check(command: Command) -> None:
         case "torchrun":
             asked = get_args_parser().parse_args(given)
             worker(folder, asked.module, asked.training_script, asked.training_script_args)
+        case "trtllm-serve":
+            assert (folder / given[0] / "config.json").is_file(), given[0]
         case "vllm":
             _, lora, adapter = given[-1].partition("elara=")
             model = folder / (
@@ -226,3 +228,12 @@ def preferences(text: str, folder: Path) -> None:
     file.write_text(text, encoding="utf-8")
     read = read_preferences(file)["id"].to_list()
     assert read == [json.loads(line)["id"] for line in text.splitlines()]
+
+
+def plan(text: str, folder: Path) -> None:
+    """The plan of an experiment, as the page prints it, could start one."""
+    from elara.serve.experiments.assign import read_plan
+
+    file = folder / "plan.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert read_plan(file)[0].question

@@ -51,13 +51,14 @@ WHY_NOT = {
     "llama-server": "the same",
     "ollama": "the same",
     "vllm": "needs a GPU: the folder is a model or an adapter",
+    "trtllm-serve": "needs a GPU: the folder is a model",
     "pip": "another program",
     "pre-commit": "would change this checkout: tests/test_project_files.py reads its settings",
     "ipython3": "a cell for Colab, with an address that is the reader's",
     "python3.11": "the interpreter, before anything is installed",
     "console": "on another system",
     "powershell": "the same",
-    "text": "a picture of a folder",
+    "text": "a picture of a folder, a file that tests/serve reads, or acts on a running server",
 }
 # How often each is met, page by page.
 NOT_RUN: dict[str, dict[str, int]] = {
@@ -67,6 +68,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
     "book/cluster.md": {"pip": 1, "elara run": 1},
     "book/collecting.md": {"elara run": 6, "text": 1},
     "book/continual.md": {"papermill": 1, "elara run": 4},
+    "book/experiments.md": {"text": 3},
     "book/exporting.md": {
         "papermill": 1,
         "llama-cli": 1,
@@ -85,7 +87,9 @@ NOT_RUN: dict[str, dict[str, int]] = {
         "tensorboard": 1,
     },
     "book/platforms.md": {"python3.11": 1, "pip": 4, "elara run": 1, "console": 2, "powershell": 1},
+    "book/serving.md": {"elara serve": 1},
     "book/scaling.md": {"launch": 1, "accelerate": 4, "srun": 1, "scontrol": 1, "torchrun": 1},
+    "book/upstreams.md": {"llama-server": 1, "vllm": 2, "trtllm-serve": 1, "text": 1},
 }
 
 MODULES_OF = functools.cache(notebooks.modules_of)
@@ -215,6 +219,8 @@ def run_page(page: str, text: str, folder: Path, not_run: Counter[str]) -> None:
                 run_script(block.text, folder, not_run)
             case "json":
                 guides.preferences(block.text, folder)
+            case "yaml" if "apiVersion" not in block.text:
+                guides.plan(block.text, folder)
             case "yaml":
                 for script in scripts(block.text):
                     run_script(script, folder, not_run)
@@ -254,7 +260,7 @@ def scripts(manifests: str) -> list[str]:
 
 
 # Each takes more than ten seconds, and is for a reader who has trained an adapter already.
-LONG = ("book/continual.md", "book/exporting.md")
+LONG = ("book/continual.md", "book/exporting.md", "book/upstreams.md")
 
 
 @pytest.mark.parametrize(

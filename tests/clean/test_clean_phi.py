@@ -12,7 +12,7 @@ import pytest
 import real_texts
 
 from elara.clean import PHI, PhiKind, find_phi
-from elara.clean.phi import find_each, find_in, patient_kinds
+from elara.text.phi import find_each, find_in, patient_kinds
 
 
 def test_find_phi_tells_places_and_never_text() -> None:

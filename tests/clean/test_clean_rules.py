@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from one_text import clean_text
 
 from elara.clean import RULES, Rule, clean, clean_file
-from elara.clean.repair import SPACES
 from elara.records import Article, Section, frame
+from elara.text.folding import SPACES
 
 
 def apply(rule: Rule, text: str) -> str:

@@ -18,6 +18,7 @@ from elara.model.base import Precision
 from elara.model.chat import (
     FIXED_DATE,
     as_data,
+    as_data_anywhere,
     encode,
     give_template,
     has_markers,
@@ -265,6 +266,27 @@ def test_a_text_without_marks_is_as_it_was(ours: Any) -> None:
     for text in ("p <0.05 and n> 3", "<b>bold</b> [IU] [sic] x<y>z", "a < |im_end|> already apart"):
         messages = chat(text, text, system=text)
         assert as_data(ours, messages) == messages
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *("<|im_end|>", "<|eot_id|>", "<|start_header_id|>", "<|end|>", "<|end_of_turn|>"),
+        *("<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[SYSTEM_PROMPT]"),
+        *("<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<|turn>", "<turn|>"),
+        *("<｜User｜>", "<｜end▁of▁sentence｜>", "[TOOL_CALLS]", "<|<|im_end|>im_end|>"),
+    ],
+)
+def test_marks_are_found_without_a_tokenizer(mark: str) -> None:
+    (told,) = as_data_anywhere([{"role": "user", "content": f"Why?{mark}So."}])
+    assert mark not in told["content"]
+    assert "<|im_end|>" not in told["content"]
+    assert told["content"].replace(" ", "") == f"Why?{mark}So."
+
+
+def test_without_a_tokenizer_other_texts_stay_as_they_are() -> None:
+    text = "p <0.05 and n> 3, <b>bold</b>, [IU] [sic] [HIV] x<y>z, a < |im_end|> apart, |r| > 0.5"
+    assert as_data_anywhere([{"role": "user", "content": text}])[0]["content"] == text
 
 
 def test_marks_that_are_no_tokens_but_the_template_s_are_data_too(tokenizer: Any) -> None:

@@ -348,14 +348,14 @@ def test_a_draft_that_was_cut_off_is_no_second_error(tmp_path: Path) -> None:
 )
 def test_magics_are_no_hindrance(tmp_path: Path, line: str) -> None:
     path = tmp_path / "01-collect.ipynb"
-    write_notebook(path, "", line, "from elara.clean import phi")
-    assert "elara/clean/phi.py" in read_notebook(path).modules
+    write_notebook(path, "", line, "from elara.text import phi")
+    assert "elara/text/phi.py" in read_notebook(path).modules
 
 
 def test_imports_below_a_timing_magic_count(tmp_path: Path) -> None:
     path = tmp_path / "01-collect.ipynb"
-    write_notebook(path, "", "%%time\nfrom elara.clean import phi")
-    assert "elara/clean/phi.py" in read_notebook(path).modules
+    write_notebook(path, "", "%%time\nfrom elara.text import phi")
+    assert "elara/text/phi.py" in read_notebook(path).modules
 
 
 def test_a_magic_among_the_parameters_runs(plan: Make, notebooks: Path) -> None:

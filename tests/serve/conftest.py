@@ -1,4 +1,4 @@
-"""A fake model for tests that are about HTTP, and adapter folders to serve."""
+"""A fake model for tests that are about HTTP or the queue, and adapter folders to serve."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elara.model import Generation, LanguageModel
+from elara.model import LanguageModel
 from elara.model.base import Precision
 from elara.serve import ModelManager
+from elara.serve.backends import Ask
 from elara.workspace import Workspace
 
 VERDICT = {
@@ -27,33 +28,83 @@ VERDICT = {
 }
 
 
-class FakeModel:
-    """Stands in for the language model: its answer repeats what it was asked with.
+class FakeRow:
+    """An answer of three tokens that repeats what it was asked with; "endless" never stops."""
 
-    Clear `may_load` or `may_answer` to hold it there; `most_at_once` counts overlaps.
+    prompt_tokens = 7
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.question = ask.messages[-1]["content"]
+        limits = f"limit={ask.max_new_tokens} temperature={ask.temperature} seed={ask.seed}"
+        self.tokens = [f"{self.question} ", *limits.split(" ", 1)]
+        self.tokens[1] += " "
+        self.new_tokens = 0
+        self.ended = self.finished = False
+
+    def grow(self) -> str:
+        self.new_tokens += 1
+        if self.question == "endless":
+            self.ended = self.new_tokens == self.ask.max_new_tokens
+            return f"{self.new_tokens} "
+        self.ended = self.finished = self.new_tokens == 3
+        return self.tokens[self.new_tokens - 1]
+
+
+class FakeModel:
+    """Stands in for the language model and for the `Decoder`.
+
+    Clear `may_load` or `may_answer` to hold it there; each step then waits for `permits`.
+    `batches` holds the questions of every batch, `steps` those of every step, and `fault` is called
+    with them and may raise.
     """
 
     def __init__(self) -> None:
         self.may_load, self.may_answer = threading.Event(), threading.Event()
         self.may_load.set()
         self.may_answer.set()
+        self.permits = threading.Semaphore(0)
         self.answering = threading.Event()
-        self.active = self.most_at_once = 0
+        self.batches: list[list[str]] = []
+        self.steps: list[list[str]] = []
+        self.fault: Callable[[list[str]], None] = lambda questions: None
 
     def load(self, folder: Path) -> LanguageModel:
         assert self.may_load.wait(60)
         return LanguageModel(None, None, "fake", Precision("cpu", "float32", "fake"))
 
-    def generate(
-        self, lm: LanguageModel, messages: list[dict[str, str]], limit: int, heat: float, seed: int
-    ) -> Generation:
-        self.active += 1
-        self.most_at_once = max(self.most_at_once, self.active)
-        self.answering.set()
-        assert self.may_answer.wait(60)
-        self.active -= 1
-        text = f"{messages[-1]['content']} limit={limit} temperature={heat} seed={seed}"
-        return Generation(text, prompt_tokens=7, new_tokens=3, seconds=0.25, finished=True)
+    def decoder(self, lm: LanguageModel) -> FakeModel:
+        return self
+
+    def row(self, ask: Ask) -> FakeRow:
+        return FakeRow(ask)
+
+    def batch(self, rows: list[FakeRow]) -> FakeBatch:
+        self.batches.append([row.question for row in rows])
+        return FakeBatch(self, rows)
+
+
+class FakeBatch:
+    def __init__(self, model: FakeModel, rows: list[FakeRow]) -> None:
+        self.model, self.rows = model, rows
+
+    def step(self) -> list[str]:
+        questions = [row.question for row in self.rows]
+        self.model.steps.append(questions)
+        self.model.answering.set()
+        while not self.model.may_answer.is_set() and not self.model.permits.acquire(timeout=0.01):
+            pass
+        self.model.fault(questions)
+        return [row.grow() for row in self.rows]
+
+    def keep(self, rows: list[int]) -> None:
+        self.rows = [self.rows[i] for i in rows]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What runs the tests that are coroutines."""
+    return "asyncio"
 
 
 @pytest.fixture
@@ -65,7 +116,7 @@ def fake() -> FakeModel:
 def manager(fake: FakeModel, trained: Workspace) -> ModelManager:
     """A manager of the fake model, not loaded yet."""
     adapter = trained.folder("train") / "adapter"
-    return ModelManager(adapter, loader=fake.load, generator=fake.generate)
+    return ModelManager(adapter, loader=fake.load, decoder=fake.decoder)
 
 
 def finish_train(workspace: Workspace, weights: bytes) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_client import LocalClient
 from starlette.testclient import TestClient
 
 from elara.serve import ModelManager, Settings, create_app
@@ -15,6 +16,7 @@ from elara.serve.schemas import DISCLAIMER, INTENDED_USE, MAX_CHARACTERS
 from elara.workspace import Workspace
 
 PAGE = "http://localhost:5173"
+PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
 
 
 def question(text: str = "What is anaemia?", **more: Any) -> dict[str, Any]:
@@ -35,14 +37,14 @@ def settings(trained: Workspace) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings, manager: ModelManager) -> Iterator[TestClient]:
-    with TestClient(create_app(settings, manager=manager)) as client:
+    with LocalClient(create_app(settings, manager=manager)) as client:
         wait_until_loaded(client)
         yield client
 
 
 @pytest.fixture
 def simulation() -> Iterator[TestClient]:
-    with TestClient(create_app(Settings())) as client:
+    with LocalClient(create_app(Settings())) as client:
         yield client
 
 
@@ -58,10 +60,13 @@ def test_welcome_states_the_intended_use_and_its_links_work(
 
 
 def test_health_tells_model_from_simulation(client: TestClient, simulation: TestClient) -> None:
-    assert client.get("/health").json() == {
+    found = client.get("/health").json()
+    assert len(found.pop("adapter")) == 64
+    assert found == {
         "status": "alive",
         "model_ready": True,
         "mode": "model",
+        "gate": "not asked",
     }
     assert simulation.get("/health").json()["model_ready"] is False
 
@@ -71,6 +76,8 @@ def test_an_answer_carries_all_that_traces_it(client: TestClient, trained: Works
     assert response.status_code == 200
     found = response.json()
     assert found["adapter"].pop("weights_sha256")
+    assert 0 <= found.pop("seconds") < 60
+    assert found.pop("receipt")
     assert found == {
         "answer": "What is anaemia? limit=50 temperature=0.0 seed=0",
         "disclaimer": DISCLAIMER,
@@ -80,7 +87,9 @@ def test_an_answer_carries_all_that_traces_it(client: TestClient, trained: Works
         "prompt_tokens": 7,
         "new_tokens": 3,
         "finished": True,
-        "seconds": 0.25,
+        "notice": "This adapter has not passed the release gate: `elara gate` was not run.",
+        "warnings": [],
+        "cached": False,
         "request_id": "mine-1",
     }
 
@@ -124,13 +133,22 @@ def test_a_bad_request_is_refused_in_clear_text(
     response = simulation.post("/chat", json=body)
     assert response.status_code == 422
     assert detail in response.json()["detail"]
-    assert set(response.json()) == {"detail", "request_id"}
+    assert set(response.json()) == PROBLEM
 
 
 def test_errors_have_one_form(simulation: TestClient) -> None:
     missing = simulation.get("/nowhere")
     assert missing.status_code == 404
-    assert missing.json() == {"detail": "Not Found", "request_id": missing.headers["X-Request-ID"]}
+    assert missing.headers["Content-Type"] == "application/problem+json"
+    request_id = missing.headers["X-Request-ID"]
+    assert missing.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not Found",
+        "instance": request_id,
+        "request_id": request_id,
+    }
     broken = simulation.post("/chat", content=b"{", headers={"Content-Type": "application/json"})
     assert (broken.status_code, "JSON" in broken.json()["detail"]) == (422, True)
 
@@ -144,7 +162,7 @@ def test_simulation_never_answers_the_question(simulation: TestClient) -> None:
 
 
 def test_a_model_that_failed_to_load_is_a_503_with_a_remedy(tmp_path: Path) -> None:
-    with TestClient(create_app(Settings(adapter=tmp_path / "nowhere"))) as client:
+    with LocalClient(create_app(Settings(adapter=tmp_path / "nowhere"))) as client:
         wait_until_loaded(client)
         response = client.post("/chat", json=question())
         status = client.get("/chat/models/status").json()
@@ -184,17 +202,17 @@ def test_every_response_has_an_id_and_a_time(simulation: TestClient) -> None:
 
 
 def test_what_people_write_is_not_logged(
-    client: TestClient, manager: ModelManager, caplog: pytest.LogCaptureFixture
+    client: TestClient, fake: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*given: Any) -> Any:
-        raise ValueError(f"cannot answer {given}")
+    def broken(questions: list[str]) -> None:
+        raise ValueError(f"cannot answer {questions}")
 
     with caplog.at_level(logging.DEBUG):
         assert client.post("/chat", json=question("SECRET")).status_code == 200
         assert client.post("/chat", json=question("SECRET", seed=-1)).status_code == 422
         assert client.get("/health?text=SECRET").status_code == 200
-        manager._generator = broken
-        failed = client.post("/chat", json=question("SECRET"))
+        fake.fault = broken
+        failed = client.post("/chat", json=question("another SECRET"))
     assert failed.status_code == 500
     ours = [r for r in caplog.records if not r.name.startswith("httpx")]  # the client's own log
     assert any(r.getMessage().startswith("POST /chat 200") for r in ours)

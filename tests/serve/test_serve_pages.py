@@ -12,6 +12,7 @@ from typing import Any
 
 import chromium
 import pytest
+from local_client import LocalClient
 from playwright.sync_api import Browser, Page
 from starlette.testclient import TestClient
 
@@ -34,7 +35,7 @@ def words(page: str) -> str:
 
 @pytest.fixture
 def simulation() -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(max_new_tokens=50))) as client:
+    with LocalClient(create_app(Settings(max_new_tokens=50))) as client:
         yield client
 
 
@@ -84,7 +85,7 @@ def test_the_command_on_the_page_is_accepted(simulation: TestClient) -> None:
     given = dict(zip(options[::2], options[1::2], strict=True))
     assert (curl, url, given["-H"]) == (
         "curl",
-        "http://testserver/chat",
+        "http://127.0.0.1:8000/chat",
         "Content-Type: application/json",
     )
     assert json.loads(given["-d"])["max_new_tokens"] == 50  # no more than this server writes
@@ -104,7 +105,7 @@ def settled(manager: ModelManager) -> None:
 def test_the_page_follows_the_model(fake: Any, manager: ModelManager, trained: Workspace) -> None:
     settings = Settings.from_environment({}, workspace=str(trained.root))
     fake.may_load.clear()
-    with TestClient(create_app(settings, manager=manager), headers={"Accept": BROWSER}) as client:
+    with LocalClient(create_app(settings, manager=manager), headers={"Accept": BROWSER}) as client:
         loading = words(client.get("/").text)
         fake.may_load.set()
         settled(manager)
@@ -122,13 +123,14 @@ def test_whatever_a_model_says_is_text(tmp_path: Path) -> None:
 
     (tmp_path / "adapter_model.safetensors").write_bytes(b"1234")
     manager = ModelManager(tmp_path, loader=refuses)
-    with TestClient(create_app(Settings(adapter=tmp_path), manager=manager)) as client:
+    with LocalClient(create_app(Settings(adapter=tmp_path), manager=manager)) as client:
         settled(manager)
-        asked = {"Accept": BROWSER, "Host": 'a"><script>alert(1)</script>'}
-        page = client.get("/", headers=asked).text
+        page = client.get("/", headers={"Accept": BROWSER}).text
+        wrong = client.get("/", headers={"Host": 'a"><script>alert(1)</script>'})
     assert "Could not be loaded." in page
     assert "&lt;script&gt;alert(1)" in page
     assert "<script" not in page
+    assert (wrong.status_code, "script" in wrong.text) == (421, False)
 
 
 @pytest.mark.parametrize("address", ["/", "/docs"])
@@ -150,7 +152,7 @@ def test_nothing_else_is_served(simulation: TestClient) -> None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with running(create_app(Settings())) as url:
+    with running(create_app(Settings(allowed_hosts=("elara.test",)))) as url:
         # As a colleague reaches it: Swagger UI treats 127.0.0.1 and localhost differently.
         yield url.replace("127.0.0.1", "elara.test")
 

@@ -8,12 +8,14 @@ Nothing is read off the machine: what other hardware would choose is put in its 
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import dataclasses
 import functools
 import gc
 import itertools
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from elara.model import load_adapter, load_base
 from elara.model.base import Precision, choose_precision
 from elara.model.losses import answer_losses
 from elara.serve import ModelManager
+from elara.serve.backends import Ask, whole
 from elara.train import callbacks, cpu_kernels
 from elara.train.lora import add_lora, restoring
 
@@ -430,8 +433,9 @@ def test_it_is_served(choice: Choice, make: Any) -> None:
     assert manager.lm is not None
     assert manager.lm.dtype == choice.precision
     turns = [{"role": "user", "content": "Why?"}]
-    reply = manager.generate(turns, max_new_tokens=2, temperature=0.0)
-    assert reply.new_tokens > 0
+    _, end = asyncio.run(whole(manager.answer(Ask(turns, 2, 0.0, 0, time.monotonic() + 60))))
+    assert end.new_tokens > 0
+    manager.unload()
 
 
 def test_packing_is_refused_where_attention_mixes_examples(models: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from elara.clean.repair import SPACES, fold
+from elara.text.folding import SPACES, fold
 
 _words = str.split
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from elara.clean.phi_people import GIVEN_NAMES, PEOPLE, SOMEBODY, TITLE_GATE, TITLED, PhiKind
+from elara.text.phi_people import GIVEN_NAMES, PEOPLE, SOMEBODY, TITLE_GATE, TITLED, PhiKind
 
 _words = str.split
 

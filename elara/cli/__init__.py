@@ -17,6 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from elara import __version__, pipeline
+from elara.cli import journal, people
+from elara.cli.printing import err, out, say
+from elara.cli.replacing import allow_to_replace, would_replace
+from elara.cli.server import keys, serve
 from elara.machine.caches import use_writable_home
 from elara.pipeline import console, forecast
 from elara.pipeline.console import opening_lines
@@ -29,8 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From open medical text to a medical LoRA adapter that can be inspected and audited.",
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+app.add_typer(journal.app, name="journal")
 
 WorkspaceOption = Annotated[
     str, typer.Option("--workspace", "-w", help="Folder for everything a run reads and leaves.")
@@ -72,12 +75,6 @@ def _plan(
     return pipeline.make_plan(Workspace(workspace), parameters=given, folder=notebooks, **how)
 
 
-def say(*lines: str) -> None:
-    """Print lines as they are: square brackets in them are no markup."""
-    for line in lines:
-        out.print(escape(line))
-
-
 def _version(asked: bool) -> None:
     if asked:
         out.print(f"elara {__version__}")
@@ -115,7 +112,7 @@ def run(
     plan = _plan(workspace, notebooks, parameter, local_files, profile=profile, forget=forget)
     chosen = pipeline.select(plan, start=start, only=only)
     pipeline.check_values(plan, chosen)
-    lost = _would_replace(plan, chosen)
+    lost = would_replace(plan, chosen)
     say(*opening_lines(plan, workspace))
     if dry_run:
         table, lines = forecast.report(plan, chosen, force=force)
@@ -123,7 +120,7 @@ def run(
         say(*lines, *([f"{lost} That takes --replace."] if lost else []))
         return
     if lost:
-        _allow_to_replace(plan, lost, replace)
+        allow_to_replace(plan, lost, replace)
     try:
         pipeline.run(plan, chosen, force=force, report=say)
     except KeyboardInterrupt:
@@ -142,28 +139,6 @@ def run(
         if state.status == "incomplete" and state.notebook in chosen:
             err.print(escape(f"Incomplete: {state.notebook.name}: {state.why}"), style="yellow")
             raise typer.Exit(3)
-
-
-def _would_replace(plan: pipeline.Plan, chosen: Sequence[Notebook]) -> str:
-    """What the collect notebook would replace that came from elsewhere, or ""."""
-    for values in map(plan.values, chosen):
-        if values.get("replace") is False:  # nor was it set with -p
-            from elara.collect import would_replace
-
-            return would_replace(plan.workspace, values["local_files"], values["sources"])
-    return ""
-
-
-def _allow_to_replace(plan: pipeline.Plan, lost: str, allowed: bool) -> None:
-    """Let the collect notebook replace it, if that was allowed."""
-    if not allowed:
-        raise WorkspaceError(
-            f"{lost} To keep them, leave the source as it was or name another workspace (-w); "
-            "to replace them, add --replace."
-        )
-    for notebook in plan.notebooks:
-        if "replace" in notebook.defaults:
-            plan.overrides[notebook.name]["replace"] = True
 
 
 @app.command()
@@ -267,8 +242,21 @@ def verify(
     rerun: Annotated[
         bool, typer.Option("--rerun/--no-rerun", help="Measure the recorded losses again.")
     ] = True,
+    audit_log: Annotated[
+        Path | None, typer.Option("--audit", help="Check this audit log of the server instead.")
+    ] = None,
+    public_key: Annotated[Path | None, typer.Option(help="With --audit: the signer's.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="With --audit: your own copy.")] = None,
+    fhir: Annotated[
+        Path | None, typer.Option(help="With --audit: also export FHIR AuditEvents here.")
+    ] = None,
 ) -> None:
-    """Account for every file: as recorded, FAILED or not checked; run an adapter's losses again."""
+    """Account for every file: as recorded, FAILED or not checked; run an adapter's losses again.
+
+    Exit status with --audit: 0 whole, 2 damaged, 1 cannot say.
+    """
+    if audit_log or public_key or checkpoints or fhir:
+        raise typer.Exit(journal.check(audit_log, public_key, checkpoints, fhir))
     from elara import audit
 
     if adapter:
@@ -339,17 +327,11 @@ def export(
     say(*export_adapter(adapter, folder, format, dtype=dtype, gguf_type=gguf_type).lines())
 
 
-@app.command()
-def serve(
-    workspace: WorkspaceOption = "",
-    host: Annotated[str | None, typer.Option(help="Address; 127.0.0.1 by default.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 8000 by default.")] = None,
-) -> None:
-    """Serve the trained adapter over HTTP until Ctrl-C."""
-    from elara.serve import Settings
-    from elara.serve import run as run_server
-
-    run_server(Settings.from_environment(workspace=workspace, host=host, port=port))
+app.command()(serve)
+app.add_typer(keys, name="keys")
+app.add_typer(people.ab, name="ab")
+app.add_typer(people.feedback, name="feedback")
+app.command()(people.loop)
 
 
 @app.command()
@@ -394,7 +376,3 @@ def main() -> None:
             raise
         err.print(escape(f"Error: {error}"), style="red")
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

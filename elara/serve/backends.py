@@ -1,0 +1,173 @@
+"""Define what every backend answers with, how it fails, and the simulation, which is one of them.
+
+A backend is asked with an `Ask` and gives pieces of text as they are written, then one `End`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+HOW_TO_GET_A_MODEL = (
+    "To train one, run `elara run` (or notebooks 01 to 06) and start the server again; to serve "
+    "an adapter that you have, name its folder in ELARA_SERVE_ADAPTER."
+)
+SIMULATED_ANSWER = (
+    "[simulation] No model is loaded, so this is not an answer to your question. "
+    f"{HOW_TO_GET_A_MODEL}"
+)
+
+
+class BackendError(RuntimeError):
+    """No answer, or only a part of one. The message holds nothing of the conversation.
+
+    Args:
+        message: what happened and what to do.
+        retry_after: seconds after which asking again may help; None when waiting does not.
+    """
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(BackendError):
+    """No model can answer now."""
+
+
+class QueueFull(BackendError):
+    """Too many chats wait already."""
+
+
+class TookTooLong(BackendError):
+    """The answer was not complete at its deadline."""
+
+
+class GenerationFailed(BackendError):
+    """The model broke off while it answered."""
+
+
+class BrokenOff(BackendError):
+    """Another server stopped in the middle of its answer."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A conversation to answer.
+
+    Args:
+        messages: turns of user and assistant, ending with the user's; the backend adds the system
+            line.
+        max_new_tokens: most tokens to write.
+        temperature: 0 always takes the likeliest token.
+        seed: for temperatures above 0; the same seed gives the same answer again.
+        deadline: value of `time.monotonic()`, in seconds, after which the answer is broken off.
+    """
+
+    messages: list[dict[str, str]]
+    max_new_tokens: int
+    temperature: float
+    seed: int
+    deadline: float
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some text of the answer; all pieces in a row are the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class End:
+    """The last item of every answer that did not raise.
+
+    Args:
+        finished: whether the model stopped by itself rather than at the token limit.
+        prompt_tokens: tokens read.
+        new_tokens: tokens written.
+        seconds: time spent writing, in seconds, without waiting for others.
+    """
+
+    finished: bool
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+
+
+class Backend(Protocol):
+    """Something that answers conversations."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Get ready. Returns when it is, or when it is clear that it will not be."""
+
+    async def stop(self) -> None:
+        """Give everything back, after the answers that are being written."""
+
+    def answer(self, ask: Ask) -> AsyncIterator[Piece | End]:
+        """Answer a conversation. Closing the iterator cancels it: see `closing`.
+
+        Raises:
+            BackendError: one of its kinds, at the first item or later.
+        """
+
+
+class Simulation:
+    """Answers, but only to say that no model is loaded."""
+
+    name = "simulation"
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def stop(self) -> None:
+        """Nothing to do."""
+
+    async def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
+        """Say that this is a simulation, word by word, whatever was asked."""
+        for word in SIMULATED_ANSWER.split(" "):
+            yield Piece(word if word == "[simulation]" else f" {word}")
+        yield End(finished=True, prompt_tokens=0, new_tokens=0, seconds=0.0)
+
+
+@asynccontextmanager
+async def closing(
+    answer: AsyncIterator[Piece | End],
+) -> AsyncIterator[AsyncIterator[Piece | End]]:
+    """Cancel an answer when the block is left, for whatever reason.
+
+    Without it, an answer whose reader stopped reading is cancelled when Python next finds it.
+
+    Args:
+        answer: from `Backend.answer`.
+    """
+    try:
+        yield answer
+    finally:
+        if isinstance(answer, AsyncGenerator):
+            await answer.aclose()
+
+
+async def whole(answer: AsyncIterator[Piece | End]) -> tuple[str, End]:
+    """Read an answer to its end.
+
+    Args:
+        answer: from `Backend.answer`.
+
+    Returns:
+        Its text, and how it ended.
+
+    Raises:
+        BackendError: the answer broke off.
+    """
+    text: list[str] = []
+    async with closing(answer) as items:
+        async for item in items:
+            if isinstance(item, End):
+                return "".join(text), item
+            text.append(item.text)
+    raise BrokenOff("The answer stopped without an end. Ask again.")

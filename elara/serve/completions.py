@@ -1,0 +1,239 @@
+"""Answer under the addresses of OpenAI's API, so that its clients can be used: `/v1`.
+
+Only what this server does is accepted; a field that would change the answer elsewhere, and not
+here, is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Literal
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from elara.serve.backends import Ask, BackendError, End, Piece, closing, whole
+from elara.serve.config import Settings
+from elara.serve.conversing import STATUS, Talk, chosen, http_error
+from elara.serve.disconnect import ClientGone, unless_gone
+from elara.serve.models import ModelManager, Serving
+from elara.serve.problems import documented
+from elara.serve.schemas import DISCLAIMER, MAX_MESSAGES, ChatRequest, Message
+
+router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+
+ANY = "elara"  # the model's name for whatever serves now
+_GONE = 499
+_EXAMPLE: dict[str, Any] = {
+    "model": ANY,
+    "messages": [{"role": "user", "content": "What are the symptoms of iron deficiency?"}],
+    "max_completion_tokens": 120,
+}
+
+
+class StreamOptions(BaseModel):
+    """What a stream holds besides the answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include_usage: bool = False
+
+
+class CompletionRequest(BaseModel):
+    """A conversation that ends with the question to answer.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    model: str = Field(max_length=200, description="from /v1/models, or `elara`")
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, description="the older name of the same")
+    temperature: float | None = Field(default=None, ge=0.0, le=2.0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Literal[1] = 1
+    user: str | None = Field(default=None, max_length=200, description="neither kept nor used")
+
+    @model_validator(mode="after")
+    def _well_formed(self) -> CompletionRequest:
+        ChatRequest.model_validate({"messages": [turn.model_dump() for turn in self.messages]})
+        if self.stream_options and not self.stream:
+            raise ValueError("stream_options is for streams: send `stream: true`, or leave it out")
+        return self
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens to write, if the request says so."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+class Model(BaseModel):
+    """A model that answers here."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="0: not known")
+    owned_by: str = "elara"
+
+
+class ModelList(BaseModel):
+    """All models that answer here."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+@router.get("/models", response_model=ModelList)
+async def models(request: Request) -> ModelList:
+    """The model that serves now. Its name changes with the adapter; `elara` names any."""
+    manager: ModelManager = request.app.state.manager
+    try:
+        with manager.use() as serving:
+            return ModelList(data=[Model(id=name_of(serving), created=0)])
+    except BackendError:
+        return ModelList(data=[])
+
+
+@router.post(
+    "/chat/completions",
+    response_model=None,
+    responses=documented(404, 422, 429, *STATUS.values())
+    | {200: {"content": {"application/json": {}, "text/event-stream": {}}}},
+)
+async def complete(request: Request, body: CompletionRequest) -> Response | dict[str, Any]:
+    """Answer a conversation, whole or as a stream of events that ends with `[DONE]`."""
+    settings: Settings = request.app.state.settings
+    if (body.limit or 0) > settings.max_new_tokens:
+        raise HTTPException(
+            422, f"max_tokens: this server writes at most {settings.max_new_tokens} tokens."
+        )
+    _check_model(request, body.model)
+    ask = Ask(
+        messages=[turn.model_dump() for turn in body.messages],
+        max_new_tokens=body.limit or settings.max_new_tokens,
+        temperature=settings.temperature if body.temperature is None else body.temperature,
+        seed=body.seed,
+        deadline=time.monotonic() + settings.answer_seconds,
+    )
+    talk = Talk(request, ask, chosen(request))
+    warnings = await talk.warnings()
+    items = talk.answer()
+    try:
+        if body.stream:
+            # Until the first item is there, an error still has a status of its own.
+            first = await unless_gone(request, anext(items))
+            usage = bool(body.stream_options and body.stream_options.include_usage)
+            events = _events(talk, first, items, warnings, usage=usage)
+            return StreamingResponse(events, media_type="text/event-stream")
+        answer, end = await unless_gone(request, whole(items))
+    except BackendError as error:
+        raise http_error(error) from None
+    except ClientGone:
+        return Response(status_code=_GONE)
+    message = {"role": "assistant", "content": answer}
+    choice = {"index": 0, "message": message, "finish_reason": _reason(end), "logprobs": None}
+    head = _head(talk, "chat.completion", warnings)
+    return head | {"choices": [choice], "usage": _usage(end)}
+
+
+def name_of(serving: Serving) -> str:
+    """The name of what serves, as clients see it.
+
+    Args:
+        serving: the adapter that answers.
+    """
+    if serving.identity:
+        return f"{ANY}-{serving.identity.weights_sha256[:12]}"
+    return serving.model or f"{ANY}-simulation"
+
+
+def _check_model(request: Request, name: str) -> None:
+    manager: ModelManager = request.app.state.manager
+    if name == ANY:
+        return
+    try:
+        with manager.use() as serving:
+            known = name_of(serving)
+    except BackendError as error:
+        raise http_error(error) from None
+    if name != known:
+        raise HTTPException(
+            404, f"There is no such model here: ask for `{ANY}`, or see GET /v1/models."
+        )
+
+
+async def _events(
+    talk: Talk,
+    first: Piece | End,
+    items: AsyncGenerator[Piece | End],
+    warnings: list[str],
+    *,
+    usage: bool,
+) -> AsyncIterator[str]:
+    """The answer as server-sent events. A failure is an event, too, and no `[DONE]` follows it."""
+    head = _head(talk, "chat.completion.chunk", warnings)
+
+    def chunk(delta: dict[str, str], reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+        return _event(head | {"choices": [choice]})
+
+    async with closing(items):
+        yield chunk({"role": "assistant", "content": ""})
+        try:
+            item: Piece | End | None = first
+            while isinstance(item, Piece):
+                yield chunk({"content": item.text})
+                item = await anext(items, None)
+        except (BackendError, HTTPException) as error:
+            told = http_error(error) if isinstance(error, BackendError) else error
+            yield _event({"error": {"message": told.detail, "code": told.status_code}})
+            return
+        assert isinstance(item, End)
+        yield chunk({}, _reason(item))
+        if usage:
+            yield _event(head | {"choices": [], "usage": _usage(item)})
+        yield "data: [DONE]\n\n"
+
+
+def _event(content: dict[str, Any]) -> str:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+
+
+def _head(talk: Talk, kind: str, warnings: list[str]) -> dict[str, Any]:
+    """What is the same in an answer and in each of its events."""
+    serving = talk.serving
+    assert serving
+    told = {
+        "disclaimer": DISCLAIMER,
+        "mode": serving.mode,
+        "adapter": serving.identity.weights_sha256 if serving.identity else None,
+        "notice": serving.gate.notice,
+        "warnings": warnings,
+    }
+    return {
+        "id": f"chatcmpl-{talk.request.state.request_id}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": name_of(serving),
+        "elara": told,
+    }
+
+
+def _reason(end: End) -> str:
+    return "stop" if end.finished else "length"
+
+
+def _usage(end: End) -> dict[str, int]:
+    total = end.prompt_tokens + end.new_tokens
+    return {
+        "prompt_tokens": end.prompt_tokens,
+        "completion_tokens": end.new_tokens,
+        "total_tokens": total,
+    }

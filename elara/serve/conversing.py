@@ -1,0 +1,276 @@
+"""Answer one question on the one road that every address takes: counted, recorded, answered.
+
+A question's tokens are set aside and an *accepted* record is durable before a model is asked; the
+*ended* record is durable before the last item of the answer leaves, however it ends. A question
+that cannot be recorded is not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from fastapi import HTTPException, Request
+
+from elara.model import SYSTEM_PROMPT
+from elara.serve import privacy
+from elara.serve.backends import (
+    Ask,
+    BackendError,
+    BrokenOff,
+    End,
+    GenerationFailed,
+    ModelUnavailable,
+    Piece,
+    QueueFull,
+    TookTooLong,
+    closing,
+)
+from elara.serve.cache import AnswerCache
+from elara.serve.experiments import Choice, ExperimentError
+from elara.serve.journal import Accepted, Event, Journal, JournalError, JournalFull, keyed_hash
+from elara.serve.keys import Key
+from elara.serve.limits import reserve
+from elara.serve.models import ModelManager, Serving
+from elara.serve.participation import Participation
+
+log = logging.getLogger("elara.serve")
+
+# What a client is told when a backend does not answer.
+STATUS: dict[type[BackendError], int] = {
+    QueueFull: 429,
+    GenerationFailed: 500,
+    BrokenOff: 502,
+    ModelUnavailable: 503,
+    TookTooLong: 504,
+}
+_REFUSED = (ModelUnavailable, QueueFull)  # no model wrote anything
+_RETRY_SECONDS = 5
+
+
+@dataclass
+class Talk:
+    """A question on its way, and what is known of its answer.
+
+    Args:
+        request: the HTTP request.
+        ask: the question.
+        choice: which adapter answers it, and for which experiment.
+        serving: the adapter that answers; None until it is known.
+        end: how the answer ended; None until it has.
+        cached: whether the answer was remembered from before.
+    """
+
+    request: Request
+    ask: Ask
+    choice: Choice = field(default_factory=lambda: Choice(""))
+    serving: Serving | None = None
+    end: End | None = None
+    cached: bool = False
+    started: float = field(default_factory=time.perf_counter)
+
+    async def warnings(self) -> list[str]:
+        """What to tell the user about personal data in the question."""
+        return await privacy.warnings(self._texts)
+
+    def receipt(self, answer: str) -> str:
+        """What proves in feedback that this server gave this answer; "" where none is taken.
+
+        Args:
+            answer: all of it.
+        """
+        participation: Participation | None = self.request.app.state.participation
+        if participation is None or self.serving is None or self.serving.identity is None:
+            return ""
+        choice = replace(self.choice, adapter=self.serving.identity.weights_sha256)
+        id_ = self.request.state.request_id
+        return participation.receipts.make(id_, self.ask.messages, answer, choice)
+
+    async def answer(self) -> AsyncGenerator[Piece | End]:
+        """Answer. Closing the iterator cancels the answer, and records that it was cancelled.
+
+        Raises:
+            HTTPException: 429, no tokens or no place are left; 503, nothing can be recorded.
+            BackendError: the model does not answer, or no more.
+        """
+        state = self.request.app.state
+        manager: ModelManager = state.manager
+        held = await reserve(self.request, self._texts, self.ask.max_new_tokens)
+        try:
+            if self.choice.adapter:
+                await asyncio.to_thread(manager.ensure, self.choice.adapter)
+            with manager.use(self.choice.adapter) as self.serving:
+                async with closing(self._recorded(self.serving, state.journal)) as items:
+                    async for item in items:
+                        if isinstance(item, End):
+                            self.end = item
+                            held.settle(item.prompt_tokens + item.new_tokens)
+                            await self._counted()
+                        yield item
+        except _REFUSED:
+            held.settle(0)  # otherwise nobody knows how much was written: all of it counts
+            raise
+
+    async def _recorded(
+        self, serving: Serving, journal: Journal | None
+    ) -> AsyncGenerator[Piece | End]:
+        """The answer between its two records."""
+        state, accepted = self.request.app.state, self._accepted(serving)
+        await _written(journal, accepted)
+        outcome: Any = "cancelled"  # unless something else is known
+        end, pieces = End(False, 0, 0, 0.0), 0
+        try:
+            async with closing(self._from_cache_or(serving, accepted)) as items:
+                async for item in items:
+                    if isinstance(item, End):
+                        outcome, end = "answered", item
+                        break
+                    pieces += 1
+                    yield item
+        except BackendError as error:
+            outcome = "refused" if isinstance(error, _REFUSED) else "failed"
+            raise
+        except Exception:
+            outcome = "failed"
+            raise
+        finally:
+            milliseconds = round((time.perf_counter() - self.started) * 1000)
+            # An answer that broke off has about as many tokens as pieces.
+            tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens or pieces}
+            state.metrics.ended(outcome, accepted.arm, *tokens.values(), milliseconds)
+            await _written(journal, accepted.ended(outcome, milliseconds=milliseconds, **tokens))
+        if outcome != "answered":
+            raise BrokenOff("The answer stopped without an end. Ask again.")
+        yield end
+
+    async def _from_cache_or(
+        self, serving: Serving, accepted: Accepted
+    ) -> AsyncGenerator[Piece | End]:
+        """The answer that was remembered, or the model's, which is then remembered."""
+        state = self.request.app.state
+        cache: AnswerCache = state.cache
+        api_key: Key | None = getattr(self.request.state, "key", None)
+        told = {"adapter": accepted.adapter, "template": accepted.template}
+        key = cache.key(self.ask, account=api_key.account if api_key else "", **told)
+        if kept := cache.find(key):
+            state.metrics.cache.labels("hit").inc()
+            self.cached = True
+            yield Piece(kept[0])
+            yield kept[1]
+            return
+        if key:
+            state.metrics.cache.labels("miss").inc()
+        text: list[str] = []
+        async with closing(serving.answer(self.ask)) as items:
+            async for item in items:
+                if isinstance(item, End):
+                    cache.keep(key, "".join(text), item)
+                else:
+                    text.append(item.text)
+                yield item
+
+    async def _counted(self) -> None:
+        if self.choice.arm:
+            experiments = self.request.app.state.participation.experiments
+            await asyncio.to_thread(experiments.answered, self.choice, time.time())
+
+    def _accepted(self, serving: Serving) -> Accepted:
+        state = self.request.app.state
+        key: Key | None = getattr(self.request.state, "key", None)
+        text = "\n\n".join(self._texts) if state.settings.audit_text else ""
+        return Accepted(
+            request=self.request.state.request_id,
+            key=key.id if key else "",
+            adapter=serving.identity.weights_sha256 if serving.identity else "",
+            template=template_version(serving),
+            arm=self.choice.arm,
+            text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
+            text=privacy.mask(text),
+        )
+
+    @property
+    def _texts(self) -> list[str]:
+        return [turn["content"] for turn in self.ask.messages]
+
+
+def chosen(request: Request, subject: str = "", *, consent: bool = False) -> Choice:
+    """Which adapter answers a request.
+
+    Args:
+        request: the request.
+        subject: the front end's identifier of the person; "" if it has none.
+        consent: whether the person agreed to take part in the running experiment.
+
+    Raises:
+        HTTPException: 503, the file that says who answers is damaged.
+    """
+    participation: Participation | None = request.app.state.participation
+    if participation is None:
+        return Choice("")
+    try:
+        return participation.experiments.choose(subject, consent)
+    except ExperimentError as error:
+        log.error("%s", error)
+        raise HTTPException(
+            503, "The server does not know who answers: its log says why."
+        ) from None
+
+
+def http_error(error: BackendError) -> HTTPException:
+    """What a client is told of a backend that does not answer.
+
+    Args:
+        error: what came instead of an answer.
+    """
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+    return HTTPException(STATUS[type(error)], str(error), headers=headers)
+
+
+def template_version(serving: Serving) -> str:
+    """Name the form in which questions are put: system line and chat template.
+
+    Args:
+        serving: the adapter that answers; a server elsewhere has a template of its own.
+    """
+    template = getattr(serving.lm.tokenizer, "chat_template", None) if serving.lm else ""
+    return _version(str(template or ""))
+
+
+@lru_cache(maxsize=16)
+def _version(template: str) -> str:
+    return hashlib.sha256(f"{SYSTEM_PROMPT}\n{template}".encode()).hexdigest()[:16]
+
+
+async def record_act(request: Request, event: Event) -> None:
+    """Record an act of administration.
+
+    Args:
+        request: the administrator's.
+        event: the act.
+
+    Raises:
+        HTTPException: 503, it cannot be recorded.
+    """
+    await _written(request.app.state.journal, event)
+
+
+async def _written(journal: Journal | None, record: Any) -> None:
+    if journal is None:
+        return
+    try:
+        await journal.write(record)
+    except JournalError as error:
+        log.error("%s", error)
+        why = "too much waits for it" if isinstance(error, JournalFull) else "its log says why"
+        raise HTTPException(
+            503,
+            f"The server cannot write its audit log ({why}), so it does not answer: ask again in "
+            f"{_RETRY_SECONDS} seconds.",
+            {"Retry-After": str(_RETRY_SECONDS)},
+        ) from None

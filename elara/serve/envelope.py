@@ -1,0 +1,92 @@
+"""Give every response an id, a time and safe headers; log one line, and no text of an error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from elara.serve.keys import Key
+from elara.serve.problems import problem
+
+log = logging.getLogger("elara.serve")
+
+_FIRST = {"", "health", "docs", "openapi.json", "assets", "chat", "v1", "admin", "metrics"}
+# A caller's own request id is kept if it cannot break a log line.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Broken(RuntimeError):
+    """An answer broke off after it had begun. The message holds nothing of it."""
+
+
+class Envelope:
+    """Give every response an id, a time and safe headers, and log one line for each request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        given = Headers(scope=scope).get("X-Request-ID", "")
+        state = scope.setdefault("state", {})
+        state["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        started, status = time.perf_counter(), 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
+                headers["X-Request-ID"] = state["request_id"]
+                milliseconds = (time.perf_counter() - started) * 1000
+                headers["Server-Timing"] = f"total;dur={milliseconds:.1f}"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_on)
+        except Exception as error:
+            # An exception's text may quote the conversation: only its type and place are kept.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            kind = type(error).__name__
+            log.error("request failed: %s in %s:%s", kind, place.name, place.lineno)
+            if status:
+                raise Broken(f"the answer broke off: {kind}") from None
+            detail = f"The server failed ({kind}). Its log names the place, with this request's id."
+            await problem(scope, 500, detail)(scope, receive, send_on)
+        finally:
+            self._log(scope, status, (time.perf_counter() - started) * 1000)
+
+    def _log(self, scope: Scope, status: int, milliseconds: float) -> None:
+        # Neither body nor query, nor a path that is none of ours: what people write stays out.
+        # What was refused before it found its route is logged by the beginning of its path.
+        first = scope["path"].split("/")[1] if "/" in scope["path"] else ""
+        path = getattr(scope.get("route"), "path", None) or (f"/{first}" if first in _FIRST else "")
+        key: Key | None = scope["state"].get("key")
+        log.info(
+            "%s %s %s %.0f ms %s key=%s",
+            scope["method"] if scope["method"].isalpha() else "?",
+            path or "(no such address)",
+            status or "no answer",
+            milliseconds,
+            scope["state"]["request_id"],
+            key.id if key else "none",
+        )
