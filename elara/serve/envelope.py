@@ -16,7 +16,8 @@ from elara.serve.problems import problem
 
 log = logging.getLogger("elara.serve")
 
-_FIRST = {"", "health", "docs", "openapi.json", "assets", "chat", "v1", "admin", "metrics"}
+_FIRST = {"", "health", "docs", "openapi.json", "assets", "chat", "v1", "feedback", "experiment"}
+_FIRST |= {"admin", "metrics"}
 # A caller's own request id is kept if it cannot break a log line.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {
