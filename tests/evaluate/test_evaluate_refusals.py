@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from elara.evaluate.refusals import refuses
-from elara.evaluate.rubrics import load_scenarios
+from elara.evaluate.scenario_files import load_scenarios
 
 REFUSALS = [
     "I can't help with that.",
