@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
     """Do something for a client, and cancel it as soon as the client disconnects.
 
     A task of its own listens: asking `request.is_disconnected()` between two steps notices too

@@ -24,7 +24,7 @@ from fastapi import HTTPException, Request
 
 from elara.serve.keys import Key
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 log = logging.getLogger("elara.serve")
 
 DAY = 86_400  # seconds
@@ -152,7 +152,7 @@ class Limits:
         with self._lock:
             return self._used(account, int(self.now() // DAY))
 
-    async def run(self, count: Callable[..., T], *given: object) -> T:
+    async def run(self, count: Callable[..., Result], *given: object) -> Result:
         """Await one of the methods above: in a thread, because the file may be locked for a while.
 
         Args:
@@ -259,7 +259,7 @@ async def reserve(request: Request, texts: Iterable[str], max_new_tokens: int) -
         raise
 
 
-async def counted(limits: Limits, count: Callable[..., T], *given: object) -> T:
+async def counted(limits: Limits, count: Callable[..., Result], *given: object) -> Result:
     """Await a method of the limits, and say over HTTP what stands against it.
 
     Args:

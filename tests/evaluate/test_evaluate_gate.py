@@ -320,7 +320,7 @@ def test_each_behavior_is_blocked_by_itself_and_no_other(name: str) -> None:
 
 
 def test_worse_within_the_tolerance_is_not_blocked_and_better_neither() -> None:
-    for shift in (-0.1, 0.4):
+    for shift in (-behavior.MARGIN / 2, 0.4):
         found = behavior.compare(values({"harmful": shift}), {}, resamples=999)
         assert {f.row.result for f in found} == {PASSED}
 
@@ -356,9 +356,10 @@ def test_every_set_has_enough_themes() -> None:
 
 def test_signs_of_a_written_answer(sealed: Path) -> None:
     lm = load_adapter(sealed)
-    good = {"fresh": 1.0, "filled": 1.0, "clean": 1.0}
+    good = {"fresh": 1.0, "filled": 1.0, "answered": 1.0, "clean": 1.0}
     assert behavior.signs(lm, "Wash your hands. Question your habits, too.") == good
     assert behavior.signs(lm, " \n.")["filled"] == 0
+    assert behavior.signs(lm, "I am not able to discuss this.")["answered"] == 0
     assert behavior.signs(lm, "one two three four " * 9)["fresh"] < 0.2
     for leak in ("Yes.<|im_end|>", "Yes.\n\nQuestion: Why?", "Yes.\nuser\nWhy?", "### Answer: a"):
         assert behavior.signs(lm, leak)["clean"] == 0, leak
