@@ -207,13 +207,14 @@ class TestInABrowser:
 
     def test_the_documentation_and_its_form(self, opened: Callable[[str], Page]) -> None:
         page = opened("/docs")
-        page.locator(".opblock-post").wait_for()
+        chat = "#operations-Questions_and_status-chat_chat_post"
+        page.locator(chat).wait_for()
         assert "must not be used to diagnose" in page.locator("main").inner_text()
         assert_readable(page)
-        page.locator(".opblock-post .opblock-summary-control").click()
-        page.locator(".opblock-post .try-out__btn").click()
+        page.locator(f"{chat} .opblock-summary-control").click()
+        page.locator(f"{chat} .try-out__btn").click()
         page.get_by_label("Request body").wait_for()
-        page.locator(".opblock-post .execute").click()
+        page.locator(f"{chat} .execute").click()
         page.locator(".live-responses-table").wait_for()
         assert "[simulation]" in page.locator(".live-responses-table").inner_text()
         assert_readable(page)
