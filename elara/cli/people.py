@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -102,7 +101,7 @@ def _place(workspace: str) -> Workspace:
 def _audit(place: Workspace, event: dict[str, Any]) -> None:
     """Record an act in the audit log of the workspace's server."""
     from elara.serve.config import AUDIT_LOG, serving_folder
-    from elara.serve.journal import append
+    from elara.serve.journal import account, append
     from elara.serve.participation import act_of
 
-    append(serving_folder(place) / AUDIT_LOG, act_of(event, getpass.getuser()))
+    append(serving_folder(place) / AUDIT_LOG, act_of(event, account()))

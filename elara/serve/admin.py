@@ -66,6 +66,7 @@ async def swap(request: Request, body: Swap) -> AdapterIdentity:
         "before": before.weights_sha256 if before else "",
         "after": after.weights_sha256,
         "gate": manager.gate.result,
+        "notice": manager.gate.notice,
     }
     await record_act(request, Event(what="swap", by=key.id if key else "", details=details))
     return after

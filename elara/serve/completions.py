@@ -15,10 +15,9 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from elara.serve.backends import Ask, BackendError, End, Piece, closing, whole
-from elara.serve.config import Settings
-from elara.serve.conversing import STATUS, Talk, chosen, http_error
-from elara.serve.disconnect import ClientGone, unless_gone
+from elara.serve.backends import BackendError, End, Piece, closing, whole
+from elara.serve.conversing import STATUS, Talk, chosen, http_error, talk_about
+from elara.serve.disconnect import unless_gone
 from elara.serve.models import ModelManager, Serving
 from elara.serve.problems import documented
 from elara.serve.schemas import DISCLAIMER, MAX_MESSAGES, ChatRequest, Message
@@ -26,7 +25,6 @@ from elara.serve.schemas import DISCLAIMER, MAX_MESSAGES, ChatRequest, Message
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 
 ANY = "elara"  # the model's name for whatever serves now
-_GONE = 499
 _EXAMPLE: dict[str, Any] = {
     "model": ANY,
     "messages": [{"role": "user", "content": "What are the symptoms of iron deficiency?"}],
@@ -66,12 +64,9 @@ class CompletionRequest(BaseModel):
         ChatRequest.model_validate({"messages": [turn.model_dump() for turn in self.messages]})
         if self.stream_options and not self.stream:
             raise ValueError("stream_options is for streams: send `stream: true`, or leave it out")
+        if self.max_tokens and self.max_completion_tokens:
+            raise ValueError("max_tokens and max_completion_tokens mean the same: give one of them")
         return self
-
-    @property
-    def limit(self) -> int | None:
-        """Most tokens to write, if the request says so."""
-        return self.max_completion_tokens or self.max_tokens
 
 
 class Model(BaseModel):
@@ -109,34 +104,24 @@ async def models(request: Request) -> ModelList:
 )
 async def complete(request: Request, body: CompletionRequest) -> Response | dict[str, Any]:
     """Answer a conversation, whole or as a stream of events that ends with `[DONE]`."""
-    settings: Settings = request.app.state.settings
-    if (body.limit or 0) > settings.max_new_tokens:
-        raise HTTPException(
-            422, f"max_tokens: this server writes at most {settings.max_new_tokens} tokens."
-        )
     _check_model(request, body.model)
-    ask = Ask(
-        messages=[turn.model_dump() for turn in body.messages],
-        max_new_tokens=body.limit or settings.max_new_tokens,
-        temperature=settings.temperature if body.temperature is None else body.temperature,
+    talk = talk_about(
+        request,
+        body.messages,
+        choice=chosen(request),
+        most=body.max_completion_tokens or body.max_tokens,
+        temperature=body.temperature,
         seed=body.seed,
-        deadline=time.monotonic() + settings.answer_seconds,
     )
-    talk = Talk(request, ask, chosen(request))
     warnings = await talk.warnings()
     items = talk.answer()
-    try:
-        if body.stream:
-            # Until the first item is there, an error still has a status of its own.
-            first = await unless_gone(request, anext(items))
-            usage = bool(body.stream_options and body.stream_options.include_usage)
-            events = _events(talk, first, items, warnings, usage=usage)
-            return StreamingResponse(events, media_type="text/event-stream")
-        answer, end = await unless_gone(request, whole(items))
-    except BackendError as error:
-        raise http_error(error) from None
-    except ClientGone:
-        return Response(status_code=_GONE)
+    if body.stream:
+        # Until the first item is there, an error still has a status of its own.
+        first = await unless_gone(request, anext(items))
+        usage = bool(body.stream_options and body.stream_options.include_usage)
+        events = _events(talk, first, items, warnings, usage=usage)
+        return StreamingResponse(events, media_type="text/event-stream")
+    answer, end = await unless_gone(request, whole(items))
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": _reason(end), "logprobs": None}
     head = _head(talk, "chat.completion", warnings)
@@ -158,11 +143,8 @@ def _check_model(request: Request, name: str) -> None:
     manager: ModelManager = request.app.state.manager
     if name == ANY:
         return
-    try:
-        with manager.use() as serving:
-            known = name_of(serving)
-    except BackendError as error:
-        raise http_error(error) from None
+    with manager.use() as serving:
+        known = name_of(serving)
     if name != known:
         raise HTTPException(
             404, f"There is no such model here: ask for `{ANY}`, or see GET /v1/models."

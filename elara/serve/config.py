@@ -127,6 +127,8 @@ class Settings(BaseModel):
             raise ValueError("tls_cert and tls_key belong together: give both or none")
         if self.adapter and self.upstreams:
             raise ValueError("adapter and upstreams exclude each other: give one of them")
+        if self.serving and not self.audit_log:
+            raise ValueError("serving needs audit_log, since each act of it has to be recorded")
         if self.override and not self.audit_log:
             raise ValueError("override needs audit_log, since what it allows has to be recorded")
         return self

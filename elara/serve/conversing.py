@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -33,12 +33,14 @@ from elara.serve.backends import (
     closing,
 )
 from elara.serve.cache import AnswerCache
+from elara.serve.config import Settings
 from elara.serve.experiments import Choice, ExperimentError
 from elara.serve.journal import Accepted, Event, Journal, JournalError, JournalFull, keyed_hash
 from elara.serve.keys import Key
 from elara.serve.limits import reserve
 from elara.serve.models import ModelManager, Serving
 from elara.serve.participation import Participation
+from elara.serve.schemas import Message
 
 log = logging.getLogger("elara.serve")
 
@@ -63,15 +65,13 @@ class Talk:
         ask: the question.
         choice: which adapter answers it, and for which experiment.
         serving: the adapter that answers; None until it is known.
-        end: how the answer ended; None until it has.
         cached: whether the answer was remembered from before.
     """
 
     request: Request
     ask: Ask
-    choice: Choice = field(default_factory=lambda: Choice(""))
+    choice: Choice
     serving: Serving | None = None
-    end: End | None = None
     cached: bool = False
     started: float = field(default_factory=time.perf_counter)
 
@@ -109,7 +109,6 @@ class Talk:
                 async with closing(self._recorded(self.serving, state.journal)) as items:
                     async for item in items:
                         if isinstance(item, End):
-                            self.end = item
                             held.settle(item.prompt_tokens + item.new_tokens)
                             await self._counted()
                         yield item
@@ -197,6 +196,42 @@ class Talk:
     @property
     def _texts(self) -> list[str]:
         return [turn["content"] for turn in self.ask.messages]
+
+
+def talk_about(
+    request: Request,
+    messages: Sequence[Message],
+    *,
+    choice: Choice,
+    most: int | None,
+    temperature: float | None,
+    seed: int,
+) -> Talk:
+    """Put a conversation as a question, with this server's settings where a request names none.
+
+    Args:
+        request: the HTTP request.
+        messages: turns that end with the user's.
+        choice: from `chosen`.
+        most: tokens to write.
+        temperature: 0 always takes the likeliest token.
+        seed: for temperatures above 0.
+
+    Raises:
+        HTTPException: 422, the request asks for more tokens than this server writes.
+    """
+    settings: Settings = request.app.state.settings
+    if (most or 0) > settings.max_new_tokens:
+        told = f"max_new_tokens: this server writes at most {settings.max_new_tokens} tokens."
+        raise HTTPException(422, told)
+    ask = Ask(
+        messages=[turn.model_dump() for turn in messages],
+        max_new_tokens=most or settings.max_new_tokens,
+        temperature=settings.temperature if temperature is None else temperature,
+        seed=seed,
+        deadline=time.monotonic() + settings.answer_seconds,
+    )
+    return Talk(request, ask, choice)
 
 
 def chosen(request: Request, subject: str = "", *, consent: bool = False) -> Choice:

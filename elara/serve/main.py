@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
@@ -19,10 +18,13 @@ from starlette.exceptions import HTTPException
 
 import elara
 from elara.serve import admin, completions, metrics, pages, privacy, routes
+from elara.serve.backends import BackendError
 from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, read_evaluation
+from elara.serve.conversing import http_error
+from elara.serve.disconnect import ClientGone
 from elara.serve.guard import add_guards
-from elara.serve.journal import Event, Journal, make_secret, read_secret, signing
+from elara.serve.journal import Event, Journal, account, make_secret, read_secret, signing
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
@@ -87,6 +89,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.mount("/assets", pages.assets())
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(BackendError, _not_answered)
+    app.add_exception_handler(ClientGone, _gone)
     add_guards(app, settings)
     app.state.participation = None
     if settings.serving:
@@ -104,7 +108,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await _record_override(app)
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
-        watching = asyncio.create_task(_watch(app))
+        app.state.loop = asyncio.get_running_loop()
+        watching = asyncio.create_task(_watch(app, loading))
         yield
         watching.cancel()
         await loading
@@ -130,17 +135,20 @@ def _recording(app: FastAPI) -> Iterator[None]:
         yield
 
 
-async def _watch(app: FastAPI) -> None:
-    """Let a running experiment end by its own rules, also while nobody looks at it."""
-    app.state.loop = asyncio.get_running_loop()
+async def _watch(app: FastAPI, loading: asyncio.Task[None]) -> None:
+    """Let a running experiment end by its own rules, and hold the adapters that it needs."""
     held: Participation | None = app.state.participation
+    manager: ModelManager = app.state.manager
+    await asyncio.wait({loading})
     while held:
-        await asyncio.sleep(_WATCH_SECONDS)
         try:
             if why := await asyncio.to_thread(held.experiments.watch, time.time()):
                 log.warning("the experiment was ended by its plan: %s", why)
+            if manager.state == "ready":
+                await asyncio.to_thread(manager.hold, held.experiments.adapters())
         except Exception as error:
             log.error("the experiment cannot be watched (%s): %s", type(error).__name__, error)
+        await asyncio.sleep(_WATCH_SECONDS)
 
 
 def _audit(app: FastAPI, event: dict[str, Any]) -> None:
@@ -158,7 +166,7 @@ async def _record_override(app: FastAPI) -> None:
     found = gate_status(settings.adapter, settings.gate)
     if found.result == BLOCKED:
         details = {"reason": settings.override, "checks": ", ".join(found.checks)}
-        await app.state.journal.write(Event(what="override", by=getpass.getuser(), details=details))
+        await app.state.journal.write(Event(what="override", by=account(), details=details))
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -175,3 +183,12 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return problem(request.scope, error.status_code, str(error.detail), error.headers)
+
+
+async def _not_answered(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BackendError)
+    return await _refused(request, http_error(error))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # as in other servers' logs; nobody receives it

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elara.serve.adapters import AdapterRefused, check_adapter, find_adapter
-from elara.serve.backends import Ask, End, ModelUnavailable, Piece, Simulation, closing
+from elara.serve.backends import Ask, End, ModelUnavailable, Piece, Simulation
 from elara.serve.config import adapter_identity
 from elara.serve.decoding import Decoder
 from elara.serve.engine import Engine
@@ -112,11 +112,11 @@ class Serving:
 
 
 class ModelManager:
-    """The local backend: it holds one adapter and can exchange it while the server answers.
+    """Holds what answers, and can exchange it while the server answers.
 
     Without an adapter it is in simulation mode: it answers, but only to say that no model is
     loaded. It never falls back to simulation when an adapter was named and cannot be loaded.
-    Its methods block, but for those of `Backend`, and may be called from any thread.
+    Its methods block, but for `start` and `stop`, and may be called from any thread.
 
     Args:
         adapter: folder of the adapter, or None for simulation mode.
@@ -143,7 +143,6 @@ class ModelManager:
         decoder: Callable[[LanguageModel], Any] = Decoder,
     ) -> None:
         self.mode: Mode = "upstream" if upstreams else "model" if adapter else "simulation"
-        self.name = "local" if adapter else self.mode
         self.state: State = "unloaded"
         self.error: str | None = None
         self.folder = folder or (adapter.parent if adapter else None)
@@ -188,17 +187,6 @@ class ModelManager:
         if self._upstreams:
             await self._upstreams.stop()
 
-    async def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
-        """Answer with the adapter that serves now, to the end: see `Backend`.
-
-        Raises:
-            ModelUnavailable: the model is still loading, failed to load, or was unloaded.
-        """
-        with self.use() as serving:
-            async with closing(serving.answer(ask)) as items:
-                async for item in items:
-                    yield item
-
     @contextmanager
     def use(self, adapter: str = "") -> Iterator[Serving]:
         """Hold on to the adapter that serves now, so that one request meets no other.
@@ -207,7 +195,7 @@ class ModelManager:
             adapter: SHA-256 of the weights of another one, which `ensure` has loaded.
 
         Raises:
-            ModelUnavailable: as of `answer`.
+            ModelUnavailable: the model is still loading, failed to load, or was unloaded.
         """
         serving = self._current(adapter)
         while not serving.enter():  # exchanged in this very moment
@@ -267,8 +255,9 @@ class ModelManager:
             adapter: SHA-256 of its weights.
 
         Raises:
-            ModelUnavailable: it cannot be loaded.
+            ModelUnavailable: it cannot be loaded, or the first one is still loading.
         """
+        self._current()
         with self._changing:
             if self._known(adapter):
                 return
@@ -278,6 +267,22 @@ class ModelManager:
                 self._others[adapter] = self._loaded(find_adapter(self.folder, adapter))
             except AdapterRefused as error:
                 raise ModelUnavailable(str(error)) from error
+
+    def hold(self, adapters: Sequence[str]) -> None:
+        """Load these adapters beside the one that serves, and give back what else was.
+
+        Args:
+            adapters: SHA-256 of their weights; those that an experiment or a rollback needs.
+
+        Raises:
+            ModelUnavailable: as of `ensure`.
+        """
+        for adapter in adapters:
+            self.ensure(adapter)
+        with self._changing:
+            gone = [self._others.pop(name) for name in [*self._others] if name not in adapters]
+        for serving in gone:
+            serving.retire()
 
     def unload(self) -> None:
         """Give the model's memory back, after the answers that are being written."""
@@ -310,7 +315,7 @@ class ModelManager:
 
     def _serve(self, fresh: Serving) -> Serving | None:
         old, self._serving = self._serving, fresh
-        self.mode, self.name, self.state, self.error = "model", "local", "ready", None
+        self.mode, self.state, self.error = "model", "ready", None
         return old
 
     def _known(self, adapter: str) -> Serving | None:

@@ -80,7 +80,7 @@ def admitted(adapter: Path, record: Path | None, override: str) -> GateStatus:
 def _read(record: Path | None) -> tuple[dict[str, Any] | None, str]:
     """The record, or why there is none that can be trusted."""
     if record is None or not record.is_file():
-        return None, "`elara gate` was not run"
+        return None, "no record of it is known here"
     try:
         told = json.loads(record.read_text(encoding="utf-8"))
         whole = seal_holds(told) and {"result", "checks", "bound_to"} <= told.keys()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 import elara
-from elara.serve.backends import Ask, BackendError, whole
+from elara.serve.backends import whole
 from elara.serve.config import Settings
-from elara.serve.conversing import STATUS, Talk, chosen, http_error
-from elara.serve.disconnect import ClientGone, unless_gone
+from elara.serve.conversing import STATUS, chosen, talk_about
+from elara.serve.disconnect import unless_gone
 from elara.serve.models import ModelManager
 from elara.serve.pages import prefers_html, welcome_page
 from elara.serve.problems import documented
@@ -24,7 +22,6 @@ from elara.serve.schemas import (
 )
 
 router = APIRouter(tags=["Questions and status"])
-_GONE = 499  # as in other servers' logs; nobody receives it
 
 
 @router.get("/", response_model=WelcomeResponse, responses={200: {"content": {"text/html": {}}}})
@@ -88,28 +85,18 @@ async def status(request: Request) -> ModelStatusResponse:
     response_model=ChatResponse,
     responses=documented(422, 429, *STATUS.values()),
 )
-async def chat(request: Request, body: ChatRequest) -> ChatResponse | Response:
+async def chat(request: Request, body: ChatRequest) -> ChatResponse:
     """Answer a conversation. Its text is neither logged nor stored."""
-    settings = _settings(request)
-    if (body.max_new_tokens or 0) > settings.max_new_tokens:
-        raise HTTPException(
-            422, f"max_new_tokens: this server writes at most {settings.max_new_tokens} tokens."
-        )
-    ask = Ask(
-        messages=[message.model_dump() for message in body.messages],
-        max_new_tokens=body.max_new_tokens or settings.max_new_tokens,
-        temperature=settings.temperature if body.temperature is None else body.temperature,
+    talk = talk_about(
+        request,
+        body.messages,
+        choice=chosen(request, body.subject, consent=body.consent),
+        most=body.max_new_tokens,
+        temperature=body.temperature,
         seed=body.seed,
-        deadline=time.monotonic() + settings.answer_seconds,
     )
-    talk = Talk(request, ask, chosen(request, body.subject, consent=body.consent))
     warnings = await talk.warnings()
-    try:
-        answer, end = await unless_gone(request, whole(talk.answer()))
-    except BackendError as error:
-        raise http_error(error) from None
-    except ClientGone:
-        return Response(status_code=_GONE)
+    answer, end = await unless_gone(request, whole(talk.answer()))
     serving = talk.serving
     assert serving
     return ChatResponse(

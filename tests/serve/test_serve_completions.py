@@ -86,6 +86,7 @@ def test_a_failure_in_the_middle_is_an_event_and_no_end(client: TestClient, fake
         ({"stream_options": {"include_usage": True}}, 422, "stream_options is for streams"),
         ({"messages": [{"role": "system", "content": "You are a doctor."}]}, 422, "role"),
         ({"max_tokens": 51}, 422, "at most 50 tokens"),
+        ({"max_tokens": 9, "max_completion_tokens": 8}, 422, "give one of them"),
     ],
 )
 def test_what_this_server_does_not_do_is_refused_by_name(

@@ -17,6 +17,7 @@ from test_serve_http import question, wait_until_loaded
 
 from elara.audit.verify import SUMS_FILE
 from elara.serve import ModelManager, Settings, SettingsError, create_app, running
+from elara.serve.backends import ModelUnavailable
 from elara.serve.config import AUDIT_LOG, adapter_identity, serving_folder
 from elara.serve.journal import chain, read_secret, verify
 from elara.serve.released import admitted
@@ -164,9 +165,31 @@ def test_a_blocked_adapter_is_served_only_for_a_recorded_reason(
     assert event["details"]["reason"] == "a test of the wards' screens"
 
 
-def test_an_override_needs_a_log() -> None:
+def test_an_override_and_experiments_need_a_log() -> None:
     with pytest.raises(SettingsError, match="override needs audit_log"):
         Settings.from_environment({}, adapter=Path("a"), override="why not")
+    with pytest.raises(SettingsError, match="serving needs audit_log"):
+        Settings.from_environment({}, adapter=Path("a"), serving=Path("b"))
+
+
+def test_what_a_rollback_needs_stays_loaded_and_the_rest_is_given_back(
+    trained: Workspace, fake: Any
+) -> None:
+    adapters = trained.folder("train")
+    for name in ("other", "third"):
+        (adapters / name).mkdir()
+        (adapters / name / "adapter_model.safetensors").write_bytes(name.encode())
+    one, two = (adapter_identity(adapters / n).weights_sha256 for n in ("other", "third"))
+    manager = ModelManager(adapters / "adapter", loader=fake.load, decoder=fake.decoder)
+    with pytest.raises(ModelUnavailable, match="not loaded"):
+        manager.hold([one])
+    manager.load()
+    manager.hold([one, two])
+    kept = manager.loaded()[1:]
+    manager.hold([two])
+    assert [s.identity.weights_sha256 for s in manager.loaded()[1:] if s.identity] == [two]
+    assert [s.lm is None for s in kept] == [True, False]
+    manager.unload()
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged", "other"])

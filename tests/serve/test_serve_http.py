@@ -87,7 +87,7 @@ def test_an_answer_carries_all_that_traces_it(client: TestClient, trained: Works
         "prompt_tokens": 7,
         "new_tokens": 3,
         "finished": True,
-        "notice": "This adapter has not passed the release gate: `elara gate` was not run.",
+        "notice": "This adapter has not passed the release gate: no record of it is known here.",
         "warnings": [],
         "cached": False,
         "request_id": "mine-1",

@@ -17,7 +17,6 @@ from elara.serve.adapters import AdapterRefused
 from elara.serve.backends import (
     SIMULATED_ANSWER,
     Ask,
-    Backend,
     GenerationFailed,
     ModelUnavailable,
     whole,
@@ -26,10 +25,11 @@ from elara.serve.config import adapter_identity
 from elara.workspace import Workspace
 
 
-def ask(manager: Backend, question: str = "SECRET-WORD") -> str:
+def ask(manager: ModelManager, question: str = "SECRET-WORD") -> str:
     turns = [{"role": "user", "content": question}]
     asked = Ask(turns, 5, 0.0, 0, time.monotonic() + 60)
-    return asyncio.run(whole(manager.answer(asked)))[0]
+    with manager.use() as serving:
+        return asyncio.run(whole(serving.answer(asked)))[0]
 
 
 def test_states_from_unloaded_to_ready_and_back(manager: ModelManager, fake: Any) -> None:
@@ -112,7 +112,7 @@ def test_a_failed_generation_quotes_nothing(
 def test_simulation_says_that_it_is_one() -> None:
     manager = ModelManager(None)
     manager.load()
-    assert (manager.name, manager.mode, manager.state) == ("simulation", "simulation", "unloaded")
+    assert (manager.mode, manager.state) == ("simulation", "unloaded")
     assert ask(manager) == SIMULATED_ANSWER
     assert "not an answer" in SIMULATED_ANSWER
     with pytest.raises(AdapterRefused, match="ELARA_SERVE_ADAPTERS"):

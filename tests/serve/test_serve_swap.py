@@ -51,7 +51,8 @@ def ask(seed: int = 0) -> Ask:
 
 async def answer(manager: ModelManager) -> list[str]:
     """Three answers, written together."""
-    made = await asyncio.gather(*(whole(manager.answer(ask(seed))) for seed in range(3)))
+    with manager.use() as serving:
+        made = await asyncio.gather(*(whole(serving.answer(ask(seed))) for seed in range(3)))
     return [text for text, _ in made]
 
 

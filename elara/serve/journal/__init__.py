@@ -17,6 +17,7 @@ from elara.serve.journal.entries import (
     Event,
     JournalError,
     Record,
+    account,
     keyed_hash,
     make_secret,
     read_secret,

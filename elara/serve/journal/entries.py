@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hmac
 import json
 import os
@@ -138,6 +139,14 @@ def body_of(record: Record) -> str:
 def utc_now() -> str:
     """The time in UTC, to the millisecond, as ISO 8601 writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def account() -> str:
+    """The name of the account that acts here, or its number where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container
+        return f"uid {os.getuid()}"
 
 
 def keyed_hash(secret: bytes, messages: Sequence[Mapping[str, str]]) -> str:
