@@ -12,6 +12,7 @@ from elara.serve.conversing import record_act
 from elara.serve.journal import Event
 from elara.serve.keys import Key
 from elara.serve.models import ModelManager
+from elara.serve.pool import UpstreamState
 from elara.serve.problems import documented
 from elara.serve.schemas import AdapterIdentity
 
@@ -50,6 +51,13 @@ async def adapters(request: Request) -> list[Loaded]:
         )
         for s in manager.loaded()
     ]
+
+
+@router.get("/upstreams", response_model=list[UpstreamState])
+async def upstreams(request: Request) -> list[UpstreamState]:
+    """How the servers elsewhere are doing, with their addresses."""
+    manager: ModelManager = request.app.state.manager
+    return manager.upstreams()
 
 
 @router.post("/swap", response_model=AdapterIdentity, responses=documented(409, 422, 503))

@@ -67,7 +67,7 @@ class Metrics:
         Args:
             manager: whose queue is looked at.
         """
-        self.ready.set(manager.state == "ready")
+        self.ready.set(manager.ready)
         engines = [s.backend for s in manager.loaded() if isinstance(s.backend, Engine)]
         self.waiting.set(sum(engine.waiting for engine in engines))
         self.writing.set(sum(engine.writing for engine in engines))

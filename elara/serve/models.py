@@ -17,7 +17,7 @@ from elara.serve.backends import Ask, End, ModelUnavailable, Piece, Simulation
 from elara.serve.config import adapter_identity
 from elara.serve.decoding import Decoder
 from elara.serve.engine import Engine
-from elara.serve.pool import Upstreams
+from elara.serve.pool import Upstreams, UpstreamState
 from elara.serve.released import GateStatus, gate_status
 from elara.serve.schemas import AdapterIdentity, Mode, State
 
@@ -150,7 +150,7 @@ class ModelManager:
         self._sizes = {"batch_size": batch_size, "queue_limit": queue_limit}
         self._loader, self._decoder = loader, decoder
         self._upstreams, self._admit = upstreams, admit
-        self._serving = None if adapter else Serving(upstreams or Simulation())
+        self._serving = None if adapter else _without_adapter(upstreams)
         self._others: dict[str, Serving] = {}  # by hash: those that an experiment compares
         self._changing = threading.Lock()  # one change at a time
 
@@ -168,6 +168,15 @@ class ModelManager:
     def gate(self) -> GateStatus:
         """What the release gate found about the adapter that new requests get."""
         return self._serving.gate if self._serving else GateStatus()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a question would be answered by a model now."""
+        return self.state == "ready" and (not self._upstreams or self._upstreams.ready)
+
+    def upstreams(self) -> list[UpstreamState]:
+        """How the servers elsewhere are doing; empty where none answers."""
+        return self._upstreams.states() if self._upstreams else []
 
     @property
     def load_seconds(self) -> float | None:
@@ -335,3 +344,11 @@ class ModelManager:
             f"The model is {what}: ask again in {RETRY_AFTER_SECONDS} seconds.",
             RETRY_AFTER_SECONDS,
         )
+
+
+def _without_adapter(upstreams: Upstreams | None) -> Serving:
+    """Servers elsewhere, whose weights nobody here can look at, or a simulation."""
+    if upstreams is None:
+        return Serving(Simulation())
+    unknown = "Another server writes the answers: the release gate has not looked at its model."
+    return Serving(upstreams, gate=GateStatus(notice=unknown))

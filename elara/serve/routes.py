@@ -52,7 +52,7 @@ async def health(request: Request) -> HealthResponse:
     manager = _manager(request)
     identity = manager.identity
     return HealthResponse(
-        model_ready=manager.state == "ready",
+        model_ready=manager.ready,
         mode=manager.mode,
         adapter=identity.weights_sha256 if identity else None,
         gate=manager.gate.result,

@@ -20,6 +20,7 @@ from elara.serve import ModelManager, Settings, SettingsError, create_app, runni
 from elara.serve.backends import ModelUnavailable
 from elara.serve.config import AUDIT_LOG, adapter_identity, serving_folder
 from elara.serve.journal import chain, read_secret, verify
+from elara.serve.keys import KeyFile
 from elara.serve.released import admitted
 from elara.workspace import Workspace, file_sha256, sealed
 
@@ -271,7 +272,10 @@ async def test_a_server_elsewhere_answers_and_is_named(tmp_path: Path) -> None:
             async with httpx.AsyncClient(base_url=url) as client:
                 while (await client.get("/chat/models/status")).json()["state"] != "ready":
                     await asyncio.sleep(0.01)
+                healthy = (await client.get("/health")).json()
                 found = (await client.post("/chat", json=question())).json()
+    assert healthy["model_ready"]
+    assert "the release gate has not looked at its model" in found["notice"]
     assert (found["answer"], found["mode"], found["model"]) == ("Hello there", "upstream", "elara")
     assert found["adapter"] is None
     assert (found["prompt_tokens"], found["new_tokens"]) == (40, 7)
@@ -285,3 +289,18 @@ def test_an_adapter_and_servers_elsewhere_exclude_each_other(trained: Workspace)
         Settings.from_environment({}, adapter=trained.root, upstreams=told)
     found = Settings.from_environment({}, workspace=str(trained.root), upstreams=told)
     assert found.adapter is None
+
+
+def test_a_server_elsewhere_that_is_down_is_not_called_ready(tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path / "keys.json")
+    admin = {"Authorization": f"Bearer {keys.add('ops', ['admin', 'chat'])[1]}"}
+    settings = Settings(upstreams="http://127.0.0.1:1 model=elara", keys=keys.path)
+    with LocalClient(create_app(settings)) as client:
+        while client.app.state.manager.state != "ready":  # type: ignore[attr-defined]
+            time.sleep(0.01)
+        assert client.get("/health").json()["model_ready"] is False
+        asked = client.post("/chat", json=question(), headers=admin)
+        assert (asked.status_code, "Retry-After" in asked.headers) == (503, True)
+        (state,) = client.get("/admin/upstreams", headers=admin).json()
+        assert state["problem"]
+        assert state["model"] == "elara"
