@@ -6,6 +6,7 @@ It makes no difference to what comes out whether threads or the nodes of a clust
 from __future__ import annotations
 
 import pickle
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,9 @@ Result = TypeVar("Result")
 
 THREADS = usable_cores()
 _COLUMNS = {"abstracts": ["id", "abstract"], "texts": [*TEXT_COLUMNS], "scores": ["id", "source"]}
+# NumPy reads a file's header with Python's parser, which two threads may not use at once in some
+# releases of Python 3.11: https://github.com/python/cpython/issues/106905
+_READING_HEADERS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class Part:
                 `blocks` (of what citations have in common, u32).
             number: which of them.
         """
-        found: Array = np.load(self.path.with_suffix(f".{kind}.npy"), mmap_mode="r")[number]
+        with _READING_HEADERS:
+            found: Array = np.load(self.path.with_suffix(f".{kind}.npy"), mmap_mode="r")[number]
         return found
 
     def lexicon(self) -> Tables:

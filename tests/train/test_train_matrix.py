@@ -433,7 +433,8 @@ def test_it_is_served(choice: Choice, make: Any) -> None:
     assert manager.lm is not None
     assert manager.lm.dtype == choice.precision
     turns = [{"role": "user", "content": "Why?"}]
-    _, end = asyncio.run(whole(manager.answer(Ask(turns, 2, 0.0, 0, time.monotonic() + 60))))
+    with manager.use() as serving:
+        _, end = asyncio.run(whole(serving.answer(Ask(turns, 2, 0.0, 0, time.monotonic() + 60))))
     assert end.new_tokens > 0
     manager.unload()
 
