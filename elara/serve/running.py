@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import logging
@@ -13,10 +12,10 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from elara.serve.config import Settings, check_listening, loopback
 from elara.serve.main import create_app
+from elara.serve.protocol import BoundedProtocol
 
 log = logging.getLogger("elara.serve")
 
@@ -117,7 +116,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
     settings: Settings = app.state.settings
     return uvicorn.Config(
         app,
-        http=_PatientNoMore,
+        http=BoundedProtocol,
         ws="none",  # no address speaks it
         log_level="warning",
         access_log=False,  # it shows query strings; the application has a log of its own
@@ -126,8 +125,6 @@ def _config(app: FastAPI) -> uvicorn.Config:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         limit_concurrency=_MOST_CONNECTIONS,
-        # A little more than the application allows, so that it refuses in the form of its errors.
-        h11_max_incomplete_event_size=2 * settings.max_header_bytes + 8192,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
@@ -136,48 +133,6 @@ def _config(app: FastAPI) -> uvicorn.Config:
 def _url(settings: Settings, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http{'s' if settings.tls_cert else ''}://{host}:{port}"
-
-
-class _PatientNoMore(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
-    """uvicorn's protocol, which waits for ever for the head of a request; this one does not.
-
-    Source: https://www.uvicorn.org/server-behavior/#timeouts
-    """
-
-    _head: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a request."""
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what arrives; a part of a head does not lengthen the wait for the rest."""
-        super().data_received(data)
-        self._watch()
-
-    def on_response_complete(self) -> None:
-        """Begin to wait for the next request, unless it is there already."""
-        super().on_response_complete()
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        super().connection_lost(exc)
-        self._stop_waiting()
-
-    def _watch(self) -> None:
-        """Wait for a head, but not while a request is answered."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
-        elif self._head is None:
-            seconds = self.config.app.state.settings.body_seconds
-            self._head = self.loop.call_later(seconds, self.transport.close)
-
-    def _stop_waiting(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-        self._head = None
 
 
 def _listen(host: str, port: int) -> socket.socket:

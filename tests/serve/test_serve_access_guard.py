@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import shutil
 import socket
 import ssl
@@ -311,6 +312,21 @@ def conversation(url: str, sent: bytes, *more: bytes) -> bytes:
     return answer
 
 
+class Ended(Exception):
+    """The server closed the connection."""
+
+
+def send_for_ever(url: str, sent: bytes, more: bytes) -> None:
+    """Send a request that never ends, at most 64 MiB of it, until the server closes."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 60) as line:
+        line.sendall(sent)
+        for _ in range(2**26 // len(more)):
+            line.sendall(more)
+            if select.select([line], [], [], 0)[0] and not line.recv(4096):
+                raise Ended
+
+
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[str]:
     """A server that waits for a fifth of a second."""
@@ -358,6 +374,18 @@ def test_one_slow_caller_delays_nobody(patient: str) -> None:
     with socket.create_connection((host, int(port)), 60) as slow:
         slow.sendall(head(patient, "Content-Length: 100"))
         assert httpx.post(f"{patient}/chat", json=QUESTION, timeout=60).status_code == 200
+
+
+def test_a_head_without_end_ends(patient: str) -> None:
+    line = b"X-Long: " + b"a" * 1024 + b"\r\n"
+    with pytest.raises((ConnectionError, Ended)):
+        send_for_ever(patient, b"POST /chat HTTP/1.1\r\n", line)
+
+
+def test_headers_after_the_body_end(patient: str) -> None:
+    sent = head(patient, "Transfer-Encoding: chunked") + b"1\r\na\r\n0\r\n"
+    with pytest.raises((ConnectionError, Ended)):
+        send_for_ever(patient, sent, b"X-More: " + b"a" * 1024 + b"\r\n")
 
 
 def test_a_slow_second_request_on_a_connection_ends(patient: str) -> None:
