@@ -31,7 +31,7 @@ _LONGEST_WAIT = 300.0  # seconds of a Retry-After that are believed
 _NONE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; costs nothing to make
 _THIS_REQUEST = frozenset({400, 413, 422})  # too long, or not understood
 
-Kind = Literal["failed", "busy", "refused", "late"]
+Kind = Literal["failed", "slip", "busy", "refused", "late"]
 
 
 class UpstreamFailed(Exception):
@@ -39,8 +39,8 @@ class UpstreamFailed(Exception):
 
     Args:
         reason: in words that hold nothing of the conversation.
-        kind: `failed`; `busy`, it asks to wait; `refused`, this one request; `late`, the deadline
-            of the request passed.
+        kind: `failed`; `slip`, this one answer, and others may go well; `busy`, it asks to wait;
+            `refused`, this one request; `late`, the deadline of the request passed.
         retry_after: seconds that it asks to wait, if it does.
     """
 
@@ -105,7 +105,8 @@ class _Heard:
             raise UpstreamFailed(
                 "it ended without saying that the answer is complete"
                 if self.stopped is None
-                else "it stopped for another reason than the answer's end or the token limit"
+                else "it stopped for another reason than the answer's end or the token limit",
+                "slip",
             )
         if self.others:
             log.warning("%s: %d pieces were reasoning or tools; left out", url, self.others)
@@ -238,7 +239,8 @@ class Client:
             404: "check url and model; /v1/models there lists the names that it knows",
         }.get(status, "a redirect is not followed: give the final url" if status < 400 else "")
         said = f"it answered with status {status}{advice and '; '}{advice}"
-        raise UpstreamFailed(said, retry_after=wait)
+        slip: Kind = "slip" if status >= 500 and wait is None else "failed"
+        raise UpstreamFailed(said, slip, wait)
 
 
 def _certificates() -> ssl.SSLContext:
@@ -266,14 +268,14 @@ def _chunk(event: bytes) -> _Chunk:
     except ValidationError:
         raise UpstreamFailed("it sent something that is not a piece of an answer") from None
     if chunk.error is not None:
-        raise UpstreamFailed("it reported an error instead of going on")
+        raise UpstreamFailed("it reported an error instead of going on", "slip")
     return chunk
 
 
 def _broken(error: Exception) -> UpstreamFailed:
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return UpstreamFailed("it cannot be reached")
-    return UpstreamFailed(f"the connection broke ({type(error).__name__})")
+    return UpstreamFailed(f"the connection broke ({type(error).__name__})", "slip")
 
 
 def _retry_after(value: str) -> float | None:

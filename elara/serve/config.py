@@ -47,6 +47,8 @@ class Settings(BaseModel):
         temperature: 0 always takes the likeliest token; a request may name its own.
         batch_size: most chats that the model answers together.
         queue_limit: most chats that wait for it; others are told to ask again later.
+        workers: processes that answer; more than one only where the model is elsewhere, or in a
+            simulation.
         answer_seconds: longest time from a question to the end of its answer, in seconds.
         cached_answers: whole answers that are remembered, of temperature 0 only; 0: none.
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
@@ -85,6 +87,7 @@ class Settings(BaseModel):
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     batch_size: int = Field(default=8, ge=1, le=256)
     queue_limit: int = Field(default=32, ge=1)
+    workers: int = Field(default=1, ge=1, le=64)
     answer_seconds: float = Field(default=300.0, gt=0.0)
     cached_answers: int = Field(default=256, ge=0)
     upstreams: str = ""
@@ -127,6 +130,11 @@ class Settings(BaseModel):
             raise ValueError("tls_cert and tls_key belong together: give both or none")
         if self.adapter and self.upstreams:
             raise ValueError("adapter and upstreams exclude each other: give one of them")
+        if self.workers > 1 and (self.adapter or self.serving):
+            raise ValueError(
+                "workers: each would load a model of its own, and experiments and feedback are "
+                "about such models; take 1, or name servers elsewhere in upstreams"
+            )
         if self.serving and not self.audit_log:
             raise ValueError("serving needs audit_log, since each act of it has to be recorded")
         if self.override and not self.audit_log:
@@ -159,8 +167,9 @@ class Settings(BaseModel):
         values |= {name: value for name, value in given.items() if value is not None}
         if "adapter" not in values:
             found = _of_workspace(Workspace(workspace))
-            # Servers elsewhere answer instead of the workspace's adapter.
-            values = (found | {"adapter": None} if values.get("upstreams") else found) | values
+            if values.get("upstreams"):  # they answer instead of the workspace's adapter
+                found |= {"adapter": None, "serving": None}
+            values = found | values
         if "keys" in values:
             _must_exist(Path(values["keys"]))
         elif (file := default_file(environ)) and file.exists():

@@ -104,7 +104,7 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
-    with _recording(app):
+    with recording(app.state.settings) as (app.state.journal, app.state.text_key):
         await _record_override(app)
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
@@ -119,20 +119,30 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _recording(app: FastAPI) -> Iterator[None]:
-    """Keep the audit log open, if there is one, and sign it if this process is to."""
-    settings: Settings = app.state.settings
+def recording(settings: Settings) -> Iterator[tuple[Journal | None, bytes | None]]:
+    """Keep the audit log open, if there is one, and sign it if this process is to.
+
+    Args:
+        settings: where the log and its keys are.
+
+    Yields:
+        The log, and the key of its keyed hashes.
+
+    Raises:
+        JournalError: a file cannot be used.
+    """
+    if (path := settings.audit_log) is None:
+        yield None, None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = settings.text_key or path.with_suffix(".text-key")
+    if not key.exists():
+        make_secret(key)
     with ExitStack() as stack:
-        if path := settings.audit_log:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            key = settings.text_key or path.with_suffix(".text-key")
-            if not key.exists():
-                make_secret(key)
-            app.state.text_key = read_secret(key)
-            app.state.journal = stack.enter_context(Journal(path))
-            if settings.signing_key:
-                stack.enter_context(signing(path, settings.signing_key))
-        yield
+        journal = stack.enter_context(Journal(path))
+        if settings.signing_key:
+            stack.enter_context(signing(path, settings.signing_key))
+        yield journal, read_secret(key)
 
 
 async def _watch(app: FastAPI, loading: asyncio.Task[None]) -> None:

@@ -5,14 +5,20 @@ Names and units follow https://prometheus.io/docs/practices/naming/.
 
 from __future__ import annotations
 
+import os
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from elara.serve.engine import Engine
 from elara.serve.models import ModelManager
 
 router = APIRouter(tags=["Operation"])
+
+# Names the folder of the counts of all processes of one server, if it has several.
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 # From a cached answer to a long one on a laptop, in seconds.
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -38,9 +44,9 @@ class Metrics:
         self.cache = Counter(
             "elara_cache_total", "Looks into the cache of answers.", ["result"], registry=here
         )
-        self.waiting = Gauge("elara_chats_waiting", "Chats that wait for the model.", registry=here)
-        self.writing = Gauge("elara_chats_writing", "Chats that are being answered.", registry=here)
-        self.ready = Gauge("elara_model_ready", "1 if a model can answer.", registry=here)
+        self.waiting = _gauge(here, "elara_chats_waiting", "Chats that wait for the model.")
+        self.writing = _gauge(here, "elara_chats_writing", "Chats that are being answered.")
+        self.ready = _gauge(here, "elara_model_ready", "1 if a model can answer.")
         for outcome in ("answered", "cancelled", "refused", "failed"):
             self.questions.labels(outcome, "")  # so that a rate exists before the first one
 
@@ -71,7 +77,16 @@ class Metrics:
         engines = [s.backend for s in manager.loaded() if isinstance(s.backend, Engine)]
         self.waiting.set(sum(engine.waiting for engine in engines))
         self.writing.set(sum(engine.writing for engine in engines))
-        return generate_latest(self.registry)
+        registry = self.registry
+        if folder := os.environ.get(SHARED):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, help_text: str) -> Gauge:
+    """A gauge; of several processes, the one that has set it last is believed."""
+    return Gauge(name, help_text, registry=registry, multiprocess_mode="livemostrecent")
 
 
 @router.get("/metrics", include_in_schema=False)

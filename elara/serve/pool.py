@@ -62,6 +62,7 @@ class _Member:
     answered: int = 0
     failed: int = 0
     setbacks: int = 0  # since its last complete answer
+    slips: int = 0  # since then, too
     next_check: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -84,10 +85,12 @@ class Upstreams:
     A question goes to the upstream with the fewest answers under way for its weight. If it fails
     before its first text, the next one is asked; each at most once. After the first text nobody
     else is asked: an answer never has two authors. Whoever fails is left alone for a pause, which
-    doubles from one setback to the next, and comes back when it passes a health check.
+    doubles from one setback to the next, and comes back when it passes a health check. One answer
+    that goes wrong is not enough for that, if the server was there and said so.
 
     Args:
         upstreams: from `read_upstreams`.
+        slips: answers in a row that go wrong before it is left alone.
         check_seconds: between two health checks of one that is in service.
         first_pause: seconds out of service after a first setback.
         longest_pause: seconds that a pause grows to.
@@ -99,12 +102,13 @@ class Upstreams:
         self,
         upstreams: Sequence[Upstream],
         *,
+        slips: int = 3,
         check_seconds: float = 10.0,
         first_pause: float = 1.0,
         longest_pause: float = 60.0,
     ) -> None:
         self._upstreams = upstreams
-        self._check_seconds = check_seconds
+        self._slips, self._check_seconds = slips, check_seconds
         self._first_pause, self._longest_pause = first_pause, longest_pause
         self._members: list[_Member] = []
         self._watchers: list[asyncio.Task[None]] = []
@@ -177,7 +181,8 @@ class Upstreams:
                     async for item in items:
                         begun = True
                         if isinstance(item, End):
-                            member.answered, member.setbacks = member.answered + 1, 0
+                            member.answered += 1
+                            member.setbacks = member.slips = 0
                         yield item
                 return
             except UpstreamFailed as failure:
@@ -187,7 +192,7 @@ class Upstreams:
                 member.failed += 1
                 # Of many answers that break off together, the first one takes it out.
                 if not (member.problem or excused or failure.kind == "refused"):
-                    self._take_out(member, failure)
+                    self._judge(member, failure)
                 _end_if_nobody_may_go_on(failure, begun)
             finally:
                 member.under_way -= 1
@@ -208,6 +213,12 @@ class Upstreams:
                 "The model's server refused this conversation, most likely because it is longer "
                 "than the model can read: send a shorter one, or ask for fewer tokens."
             )
+        if any(not m.problem for m in self._members):
+            return ModelUnavailable(
+                "Every server that could answer failed at this question: ask again in a second. "
+                "The log of this server says why.",
+                1,
+            )
         first = min((m.next_check for m in self._members), default=time.monotonic())
         wait = max(1, math.ceil(first - time.monotonic()))
         if self._members and all(m.busy for m in self._members):
@@ -217,6 +228,13 @@ class Upstreams:
             f"{wait} seconds. The log of this server says why.",
             wait,
         )
+
+    def _judge(self, member: _Member, failure: UpstreamFailed) -> None:
+        member.slips += 1
+        if failure.kind != "slip" or member.slips >= self._slips:
+            self._take_out(member, failure)
+        else:
+            log.warning("%s: an answer failed: %s", member.upstream.url, failure.reason)
 
     def _take_out(self, member: _Member, failure: UpstreamFailed) -> None:
         pause = self._first_pause * 2.0 ** min(member.setbacks, 30)

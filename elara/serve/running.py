@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from elara.serve.config import Settings, check_listening, loopback
 from elara.serve.main import create_app
 from elara.serve.protocol import BoundedProtocol
+from elara.serve.workers import LOG_FORMAT, serve_with_workers
 
 log = logging.getLogger("elara.serve")
 
@@ -39,7 +41,7 @@ def run(settings: Settings) -> None:
             server without keys or encryption.
         KeysError: the keys cannot be read.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     check_listening(settings)
     app = create_app(settings)
     with _listen(settings.host, settings.port) as listener:
@@ -49,7 +51,10 @@ def run(settings: Settings) -> None:
         log.info("keys: %s", settings.keys or "none; programs of this computer need none")
         # Ctrl-C is the usual way to stop: uvicorn shuts down first and raises it again.
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(_config(app)).run(sockets=[listener])
+            if settings.workers > 1:
+                serve_with_workers(settings, listener, _given(settings))
+            else:
+                uvicorn.Server(_config(app)).run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -113,21 +118,24 @@ def wait_until_ready(url: str, seconds: float = 300.0) -> None:
 
 
 def _config(app: FastAPI) -> uvicorn.Config:
-    settings: Settings = app.state.settings
-    return uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        ws="none",  # no address speaks it
-        log_level="warning",
-        access_log=False,  # it shows query strings; the application has a log of its own
-        server_header=False,
+    return uvicorn.Config(app, **_given(app.state.settings))
+
+
+def _given(settings: Settings) -> dict[str, Any]:
+    """What uvicorn is told."""
+    return {
+        "http": BoundedProtocol,
+        "ws": "none",  # no address speaks it
+        "log_level": "warning",
+        "access_log": False,  # it shows query strings; the application has a log of its own
+        "server_header": False,
         # Left out, uvicorn would believe what programs of this computer say of their callers.
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        limit_concurrency=_MOST_CONNECTIONS,
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=settings.tls_key,
-    )
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": list(settings.trusted_proxies),
+        "limit_concurrency": _MOST_CONNECTIONS,
+        "ssl_certfile": settings.tls_cert,
+        "ssl_keyfile": settings.tls_key,
+    }
 
 
 def _url(settings: Settings, port: int) -> str:

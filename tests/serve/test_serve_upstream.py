@@ -47,8 +47,8 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(*upstreams: Any, **settings: float) -> AsyncIterator[Upstreams]:
-    pool = Upstreams(upstreams, **settings)
+async def started(*upstreams: Any, **settings: Any) -> AsyncIterator[Upstreams]:
+    pool = Upstreams(upstreams, **({"slips": 1} | settings))
     await pool.start()
     try:
         yield pool
@@ -196,6 +196,29 @@ def test_another_one_is_asked_if_one_fails_before_its_first_text(
     run(scenario())
     assert reason in caplog.text
     assert "SECRET" not in caplog.text
+
+
+def test_one_answer_that_goes_wrong_puts_nobody_out_of_service() -> None:
+    async def scenario() -> None:
+        async with fake() as one, started(one.upstream(), slips=3, first_pause=30) as pool:
+            good, bad = one.script, fakes.status(500)
+            for script in (bad, bad, good, bad, bad):
+                one.script = script
+                if script is good:
+                    assert (await said(pool))[0] == "Hello there"
+                else:
+                    with pytest.raises(
+                        ModelUnavailable, match="failed at this question"
+                    ) as one_slip:
+                        await said(pool)
+                    assert one_slip.value.retry_after == 1
+                assert pool.ready
+            with pytest.raises(ModelUnavailable):
+                await said(pool)
+            assert not pool.ready
+            assert len(one.calls) == 6
+
+    run(scenario())
 
 
 # How it may fail after its first text.

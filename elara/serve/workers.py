@@ -1,0 +1,77 @@
+"""Serve with several processes that share one port, one audit log and one set of counts.
+
+Python runs one thread at a time, so one process uses one core. More of them are for servers whose
+model is elsewhere: each would load a model of its own. A process that dies is replaced; those who
+waited for it see their connection close, and their questions read *interrupted* in the audit log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack
+from typing import Any
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from elara.serve.config import Settings
+from elara.serve.main import create_app, recording
+from elara.serve.metrics import SHARED
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+class LateConfig(uvicorn.Config):
+    """Makes its application in the process that serves it: it cannot be sent to another one.
+
+    Args:
+        settings: the application's.
+        given: what `uvicorn.Config` takes.
+    """
+
+    def __init__(self, settings: Settings, **given: Any) -> None:
+        super().__init__("", **given)
+        self._settings = settings
+
+    def configure_logging(self) -> None:
+        """Log as the process does that started this one."""
+        super().configure_logging()
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+
+    def load(self) -> None:
+        """Make the application."""
+        self.app = create_app(self._settings)
+        super().load()
+
+
+def serve_with_workers(settings: Settings, listener: socket.socket, given: dict[str, Any]) -> None:
+    """Serve until interrupted; return when all processes have ended.
+
+    The audit log is made and signed here, once for all of them.
+
+    Args:
+        settings: what to serve; `workers` says how many.
+        listener: the socket that they share.
+        given: what `uvicorn.Config` takes.
+
+    Raises:
+        JournalError: the audit log cannot be made.
+        SystemExit: a process cannot start; the log says why.
+
+    Source: https://www.uvicorn.org/deployment/#built-in and
+        https://prometheus.github.io/client_python/multiprocess/
+    """
+    with ExitStack() as stack:
+        stack.enter_context(recording(settings))
+        os.environ[SHARED] = stack.enter_context(tempfile.TemporaryDirectory(prefix="elara-"))
+        alike = settings.model_copy(update={"signing_key": None})
+        config = LateConfig(alike, workers=settings.workers, **given)
+        processes = Multiprocess(config, [listener])
+        processes.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in processes.processes):
+            sys.exit(STARTUP_FAILURE)
