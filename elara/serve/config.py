@@ -52,6 +52,8 @@ class Settings(BaseModel):
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
         gate: `gate.json`, from the release gate.
         override: why an adapter that the gate blocks is served all the same.
+        probe_hours: hours between two probes of what serves (see `elara.serve.probe`); 0: none, so
+            that the model of a person's own computer works only when it is asked.
         audit_log: file of the audit log; None: no log is kept.
         text_key: key of the keyed hash that stands for a question in the audit log; None: one
             beside the log, which is made when it is missing.
@@ -90,6 +92,7 @@ class Settings(BaseModel):
     upstreams: str = ""
     gate: Path | None = None
     override: str = ""
+    probe_hours: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     audit_log: Path | None = None
     text_key: Path | None = None
     audit_text: bool = False

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,14 @@ from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, read_evaluation
 from elara.serve.conversing import http_error
 from elara.serve.disconnect import ClientGone
+from elara.serve.drift import TopicDrift
 from elara.serve.guard import add_guards
 from elara.serve.journal import Event, Journal, account, make_secret, read_secret, signing
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
 from elara.serve.pool import Upstreams
+from elara.serve.probe import Probe
 from elara.serve.problems import documented, problem
 from elara.serve.released import BLOCKED, admitted, gate_status
 from elara.serve.schemas import INTENDED_USE
@@ -80,6 +82,7 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     )
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
     app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
+    app.state.drift = TopicDrift(app.state.metrics)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
     app.include_router(routes.router, responses=_REFUSALS, dependencies=[_BEARER])
     app.include_router(admin.router, responses=_REFUSALS, dependencies=[_BEARER])
@@ -110,8 +113,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(manager.start())
         app.state.loop = asyncio.get_running_loop()
         watching = asyncio.create_task(_watch(app, loading))
+        probing = asyncio.create_task(_probe(app, loading))
         yield
         watching.cancel()
+        probing.cancel()
+        with suppress(asyncio.CancelledError):
+            await probing  # it records that it was broken off
         await loading
         await manager.stop()
     if app.state.limits:
@@ -149,6 +156,16 @@ async def _watch(app: FastAPI, loading: asyncio.Task[None]) -> None:
         except Exception as error:
             log.error("the experiment cannot be watched (%s): %s", type(error).__name__, error)
         await asyncio.sleep(_WATCH_SECONDS)
+
+
+async def _probe(app: FastAPI, loading: asyncio.Task[None]) -> None:
+    """Ask what serves the keyed items at an interval, if a setting names one."""
+    settings: Settings = app.state.settings
+    if settings.probe_hours:
+        await asyncio.wait({loading})
+        state, hours, folder = app.state, settings.probe_hours, settings.serving
+        probe = Probe(state.manager, state.metrics, state.journal, hours=hours, folder=folder)
+        await probe.keep_asking()
 
 
 def _audit(app: FastAPI, event: dict[str, Any]) -> None:

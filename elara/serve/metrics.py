@@ -5,17 +5,28 @@ Names and units follow https://prometheus.io/docs/practices/naming/.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 from elara.serve.engine import Engine
 from elara.serve.models import ModelManager
+from elara.text.references import references
 
 router = APIRouter(tags=["Operation"])
 
 # From a cached answer to a long one on a laptop, in seconds.
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+_OF_A_PROBE = {
+    "accuracy": "share of answers with the right letter",
+    "agreement": "share of answers that are those of the adapter's first probe",
+    "finished": "share of answers that ended by themselves",
+    "items": "items that were asked",
+    "last_run_timestamp_seconds": "when it ended, in seconds since 1970",
+}
 
 
 class Metrics:
@@ -41,8 +52,44 @@ class Metrics:
         self.waiting = Gauge("elara_chats_waiting", "Chats that wait for the model.", registry=here)
         self.writing = Gauge("elara_chats_writing", "Chats that are being answered.", registry=here)
         self.ready = Gauge("elara_model_ready", "1 if a model can answer.", registry=here)
+        self.probes = Counter(
+            "elara_probes_total", "Probes by how they ended.", ["outcome"], registry=here
+        )
+        self.probe = {
+            name: Gauge(f"elara_probe_{name}", f"The last complete probe: {what}.", ["adapter"],
+                        registry=here)
+            for name, what in _OF_A_PROBE.items()
+        }  # fmt: skip
+        self.topics = Counter(
+            "elara_question_topics_total",
+            "Questions by topic, told fifty together and in steps of five.",
+            ["topic"],
+            registry=here,
+        )
+        self.drift = Gauge(
+            "elara_question_drift",
+            "Jensen-Shannon divergence of topics from the first questions, in bits (0 to 1).",
+            ["adapter"],
+            registry=here,
+        )
+        self.drift_questions = Gauge(
+            "elara_question_drift_questions",
+            "Questions in the reference, and in the window that is compared with it.",
+            ["part"],
+            registry=here,
+        )
+        self.citations = Counter(
+            "elara_citations_total",
+            "References in answers, by where they come from.",
+            ["support"],
+            registry=here,
+        )
         for outcome in ("answered", "cancelled", "refused", "failed"):
             self.questions.labels(outcome, "")  # so that a rate exists before the first one
+        for outcome in ("complete", "cancelled", "skipped", "failed"):
+            self.probes.labels(outcome)
+        for support in ("question", "none"):
+            self.citations.labels(support)
 
     def ended(
         self, outcome: str, arm: str, tokens_in: int, tokens_out: int, milliseconds: int
@@ -60,6 +107,18 @@ class Metrics:
         self.tokens.labels("read").inc(tokens_in)
         self.tokens.labels("written").inc(tokens_out)
         self.seconds.observe(milliseconds / 1000)
+
+    def cited(self, answer: str, questions: Sequence[str]) -> None:
+        """Count the references of an answer: a model without sources makes up what nobody gave it.
+
+        Args:
+            answer: as much of it as was written.
+            questions: the user's turns. An earlier answer supports nothing.
+        """
+        if found := references(answer):
+            given = references("\n".join(questions))
+            self.citations.labels("question").inc(len(found & given))
+            self.citations.labels("none").inc(len(found - given))
 
     def text(self, manager: ModelManager) -> bytes:
         """All counts in Prometheus' format.
