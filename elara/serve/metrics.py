@@ -22,8 +22,9 @@ _SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 _OF_A_PROBE = {
     "accuracy": "share of answers with the right letter",
-    "agreement": "share of answers that are those of the adapter's first probe",
+    "named": "share of answers that name a letter; others count as wrong",
     "finished": "share of answers that ended by themselves",
+    "agreement": "share of answers that are those of the adapter's first probe",
     "items": "items that were asked",
     "last_run_timestamp_seconds": "when it ended, in seconds since 1970",
 }

@@ -1,11 +1,11 @@
 """Ask the adapter that serves the same keyed items at an interval, to notice when it has changed.
 
 Each item is put as a chat, through the queue and the template that people's questions take, and a
-short answer is written at temperature 0. Three shares are published: answers that name the right
-letter, answers that are word by word those of this adapter's first probe, and answers that ended
-by themselves. The second one tells even of a model that only guesses: the same weights, template
-and stop token give the same answers. Likelihoods of the letters would say more of each item, but
-they pass by the stop token, and no server elsewhere need give them.
+short answer is written at temperature 0. Four shares are published: answers that name the right
+letter, answers that name any, answers that ended by themselves, and answers that are word by word
+those of this adapter's first probe. The last one tells even of a model that only guesses: the same
+weights, template and stop token give the same answers. Likelihoods of the letters would say more of
+each item, but they pass by the stop token, and no server elsewhere need give them.
 """
 
 from __future__ import annotations
@@ -55,16 +55,18 @@ class Found:
         adapter: name of what answers.
         asked: items that the model was asked.
         right: answers with the right letter.
-        agree: answers that are those of the first probe; counted at the end.
+        named: answers that name a letter; others count as wrong.
         finished: answers that ended by themselves.
+        agree: answers that are those of the first probe; counted at the end.
         answers: a hash of each answer and of how it ended.
     """
 
     adapter: str = ""
     asked: int = 0
     right: int = 0
-    agree: int = 0
+    named: int = 0
     finished: int = 0
+    agree: int = 0
     answers: list[str] = field(default_factory=list)
 
 
@@ -153,7 +155,9 @@ class Probe:
                 deadline = time.monotonic() + _ANSWER_SECONDS
                 ask = Ask([{"role": "user", "content": text}], _TOKENS, 0.0, 0, deadline)
                 answer, end = await whole(serving.answer(ask))
-            found.right += extract(answer, item["options"]) == item["key"]
+            letter = extract(answer, item["options"])
+            found.right += letter == item["key"]
+            found.named += letter != ""
             found.finished += end.finished
             found.answers.append(hashlib.sha256(f"{end.finished} {answer}".encode()).hexdigest())
         first = self._first_answers(found)
@@ -168,8 +172,9 @@ class Probe:
     def _publish(self, found: Found) -> None:
         told: dict[str, float] = {
             "accuracy": found.right / ITEMS,
-            "agreement": found.agree / ITEMS,
+            "named": found.named / ITEMS,
             "finished": found.finished / ITEMS,
+            "agreement": found.agree / ITEMS,
             "items": found.asked,
             "last_run_timestamp_seconds": time.time(),
         }

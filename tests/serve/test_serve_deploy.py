@@ -74,6 +74,7 @@ def test_the_settings_are_settings(services: dict[str, Any]) -> None:
     fields = {name.removeprefix(PREFIX).lower() for name in given}
     assert fields <= Settings.model_fields.keys()
     assert read_upstreams(given["ELARA_SERVE_UPSTREAMS"])
+    assert given["ELARA_SERVE_PROBE_HOURS"] == "6"  # as the guide to serving says
     proxy = services["proxy"]["networks"]["front"]["ipv4_address"]
     assert given["ELARA_SERVE_TRUSTED_PROXIES"] == f"{proxy}/32"
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FakeModel, FakeRow
 from local_client import LocalClient
+from saying_row import SayingRow
 from test_serve_http import question, wait_until_loaded
 from test_serve_operation import counts
 
 from elara.serve import ModelManager, Settings, create_app
-from elara.serve.backends import Ask
 from elara.serve.drift import BLOCK, OTHER, TopicDrift, divergence, topic_of
 from elara.serve.metrics import Metrics
 from elara.text.keyed import own_items
@@ -25,7 +24,7 @@ HEART, SKIN = "Is my heart failure getting worse?", "What is this itchy rash on 
 
 
 @pytest.fixture
-def client(trained: Any, fake: FakeModel) -> Any:
+def client(trained: Any, fake: Any) -> Any:
     settings = Settings.from_environment({}, workspace=str(trained.root))
     manager = ModelManager(settings.adapter, loader=fake.load, decoder=fake.decoder)
     with LocalClient(create_app(settings, manager=manager)) as made:
@@ -50,6 +49,13 @@ def test_topics_are_those_of_stage_one() -> None:
     assert topic_of("x " * 5000 + "heart") == OTHER  # the beginning is read
     assert OTHER not in specialties().labels
     assert len(specialties().labels) == 13
+
+
+def test_the_guide_says_how_much_the_words_miss(project: Path) -> None:
+    items = list(own_items())
+    right = sum(topic_of(item["question"]) == item["specialty"] for item in items)
+    told = f"they find the specialty of {round(100 * right / len(items))} in 100"
+    assert told in (project / "book" / "serving.md").read_text(encoding="utf-8")
 
 
 def test_the_divergence_is_known_where_it_can_be_worked_out() -> None:
@@ -145,29 +151,14 @@ def test_a_question_takes_less_than_a_tenth_of_a_millisecond() -> None:
 # References in answers
 
 
-class Row(FakeRow):
-    """Says what it is to say, in three pieces."""
-
-    says = ""
-
-    def __init__(self, ask: Ask) -> None:
-        super().__init__(ask)
-        half = len(self.says) // 2
-        self.tokens = [self.says[:half], self.says[half:], ""]
-
-
 def citations(client: LocalClient) -> tuple[float, float]:
     found = counts(client)
     return found["elara_citations_total question"], found["elara_citations_total none"]
 
 
-def test_references_are_counted_by_who_brought_them(
-    client: LocalClient, fake: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fake, "row", Row)
-    monkeypatch.setattr(
-        Row, "says", "PMID 1, doi.org/10.1000/x, and PMID 1 again; Doe et al., 2019"
-    )
+def test_references_are_counted_by_who_brought_them(client: LocalClient, fake: Any) -> None:
+    says = "PMID 1, doi.org/10.1000/x, and PMID 1 again; Doe et al., 2019"
+    fake.row = lambda ask: SayingRow(ask, says)
     assert citations(client) == (0, 0)
     client.post("/chat", json=question("What does PMID: 1 say?"))
     assert citations(client) == (1, 2)
@@ -176,20 +167,16 @@ def test_references_are_counted_by_who_brought_them(
 
 
 def test_references_in_a_stream_are_counted_though_they_are_cut(
-    client: LocalClient, fake: Any, monkeypatch: pytest.MonkeyPatch
+    client: LocalClient, fake: Any
 ) -> None:
-    monkeypatch.setattr(fake, "row", Row)
-    monkeypatch.setattr(Row, "says", "NCT01234567")
+    fake.row = lambda ask: SayingRow(ask, "NCT01234567")
     body = {"model": "elara", "messages": question("x")["messages"], "stream": True}
     assert "[DONE]" in client.post("/v1/chat/completions", json=body).text
     assert citations(client) == (0, 1)
 
 
-def test_an_earlier_answer_supports_nothing(
-    client: LocalClient, fake: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fake, "row", Row)
-    monkeypatch.setattr(Row, "says", "As I said: PMID 1.")
+def test_an_earlier_answer_supports_nothing(client: LocalClient, fake: Any) -> None:
+    fake.row = lambda ask: SayingRow(ask, "As I said: PMID 1.")
     told = [("user", "Who says so?"), ("assistant", "PMID 1."), ("user", "Really?")]
     turns = [{"role": role, "content": content} for role, content in told]
     client.post("/chat", json={"messages": turns})

@@ -7,14 +7,13 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fake_upstream as fakes
 import pytest
-from conftest import FakeModel, FakeRow
 from local_client import LocalClient
+from saying_row import SayingRow
 from test_serve_conversing import records
 from test_serve_http import question
 from test_serve_operation import counts
@@ -31,38 +30,17 @@ from elara.workspace import Workspace
 KEYS = {asked(i["question"], i["options"], LETTER_FORM): i["key"] for i in probe_items()}
 
 
-class Row(FakeRow):
-    """One answer, in one piece; without a stop token it ends at the limit."""
-
-    def __init__(self, ask: Ask, says: str, stops: bool) -> None:
-        super().__init__(ask)
-        self.tokens, self.stops = [says, "", ""], stops
-
-    def grow(self) -> str:
-        text = super().grow()
-        self.finished = self.ended and self.stops
-        return text
-
-
-class Model(FakeModel):
-    """Answers each item with its key, unless `says` or `stops` is changed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.says: Callable[[str], str] = lambda text: f"The answer is {KEYS.get(text, 'none')}."
-        self.stops = True
-
-    def row(self, ask: Ask) -> FakeRow:
-        return Row(ask, self.says(ask.messages[-1]["content"]), self.stops)
+@pytest.fixture
+def model(fake: Any) -> Any:
+    """The fake model. It answers each item with its key, unless `says` or `stops` is changed."""
+    fake.says = lambda text: f"The answer is {KEYS.get(text, 'none')}."
+    fake.stops = True
+    fake.row = lambda ask: SayingRow(ask, fake.says(ask.messages[-1]["content"]), stops=fake.stops)
+    return fake
 
 
 @pytest.fixture
-def model() -> Model:
-    return Model()
-
-
-@pytest.fixture
-def held(model: Model, trained: Workspace) -> Any:
+def held(model: Any, trained: Workspace) -> Any:
     adapter = trained.folder("train") / "adapter"
     manager = ModelManager(adapter, loader=model.load, decoder=model.decoder)
     manager.load()
@@ -103,7 +81,7 @@ def test_the_items_are_of_every_specialty_and_their_keys_of_every_letter() -> No
     assert len(letters) == 4
 
 
-def test_right_answers_are_right_and_asked_one_at_a_time(held: ModelManager, model: Model) -> None:
+def test_right_answers_are_right_and_asked_one_at_a_time(held: ModelManager, model: Any) -> None:
     probe = probe_of(held)
     assert run(probe) == ("complete", [1.0, 1.0, 1.0])
     assert [batch for batch in model.batches if len(batch) != 1] == []
@@ -113,7 +91,7 @@ def test_right_answers_are_right_and_asked_one_at_a_time(held: ModelManager, mod
 
 
 def test_another_model_behind_the_same_name_is_noticed_even_if_both_guess(
-    held: ModelManager, model: Model
+    held: ModelManager, model: Any
 ) -> None:
     probe = probe_of(held)
     model.says = lambda text: "A."
@@ -127,7 +105,7 @@ def test_another_model_behind_the_same_name_is_noticed_even_if_both_guess(
 
 
 def test_a_lost_stop_token_is_noticed_at_once_and_as_a_change(
-    held: ModelManager, model: Model
+    held: ModelManager, model: Any
 ) -> None:
     probe = probe_of(held)
     assert run(probe)[1] == [1.0, 1.0, 1.0]
@@ -135,8 +113,15 @@ def test_a_lost_stop_token_is_noticed_at_once_and_as_a_change(
     assert run(probe)[1] == [1.0, 0.0, 0.0]
 
 
+def test_answers_without_a_letter_are_wrong_and_said(held: ModelManager, model: Any) -> None:
+    probe = probe_of(held)
+    model.says = lambda text: "I cannot say." if list(KEYS).index(text) % 2 else f"{KEYS[text]}."
+    assert run(probe)[1][0] == 0.5
+    assert list(told(probe, "named").values()) == [0.5]
+
+
 def test_the_first_answers_outlive_a_restart_as_hashes(
-    held: ModelManager, model: Model, tmp_path: Path
+    held: ModelManager, model: Any, tmp_path: Path
 ) -> None:
     run(probe_of(held, folder=tmp_path))
     assert run(probe_of(held, folder=tmp_path))[1] == [1.0, 1.0, 1.0]
@@ -164,7 +149,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_fails_nothing(
 
 
 def test_another_adapter_is_compared_with_itself(
-    held: ModelManager, model: Model, trained: Workspace
+    held: ModelManager, model: Any, trained: Workspace
 ) -> None:
     other = trained.folder("train") / "other"
     other.mkdir()
@@ -178,7 +163,23 @@ def test_another_adapter_is_compared_with_itself(
     assert before not in told(probe, "agreement")
 
 
-def test_people_come_first(held: ModelManager, model: Model) -> None:
+def test_no_probe_is_of_two_adapters(held: ModelManager, model: Any, trained: Workspace) -> None:
+    other = trained.folder("train") / "other"
+    other.mkdir()
+    (other / "adapter_model.safetensors").write_bytes(b"5678")
+    probe = probe_of(held)
+
+    def exchanged(text: str) -> str:
+        if text == list(KEYS)[3]:
+            held.swap("other")
+        return "A."
+
+    model.says = exchanged
+    assert run(probe) == ("skipped", [])
+    assert len(model.batches) == 4
+
+
+def test_people_come_first(held: ModelManager, model: Any) -> None:
     probe = probe_of(held, patience=0.0)
 
     async def scenario() -> None:
@@ -198,7 +199,7 @@ def test_people_come_first(held: ModelManager, model: Model) -> None:
     assert (outcomes(probe), told(probe, "accuracy")) == ({"skipped": 1}, {})
 
 
-def test_it_waits_for_a_quiet_moment(held: ModelManager, model: Model) -> None:
+def test_it_waits_for_a_quiet_moment(held: ModelManager, model: Any) -> None:
     probe = probe_of(held)
 
     async def scenario() -> None:
@@ -262,7 +263,7 @@ def test_changed_weights_of_an_upstream_are_noticed() -> None:
 
 
 def test_nothing_of_items_or_answers_is_logged(
-    held: ModelManager, model: Model, caplog: pytest.LogCaptureFixture
+    held: ModelManager, model: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     probe = probe_of(held)
@@ -309,7 +310,7 @@ def test_the_interval_is_kept(
 
 
 def test_after_an_exchange_it_asks_at_once(
-    held: ModelManager, model: Model, trained: Workspace
+    held: ModelManager, model: Any, trained: Workspace
 ) -> None:
     other = trained.folder("train") / "other"
     other.mkdir()
@@ -328,13 +329,13 @@ def test_after_an_exchange_it_asks_at_once(
     asyncio.run(scenario())
 
 
-def served(model: Model, trained: Workspace, **given: Any) -> LocalClient:
+def served(model: Any, trained: Workspace, **given: Any) -> LocalClient:
     settings = Settings.from_environment({}, workspace=str(trained.root), **given)
     manager = ModelManager(settings.adapter, loader=model.load, decoder=model.decoder)
     return LocalClient(create_app(settings, manager=manager))
 
 
-def test_a_probe_is_recorded_and_no_question_of_a_person(model: Model, trained: Workspace) -> None:
+def test_a_probe_is_recorded_and_no_question_of_a_person(model: Any, trained: Workspace) -> None:
     with served(model, trained, probe_hours=24.0) as client:
         while not counts(client)["elara_probes_total complete"]:
             time.sleep(0.01)
@@ -354,7 +355,7 @@ def test_a_probe_is_recorded_and_no_question_of_a_person(model: Model, trained: 
     assert (serving_folder(trained) / "probe.json").exists()
 
 
-def test_it_is_off_unless_it_is_asked_for(model: Model, trained: Workspace) -> None:
+def test_it_is_off_unless_it_is_asked_for(model: Any, trained: Workspace) -> None:
     with served(model, trained) as client:
         while not client.get("/health").json()["model_ready"]:
             time.sleep(0.01)
@@ -362,9 +363,7 @@ def test_it_is_off_unless_it_is_asked_for(model: Model, trained: Workspace) -> N
     assert model.batches == []
 
 
-def test_the_server_stops_promptly_in_the_middle_of_a_probe(
-    model: Model, trained: Workspace
-) -> None:
+def test_the_server_stops_promptly_in_the_middle_of_a_probe(model: Any, trained: Workspace) -> None:
     model.fault = lambda questions: time.sleep(0.5)  # 1.5 s for an answer, 30 s for all
     with served(model, trained, probe_hours=24.0):
         assert model.answering.wait(60)
