@@ -73,7 +73,7 @@ class Article:
             own, for training that stays private), or `unknown`.
         redistributable: whether the licence lets others pass the text on.
         retracted: the source marks the article as retracted.
-        topics: the specialties (see `elara/collect/topics.yaml`) that the article belongs to.
+        topics: the specialties (see `elara/text/topics.yaml`) that the article belongs to.
         countries: African countries that its title, abstract, keywords or MeSH name.
         affiliation_countries: African countries in which an author works.
         retrieved_at: when the raw payload was fetched, ISO 8601 in UTC.

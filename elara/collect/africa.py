@@ -96,8 +96,7 @@ def load_yaml(name: str) -> dict[str, Any]:
     """The content of a list that this room keeps as data.
 
     Args:
-        name: `africa.yaml` (`countries` and `batches`) or `topics.yaml` (`specialties`, `regions`
-            and `topics`).
+        name: `africa.yaml` (`countries` and `batches`) or `topics.yaml` (`regions` and `topics`).
     """
     text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)

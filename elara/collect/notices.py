@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from elara.collect.xmlrecords import Element, text_of
+from elara.text.references import articles_named
 
 # Relations of PubMed by which a record says that it is itself retracted, and that another one is.
 # Source: https://dtd.nlm.nih.gov/ncbi/pubmed/doc/out/250101/att-RefType.html
@@ -24,9 +25,6 @@ _KINDS = {"retraction", "partial-retraction", "retraction-notice", "withdrawal",
 # What a bare number is, by the kind that its element names.
 _BARE = {"pmid": "PMID ", "pubmed": "PMID ", "pmc": "PMCID PMC", "pmcid": "PMCID PMC"}
 _HREF = "{http://www.w3.org/1999/xlink}href"
-_DOI = re.compile(r"\b10\.\d{4,9}/[^\s\"<>]*[^\s\"<>.,;)\]]")
-_PMCID = re.compile(r"\bPMC(\d+)", re.IGNORECASE)
-_PMID = re.compile(r"(?:pubmed\.ncbi\.nlm\.nih\.gov/|/pubmed/|\bPMID:? ?)(\d+)", re.IGNORECASE)
 
 _STRUCK = (
     r"(?i:retracted|withdrawn|r[ée]tract[ée]e?|retractad[ao]|retratad[ao]|retirad[ao]|ritirat[ao]"
@@ -71,10 +69,7 @@ def names_in(text: str, kind: str = "") -> list[str]:
         text: for example `info:doi/10.1000/abc` or `Lancet. 2018. PMID: 12345`.
         kind: what a bare number is: `pmid` or `pmc`.
     """
-    plain = text.replace("%2F", "/").replace("%2f", "/")
-    found = [f"DOI {doi.lower()}" for doi in _DOI.findall(plain)]
-    found += [f"PMCID PMC{number}" for number in _PMCID.findall(text)]
-    found += [f"PMID {number}" for number in _PMID.findall(text)]
+    found = articles_named(text)
     bare = text.strip()
     if bare.isdecimal() and kind in _BARE:
         found.append(_BARE[kind] + bare)

@@ -1,20 +1,17 @@
-"""Find the specialties that an article belongs to, and the searches of a live collection."""
+"""Read the lists of a collection: labels of articles, and the searches that are sent."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
 from elara.collect.africa import countries, load_countries, load_yaml, plain
+from elara.text.topics import Topics, indexed, specialties
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
-_WORD = re.compile(r"[^\W_]+")
 # Europe PMC keeps MeSH headings with the keywords; its field MESH is filled for few records.
 # Source: https://www.ebi.ac.uk/europepmc/webservices/rest/fields
 _EUROPE_PMC = {
@@ -24,48 +21,6 @@ _EUROPE_PMC = {
 _TAGGED = re.compile(r'(?P<term>"[^"]*"|[^\s"()\[\]]+)\[(?P<tag>[^\]]*)\]')
 
 
-@dataclass(slots=True)
-class Topics:
-    """Terms of one list of labels, ready to be matched as whole words.
-
-    Args:
-        labels: in the order of the list.
-        terms: a term as a tuple of lower-case words, to its labels.
-        lengths: first word of a term to the lengths in words of the terms that begin with it.
-    """
-
-    labels: list[str]
-    terms: dict[tuple[str, ...], list[str]]
-    lengths: dict[str, set[int]]
-
-    def of(self, title: str, keywords: Iterable[str], mesh: Iterable[str]) -> list[str]:
-        """The labels of an article.
-
-        Args:
-            title: its title.
-            keywords: its keywords. One that equals a label puts that label first.
-            mesh: its MeSH descriptors.
-
-        Returns:
-            Labels, the one with most matching terms first; ties in the order of the list.
-        """
-        keywords = list(keywords)
-        named = {k.strip().lower() for k in keywords}
-        matches = Counter(m for text in (title, *keywords, *mesh) for m in self.matches(text))
-        found = [label for label in self.labels if matches[label] or label.lower() in named]
-        return sorted(found, key=lambda label: (label.lower() not in named, -matches[label]))
-
-    def matches(self, text: str) -> list[str]:
-        """The labels whose terms occur in a text, once per occurrence."""
-        words = tuple(_WORD.findall(text.lower()))
-        return [
-            label
-            for start, word in enumerate(words)
-            for length in sorted(self.lengths.get(word, ()))
-            for label in self.terms.get(words[start : start + length], ())
-        ]
-
-
 @cache
 def load_topics(part: str = "specialties") -> Topics:
     """Read a list of labels and their terms.
@@ -73,15 +28,7 @@ def load_topics(part: str = "specialties") -> Topics:
     Args:
         part: `specialties`, or `regions` for the continent of Africa and its parts.
     """
-    listed: dict[str, list[str]] = load_yaml("topics.yaml")[part]
-    terms: dict[tuple[str, ...], list[str]] = {}
-    for label, words in listed.items():
-        for term in dict.fromkeys([*words, label]):
-            terms.setdefault(tuple(_WORD.findall(term.lower())), []).append(label)
-    lengths: dict[str, set[int]] = {}
-    for split in terms:
-        lengths.setdefault(split[0], set()).add(len(split))
-    return Topics(list(listed), terms, lengths)
+    return specialties() if part == "specialties" else indexed(load_yaml("topics.yaml")[part])
 
 
 def african_health(articles: Frame) -> Frame:

@@ -12,8 +12,8 @@ from typing import Any
 from elara.evaluate.choices import LETTERS, Choice
 from elara.evaluate.scores import EvaluationError
 from elara.model import SYSTEM_PROMPT, LanguageModel, encode
+from elara.text.keyed import asked
 
-LETTER_FORM = "Answer with the letter of the right option only."
 REASON_FORM = "Think about it briefly. End with: The answer is, and the letter of the right option."
 WORDS_FORM = "Answer in as few words as possible."
 
@@ -26,9 +26,7 @@ def chat(choice: Choice, form: str, options: Sequence[str] | None = None) -> lis
         form: the sentence that says how to answer.
         options: in the order in which they are shown; None shows none.
     """
-    shown = [f"{letter}. {text}" for letter, text in zip(LETTERS, options or (), strict=False)]
-    parts = (choice.context, choice.question, "\n".join(shown), form)
-    content = "\n\n".join(part for part in parts if part)
+    content = asked(choice.question, options or (), form, choice.context)
     return [
         {"role": "system", "content": SYSTEM_PROMPT},
         {"role": "user", "content": content},

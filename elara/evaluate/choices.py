@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from importlib import resources
 from typing import Any
 
-import yaml
-
 from elara.evaluate.scores import EvaluationError
-
-LETTERS = "ABCDEFGHIJ"
+from elara.text.keyed import LETTERS, own_items
 
 
 @dataclass(frozen=True)
@@ -57,34 +53,26 @@ def own_choices() -> list[Choice]:
     """Elara's own items, of all specialties.
 
     Raises:
-        EvaluationError: a file lacks a field.
+        EvaluationError: an item lacks a field.
     """
-    folder = resources.files("elara.evaluate").joinpath("items")
-    found: list[Choice] = []
-    for file in sorted(folder.iterdir(), key=lambda entry: entry.name) if folder.is_dir() else []:
-        if file.name.endswith(".yaml"):
-            found += _own(file.name, yaml.safe_load(file.read_text(encoding="utf-8")))
-    return found
+    return [_own(item) for item in own_items()]
 
 
-def _own(name: str, content: dict[str, Any]) -> list[Choice]:
+def _own(item: dict[str, Any]) -> Choice:
     try:
-        return [
-            Choice(
-                id=item["id"],
-                set="elara",
-                split="own",
-                specialty=content["specialty"],
-                question=item["question"].strip(),
-                options=tuple(str(option) for option in item["options"]),
-                key=LETTERS.find(item["key"]),
-            )
-            for item in content["items"]
-        ]
+        return Choice(
+            id=item["id"],
+            set="elara",
+            split="own",
+            specialty=item["specialty"],
+            question=item["question"].strip(),
+            options=tuple(str(option) for option in item["options"]),
+            key=LETTERS.find(item["key"]),
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise EvaluationError(
-            f"An item in elara/evaluate/items/{name} is not complete ({error}): it needs id, "
-            "question, options and key."
+            f"The item {item.get('id', 'without id')} in elara/items is not complete ({error}): it "
+            "needs id, question, options and key."
         ) from error
 
 

@@ -6,7 +6,6 @@ answer must not look as one that was not asked.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -15,59 +14,12 @@ from typing import Any
 import polars as pl
 
 from elara.evaluate import asking
-from elara.evaluate.choices import LETTERS, Choice
+from elara.evaluate.choices import Choice
 from elara.evaluate.letters import SCORE_SCHEMA, score_row, told
 from elara.evaluate.memory import Ask, Memory, weights_hash
 from elara.model import Generation, LanguageModel
 from elara.model.chat import as_data
-
-# `A` and `I` before another word are words themselves.
-_ARTICLE = r"(?!\s+(?!(?:because|since|as|and|or|is|are|with)\b)[a-z])"
-_LETTER = rf"[\"'(\[*]*([B-HJ]|[AI]{_ARTICLE})(?![A-Za-z'’])[\"')\].:*]*"
-# A statement of the answer; the last one counts.
-_STATED = re.compile(
-    r"(?:\b(?i:(?:final |correct |right |best )*(?:answer|option|choice))\b\**\s*"
-    r"(?:(?i:is|would be|must be)|[:=])\s*\**\s*(?:(?i:the )?(?i:option|letter|choice)\s+)?"
-    rf"|\b(?i:i (?:choose|pick|select))\s+(?:(?i:option|letter)\s+)?){_LETTER}"
-)
-# A letter alone at the beginning of a line: `C`, `C.`, `(C) Rest`; "A patient …" is none.
-_ALONE = re.compile(r"^\W*(?:(?i:option)\s+)?([A-J])(?:\W*$|[.):\]]|\*\*)", re.MULTILINE)
-_NOT = re.compile(r"\b(?:not|isn't|wrong|incorrect|never)\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
-_AFTER = re.compile(r"^\W*(?:(?:and|or)\b|(?:is|are)\s+(?:not|wrong|incorrect)\b)", re.IGNORECASE)
-
-
-def extract(text: str, options: Sequence[str]) -> str:
-    """The letter that an answer settles on, or "".
-
-    Args:
-        text: what a model wrote.
-        options: as they were shown.
-
-    Returns:
-        The letter of the last statement such as "the answer is C"; otherwise the only letter that
-        stands alone at the beginning of a line; otherwise the letter of the only option whose words
-        occur.
-    """
-    allowed = LETTERS[: len(options)]
-    stated = [found[1] for found in _STATED.finditer(text) if _holds(text, found)][-1:]
-    alone = {found[1] for found in _ALONE.finditer(text)}  # several: the options are repeated
-    letters = stated or (list(alone) if len(alone) == 1 else [])
-    if not letters and not alone:
-        said = _plain(text)
-        pairs = zip(allowed, options, strict=True)
-        letters = [letter for letter, option in pairs if _plain(option) in said]
-    return letters[0] if len(letters) == 1 and letters[0] in allowed else ""
-
-
-def _plain(text: str) -> str:
-    """Words between blanks, so that whole words are compared."""
-    words = re.findall(r"[^\W_]+", text.casefold())
-    return f" {' '.join(words)} "
-
-
-def _holds(text: str, found: re.Match[str]) -> bool:
-    """Whether a statement affirms one letter: no "not" before it, no "and B" after it."""
-    return not _NOT.search(text[: found.start(1)]) and not _AFTER.match(text[found.end() :])
+from elara.text.keyed import extract
 
 
 def score_generated(

@@ -13,6 +13,7 @@ from elara.evaluate.choices import LETTERS, Choice
 from elara.evaluate.memory import Ask, Memory, weights_hash
 from elara.evaluate.scores import EvaluationError
 from elara.model import LanguageModel
+from elara.text.keyed import LETTER_FORM
 
 CALIBRATIONS = ("none", "cyclic", "prior")
 PRIOR_ITEMS = 20
@@ -64,7 +65,7 @@ def score_letters(
     turns = _turns(choices, calibration)
     written = {n: asking.letters_of(lm, n) for n in {len(choice.options) for choice in choices}}
     asks = [_letter_ask(lm, choices[i], by, written) for i, by in turns]
-    about = _about(lm, side, asking.LETTER_FORM, "letters")
+    about = _about(lm, side, LETTER_FORM, "letters")
     measure = partial(_letter_logs, lm, side)
     values = memory.fill(asks, measure, about, batch_size=batch_size, label=f"letters of {side}")
     orders: dict[int, list[list[float]]] = {}
@@ -198,7 +199,7 @@ def told(choice: Choice, prompt: str) -> dict[str, Any]:
 
 def _letter_ask(lm: LanguageModel, choice: Choice, by: int, written: dict[int, Any]) -> Ask:
     before, letters = written[len(choice.options)]
-    messages = asking.chat(choice, asking.LETTER_FORM, positions.shown(choice.options, by))
+    messages = asking.chat(choice, LETTER_FORM, positions.shown(choice.options, by))
     asked = asking.answered(lm, messages, "A")[0] + before
     prompt = lm.tokenizer.decode(asked)
     return Ask(f"{choice.digest}/{by}", len(asked), told(choice, prompt), (asked, letters))

@@ -54,6 +54,8 @@ class Settings(BaseModel):
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
         gate: `gate.json`, from the release gate.
         override: why an adapter that the gate blocks is served all the same.
+        probe_hours: hours between two probes of what serves (see `elara.serve.probe`); 0: none, so
+            that the model of a person's own computer works only when it is asked.
         audit_log: file of the audit log; None: no log is kept.
         text_key: key of the keyed hash that stands for a question in the audit log; None: one
             beside the log, which is made when it is missing.
@@ -93,6 +95,7 @@ class Settings(BaseModel):
     upstreams: str = ""
     gate: Path | None = None
     override: str = ""
+    probe_hours: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     audit_log: Path | None = None
     text_key: Path | None = None
     audit_text: bool = False
@@ -135,6 +138,8 @@ class Settings(BaseModel):
                 "workers: each would load a model of its own, and experiments and feedback are "
                 "about such models; take 1, or name servers elsewhere in upstreams"
             )
+        if self.workers > 1 and self.probe_hours and not self.audit_log:
+            raise ValueError("probe_hours with several workers needs audit_log: one of them asks")
         if self.serving and not self.audit_log:
             raise ValueError("serving needs audit_log, since each act of it has to be recorded")
         if self.override and not self.audit_log:

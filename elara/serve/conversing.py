@@ -123,14 +123,14 @@ class Talk:
         state, accepted = self.request.app.state, self._accepted(serving)
         await _written(journal, accepted)
         outcome: Any = "cancelled"  # unless something else is known
-        end, pieces = End(False, 0, 0, 0.0), 0
+        end, pieces = End(False, 0, 0, 0.0), list[str]()
         try:
             async with closing(self._from_cache_or(serving, accepted)) as items:
                 async for item in items:
                     if isinstance(item, End):
                         outcome, end = "answered", item
                         break
-                    pieces += 1
+                    pieces.append(item.text)
                     yield item
         except BackendError as error:
             outcome = "refused" if isinstance(error, _REFUSED) else "failed"
@@ -141,8 +141,12 @@ class Talk:
         finally:
             milliseconds = round((time.perf_counter() - self.started) * 1000)
             # An answer that broke off has about as many tokens as pieces.
-            tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens or pieces}
+            tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens or len(pieces)}
             state.metrics.ended(outcome, accepted.arm, *tokens.values(), milliseconds)
+            state.metrics.cited("".join(pieces), self._texts[::2])  # turns 1, 3 … are the user's
+            if outcome != "refused":  # whoever was refused asks again
+                serves = state.manager.identity
+                state.drift.count(self._texts[-1], serves.weights_sha256 if serves else "")
             await _written(journal, accepted.ended(outcome, milliseconds=milliseconds, **tokens))
         if outcome != "answered":
             raise BrokenOff("The answer stopped without an end. Ask again.")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
+from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
 
 import elara
@@ -23,12 +24,14 @@ from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, read_evaluation
 from elara.serve.conversing import http_error
 from elara.serve.disconnect import ClientGone
+from elara.serve.drift import TopicDrift
 from elara.serve.guard import add_guards
 from elara.serve.journal import Event, Journal, account, make_secret, read_secret, signing
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
 from elara.serve.pool import Upstreams
+from elara.serve.probe import Probe
 from elara.serve.problems import documented, problem
 from elara.serve.released import BLOCKED, admitted, gate_status
 from elara.serve.schemas import INTENDED_USE
@@ -80,6 +83,7 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     )
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
     app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
+    app.state.drift = TopicDrift(app.state.metrics)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
     app.include_router(routes.router, responses=_REFUSALS, dependencies=[_BEARER])
     app.include_router(admin.router, responses=_REFUSALS, dependencies=[_BEARER])
@@ -110,8 +114,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(manager.start())
         app.state.loop = asyncio.get_running_loop()
         watching = asyncio.create_task(_watch(app, loading))
+        probing = asyncio.create_task(_probe(app, loading))
         yield
         watching.cancel()
+        probing.cancel()
+        with suppress(asyncio.CancelledError):
+            await probing  # it records that it was broken off
         await loading
         await manager.stop()
     if app.state.limits:
@@ -158,6 +166,26 @@ async def _watch(app: FastAPI, loading: asyncio.Task[None]) -> None:
                 await asyncio.to_thread(manager.hold, held.experiments.adapters())
         except Exception as error:
             log.error("the experiment cannot be watched (%s): %s", type(error).__name__, error)
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
+async def _probe(app: FastAPI, loading: asyncio.Task[None]) -> None:
+    """Ask what serves the keyed items at an interval, if a setting names one."""
+    settings, state = app.state.settings, app.state
+    if not settings.probe_hours:
+        return
+    await asyncio.wait({loading})
+    folder = settings.serving or (settings.audit_log and settings.audit_log.parent)
+    probe = Probe(
+        state.manager, state.metrics, state.journal, hours=settings.probe_hours, folder=folder
+    )
+    if settings.workers == 1:
+        return await probe.keep_asking()
+    # One of the processes asks; another one takes over when it ends.
+    asking = FileLock(folder / "probe.lock")
+    while True:
+        with suppress(Timeout), asking.acquire(timeout=0):
+            await probe.keep_asking()
         await asyncio.sleep(_WATCH_SECONDS)
 
 

@@ -6,6 +6,7 @@ Names and units follow https://prometheus.io/docs/practices/naming/.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
@@ -14,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from elara.serve.engine import Engine
 from elara.serve.models import ModelManager
+from elara.text.references import references
 
 router = APIRouter(tags=["Operation"])
 
@@ -22,6 +24,15 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 # From a cached answer to a long one on a laptop, in seconds.
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+_OF_A_PROBE = {
+    "accuracy": "share of answers with the right letter",
+    "named": "share of answers that name a letter; others count as wrong",
+    "finished": "share of answers that ended by themselves",
+    "agreement": "share of answers that are those of the adapter's first probe",
+    "items": "items that were asked",
+    "last_run_timestamp_seconds": "when it ended, in seconds since 1970",
+}
 
 
 class Metrics:
@@ -47,8 +58,45 @@ class Metrics:
         self.waiting = _gauge(here, "elara_chats_waiting", "Chats that wait for the model.")
         self.writing = _gauge(here, "elara_chats_writing", "Chats that are being answered.")
         self.ready = _gauge(here, "elara_model_ready", "1 if a model can answer.")
+        self.probes = Counter(
+            "elara_probes_total", "Probes by how they ended.", ["outcome"], registry=here
+        )
+        self.probe = {
+            name: _gauge(
+                here, f"elara_probe_{name}", f"The last complete probe: {what}.", "adapter"
+            )
+            for name, what in _OF_A_PROBE.items()
+        }
+        self.topics = Counter(
+            "elara_question_topics_total",
+            "Questions by topic, told fifty together and in steps of five.",
+            ["topic"],
+            registry=here,
+        )
+        self.drift = _gauge(
+            here,
+            "elara_question_drift",
+            "Jensen-Shannon divergence of topics from the first questions, in bits (0 to 1).",
+            "adapter",
+        )
+        self.drift_questions = _gauge(
+            here,
+            "elara_question_drift_questions",
+            "Questions in the reference, and in the window that is compared with it.",
+            "part",
+        )
+        self.citations = Counter(
+            "elara_citations_total",
+            "References in answers, by where they come from.",
+            ["support"],
+            registry=here,
+        )
         for outcome in ("answered", "cancelled", "refused", "failed"):
             self.questions.labels(outcome, "")  # so that a rate exists before the first one
+        for outcome in ("complete", "cancelled", "skipped", "failed"):
+            self.probes.labels(outcome)
+        for support in ("question", "none"):
+            self.citations.labels(support)
 
     def ended(
         self, outcome: str, arm: str, tokens_in: int, tokens_out: int, milliseconds: int
@@ -67,6 +115,27 @@ class Metrics:
         self.tokens.labels("written").inc(tokens_out)
         self.seconds.observe(milliseconds / 1000)
 
+    def cited(self, answer: str, questions: Sequence[str]) -> None:
+        """Count the references of an answer: a model without sources makes up what nobody gave it.
+
+        Args:
+            answer: as much of it as was written.
+            questions: the user's turns. An earlier answer supports nothing.
+        """
+        if found := references(answer):
+            given = references("\n".join(questions))
+            self.citations.labels("question").inc(len(found & given))
+            self.citations.labels("none").inc(len(found - given))
+
+    def forget(self, gauge: Gauge) -> None:
+        """Tell no more of an adapter that served before.
+
+        Args:
+            gauge: a value for each adapter. Several processes have no adapter here to exchange.
+        """
+        if SHARED not in os.environ:
+            gauge.clear()
+
     def text(self, manager: ModelManager) -> bytes:
         """All counts in Prometheus' format.
 
@@ -84,9 +153,9 @@ class Metrics:
         return generate_latest(registry)
 
 
-def _gauge(registry: CollectorRegistry, name: str, help_text: str) -> Gauge:
+def _gauge(registry: CollectorRegistry, name: str, help_text: str, *labels: str) -> Gauge:
     """A gauge; of several processes, the one that has set it last is believed."""
-    return Gauge(name, help_text, registry=registry, multiprocess_mode="livemostrecent")
+    return Gauge(name, help_text, labels, registry=registry, multiprocess_mode="livemostrecent")
 
 
 @router.get("/metrics", include_in_schema=False)

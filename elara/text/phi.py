@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from elara.text.phi_people import GIVEN_NAMES, PEOPLE, SOMEBODY, TITLE_GATE, TITLED, PhiKind
+from elara.text.references import URL
 
 _words = str.split
 
@@ -153,9 +154,7 @@ _PLACES = (
 PHI = (
     *PEOPLE,
     PhiKind("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}", "@", False, "a@example.org"),
-    PhiKind(
-        "url", r"(?i:https?://|\bwww\.)[^\s()<>\"]+", "(?i:http|www)", False, "www.example.org"
-    ),
+    PhiKind("url", URL, "(?i:http|www)", False, "www.example.org"),
     PhiKind(
         "phone",
         rf"(?:\b(?i:{'|'.join(_PHONE_LABELS)}|ph(?=[.:]))\b"

@@ -6,7 +6,8 @@ import answering_models as stubs
 import pytest
 
 from elara.evaluate.accuracy import accuracy_table, letters_told
-from elara.evaluate.generated import extract, score_generated, unparsed
+from elara.evaluate.generated import score_generated, unparsed
+from elara.text.keyed import extract
 
 OPTIONS = ("Give aspirin", "Give heparin", "Order a CT scan", "Wait and see")
 

@@ -21,7 +21,7 @@ def runs(text: str, length: int = 8) -> set[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def files(project: Path) -> dict[str, dict[str, Any]]:
-    folder = project / "elara" / "evaluate" / "items"
+    folder = project / "elara" / "items"
     return {path.stem: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
 
 

@@ -49,9 +49,24 @@ def _names(family: Any) -> list[str]:
 
 
 def test_labels_are_those_of_the_counts(deploy: Path) -> None:
-    told = {"outcome": {"answered", "cancelled", "refused", "failed"}, "result": {"hit", "miss"}}
-    for name, value in re.findall(r'(\w+)="([^"]+)"', " ".join(expressions(deploy))):
-        assert value in told.get(name, {value}), (name, value)
+    samples = [s for family in Metrics().registry.collect() for s in family.samples]
+    kept = {(s.name, *pair) for s in samples for pair in s.labels.items()}
+    kept |= {("elara_cache_total", "result", value) for value in ("hit", "miss")}
+    asked = re.findall(r'(elara_\w+)(?:_bucket)?\{(\w+)="([^"]+)"', " ".join(expressions(deploy)))
+    assert {name for name, *_ in asked} >= {"elara_probes_total", "elara_citations_total"}
+    assert set(asked) <= kept
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("elara_probe_agreement", "elara_probes_total", "elara_question_drift"),
+        "elara_citations_total",
+    ],
+)
+def test_what_changes_slowly_has_an_alert_and_a_panel(deploy: Path, name: str) -> None:
+    found = [e for e in expressions(deploy) if re.search(rf"\b{name}\b", e)]
+    assert len(found) >= 2
 
 
 def test_the_settings_are_settings(services: dict[str, Any]) -> None:
@@ -59,6 +74,7 @@ def test_the_settings_are_settings(services: dict[str, Any]) -> None:
     fields = {name.removeprefix(PREFIX).lower() for name in given}
     assert fields <= Settings.model_fields.keys()
     assert read_upstreams(given["ELARA_SERVE_UPSTREAMS"])
+    assert given["ELARA_SERVE_PROBE_HOURS"] == "6"  # as the guide to serving says
     proxy = services["proxy"]["networks"]["front"]["ipv4_address"]
     assert given["ELARA_SERVE_TRUSTED_PROXIES"] == f"{proxy}/32"
 

@@ -26,6 +26,7 @@ What = Literal[
     "ab-rollback",
     "feedback-accepted",
     "feedback-rejected",
+    "probe",
 ]
 SECRET_BYTES = 32  # as long as the hash: more would not be safer, see RFC 2104, section 3
 
@@ -99,11 +100,11 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An act of administration.
+    """An act of administration, or one of the server's own.
 
     Args:
         what: which kind of act.
-        by: id of the API key used, or the name of the account at the command line.
+        by: id of the API key used, the name of the account at the command line, or `server`.
         details: names and values, such as the hash of the new adapter or the reason given.
     """
 
