@@ -138,7 +138,7 @@ class ModelManager:
         batch_size: int = 8,
         queue_limit: int = 32,
         upstreams: Upstreams | None = None,
-        admit: Callable[[Path], GateStatus] = lambda place: gate_status(place, None),
+        admit: Callable[[Path], GateStatus] = lambda place: gate_status(place),
         loader: Loader = _load,
         decoder: Callable[[LanguageModel], Any] = Decoder,
     ) -> None:
