@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,10 +19,12 @@ from test_serve_feedback import ADAPTER, PLAN, judgement
 from elara.audit.verify import SUMS_FILE
 from elara.serve import Settings
 from elara.serve.adapters import AdapterRefused
+from elara.serve.commands import audit
 from elara.serve.config import AUDIT_LOG, adapter_identity, serving_folder
 from elara.serve.experiments import Experiments
 from elara.serve.feedback import Feedback, FeedbackStore
 from elara.serve.journal import account, verify
+from elara.serve.keys import KeyFile
 from elara.serve.released import admitted
 from elara.workspace import Workspace, file_sha256
 
@@ -193,6 +198,88 @@ def test_feedback_is_listed_accepted_and_rejected(told: Told, trained: Workspace
         told("feedback", "accept", "r9")
     whats = [event["what"] for event in records(trained)]
     assert whats == ["feedback-accepted", "feedback-rejected"]
+
+
+def test_what_is_done_to_keys_is_recorded_and_the_key_is_not(
+    told: Told, trained: Workspace, tmp_path: Path
+) -> None:
+    said = told("keys", "add", "ward 3", "--scope", "chat", "--scope", "admin", "--days", "30")
+    token = said.splitlines()[0]
+    assert f"Recorded in {serving_folder(trained) / AUDIT_LOG}." in said
+    file = KeyFile(tmp_path / "config" / "elara" / "keys.json")
+    (old,) = file.listed()
+    newer = told("keys", "rotate", old.id, "--overlap-hours", "2").splitlines()[0]
+    new = file.find(newer)
+    assert new
+    told("keys", "revoke", old.id)
+    told("keys", "revoke", old.id)  # changes nothing
+    made, rotated, revoked = records(trained)
+    assert [e["what"] for e in (made, rotated, revoked)] == [
+        "key-made",
+        "key-rotated",
+        "key-revoked",
+    ]
+    assert {e["by"] for e in (made, rotated, revoked)} == {account()}
+    assert old.expires
+    ends = old.expires.isoformat(timespec="seconds")
+    assert made["details"] == {"key": old.id, "scopes": "chat+admin", "expires": ends}
+    assert (rotated["details"]["key"], rotated["details"]["old"]) == (new.id, old.id)
+    assert rotated["details"]["old_expires"] < ends
+    assert revoked["details"]["key"] == old.id
+    log = b"".join(p.read_bytes() for p in serving_folder(trained).iterdir())
+    for secret in (token, newer):
+        assert secret.split("_", 2)[2].encode() not in log
+    assert old.sha256.encode() not in log
+    assert b"ward 3" not in log
+
+
+@pytest.mark.parametrize("act", ["add", "rotate", "revoke"])
+def test_a_key_is_not_changed_where_that_cannot_be_recorded(
+    act: str, told: Told, trained: Workspace, tmp_path: Path
+) -> None:
+    told("keys", "add", "ward 3", "--scope", "chat")
+    file = tmp_path / "config" / "elara" / "keys.json"
+    (key,) = KeyFile(file).listed()
+    before = file.read_bytes()
+    (serving_folder(trained) / AUDIT_LOG).write_bytes(b"no database")
+    words = {"add": ["more", "--scope", "chat"]}.get(act, [key.id])
+    with pytest.raises(AssertionError, match=r"audit log .* cannot be written"):
+        told("keys", act, *words)
+    assert file.read_bytes() == before
+    assert not [p for p in file.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_a_log_that_cannot_be_made_is_an_error_with_a_remedy(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("ELARA_SERVE_AUDIT_LOG", str(tmp_path / "a file" / "audit.sqlite"))
+    with pytest.raises(AssertionError, match=r"cannot be written .* nothing was done"):
+        told("keys", "add", "ward 3", "--scope", "chat")
+
+
+def test_without_a_log_a_key_is_made_and_that_is_said(workspace: Workspace, tmp_path: Path) -> None:
+    done = elara("keys", "add", "ward 3", "--scope", "chat")
+    assert done.returncode == 0
+    assert "Not recorded: no server keeps an audit log here" in done.stderr
+    assert not workspace.root.exists()
+    named = elara("keys", "add", "ward 4", "--scope", "chat", "-w", tmp_path / "mistyped")
+    assert "There is no workspace" in named.stderr
+    assert [k.name for k in KeyFile(tmp_path / "config/elara/keys.json").listed()] == ["ward 3"]
+
+
+def test_several_write_one_chain(trained: Workspace, tmp_path: Path) -> None:
+    log = serving_folder(trained) / AUDIT_LOG
+
+    def add(number: int) -> Any:
+        keys = KeyFile(tmp_path / f"{number}.json", audit=lambda event: audit(log, event))
+        return keys.add(str(number), ["chat"])[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        made = {key.id for key in pool.map(add, range(8))}
+    assert {e["details"]["key"] for e in records(trained)} == made
+    assert not verify(log).damage
+    assert json.dumps(records(trained)).count("key-made") == 8
 
 
 def test_the_server_reads_what_the_loop_left_of_the_gate(
