@@ -152,9 +152,12 @@ def test_a_candidate_that_is_blocked_meanwhile_is_not_promoted(
     told("ab", "rollback")  # which the gate can never delay
 
 
-def test_an_adapter_that_the_server_does_not_have_is_not_compared(
+def test_an_adapter_that_the_server_would_refuse_is_not_compared(
     told: Told, plan: Path, candidate: Path, trained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (candidate / "model.py").touch()
+    with pytest.raises(AssertionError, match="brings code of its own"):
+        told("ab", "start", "--plan", plan)
     (candidate / "adapter_model.safetensors").write_bytes(b"another one")
     with pytest.raises(AssertionError, match="copy its folder there"):
         told("ab", "start", "--plan", plan)
