@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 keys = typer.Typer(
     no_args_is_help=True, help="Make, list, rotate and revoke the API keys of the server."
 )
+Place = Annotated[
+    str, typer.Option("--workspace", "-w", help="Its audit log records what is done to keys.")
+]
 FileOption = Annotated[
     Path | None, typer.Option("--file", help="The keys' file; ELARA_SERVE_KEYS by default.")
 ]
@@ -54,9 +58,10 @@ def add(
     requests_per_minute: Annotated[int | None, typer.Option(help="0: no limit.")] = None,
     tokens_per_day: Annotated[int | None, typer.Option(help="0: no limit.")] = None,
     file: FileOption = None,
+    workspace: Place = "",
 ) -> None:
     """Make a key. It is printed once, alone on standard output."""
-    made = _keys(file).add(
+    made = _keys(file, workspace).add(
         name,
         scope,
         days=days or None,
@@ -81,27 +86,45 @@ def rotate(
     key: KeyId,
     overlap_hours: Annotated[float, typer.Option(help="How long the old one stays valid.")] = 24,
     file: FileOption = None,
+    workspace: Place = "",
 ) -> None:
     """Make a key that takes the place of another. It is printed once."""
-    _show(*_keys(file).rotate(key, overlap_hours))
+    _show(*_keys(file, workspace).rotate(key, overlap_hours))
     typer.echo(f"Key {key} stays valid for at most {overlap_hours:g} hours.", err=True)
 
 
 @keys.command()
-def revoke(key: KeyId, file: FileOption = None) -> None:
+def revoke(key: KeyId, file: FileOption = None, workspace: Place = "") -> None:
     """Make a key open nothing from now on; the server need not be started again."""
-    revoked = _keys(file).revoke(key)
+    revoked = _keys(file, workspace).revoke(key)
     typer.echo(f"Key {key} ({revoked.name}) opens nothing any more.")
 
 
-def _keys(file: Path | None) -> KeyFile:
+def _keys(file: Path | None, workspace: str = "") -> KeyFile:
     from elara.serve.keys import KeyFile, KeysError, default_file
 
     named = os.environ.get("ELARA_SERVE_KEYS")
     path = file or (Path(named) if named else default_file(os.environ))
     if path is None:
         raise KeysError("There is no home folder to keep keys in: name a file with --file.")
-    return KeyFile(path)
+    return KeyFile(path, audit=partial(_record, workspace))
+
+
+def _record(workspace: str, event: dict[str, Any]) -> None:
+    """Record an act in the audit log of the server, or say that there is none."""
+    from elara.serve.config import audit_log
+    from elara.workspace import Workspace
+
+    if log := audit_log(os.environ, workspace):
+        from elara.serve.commands import audit
+
+        audit(log, event)
+        typer.echo(f"Recorded in {log}.", err=True)
+    else:
+        if workspace:
+            Workspace(workspace).must_exist()
+        told = "Not recorded: no server keeps an audit log here. Name its workspace with -w, or"
+        typer.echo(f"{told} the log in ELARA_SERVE_AUDIT_LOG.", err=True)
 
 
 def _show(key: Key, token: str) -> None:

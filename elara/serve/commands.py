@@ -1,98 +1,93 @@
-"""Run experiments and look through feedback from the command line: `elara ab`, `elara feedback`."""
+"""Find what the commands of the server act on, by the settings that the server has."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from elara.serve.config import serving_folder
-from elara.serve.experiments import ExperimentError, Experiments
-from elara.serve.feedback import FeedbackError, FeedbackStore
-from elara.workspace import Workspace
+from elara.serve.adapters import AdapterRefused, check_adapter, find_adapter
+from elara.serve.config import Settings, SettingsError
+from elara.serve.experiments import Experiments
+from elara.serve.feedback import FeedbackStore
+from elara.serve.journal import JournalError, account, append
+from elara.serve.participation import act_of
+from elara.serve.released import GateStatus, admitted
 
-Audit = Callable[[dict[str, Any]], None]
 
-
-def ab(
-    act: str,
-    place: Workspace,
-    audit: Audit,
-    *,
-    plan: Path | None = None,
-    reason: str = "",
-    refuse: Callable[[str], str] | None = None,
-) -> Iterator[str]:
-    """Start, look at, promote or end an experiment.
+def audit(log: Path, event: Mapping[str, Any]) -> None:
+    """Record an act of whoever types it.
 
     Args:
-        act: `start`, `status`, `promote` or `rollback`.
-        place: the workspace whose server it is.
-        audit: see `Experiments`.
-        plan: the plan, for `start`.
-        reason: for `promote` and `rollback`.
-        refuse: see `Experiments.start`.
-
-    Yields:
-        Lines to print.
+        log: the audit log; a server may be writing to it. It is made where there is none.
+        event: see `act_of`.
 
     Raises:
-        ExperimentError: the act is not known, or not possible; the message says what is.
+        JournalError: it cannot be recorded.
     """
-    experiments, now = Experiments(serving_folder(place), audit), time.time()
-    match act:
-        case "start" if plan:
-            yield f"{experiments.start(plan, now, refuse)} runs: `elara ab status` looks at it."
-        case "start":
-            raise ExperimentError("Which plan? `elara ab start --plan PLAN.yaml`.")
-        case "status":
-            if why := experiments.watch(now):
-                yield f"The experiment has just been ended by its plan: {why}."
-            yield from experiments.status(now).lines()
-        case "promote":
-            yield f"{experiments.promote(now, reason)} answers everybody from now on."
-            yield "`elara ab rollback` takes this back."
-        case "rollback":
-            yield f"{experiments.rollback(now, reason)} answers everybody from now on."
-        case _:
-            raise ExperimentError(f"{act!r} is not known: use start, status, promote or rollback.")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        append(log, act_of(event, account()))
+    except OSError as error:
+        raise JournalError(
+            f"The audit log {log} cannot be written ({error.strerror}), so nothing was done: act "
+            f"as a user who may write there, or name another log in ELARA_SERVE_AUDIT_LOG."
+        ) from None
 
 
-def feedback(act: str, ids: list[str], place: Workspace, audit: Audit) -> Iterator[str]:
-    """Look through feedback, accept it for training, or reject it.
+def experiments(settings: Settings) -> Experiments:
+    """The experiments of a server.
 
     Args:
-        act: `list`, `accept` or `reject`.
-        ids: which, for `accept` and `reject`.
-        place: the workspace whose server it is.
-        audit: see `FeedbackStore`.
-
-    Yields:
-        Lines to print.
+        settings: the server's.
 
     Raises:
-        FeedbackError: the act is not known, or there is no such feedback.
+        SettingsError: it keeps none.
     """
-    store = FeedbackStore(serving_folder(place) / "feedback.sqlite", audit)
-    states: Any = {"accept": "accepted", "reject": "rejected"}
-    if act == "list":
-        waiting = store.listed()
-        for kept in waiting:
-            alike = f", {kept.alike} others alike" if kept.alike else ""
-            yield f"{kept.id} of {kept.made}, by adapter {kept.adapter[:12]}{alike}"
-            for turn in kept.content["messages"]:
-                yield f"  {turn['role']}: {turn['content']}"
-            for name in ("answer", "thumb", "correction", "comment", "dangerous"):
-                if told := kept.content[name]:
-                    yield f"  {name}: {told}"
-        numbers = {state: len(store.listed(state)) for state in states.values()}
-        yield f"{len(waiting)} waiting, " + ", ".join(
-            f"{n} {state}" for state, n in numbers.items()
+    folder, log = _kept(settings)
+    return Experiments(folder, partial(audit, log))
+
+
+def feedback(settings: Settings) -> FeedbackStore:
+    """The feedback that a server was given.
+
+    Args:
+        settings: the server's.
+
+    Raises:
+        SettingsError: it takes none.
+    """
+    folder, log = _kept(settings)
+    return FeedbackStore(folder / "feedback.sqlite", partial(audit, log))
+
+
+def may_serve(settings: Settings, adapter: str) -> GateStatus:
+    """What the release gate found about an adapter that a server would serve.
+
+    Args:
+        settings: the server's.
+        adapter: SHA-256 of the adapter's weights.
+
+    Raises:
+        AdapterRefused: the server would refuse it.
+    """
+    folder = settings.adapters or (settings.adapter.parent if settings.adapter else None)
+    if folder is None:
+        raise AdapterRefused(
+            "An experiment compares adapters that the server itself loads, and no folder of them "
+            "is known here: set ELARA_SERVE_ADAPTER or ELARA_SERVE_ADAPTERS as for the server."
         )
-    elif act in states and ids:
-        for name in ids:
-            store.decide(name, states[act])
-            yield f"{name}: {states[act]}"
-    else:
-        raise FeedbackError("Use `elara feedback list`, or `accept` or `reject` with ids.")
+    place = find_adapter(folder, adapter)
+    check_adapter(place, folder)
+    return admitted(place, settings.gate, settings.override)
+
+
+def _kept(settings: Settings) -> tuple[Path, Path]:
+    if not settings.serving or not settings.audit_log:
+        raise SettingsError(
+            "No server keeps experiments or feedback here: finish training in the workspace, name "
+            "another one with -w, or set ELARA_SERVE_SERVING and ELARA_SERVE_AUDIT_LOG as for the "
+            "server."
+        )
+    return settings.serving, settings.audit_log

@@ -40,6 +40,16 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+class Metadata(BaseModel):
+    """What OpenAI's clients may attach to a request, as far as it means something here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    consent: Literal["yes", "no"] = Field(
+        default="no", description="yes: the person agreed to take part in the running experiment"
+    )
+
+
 class CompletionRequest(BaseModel):
     """A conversation that ends with the question to answer.
 
@@ -57,7 +67,15 @@ class CompletionRequest(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Literal[1] = 1
-    user: str | None = Field(default=None, max_length=200, description="neither kept nor used")
+    safety_identifier: str | None = Field(
+        default=None,
+        max_length=200,
+        description="the front end's identifier of the person; used only with consent",
+    )
+    user: str | None = Field(
+        default=None, max_length=200, description="the older name of safety_identifier"
+    )
+    metadata: Metadata | None = None
 
     @model_validator(mode="after")
     def _well_formed(self) -> CompletionRequest:
@@ -66,7 +84,15 @@ class CompletionRequest(BaseModel):
             raise ValueError("stream_options is for streams: send `stream: true`, or leave it out")
         if self.max_tokens and self.max_completion_tokens:
             raise ValueError("max_tokens and max_completion_tokens mean the same: give one of them")
+        if self.user and self.safety_identifier and self.user != self.safety_identifier:
+            raise ValueError("user and safety_identifier name two people: give one of them")
         return self
+
+    @property
+    def choosing(self) -> dict[str, Any]:
+        """Who asks, and whether that person consents, as `chosen` wants to know it."""
+        consent = self.metadata is not None and self.metadata.consent == "yes"
+        return {"subject": self.safety_identifier or self.user or "", "consent": consent}
 
 
 class Model(BaseModel):
@@ -108,7 +134,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
     talk = talk_about(
         request,
         body.messages,
-        choice=chosen(request),
+        choice=chosen(request, **body.choosing),
         most=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         seed=body.seed,
@@ -125,6 +151,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": _reason(end), "logprobs": None}
     head = _head(talk, "chat.completion", warnings)
+    head["elara"]["receipt"] = talk.receipt(answer)
     return head | {"choices": [choice], "usage": _usage(end)}
 
 
@@ -160,7 +187,7 @@ async def _events(
     usage: bool,
 ) -> AsyncIterator[str]:
     """The answer as server-sent events. A failure is an event, too, and no `[DONE]` follows it."""
-    head = _head(talk, "chat.completion.chunk", warnings)
+    head, text = _head(talk, "chat.completion.chunk", warnings), ""
 
     def chunk(delta: dict[str, str], reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
@@ -171,6 +198,7 @@ async def _events(
         try:
             item: Piece | End | None = first
             while isinstance(item, Piece):
+                text += item.text
                 yield chunk({"content": item.text})
                 item = await anext(items, None)
         except (BackendError, HTTPException) as error:
@@ -178,6 +206,7 @@ async def _events(
             yield _event({"error": {"message": told.detail, "code": told.status_code}})
             return
         assert isinstance(item, End)
+        head["elara"]["receipt"] = talk.receipt(text)  # nobody can sign half an answer
         yield chunk({}, _reason(item))
         if usage:
             yield _event(head | {"choices": [], "usage": _usage(item)})

@@ -27,6 +27,7 @@ from elara.workspace import MANIFEST, Workspace, file_sha256
 
 PREFIX = "ELARA_SERVE_"
 AUDIT_LOG = "audit.sqlite"
+_LISTS = {"cors_origins", "gate", "allowed_hosts", "trusted_proxies"}  # separated by commas
 
 
 class SettingsError(ValueError):
@@ -52,7 +53,7 @@ class Settings(BaseModel):
         answer_seconds: longest time from a question to the end of its answer, in seconds.
         cached_answers: whole answers that are remembered, of temperature 0 only; 0: none.
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
-        gate: `gate.json`, from the release gate.
+        gate: files from the release gate (`gate.json`); the one about an adapter counts for it.
         override: why an adapter that the gate blocks is served all the same.
         probe_hours: hours between two probes of what serves (see `elara.serve.probe`); 0: none, so
             that the model of a person's own computer works only when it is asked.
@@ -93,7 +94,7 @@ class Settings(BaseModel):
     answer_seconds: float = Field(default=300.0, gt=0.0)
     cached_answers: int = Field(default=256, ge=0)
     upstreams: str = ""
-    gate: Path | None = None
+    gate: tuple[Path, ...] = ()
     override: str = ""
     probe_hours: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     audit_log: Path | None = None
@@ -167,7 +168,7 @@ class Settings(BaseModel):
         environ = os.environ if environ is None else environ
         names = {name: PREFIX + name.upper() for name in cls.model_fields}
         values: dict[str, Any] = {n: environ[v] for n, v in names.items() if environ.get(v)}
-        for name in {"cors_origins", "allowed_hosts", "trusted_proxies"} & values.keys():
+        for name in _LISTS & values.keys():
             values[name] = [v.strip() for v in values[name].split(",") if v.strip()]
         values |= {name: value for name, value in given.items() if value is not None}
         if "adapter" not in values:
@@ -199,6 +200,21 @@ def _must_exist(keys: Path) -> None:
         )
 
 
+def audit_log(environ: Mapping[str, str], workspace: str = "") -> Path | None:
+    """The audit log of the server that this environment starts; None: it keeps none.
+
+    Args:
+        environ: the environment.
+        workspace: the workspace's folder; "" means the default one.
+    """
+    if named := environ.get(f"{PREFIX}AUDIT_LOG"):
+        return Path(named)
+    if environ.get(f"{PREFIX}ADAPTER"):
+        return None
+    found: Path | None = _of_workspace(Workspace(workspace))["audit_log"]
+    return found
+
+
 def serving_folder(workspace: Workspace) -> Path:
     """Where a server keeps what must outlive it; no stage's run replaces it."""
     return workspace.root / "serving"
@@ -208,12 +224,14 @@ def _of_workspace(workspace: Workspace) -> dict[str, Any]:
     adapter = workspace.folder("train") / "adapter"
     verdict = workspace.folder("evaluate") / "verdict.json"
     finished = (workspace.folder("train") / MANIFEST).exists() and adapter.is_dir()
-    gate = workspace.folder("evaluate") / "gate.json"
+    # `elara loop` leaves what the gate found about its adapter in a workspace of its own.
+    gated = (workspace, Workspace(workspace.root / "loop"))
+    gates = [place.folder("evaluate") / "gate.json" for place in gated]
     serving = serving_folder(workspace)
     return {
         "adapter": adapter if finished else None,
         "verdict": verdict if finished and verdict.exists() else None,
-        "gate": gate if finished and gate.exists() else None,
+        "gate": [gate for gate in gates if finished and gate.exists()],
         "serving": serving if finished else None,
         "audit_log": serving / AUDIT_LOG if finished else None,
     }

@@ -113,6 +113,11 @@ class Engine:
             self._closed = True
             self._changed.notify()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread has not ended yet."""
+        return self._thread.is_alive()
+
     def join(self) -> None:
         """Wait until the thread has ended."""
         self._thread.join()

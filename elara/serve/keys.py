@@ -80,10 +80,17 @@ class KeyFile:
     Args:
         path: the file; it is made with the first key.
         now: the time, with its zone.
+        audit: called with each change before it takes effect; where it raises, nothing changes.
+            By default nothing is recorded.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = _utc) -> None:
-        self.path, self.now = path, now
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], datetime] = _utc,
+        audit: Callable[[dict[str, Any]], None] = lambda event: None,
+    ) -> None:
+        self.path, self.now, self._audit = path, now, audit
         self._seen: tuple[int, ...] = ()
         self._keys: dict[str, Key] = {}
 
@@ -140,7 +147,7 @@ class KeyFile:
             raise KeysError(f"A key cannot be valid for {days:g} days: give a number above 0.")
         expires = None if days is None else self.now() + timedelta(days=days)
         with self._changing() as keys:
-            return self._make(
+            made = self._make(
                 keys,
                 name=name,
                 scopes=tuple(dict.fromkeys(scopes)),
@@ -148,6 +155,8 @@ class KeyFile:
                 requests_per_minute=requests_per_minute,
                 tokens_per_day=tokens_per_day,
             )
+            self._audit(_told("key made", made[0]))
+        return made
 
     def rotate(self, identity: str, overlap_hours: float = 24.0) -> tuple[Key, str]:
         """Make a key that takes the place of another: same name, scopes, limits, and lifetime.
@@ -177,7 +186,10 @@ class KeyFile:
             keys[identity] = old.model_copy(update={"expires": ends})
             same = old.model_dump(exclude={"id", "sha256", "created", "expires"})
             expires = now + (old.expires - old.created) if old.expires else None
-            return self._make(keys, expires=expires, **same)
+            made = self._make(keys, expires=expires, **same)
+            old_ends = {"old": identity, "old_expires": ends.isoformat(timespec="seconds")}
+            self._audit(_told("key rotated", made[0]) | old_ends)
+        return made
 
     def revoke(self, identity: str) -> Key:
         """Make a key open nothing from now on.
@@ -192,6 +204,7 @@ class KeyFile:
             key = _named(keys, identity, self.path)
             if not key.revoked:
                 keys[identity] = key.model_copy(update={"revoked": self.now()})
+                self._audit(_told("key revoked", key))
             return keys[identity]
 
     def _make(self, keys: dict[str, Key], **fields: Any) -> tuple[Key, str]:
@@ -262,6 +275,12 @@ def default_file(environ: Mapping[str, str]) -> Path | None:
     home = environ.get("HOME") or environ.get("USERPROFILE")
     folder = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
     return Path(folder, "elara", "keys.json") if folder else None
+
+
+def _told(act: str, key: Key) -> dict[str, Any]:
+    """An act for the audit log: nothing of it opens anything, or says what the key is for."""
+    expires = key.expires.isoformat(timespec="seconds") if key.expires else "never"
+    return {"event": act, "key": key.id, "scopes": "+".join(key.scopes), "expires": expires}
 
 
 def _sha256(secret: str) -> str:

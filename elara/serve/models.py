@@ -97,6 +97,12 @@ class Serving:
             self._retired = True
             self._free_if_unused()
 
+    @property
+    def gone(self) -> bool:
+        """Whether it was retired, nobody uses it any more, and its thread has ended."""
+        alive = isinstance(self.backend, Engine) and self.backend.alive
+        return self._unused.is_set() and not alive
+
     def wait(self) -> None:
         """Wait until a retired adapter has gone."""
         self._unused.wait()
@@ -138,7 +144,7 @@ class ModelManager:
         batch_size: int = 8,
         queue_limit: int = 32,
         upstreams: Upstreams | None = None,
-        admit: Callable[[Path], GateStatus] = lambda place: gate_status(place, None),
+        admit: Callable[[Path], GateStatus] = lambda place: gate_status(place),
         loader: Loader = _load,
         decoder: Callable[[LanguageModel], Any] = Decoder,
     ) -> None:
@@ -152,6 +158,7 @@ class ModelManager:
         self._upstreams, self._admit = upstreams, admit
         self._serving = None if adapter else _without_adapter(upstreams)
         self._others: dict[str, Serving] = {}  # by hash: those that an experiment compares
+        self._retired: list[Serving] = []  # some may still write their last answers
         self._changing = threading.Lock()  # one change at a time
 
     @property
@@ -248,8 +255,7 @@ class ModelManager:
                     "in ELARA_SERVE_ADAPTER, and start the server again."
                 )
             fresh = self._loaded(find_adapter(self.folder, name))
-            if old := self._serve(fresh):
-                old.retire()
+            self._retire([old] if (old := self._serve(fresh)) else [])
         assert fresh.identity is not None
         return fresh.identity
 
@@ -290,8 +296,7 @@ class ModelManager:
             self.ensure(adapter)
         with self._changing:
             gone = [self._others.pop(name) for name in [*self._others] if name not in adapters]
-        for serving in gone:
-            serving.retire()
+            self._retire(gone)
 
     def unload(self) -> None:
         """Give the model's memory back, after the answers that are being written."""
@@ -301,10 +306,10 @@ class ModelManager:
             all_of_them = self.loaded()
             self._others, self._serving = {}, None
             self.state = "unloaded"
-            for serving in all_of_them:
-                serving.retire()
-            for serving in all_of_them:
+            self._retire(all_of_them)
+            for serving in self._retired:
                 serving.wait()
+            self._retired = []
 
     def _loaded(self, place: Path) -> Serving:
         """An adapter, loaded and ready to answer. Whatever goes wrong is a clear refusal."""
@@ -326,6 +331,11 @@ class ModelManager:
         old, self._serving = self._serving, fresh
         self.mode, self.state, self.error = "model", "ready", None
         return old
+
+    def _retire(self, gone: list[Serving]) -> None:
+        for serving in gone:
+            serving.retire()
+        self._retired = [s for s in (*self._retired, *gone) if not s.gone]
 
     def _known(self, adapter: str) -> Serving | None:
         """The loaded adapter with this hash."""

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -231,9 +232,27 @@ def preferences(text: str, folder: Path) -> None:
 
 
 def plan(text: str, folder: Path) -> None:
-    """The plan of an experiment, as the page prints it, could start one."""
+    """The plan of an experiment, as the page prints it, starts one of the reader's two adapters.
+
+    Three judgements wait as well.
+    """
+    from elara.model import WEIGHTS_FILE
     from elara.serve.experiments.assign import read_plan
+    from elara.serve.feedback import Feedback, FeedbackStore
+    from elara.workspace import Workspace, file_sha256
 
     file = folder / "plan.yaml"
     file.write_text(text, encoding="utf-8")
-    assert read_plan(file)[0].question
+    printed = read_plan(file)[0]
+    place = Workspace(folder / "workspace")
+    standing = place.folder("train") / "adapter"
+    candidate = shutil.copytree(standing, standing.with_name("candidate"))
+    (candidate / WEIGHTS_FILE).write_bytes(b"other weights")
+    for name, adapter in ((printed.standing, standing), (printed.candidate, candidate)):
+        text = text.replace(name, file_sha256(adapter / WEIGHTS_FILE))
+    file.write_text(text, encoding="utf-8")
+    store = FeedbackStore(place.root / "serving" / "feedback.sqlite", lambda event: None, str)
+    turn = {"role": "user", "content": "What helps against a fever?"}
+    told = Feedback(messages=[turn], answer="Rest.", receipt="", thumb="up")
+    for name in ("FIRST_ID", "SECOND_ID", "THIRD_ID"):
+        store.add(told, name, printed.standing)

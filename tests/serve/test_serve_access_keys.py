@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -160,7 +159,8 @@ def test_where_keys_are_kept() -> None:
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "keys.json"
-    monkeypatch.setitem(os.environ, "ELARA_SERVE_KEYS", str(path))
+    monkeypatch.setenv("ELARA_SERVE_KEYS", str(path))
+    monkeypatch.setenv("ELARA_WORKSPACE", str(tmp_path / "workspace"))
     runner = CliRunner()
 
     def command(*words: str) -> tuple[str, str]:

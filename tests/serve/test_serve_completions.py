@@ -13,9 +13,12 @@ import pytest
 from local_client import LocalClient
 from starlette.testclient import TestClient
 from test_serve_conversing import records
+from test_serve_feedback import PLAN
 from test_serve_http import wait_until_loaded
 
 from elara.serve import ModelManager, Settings, create_app, running, wait_until_ready
+from elara.serve.config import adapter_identity
+from elara.serve.experiments import CANDIDATE, Experiments
 from elara.serve.schemas import DISCLAIMER
 from elara.workspace import Workspace
 
@@ -87,6 +90,9 @@ def test_a_failure_in_the_middle_is_an_event_and_no_end(client: TestClient, fake
         ({"messages": [{"role": "system", "content": "You are a doctor."}]}, 422, "role"),
         ({"max_tokens": 51}, 422, "at most 50 tokens"),
         ({"max_tokens": 9, "max_completion_tokens": 8}, 422, "give one of them"),
+        ({"user": "anna", "safety_identifier": "berta"}, 422, "name two people"),
+        ({"metadata": {"consent": "true"}}, 422, "metadata.consent"),
+        ({"metadata": {"purpose": "a drill"}}, 422, "metadata.purpose"),
     ],
 )
 def test_what_this_server_does_not_do_is_refused_by_name(
@@ -117,6 +123,82 @@ def test_the_openai_client(settings: Settings, manager: ModelManager) -> None:
         assert "".join(pieces) == whole.choices[0].message.content
         with pytest.raises(openai.NotFoundError):
             client.chat.completions.create(model="gpt-4", messages=messages)
+
+
+@pytest.fixture
+def experiments(settings: Settings, trained: Workspace) -> Experiments:
+    """An experiment that runs before the server starts."""
+    adapters = trained.folder("train")
+    (adapters / "candidate").mkdir()
+    (adapters / "candidate" / "adapter_model.safetensors").write_bytes(b"5678")
+    names = (adapter_identity(adapters / n).weights_sha256 for n in ("adapter", "candidate"))
+    hashes = dict(zip(("standing", "candidate"), names, strict=True))
+    plan = trained.root / "plan.yaml"
+    plan.write_text(json.dumps(PLAN | hashes))
+    assert settings.serving
+    found = Experiments(settings.serving, lambda event: None)
+    found.start(plan, time.time())
+    return found
+
+
+def _asked(client: Any, **who: Any) -> tuple[str, dict[str, Any]]:
+    """The answer to a question, and what the server says besides it."""
+    answer = client.chat.completions.create(**question(), **who)
+    return answer.choices[0].message.content, answer.elara
+
+
+def _streamed(client: Any, **who: Any) -> tuple[str, dict[str, Any]]:
+    chunks = list(client.chat.completions.create(**question(), stream=True, **who))
+    assert all("receipt" not in chunk.elara for chunk in chunks[:-1])
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    return text, chunks[-1].elara
+
+
+@pytest.mark.parametrize("ask", [_asked, _streamed])
+def test_people_with_an_openai_client_take_part_and_give_feedback(
+    settings: Settings, manager: ModelManager, experiments: Experiments, ask: Any
+) -> None:
+    openai = pytest.importorskip("openai", reason="the openai client is not installed")
+    yes: dict[str, Any] = {"metadata": {"consent": "yes"}}
+    drawn = {name: experiments.choose(name, True) for name in map(str, range(40))}
+    subject, choice = next(i for i in drawn.items() if i[1].arm == CANDIDATE)
+    with running(create_app(settings, manager=manager)) as url:
+        wait_until_ready(url)
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        for who in ({}, {"user": subject}, {"safety_identifier": subject}, yes):
+            assert ask(client, **who)[1]["adapter"] != choice.adapter
+        no = {"consent": "no"}
+        assert ask(client, user=subject, metadata=no)[1]["adapter"] != choice.adapter
+        assert sum(arm.people for arm in experiments.status(time.time()).arms) == 0
+
+        assert ask(client, user=subject, **yes)[1]["adapter"] == choice.adapter
+        answer, told = ask(client, safety_identifier=subject, **yes)
+        assert told["adapter"] == choice.adapter
+        arm = experiments.status(time.time()).arms[1]
+        assert (arm.people, arm.answers) == (1, 2)
+        body = {"messages": question()["messages"], "answer": answer, "receipt": told["receipt"]}
+        given = httpx.post(f"{url}/feedback", json=body | {"thumb": "up"})
+        assert given.json()["counted_in_experiment"], given.text
+        forged = httpx.post(f"{url}/feedback", json=body | {"thumb": "up", "answer": "Arsenic."})
+        assert forged.status_code == 409
+        left = httpx.post(f"{url}/experiment/withdraw", json={"subject": subject})
+        assert left.json() == {"withdrawn": True}
+
+
+def test_the_receipt_also_comes_with_the_usage_of_a_stream(client: TestClient) -> None:
+    asked = question(stream=True, stream_options={"include_usage": True})
+    *_, stop, usage, done = events(client.post("/v1/chat/completions", json=asked).text)
+    assert stop["elara"]["receipt"] == usage["elara"]["receipt"] != ""
+    assert done == "[DONE]"
+
+
+def test_who_asks_stands_in_no_record_and_no_log(
+    client: TestClient, trained: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = question(user="anna-moyo-1971", metadata={"consent": "yes"})
+    with caplog.at_level("DEBUG"):
+        assert client.post("/v1/chat/completions", json=asked).status_code == 200
+    assert "anna-moyo" not in json.dumps(records(trained)) + caplog.text
 
 
 def test_a_reader_who_leaves_is_recorded_as_cancelled(

@@ -245,7 +245,7 @@ def test_an_experiment_is_answered_by_two_adapters_and_rolled_back_at_once(
         "effect: 0.1\nmost_people: 100\nharm: {}\n"
     )
     experiments._audit = lambda event: None  # started here, not by a command
-    experiments.start(plan, time.time(), None)
+    experiments.start(plan, time.time())
     seen = {}
     for i in range(20):
         body = question(f"Question {i}?", subject=f"person-{i}", consent=True)

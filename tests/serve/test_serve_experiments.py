@@ -151,12 +151,26 @@ def test_a_plan_runs_once(server: Server) -> None:
 
 
 def test_an_adapter_that_the_gate_blocks_is_not_compared(server: Server) -> None:
-    def refuse(adapter: str) -> str:
-        return "the gate blocked it" if adapter == B else ""
+    def admit(adapter: str) -> dict[str, str]:
+        if adapter == B:
+            raise ExperimentError("the gate blocked it")
+        return {}
 
-    with pytest.raises(ExperimentError, match="b may not be served: the gate blocked it"):
-        server.experiments.start(server.plan(), 0.0, refuse)
-    assert server.experiments.notice() == {}
+    with pytest.raises(ExperimentError, match="the gate blocked it"):
+        server.experiments.start(server.plan(), 0.0, admit)
+    server.start()
+    with pytest.raises(ExperimentError, match="the gate blocked it"):
+        server.experiments.promote(1.0, "a good reason", admit)
+    assert [event["event"] for event in server.events] == ["ab start"]
+    assert server.experiments.choose("anna", False).adapter == A
+
+
+def test_what_the_gate_found_stands_in_the_record(server: Server) -> None:
+    server.experiments.start(server.plan(), 0.0, lambda adapter: {"gate": f"of {adapter[0]}"})
+    server.experiments.promote(1.0, "a good reason", lambda adapter: {"gate": "cannot tell"})
+    started, promoted = server.events
+    assert (started["standing_gate"], started["candidate_gate"]) == ("of a", "of b")
+    assert promoted["candidate_gate"] == "cannot tell"
 
 
 def test_a_rollback_takes_less_than_a_second_and_every_worker_sees_it(server: Server) -> None:

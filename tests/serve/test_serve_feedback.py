@@ -14,8 +14,7 @@ from starlette.testclient import TestClient
 
 from elara.continual import read_preferences
 from elara.serve import feedback as module
-from elara.serve.commands import ab, feedback
-from elara.serve.experiments import CANDIDATE, Choice, ExperimentError, Experiments
+from elara.serve.experiments import CANDIDATE, Choice, Experiments
 from elara.serve.feedback import Feedback, FeedbackError, FeedbackStore, Receipts
 from elara.serve.participation import Participation, participation_router
 from elara.text.phi import find_in
@@ -279,37 +278,3 @@ def test_answers_called_dangerous_end_the_experiment(
         signed = receipt(f"r{number}", choice)
         client.post("/feedback", json=judgement(receipt=signed, dangerous=True))
     assert client.get("/experiment").json() == {}
-
-
-def test_the_commands_start_look_promote_and_roll_back(kept: Kept, plan: Path) -> None:
-    def told(act: str, **more: Any) -> str:
-        return "\n".join(ab(act, kept.place, kept.events.append, **more))
-
-    with pytest.raises(ExperimentError, match="Which plan"):
-        told("start")
-    assert "runs" in told("start", plan=plan)
-    assert "result: undecided" in told("status")
-    with pytest.raises(ExperimentError, match="say why"):
-        told("promote")
-    assert "b" * 64 in told("promote", reason="the other was retracted")
-    assert ADAPTER in told("rollback", reason="it was a mistake")
-    assert [e["event"] for e in kept.events] == ["ab start", "ab promote", "ab rollback"]
-    with pytest.raises(ExperimentError, match="'stop' is not known"):
-        told("stop")
-
-
-def test_the_commands_list_accept_and_reject_feedback(kept: Kept) -> None:
-    kept.add("r1", comment="short, but right")
-    kept.add("r2", thumb="down")
-
-    def told(act: str, *ids: str) -> str:
-        return "\n".join(feedback(act, list(ids), kept.place, kept.events.append))
-
-    listed = told("list")
-    assert "short, but right" in listed
-    assert "2 waiting, 0 accepted, 0 rejected" in listed
-    assert told("accept", "r1") == "r1: accepted"
-    assert told("reject", "r2") == "r2: rejected"
-    assert "0 waiting, 1 accepted, 1 rejected" in told("list")
-    with pytest.raises(FeedbackError, match="with ids"):
-        told("accept")

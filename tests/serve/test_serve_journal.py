@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -119,6 +120,21 @@ def test_a_locked_log_refuses_and_recovers(path: Path) -> None:
             asyncio.run(journal.write(accepted(1)))
         asyncio.run(journal.write(accepted(2)))
     assert [record["request"] for record in stored(path)] == ["r2"]
+
+
+def test_it_waits_for_a_process_that_closes_the_log_as_the_last_one(path: Path) -> None:
+    append(path, Event(what="swap", by="k1"))
+    last = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    last.execute("PRAGMA locking_mode=EXCLUSIVE")  # which closing takes, for a moment
+    last.execute("BEGIN IMMEDIATE")
+    last.execute("COMMIT")
+    with pytest.raises(JournalError, match=r"has locked it for 0\.02 s; end"):
+        Journal(path, patience=0.02)
+    gone = threading.Timer(0.2, last.close)
+    gone.start()
+    append(path, Event(what="swap", by="k2"))
+    gone.join()
+    assert [record["by"] for record in stored(path)] == ["k1", "k2"]
 
 
 def test_a_full_disk_refuses_and_recovers(path: Path) -> None:

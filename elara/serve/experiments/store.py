@@ -10,18 +10,27 @@ no row can be linked to a person by anybody who does not have that person's pseu
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from elara.serve.database import Database, make_private
-from elara.serve.experiments.assign import Choice, ExperimentError, Plan, choose, read_plan
+from elara.serve.experiments.assign import (
+    CANDIDATE,
+    STANDING,
+    Choice,
+    ExperimentError,
+    Plan,
+    choose,
+    read_plan,
+)
 from elara.serve.experiments.report import BETTER, HARM, Person, Report, report
 from elara.serve.experiments.served import Served, ServedFile
 from elara.workspace import lock
 
 Audit = Callable[[dict[str, Any]], None]
+Admit = Callable[[str], Mapping[str, str]]
 
 _DAY = 86400.0  # seconds
 _TABLES = """
@@ -174,21 +183,21 @@ class Experiments:
 
     # What administrators do.
 
-    def start(self, plan_file: Path, now: float, refuse: Callable[[str], str] | None = None) -> str:
+    def start(self, plan_file: Path, now: float, admit: Admit = lambda adapter: {}) -> str:
         """Begin an experiment.
 
         Args:
             plan_file: the plan; see `read_plan`. Its hash is audited.
             now: seconds since 1970.
-            refuse: says why an adapter may not be served (the gate blocked it, it is not there),
-                or "" if it may; by default nothing is refused.
+            admit: says what is known of an adapter, for the audit log, and raises if it may not be
+                served (the gate blocks it, it is not there); by default nothing is asked.
 
         Returns:
             The experiment's id: the plan's name and the start of its hash.
 
         Raises:
             ExperimentError: one is running, this plan has run already, another adapter is
-                standing, or one of the two may not be served.
+                standing.
         """
         plan, digest = read_plan(plan_file)
         name = f"{plan.name}-{digest[:8]}"
@@ -204,15 +213,14 @@ class Experiments:
                     f"The standing adapter is {served.standing}, and the plan names "
                     f"{plan.standing}. Correct `standing` in {plan_file}."
                 )
-            for adapter in (plan.standing, plan.candidate):
-                if why := refuse(adapter) if refuse else "":
-                    raise ExperimentError(f"{adapter} may not be served: {why}")
             if self._row("SELECT 1 FROM experiment WHERE name = ?", plan.name):
                 raise ExperimentError(
                     f"A plan named {plan.name!r} has run. Whoever begins again until the result "
                     f"pleases will find one: give a plan for a new question a new name."
                 )
-            self._audit({"event": "ab start", "experiment": name, "plan_sha256": digest})
+            adapters = {STANDING: plan.standing, CANDIDATE: plan.candidate}
+            known = {f"{arm}_{k}": v for arm, a in adapters.items() for k, v in admit(a).items()}
+            self._audit({"event": "ab start", "experiment": name, "plan_sha256": digest} | known)
             row = (name, plan.name, plan.model_dump_json(), digest, now)
             with self._database.begin() as database:
                 database.execute("INSERT INTO experiment VALUES (?, ?, ?, ?, ?, NULL, '')", row)
@@ -255,12 +263,13 @@ class Experiments:
             self._end(told, Served(served.standing), now)
         return why
 
-    def promote(self, now: float, reason: str = "") -> str:
+    def promote(self, now: float, reason: str = "", admit: Admit = lambda adapter: {}) -> str:
         """Let the candidate of the last experiment answer everybody, and end the experiment.
 
         Args:
             now: seconds since 1970.
             reason: why, where the result is not that the candidate is better.
+            admit: as of `start`; it is asked about the candidate.
 
         Returns:
             The adapter that stands now.
@@ -282,6 +291,7 @@ class Experiments:
                     f'same, say why: `elara ab promote --reason "…"`.'
                 )
             told = {"event": "ab promote", "experiment": name, "result": decision, "reason": reason}
+            told |= {f"{CANDIDATE}_{k}": v for k, v in admit(plan.candidate).items()}
             self._end(told, Served(plan.candidate, previous=plan.standing), now)
             return plan.candidate
 

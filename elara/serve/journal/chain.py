@@ -169,7 +169,7 @@ class Journal:
         if self._connection is None:
             self._connection = self._connect()
         connection = self._connection
-        self._begin(connection)
+        self._patiently(connection, "BEGIN IMMEDIATE")
         sequence, last = head(connection)
         rows = []
         for body in bodies:
@@ -181,19 +181,20 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         # mode=rw: a log that was taken away must be an error, not an empty log.
         connection = _open(self.path, "mode=rw", 0.0)
-        connection.execute("PRAGMA synchronous=FULL")
+        # It reads the schema, which a process that closes the log as the last one locks as well.
+        self._patiently(connection, "PRAGMA synchronous=FULL")
         connection.execute("PRAGMA fullfsync=ON")  # macOS: down to the disk, not its cache
-        self._begin(connection)
+        self._patiently(connection, "BEGIN IMMEDIATE")
         head(connection)
         connection.execute("ROLLBACK")
         return connection
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
         # Not SQLite's own wait: its looks grow rare, and a busy process would starve another.
         end = time.monotonic() + self._patience
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(statement)
                 return
             except sqlite3.OperationalError as error:
                 if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:

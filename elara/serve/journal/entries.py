@@ -19,6 +19,7 @@ What = Literal[
     "swap",
     "override",
     "key-made",
+    "key-rotated",
     "key-revoked",
     "ab-start",
     "ab-stop",
