@@ -242,7 +242,7 @@ def wait_until_loaded(client: Any) -> None:
 
 @pytest.mark.parametrize("form", FORMS, indirect=True)
 def test_no_request_shows_that_the_description_is_wrong(form: Form) -> None:
-    seen = search(form, examples=20)
+    seen = search(form, examples=12)
     assert form.statuses <= {status for _, status in seen}
     operations = {label for label, _ in seen}
     assert len(operations) == (14 if form.app.state.participation else 9)
