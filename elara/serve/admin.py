@@ -22,10 +22,13 @@ router = APIRouter(prefix="/admin", tags=["Administration"])
 class Swap(BaseModel):
     """Which adapter is to serve."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     adapter: str = Field(
-        min_length=1, max_length=200, description="SHA-256 of its weights, or its folder's name"
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00]+$",  # which no file system has in a name
+        description="SHA-256 of its weights, or its folder's name",
     )
 
 
@@ -60,7 +63,7 @@ async def upstreams(request: Request) -> list[UpstreamState]:
     return manager.upstreams()
 
 
-@router.post("/swap", response_model=AdapterIdentity, responses=documented(409, 422, 503))
+@router.post("/swap", response_model=AdapterIdentity, responses=documented(409, 503))
 async def swap(request: Request, body: Swap) -> AdapterIdentity:
     """Serve another adapter without a pause; requests under way finish on the one before."""
     manager: ModelManager = request.app.state.manager

@@ -20,7 +20,15 @@ from elara.serve.conversing import STATUS, Talk, chosen, http_error, talk_about
 from elara.serve.disconnect import unless_gone
 from elara.serve.models import ModelManager, Serving
 from elara.serve.problems import documented
-from elara.serve.schemas import DISCLAIMER, MAX_MESSAGES, ChatRequest, Message
+from elara.serve.schemas import (
+    DISCLAIMER,
+    MAX_MESSAGES,
+    ChatRequest,
+    Count,
+    Message,
+    Mode,
+    Whole,
+)
 
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 
@@ -30,12 +38,18 @@ _EXAMPLE: dict[str, Any] = {
     "messages": [{"role": "user", "content": "What are the symptoms of iron deficiency?"}],
     "max_completion_tokens": 120,
 }
+# For the description: no request names both, as they mean the same.
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_BOTH: dict[str, Any] = {
+    "properties": {name: {"type": "integer"} for name in _LIMITS},
+    "required": [*_LIMITS],
+}
 
 
 class StreamOptions(BaseModel):
     """What a stream holds besides the answer."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool = False
 
@@ -43,7 +57,7 @@ class StreamOptions(BaseModel):
 class Metadata(BaseModel):
     """What OpenAI's clients may attach to a request, as far as it means something here."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     consent: Literal["yes", "no"] = Field(
         default="no", description="yes: the person agreed to take part in the running experiment"
@@ -56,17 +70,19 @@ class CompletionRequest(BaseModel):
     Source: https://platform.openai.com/docs/api-reference/chat/create
     """
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [_EXAMPLE], "not": _BOTH}
+    )
 
     model: str = Field(max_length=200, description="from /v1/models, or `elara`")
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1, description="the older name of the same")
+    max_completion_tokens: Count | None = None
+    max_tokens: Count | None = Field(default=None, description="the older name of the same")
     temperature: float | None = Field(default=None, ge=0.0, le=2.0)
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: Whole = Field(default=0, ge=0, lt=2**31)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    n: Literal[1] = 1
+    n: Whole = Field(default=1, ge=1, le=1)
     safety_identifier: str | None = Field(
         default=None,
         max_length=200,
@@ -93,6 +109,59 @@ class CompletionRequest(BaseModel):
         """Who asks, and whether that person consents, as `chosen` wants to know it."""
         consent = self.metadata is not None and self.metadata.consent == "yes"
         return {"subject": self.safety_identifier or self.user or "", "consent": consent}
+
+
+class _Exact(BaseModel):
+    """Only describes what `complete` puts together: a name too many or too few fails a test."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class About(_Exact):
+    """What Elara says of an answer, beyond OpenAI's fields."""
+
+    disclaimer: str
+    mode: Mode
+    adapter: str | None = Field(description="SHA-256 of the adapter's weights")
+    notice: str
+    warnings: list[str]
+    receipt: str = Field(description="for /feedback; empty where none is taken")
+
+
+class Written(_Exact):
+    """The answer."""
+
+    role: Literal["assistant"]
+    content: str
+
+
+class Only(_Exact):
+    """The only choice."""
+
+    index: Literal[0]
+    message: Written
+    finish_reason: Literal["stop", "length"]
+    logprobs: None
+
+
+class Usage(_Exact):
+    """Tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Completion(_Exact):
+    """A whole answer."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    elara: About
+    choices: list[Only]
+    usage: Usage
 
 
 class Model(BaseModel):
@@ -125,8 +194,8 @@ async def models(request: Request) -> ModelList:
 @router.post(
     "/chat/completions",
     response_model=None,
-    responses=documented(404, 422, 429, *STATUS.values())
-    | {200: {"content": {"application/json": {}, "text/event-stream": {}}}},
+    responses=documented(404, *STATUS.values())
+    | {200: {"model": Completion, "content": {"text/event-stream": {}}}},
 )
 async def complete(request: Request, body: CompletionRequest) -> Response | dict[str, Any]:
     """Answer a conversation, whole or as a stream of events that ends with `[DONE]`."""

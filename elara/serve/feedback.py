@@ -108,7 +108,7 @@ class Feedback(BaseModel):
         dangerous: whether following the answer could hurt somebody.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     messages: list[Turn] = Field(min_length=1, max_length=MAX_MESSAGES)
     answer: str = Field(min_length=1, max_length=4 * MAX_CHARACTERS)

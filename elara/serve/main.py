@@ -10,10 +10,9 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPBearer
 from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
 
@@ -23,6 +22,7 @@ from elara.serve.backends import BackendError
 from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, read_evaluation
 from elara.serve.conversing import http_error
+from elara.serve.description import describe
 from elara.serve.disconnect import ClientGone
 from elara.serve.drift import TopicDrift
 from elara.serve.guard import add_guards
@@ -32,18 +32,14 @@ from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
 from elara.serve.pool import Upstreams
 from elara.serve.probe import Probe
-from elara.serve.problems import documented, problem
+from elara.serve.problems import UNREADABLE, problem
 from elara.serve.released import BLOCKED, admitted, gate_status
 from elara.serve.schemas import INTENDED_USE
 from elara.serve.upstream import read_upstreams
 
 log = logging.getLogger("elara.serve")
 
-# Only for the documentation, where people enter their key: `guard.Access` is what asks for it.
-_BEARER = Depends(HTTPBearer(auto_error=False, description="A key, from `elara keys add`."))
 _WATCH_SECONDS = 60.0
-# What the guards may answer at any address.
-_REFUSALS = documented(401, 403, 408, 413, 421, 429, 431, 500)
 
 
 def create_app(settings: Settings, *, manager: ModelManager | None = None) -> FastAPI:
@@ -85,10 +81,10 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
     app.state.drift = TopicDrift(app.state.metrics)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
-    app.include_router(routes.router, responses=_REFUSALS, dependencies=[_BEARER])
-    app.include_router(admin.router, responses=_REFUSALS, dependencies=[_BEARER])
+    app.include_router(routes.router)
+    app.include_router(admin.router)
     app.include_router(metrics.router)
-    app.include_router(completions.router, responses=_REFUSALS, dependencies=[_BEARER])
+    app.include_router(completions.router)
     app.include_router(pages.router)
     app.mount("/assets", pages.assets())
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -100,8 +96,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     if settings.serving:
         held = Participation(settings.serving, partial(_audit, app), privacy.mask)
         app.state.participation = held
-        router = participation_router(held)
-        app.include_router(router, responses=_REFUSALS, dependencies=[_BEARER])
+        app.include_router(participation_router(held))
+    describe(app)
     return app
 
 
@@ -214,13 +210,17 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     for found in error.errors():
         place = ".".join(str(part) for part in found["loc"][1:])
         text = found["msg"].removeprefix("Value error, ")
+        if found["type"] == "json_invalid":
+            place, text = "", f"the body is no JSON from character {place} on"
         told.append(f"{place}: {text}" if place else text)
     return problem(request.scope, 422, "; ".join(told))
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(request.scope, error.status_code, str(error.detail), error.headers)
+    # Only FastAPI answers with 400, and does not say what to do.
+    detail = UNREADABLE if error.status_code == 400 else str(error.detail)
+    return problem(request.scope, error.status_code, detail, error.headers)
 
 
 async def _not_answered(request: Request, error: Exception) -> JSONResponse:

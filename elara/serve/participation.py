@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +15,7 @@ from elara.serve.database import make_private
 from elara.serve.experiments import Choice, ExperimentError, Experiments
 from elara.serve.feedback import Feedback, FeedbackError, FeedbackStore, Receipts
 from elara.serve.journal import Event, make_secret, read_secret
+from elara.serve.problems import documented
 
 
 class Participation:
@@ -53,7 +54,7 @@ def act_of(event: Mapping[str, Any], by: str) -> Event:
 class Token(BaseModel):
     """What `POST /feedback` returned. It is sent in the body, since addresses are logged."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     token: str = Field(min_length=1, max_length=100)
 
@@ -61,9 +62,35 @@ class Token(BaseModel):
 class Subject(BaseModel):
     """The identifier under which the front end sends a person's requests."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     subject: str = Field(min_length=1, max_length=200)
+
+
+class Masked(BaseModel):
+    """Feedback as it is stored, without what may identify a person."""
+
+    messages: list[dict[str, str]]
+    answer: str
+    comment: str
+    correction: str
+    thumb: Literal["up", "down"] | None
+    dangerous: bool
+
+
+class Stored(BaseModel):
+    """What became of feedback."""
+
+    stored: Masked
+    token: str = Field(description="deletes it; told only now")
+    counted_in_experiment: bool
+
+
+class Deleted(BaseModel):
+    """What was deleted."""
+
+    deleted: str = Field(description="id of the answer's request")
+    ratings_taken_back: int
 
 
 @contextmanager
@@ -83,21 +110,21 @@ def participation_router(held: Participation) -> APIRouter:
         held: what this server keeps.
     """
     experiments, store, receipts = held.experiments, held.store, held.receipts
-    router = APIRouter(tags=["Feedback and experiments"])
+    router = APIRouter(tags=["Feedback and experiments"], responses=documented(503))
 
     def about(body: Feedback) -> tuple[str, Choice]:
         turns = [turn.model_dump() for turn in body.messages]
         return receipts.read(body.receipt, turns, body.answer)
 
-    @router.post("/feedback/preview")
-    def preview(body: Feedback) -> dict[str, Any]:
+    @router.post("/feedback/preview", responses=documented(409))
+    def preview(body: Feedback) -> Masked:
         """Show what would be stored of this feedback, masked. Nothing is stored."""
         with _told():
             about(body)
-            return store.preview(body)
+            return Masked(**store.preview(body))
 
-    @router.post("/feedback")
-    def give(body: Feedback) -> dict[str, Any]:
+    @router.post("/feedback", responses=documented(409))
+    def give(body: Feedback) -> Stored:
         """Store feedback. Its thumb counts where the person takes part in an experiment.
 
         An answer that is called dangerous counts as thumbs down.
@@ -108,14 +135,14 @@ def participation_router(held: Participation) -> APIRouter:
             up, counted = body.thumb == "up" and not body.dangerous, False
             if choice.arm and (body.thumb or body.dangerous):
                 counted = experiments.rate(choice, request, up, body.dangerous, time.time())
-            return {"stored": stored, "token": token, "counted_in_experiment": counted}
+            return Stored(stored=Masked(**stored), token=token, counted_in_experiment=counted)
 
-    @router.post("/feedback/delete")
-    def delete(body: Token) -> dict[str, Any]:
+    @router.post("/feedback/delete", responses=documented(409))
+    def delete(body: Token) -> Deleted:
         """Delete feedback, and take its rating back from the experiment."""
         with _told():
             request = store.delete(body.token)
-            return {"deleted": request, "ratings_taken_back": experiments.forget(request)}
+            return Deleted(deleted=request, ratings_taken_back=experiments.forget(request))
 
     @router.get("/experiment")
     def notice() -> dict[str, str]:

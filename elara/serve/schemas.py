@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 DISCLAIMER = (
     "Written by a small experimental language model for education and research. It is not "
@@ -25,6 +32,16 @@ EXAMPLE: dict[str, Any] = {
     "max_new_tokens": 120,
 }
 
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Of strict models: JSON has one kind of number, so that 2.0 is as whole as 2.
+Whole = Annotated[int, BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+# What `str.strip` leaves, which takes more for space than JSON Schema's expressions do.
+_VISIBLE = r"[^\s\x1c-\x1f\x85]"
 Mode = Literal["model", "simulation", "upstream"]
 State = Literal["unloaded", "loading", "ready", "failed"]
 
@@ -33,29 +50,37 @@ class Message(BaseModel):
     """One turn of a conversation. The system line is the server's own and cannot be sent."""
 
     role: Literal["user", "assistant"] = Field(description="who says it")
-    content: str = Field(description="what is said; must not be blank")
+    content: str = Field(
+        description="what is said; must not be blank", json_schema_extra={"pattern": _VISIBLE}
+    )
 
     @field_validator("content")
     @classmethod
-    def _not_blank(cls, content: str) -> str:
+    def _text(cls, content: str) -> str:
         if not content.strip():
             raise ValueError("the message is empty; write a question")
+        # JSON can hold half of a pair that only together is a character; no UTF-8 can.
+        if any("\ud800" <= c <= "\udfff" for c in content):
+            raise ValueError("the message holds half a character, as when a text is cut; mend it")
         return content.strip()
 
 
 class ChatRequest(BaseModel):
     """A conversation that ends with the question to answer."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    # Strict: where the description says a number, `true` is none.
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [EXAMPLE]}
+    )
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
-    max_new_tokens: int | None = Field(
-        default=None, ge=1, description="most tokens to write; the server's own limit if absent"
+    max_new_tokens: Count | None = Field(
+        default=None, description="most tokens to write; the server's own limit if absent"
     )
     temperature: float | None = Field(
         default=None, ge=0.0, le=2.0, description="0: always the likeliest token"
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="for temperatures above 0")
+    seed: Whole = Field(default=0, ge=0, lt=2**31, description="for temperatures above 0")
     subject: str = Field(
         default="", max_length=200, description="the front end's identifier of the person"
     )

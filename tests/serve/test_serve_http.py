@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,9 @@ TURN = {"role": "user", "content": "a"}
     [
         (question(""), "messages.0.content: the message is empty"),
         (question(" \n "), "messages.0.content: the message is empty"),
+        (question("cut in \ud83e"), "messages.0.content: the message holds half a character"),
+        (question(seed=True), "seed: Input should be a valid integer"),
+        (question(seed="1"), "seed: Input should be a valid integer"),
         (question("a" * (MAX_CHARACTERS + 1)), "the conversation is too long: 8001 characters"),
         ({"messages": [{"role": "system", "content": "a"}]}, "messages.0.role: Input should be"),
         ({"messages": [TURN, TURN, TURN]}, "turns must alternate"),
@@ -130,7 +134,9 @@ TURN = {"role": "user", "content": "a"}
 def test_a_bad_request_is_refused_in_clear_text(
     simulation: TestClient, body: dict[str, Any], detail: str
 ) -> None:
-    response = simulation.post("/chat", json=body)
+    # Not `json=body`: the client refuses to send half a character, which JSON can escape.
+    as_json = {"Content-Type": "application/json"}
+    response = simulation.post("/chat", content=json.dumps(body), headers=as_json)
     assert response.status_code == 422
     assert detail in response.json()["detail"]
     assert set(response.json()) == PROBLEM
@@ -150,7 +156,14 @@ def test_errors_have_one_form(simulation: TestClient) -> None:
         "request_id": request_id,
     }
     broken = simulation.post("/chat", content=b"{", headers={"Content-Type": "application/json"})
-    assert (broken.status_code, "JSON" in broken.json()["detail"]) == (422, True)
+    assert broken.status_code == 422
+    assert broken.json()["detail"] == "the body is no JSON from character 1 on"
+    for unreadable in (b"\xff", b"[" * 100_000, b"9" * 5000):
+        found = simulation.post(
+            "/chat", content=unreadable, headers={"Content-Type": "application/json"}
+        )
+        assert found.status_code == 400
+        assert "send JSON in UTF-8" in found.json()["detail"]
 
 
 def test_simulation_never_answers_the_question(simulation: TestClient) -> None:

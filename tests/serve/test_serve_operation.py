@@ -135,8 +135,9 @@ def test_an_administrator_exchanges_the_adapter_and_it_is_recorded(
     assert (event["details"]["before"], event["details"]["after"]) == (one, two)
     loaded = client.get("/admin/adapters", headers=headers).json()
     assert [entry["serves"] for entry in loaded] == [True]
-    missing = client.post("/admin/swap", json={"adapter": "../secret"}, headers=headers)
-    assert missing.status_code == 409
+    for name, status in (("../secret", 409), ("a" * 200, 409), ("\0", 422)):
+        missing = client.post("/admin/swap", json={"adapter": name}, headers=headers)
+        assert missing.status_code == status
     assert client.get("/health").json()["adapter"] == two
 
 
