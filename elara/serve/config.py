@@ -22,6 +22,7 @@ from pydantic import (
 
 from elara.model import WEIGHTS_FILE
 from elara.serve.keys import KeyFile, default_file
+from elara.serve.logs import LogFormat
 from elara.serve.schemas import AdapterIdentity, Evaluation
 from elara.workspace import MANIFEST, Workspace, file_sha256
 
@@ -70,6 +71,7 @@ class Settings(BaseModel):
         body_seconds: how long a request may take to arrive; its head may take as long once more.
         requests_per_minute: for each key that has no limit of its own; 0: no limit.
         tokens_per_day: budget (read and written) of each key that has none of its own; 0: none.
+        log_format: `text`, or `json` for an object on each line.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,6 +107,7 @@ class Settings(BaseModel):
     body_seconds: float = Field(default=10.0, gt=0)
     requests_per_minute: int = Field(default=60, ge=0)
     tokens_per_day: int = Field(default=200_000, ge=0)
+    log_format: LogFormat = "text"
 
     @field_validator("allowed_hosts")
     @classmethod

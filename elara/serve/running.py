@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from elara.serve.config import Settings, check_listening, loopback
+from elara.serve.logs import write_log
 from elara.serve.main import create_app
 
 log = logging.getLogger("elara.serve")
@@ -40,7 +41,7 @@ def run(settings: Settings) -> None:
             server without keys or encryption.
         KeysError: the keys cannot be read.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    write_log(settings.log_format)
     check_listening(settings)
     app = create_app(settings)
     with _listen(settings.host, settings.port) as listener:
@@ -119,6 +120,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
         app,
         http=_PatientNoMore,
         ws="none",  # no address speaks it
+        log_config=None,  # its lines go where all others go
         log_level="warning",
         access_log=False,  # it shows query strings; the application has a log of its own
         server_header=False,
