@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -72,6 +73,7 @@ class Settings(BaseModel):
         requests_per_minute: for each key that has no limit of its own; 0: no limit.
         tokens_per_day: budget (read and written) of each key that has none of its own; 0: none.
         log_format: `text`, or `json` for an object on each line.
+        traces: address of a collector for OTLP over HTTP; "": no traces are made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,6 +110,7 @@ class Settings(BaseModel):
     requests_per_minute: int = Field(default=60, ge=0)
     tokens_per_day: int = Field(default=200_000, ge=0)
     log_format: LogFormat = "text"
+    traces: str = ""
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -134,6 +137,13 @@ class Settings(BaseModel):
             raise ValueError("serving needs audit_log, since each act of it has to be recorded")
         if self.override and not self.audit_log:
             raise ValueError("override needs audit_log, since what it allows has to be recorded")
+        parts = urlsplit(self.traces)
+        plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query
+        if self.traces and (not plain or "@" in parts.netloc):
+            raise ValueError(  # which does not quote it: there may be a key in it
+                "traces must be a plain address such as http://127.0.0.1:4318; a key for it "
+                "belongs into OTEL_EXPORTER_OTLP_HEADERS"
+            )
         return self
 
     @classmethod

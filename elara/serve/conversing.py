@@ -142,8 +142,12 @@ class Talk:
             milliseconds = round((time.perf_counter() - self.started) * 1000)
             # An answer that broke off has about as many tokens as pieces.
             tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens or pieces}
+            ended = accepted.ended(outcome, milliseconds=milliseconds, **tokens)
             state.metrics.ended(outcome, accepted.arm, *tokens.values(), milliseconds)
-            await _written(journal, accepted.ended(outcome, milliseconds=milliseconds, **tokens))
+            if state.traces:
+                reason = ("stop" if end.finished else "length") if outcome == "answered" else ""
+                state.traces.answered(self, accepted, ended, reason)
+            await _written(journal, ended)
         if outcome != "answered":
             raise BrokenOff("The answer stopped without an end. Ask again.")
         yield end

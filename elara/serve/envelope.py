@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from elara.serve.keys import Key
 from elara.serve.logs import REQUEST, place_of
 from elara.serve.problems import problem
+
+if TYPE_CHECKING:
+    from elara.serve.tracing import Traces
 
 log = logging.getLogger("elara.serve")
 
@@ -48,6 +52,8 @@ class Envelope:
         state = scope.setdefault("state", {})
         state["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         REQUEST.set(state["request_id"])
+        traces: Traces | None = scope["app"].state.traces
+        state["span"] = span = traces.begin() if traces else None
         started, status = time.perf_counter(), 0
 
         async def send_on(message: Message) -> None:
@@ -75,9 +81,12 @@ class Envelope:
             detail = f"The server failed ({kind}). Its log names the place, with this request's id."
             await problem(scope, 500, detail)(scope, receive, send_on)
         finally:
-            self._log(scope, status, (time.perf_counter() - started) * 1000)
+            told = self._log(scope, status, (time.perf_counter() - started) * 1000)
+            if traces and span:
+                traces.end(span, told)
 
-    def _log(self, scope: Scope, status: int, milliseconds: float) -> None:
+    @staticmethod
+    def _log(scope: Scope, status: int, milliseconds: float) -> dict[str, Any]:
         # Neither body nor query, nor a path that is none of ours: what people write stays out.
         # What was refused before it found its route is logged by the beginning of its path.
         first = scope["path"].split("/")[1] if "/" in scope["path"] else ""
@@ -95,3 +104,4 @@ class Envelope:
             **told | {"status": status or "no answer", "key": told["key"] or "none"}
         )
         log.info(line, extra={"access": told})
+        return told

@@ -38,6 +38,9 @@ class Metrics:
         self.cache = Counter(
             "elara_cache_total", "Looks into the cache of answers.", ["result"], registry=here
         )
+        self.spans = Counter(
+            "elara_spans_total", "Spans of traces, made and sent.", ["state"], registry=here
+        )
         self.waiting = Gauge("elara_chats_waiting", "Chats that wait for the model.", registry=here)
         self.writing = Gauge("elara_chats_writing", "Chats that are being answered.", registry=here)
         self.ready = Gauge("elara_model_ready", "1 if a model can answer.", registry=here)
