@@ -14,6 +14,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.types import Receive, Scope, Send
 
 from elara.serve.backends import BackendError, End, Piece, closing, whole
 from elara.serve.conversing import STATUS, Talk, chosen, http_error, talk_about
@@ -120,12 +121,27 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
         first = await unless_gone(request, anext(items))
         usage = bool(body.stream_options and body.stream_options.include_usage)
         events = _events(talk, first, items, warnings, usage=usage)
-        return StreamingResponse(events, media_type="text/event-stream")
+        return _Stream(events, media_type="text/event-stream")
     answer, end = await unless_gone(request, whole(items))
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": _reason(end), "logprobs": None}
     head = _head(talk, "chat.completion", warnings)
     return head | {"choices": [choice], "usage": _usage(end)}
+
+
+class _Stream(StreamingResponse):
+    """A stream that is closed when nobody is sent more of it.
+
+    Left to Python's finding it, an answer would be recorded later, or after the server's end never.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if isinstance(self.body_iterator, AsyncGenerator):
+                await self.body_iterator.aclose()
 
 
 def name_of(serving: Serving) -> str:

@@ -50,6 +50,7 @@ class Settings(BaseModel):
         batch_size: most chats that the model answers together.
         queue_limit: most chats that wait for it; others are told to ask again later.
         answer_seconds: longest time from a question to the end of its answer, in seconds.
+        stop_seconds: how long answers under way may last when the server stops, in seconds.
         cached_answers: whole answers that are remembered, of temperature 0 only; 0: none.
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
         gate: `gate.json`, from the release gate.
@@ -90,6 +91,7 @@ class Settings(BaseModel):
     batch_size: int = Field(default=8, ge=1, le=256)
     queue_limit: int = Field(default=32, ge=1)
     answer_seconds: float = Field(default=300.0, gt=0.0)
+    stop_seconds: float = Field(default=15.0, gt=0.0)
     cached_answers: int = Field(default=256, ge=0)
     upstreams: str = ""
     gate: Path | None = None

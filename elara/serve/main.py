@@ -32,6 +32,7 @@ from elara.serve.pool import Upstreams
 from elara.serve.problems import documented, problem
 from elara.serve.released import BLOCKED, admitted, gate_status
 from elara.serve.schemas import INTENDED_USE
+from elara.serve.stopping import UnderWay
 from elara.serve.upstream import read_upstreams
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ log = logging.getLogger("elara.serve")
 # Only for the documentation, where people enter their key: `guard.Access` is what asks for it.
 _BEARER = Depends(HTTPBearer(auto_error=False, description="A key, from `elara keys add`."))
 _WATCH_SECONDS = 60.0
+_RECORD_SECONDS = 5.0
 # What the guards may answer at any address.
 _REFUSALS = documented(401, 403, 408, 413, 421, 429, 431, 500)
 
@@ -86,6 +88,7 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     )
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
     app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
+    app.state.under_way = UnderWay()
     app.state.traces = _traces(settings, app.state.metrics)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
     app.include_router(routes.router, responses=_REFUSALS, dependencies=[_BEARER])
@@ -132,6 +135,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         watching = asyncio.create_task(_watch(app, loading))
         yield
         watching.cancel()
+        # Those that were cut off a moment ago still write how they ended.
+        if left := await app.state.under_way.recorded(_RECORD_SECONDS):
+            log.error("%d answers have no last record and will read as interrupted", left)
         await loading
         await manager.stop()
     if app.state.limits:

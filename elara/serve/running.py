@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,6 +24,7 @@ from elara.serve.main import create_app
 log = logging.getLogger("elara.serve")
 
 _START_SECONDS = 30.0
+_LAST_SECONDS = 3.0  # for answers that were ended to reach those who asked
 _MOST_CONNECTIONS = 1000  # more at once get status 503
 
 
@@ -30,7 +33,10 @@ class PortInUse(RuntimeError):
 
 
 def run(settings: Settings) -> None:
-    """Serve until interrupted (Ctrl-C).
+    """Serve until interrupted (Ctrl-C, or the signal TERM).
+
+    Answers under way are finished within `stop_seconds`; a second signal ends them at once. What
+    is not finished is recorded as cancelled.
 
     Args:
         settings: what to serve, and where.
@@ -49,9 +55,7 @@ def run(settings: Settings) -> None:
         log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
         log.info("audit log: %s", settings.audit_log or "none: name one in ELARA_SERVE_AUDIT_LOG")
         log.info("keys: %s", settings.keys or "none; programs of this computer need none")
-        # Ctrl-C is the usual way to stop: uvicorn shuts down first and raises it again.
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(_config(app)).run(sockets=[listener])
+        _Server(_config(app)).run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -73,7 +77,7 @@ def running(app: FastAPI) -> Iterator[str]:
     Source: https://www.uvicorn.org/deployment/#running-programmatically
     """
     with _listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(_config(app))
+        server = _Server(_config(app))
         thread = threading.Thread(target=server.run, args=([listener],), name="elara-serve")
         thread.start()
         try:
@@ -130,6 +134,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
         limit_concurrency=_MOST_CONNECTIONS,
         # A little more than the application allows, so that it refuses in the form of its errors.
         h11_max_incomplete_event_size=2 * settings.max_header_bytes + 8192,
+        timeout_graceful_shutdown=math.ceil(settings.stop_seconds + _LAST_SECONDS),
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
@@ -138,6 +143,36 @@ def _config(app: FastAPI) -> uvicorn.Config:
 def _url(settings: Settings, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http{'s' if settings.tls_cert else ''}://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends answers in time for their records, and itself without an error.
+
+    uvicorn would raise the signal again after it has stopped, and forget the application's end
+    over a second one.
+    """
+
+    _hurry = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; at a second signal, without waiting for answers."""
+        self._hurry = self.should_exit
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more questions, and end what lasts too long."""
+        ending = asyncio.create_task(self._end_answers())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_answers(self) -> None:
+        state = self.config.app.state  # type: ignore[union-attr]
+        seconds = state.settings.stop_seconds
+        log.info("stopping: answers under way have %g s, or until a second signal", seconds)
+        latest = time.monotonic() + seconds
+        while not self._hurry and time.monotonic() < latest:
+            await asyncio.sleep(0.05)
+        log.warning("%d answers were ended before they were complete", state.under_way.end())
 
 
 class _PatientNoMore(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
