@@ -143,8 +143,8 @@ class Settings(BaseModel):
         plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query
         if self.traces and (not plain or "@" in parts.netloc):
             raise ValueError(  # which does not quote it: there may be a key in it
-                "traces must be a plain address such as http://127.0.0.1:4318; a key for it "
-                "belongs into OTEL_EXPORTER_OTLP_HEADERS"
+                "ELARA_SERVE_TRACES must be a plain address such as http://127.0.0.1:4318; a key "
+                "for it belongs into OTEL_EXPORTER_OTLP_HEADERS"
             )
         return self
 

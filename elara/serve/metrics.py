@@ -46,6 +46,8 @@ class Metrics:
         self.ready = Gauge("elara_model_ready", "1 if a model can answer.", registry=here)
         for outcome in ("answered", "cancelled", "refused", "failed"):
             self.questions.labels(outcome, "")  # so that a rate exists before the first one
+        for state in ("made", "sent"):
+            self.spans.labels(state)
 
     def ended(
         self, outcome: str, arm: str, tokens_in: int, tokens_out: int, milliseconds: int

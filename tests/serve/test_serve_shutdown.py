@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import signal
 import socket
@@ -264,6 +265,11 @@ def test_a_client_that_does_not_read_cannot_keep_the_server(serve: Callable[...,
     assert list(server.check().values()) == [["accepted", "cancelled"]]
 
 
+def outcomes(log: Path) -> list[str | None]:
+    with chain.reading(log) as database:
+        return [json.loads(row.body).get("outcome") for row in chain.rows(database)]
+
+
 def test_who_leaves_while_the_question_is_recorded_has_an_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +284,38 @@ def test_who_leaves_while_the_question_is_recorded_has_an_end(
     log = tmp_path / "audit.sqlite"
     with running(create_app(Settings(audit_log=log))) as url, begin(url, CHAT):
         assert writing.wait(10)
-    with chain.reading(log) as database:
-        told = [json.loads(row.body) for row in chain.rows(database)]
-    assert [record.get("outcome") for record in told] == [None, "cancelled"]
+    assert outcomes(log) == [None, "cancelled"]
+
+
+@pytest.mark.anyio
+async def test_who_leaves_before_the_stream_begins_has_an_end_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "audit.sqlite"
+    app = create_app(Settings(audit_log=log))
+    body = json.dumps(STREAM).encode()
+    calls = itertools.count()
+
+    async def receive() -> dict[str, Any]:
+        call = next(calls)
+        if call == 0:
+            return {"type": "http.request", "body": body, "more_body": False}
+        if call == 1:  # who listens until the first piece is there
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        await asyncio.Event().wait()  # as long as nobody reads
+
+    headers = {"host": "127.0.0.1:8000", "content-length": str(len(body))}
+    headers["content-type"] = "application/json"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/chat/completions",
+        "query_string": b"",
+        "server": ("127.0.0.1", 8000),
+        "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+    }
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+        assert outcomes(log) == [None, "cancelled"]

@@ -268,6 +268,12 @@ def test_what_is_lost_for_want_of_room_is_counted(monkeypatch: pytest.MonkeyPatc
     assert 4 <= sent == len(kept.get_finished_spans()) < 100
 
 
+def test_a_rate_exists_before_the_first_span() -> None:
+    samples = [s for family in Metrics().registry.collect() for s in family.samples]
+    found = {s.labels["state"] for s in samples if s.name == "elara_spans_total"}
+    assert found == {"made", "sent"}
+
+
 def test_without_the_setting_nothing_is_imported() -> None:
     code = (
         "import sys; from elara.serve import *; create_app(Settings()); "
@@ -287,7 +293,7 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
     "address", ["127.0.0.1:4318", "http://me:secret@host", "http://host/v1/traces?key=secret"]
 )
 def test_an_address_with_a_key_or_without_a_scheme_is_refused(address: str) -> None:
-    told = r"traces must be a plain address.*OTEL_EXPORTER_OTLP_HEADERS"
+    told = r"ELARA_SERVE_TRACES must be a plain address.*OTEL_EXPORTER_OTLP_HEADERS"
     with pytest.raises(SettingsError, match=told) as error:
         Settings.from_environment({"ELARA_SERVE_TRACES": address})
     assert "secret" not in str(error.value)
