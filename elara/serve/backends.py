@@ -45,6 +45,10 @@ class TookTooLong(BackendError):
     """The answer was not complete at its deadline."""
 
 
+class Stopped(BackendError):
+    """The server stopped before the answer was complete."""
+
+
 class GenerationFailed(BackendError):
     """The model broke off while it answered."""
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.types import Receive, Scope, Send
 
-from elara.serve.backends import BackendError, End, Piece, closing, whole
+from elara.serve.backends import BackendError, End, Piece, whole
 from elara.serve.conversing import STATUS, Talk, chosen, http_error, talk_about
 from elara.serve.disconnect import unless_gone
 from elara.serve.models import ModelManager, Serving
@@ -215,13 +216,32 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
         first = await unless_gone(request, anext(items))
         usage = bool(body.stream_options and body.stream_options.include_usage)
         events = _events(talk, first, items, warnings, usage=usage)
-        return StreamingResponse(events, media_type="text/event-stream")
+        return _Stream(events, items)
     answer, end = await unless_gone(request, whole(items))
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": _reason(end), "logprobs": None}
     head = _head(talk, "chat.completion", warnings)
     head["elara"]["receipt"] = talk.receipt(answer)
     return head | {"choices": [choice], "usage": _usage(end)}
+
+
+class _Stream(StreamingResponse):
+    """An answer's events; the answer is closed as soon as nobody is sent more of it.
+
+    Left to Python's finding it, it would be recorded later, or after the server's end never.
+    """
+
+    def __init__(self, events: AsyncGenerator[str], items: AsyncGenerator[Piece | End]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._open = (events, items)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            for generator in self._open:
+                await generator.aclose()
 
 
 def name_of(serving: Serving) -> str:
@@ -254,7 +274,7 @@ async def _events(
     warnings: list[str],
     *,
     usage: bool,
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """The answer as server-sent events. A failure is an event, too, and no `[DONE]` follows it."""
     head, text = _head(talk, "chat.completion.chunk", warnings), ""
 
@@ -262,24 +282,23 @@ async def _events(
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
         return _event(head | {"choices": [choice]})
 
-    async with closing(items):
-        yield chunk({"role": "assistant", "content": ""})
-        try:
-            item: Piece | End | None = first
-            while isinstance(item, Piece):
-                text += item.text
-                yield chunk({"content": item.text})
-                item = await anext(items, None)
-        except (BackendError, HTTPException) as error:
-            told = http_error(error) if isinstance(error, BackendError) else error
-            yield _event({"error": {"message": told.detail, "code": told.status_code}})
-            return
-        assert isinstance(item, End)
-        head["elara"]["receipt"] = talk.receipt(text)  # nobody can sign half an answer
-        yield chunk({}, _reason(item))
-        if usage:
-            yield _event(head | {"choices": [], "usage": _usage(item)})
-        yield "data: [DONE]\n\n"
+    yield chunk({"role": "assistant", "content": ""})
+    try:
+        item: Piece | End | None = first
+        while isinstance(item, Piece):
+            text += item.text
+            yield chunk({"content": item.text})
+            item = await anext(items, None)
+    except (BackendError, HTTPException) as error:
+        told = http_error(error) if isinstance(error, BackendError) else error
+        yield _event({"error": {"message": told.detail, "code": told.status_code}})
+        return
+    assert isinstance(item, End)
+    head["elara"]["receipt"] = talk.receipt(text)  # nobody can sign half an answer
+    yield chunk({}, _reason(item))
+    if usage:
+        yield _event(head | {"choices": [], "usage": _usage(item)})
+    yield "data: [DONE]\n\n"
 
 
 def _event(content: dict[str, Any]) -> str:

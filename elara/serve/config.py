@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -22,6 +23,7 @@ from pydantic import (
 
 from elara.model import WEIGHTS_FILE
 from elara.serve.keys import KeyFile, default_file
+from elara.serve.logs import LogFormat
 from elara.serve.schemas import AdapterIdentity, Evaluation
 from elara.workspace import MANIFEST, Workspace, file_sha256
 
@@ -51,6 +53,7 @@ class Settings(BaseModel):
         workers: processes that answer; more than one only where the model is elsewhere, or in a
             simulation.
         answer_seconds: longest time from a question to the end of its answer, in seconds.
+        stop_seconds: how long answers under way may last when the server stops, in seconds.
         cached_answers: whole answers that are remembered, of temperature 0 only; 0: none.
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
         gate: files from the release gate (`gate.json`); the one about an adapter counts for it.
@@ -75,6 +78,8 @@ class Settings(BaseModel):
         body_seconds: how long a request may take to arrive; its head may take as long once more.
         requests_per_minute: for each key that has no limit of its own; 0: no limit.
         tokens_per_day: budget (read and written) of each key that has none of its own; 0: none.
+        log_format: `text`, or `json` for an object on each line.
+        traces: address of a collector for OTLP over HTTP; "": no traces are made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,6 +97,7 @@ class Settings(BaseModel):
     queue_limit: int = Field(default=32, ge=1)
     workers: int = Field(default=1, ge=1, le=64)
     answer_seconds: float = Field(default=300.0, gt=0.0)
+    stop_seconds: float = Field(default=15.0, gt=0.0)
     cached_answers: int = Field(default=256, ge=0)
     upstreams: str = ""
     gate: tuple[Path, ...] = ()
@@ -112,6 +118,8 @@ class Settings(BaseModel):
     body_seconds: float = Field(default=10.0, gt=0)
     requests_per_minute: int = Field(default=60, ge=0)
     tokens_per_day: int = Field(default=200_000, ge=0)
+    log_format: LogFormat = "text"
+    traces: str = ""
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -145,6 +153,13 @@ class Settings(BaseModel):
             raise ValueError("serving needs audit_log, since each act of it has to be recorded")
         if self.override and not self.audit_log:
             raise ValueError("override needs audit_log, since what it allows has to be recorded")
+        parts = urlsplit(self.traces)
+        plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query
+        if self.traces and (not plain or "@" in parts.netloc):
+            raise ValueError(  # which does not quote it: there may be a key in it
+                "ELARA_SERVE_TRACES must be a plain address such as http://127.0.0.1:4318; a key "
+                "for it belongs into OTEL_EXPORTER_OTLP_HEADERS"
+            )
         return self
 
     @classmethod
@@ -174,7 +189,9 @@ class Settings(BaseModel):
         if "adapter" not in values:
             found = _of_workspace(Workspace(workspace))
             if values.get("upstreams"):  # they answer instead of the workspace's adapter
-                found |= {"adapter": None, "serving": None}
+                found["adapter"] = None
+                if values.get("workers", "1") != "1":
+                    found["serving"] = None  # which is about adapters here
             values = found | values
         if "keys" in values:
             _must_exist(Path(values["keys"]))

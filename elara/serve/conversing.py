@@ -29,18 +29,28 @@ from elara.serve.backends import (
     ModelUnavailable,
     Piece,
     QueueFull,
+    Stopped,
     TookTooLong,
     closing,
 )
 from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings
 from elara.serve.experiments import Choice, ExperimentError
-from elara.serve.journal import Accepted, Event, Journal, JournalError, JournalFull, keyed_hash
+from elara.serve.journal import (
+    Accepted,
+    Event,
+    Journal,
+    JournalError,
+    JournalFull,
+    Outcome,
+    keyed_hash,
+)
 from elara.serve.keys import Key
 from elara.serve.limits import reserve
 from elara.serve.models import ModelManager, Serving
 from elara.serve.participation import Participation
 from elara.serve.schemas import Message
+from elara.serve.stopping import UnderWay
 
 log = logging.getLogger("elara.serve")
 
@@ -50,6 +60,7 @@ STATUS: dict[type[BackendError], int] = {
     GenerationFailed: 500,
     BrokenOff: 502,
     ModelUnavailable: 503,
+    Stopped: 503,
     TookTooLong: 504,
 }
 _REFUSED = (ModelUnavailable, QueueFull)  # no model wrote anything
@@ -105,7 +116,7 @@ class Talk:
         try:
             if self.choice.adapter:
                 await asyncio.to_thread(manager.ensure, self.choice.adapter)
-            with manager.use(self.choice.adapter) as self.serving:
+            with state.under_way.answer(), manager.use(self.choice.adapter) as self.serving:
                 async with closing(self._recorded(self.serving, state.journal)) as items:
                     async for item in items:
                         if isinstance(item, End):
@@ -120,18 +131,26 @@ class Talk:
         self, serving: Serving, journal: Journal | None
     ) -> AsyncGenerator[Piece | End]:
         """The answer between its two records."""
-        state, accepted = self.request.app.state, self._accepted(serving)
-        await _written(journal, accepted)
+        under_way: UnderWay = self.request.app.state.under_way
+        accepted = self._accepted(serving)
         outcome: Any = "cancelled"  # unless something else is known
         end, pieces = End(False, 0, 0, 0.0), list[str]()
         try:
+            await _written(journal, accepted)
+        except asyncio.CancelledError:
+            # It is written all the same, and without an end it would read as a crash.
+            await self._end(journal, accepted, outcome, end)
+            raise
+        try:
             async with closing(self._from_cache_or(serving, accepted)) as items:
-                async for item in items:
+                while item := await under_way.next(items):
                     if isinstance(item, End):
                         outcome, end = "answered", item
                         break
                     pieces.append(item.text)
                     yield item
+        except Stopped:
+            raise
         except BackendError as error:
             outcome = "refused" if isinstance(error, _REFUSED) else "failed"
             raise
@@ -139,18 +158,31 @@ class Talk:
             outcome = "failed"
             raise
         finally:
-            milliseconds = round((time.perf_counter() - self.started) * 1000)
             # An answer that broke off has about as many tokens as pieces.
-            tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens or len(pieces)}
-            state.metrics.ended(outcome, accepted.arm, *tokens.values(), milliseconds)
+            end = replace(end, new_tokens=end.new_tokens or len(pieces))
+            state = self.request.app.state
             state.metrics.cited("".join(pieces), self._texts[::2])  # turns 1, 3 … are the user's
             if outcome != "refused":  # whoever was refused asks again
                 serves = state.manager.identity
                 state.drift.count(self._texts[-1], serves.weights_sha256 if serves else "")
-            await _written(journal, accepted.ended(outcome, milliseconds=milliseconds, **tokens))
+            await self._end(journal, accepted, outcome, end)
         if outcome != "answered":
             raise BrokenOff("The answer stopped without an end. Ask again.")
         yield end
+
+    async def _end(
+        self, journal: Journal | None, accepted: Accepted, outcome: Outcome, end: End
+    ) -> None:
+        """Count how a question ended, and record it."""
+        state = self.request.app.state
+        milliseconds = round((time.perf_counter() - self.started) * 1000)
+        tokens = {"tokens_in": end.prompt_tokens, "tokens_out": end.new_tokens}
+        ended = accepted.ended(outcome, milliseconds=milliseconds, **tokens)
+        state.metrics.ended(outcome, accepted.arm, *tokens.values(), milliseconds)
+        if state.traces:
+            reason = ("stop" if end.finished else "length") if outcome == "answered" else ""
+            state.traces.answered(self, accepted, ended, reason)
+        await _written(journal, ended)
 
     async def _from_cache_or(
         self, serving: Serving, accepted: Accepted

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import re
 import time
-import traceback
 import uuid
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elara.serve.keys import Key
+from elara.serve.logs import REQUEST, place_of
 from elara.serve.problems import problem
+
+if TYPE_CHECKING:
+    from elara.serve.tracing import Traces
 
 log = logging.getLogger("elara.serve")
 
@@ -20,6 +24,7 @@ _FIRST = {"", "health", "docs", "openapi.json", "assets", "chat", "v1", "feedbac
 _FIRST |= {"admin", "metrics"}
 # A caller's own request id is kept if it cannot break a log line.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -46,6 +51,9 @@ class Envelope:
         given = Headers(scope=scope).get("X-Request-ID", "")
         state = scope.setdefault("state", {})
         state["request_id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        REQUEST.set(state["request_id"])
+        traces: Traces | None = scope["app"].state.traces
+        state["span"] = span = traces.begin() if traces else None
         started, status = time.perf_counter(), 0
 
         async def send_on(message: Message) -> None:
@@ -66,28 +74,34 @@ class Envelope:
             await self.app(scope, receive, send_on)
         except Exception as error:
             # An exception's text may quote the conversation: only its type and place are kept.
-            place = traceback.extract_tb(error.__traceback__)[-1]
             kind = type(error).__name__
-            log.error("request failed: %s in %s:%s", kind, place.name, place.lineno)
+            log.error("request failed: %s", place_of(error))
             if status:
                 raise Broken(f"the answer broke off: {kind}") from None
             detail = f"The server failed ({kind}). Its log names the place, with this request's id."
             await problem(scope, 500, detail)(scope, receive, send_on)
         finally:
-            self._log(scope, status, (time.perf_counter() - started) * 1000)
+            told = self._log(scope, status, (time.perf_counter() - started) * 1000)
+            if traces and span:
+                traces.end(span, told)
 
-    def _log(self, scope: Scope, status: int, milliseconds: float) -> None:
+    @staticmethod
+    def _log(scope: Scope, status: int, milliseconds: float) -> dict[str, Any]:
         # Neither body nor query, nor a path that is none of ours: what people write stays out.
         # What was refused before it found its route is logged by the beginning of its path.
         first = scope["path"].split("/")[1] if "/" in scope["path"] else ""
         path = getattr(scope.get("route"), "path", None) or (f"/{first}" if first in _FIRST else "")
         key: Key | None = scope["state"].get("key")
-        log.info(
-            "%s %s %s %.0f ms %s key=%s",
-            scope["method"] if scope["method"].isalpha() else "?",
-            path or "(no such address)",
-            status or "no answer",
-            milliseconds,
-            scope["state"]["request_id"],
-            key.id if key else "none",
+        told = {
+            "method": scope["method"] if scope["method"] in _METHODS else "?",
+            "route": path or "(no such address)",
+            "status": status or None,  # nobody got an answer
+            "milliseconds": round(milliseconds),
+            "request": scope["state"]["request_id"],
+            "key": key.id if key else None,
+        }
+        line = "{method} {route} {status} {milliseconds} ms {request} key={key}".format(
+            **told | {"status": status or "no answer", "key": told["key"] or "none"}
         )
+        log.info(line, extra={"access": told})
+        return told

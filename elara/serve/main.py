@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,7 +20,7 @@ import elara
 from elara.serve import admin, completions, metrics, pages, privacy, routes
 from elara.serve.backends import BackendError
 from elara.serve.cache import AnswerCache
-from elara.serve.config import Settings, read_evaluation
+from elara.serve.config import Settings, SettingsError, read_evaluation
 from elara.serve.conversing import http_error
 from elara.serve.description import describe
 from elara.serve.disconnect import ClientGone
@@ -35,11 +35,16 @@ from elara.serve.probe import Probe
 from elara.serve.problems import UNREADABLE, problem
 from elara.serve.released import BLOCKED, admitted, gate_status
 from elara.serve.schemas import INTENDED_USE
+from elara.serve.stopping import UnderWay
 from elara.serve.upstream import read_upstreams
+
+if TYPE_CHECKING:
+    from elara.serve.tracing import Traces
 
 log = logging.getLogger("elara.serve")
 
 _WATCH_SECONDS = 60.0
+_RECORD_SECONDS = 5.0
 
 
 def create_app(settings: Settings, *, manager: ModelManager | None = None) -> FastAPI:
@@ -55,7 +60,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         has started `journal` and `text_key` of the audit log.
 
     Raises:
-        SettingsError: the verdict that the settings name cannot be read.
+        SettingsError: the verdict that the settings name cannot be read, or they ask for traces
+            and the packages for them are missing.
 
     Source: https://fastapi.tiangolo.com/advanced/events/ and
         https://fastapi.tiangolo.com/tutorial/cors/
@@ -67,6 +73,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         lifespan=_lifespan,
         docs_url=None,  # FastAPI's own pages load their scripts from another server
         redoc_url=None,
+        # FastAPI's own traces and logs hold addresses with their query, and what exceptions say.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.settings = settings
     app.state.manager = manager or ModelManager(
@@ -80,6 +88,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
     app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
     app.state.drift = TopicDrift(app.state.metrics)
+    app.state.under_way = UnderWay()
+    app.state.traces = _traces(settings, app.state.metrics)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
     app.include_router(routes.router)
     app.include_router(admin.router)
@@ -101,6 +111,19 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     return app
 
 
+def _traces(settings: Settings, counts: Metrics) -> Traces | None:
+    if not settings.traces:
+        return None
+    try:
+        from elara.serve.tracing import Traces
+    except ImportError as error:
+        raise SettingsError(
+            f"ELARA_SERVE_TRACES needs a package that is missing ({error.name}): "
+            f"`pip install --group tracing`, or leave the setting out."
+        ) from None
+    return Traces(settings.traces, counts.spans)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
@@ -116,10 +139,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         probing.cancel()
         with suppress(asyncio.CancelledError):
             await probing  # it records that it was broken off
+        # Those that were cut off a moment ago still write how they ended.
+        if left := await app.state.under_way.recorded(_RECORD_SECONDS):
+            log.error("%d answers have no last record and will read as interrupted", left)
         await loading
         await manager.stop()
     if app.state.limits:
         app.state.limits.close()
+    if app.state.traces:
+        await asyncio.to_thread(app.state.traces.close)
 
 
 @contextmanager

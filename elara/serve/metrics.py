@@ -91,12 +91,17 @@ class Metrics:
             ["support"],
             registry=here,
         )
+        self.spans = Counter(
+            "elara_spans_total", "Spans of traces, made and sent.", ["state"], registry=here
+        )
         for outcome in ("answered", "cancelled", "refused", "failed"):
             self.questions.labels(outcome, "")  # so that a rate exists before the first one
         for outcome in ("complete", "cancelled", "skipped", "failed"):
             self.probes.labels(outcome)
         for support in ("question", "none"):
             self.citations.labels(support)
+        for state in ("made", "sent"):
+            self.spans.labels(state)
 
     def ended(
         self, outcome: str, arm: str, tokens_in: int, tokens_out: int, milliseconds: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import socket
 import threading
 import time
@@ -15,13 +16,16 @@ import uvicorn
 from fastapi import FastAPI
 
 from elara.serve.config import Settings, check_listening, loopback
+from elara.serve.logs import write_log
 from elara.serve.main import create_app
 from elara.serve.protocol import BoundedProtocol
-from elara.serve.workers import LOG_FORMAT, serve_with_workers
+from elara.serve.stopping import Server
+from elara.serve.workers import serve_with_workers
 
 log = logging.getLogger("elara.serve")
 
 _START_SECONDS = 30.0
+_LAST_SECONDS = 3.0  # for answers that were ended to reach those who asked
 _MOST_CONNECTIONS = 1000  # more at once get status 503
 
 
@@ -30,7 +34,10 @@ class PortInUse(RuntimeError):
 
 
 def run(settings: Settings) -> None:
-    """Serve until interrupted (Ctrl-C).
+    """Serve until interrupted (Ctrl-C, or the signal TERM).
+
+    Answers under way are finished within `stop_seconds`; a second signal ends them at once. What
+    is not finished is recorded as cancelled.
 
     Args:
         settings: what to serve, and where.
@@ -41,7 +48,7 @@ def run(settings: Settings) -> None:
             server without keys or encryption.
         KeysError: the keys cannot be read.
     """
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    write_log(settings.log_format)
     check_listening(settings)
     app = create_app(settings)
     with _listen(settings.host, settings.port) as listener:
@@ -49,12 +56,10 @@ def run(settings: Settings) -> None:
         log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
         log.info("audit log: %s", settings.audit_log or "none: name one in ELARA_SERVE_AUDIT_LOG")
         log.info("keys: %s", settings.keys or "none; programs of this computer need none")
-        # Ctrl-C is the usual way to stop: uvicorn shuts down first and raises it again.
-        with contextlib.suppress(KeyboardInterrupt):
-            if settings.workers > 1:
-                serve_with_workers(settings, listener, _given(settings))
-            else:
-                uvicorn.Server(_config(app)).run(sockets=[listener])
+        if settings.workers > 1:
+            serve_with_workers(settings, listener, _given(settings))
+        else:
+            Server(_config(app)).run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -76,7 +81,7 @@ def running(app: FastAPI) -> Iterator[str]:
     Source: https://www.uvicorn.org/deployment/#running-programmatically
     """
     with _listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(_config(app))
+        server = Server(_config(app))
         thread = threading.Thread(target=server.run, args=([listener],), name="elara-serve")
         thread.start()
         try:
@@ -126,6 +131,7 @@ def _given(settings: Settings) -> dict[str, Any]:
     return {
         "http": BoundedProtocol,
         "ws": "none",  # no address speaks it
+        "log_config": None,  # its lines go where all others go
         "log_level": "warning",
         "access_log": False,  # it shows query strings; the application has a log of its own
         "server_header": False,
@@ -133,6 +139,7 @@ def _given(settings: Settings) -> dict[str, Any]:
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": list(settings.trusted_proxies),
         "limit_concurrency": _MOST_CONNECTIONS,
+        "timeout_graceful_shutdown": math.ceil(settings.stop_seconds + _LAST_SECONDS),
         "ssl_certfile": settings.tls_cert,
         "ssl_keyfile": settings.tls_key,
     }

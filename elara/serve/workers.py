@@ -7,23 +7,24 @@ waited for it see their connection close, and their questions read *interrupted*
 
 from __future__ import annotations
 
-import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
 from contextlib import ExitStack
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import multiprocess
 
 from elara.serve.config import Settings
+from elara.serve.logs import write_log
 from elara.serve.main import create_app, recording
 from elara.serve.metrics import SHARED
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+from elara.serve.stopping import Server
 
 
 class LateConfig(uvicorn.Config):
@@ -35,18 +36,41 @@ class LateConfig(uvicorn.Config):
     """
 
     def __init__(self, settings: Settings, **given: Any) -> None:
-        super().__init__("", **given)
         self._settings = settings
+        super().__init__("", **given)
 
     def configure_logging(self) -> None:
         """Log as the process does that started this one."""
+        write_log(self._settings.log_format)
         super().configure_logging()
-        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
 
     def load(self) -> None:
         """Make the application."""
         self.app = create_app(self._settings)
         super().load()
+
+
+class _Server(Server):
+    """One of several: the process that started it says when to stop."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, but not at Ctrl-C, which reaches all processes at once."""
+        if sig != signal.SIGINT:
+            super().handle_exit(sig, frame)
+
+
+class _Process(multiprocess.Process):
+    """A process with our server."""
+
+    @property
+    def server(self) -> Server:
+        """The server, made in the process that runs it."""
+        if self._server is None:
+            self._server = _Server(self.config)
+        return self._server  # type: ignore[return-value]
+
+
+multiprocess.Process = _Process  # type: ignore[misc] # the supervisor offers no other way
 
 
 def serve_with_workers(settings: Settings, listener: socket.socket, given: dict[str, Any]) -> None:
@@ -71,7 +95,7 @@ def serve_with_workers(settings: Settings, listener: socket.socket, given: dict[
         os.environ[SHARED] = stack.enter_context(tempfile.TemporaryDirectory(prefix="elara-"))
         alike = settings.model_copy(update={"signing_key": None})
         config = LateConfig(alike, workers=settings.workers, **given)
-        processes = Multiprocess(config, [listener])
+        processes = multiprocess.Multiprocess(config, [listener])
         processes.run()
         if any(process.exitcode == STARTUP_FAILURE for process in processes.processes):
             sys.exit(STARTUP_FAILURE)

@@ -16,6 +16,7 @@ from elara.serve.journal.entries import (
     Ended,
     Event,
     JournalError,
+    Outcome,
     Record,
     account,
     keyed_hash,

@@ -1,0 +1,118 @@
+"""Let answers finish when the server stops, end those that last too long, and wait for records."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from elara.serve.backends import End, Piece, Stopped
+
+log = logging.getLogger("elara.serve")
+
+_RETRY_SECONDS = 5
+_LOOK = 0.02  # seconds
+
+
+class UnderWay:
+    """The answers of one application that have an *accepted* record and no *ended* one yet."""
+
+    def __init__(self) -> None:
+        self._answers = 0
+        self._waits: set[asyncio.Timeout] = set()
+        self._over = False
+
+    @contextmanager
+    def answer(self) -> Iterator[None]:
+        """Around an answer, from its first record to its last."""
+        self._answers += 1
+        try:
+            yield
+        finally:
+            self._answers -= 1
+
+    async def next(self, items: AsyncIterator[Piece | End]) -> Piece | End | None:
+        """The next item of an answer; None after the last one.
+
+        Args:
+            items: the answer.
+
+        Raises:
+            Stopped: the server stops and waits no longer for answers.
+        """
+        wait = asyncio.timeout(0 if self._over else None)
+        self._waits.add(wait)
+        try:
+            async with wait:
+                return await anext(items, None)
+        except TimeoutError:
+            if not wait.expired():
+                raise
+            raise Stopped(
+                f"The server stopped before the answer was complete: ask again in "
+                f"{_RETRY_SECONDS} seconds.",
+                _RETRY_SECONDS,
+            ) from None
+        finally:
+            self._waits.discard(wait)
+
+    def end(self) -> int:
+        """Wait for no answer any more; called once, in the event loop.
+
+        Returns:
+            How many answers are ended.
+        """
+        self._over = True
+        for wait in self._waits:
+            wait.reschedule(0)
+        return self._answers
+
+    async def recorded(self, seconds: float) -> int:
+        """Wait until every answer has its last record.
+
+        Args:
+            seconds: how long at most.
+
+        Returns:
+            How many still have none.
+        """
+        latest = time.monotonic() + seconds
+        while self._answers and time.monotonic() < latest:
+            await asyncio.sleep(_LOOK)
+        return self._answers
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends answers in time for their records, and itself without an error.
+
+    uvicorn would raise the signal again after it has stopped, and forget the application's end
+    over a second one.
+    """
+
+    _hurry = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; at a second signal, without waiting for answers."""
+        self._hurry = self.should_exit
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more questions, and end what lasts too long."""
+        ending = asyncio.create_task(self._end_answers())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_answers(self) -> None:
+        state = self.config.app.state  # type: ignore[union-attr]
+        seconds = state.settings.stop_seconds
+        log.info("stopping: answers under way have %g s, or until a second signal", seconds)
+        latest = time.monotonic() + seconds
+        while not self._hurry and time.monotonic() < latest:
+            await asyncio.sleep(0.05)
+        log.warning("%d answers were ended before they were complete", state.under_way.end())
