@@ -208,9 +208,10 @@ def test_it_stops_under_load_of_short_answers(serve: Callable[..., Server]) -> N
     assert "Traceback" not in server.said
 
 
-def test_it_stops_under_load_of_streams(serve: Callable[..., Server]) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_stops_under_load_of_streams(serve: Callable[..., Server], workers: int) -> None:
     with upstream(slowly(8, 0.1)) as other:
-        server = serve(upstreams=f"{other.url} model=elara")
+        server = serve(upstreams=f"{other.url} model=elara", workers=workers)
         with Load(server.url, "/v1/chat/completions", STREAM) as load:
             load.wait(CLIENTS)
             took = server.end(15, signal.SIGTERM)
