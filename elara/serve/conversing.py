@@ -226,7 +226,7 @@ class Talk:
             template=template_version(serving),
             arm=self.choice.arm,
             text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
-            text=privacy.mask(text),
+            text=privacy.mask(text) if text else "",
         )
 
     @property

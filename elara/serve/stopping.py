@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -25,7 +26,8 @@ class UnderWay:
 
     def __init__(self) -> None:
         self._answers = 0
-        self._waits: set[asyncio.Timeout] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._ended: set[asyncio.Task[Any]] = set()
         self._over = False
 
     @contextmanager
@@ -46,21 +48,21 @@ class UnderWay:
         Raises:
             Stopped: the server stops and waits no longer for answers.
         """
-        wait = asyncio.timeout(0 if self._over else None)
-        self._waits.add(wait)
+        if self._over:
+            raise _stopped()
+        # Not `asyncio.timeout`: this is done for every token.
+        task = asyncio.current_task()
+        assert task
+        self._waiting.add(task)
         try:
-            async with wait:
-                return await anext(items, None)
-        except TimeoutError:
-            if not wait.expired():
-                raise
-            raise Stopped(
-                f"The server stopped before the answer was complete: ask again in "
-                f"{_RETRY_SECONDS} seconds.",
-                _RETRY_SECONDS,
-            ) from None
+            return await anext(items, None)
+        except asyncio.CancelledError:
+            if task in self._ended and task.uncancel() == 0:  # else somebody else cancelled it
+                raise _stopped() from None
+            raise
         finally:
-            self._waits.discard(wait)
+            self._waiting.discard(task)
+            self._ended.discard(task)
 
     def end(self) -> int:
         """Wait for no answer any more; called once, in the event loop.
@@ -69,8 +71,9 @@ class UnderWay:
             How many answers are ended.
         """
         self._over = True
-        for wait in self._waits:
-            wait.reschedule(0)
+        self._ended = {*self._waiting}
+        for task in self._waiting:
+            task.cancel()
         return self._answers
 
     async def recorded(self, seconds: float) -> int:
@@ -86,6 +89,14 @@ class UnderWay:
         while self._answers and time.monotonic() < latest:
             await asyncio.sleep(_LOOK)
         return self._answers
+
+
+def _stopped() -> Stopped:
+    return Stopped(
+        f"The server stopped before the answer was complete: ask again in {_RETRY_SECONDS} "
+        f"seconds.",
+        _RETRY_SECONDS,
+    )
 
 
 class Server(uvicorn.Server):

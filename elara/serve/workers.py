@@ -26,6 +26,8 @@ from elara.serve.main import create_app, recording
 from elara.serve.metrics import SHARED
 from elara.serve.stopping import Server
 
+_SPREADS = sys.platform == "linux"
+
 
 class LateConfig(uvicorn.Config):
     """Makes its application in the process that serves it: it cannot be sent to another one.
@@ -53,6 +55,12 @@ class LateConfig(uvicorn.Config):
 class _Server(Server):
     """One of several: the process that started it says when to stop."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. Of a socket that all share, whoever looks first takes all that wait."""
+        if sockets and _SPREADS:
+            sockets = [_bound(sockets[0].family, sockets[0].getsockname())]
+        await super().startup(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop, but not at Ctrl-C, which reaches all processes at once."""
         if sig != signal.SIGINT:
@@ -70,6 +78,18 @@ class _Process(multiprocess.Process):
         return self._server  # type: ignore[return-value]
 
 
+def _bound(family: int, address: Any) -> socket.socket:
+    """A socket for a port that others may have, too: Linux spreads connections among all of them.
+
+    Source: https://man7.org/linux/man-pages/man7/socket.7.html, SO_REUSEPORT
+    """
+    found = socket.socket(family)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.bind(address)
+    return found
+
+
 multiprocess.Process = _Process  # type: ignore[misc] # the supervisor offers no other way
 
 
@@ -80,7 +100,7 @@ def serve_with_workers(settings: Settings, listener: socket.socket, given: dict[
 
     Args:
         settings: what to serve; `workers` says how many.
-        listener: the socket that they share.
+        listener: bound to the port, which it has found to be free.
         given: what `uvicorn.Config` takes.
 
     Raises:
@@ -94,6 +114,11 @@ def serve_with_workers(settings: Settings, listener: socket.socket, given: dict[
         stack.enter_context(recording(settings))
         os.environ[SHARED] = stack.enter_context(tempfile.TemporaryDirectory(prefix="elara-"))
         alike = settings.model_copy(update={"signing_key": None})
+        if _SPREADS:
+            family, address = listener.family, listener.getsockname()
+            listener.close()
+            # It never listens, and keeps the port while a process is being replaced.
+            listener = stack.enter_context(_bound(family, address))
         config = LateConfig(alike, workers=settings.workers, **given)
         processes = multiprocess.Multiprocess(config, [listener])
         processes.run()

@@ -171,11 +171,14 @@ class Journal:
         connection = self._connection
         self._patiently(connection, "BEGIN IMMEDIATE")
         sequence, last = head(connection)
-        rows = []
+        values: list[int | str | bytes] = []
         for body in bodies:
             sequence, last = sequence + 1, next_hash(last, body.encode())
-            rows.append((sequence, body, last))
-        connection.executemany("INSERT INTO record VALUES (?, ?, ?)", rows)
+            values += (sequence, body, last)
+        # One statement: after each of several, this thread would have to wait its turn in a busy
+        # process, and all others for it.
+        places = ", ".join(["(?, ?, ?)"] * (len(values) // 3))
+        connection.execute(f"INSERT INTO record VALUES {places}", values)
         connection.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
