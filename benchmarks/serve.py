@@ -13,7 +13,8 @@ and signed. The results are written to benchmarks/serve.json, part by part.
 - `faults`: 64 clients ask two upstreams, half of them as streams. One request in a hundred fails
   on purpose: a client sends or reads slowly, or leaves before or in the middle of the answer, or
   the upstreams answer with status 500. Three times a process is killed. Bars: no answer that a
-  client got whole lacks its records, no error without a cause, the log is whole.
+  client got whole lacks its records, no error without a cause, the log is whole, and memory does
+  not grow over the last fifth of the requests.
 """
 
 from __future__ import annotations
@@ -115,6 +116,13 @@ class Server:
         self._said.close()
         return status
 
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        if self.program.poll() is None:  # something went wrong here
+            self.program.terminate()
+
     def _wait(self, processes: int) -> None:
         for _ in range(600):
             with contextlib.suppress(OSError):
@@ -137,12 +145,12 @@ def load(seconds: int) -> dict[str, Any]:
                 _, key = file.add("wrk", ["chat"], requests_per_minute=0, tokens_per_day=0)
                 given |= {"KEYS": str(file.path)}
             header = ["-H", f"Authorization: Bearer {key}"] if keyed else []
-            server = Server(folder, processes, given)
-            _wrk(server, folder, WARM_SECONDS, header)
-            before = server.memory()
-            measured = _wrk(server, folder, seconds, header)
-            measured["memory MiB"] = [before, server.memory()]
-            assert server.stop() == 0
+            with Server(folder, processes, given) as server:
+                _wrk(server, folder, WARM_SECONDS, header)
+                before = server.memory()
+                measured = _wrk(server, folder, seconds, header)
+                measured["memory MiB"] = [before, server.memory()]
+                assert server.stop() == 0
             if logged:
                 measured |= _whole(folder)
             found[name] = measured
@@ -154,19 +162,23 @@ def faults(requests: int) -> dict[str, Any]:
     """Let clients, upstreams and processes fail, and look for what is missing afterwards."""
     with _folder(logged=True) as (folder, given), serve_clients.upstreams() as addresses:
         given["UPSTREAMS"] = "; ".join(f"{address} model=elara" for address in addresses)
-        server = Server(folder, 2, given)
         killed: list[int] = []
+        memory: list[int] = []
 
         def at(number: int) -> None:
             if number in range(requests // 5, requests // 5 * (KILLS + 1), requests // 5):
                 victim = server.processes()[0]  # the one that has lived longest
                 victim.kill()
                 killed.append(victim.pid)
+            if number == requests * 4 // 5:  # the last new process has done its share by now
+                memory.append(server.memory())
 
-        started = time.perf_counter()
-        seen = asyncio.run(serve_clients.ask(server.port, requests, CLIENTS, at))
-        seconds = time.perf_counter() - started
-        status = server.stop()
+        with Server(folder, 2, given) as server:
+            started = time.perf_counter()
+            seen = asyncio.run(serve_clients.ask(server.port, requests, CLIENTS, at))
+            seconds = time.perf_counter() - started
+            memory.append(server.memory())
+            status = server.stop()
         whole = _whole(folder)
         records = _records(folder)
     answered = {r["request"] for r in records if r.get("outcome") == "answered"}
@@ -187,6 +199,7 @@ def faults(requests: int) -> dict[str, Any]:
         "broken for no fault of their own": sum(one.broken and not one.fault for one in seen),
         "accepted and never ended": len(open_ones),
         "of them got whole by a client": len(open_ones & complete),
+        "memory MiB": memory,
         "exit status": status,
         **whole,
     }

@@ -72,11 +72,11 @@ async def ask(port: int, requests: int, clients: int, at: Callable[[int], None])
         for number, one in waiting:
             at(number)
             # A new connection after each fault, and for one request in ten.
-            line = line or await asyncio.open_connection("127.0.0.1", port)
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 async with asyncio.timeout(60):
-                    await _one(*line, one)
-            if one.fault or one.broken or draw.random() < 0.1:
+                    line = line or await asyncio.open_connection("127.0.0.1", port)
+                    await _one(*line, one, port)
+            if line and (one.fault or one.broken or draw.random() < 0.1):
                 line[1].close()
                 line = None
 
@@ -84,8 +84,9 @@ async def ask(port: int, requests: int, clients: int, at: Callable[[int], None])
     return plan
 
 
-async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, one: Seen) -> None:
-    port = writer.get_extra_info("peername")[1]
+async def _one(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, one: Seen, port: int
+) -> None:
     head, body = _request(one, port)
     writer.write(head)
     if one.fault == "sends slowly":

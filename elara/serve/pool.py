@@ -113,6 +113,7 @@ class Upstreams:
         self._members: list[_Member] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._turns = 0
+        self._checked = asyncio.Event()  # once, so that it is known whom to ask
 
     @property
     def ready(self) -> bool:
@@ -146,6 +147,7 @@ class Upstreams:
             if upstream.url.startswith("http:") and not upstream.local:
                 log.warning("conversations travel unencrypted to %s: use https", upstream.url)
         await asyncio.gather(*(self._check(member) for member in self._members))
+        self._checked.set()
         self._watchers = [asyncio.create_task(self._watch(member)) for member in self._members]
 
     async def stop(self) -> None:
@@ -170,6 +172,9 @@ class Upstreams:
             BrokenOff: the upstream failed after its first text.
         """
         tried: dict[_Member, UpstreamFailed] = {}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ask.deadline - time.monotonic()):
+                await self._checked.wait()  # a server that has just started
         while True:
             if time.monotonic() >= ask.deadline:
                 raise TookTooLong(_TOO_LATE)

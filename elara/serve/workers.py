@@ -7,6 +7,7 @@ waited for it see their connection close, and their questions read *interrupted*
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -60,6 +61,10 @@ class _Server(Server):
         if sockets and _SPREADS:
             sockets = [_bound(sockets[0].family, sockets[0].getsockname())]
         await super().startup(sockets)
+        # What is there now stays: to look through all of it for garbage takes a tenth of a second
+        # again and again. No model is among it, which would have to go when it is exchanged.
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop, but not at Ctrl-C, which reaches all processes at once."""

@@ -31,6 +31,8 @@ def test_the_recorded_load_holds_its_bars(project: Path) -> None:
 def test_the_recorded_faults_lost_nothing(project: Path) -> None:
     found = json.loads((project / "benchmarks" / "serve.json").read_text())["faults"]
     assert (found["requests"], sum(found["faults"].values())) == (10_000, 100)
+    before, after = found["memory MiB"]
+    assert after <= 1.05 * before
     _lost_nothing(found)
 
 

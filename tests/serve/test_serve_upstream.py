@@ -198,6 +198,33 @@ def test_another_one_is_asked_if_one_fails_before_its_first_text(
     assert "SECRET" not in caplog.text
 
 
+def test_a_question_waits_for_the_first_check() -> None:
+    async def scenario() -> None:
+        asked, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def slowly(call: fakes.Call) -> None:
+            asked.set()
+            await may_answer.wait()
+            await fakes.status(200)(call)
+
+        async with fake() as one:
+            one.health = slowly
+            pool = Upstreams([one.upstream()])
+            starting = asyncio.create_task(pool.start())
+            await asked.wait()
+            answer = asyncio.create_task(said(pool))
+            await asyncio.sleep(0.05)
+            assert not answer.done()
+            with pytest.raises(TookTooLong):
+                await said(pool, ask(seconds=0.05))
+            may_answer.set()
+            assert (await answer)[0] == "Hello there"
+            await starting
+            await pool.stop()
+
+    run(scenario())
+
+
 def test_one_answer_that_goes_wrong_puts_nobody_out_of_service() -> None:
     async def scenario() -> None:
         async with fake() as one, started(one.upstream(), slips=3, first_pause=30) as pool:
