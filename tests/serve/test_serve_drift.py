@@ -135,17 +135,21 @@ def test_questions_that_a_model_got_are_counted(client: LocalClient) -> None:
     assert found["elara_question_drift_questions reference"] == BLOCK
 
 
-def test_a_question_takes_less_than_a_tenth_of_a_millisecond() -> None:
+def test_a_long_question_takes_no_longer() -> None:
     drift = TopicDrift(Metrics())
-    questions = [item["question"] for item in own_items()]
-    questions += [" ".join(questions)[:8000]]
-    seconds = []
-    for _ in range(7):
-        begun = time.process_time()
-        for text in questions:
-            drift.count(text, "")
-        seconds.append((time.process_time() - begun) / len(questions))
-    assert min(seconds) < 100e-6
+    short = " ".join(item["question"] for item in own_items())[:800]
+
+    def seconds(text: str) -> float:
+        """Of one question; what else the processor does can only add to it."""
+        found = []
+        for _ in range(20):
+            begun = time.process_time()
+            for _ in range(20):
+                drift.count(text, "")
+            found.append(time.process_time() - begun)
+        return min(found)
+
+    assert seconds(100 * short) < 5 * seconds(short)
 
 
 # References in answers

@@ -202,7 +202,7 @@ def test_it_stops_under_load_of_short_answers(serve: Callable[..., Server]) -> N
     server = serve()
     with Load(server.url, "/chat", CHAT) as load:
         load.wait(2 * CLIENTS)
-        server.end(10, signal.SIGTERM)
+        server.end(60, signal.SIGTERM)
     assert server.process.returncode == 0, server.said
     check_load(load, server.check())
     assert "Traceback" not in server.said
@@ -214,13 +214,13 @@ def test_it_stops_under_load_of_streams(serve: Callable[..., Server], workers: i
         server = serve(upstreams=f"{other.url} model=elara", workers=workers)
         with Load(server.url, "/v1/chat/completions", STREAM) as load:
             load.wait(CLIENTS)
-            took = server.end(15, signal.SIGTERM)
+            took = server.end(60, signal.SIGTERM)
     assert server.process.returncode == 0, server.said
     records = server.check()
     check_load(load, records)
     # Those under way were finished, and no others were begun.
     assert Counter(load.came.values())["error"] == 0
-    assert took < 5
+    assert took < 15  # of `stop_seconds`
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,9 @@ def test_answers_that_last_too_long_are_ended_and_recorded(
         with Load(server.url, path, body) as load:
             while len(other.calls) < CLIENTS:
                 time.sleep(0.05)
-            took = server.end(10, *[signal.SIGTERM] * signals)
+            took = server.end(60, *[signal.SIGTERM] * signals)
     assert server.process.returncode == 0, server.said
-    assert took < 4
+    assert took < 30  # and not until those hang up, or for 60 seconds
     told = "status 503" if path == "/chat" else "error"
     assert Counter(load.came.values()) == {told: CLIENTS}
     records = server.check()
