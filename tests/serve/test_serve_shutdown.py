@@ -258,7 +258,7 @@ def test_a_client_that_does_not_read_cannot_keep_the_server(serve: Callable[...,
             asking = client.stream("POST", "/v1/chat/completions", json=STREAM)
             with asking as response:
                 time.sleep(1.0)  # until both sides' buffers are full
-                server.end(15, signal.SIGTERM)
+                server.end(60, signal.SIGTERM)
                 assert response.status_code == 200
                 with contextlib.suppress(httpx.TransportError):
                     response.close()
