@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from elara.serve.config import Settings, check_listening, loopback
+from elara.serve.config import Settings, bracketed, check_listening, loopback
 from elara.serve.logs import write_log
 from elara.serve.main import create_app
 from elara.serve.protocol import BoundedProtocol
@@ -146,8 +146,7 @@ def _given(settings: Settings) -> dict[str, Any]:
 
 
 def _url(settings: Settings, port: int) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http{'s' if settings.tls_cert else ''}://{host}:{port}"
+    return f"http{'s' if settings.tls_cert else ''}://{bracketed(settings.host)}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:
