@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from elara.serve.backends import HOW_TO_GET_A_MODEL
 from elara.serve.config import Settings, bracketed, check_listening, loopback
 from elara.serve.logs import write_log
 from elara.serve.main import create_app
@@ -53,9 +54,11 @@ def run(settings: Settings) -> None:
     app = create_app(settings)
     with _listen(settings.host, settings.port) as listener:
         log.info("Elara listens on %s (Ctrl-C stops it)", _url(settings, settings.port))
-        log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
-        log.info("audit log: %s", settings.audit_log or "none: name one in ELARA_SERVE_AUDIT_LOG")
-        log.info("keys: %s", settings.keys or "none; programs of this computer need none")
+        mode = app.state.manager.mode
+        told = HOW_TO_GET_A_MODEL if mode == "simulation" else app.state.verdict
+        log.info("mode: %s. %s", mode, told)
+        log.info("audit log: %s", settings.audit_log or "none; ELARA_SERVE_AUDIT_LOG names one")
+        log.info("keys: %s", settings.keys or "none; only programs of this computer may ask")
         if settings.workers > 1:
             serve_with_workers(settings, listener, _given(settings))
         else:
@@ -106,13 +109,15 @@ def wait_until_ready(url: str, seconds: float = 300.0) -> None:
 
     Raises:
         RuntimeError: the model failed to load, there is none, or it took too long.
+        httpx.HTTPStatusError: the server does not say, as where it asks for a key.
     """
     import httpx
 
     deadline = time.monotonic() + seconds
     proxied = not loopback(httpx.URL(url).host)  # a proxy is never asked for this computer
     while True:
-        status = httpx.get(f"{url}/chat/models/status", trust_env=proxied).json()
+        response = httpx.get(f"{url}/chat/models/status", trust_env=proxied)
+        status = response.raise_for_status().json()
         if status["state"] == "ready":
             return
         if status["mode"] == "simulation":

@@ -124,4 +124,5 @@ class Server(uvicorn.Server):
         latest = time.monotonic() + seconds
         while not self._hurry and time.monotonic() < latest:
             await asyncio.sleep(0.05)
-        log.warning("%d answers were ended before they were complete", state.under_way.end())
+        if ended := state.under_way.end():
+            log.warning("%d answers were ended before they were complete", ended)

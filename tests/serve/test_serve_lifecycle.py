@@ -23,6 +23,7 @@ from elara.serve import (
     running,
     wait_until_ready,
 )
+from elara.serve.keys import KeyFile
 from elara.workspace import Workspace
 
 QUESTION = {"messages": [{"role": "user", "content": "What is anaemia?"}], "max_new_tokens": 8}
@@ -44,6 +45,13 @@ def test_it_answers_while_the_model_loads_and_stops_for_good(
     assert manager.state == "unloaded"
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+def test_who_waits_is_told_that_a_key_is_asked_for(tmp_path: Path) -> None:
+    KeyFile(tmp_path / "keys.json").add("research", ["chat"])
+    app = create_app(Settings(keys=tmp_path / "keys.json"))
+    with running(app) as url, pytest.raises(httpx.HTTPStatusError, match="401"):
+        wait_until_ready(url)
 
 
 def test_health_answers_while_the_model_writes(manager: ModelManager, fake: Any) -> None:
