@@ -27,7 +27,15 @@ from elara.serve.description import describe
 from elara.serve.disconnect import ClientGone
 from elara.serve.drift import TopicDrift
 from elara.serve.guard import add_guards
-from elara.serve.journal import Event, Journal, account, make_secret, read_secret, signing
+from elara.serve.journal import (
+    Event,
+    Journal,
+    JournalError,
+    account,
+    make_secret,
+    read_secret,
+    signing,
+)
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
@@ -134,8 +142,14 @@ def _traces(settings: Settings, counts: Metrics) -> Traces | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
-    with recording(app.state.settings) as (app.state.journal, app.state.text_key):
-        await _record_override(app)
+    with ExitStack() as kept:
+        try:
+            log_and_key = kept.enter_context(recording(app.state.settings))
+            app.state.journal, app.state.text_key = log_and_key
+            await _record_override(app)
+        except JournalError as error:
+            log.error("%s", error)  # uvicorn says only that the start has failed
+            raise
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
         app.state.loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from elara.serve.backends import HOW_TO_GET_A_MODEL
-from elara.serve.config import Settings, bracketed, check_listening, loopback
+from elara.serve.config import Settings, SettingsError, bracketed, check_listening, loopback
 from elara.serve.logs import write_log
 from elara.serve.main import create_app
 from elara.serve.protocol import BoundedProtocol
@@ -45,8 +45,8 @@ def run(settings: Settings) -> None:
 
     Raises:
         PortInUse: the port is taken.
-        SettingsError: the verdict that the settings name cannot be read, or others could reach the
-            server without keys or encryption.
+        SettingsError: the verdict that the settings name cannot be read, nobody can listen at the
+            address, or others could reach the server without keys or encryption.
         KeysError: the keys cannot be read.
     """
     write_log(settings.log_format)
@@ -55,7 +55,8 @@ def run(settings: Settings) -> None:
     with _listen(settings.host, settings.port) as listener:
         log.info("Elara listens on %s (Ctrl-C stops it)", _url(settings, settings.port))
         mode = app.state.manager.mode
-        told = HOW_TO_GET_A_MODEL if mode == "simulation" else app.state.verdict
+        none = f"No model is loaded. {HOW_TO_GET_A_MODEL}"
+        told = none if mode == "simulation" else app.state.verdict
         log.info("mode: %s. %s", mode, told)
         log.info("audit log: %s", settings.audit_log or "none; ELARA_SERVE_AUDIT_LOG names one")
         log.info("keys: %s", settings.keys or "none; only programs of this computer may ask")
@@ -168,5 +169,8 @@ def _listen(host: str, port: int) -> socket.socket:
                 f"Port {port} on {host} is in use: stop the program that listens there, or choose "
                 f"another port with ELARA_SERVE_PORT or `elara serve --port`."
             ) from None
-        raise
+        raise SettingsError(
+            f"{host}, port {port}, cannot be listened on ({error.strerror}): name an address of "
+            f"this computer in ELARA_SERVE_HOST, and a port above 1023 in ELARA_SERVE_PORT."
+        ) from None
     return listener

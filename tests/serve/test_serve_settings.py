@@ -55,6 +55,12 @@ def test_the_guide_says_of_every_setting_what_it_is_by_default(project: Path) ->
             assert not said[0].isdigit(), name  # in words where it comes from, or `none`
 
 
+@pytest.mark.parametrize("name", ["TEXT_KEY", "AUDIT_TEXT", "SIGNING_KEY"])
+def test_what_is_about_a_log_is_refused_without_one(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name.lower()} is about a log"):
+        Settings.from_environment({f"ELARA_SERVE_{name}": "yes"})
+
+
 def test_only_this_computer_by_default() -> None:
     assert Settings().host == "127.0.0.1"
 
