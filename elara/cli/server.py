@@ -55,8 +55,8 @@ def add(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     scope: Annotated[list[str], typer.Option(help="chat, metrics or admin; repeatable.")],
     days: Annotated[float, typer.Option(help="How long it is valid; 0: without end.")] = 90,
-    requests_per_minute: Annotated[int | None, typer.Option(help="0: no limit.")] = None,
-    tokens_per_day: Annotated[int | None, typer.Option(help="0: no limit.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Its own limit; 0: none.")] = None,
+    tokens_per_day: Annotated[int | None, typer.Option(help="Its own budget; 0: no limit.")] = None,
     file: FileOption = None,
     workspace: Place = "",
 ) -> None:

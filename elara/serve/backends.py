@@ -1,6 +1,7 @@
 """Define what every backend answers with, how it fails, and the simulation, which is one of them.
 
-A backend is asked with an `Ask` and gives pieces of text as they are written, then one `End`.
+A backend's `answer` takes an `Ask` and gives pieces of text as they are written, then one `End`; it
+may raise a `BackendError` at any of them. Closing the iterator cancels the answer: see `closing`.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 HOW_TO_GET_A_MODEL = (
     "To train one, run `elara run` (or notebooks 01 to 06) and start the server again; to serve "
     "an adapter that you have, name its folder in ELARA_SERVE_ADAPTER."
 )
+RETRY_SECONDS = 5  # what callers are told where nobody knows how long it takes
 SIMULATED_ANSWER = (
     "[simulation] No model is loaded, so this is not an answer to your question. "
     f"{HOW_TO_GET_A_MODEL}"
@@ -101,35 +102,8 @@ class End:
     seconds: float
 
 
-class Backend(Protocol):
-    """Something that answers conversations."""
-
-    name: str
-
-    async def start(self) -> None:
-        """Get ready. Returns when it is, or when it is clear that it will not be."""
-
-    async def stop(self) -> None:
-        """Give everything back, after the answers that are being written."""
-
-    def answer(self, ask: Ask) -> AsyncIterator[Piece | End]:
-        """Answer a conversation. Closing the iterator cancels it: see `closing`.
-
-        Raises:
-            BackendError: one of its kinds, at the first item or later.
-        """
-
-
 class Simulation:
     """Answers, but only to say that no model is loaded."""
-
-    name = "simulation"
-
-    async def start(self) -> None:
-        """Nothing to do."""
-
-    async def stop(self) -> None:
-        """Nothing to do."""
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
         """Say that this is a simulation, word by word, whatever was asked."""
@@ -147,7 +121,7 @@ async def closing(
     Without it, an answer whose reader stopped reading is cancelled when Python next finds it.
 
     Args:
-        answer: from `Backend.answer`.
+        answer: of a backend.
     """
     try:
         yield answer
@@ -160,7 +134,7 @@ async def whole(answer: AsyncIterator[Piece | End]) -> tuple[str, End]:
     """Read an answer to its end.
 
     Args:
-        answer: from `Backend.answer`.
+        answer: of a backend.
 
     Returns:
         Its text, and how it ended.

@@ -1,7 +1,7 @@
 """Remember whole answers, so that the same question need not be answered twice.
 
 Only what is drawn without chance is remembered. An answer belongs to one adapter, one template, one
-retrieval, one API key and one set of parameters: none is given to anybody or anything else.
+API key and one set of parameters: none is given to anybody or anything else.
 """
 
 from __future__ import annotations

@@ -153,6 +153,9 @@ class Settings(BaseModel):
             raise ValueError("serving needs audit_log, since each act of it has to be recorded")
         if self.override and not self.audit_log:
             raise ValueError("override needs audit_log, since what it allows has to be recorded")
+        for name in ("text_key", "audit_text", "signing_key"):
+            if getattr(self, name) and not self.audit_log:
+                raise ValueError(f"{name} is about a log: name the log in audit_log, too")
         parts = urlsplit(self.traces)
         plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query
         if self.traces and (not plain or "@" in parts.netloc):
@@ -205,7 +208,8 @@ class Settings(BaseModel):
                 raise SettingsError(f"{first['msg'].removeprefix('Value error, ')}.") from None
             name = str(first["loc"][0])
             raise SettingsError(
-                f"{names.get(name, name)} is {first['input']!r}: {first['msg']}."
+                f"{names.get(name, name)} is {first['input']!r}: "
+                f"{first['msg'].removeprefix('Value error, ')}."
             ) from None
 
 
@@ -376,3 +380,8 @@ def loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def bracketed(host: str) -> str:
+    """An address as it stands before a port."""
+    return f"[{host}]" if ":" in host else host

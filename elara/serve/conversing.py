@@ -21,6 +21,7 @@ from fastapi import HTTPException, Request
 from elara.model import SYSTEM_PROMPT
 from elara.serve import privacy
 from elara.serve.backends import (
+    RETRY_SECONDS,
     Ask,
     BackendError,
     BrokenOff,
@@ -64,7 +65,6 @@ STATUS: dict[type[BackendError], int] = {
     TookTooLong: 504,
 }
 _REFUSED = (ModelUnavailable, QueueFull)  # no model wrote anything
-_RETRY_SECONDS = 5
 
 
 @dataclass
@@ -342,6 +342,6 @@ async def _written(journal: Journal | None, record: Any) -> None:
         raise HTTPException(
             503,
             f"The server cannot write its audit log ({why}), so it does not answer: ask again in "
-            f"{_RETRY_SECONDS} seconds.",
-            {"Retry-After": str(_RETRY_SECONDS)},
+            f"{RETRY_SECONDS} seconds.",
+            {"Retry-After": str(RETRY_SECONDS)},
         ) from None

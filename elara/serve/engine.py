@@ -8,13 +8,13 @@ import logging
 import math
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from elara.serve.backends import Ask, End, GenerationFailed, Piece, QueueFull, TookTooLong
 from elara.serve.decoding import give_memory_back, out_of_memory
+from elara.serve.logs import place_of
 
 log = logging.getLogger("elara.serve")
 
@@ -230,10 +230,8 @@ def _overdue() -> TookTooLong:
 
 def _told(error: Exception) -> str:
     """Log an error and say what to do. Its text may quote the conversation, so it is left out."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    kind = type(error).__name__
-    log.error("generation failed: %s in %s:%s", kind, frame.name, frame.lineno)
-    why = "ran out of memory" if out_of_memory(error) else f"stopped with a {kind}"
+    log.error("generation failed: %s", place_of(error))
+    why = "ran out of memory" if out_of_memory(error) else f"stopped with a {type(error).__name__}"
     return (
         f"The model {why}. Ask for fewer tokens or send a shorter conversation; if it happens "
         f"again, restart the server."

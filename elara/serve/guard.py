@@ -15,7 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from elara.serve.config import Settings, loopback
+from elara.serve.config import Settings, bracketed, loopback
 from elara.serve.envelope import Envelope
 from elara.serve.keys import Key, KeyFile, KeysError
 from elara.serve.limits import Limits, counted
@@ -76,7 +76,7 @@ class Gate:
         if {name, host} & set(self.settings.allowed_hosts):
             return True
         plain = {"http": 80, "https": 443}[scope["scheme"]]
-        own = {*_LOCAL_NAMES, _bracketed(self.settings.host)}
+        own = {*_LOCAL_NAMES, bracketed(self.settings.host)}
         return name in own and host in {f"{name}:{port}", name if port == plain else ""}
 
 
@@ -239,7 +239,3 @@ def _admit_without_key(scope: Scope, headers: Headers, wanted: str | None) -> No
             "What an administrator does needs a key: make one with `elara keys add NAME --scope "
             "admin` and start the server again.",
         )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from fastapi import HTTPException, Request
 
+from elara.serve.backends import RETRY_SECONDS
 from elara.serve.keys import Key
 
 Result = TypeVar("Result")
@@ -30,7 +31,6 @@ log = logging.getLogger("elara.serve")
 DAY = 86_400  # seconds
 _BUSY_SECONDS = 5.0
 _ROUNDING = 1e-6  # requests, seconds: who waits as long as told is let in
-_RETRY_SECONDS = 5
 _TABLES = """
 create table if not exists buckets (account text primary key, level real, at real) without rowid;
 create table if not exists budgets (
@@ -279,5 +279,5 @@ async def counted(limits: Limits, count: Callable[..., Result], *given: object) 
         raise HTTPException(429, str(error), {"Retry-After": str(error.retry_after)}) from None
     except sqlite3.Error as error:
         log.error("limits cannot be counted: %s", error)
-        detail = f"The server cannot count requests: ask again in {_RETRY_SECONDS} seconds."
-        raise HTTPException(503, detail, {"Retry-After": str(_RETRY_SECONDS)}) from None
+        detail = f"The server cannot count requests: ask again in {RETRY_SECONDS} seconds."
+        raise HTTPException(503, detail, {"Retry-After": str(RETRY_SECONDS)}) from None

@@ -74,4 +74,7 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     if record.name == "asyncio":
         return "the event loop met an error outside of any request"
-    return record.getMessage().partition("\n")[0]
+    first, *rest = record.getMessage().rstrip().split("\n")
+    if rest and first.startswith("Traceback"):
+        return f"stopped by {rest[-1].partition(':')[0]}"
+    return first

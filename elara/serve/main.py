@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -26,7 +27,15 @@ from elara.serve.description import describe
 from elara.serve.disconnect import ClientGone
 from elara.serve.drift import TopicDrift
 from elara.serve.guard import add_guards
-from elara.serve.journal import Event, Journal, account, make_secret, read_secret, signing
+from elara.serve.journal import (
+    Event,
+    Journal,
+    JournalError,
+    account,
+    make_secret,
+    read_secret,
+    signing,
+)
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
@@ -45,6 +54,13 @@ log = logging.getLogger("elara.serve")
 
 _WATCH_SECONDS = 60.0
 _RECORD_SECONDS = 5.0
+# In place of what the framework says by itself, which is not what to do.
+_INSTEAD = {
+    400: UNREADABLE,
+    404: "This server has no such address: GET /docs shows those that it has. Those for feedback "
+    "and experiments are there only if ELARA_SERVE_SERVING names a folder.",
+    405: "This address takes another method: GET /docs shows which.",
+}
 
 
 def create_app(settings: Settings, *, manager: ModelManager | None = None) -> FastAPI:
@@ -55,9 +71,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
         manager: holds the model; by default one for the adapter that the settings name.
 
     Returns:
-        A FastAPI application for any ASGI server. Its state holds `settings`, `manager`,
-        `verdict` (a sentence), `evaluation` (the figures, or None), `keys`, `limits`, and once it
-        has started `journal` and `text_key` of the audit log.
+        A FastAPI application for any ASGI server. Its state holds what its parts share, such as
+        `settings`, `manager`, `metrics`, and once it has started the `journal`.
 
     Raises:
         SettingsError: the verdict that the settings name cannot be read, or they ask for traces
@@ -127,8 +142,14 @@ def _traces(settings: Settings, counts: Metrics) -> Traces | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
-    with recording(app.state.settings) as (app.state.journal, app.state.text_key):
-        await _record_override(app)
+    with ExitStack() as kept:
+        try:
+            log_and_key = kept.enter_context(recording(app.state.settings))
+            app.state.journal, app.state.text_key = log_and_key
+            await _record_override(app)
+        except JournalError as error:
+            log.error("%s", error)  # uvicorn says only that the start has failed
+            raise
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
         app.state.loop = asyncio.get_running_loop()
@@ -240,15 +261,18 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         text = found["msg"].removeprefix("Value error, ")
         if found["type"] == "json_invalid":
             place, text = "", f"the body is no JSON from character {place} on"
+        elif not place and found["type"] == "model_attributes_type":
+            text = "send a JSON object, with the header `Content-Type: application/json`"
         told.append(f"{place}: {text}" if place else text)
     return problem(request.scope, 422, "; ".join(told))
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    # Only FastAPI answers with 400, and does not say what to do.
-    detail = UNREADABLE if error.status_code == 400 else str(error.detail)
-    return problem(request.scope, error.status_code, detail, error.headers)
+    status, detail = error.status_code, str(error.detail)
+    if status == 400 or detail == HTTPStatus(status).phrase:
+        detail = _INSTEAD.get(status, detail)
+    return problem(request.scope, status, detail, error.headers)
 
 
 async def _not_answered(request: Request, error: Exception) -> JSONResponse:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elara.serve.adapters import AdapterRefused, check_adapter, find_adapter
-from elara.serve.backends import Ask, End, ModelUnavailable, Piece, Simulation
+from elara.serve.backends import RETRY_SECONDS, Ask, End, ModelUnavailable, Piece, Simulation
 from elara.serve.config import adapter_identity
 from elara.serve.decoding import Decoder
 from elara.serve.engine import Engine
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("elara.serve")
 
 Loader = Callable[[Path], "LanguageModel"]
-
-RETRY_AFTER_SECONDS = 5
 
 
 def _load(adapter: Path) -> LanguageModel:
@@ -74,7 +72,7 @@ class Serving:
         return self.lm.name if self.lm else None
 
     def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
-        """Answer with this adapter: see `elara.serve.backends.Backend`."""
+        """Answer with this adapter: see `elara.serve.backends`."""
         return self.backend.answer(ask)
 
     def enter(self) -> bool:
@@ -144,7 +142,7 @@ class ModelManager:
         batch_size: int = 8,
         queue_limit: int = 32,
         upstreams: Upstreams | None = None,
-        admit: Callable[[Path], GateStatus] = lambda place: gate_status(place),
+        admit: Callable[[Path], GateStatus] = gate_status,
         loader: Loader = _load,
         decoder: Callable[[LanguageModel], Any] = Decoder,
     ) -> None:
@@ -351,8 +349,8 @@ class ModelManager:
             raise ModelUnavailable(self.error or "The model could not be loaded.")
         what = "still loading" if self.state == "loading" else "not loaded"
         raise ModelUnavailable(
-            f"The model is {what}: ask again in {RETRY_AFTER_SECONDS} seconds.",
-            RETRY_AFTER_SECONDS,
+            f"The model is {what}: ask again in {RETRY_SECONDS} seconds.",
+            RETRY_SECONDS,
         )
 
 

@@ -79,6 +79,7 @@ def welcome_page(request: Request) -> HTMLResponse:
         "intended_use": INTENDED_USE,
         "disclaimer": DISCLAIMER,
         "verdict": request.app.state.verdict,
+        "keeps_questions": settings.audit_text and settings.audit_log is not None,
         "manager": manager,
         "how_to_get_a_model": HOW_TO_GET_A_MODEL,
         "command": (

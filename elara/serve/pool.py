@@ -96,8 +96,6 @@ class Upstreams:
         longest_pause: seconds that a pause grows to.
     """
 
-    name = "upstream"
-
     def __init__(
         self,
         upstreams: Sequence[Upstream],

@@ -90,7 +90,7 @@ async def status(request: Request) -> ModelStatusResponse:
     responses=documented(*STATUS.values()),
 )
 async def chat(request: Request, body: ChatRequest) -> ChatResponse:
-    """Answer a conversation. Its text is neither logged nor stored."""
+    """Answer a conversation. Its text is stored only if a setting says so, and then masked."""
     talk = talk_about(
         request,
         body.messages,

@@ -15,7 +15,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from elara.serve.config import Settings, check_listening, loopback
+from elara.serve.backends import HOW_TO_GET_A_MODEL
+from elara.serve.config import Settings, SettingsError, bracketed, check_listening, loopback
 from elara.serve.logs import write_log
 from elara.serve.main import create_app
 from elara.serve.protocol import BoundedProtocol
@@ -44,8 +45,8 @@ def run(settings: Settings) -> None:
 
     Raises:
         PortInUse: the port is taken.
-        SettingsError: the verdict that the settings name cannot be read, or others could reach the
-            server without keys or encryption.
+        SettingsError: the verdict that the settings name cannot be read, nobody can listen at the
+            address, or others could reach the server without keys or encryption.
         KeysError: the keys cannot be read.
     """
     write_log(settings.log_format)
@@ -53,9 +54,12 @@ def run(settings: Settings) -> None:
     app = create_app(settings)
     with _listen(settings.host, settings.port) as listener:
         log.info("Elara listens on %s (Ctrl-C stops it)", _url(settings, settings.port))
-        log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
-        log.info("audit log: %s", settings.audit_log or "none: name one in ELARA_SERVE_AUDIT_LOG")
-        log.info("keys: %s", settings.keys or "none; programs of this computer need none")
+        mode = app.state.manager.mode
+        none = f"No model is loaded. {HOW_TO_GET_A_MODEL}"
+        told = none if mode == "simulation" else app.state.verdict
+        log.info("mode: %s. %s", mode, told)
+        log.info("audit log: %s", settings.audit_log or "none; ELARA_SERVE_AUDIT_LOG names one")
+        log.info("keys: %s", settings.keys or "none; only programs of this computer may ask")
         if settings.workers > 1:
             serve_with_workers(settings, listener, _given(settings))
         else:
@@ -106,13 +110,15 @@ def wait_until_ready(url: str, seconds: float = 300.0) -> None:
 
     Raises:
         RuntimeError: the model failed to load, there is none, or it took too long.
+        httpx.HTTPStatusError: the server does not say, as where it asks for a key.
     """
     import httpx
 
     deadline = time.monotonic() + seconds
     proxied = not loopback(httpx.URL(url).host)  # a proxy is never asked for this computer
     while True:
-        status = httpx.get(f"{url}/chat/models/status", trust_env=proxied).json()
+        response = httpx.get(f"{url}/chat/models/status", trust_env=proxied)
+        status = response.raise_for_status().json()
         if status["state"] == "ready":
             return
         if status["mode"] == "simulation":
@@ -146,8 +152,7 @@ def _given(settings: Settings) -> dict[str, Any]:
 
 
 def _url(settings: Settings, port: int) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http{'s' if settings.tls_cert else ''}://{host}:{port}"
+    return f"http{'s' if settings.tls_cert else ''}://{bracketed(settings.host)}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -164,5 +169,8 @@ def _listen(host: str, port: int) -> socket.socket:
                 f"Port {port} on {host} is in use: stop the program that listens there, or choose "
                 f"another port with ELARA_SERVE_PORT or `elara serve --port`."
             ) from None
-        raise
+        raise SettingsError(
+            f"{host}, port {port}, cannot be listened on ({error.strerror}): name an address of "
+            f"this computer in ELARA_SERVE_HOST, and a port above 1023 in ELARA_SERVE_PORT."
+        ) from None
     return listener

@@ -13,11 +13,10 @@ from typing import Any
 
 import uvicorn
 
-from elara.serve.backends import End, Piece, Stopped
+from elara.serve.backends import RETRY_SECONDS, End, Piece, Stopped
 
 log = logging.getLogger("elara.serve")
 
-_RETRY_SECONDS = 5
 _LOOK = 0.02  # seconds
 
 
@@ -93,9 +92,8 @@ class UnderWay:
 
 def _stopped() -> Stopped:
     return Stopped(
-        f"The server stopped before the answer was complete: ask again in {_RETRY_SECONDS} "
-        f"seconds.",
-        _RETRY_SECONDS,
+        f"The server stopped before the answer was complete: ask again in {RETRY_SECONDS} seconds.",
+        RETRY_SECONDS,
     )
 
 
@@ -126,4 +124,5 @@ class Server(uvicorn.Server):
         latest = time.monotonic() + seconds
         while not self._hurry and time.monotonic() < latest:
             await asyncio.sleep(0.05)
-        log.warning("%d answers were ended before they were complete", state.under_way.end())
+        if ended := state.under_way.end():
+            log.warning("%d answers were ended before they were complete", ended)

@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from elara.serve.config import SettingsError
+from elara.serve.config import SettingsError, loopback
 
 _EXAMPLE = "http://127.0.0.1:8080 model=elara"
-_HERE = ("localhost", "127.0.0.1", "::1")  # what goes there does not travel
 
 
 class Upstream(BaseModel):
@@ -63,8 +62,8 @@ class Upstream(BaseModel):
 
     @property
     def local(self) -> bool:
-        """Whether it runs on this computer."""
-        return urlsplit(self.url).hostname in _HERE
+        """Whether it runs on this computer: what goes there does not travel."""
+        return loopback(urlsplit(self.url).hostname or "")
 
     def headers(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
         """The headers that carry the key; none where no variable is named.

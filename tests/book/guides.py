@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from elara.cli import app
 from elara.pipeline.notebooks import read_notebook
+from elara.serve.schemas import ChatRequest
 from elara.train.devices.launch import read_job
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -145,6 +146,8 @@ def check(command: Command) -> None:
         case "torchrun":
             asked = get_args_parser().parse_args(given)
             worker(folder, asked.module, asked.training_script, asked.training_script_args)
+        case "curl":
+            ChatRequest.model_validate_json(given[given.index("-d") + 1])
         case "trtllm-serve":
             assert (folder / given[0] / "config.json").is_file(), given[0]
         case "vllm":

@@ -39,6 +39,7 @@ WHY_NOT = {
     "elara loop": "tunes an adapter for minutes: tests/continual does it",
     "elara lab": "would wait in JupyterLab: tests/pipeline looks at the copies it opens",
     "elara serve": "would wait for questions: tests/serve asks them",
+    "curl": "needs a server that runs: the server's own rules read what is sent",
     "papermill": "notebook and parameters: tests/notebooks runs papermill",
     "python": "benchmarks take up to an hour: file and options",
     "launch": "four processes: tests/train/test_train_launch.py runs two",
@@ -88,7 +89,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
         "tensorboard": 1,
     },
     "book/platforms.md": {"python3.11": 1, "pip": 4, "elara run": 1, "console": 2, "powershell": 1},
-    "book/serving.md": {"elara serve": 1},
+    "book/serving.md": {"elara serve": 1, "curl": 1},
     "book/scaling.md": {"launch": 1, "accelerate": 4, "srun": 1, "scontrol": 1, "torchrun": 1},
     "book/upstreams.md": {"llama-server": 1, "vllm": 2, "trtllm-serve": 1, "text": 1},
 }

@@ -151,13 +151,19 @@ def test_errors_have_one_form(simulation: TestClient) -> None:
         "type": "about:blank",
         "title": "Not Found",
         "status": 404,
-        "detail": "Not Found",
+        "detail": missing.json()["detail"],
         "instance": request_id,
         "request_id": request_id,
     }
+    assert "GET /docs" in missing.json()["detail"]
+    assert "another method" in simulation.get("/chat").json()["detail"]
     broken = simulation.post("/chat", content=b"{", headers={"Content-Type": "application/json"})
     assert broken.status_code == 422
     assert broken.json()["detail"] == "the body is no JSON from character 1 on"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}  # as curl says by itself
+    unsaid = simulation.post("/chat", content=b'{"messages": []}', headers=form)
+    assert unsaid.status_code == 422
+    assert "`Content-Type: application/json`" in unsaid.json()["detail"]
     for unreadable in (b"\xff", b"[" * 100_000, b"9" * 5000):
         found = simulation.post(
             "/chat", content=unreadable, headers={"Content-Type": "application/json"}

@@ -18,11 +18,14 @@ from elara.serve import (
     ModelManager,
     PortInUse,
     Settings,
+    SettingsError,
     create_app,
     run,
     running,
     wait_until_ready,
 )
+from elara.serve.keys import KeyFile
+from elara.serve.logs import Lines
 from elara.workspace import Workspace
 
 QUESTION = {"messages": [{"role": "user", "content": "What is anaemia?"}], "max_new_tokens": 8}
@@ -44,6 +47,13 @@ def test_it_answers_while_the_model_loads_and_stops_for_good(
     assert manager.state == "unloaded"
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+def test_who_waits_is_told_that_a_key_is_asked_for(tmp_path: Path) -> None:
+    KeyFile(tmp_path / "keys.json").add("research", ["chat"])
+    app = create_app(Settings(keys=tmp_path / "keys.json"))
+    with running(app) as url, pytest.raises(httpx.HTTPStatusError, match="401"):
+        wait_until_ready(url)
 
 
 def test_health_answers_while_the_model_writes(manager: ModelManager, fake: Any) -> None:
@@ -134,3 +144,24 @@ def test_a_real_adapter_answers(tmp_path: Path) -> None:
     assert answers[0]["prompt_tokens"] > 20  # the system line and the chat template are in it
     assert len(status["adapter"]["weights_sha256"]) == 64
     assert "has not been evaluated" in status["verdict"]
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-name.invalid"])
+def test_an_address_of_nobody_here_is_an_error_in_words(tmp_path: Path, host: str) -> None:
+    KeyFile(tmp_path / "keys.json").add("research", ["chat"])
+    proxies = ("10.0.0.2/32",)
+    settings = Settings(host=host, keys=tmp_path / "keys.json", trusted_proxies=proxies)
+    with pytest.raises(SettingsError, match="name an address of this computer"):
+        run(settings)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_start_that_fails_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(audit_log=tmp_path / "audit.sqlite", signing_key=tmp_path / "none.key")
+    with pytest.raises(RuntimeError, match="did not start"), running(create_app(settings)):
+        pass
+    assert "none.key cannot be read" in caplog.text
+    said = [Lines("text").format(record) for record in caplog.records]
+    assert any(
+        line.endswith("stopped by elara.serve.journal.entries.JournalError") for line in said
+    )

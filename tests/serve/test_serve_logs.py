@@ -19,6 +19,7 @@ from fastapi.responses import StreamingResponse
 from test_serve_http import question
 
 from elara.serve import ModelManager, Settings, SettingsError, create_app, running
+from elara.serve.envelope import _FIRST
 from elara.serve.keys import KeyFile
 from elara.serve.logs import LogFormat, write_log
 
@@ -163,3 +164,10 @@ def test_text_names_the_request_too(manager: ModelManager, fake: Any, tmp_path: 
 def test_another_form_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"ELARA_SERVE_LOG_FORMAT is 'xml'.*'text' or 'json'"):
         Settings.from_environment({"ELARA_SERVE_LOG_FORMAT": "xml"})
+
+
+def test_the_log_knows_the_beginning_of_every_address(tmp_path: Path) -> None:
+    """Also of one whose request was refused before it found its route."""
+    settings = Settings(serving=tmp_path, audit_log=tmp_path / "audit.sqlite")
+    documented = create_app(settings).openapi()["paths"]
+    assert {path.split("/")[1] for path in documented} <= _FIRST

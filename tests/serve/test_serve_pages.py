@@ -72,6 +72,16 @@ def test_one_address_two_forms(simulation: TestClient) -> None:
     assert data.json()["mode"] == "simulation"
 
 
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(False, "It does not store what you ask."), (True, "Its log keeps what you ask, without")],
+)
+def test_the_page_says_whether_questions_are_kept(tmp_path: Path, kept: bool, told: str) -> None:
+    settings = Settings(audit_log=tmp_path / "audit.sqlite", audit_text=kept)
+    with LocalClient(create_app(settings)) as client:
+        assert told in words(client.get("/", headers={"Accept": BROWSER}).text)
+
+
 def test_the_page_says_what_it_is_and_what_it_is_not(simulation: TestClient) -> None:
     text = words(simulation.get("/", headers={"Accept": BROWSER}).text)
     for told in (INTENDED_USE, DISCLAIMER, "No model is loaded (simulation).", "elara run"):

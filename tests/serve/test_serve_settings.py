@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from elara.serve import Settings, SettingsError
-from elara.serve.config import adapter_identity, read_evaluation
+from elara.serve.config import PREFIX, adapter_identity, read_evaluation
 from elara.workspace import Workspace
 
 
@@ -35,6 +36,29 @@ def test_every_field_has_a_variable(tmp_path: Path) -> None:
         max_new_tokens=32,
         temperature=0.5,
     )
+
+
+def test_the_guide_says_of_every_setting_what_it_is_by_default(project: Path) -> None:
+    guide = (project / "book" / "serving.md").read_text(encoding="utf-8")
+    told = dict(re.findall(rf"^\| `{PREFIX}(\w+)` \| (.+?) \| .+ \|$", guide, re.M))
+    fields = {name.upper(): field.default for name, field in Settings.model_fields.items()}
+    assert told.keys() == fields.keys()
+    for name, default in fields.items():
+        said = told[name].replace(",", "")
+        if isinstance(default, bool):
+            assert said == ("yes" if default else "no"), name
+        elif isinstance(default, int | float):
+            assert float(said) == default, name
+        elif default:
+            assert said.split() == ([default] if isinstance(default, str) else [*default]), name
+        else:
+            assert not said[0].isdigit(), name  # in words where it comes from, or `none`
+
+
+@pytest.mark.parametrize("name", ["TEXT_KEY", "AUDIT_TEXT", "SIGNING_KEY"])
+def test_what_is_about_a_log_is_refused_without_one(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name.lower()} is about a log"):
+        Settings.from_environment({f"ELARA_SERVE_{name}": "yes"})
 
 
 def test_only_this_computer_by_default() -> None:
