@@ -67,6 +67,7 @@ class Accepted:
         key: id of the API key, not the key; "" where none is needed.
         adapter: SHA-256 of the adapter's weights; "" in simulation.
         template: version of the prompt and chat template.
+        retrieval: version of the retrieval; "" while answers come without sources.
         arm: arm of a running A/B experiment; "" without.
         text_hmac: see `keyed_hash`.
         text: the text without personal data, where a setting asks for it; "" otherwise.
@@ -78,6 +79,7 @@ class Accepted:
     key: str
     adapter: str
     template: str
+    retrieval: str = ""
     arm: str = ""
     text_hmac: str = ""
     text: str = ""
