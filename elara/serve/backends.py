@@ -46,7 +46,7 @@ class TookTooLong(BackendError):
     """The answer was not complete at its deadline."""
 
 
-class Stopped(BackendError):
+class ServerStopped(BackendError):
     """The server stopped before the answer was complete."""
 
 

@@ -30,7 +30,7 @@ from elara.serve.backends import (
     ModelUnavailable,
     Piece,
     QueueFull,
-    Stopped,
+    ServerStopped,
     TookTooLong,
     closing,
 )
@@ -61,7 +61,7 @@ STATUS: dict[type[BackendError], int] = {
     GenerationFailed: 500,
     BrokenOff: 502,
     ModelUnavailable: 503,
-    Stopped: 503,
+    ServerStopped: 503,
     TookTooLong: 504,
 }
 _REFUSED = (ModelUnavailable, QueueFull)  # no model wrote anything
@@ -149,7 +149,7 @@ class Talk:
                         break
                     pieces.append(item.text)
                     yield item
-        except Stopped:
+        except ServerStopped:
             raise
         except BackendError as error:
             outcome = "refused" if isinstance(error, _REFUSED) else "failed"

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from elara.serve.backends import RETRY_SECONDS, End, Piece, Stopped
+from elara.serve.backends import RETRY_SECONDS, End, Piece, ServerStopped
 
 log = logging.getLogger("elara.serve")
 
@@ -45,7 +45,7 @@ class UnderWay:
             items: the answer.
 
         Raises:
-            Stopped: the server stops and waits no longer for answers.
+            ServerStopped: the server stops and waits no longer for answers.
         """
         if self._over:
             raise _stopped()
@@ -90,8 +90,8 @@ class UnderWay:
         return self._answers
 
 
-def _stopped() -> Stopped:
-    return Stopped(
+def _stopped() -> ServerStopped:
+    return ServerStopped(
         f"The server stopped before the answer was complete: ask again in {RETRY_SECONDS} seconds.",
         RETRY_SECONDS,
     )
