@@ -7,6 +7,7 @@ import errno
 import logging
 import math
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ def run(settings: Settings) -> None:
     write_log(settings.log_format)
     check_listening(settings)
     app = create_app(settings)
-    with _listen(settings.host, settings.port) as listener:
+    host, port = settings.host, settings.port
+    with _claim(host, port), _listen(host, port) as listener:
         log.info("Elara listens on %s (Ctrl-C stops it)", _url(settings, settings.port))
         log.info("mode: %s. %s", app.state.manager.mode, app.state.verdict)
         log.info("audit log: %s", settings.audit_log or "none: name one in ELARA_SERVE_AUDIT_LOG")
@@ -150,6 +152,27 @@ def _url(settings: Settings, port: int) -> str:
     return f"http{'s' if settings.tls_cert else ''}://{host}:{port}"
 
 
+@contextlib.contextmanager
+def _claim(host: str, port: int) -> Iterator[None]:
+    """Refuse a port that another server has claimed, before either of them listens there.
+
+    Linux gives a port twice as long as nobody listens, and for good to processes that share it.
+
+    Source: https://man7.org/linux/man-pages/man7/unix.7.html, abstract socket addresses
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0elara {host} {port}")  # no file, and free when this process ends
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise _in_use(host, port) from None
+            raise
+        yield
+
+
 def _listen(host: str, port: int) -> socket.socket:
     # Bound here rather than by uvicorn: it would print a trace and exit when the port is taken.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -160,9 +183,13 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"Port {port} on {host} is in use: stop the program that listens there, or choose "
-                f"another port with ELARA_SERVE_PORT or `elara serve --port`."
-            ) from None
+            raise _in_use(host, port) from None
         raise
     return listener
+
+
+def _in_use(host: str, port: int) -> PortInUse:
+    return PortInUse(
+        f"Port {port} on {host} is in use: stop the program that listens there, or choose "
+        f"another port with ELARA_SERVE_PORT or `elara serve --port`."
+    )
