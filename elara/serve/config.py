@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -52,7 +53,8 @@ class Settings(BaseModel):
         queue_limit: most chats that wait for it; others are told to ask again later.
         workers: processes that answer; more than one only where the model is elsewhere, or in a
             simulation.
-        answer_seconds: longest time from a question to the end of its answer, in seconds.
+        answer_seconds: longest time from a question to the end of its answer, in seconds; a client
+            that takes nothing of it for as long loses its connection.
         stop_seconds: how long answers under way may last when the server stops, in seconds.
         cached_answers: whole answers that are remembered, of temperature 0 only; 0: none.
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
@@ -96,8 +98,8 @@ class Settings(BaseModel):
     batch_size: int = Field(default=8, ge=1, le=256)
     queue_limit: int = Field(default=32, ge=1)
     workers: int = Field(default=1, ge=1, le=64)
-    answer_seconds: float = Field(default=300.0, gt=0.0)
-    stop_seconds: float = Field(default=15.0, gt=0.0)
+    answer_seconds: float = Field(default=300.0, gt=0.0, allow_inf_nan=False)
+    stop_seconds: float = Field(default=15.0, gt=0.0, allow_inf_nan=False)
     cached_answers: int = Field(default=256, ge=0)
     upstreams: str = ""
     gate: tuple[Path, ...] = ()
@@ -115,7 +117,7 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_header_bytes: int = Field(default=16 * 1024, ge=1024)
-    body_seconds: float = Field(default=10.0, gt=0)
+    body_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     requests_per_minute: int = Field(default=60, ge=0)
     tokens_per_day: int = Field(default=200_000, ge=0)
     log_format: LogFormat = "text"
@@ -127,6 +129,14 @@ class Settings(BaseModel):
         if any("/" in host or "*" in host for host in hosts):
             raise ValueError("write NAME or NAME:PORT, without scheme, path or *")
         return tuple(host.lower() for host in hosts)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # One of another form would match nothing; and with `*` any page could read what it gets.
+        if not all(re.fullmatch(r"[\w+.-]+://[^/*@?#\s]+", origin) for origin in origins):
+            raise ValueError("write origins as http://NAME or http://NAME:PORT, without path or *")
+        return tuple(origin.lower() for origin in origins)
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -153,9 +163,7 @@ class Settings(BaseModel):
             raise ValueError("serving needs audit_log, since each act of it has to be recorded")
         if self.override and not self.audit_log:
             raise ValueError("override needs audit_log, since what it allows has to be recorded")
-        parts = urlsplit(self.traces)
-        plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query
-        if self.traces and (not plain or "@" in parts.netloc):
+        if self.traces and not _is_plain(self.traces):
             raise ValueError(  # which does not quote it: there may be a key in it
                 "ELARA_SERVE_TRACES must be a plain address such as http://127.0.0.1:4318; a key "
                 "for it belongs into OTEL_EXPORTER_OTLP_HEADERS"
@@ -207,6 +215,16 @@ class Settings(BaseModel):
             raise SettingsError(
                 f"{names.get(name, name)} is {first['input']!r}: {first['msg']}."
             ) from None
+
+
+def _is_plain(address: str) -> bool:
+    """Whether an address is one of HTTP, and nothing in it could be a key or would be ignored."""
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that stay open, or a port that is no port
+        return False
+    return bool(known) and not re.search(r"[@?#\s]", address)
 
 
 def _must_exist(keys: Path) -> None:

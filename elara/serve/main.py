@@ -26,7 +26,15 @@ from elara.serve.description import describe
 from elara.serve.disconnect import ClientGone
 from elara.serve.drift import TopicDrift
 from elara.serve.guard import add_guards
-from elara.serve.journal import Event, Journal, account, make_secret, read_secret, signing
+from elara.serve.journal import (
+    Event,
+    Journal,
+    JournalError,
+    account,
+    make_secret,
+    read_secret,
+    signing,
+)
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
@@ -127,7 +135,7 @@ def _traces(settings: Settings, counts: Metrics) -> Traces | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
-    with recording(app.state.settings) as (app.state.journal, app.state.text_key):
+    with _said(), recording(app.state.settings) as (app.state.journal, app.state.text_key):
         await _record_override(app)
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
@@ -151,6 +159,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 @contextmanager
+def _said() -> Iterator[None]:
+    """Say why there is no audit log: of what uvicorn says of it, the log keeps the first line."""
+    try:
+        yield
+    except JournalError as error:
+        log.error("%s", error)
+        raise
+
+
+@contextmanager
 def recording(settings: Settings) -> Iterator[tuple[Journal | None, bytes | None]]:
     """Keep the audit log open, if there is one, and sign it if this process is to.
 
@@ -166,7 +184,13 @@ def recording(settings: Settings) -> Iterator[tuple[Journal | None, bytes | None
     if (path := settings.audit_log) is None:
         yield None, None
         return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise JournalError(
+            f"There is no folder for the audit log {path} and none can be made ({error.strerror}): "
+            f"name a file in a folder that you may write in ELARA_SERVE_AUDIT_LOG."
+        ) from None
     key = settings.text_key or path.with_suffix(".text-key")
     if not key.exists():
         make_secret(key)

@@ -23,6 +23,7 @@ from elara.serve import (
     running,
     wait_until_ready,
 )
+from elara.serve.journal import JournalError
 from elara.workspace import Workspace
 
 QUESTION = {"messages": [{"role": "user", "content": "What is anaemia?"}], "max_new_tokens": 8}
@@ -44,6 +45,22 @@ def test_it_answers_while_the_model_loads_and_stops_for_good(
     assert manager.state == "unloaded"
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["audit_log", "text_key", "signing_key"])
+async def test_the_log_says_why_it_cannot_start(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "nobody"
+    files: dict[str, Any] = {"audit_log": tmp_path / "log", name: place}
+    app = create_app(Settings(**files))
+    with pytest.raises(JournalError):
+        async with app.router.lifespan_context(app):
+            pytest.fail("it started")
+    # Of what uvicorn says, only the first line is written.
+    assert str(place) in caplog.records[-1].getMessage().partition("\n")[0]
 
 
 def test_health_answers_while_the_model_writes(manager: ModelManager, fake: Any) -> None:
