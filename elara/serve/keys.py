@@ -57,8 +57,8 @@ class Key(BaseModel):
     expires: datetime | None = None
     revoked: datetime | None = None
     account: str
-    requests_per_minute: int | None = Field(default=None, ge=0)
-    tokens_per_day: int | None = Field(default=None, ge=0)
+    requests_per_minute: int | None = Field(default=None, ge=0, le=2**53)
+    tokens_per_day: int | None = Field(default=None, ge=0, le=2**53)
 
     def state(self, now: datetime) -> Literal["valid", "expired", "revoked"]:
         """Whether the key opens anything at a time."""

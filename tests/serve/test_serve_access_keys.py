@@ -155,6 +155,11 @@ def test_a_name_cannot_pretend_to_be_another_key(keys: KeyFile, name: str) -> No
         keys.add(name, ["chat"])
 
 
+def test_a_limit_that_cannot_be_counted_is_refused(keys: KeyFile) -> None:
+    with pytest.raises(KeysError, match="tokens_per_day is"):
+        keys.add("a", ["chat"], tokens_per_day=2**63)
+
+
 @pytest.mark.parametrize("hours", [1e12, float("inf"), float("nan")])
 def test_an_overlap_without_an_end_changes_nothing(keys: KeyFile, hours: float) -> None:
     made, _ = keys.add("a", ["chat"])
