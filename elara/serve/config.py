@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import ssl
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from elara.model import WEIGHTS_FILE
-from elara.serve.keys import KeyFile, default_file
+from elara.serve.keys import default_file
 from elara.serve.logs import LogFormat
 from elara.serve.schemas import AdapterIdentity, Evaluation
 from elara.workspace import MANIFEST, Workspace, file_sha256
@@ -52,7 +52,8 @@ class Settings(BaseModel):
         queue_limit: most chats that wait for it; others are told to ask again later.
         workers: processes that answer; more than one only where the model is elsewhere, or in a
             simulation.
-        answer_seconds: longest time from a question to the end of its answer, in seconds.
+        answer_seconds: longest time from a question to the end of its answer, in seconds; a client
+            that takes nothing of it for as long loses its connection.
         stop_seconds: how long answers under way may last when the server stops, in seconds.
         cached_answers: whole answers that are remembered, of temperature 0 only; 0: none.
         upstreams: servers elsewhere that answer instead of an adapter here: see `read_upstreams`.
@@ -96,8 +97,8 @@ class Settings(BaseModel):
     batch_size: int = Field(default=8, ge=1, le=256)
     queue_limit: int = Field(default=32, ge=1)
     workers: int = Field(default=1, ge=1, le=64)
-    answer_seconds: float = Field(default=300.0, gt=0.0)
-    stop_seconds: float = Field(default=15.0, gt=0.0)
+    answer_seconds: float = Field(default=300.0, gt=0.0, allow_inf_nan=False)
+    stop_seconds: float = Field(default=15.0, gt=0.0, allow_inf_nan=False)
     cached_answers: int = Field(default=256, ge=0)
     upstreams: str = ""
     gate: tuple[Path, ...] = ()
@@ -115,7 +116,7 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_header_bytes: int = Field(default=16 * 1024, ge=1024)
-    body_seconds: float = Field(default=10.0, gt=0)
+    body_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     requests_per_minute: int = Field(default=60, ge=0)
     tokens_per_day: int = Field(default=200_000, ge=0)
     log_format: LogFormat = "text"
@@ -127,6 +128,14 @@ class Settings(BaseModel):
         if any("/" in host or "*" in host for host in hosts):
             raise ValueError("write NAME or NAME:PORT, without scheme, path or *")
         return tuple(host.lower() for host in hosts)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # One of another form would match nothing; and with `*` any page could read what it gets.
+        if not all(re.fullmatch(r"[\w+.-]+://[^/*@?#\s]+", origin) for origin in origins):
+            raise ValueError("write origins as http://NAME or http://NAME:PORT, without path or *")
+        return tuple(origin.lower() for origin in origins)
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -156,9 +165,7 @@ class Settings(BaseModel):
         for name in ("text_key", "audit_text", "signing_key"):
             if getattr(self, name) and not self.audit_log:
                 raise ValueError(f"{name} is about a log: name the log in audit_log, too")
-        parts = urlsplit(self.traces)
-        plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query
-        if self.traces and (not plain or "@" in parts.netloc):
+        if self.traces and not _is_plain(self.traces):
             raise ValueError(  # which does not quote it: there may be a key in it
                 "ELARA_SERVE_TRACES must be a plain address such as http://127.0.0.1:4318; a key "
                 "for it belongs into OTEL_EXPORTER_OTLP_HEADERS"
@@ -211,6 +218,16 @@ class Settings(BaseModel):
                 f"{names.get(name, name)} is {first['input']!r}: "
                 f"{first['msg'].removeprefix('Value error, ')}."
             ) from None
+
+
+def _is_plain(address: str) -> bool:
+    """Whether an address is one of HTTP, and nothing in it could be a key or would be ignored."""
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that stay open, or a port that is no port
+        return False
+    return bool(known) and not re.search(r"[@?#\s]", address)
 
 
 def _must_exist(keys: Path) -> None:
@@ -329,48 +346,6 @@ def read_evaluation(settings: Settings) -> tuple[str, Evaluation | None]:
             None,
         )
     return found.verdict, found
-
-
-def check_listening(settings: Settings) -> None:
-    """Refuse to listen where strangers could use or read what they should not.
-
-    Args:
-        settings: where to listen, and with what.
-
-    Raises:
-        SettingsError: says what is missing and what to type.
-        KeysError: the keys cannot be read.
-    """
-    try:
-        if settings.tls_cert and settings.tls_key:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                settings.tls_cert, settings.tls_key
-            )
-    except OSError as error:
-        raise SettingsError(
-            f"ELARA_SERVE_TLS_CERT {settings.tls_cert} and ELARA_SERVE_TLS_KEY {settings.tls_key} "
-            f"cannot be used ({error.strerror or error}): name a certificate and its key, as PEM."
-        ) from None
-    file = KeyFile(settings.keys) if settings.keys else None
-    valid = file is not None and any(k.state(file.now()) == "valid" for k in file.listed())
-    away = not loopback(settings.host)
-    if (away or settings.trusted_proxies) and not valid:
-        raise SettingsError(
-            f"{'Others can reach ' + settings.host if away else 'A proxy lets others in'}, and "
-            f"there is no valid key: make one with `elara keys add NAME --scope chat`, or listen "
-            f"on 127.0.0.1 without a proxy."
-        )
-    if away and not (settings.tls_cert or settings.trusted_proxies):
-        raise SettingsError(
-            f"Others can reach {settings.host}, and nothing encrypts: give `--tls-cert FILE "
-            f"--tls-key FILE`, or name the network of the proxy that encrypts in "
-            f"ELARA_SERVE_TRUSTED_PROXIES (such as 10.0.0.2/32), or listen on 127.0.0.1."
-        )
-    if settings.host in ("0.0.0.0", "::") and not settings.allowed_hosts:
-        raise SettingsError(
-            f"{settings.host} stands for every address of this computer: name those that callers "
-            f"use in ELARA_SERVE_ALLOWED_HOSTS, such as elara.example.org."
-        )
 
 
 @lru_cache(maxsize=64)

@@ -57,8 +57,8 @@ class Key(BaseModel):
     expires: datetime | None = None
     revoked: datetime | None = None
     account: str
-    requests_per_minute: int | None = Field(default=None, ge=0)
-    tokens_per_day: int | None = Field(default=None, ge=0)
+    requests_per_minute: int | None = Field(default=None, ge=0, le=2**53)
+    tokens_per_day: int | None = Field(default=None, ge=0, le=2**53)
 
     def state(self, now: datetime) -> Literal["valid", "expired", "revoked"]:
         """Whether the key opens anything at a time."""
@@ -143,9 +143,11 @@ class KeyFile:
         Raises:
             KeysError: a value does not fit, or see `listed`.
         """
-        if days is not None and days <= 0:
+        if not name.strip() or not name.isprintable():  # it would look like more than one in a list
+            raise KeysError(f"A key cannot be named {name!r}: say in one line what it is for.")
+        expires = None if days is None else _after(self.now(), days)
+        if expires and expires <= self.now():
             raise KeysError(f"A key cannot be valid for {days:g} days: give a number above 0.")
-        expires = None if days is None else self.now() + timedelta(days=days)
         with self._changing() as keys:
             made = self._make(
                 keys,
@@ -181,7 +183,7 @@ class KeyFile:
                     f"Key {identity} is {old.state(now)}, so nothing can take its place: make one "
                     f"with `elara keys add`."
                 )
-            until = now + timedelta(hours=overlap_hours)
+            until = _after(now, overlap_hours / 24)
             ends = min(until, old.expires) if old.expires else until
             keys[identity] = old.model_copy(update={"expires": ends})
             same = old.model_dump(exclude={"id", "sha256", "created", "expires"})
@@ -275,6 +277,13 @@ def default_file(environ: Mapping[str, str]) -> Path | None:
     home = environ.get("HOME") or environ.get("USERPROFILE")
     folder = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
     return Path(folder, "elara", "keys.json") if folder else None
+
+
+def _after(now: datetime, days: float) -> datetime:
+    try:
+        return now + timedelta(days=days)
+    except (OverflowError, ValueError):
+        raise KeysError(f"No calendar goes {days:g} days on: give a smaller number.") from None
 
 
 def _told(act: str, key: Key) -> dict[str, Any]:

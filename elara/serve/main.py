@@ -142,14 +142,8 @@ def _traces(settings: Settings, counts: Metrics) -> Traces | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     manager: ModelManager = app.state.manager
-    with ExitStack() as kept:
-        try:
-            log_and_key = kept.enter_context(recording(app.state.settings))
-            app.state.journal, app.state.text_key = log_and_key
-            await _record_override(app)
-        except JournalError as error:
-            log.error("%s", error)  # uvicorn says only that the start has failed
-            raise
+    with _said(), recording(app.state.settings) as (app.state.journal, app.state.text_key):
+        await _record_override(app)
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
         app.state.loop = asyncio.get_running_loop()
@@ -172,6 +166,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 @contextmanager
+def _said() -> Iterator[None]:
+    """Say why there is no audit log: of what uvicorn says of it, the log keeps the first line."""
+    try:
+        yield
+    except JournalError as error:
+        log.error("%s", error)
+        raise
+
+
+@contextmanager
 def recording(settings: Settings) -> Iterator[tuple[Journal | None, bytes | None]]:
     """Keep the audit log open, if there is one, and sign it if this process is to.
 
@@ -187,7 +191,13 @@ def recording(settings: Settings) -> Iterator[tuple[Journal | None, bytes | None
     if (path := settings.audit_log) is None:
         yield None, None
         return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise JournalError(
+            f"There is no folder for the audit log {path} and none can be made ({error.strerror}): "
+            f"name a file in a folder that you may write in ELARA_SERVE_AUDIT_LOG."
+        ) from None
     key = settings.text_key or path.with_suffix(".text-key")
     if not key.exists():
         make_secret(key)

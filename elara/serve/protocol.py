@@ -1,4 +1,4 @@
-"""Bound what a caller may send before its request is understood: bytes, and time."""
+"""Bound what a caller may send before its request is understood, and how long it may not read."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     _patience: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _received = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,9 +49,21 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         self._watch()
 
+    def pause_writing(self) -> None:
+        """Wait until what was written is read, but not for ever: an answer would stay open."""
+        super().pause_writing()
+        seconds = self.config.app.state.settings.answer_seconds  # type: ignore[union-attr]
+        self._unread = self.loop.call_later(seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        self._read()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         super().connection_lost(exc)
+        self._read()
         self._stop_waiting()
 
     def _in_head(self) -> bool:
@@ -62,7 +75,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop_waiting()
         elif self._patience is None:
             seconds = self.config.app.state.settings.body_seconds  # type: ignore[union-attr]
-            self._patience = self.loop.call_later(seconds, self.transport.close)
+            self._patience = self.loop.call_later(seconds, self.transport.abort)
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+        self._unread = None
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:

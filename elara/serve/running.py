@@ -7,6 +7,8 @@ import errno
 import logging
 import math
 import socket
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +18,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from elara.serve.backends import HOW_TO_GET_A_MODEL
-from elara.serve.config import Settings, SettingsError, bracketed, check_listening, loopback
+from elara.serve.config import Settings, SettingsError, bracketed, loopback
+from elara.serve.keys import KeyFile
 from elara.serve.logs import write_log
 from elara.serve.main import create_app
 from elara.serve.protocol import BoundedProtocol
@@ -52,7 +55,8 @@ def run(settings: Settings) -> None:
     write_log(settings.log_format)
     check_listening(settings)
     app = create_app(settings)
-    with _listen(settings.host, settings.port) as listener:
+    host, port = settings.host, settings.port
+    with _claim(host, port), _listen(host, port) as listener:
         log.info("Elara listens on %s (Ctrl-C stops it)", _url(settings, settings.port))
         mode = app.state.manager.mode
         none = f"No model is loaded. {HOW_TO_GET_A_MODEL}"
@@ -64,6 +68,48 @@ def run(settings: Settings) -> None:
             serve_with_workers(settings, listener, _given(settings))
         else:
             Server(_config(app)).run(sockets=[listener])
+
+
+def check_listening(settings: Settings) -> None:
+    """Refuse to listen where strangers could use or read what they should not.
+
+    Args:
+        settings: where to listen, and with what.
+
+    Raises:
+        SettingsError: says what is missing and what to type.
+        KeysError: the keys cannot be read.
+    """
+    try:
+        if settings.tls_cert and settings.tls_key:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                settings.tls_cert, settings.tls_key
+            )
+    except OSError as error:
+        raise SettingsError(
+            f"ELARA_SERVE_TLS_CERT {settings.tls_cert} and ELARA_SERVE_TLS_KEY {settings.tls_key} "
+            f"cannot be used ({error.strerror or error}): name a certificate and its key, as PEM."
+        ) from None
+    file = KeyFile(settings.keys) if settings.keys else None
+    valid = file is not None and any(k.state(file.now()) == "valid" for k in file.listed())
+    away = not loopback(settings.host)
+    if (away or settings.trusted_proxies) and not valid:
+        raise SettingsError(
+            f"{'Others can reach ' + settings.host if away else 'A proxy lets others in'}, and "
+            f"there is no valid key: make one with `elara keys add NAME --scope chat`, or listen "
+            f"on 127.0.0.1 without a proxy."
+        )
+    if away and not (settings.tls_cert or settings.trusted_proxies):
+        raise SettingsError(
+            f"Others can reach {settings.host}, and nothing encrypts: give `--tls-cert FILE "
+            f"--tls-key FILE`, or name the network of the proxy that encrypts in "
+            f"ELARA_SERVE_TRUSTED_PROXIES (such as 10.0.0.2/32), or listen on 127.0.0.1."
+        )
+    if settings.host in ("0.0.0.0", "::") and not settings.allowed_hosts:
+        raise SettingsError(
+            f"{settings.host} stands for every address of this computer: name those that callers "
+            f"use in ELARA_SERVE_ALLOWED_HOSTS, such as elara.example.org."
+        )
 
 
 @contextlib.contextmanager
@@ -155,6 +201,27 @@ def _url(settings: Settings, port: int) -> str:
     return f"http{'s' if settings.tls_cert else ''}://{bracketed(settings.host)}:{port}"
 
 
+@contextlib.contextmanager
+def _claim(host: str, port: int) -> Iterator[None]:
+    """Refuse a port that another server has claimed, before either of them listens there.
+
+    Linux gives a port twice as long as nobody listens, and for good to processes that share it.
+
+    Source: https://man7.org/linux/man-pages/man7/unix.7.html, abstract socket addresses
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0elara {host} {port}")  # no file, and free when this process ends
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise _in_use(host, port) from None
+            raise
+        yield
+
+
 def _listen(host: str, port: int) -> socket.socket:
     # Bound here rather than by uvicorn: it would print a trace and exit when the port is taken.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -165,12 +232,16 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"Port {port} on {host} is in use: stop the program that listens there, or choose "
-                f"another port with ELARA_SERVE_PORT or `elara serve --port`."
-            ) from None
+            raise _in_use(host, port) from None
         raise SettingsError(
             f"{host}, port {port}, cannot be listened on ({error.strerror}): name an address of "
             f"this computer in ELARA_SERVE_HOST, and a port above 1023 in ELARA_SERVE_PORT."
         ) from None
     return listener
+
+
+def _in_use(host: str, port: int) -> PortInUse:
+    return PortInUse(
+        f"Port {port} on {host} is in use: stop the program that listens there, or choose "
+        f"another port with ELARA_SERVE_PORT or `elara serve --port`."
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -105,6 +107,18 @@ class Server(uvicorn.Server):
     """
 
     _hurry = False
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in order when the terminal closes, too, unless it was started with `nohup`."""
+        with super().capture_signals():
+            if (
+                hasattr(signal, "SIGHUP")
+                and threading.current_thread() is threading.main_thread()
+                and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+            ):
+                signal.signal(signal.SIGHUP, self.handle_exit)
+            yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at a second signal, without waiting for answers."""

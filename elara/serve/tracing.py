@@ -117,7 +117,8 @@ class Traces:
                 "elara.arm": accepted.arm,
                 "elara.cached": talk.cached,
             },
-            start_time=time.time_ns() - ended.milliseconds * 1_000_000,
+            # Not of the record, whose milliseconds are rounded: it would begin before its request.
+            start_time=time.time_ns() - round((time.perf_counter() - talk.started) * 1e9),
         )
         if reason:
             span.set_attribute("gen_ai.response.finish_reasons", [reason])

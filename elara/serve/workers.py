@@ -1,18 +1,23 @@
 """Serve with several processes that share one port, one audit log and one set of counts.
 
 Python runs one thread at a time, so one process uses one core. More of them are for servers whose
-model is elsewhere: each would load a model of its own. A process that dies is replaced; those who
-waited for it see their connection close, and their questions read *interrupted* in the audit log.
+model is elsewhere: each would load a model of its own. A process that dies is replaced, and the log
+says so; those who waited for it see their connection close, and their questions read *interrupted*
+in the audit log. When the process dies that started them, they stop as at the signal TERM.
 """
 
 from __future__ import annotations
 
 import gc
+import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
+import time
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
@@ -27,7 +32,11 @@ from elara.serve.main import create_app, recording
 from elara.serve.metrics import SHARED
 from elara.serve.stopping import Server
 
+log = logging.getLogger("elara.serve")
+
 _SPREADS = sys.platform == "linux"
+_HANGUP = getattr(signal, "SIGHUP", None)  # the terminal has closed; Windows has no such signal
+_LOOK_SECONDS = 0.1
 
 
 class LateConfig(uvicorn.Config):
@@ -75,12 +84,66 @@ class _Server(Server):
 class _Process(multiprocess.Process):
     """A process with our server."""
 
+    _began = False
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, but not longer than the process lives that started this one."""
+        threading.Thread(target=self._end_with_parent, daemon=True).start()
+        super().target(sockets)
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """Whether it lives and answers. One that starts is not hung, however slow it is."""
+        if self._began:
+            return super().is_alive(timeout)
+        self._began = super().is_alive(0)
+        return self._began or self.process.is_alive()
+
+    def _end_with_parent(self) -> None:
+        parent = multiprocessing.parent_process()
+        assert parent
+        parent.join()
+        # Left alone it would keep the port, and nothing would replace it or sign the audit log.
+        log.error("the process that started this one has died, so this one stops: start it again")
+        self.server.should_exit = True
+
     @property
     def server(self) -> Server:
         """The server, made in the process that runs it."""
         if self._server is None:
             self._server = _Server(self.config)
         return self._server  # type: ignore[return-value]
+
+
+class _Processes(multiprocess.Multiprocess):
+    """uvicorn's supervisor, which says what becomes of its processes and hears all signals."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        ignored = _HANGUP and signal.getsignal(_HANGUP) == signal.SIG_IGN
+        super().__init__(config, sockets)
+        if _HANGUP and ignored:  # by `nohup`
+            signal.signal(_HANGUP, signal.SIG_IGN)
+
+    def handle_hup(self) -> None:
+        """Stop with the terminal, as a server of one process does."""
+        self.should_exit.set()
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace a process that has died, and say so."""
+        before = [*self.processes]
+        super().keep_subprocess_alive()
+        for gone in before:
+            if gone not in self.processes:
+                told = "process %s has died (%s) and is replaced: what it answered is interrupted"
+                log.error(told, gone.pid, gone.exitcode)
+
+    def join_all(self) -> None:
+        """Wait until all have ended; a further signal is for them, too."""
+        while any(process.process.is_alive() for process in self.processes):
+            if self.signal_queue:
+                self.signal_queue.clear()
+                self.terminate_all()
+            time.sleep(_LOOK_SECONDS)
+        super().join_all()
 
 
 def _bound(family: int, address: Any) -> socket.socket:
@@ -125,7 +188,7 @@ def serve_with_workers(settings: Settings, listener: socket.socket, given: dict[
             # It never listens, and keeps the port while a process is being replaced.
             listener = stack.enter_context(_bound(family, address))
         config = LateConfig(alike, workers=settings.workers, **given)
-        processes = multiprocess.Multiprocess(config, [listener])
+        processes = _Processes(config, [listener])
         processes.run()
         if any(process.exitcode == STARTUP_FAILURE for process in processes.processes):
             sys.exit(STARTUP_FAILURE)

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from elara.serve import Settings, SettingsError, create_app, run, running
-from elara.serve.config import check_listening
 from elara.serve.keys import KeyFile
+from elara.serve.running import check_listening
 
 QUESTION: dict[str, Any] = {"messages": [{"role": "user", "content": "What is anaemia?"}]}
 PAGE = "http://localhost:5173"

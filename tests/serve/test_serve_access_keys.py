@@ -133,7 +133,13 @@ def test_a_damaged_file_opens_nothing_and_quotes_nothing(keys: KeyFile) -> None:
 
 @pytest.mark.parametrize(
     ("scopes", "days", "why"),
-    [(["root"], 1, "scopes is 'root'"), ([], 1, "scopes is"), (["chat"], -1, "cannot be valid")],
+    [
+        (["root"], 1, "scopes is 'root'"),
+        ([], 1, "scopes is"),
+        (["chat"], -1, "cannot be valid"),
+        (["chat"], 1e9, "No calendar"),
+        (["chat"], float("nan"), "No calendar"),
+    ],
 )
 def test_a_key_that_makes_no_sense_is_not_made(
     keys: KeyFile, scopes: list[str], days: float, why: str
@@ -141,6 +147,25 @@ def test_a_key_that_makes_no_sense_is_not_made(
     with pytest.raises(KeysError, match=why):
         keys.add("a", scopes, days=days)
     assert keys.listed() == []
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\n00000000  valid    admin", "a\x1b[2K"])
+def test_a_name_cannot_pretend_to_be_another_key(keys: KeyFile, name: str) -> None:
+    with pytest.raises(KeysError, match="cannot be named"):
+        keys.add(name, ["chat"])
+
+
+def test_a_limit_that_cannot_be_counted_is_refused(keys: KeyFile) -> None:
+    with pytest.raises(KeysError, match="tokens_per_day is"):
+        keys.add("a", ["chat"], tokens_per_day=2**63)
+
+
+@pytest.mark.parametrize("hours", [1e12, float("inf"), float("nan")])
+def test_an_overlap_without_an_end_changes_nothing(keys: KeyFile, hours: float) -> None:
+    made, _ = keys.add("a", ["chat"])
+    with pytest.raises(KeysError, match="No calendar"):
+        keys.rotate(made.id, hours)
+    assert keys.listed() == [made]
 
 
 def test_two_who_add_at_once_lose_nothing(keys: KeyFile) -> None:

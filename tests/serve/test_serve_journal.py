@@ -63,6 +63,28 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "audit.db"
 
 
+def test_a_log_that_was_taken_away_is_not_written_to(path: Path, tmp_path: Path) -> None:
+    async def write_one(journal: Journal, number: int) -> None:
+        await journal.write(accepted(number))
+
+    away = tmp_path / "away.db"
+    with Journal(path) as journal:
+        asyncio.run(write_one(journal, 1))
+        path.rename(away)
+        for number in (2, 3):
+            with pytest.raises(JournalError, match="cannot be written"):
+                asyncio.run(write_one(journal, number))
+        away.rename(path)
+        asyncio.run(write_one(journal, 4))
+        assert [record["request"] for record in stored(path)] == ["r1", "r4"]
+        for file in path.parent.iterdir():
+            file.unlink()
+        append(path, accepted(5))
+        with pytest.raises(JournalError, match="another file has taken its place"):
+            asyncio.run(write_one(journal, 6))
+    assert [record["request"] for record in stored(path)] == ["r5"]
+
+
 def test_a_request_leaves_two_records_that_belong_together(path: Path) -> None:
     async def serve(journal: Journal) -> None:
         first, second = accepted(1), accepted(1)  # a caller chose the same id twice

@@ -66,11 +66,26 @@ def test_only_this_computer_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "abc"), ("PORT", "0"), ("TEMPERATURE", "3"), ("PORT", "70000")]
+    ("name", "value"),
+    [
+        ("PORT", "abc"),
+        ("PORT", "0"),
+        ("TEMPERATURE", "3"),
+        ("PORT", "70000"),
+        ("ANSWER_SECONDS", "inf"),
+        ("BODY_SECONDS", "inf"),
+        ("STOP_SECONDS", "inf"),
+    ],
 )
 def test_a_bad_value_is_an_error_that_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"ELARA_SERVE_{name} is '{value}'"):
         Settings.from_environment({f"ELARA_SERVE_{name}": value})
+
+
+@pytest.mark.parametrize("origin", ["*", "http://*.example", "http://a.example/", "a.example"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(SettingsError, match=r"ELARA_SERVE_CORS_ORIGINS .*write origins as"):
+        Settings.from_environment({"ELARA_SERVE_CORS_ORIGINS": f"http://b.example,{origin}"})
 
 
 def test_the_command_line_wins_over_the_environment(workspace: Workspace) -> None:

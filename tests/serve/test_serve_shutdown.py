@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -223,35 +224,50 @@ def test_it_stops_under_load_of_streams(serve: Callable[..., Server], workers: i
     assert took < 15  # of `stop_seconds`
 
 
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+
+
 @pytest.mark.parametrize(
-    ("path", "signals", "window"), [("/chat", 2, 60), ("/v1/chat/completions", 1, 1)]
+    ("path", "signals", "window", "workers"),
+    [
+        ("/chat", [HANGUP, signal.SIGTERM], 60, 1),
+        ("/chat", [HANGUP, signal.SIGINT], 60, 2),
+        ("/v1/chat/completions", [signal.SIGTERM], 1, 1),
+    ],
 )
 def test_answers_that_last_too_long_are_ended_and_recorded(
-    serve: Callable[..., Server], path: str, signals: int, window: float
+    serve: Callable[..., Server],
+    path: str,
+    signals: list[signal.Signals],
+    window: float,
+    workers: int,
 ) -> None:
     with upstream(hangs("one ", "two ")) as other:
-        server = serve(upstreams=f"{other.url} model=elara", stop_seconds=window)
+        settings = {"stop_seconds": window, "workers": workers}
+        server = serve(upstreams=f"{other.url} model=elara", **settings)
         body = CHAT if path == "/chat" else STREAM
         with Load(server.url, path, body) as load:
             while len(other.calls) < CLIENTS:
                 time.sleep(0.05)
-            took = server.end(60, *[signal.SIGTERM] * signals)
+            took = server.end(60, *signals)
     assert server.process.returncode == 0, server.said
     assert took < 30  # and not until those hang up, or for 60 seconds
     told = "status 503" if path == "/chat" else "error"
     assert Counter(load.came.values()) == {told: CLIENTS}
     records = server.check()
     assert list(records.values()) == [["accepted", "cancelled"]] * CLIENTS
-    assert f"{CLIENTS} answers were ended before they were complete" in server.said
+    told_of = re.findall(r"(\d+) answers were ended before they were complete", server.said)
+    assert sum(map(int, told_of)) == CLIENTS
     assert "Traceback" not in server.said
 
 
-def test_a_client_that_does_not_read_cannot_keep_the_server(serve: Callable[..., Server]) -> None:
-    async def flood(call: Call) -> None:
-        await call.send(EVENTS.format(more=""))
-        while True:
-            await call.send(chunk("x" * 4000))
+async def flood(call: Call) -> None:
+    await call.send(EVENTS.format(more=""))
+    while True:
+        await call.send(chunk("x" * 4000))
 
+
+def test_a_client_that_does_not_read_cannot_keep_the_server(serve: Callable[..., Server]) -> None:
     with upstream(flood) as other:
         server = serve(upstreams=f"{other.url} model=elara", stop_seconds=0.5, max_new_tokens=2048)
         with httpx.Client(base_url=server.url, timeout=30) as client:
@@ -264,6 +280,20 @@ def test_a_client_that_does_not_read_cannot_keep_the_server(serve: Callable[...,
                     response.close()
     assert server.process.returncode == 0, server.said
     assert list(server.check().values()) == [["accepted", "cancelled"]]
+
+
+def test_a_client_that_does_not_read_cannot_keep_an_answer_open(tmp_path: Path) -> None:
+    log = tmp_path / "audit.sqlite"
+    with upstream(flood) as other:
+        settings = Settings(audit_log=log, upstreams=f"{other.url} model=elara", answer_seconds=0.5)
+        with (
+            running(create_app(settings)) as url,
+            httpx.stream("POST", f"{url}/v1/chat/completions", json=STREAM, timeout=30),
+        ):
+            latest = time.monotonic() + 8
+            while len(outcomes(log)) < 2 and time.monotonic() < latest:
+                time.sleep(0.05)
+            assert outcomes(log) == [None, "cancelled"]
 
 
 def outcomes(log: Path) -> list[str | None]:

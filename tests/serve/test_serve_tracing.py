@@ -290,7 +290,17 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1:4318", "http://me:secret@host", "http://host/v1/traces?key=secret"]
+    "address",
+    [
+        "127.0.0.1:4318",
+        "http://me:secret@host",
+        "http://host/v1/traces?key=secret",
+        "http://host#secret",
+        "http://host/ secret",
+        "http://host\nsecret",
+        "http://[::1",
+        "http://host:99999",
+    ],
 )
 def test_an_address_with_a_key_or_without_a_scheme_is_refused(address: str) -> None:
     told = r"ELARA_SERVE_TRACES must be a plain address.*OTEL_EXPORTER_OTLP_HEADERS"

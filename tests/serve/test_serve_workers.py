@@ -12,10 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
 import pytest
+import uvicorn
+from uvicorn.supervisors import multiprocess
 
 from elara.serve import Settings
 from elara.serve.journal import make_key, verify
@@ -39,9 +42,14 @@ class Server:
             "ELARA_SERVE_AUDIT_LOG": str(self.log),
             "ELARA_SERVE_SIGNING_KEY": str(self.key),
         }
-        command = [sys.executable, "-m", "elara.cli", "serve", "-w", str(folder / "none")]
-        self.program = subprocess.Popen(
-            command, env=os.environ | given, stderr=subprocess.PIPE, text=True
+        self.command = [sys.executable, "-m", "elara.cli", "serve", "-w", str(folder / "none")]
+        self.environment = os.environ | given
+        self.program = self.start()
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start it, or the same another time."""
+        return subprocess.Popen(
+            self.command, env=self.environment, stderr=subprocess.PIPE, text=True
         )
 
     def ask(self) -> int:
@@ -105,11 +113,37 @@ def test_two_processes_are_one_server_and_survive_a_death(server: Server) -> Non
     log = server.program.communicate(timeout=60)[1]
     assert server.program.returncode == 0, log
     assert "Traceback" not in log
+    assert f"process {min(first)} has died (-9) and is replaced" in log
     found = verify(server.log, server.key.with_name("signing.pub"))
     assert (found.damage, found.signed) == ([], True)
     with reading(server.log) as connection:
         ended = sum(b'"answered"' in row.body for row in rows(connection))
     assert ended > before + 20 + asked
+
+
+def test_a_second_server_is_refused_and_no_process_outlives_the_first(server: Server) -> None:
+    # While the first one starts nobody listens, and Linux would let both share the port.
+    assert server.program.stderr
+    assert "listens on" in server.program.stderr.readline()
+    second = server.start()
+    told = second.communicate(timeout=60)[1]
+    assert second.returncode == 1
+    assert "is in use" in told
+    server.wait()
+    left = [psutil.Process(pid) for pid in server.workers()]
+    server.program.kill()
+    assert psutil.wait_procs(left, timeout=10)[1] == []
+    assert "the process that started this one has died" in server.program.communicate()[1]
+
+
+def test_a_process_that_starts_slowly_is_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = SimpleNamespace(is_alive=lambda: True)
+    monkeypatch.setattr(multiprocess, "get_subprocess", lambda *given: started)
+    process = multiprocess.Process(uvicorn.Config(""), [])
+    assert process.is_alive(0.01)
+    process.child_conn.send(False)  # it answers: from now on it is expected to
+    assert process.is_alive(0.01)
+    assert not process.is_alive(0.01)
 
 
 def test_processes_that_would_each_load_a_model_are_refused(tmp_path: Path) -> None:

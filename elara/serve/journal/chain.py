@@ -169,6 +169,9 @@ class Journal:
         if self._connection is None:
             self._connection = self._connect()
         connection = self._connection
+        # SQLite would go on writing to a file that was removed, and nobody would find the records.
+        if _place(self.path) != self._opened:
+            raise JournalError("another file has taken its place")
         self._patiently(connection, "BEGIN IMMEDIATE")
         sequence, last = head(connection)
         values: list[int | str | bytes] = []
@@ -184,6 +187,7 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         # mode=rw: a log that was taken away must be an error, not an empty log.
         connection = _open(self.path, "mode=rw", 0.0)
+        self._opened = _place(self.path)
         # It reads the schema, which a process that closes the log as the last one locks as well.
         self._patiently(connection, "PRAGMA synchronous=FULL")
         connection.execute("PRAGMA fullfsync=ON")  # macOS: down to the disk, not its cache
@@ -278,6 +282,11 @@ def rows(connection: sqlite3.Connection, start: int | None = None) -> Iterator[R
     """
     where = "" if start is None else f"WHERE sequence >= {start:d}"
     return map(Row._make, connection.execute(f"{_ROWS} {where} ORDER BY sequence"))
+
+
+def _place(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _open(path: Path, mode: str, patience: float) -> sqlite3.Connection:
