@@ -123,6 +123,13 @@ class _Processes(multiprocess.Multiprocess):
         if _HANGUP and ignored:  # by `nohup`
             signal.signal(_HANGUP, signal.SIG_IGN)
 
+    def handle_signals(self) -> None:
+        """Take the first signal alone: one that follows at once is a second one all the same."""
+        later = self.signal_queue[1:]
+        del self.signal_queue[1:]
+        super().handle_signals()
+        self.signal_queue[:0] = later
+
     def handle_hup(self) -> None:
         """Stop with the terminal, as a server of one process does."""
         self.should_exit.set()
@@ -139,10 +146,9 @@ class _Processes(multiprocess.Multiprocess):
     def join_all(self) -> None:
         """Wait until all have ended; a further signal is for them, too."""
         while any(process.process.is_alive() for process in self.processes):
-            if self.signal_queue:
-                self.signal_queue.clear()
-                self.terminate_all()
             time.sleep(_LOOK_SECONDS)
+            if self.signal_queue:  # told again and again: two signals at once would arrive as one
+                self.terminate_all()
         super().join_all()
 
 

@@ -49,7 +49,7 @@ class Server:
         started = time.monotonic()
         for number in signals:
             self.process.send_signal(number)
-            time.sleep(0.3)
+            time.sleep(0.05)  # the second one comes soon
         self.process.wait(timeout=seconds)
         self.said = self.log.with_suffix(".said").read_text(encoding="utf-8")
         return time.monotonic() - started
