@@ -290,7 +290,7 @@ def test_a_client_that_does_not_read_cannot_keep_an_answer_open(tmp_path: Path) 
             running(create_app(settings)) as url,
             httpx.stream("POST", f"{url}/v1/chat/completions", json=STREAM, timeout=30),
         ):
-            latest = time.monotonic() + 8
+            latest = time.monotonic() + 60
             while len(outcomes(log)) < 2 and time.monotonic() < latest:
                 time.sleep(0.05)
             assert outcomes(log) == [None, "cancelled"]
