@@ -200,7 +200,7 @@ class Settings(BaseModel):
             found = _of_workspace(Workspace(workspace))
             if values.get("upstreams"):  # they answer instead of the workspace's adapter
                 found["adapter"] = None
-                if values.get("workers", "1") != "1":
+                if str(values.get("workers", 1)) != "1":
                     found["serving"] = None  # which is about adapters here
             values = found | values
         if "keys" in values:

@@ -344,3 +344,12 @@ def test_a_killed_process_loses_nothing_that_it_was_told_is_written(path: Path) 
     assert found[-1]["by"] == "after"
     assert is_whole(path)
     assert any("no end" in note for note in verify(path, window=AGES).notes)
+
+
+def test_closing_a_log_in_which_nothing_waits_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed: list[Any] = []
+    monkeypatch.setattr(Journal, "_commit", lambda journal, bodies: committed.append(bodies))
+    Journal(tmp_path / "audit.sqlite").close()
+    assert committed == []

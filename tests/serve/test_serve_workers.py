@@ -21,8 +21,10 @@ import uvicorn
 from uvicorn.supervisors import multiprocess
 
 from elara.serve import Settings
+from elara.serve.config import serving_folder
 from elara.serve.journal import make_key, verify
 from elara.serve.journal.chain import reading, rows
+from elara.workspace import Workspace
 
 QUESTION = {"messages": [{"role": "user", "content": "What is anaemia?"}]}
 
@@ -150,3 +152,14 @@ def test_processes_that_would_each_load_a_model_are_refused(tmp_path: Path) -> N
     for more in ({"adapter": tmp_path}, {"serving": tmp_path, "audit_log": tmp_path / "log"}):
         with pytest.raises(ValueError, match="each would load a model of its own"):
             Settings(workers=2, **more)
+
+
+def test_feedback_of_the_workspace_is_left_out_only_with_several(trained: Workspace) -> None:
+    environ = {"ELARA_SERVE_UPSTREAMS": "http://127.0.0.1:1 model=elara"}
+
+    def folder(workers: int | None) -> Path | None:
+        given = Settings.from_environment(environ, workspace=str(trained.root), workers=workers)
+        return given.serving
+
+    assert folder(None) == folder(1) == serving_folder(trained)
+    assert folder(2) is None

@@ -145,9 +145,10 @@ class Journal:
         going = True
         while going:
             group, going = self._take()
+            trouble = ""
             try:
-                self._commit([waiting.body for waiting in group])
-                trouble = ""
+                if group:  # none, when the log is closed and nothing waits
+                    self._commit([waiting.body for waiting in group])
             except Exception as error:  # whatever it is, those who wait must hear of it
                 trouble = self._trouble(error)
                 self._disconnect()  # which rolls back; the next group begins anew
