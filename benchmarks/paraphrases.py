@@ -26,7 +26,7 @@ import torch
 from scipy.optimize import minimize
 
 from elara.expand import paraphrases
-from elara.expand.embedding import Store, load_encoder
+from elara.model.embedding import Store, load_encoder
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEPT = PROJECT / "_build" / "embeddings"

@@ -3,7 +3,6 @@
 from elara.expand.cases import Case, CuratedError, read_cases
 from elara.expand.curated import curated_examples, render, review_table
 from elara.expand.drafts import RECIPES
-from elara.expand.embedding import Store, load_encoder
 from elara.expand.evaluation_sets import blocked, read_evaluation_sets
 from elara.expand.explorer import Explorer
 from elara.expand.formats import FORMATS, write_dataset, write_splits
@@ -25,6 +24,7 @@ from elara.expand.split import split_by_topic
 from elara.expand.streaming import Expanded, Settings, expand_file
 from elara.expand.topics import topic_clusters
 from elara.expand.validators import VALIDATORS, Validated, taken, validate
+from elara.model.embedding import Store, load_encoder
 
 __all__ = [
     "FORMATS",

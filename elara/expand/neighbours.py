@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from elara.expand.embedding import Store, Vectors
+from elara.model.embedding import Store, Vectors
 
 STEM = 6  # letters of a word that count: inflections and derived words have them in common
 RARE, COMMON = 0.02, 0.1  # share of all texts in which a word may stand to propose pairs, to count

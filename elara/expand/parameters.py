@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from elara.expand.embedding import PACKAGED
 from elara.expand.recipes import check_languages, check_licences
 from elara.expand.split import check_shares
+from elara.model.embedding import PACKAGED
 from elara.workspace.parameters import ParameterError, require
 
 

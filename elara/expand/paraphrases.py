@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 
 from elara.audit.certificate import Certificate
-from elara.expand.embedding import PACKAGED, Store
 from elara.expand.languages import language_of
 from elara.expand.neighbours import RareWords, Weights, cosines, lengths
+from elara.model.embedding import PACKAGED, Store
 
 CHECK = "paraphrase"
 MOST = 5  # examples that an item is compared with: those that share most of its rare words

@@ -14,13 +14,13 @@ import polars as pl
 import pytest
 
 from elara.audit.certificate import AuditError, certify
-from elara.expand import embedding, paraphrases, topic_clusters
-from elara.expand.embedding import Store, load_encoder
+from elara.expand import paraphrases, topic_clusters
 from elara.expand.neighbours import RareWords, near_titles
 from elara.expand.parameters import check
 from elara.expand.paraphrases import with_paraphrases
 from elara.expand.parts import Examples
-from elara.model import ModelError
+from elara.model import ModelError, embedding
+from elara.model.embedding import Store, load_encoder
 from elara.records import Example, Message, frame, schema
 from elara.workspace.parameters import ParameterError, resolve_path
 

@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 from elara.display.progress import Progress
-from elara.model import ModelError
 from elara.model.base import quiet_libraries, split_revision
+from elara.model.chat import ModelError
 from elara.workspace import file_sha256, writing_to
 
 PACKAGED = "all-minilm-l6-v2"
