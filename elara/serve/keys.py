@@ -224,7 +224,13 @@ class KeyFile:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:
         """The keys, to be changed by one program at a time and written at the end."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise KeysError(
+                f"No keys can be kept in {self.path} ({error.strerror}): name a file in a folder "
+                f"that you may write."
+            ) from None
         with FileLock(f"{self.path}.lock"):
             keys = dict(self._read())
             yield keys

@@ -210,3 +210,10 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert KeyFile(path).find(newer) is None
     with pytest.raises(KeysError, match=r"There is no key 'abc'.*elara keys list"):
         command("revoke", "abc")
+
+
+def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    file = KeyFile(tmp_path / "taken" / "keys.json")
+    with pytest.raises(KeysError, match=r"No keys can be kept in .*keys\.json .*you may write"):
+        file.add("someone", ["chat"])
