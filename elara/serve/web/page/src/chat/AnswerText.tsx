@@ -38,7 +38,7 @@ export function AnswerText({ answer }: { answer: Answer }) {
     if (n < 1 || n > count) return null;
     const within = sentences.find(({ start, end }) => start <= at && at < end);
     // The number behind the sentence says this already.
-    return within?.source === n ? <></> : button(n, texts.cites(n));
+    return within?.source === n ? "" : button(n, texts.cites(n));
   };
 
   const marks = sentences.map((sentence) => ({ at: sentence.end, node: mark(sentence) }));

@@ -76,26 +76,36 @@ function Page({ choices, change }: { choices: Choices; change(choices: Choices):
     return () => document.removeEventListener("keydown", onKey);
   }, [aui, shown, close, stopper]);
 
-  const changeTo = (next: string, fill: () => void) => {
-    if (aui.thread.getState().isRunning) aui.thread.cancelRun();
-    setComparing(false);
-    setId(next);
-    fill();
+  const leave = () => {
+    if (!aui.thread.getState().isRunning) return;
+    aui.thread.cancelRun();
+    keep(id, aui.thread.export());
   };
   const startNew = () => {
-    changeTo(newId(), () => aui.thread.reset());
+    leave();
+    setComparing(false);
+    setId(newId());
+    aui.thread.reset();
     close();
-    document.getElementById("question")?.focus();
   };
   const openKept = (one: Conversation) => {
-    changeTo(one.id, () => aui.thread.import(one.thread));
+    leave();
+    setComparing(false);
+    setId(one.id);
+    aui.thread.import(one.thread);
     close();
+  };
+  const deleted = (ids: string[]) => {
+    if (!ids.includes(id)) return;
+    aui.thread.cancelRun();
+    setId(newId());
+    aui.thread.reset();
   };
 
   return (
     <div className={shown ? "page with-panel" : "page"}>
       <div className="front" inert={covering}>
-        <a className="skip" href="#question">{texts.skip}</a>
+        {key === "none" && <a className="skip" href="#question">{texts.skip}</a>}
         <Header
           comparing={comparing}
           toggleCompare={() => setComparing(!comparing)}
@@ -134,13 +144,7 @@ function Page({ choices, change }: { choices: Choices; change(choices: Choices):
       {shown?.kind === "sources" && <SourcesPanel answer={shown.answer} n={shown.n} />}
       {shown?.kind === "trace" && <TracePanel question={shown.question} answer={shown.answer} />}
       {shown?.kind === "history" && (
-        <HistoryPanel
-          current={id}
-          open={openKept}
-          deleted={(ids) => {
-            if (ids.includes(id)) changeTo(newId(), () => aui.thread.reset());
-          }}
-        />
+        <HistoryPanel current={id} open={openKept} deleted={deleted} />
       )}
     </div>
   );

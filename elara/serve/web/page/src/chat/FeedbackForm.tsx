@@ -24,15 +24,17 @@ interface Masked {
 
 type Step = "closed" | "writing" | "review" | "stored" | "deleted";
 
+// By receipt: what deletes feedback that was given since the page was opened.
+const tokens = new Map<string, string>();
+
 const EMPTY = { comment: "", correction: "", dangerous: false };
 
 export function FeedbackForm({ messages, answer, receipt }: Props) {
   const say = useAnnounce();
-  const [step, setStep] = useState<Step>("closed");
+  const [step, setStep] = useState<Step>(tokens.has(receipt) ? "stored" : "closed");
   const [thumb, setThumb] = useState<"up" | "down" | null>(null);
   const [words, setWords] = useState(EMPTY);
   const [masked, setMasked] = useState<Masked | null>(null);
-  const [token, setToken] = useState("");
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
 
@@ -54,13 +56,14 @@ export function FeedbackForm({ messages, answer, receipt }: Props) {
     });
   const send = () =>
     attempt(async () => {
-      setToken((await post<{ token: string }>("feedback", body)).token);
+      tokens.set(receipt, (await post<{ token: string }>("feedback", body)).token);
       setStep("stored");
       say(texts.thanks);
     });
   const remove = () =>
     attempt(async () => {
-      await post("feedback/delete", { token });
+      await post("feedback/delete", { token: tokens.get(receipt) });
+      tokens.delete(receipt);
       setStep("deleted");
       say(texts.feedbackDeleted);
     });
@@ -168,7 +171,7 @@ function Review({ masked }: { masked: Masked }) {
     masked.correction,
   ].filter(Boolean);
   return (
-    <section aria-label={texts.stored} className="review">
+    <section aria-label={texts.stored} className="review" tabIndex={0}>
       <h3>{texts.stored}</h3>
       {lines.map((line, at) => <p key={at}>{line}</p>)}
     </section>

@@ -17,7 +17,7 @@ export function KeyForm() {
         setValue("");
       }}
     >
-      <h2>{texts.key.title}</h2>
+      <h1>{texts.key.title}</h1>
       <p role="alert">{key === "wrong" ? texts.key.wrong : texts.key.enter}</p>
       <label>
         {texts.key.label}

@@ -13,7 +13,7 @@ export interface Mark {
 interface Props {
   text: string;
   marks?: Mark[];
-  /** What stands for [n] at this place of the text; null leaves it as it is. */
+  /** What stands for [n] at this place of the text; null leaves it as it is, "" takes it out. */
   cite?: Cite;
 }
 
@@ -159,7 +159,9 @@ function inliner(text: string, marks: Mark[], cite: Cite): Inline {
         found.push(`${label} (${address})`);
       } else {
         const cited = cite(Number(number), at);
-        found.push(cited ? <Fragment key={key++}>{cited}</Fragment> : match[0]);
+        const before = found.at(-1);
+        if (cited === "" && typeof before === "string") found.push(found.pop() && before.trimEnd());
+        else found.push(cited === null ? match[0] : <Fragment key={key++}>{cited}</Fragment>);
       }
       from = behind;
     }

@@ -103,7 +103,9 @@ function Passage({ source }: { source: Source }) {
 
 function Marked({ source, article }: { source: Source; article: Article }) {
   const mark = useRef<HTMLElement>(null);
-  useEffect(() => mark.current?.scrollIntoView({ block: "center" }), []);
+  useEffect(() => {
+    mark.current?.scrollIntoView({ block: "center" });
+  }, []);
   const part = article.parts.find((one) => one.part === source.part);
   const place = positions(part?.text ?? "");
   const [start, end] = [place(source.start), place(source.end)];

@@ -21,10 +21,18 @@ const BEGINNING = "elara.conversation.";
 export const newId = () => Date.now().toString(36) + Math.random().toString(36).slice(2, 8);
 
 /** Keep a conversation, and say what went wrong if it could not be. */
-export function keep(id: string, thread: Repository): "full" | "blocked" | null {
-  const title = parsed(read(BEGINNING + id))?.title ?? titleOf(thread); // it may have been renamed
-  const messages = thread.messages.map((item) => ({ ...item, message: withoutImages(item.message) }));
-  const conversation = { id, title, changed: new Date().toISOString(), thread: { ...thread, messages } };
+export function keep(id: string, exported: Repository): "full" | "blocked" | null {
+  if (!exported.messages.length) return null;
+  const messages = exported.messages.map((item) => ({
+    ...item,
+    message: withoutImages(item.message),
+  }));
+  const thread = { ...exported, messages };
+  const before = parsed(read(BEGINNING + id));
+  // Opening a conversation does not change it.
+  if (before && JSON.stringify(before.thread) === JSON.stringify(thread)) return null;
+  const title = before?.title ?? titleOf(thread); // it may have been renamed
+  const conversation: Conversation = { id, title, changed: new Date().toISOString(), thread };
   return write(BEGINNING + id, JSON.stringify(conversation));
 }
 

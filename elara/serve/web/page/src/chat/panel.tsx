@@ -57,7 +57,9 @@ export function PanelProvider({ children }: { children: ReactNode }) {
 export function PanelFrame({ title, children }: { title: string; children: ReactNode }) {
   const { close } = usePanel();
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus(), [title]);
+  useEffect(() => {
+    heading.current?.focus();
+  }, [title]);
   return (
     <aside className="panel" aria-label={title}>
       <div className="panel-head">

@@ -62,7 +62,7 @@ export const texts = {
     finished: (n: number) => `Answer finished, ${n === 0 ? "no sources" : s(n, "source")}`,
     stopped: "Stopped",
   },
-  stoppedHere: "Stopped here, at your request.",
+  stoppedHere: "Stopped here.",
   cutHere: "The answer ends here because it reached its limit of tokens.",
   brokenHere: "The answer broke off here: the connection ended before the answer did.",
   brokenOff: (message: string) => `The answer broke off here. The server says: ${message}`,
