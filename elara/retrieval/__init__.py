@@ -1,0 +1,1 @@
+"""Find passages that bear on a question, and tie an answer to them."""
