@@ -1,5 +1,20 @@
-"""Find the passages of the clean articles that an answer can be built on and checked against."""
+"""Find the passages of the clean articles that bear on a question, and tie an answer to them."""
 
+from elara.retrieval.citing import CitationFilter, sources_prompt
 from elara.retrieval.index import build_index
 from elara.retrieval.passages import Passage, passages
 from elara.retrieval.search import Hit, Index, open_index
+from elara.retrieval.supporting import Sentence, support
+
+__all__ = [
+    "CitationFilter",
+    "Hit",
+    "Index",
+    "Passage",
+    "Sentence",
+    "build_index",
+    "open_index",
+    "passages",
+    "sources_prompt",
+    "support",
+]
