@@ -26,7 +26,7 @@ log = logging.getLogger("elara.serve")
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Open to everybody who reaches the server; every other address asks for a key, also a new one.
-_PUBLIC = {"/", "/health", "/docs", "/openapi.json", "/favicon.ico"}
+_PUBLIC = {"/", "/health", "/docs", "/openapi.json", "/favicon.ico", "/app/about"}
 _CLOSE = {"Connection": "close"}  # what the caller still sends is not read
 
 
