@@ -95,7 +95,7 @@ export function Compare({ choices, stopper }: { choices: Choices; stopper: { sto
             <button type="button" className="main" onClick={stop}>{texts.stop}</button>
           ) : (
             <button type="submit" className="main" disabled={!question.trim()}>
-              {texts.side.again}
+              {texts.side.ask}
             </button>
           )}
         </div>

@@ -51,7 +51,6 @@ export const texts = {
   specialty: "Specialty",
   anySpecialty: "All specialties",
   sourcesSwitch: "Use sources",
-  sourcesOff: "Sources are switched off for your questions.",
   noIndex: "This server has no index of articles: answers come without sources.",
 
   waiting: (seconds: number) => `The server is not ready. Asking again in ${s(seconds, "second")}.`,
@@ -97,7 +96,6 @@ export const texts = {
   published: "Published",
   section: "Section",
   openArticle: "Open the article at its publisher",
-  passage: "Passage",
   article: "The article, with the passage marked",
   loadingArticle: "Loading the article…",
   articleGone: "The article is no longer available here, as after a retraction. The passage was:",
@@ -117,7 +115,6 @@ export const texts = {
   split: "Part of the data",
 
   close: "Close",
-  retry: "Try again",
 
   feedback: "Feedback",
   good: "Good answer",
@@ -135,6 +132,12 @@ export const texts = {
   deleteFeedback: "Delete my feedback",
   deletable: "You can delete it until you close this page.",
   feedbackDeleted: "Your feedback was deleted.",
+
+  failure: {
+    title: "The page failed",
+    text: "Reload it to go on. Conversations that this browser kept are still there, under History.",
+    reload: "Reload the page",
+  },
 
   key: {
     title: "This server asks for a key",
@@ -189,7 +192,6 @@ export const texts = {
       "question before it is sent along.",
     adapter: "With the adapter",
     base: "Base model",
-    back: "Back to the conversation",
-    again: "Compare",
+    ask: "Compare",
   },
 };
