@@ -2,5 +2,20 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
 import "../theme.css";
+import "./chat.css";
+import { Announcer } from "./announce";
+import { App } from "./App";
+import { PanelProvider } from "./panel";
+import { ServerProvider } from "./server";
+import { startTheme } from "./theme";
 
-createRoot(document.getElementById("page")!).render(<StrictMode><main /></StrictMode>);
+startTheme();
+createRoot(document.getElementById("page")!).render(
+  <StrictMode>
+    <Announcer>
+      <ServerProvider>
+        <PanelProvider><App /></PanelProvider>
+      </ServerProvider>
+    </Announcer>
+  </StrictMode>,
+);
