@@ -69,6 +69,7 @@ class Ask:
         temperature: 0 always takes the likeliest token.
         seed: for temperatures above 0; the same seed gives the same answer again.
         deadline: value of `time.monotonic()`, in seconds, after which the answer is broken off.
+        base: whether the model answers with its adapter switched off.
     """
 
     messages: list[dict[str, str]]
@@ -76,6 +77,7 @@ class Ask:
     temperature: float
     seed: int
     deadline: float
+    base: bool = False
 
 
 @dataclass(frozen=True)

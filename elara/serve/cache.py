@@ -31,7 +31,7 @@ class AnswerCache:
 
         Args:
             ask: the question and its parameters.
-            adapter: SHA-256 of the weights; "" where it is not known.
+            adapter: what answers, as the audit log names it; "" where it is not known.
             template: version of the prompt and chat template.
             account: of the API key; "" without keys.
         """

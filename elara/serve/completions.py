@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 from elara.serve.backends import BackendError, End, Piece, whole
 from elara.serve.conversing import STATUS, Talk, chosen, http_error, talk_about
 from elara.serve.disconnect import unless_gone
-from elara.serve.models import ModelManager, Serving
+from elara.serve.experiments import Choice
+from elara.serve.models import BASE, ModelManager, Serving
 from elara.serve.problems import documented
 from elara.serve.schemas import (
     DISCLAIMER,
@@ -34,6 +35,7 @@ from elara.serve.schemas import (
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 
 ANY = "elara"  # the model's name for whatever serves now
+BASE_NAME = f"{ANY}-{BASE}"
 _EXAMPLE: dict[str, Any] = {
     "model": ANY,
     "messages": [{"role": "user", "content": "What are the symptoms of iron deficiency?"}],
@@ -75,7 +77,9 @@ class CompletionRequest(BaseModel):
         extra="forbid", strict=True, json_schema_extra={"examples": [_EXAMPLE], "not": _BOTH}
     )
 
-    model: str = Field(max_length=200, description="from /v1/models, or `elara`")
+    model: str = Field(
+        max_length=200, description="from /v1/models, `elara`, or an adapter's whole SHA-256"
+    )
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: Count | None = None
     max_tokens: Count | None = Field(default=None, description="the older name of the same")
@@ -124,9 +128,12 @@ class About(_Exact):
     disclaimer: str
     mode: Mode
     adapter: str | None = Field(description="SHA-256 of the adapter's weights")
+    base: bool = Field(description="whether the base model answers, with its adapter switched off")
     notice: str
     warnings: list[str]
-    receipt: str = Field(description="for /feedback; empty where none is taken")
+    receipt: str = Field(
+        description="for /feedback; empty where none is taken, as for the base model's answers"
+    )
 
 
 class Written(_Exact):
@@ -183,13 +190,18 @@ class ModelList(BaseModel):
 
 @router.get("/models", response_model=ModelList)
 async def models(request: Request) -> ModelList:
-    """The model that serves now. Its name changes with the adapter; `elara` names any."""
+    """What a request can name: the adapter that serves, others that are loaded, the base model.
+
+    An adapter's name changes with its weights; `elara` names whatever serves.
+    """
     manager: ModelManager = request.app.state.manager
     try:
         with manager.use() as serving:
-            return ModelList(data=[Model(id=name_of(serving), created=0)])
+            names = [name_of(s) for s in (serving, *manager.loaded())]
+            names += [BASE_NAME] if serving.mode == "model" else []
     except BackendError:
-        return ModelList(data=[])
+        names = []
+    return ModelList(data=[Model(id=name, created=0) for name in dict.fromkeys(names)])
 
 
 @router.post(
@@ -199,16 +211,20 @@ async def models(request: Request) -> ModelList:
     | {200: {"model": Completion, "content": {"text/event-stream": {}}}},
 )
 async def complete(request: Request, body: CompletionRequest) -> Response | dict[str, Any]:
-    """Answer a conversation, whole or as a stream of events that ends with `[DONE]`."""
-    _check_model(request, body.model)
+    """Answer a conversation, whole or as a stream of events that ends with `[DONE]`.
+
+    Who names a model other than `elara` takes no part in an experiment.
+    """
+    named = _named(request, body.model)
     talk = talk_about(
         request,
         body.messages,
-        choice=chosen(request, **body.choosing),
+        choice=Choice(named) if named else chosen(request, **body.choosing),
         most=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         seed=body.seed,
     )
+    talk.named = bool(named)
     warnings = await talk.warnings()
     items = talk.answer()
     if body.stream:
@@ -250,21 +266,27 @@ def name_of(serving: Serving) -> str:
     Args:
         serving: the adapter that answers.
     """
+    if serving.base:
+        return BASE_NAME
     if serving.identity:
         return f"{ANY}-{serving.identity.weights_sha256[:12]}"
     return serving.model or f"{ANY}-simulation"
 
 
-def _check_model(request: Request, name: str) -> None:
+def _named(request: Request, name: str) -> str:
+    """The adapter that a request names, by its hash, or `BASE`; "" where any will do."""
     manager: ModelManager = request.app.state.manager
     if name == ANY:
-        return
+        return ""
     with manager.use() as serving:
-        known = name_of(serving)
-    if name != known:
-        raise HTTPException(
-            404, f"There is no such model here: ask for `{ANY}`, or see GET /v1/models."
-        )
+        if serving.mode == "model" and name == BASE_NAME:
+            return BASE
+        for one in (serving, *manager.loaded()):
+            hashes = (one.weights, f"{ANY}-{one.weights}") if one.weights else ()
+            if name in (name_of(one), *hashes):
+                return one.weights
+    told = f"There is no such model here: ask for `{ANY}`, or see GET /v1/models."
+    raise HTTPException(404, told)
 
 
 async def _events(
@@ -313,6 +335,7 @@ def _head(talk: Talk, kind: str, warnings: list[str]) -> dict[str, Any]:
         "disclaimer": DISCLAIMER,
         "mode": serving.mode,
         "adapter": serving.identity.weights_sha256 if serving.identity else None,
+        "base": serving.base,
         "notice": serving.gate.notice,
         "warnings": warnings,
     }

@@ -48,7 +48,7 @@ from elara.serve.journal import (
 )
 from elara.serve.keys import Key
 from elara.serve.limits import reserve
-from elara.serve.models import ModelManager, Serving
+from elara.serve.models import BASE, ModelManager, Serving
 from elara.serve.participation import Participation
 from elara.serve.schemas import Message
 from elara.serve.stopping import UnderWay
@@ -77,6 +77,7 @@ class Talk:
         choice: which adapter answers it, and for which experiment.
         serving: the adapter that answers; None until it is known.
         cached: whether the answer was remembered from before.
+        named: whether the request itself names what answers, which is loaded then.
     """
 
     request: Request
@@ -84,6 +85,7 @@ class Talk:
     choice: Choice
     serving: Serving | None = None
     cached: bool = False
+    named: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     async def warnings(self) -> list[str]:
@@ -92,6 +94,8 @@ class Talk:
 
     def receipt(self, answer: str) -> str:
         """What proves in feedback that this server gave this answer; "" where none is taken.
+
+        Feedback teaches an adapter, so none is taken of what the base model wrote.
 
         Args:
             answer: all of it.
@@ -114,7 +118,7 @@ class Talk:
         manager: ModelManager = state.manager
         held = await reserve(self.request, self._texts, self.ask.max_new_tokens)
         try:
-            if self.choice.adapter:
+            if self.choice.adapter and not self.named:
                 await asyncio.to_thread(manager.ensure, self.choice.adapter)
             with state.under_way.answer(), manager.use(self.choice.adapter) as self.serving:
                 async with closing(self._recorded(self.serving, state.journal)) as items:
@@ -222,9 +226,9 @@ class Talk:
         return Accepted(
             request=self.request.state.request_id,
             key=key.id if key else "",
-            adapter=serving.identity.weights_sha256 if serving.identity else "",
+            adapter=serving.weights,
             template=template_version(serving),
-            arm=self.choice.arm,
+            arm=BASE if serving.base else self.choice.arm,
             text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
             text=privacy.mask(text) if text else "",
         )

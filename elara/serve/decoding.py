@@ -12,6 +12,7 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from elara.model import SYSTEM_PROMPT, LanguageModel, ModelError
@@ -170,6 +171,21 @@ class Decoder:
     def batch(self, rows: Sequence[Row]) -> Batch:
         """Answers to be written together; they may have begun elsewhere."""
         return Batch(self, rows)
+
+    def side(self, base: bool) -> AbstractContextManager[None]:
+        """The context in which batches are written; on leaving it, the adapter is on.
+
+        It is entered once for a batch, since switching walks through the whole network.
+
+        Args:
+            base: whether the adapter is switched off.
+
+        Source: https://huggingface.co/docs/peft/package_reference/peft_model
+        """
+        off: AbstractContextManager[None] = nullcontext()
+        if base:
+            off = self.lm.model.disable_adapter()
+        return off
 
 
 class Batch:

@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -57,6 +57,9 @@ class _Chat:
 
 class Engine:
     """Answers with one model. Chats that wait are answered together; newcomers wait for them.
+
+    A batch is written with the adapter or without it. The chat that has waited longest decides,
+    so that neither kind of chat keeps the other waiting for long.
 
     Args:
         decoder: writes tokens; `elara.serve.decoding.Decoder`.
@@ -126,7 +129,8 @@ class Engine:
         with self._changed:
             waiting = len(self._waiting)
             if waiting >= self._queue_limit:
-                batches = 1 + math.ceil(waiting / self._batch_size)
+                kinds = Counter(chat.ask.base for chat in self._waiting)
+                batches = 1 + sum(math.ceil(n / self._batch_size) for n in kinds.values())
                 seconds = max(1, math.ceil(batches * self._batch_seconds))
                 raise QueueFull(
                     f"{waiting} chats wait already, and no more may: ask again in about "
@@ -154,8 +158,10 @@ class Engine:
         """The chats of the next batch; none when the engine is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            size = min(self._batch_size, len(self._waiting))
-            return [self._waiting.popleft() for _ in range(size)]
+            alike = [c for c in self._waiting if c.ask.base == self._waiting[0].ask.base]
+            for chat in (chats := alike[: self._batch_size]):
+                self._waiting.remove(chat)
+            return chats
 
     def _write(self, chats: list[_Chat]) -> None:
         """Answer these chats. Whatever goes wrong is tried again with fewer at once."""
@@ -183,8 +189,11 @@ class Engine:
     def _decode(self, chats: list[_Chat]) -> None:
         """Write tokens until nobody waits; who leaves is taken out of `chats`."""
         self._begin(chats)
-        if not chats:
-            return
+        if chats:
+            with self._decoder.side(chats[0].ask.base):
+                self._write_tokens(chats)
+
+    def _write_tokens(self, chats: list[_Chat]) -> None:
         batch = self._decoder.batch([chat.row for chat in chats])
         while chats:
             for chat, text in zip(chats, batch.step(), strict=True):

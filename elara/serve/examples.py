@@ -31,6 +31,7 @@ _HEAD: dict[str, Any] = {
         "disclaimer": DISCLAIMER,
         "mode": "model",
         "adapter": _HASH,
+        "base": False,
         "notice": "",
         "warnings": [],
     },

@@ -13,7 +13,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from elara.serve.engine import Engine
 from elara.serve.models import ModelManager
 from elara.text.references import references
 
@@ -110,7 +109,7 @@ class Metrics:
 
         Args:
             outcome: as in the audit log.
-            arm: of an experiment, or "".
+            arm: of an experiment, `base` for the base model, or "".
             tokens_in: tokens read.
             tokens_out: tokens written.
             milliseconds: from its arrival to its end.
@@ -148,7 +147,7 @@ class Metrics:
             manager: whose queue is looked at.
         """
         self.ready.set(manager.ready)
-        engines = [s.backend for s in manager.loaded() if isinstance(s.backend, Engine)]
+        engines = manager.engines()
         self.waiting.set(sum(engine.waiting for engine in engines))
         self.writing.set(sum(engine.writing for engine in engines))
         registry = self.registry

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,11 @@ log = logging.getLogger("elara.serve")
 
 Loader = Callable[[Path], "LanguageModel"]
 
+BASE = "base"  # in place of an adapter's hash: the model that serves, with its adapter switched off
+_WITHOUT = (
+    "The base model wrote this without its adapter; verdict and release gate are about the adapter."
+)
+
 
 def _load(adapter: Path) -> LanguageModel:
     from elara.model import load_adapter
@@ -45,6 +50,7 @@ class Serving:
         lm: the model; None in a simulation.
         load_seconds: how long loading took, in seconds.
         gate: what the release gate found about it.
+        off: the adapter that is switched off, where the base model answers.
     """
 
     backend: Engine | Simulation | Upstreams
@@ -52,6 +58,7 @@ class Serving:
     lm: LanguageModel | None = None
     load_seconds: float | None = None
     gate: GateStatus = field(default_factory=GateStatus)
+    off: AdapterIdentity | None = None
     _users: int = 0
     _retired: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,9 +78,26 @@ class Serving:
             return self.backend.models
         return self.lm.name if self.lm else None
 
+    @property
+    def base(self) -> bool:
+        """Whether the base model answers."""
+        return self.off is not None
+
+    @property
+    def weights(self) -> str:
+        """What answers, by SHA-256: an adapter's, `base of` that adapter's, or "" (not known)."""
+        if self.off:
+            return f"base of {self.off.weights_sha256}"
+        return self.identity.weights_sha256 if self.identity else ""
+
     def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
-        """Answer with this adapter: see `elara.serve.backends`."""
-        return self.backend.answer(ask)
+        """Answer with this adapter, or without it: see `elara.serve.backends`."""
+        return self.backend.answer(replace(ask, base=self.base))
+
+    def without_adapter(self) -> Serving:
+        """The same network with its adapter switched off. Whoever uses it holds on to this one."""
+        gate = GateStatus(notice=_WITHOUT)
+        return Serving(self.backend, None, self.lm, self.load_seconds, gate, self.identity)
 
     def enter(self) -> bool:
         """Count a request; False if this adapter takes none any more."""
@@ -206,16 +230,17 @@ class ModelManager:
         """Hold on to the adapter that serves now, so that one request meets no other.
 
         Args:
-            adapter: SHA-256 of the weights of another one, which `ensure` has loaded.
+            adapter: SHA-256 of the weights of another one, which `ensure` has loaded; or `BASE`.
 
         Raises:
             ModelUnavailable: the model is still loading, failed to load, or was unloaded.
         """
-        serving = self._current(adapter)
+        named = "" if adapter == BASE else adapter
+        serving = self._current(named)
         while not serving.enter():  # exchanged in this very moment
-            serving = self._current(adapter)
+            serving = self._current(named)
         try:
-            yield serving
+            yield serving.without_adapter() if adapter == BASE else serving
         finally:
             serving.leave()
 
@@ -260,6 +285,10 @@ class ModelManager:
     def loaded(self) -> list[Serving]:
         """Everything that can answer, the one that new requests get first."""
         return [s for s in (self._serving, *self._others.values()) if s]
+
+    def engines(self) -> list[Engine]:
+        """What answers here, each with a queue of its own; none where others do."""
+        return [s.backend for s in self.loaded() if isinstance(s.backend, Engine)]
 
     def ensure(self, adapter: str) -> None:
         """Load an adapter beside the one that serves, unless it is there already.

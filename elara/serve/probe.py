@@ -22,7 +22,6 @@ from typing import Any
 from elara.serve.backends import Ask, BackendError, QueueFull, whole
 from elara.serve.completions import name_of
 from elara.serve.database import make_private
-from elara.serve.engine import Engine
 from elara.serve.journal import Event, Journal, JournalError
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
@@ -166,8 +165,7 @@ class Probe:
 
     def _people_wait(self) -> bool:
         # A server elsewhere answers many at once: one more chat keeps nobody waiting.
-        engines = [s.backend for s in self._manager.loaded() if isinstance(s.backend, Engine)]
-        return any(engine.waiting or engine.writing for engine in engines)
+        return any(engine.waiting or engine.writing for engine in self._manager.engines())
 
     def _publish(self, found: Found) -> None:
         told: dict[str, float] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class FakeModel:
 
     Clear `may_load` or `may_answer` to hold it there; each step then waits for `permits`.
     `batches` holds the questions of every batch, `steps` those of every step, and `fault` is called
-    with them and may raise.
+    with them and may raise. While its adapter is off, an answer begins with "base ".
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class FakeModel:
         self.batches: list[list[str]] = []
         self.steps: list[list[str]] = []
         self.fault: Callable[[list[str]], None] = lambda questions: None
+        self.off = False
 
     def load(self, folder: Path) -> LanguageModel:
         assert self.may_load.wait(60)
@@ -75,6 +77,14 @@ class FakeModel:
 
     def decoder(self, lm: LanguageModel) -> FakeModel:
         return self
+
+    @contextmanager
+    def side(self, base: bool) -> Iterator[None]:
+        self.off = base
+        try:
+            yield
+        finally:
+            self.off = False
 
     def row(self, ask: Ask) -> FakeRow:
         return FakeRow(ask)
@@ -95,7 +105,8 @@ class FakeBatch:
         while not self.model.may_answer.is_set() and not self.model.permits.acquire(timeout=0.01):
             pass
         self.model.fault(questions)
-        return [row.grow() for row in self.rows]
+        begin = ["base " if self.model.off and not row.new_tokens else "" for row in self.rows]
+        return [begun + row.grow() for begun, row in zip(begin, self.rows, strict=True)]
 
     def keep(self, rows: list[int]) -> None:
         self.rows = [self.rows[i] for i in rows]

@@ -110,6 +110,60 @@ def test_the_model_may_be_named_by_its_hash(client: TestClient) -> None:
     assert client.post("/v1/chat/completions", json=asked).json()["model"] == name
 
 
+def test_the_base_model_answers_beside_its_adapter_and_is_told_apart(
+    client: TestClient, trained: Workspace
+) -> None:
+    tuned, base = (model["id"] for model in client.get("/v1/models").json()["data"])
+    assert base == "elara-base"
+    told = {}
+    for name in (tuned, base, base):
+        found = client.post("/v1/chat/completions", json=question(model=name)).json()
+        told[name] = found["elara"], found["choices"][0]["message"]["content"]
+        assert found["model"] == name
+    assert told[base][1] == f"base {told[tuned][1]}"
+    assert [told[name][0]["base"] for name in (tuned, base)] == [False, True]
+    assert told[tuned][0]["adapter"]
+    assert told[tuned][0]["receipt"]
+    assert (told[base][0]["adapter"], told[base][0]["receipt"]) == (None, "")
+    assert "without its adapter" in told[base][0]["notice"]
+
+    asked = question(stream=True, model=base)
+    *chunks, _ = events(client.post("/v1/chat/completions", json=asked).text)
+    assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks) == told[base][1]
+    assert all(c["elara"]["base"] and c["model"] == base for c in chunks)
+    assert chunks[-1]["elara"]["receipt"] == ""
+
+    adapter = told[tuned][0]["adapter"]
+    log = [(r["adapter"], r["arm"]) for r in records(trained) if r["kind"] == "accepted"]
+    assert log == [(adapter, ""), *[(f"base of {adapter}", "base")] * 3]
+    counted = client.get("/metrics").text
+    assert 'elara_questions_total{arm="base",outcome="answered"} 3.0' in counted
+    # The adapter's answer to this question was in memory when the base model was first asked.
+    assert 'elara_cache_total{result="hit"} 2.0' in counted
+
+
+def test_only_what_is_loaded_can_be_named(client: TestClient) -> None:
+    adapter = client.get("/health").json()["adapter"]
+    short = f"elara-{adapter[:12]}"
+    for name in (short, f"elara-{adapter}", adapter):
+        found = client.post("/v1/chat/completions", json=question(model=name)).json()
+        assert (found["model"], found["elara"]["adapter"]) == (short, adapter)
+    for name in ("", "elara-", "base", adapter[:12], f"elara-{'0' * 12}", f"base of {adapter}"):
+        refused = client.post("/v1/chat/completions", json=question(model=name))
+        assert refused.status_code == 404, name
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_without_a_model_here_there_is_no_base_model(elsewhere: bool) -> None:
+    upstreams = "http://127.0.0.1:9 model=other" if elsewhere else ""
+    with LocalClient(create_app(Settings(upstreams=upstreams))) as client:
+        (name,) = (model["id"] for model in client.get("/v1/models").json()["data"])
+        assert name == ("other" if elsewhere else "elara-simulation")
+        refused = client.post("/v1/chat/completions", json=question(model="elara-base"))
+        assert refused.status_code == 404
+        assert "GET /v1/models" in refused.json()["detail"]
+
+
 def test_the_openai_client(settings: Settings, manager: ModelManager) -> None:
     openai = pytest.importorskip("openai", reason="the openai client is not installed")
     with running(create_app(settings, manager=manager)) as url:
@@ -183,6 +237,31 @@ def test_people_with_an_openai_client_take_part_and_give_feedback(
         assert forged.status_code == 409
         left = httpx.post(f"{url}/experiment/withdraw", json={"subject": subject})
         assert left.json() == {"withdrawn": True}
+
+
+def test_who_names_a_model_takes_no_part(
+    settings: Settings, manager: ModelManager, experiments: Experiments
+) -> None:
+    drawn = {name: experiments.choose(name, True) for name in map(str, range(40))}
+    subject, choice = next(i for i in drawn.items() if i[1].arm == CANDIDATE)
+    app = create_app(settings, manager=manager)
+    with LocalClient(app) as client:
+        wait_until_loaded(client)
+        who = {"user": subject, "metadata": {"consent": "yes"}}
+        client.post("/v1/chat/completions", json=question(**who))  # loads the candidate
+        served, candidate, base = (m["id"] for m in client.get("/v1/models").json()["data"])
+        for name in (served, candidate, base):
+            found = client.post("/v1/chat/completions", json=question(**who, model=name)).json()
+            assert found["model"] == name
+            answer, receipt = found["choices"][0]["message"]["content"], found["elara"]["receipt"]
+            body = {"messages": question()["messages"], "answer": answer, "receipt": receipt}
+            given = client.post("/feedback", json=body | {"thumb": "up"})
+            if name == base:
+                assert given.status_code == 409
+            else:
+                assert given.json()["counted_in_experiment"] is False
+        assert candidate == f"elara-{choice.adapter[:12]}"
+    assert [arm.answers for arm in experiments.status(time.time()).arms] == [0, 1]
 
 
 def test_the_receipt_also_comes_with_the_usage_of_a_stream(client: TestClient) -> None:

@@ -30,9 +30,9 @@ from elara.serve.engine import Engine
 pytestmark = pytest.mark.anyio
 
 
-def ask(question: str, *, limit: int = 50, seconds: float = 60.0) -> Ask:
+def ask(question: str, *, limit: int = 50, seconds: float = 60.0, base: bool = False) -> Ask:
     messages = [{"role": "user", "content": question}]
-    return Ask(messages, limit, 0.0, 0, time.monotonic() + seconds)
+    return Ask(messages, limit, 0.0, 0, time.monotonic() + seconds, base)
 
 
 def text(question: str) -> str:
@@ -92,6 +92,53 @@ async def test_what_waits_is_answered_together(fake: Any, make: Any) -> None:
     assert (await first)[0] == text("first")
     assert [(await other)[0] for other in others] == [text(str(i)) for i in range(4)]
     assert fake.batches == [["first"], ["0", "1", "2"], ["3"]]
+
+
+async def test_a_batch_is_of_one_kind_and_the_oldest_chat_decides_which(
+    fake: Any, make: Any
+) -> None:
+    engine = make(batch_size=2, queue_limit=6)
+    first = await hold(fake, engine)
+    engine._batch_seconds = 2.0
+    names = ["a1", "a2", "a3", "b1", "a4", "b2"]
+    waiting = []
+    for name in names:
+        asked = engine.answer(ask(name, base=name.startswith("b")))
+        waiting.append(asyncio.create_task(whole(asked)))
+        await until(lambda: engine.waiting == len(waiting))
+    with pytest.raises(QueueFull) as caught:
+        await whole(engine.answer(ask("one too many")))
+    assert caught.value.retry_after == 8  # the batch under way, two of one kind, one of the other
+    fake.may_answer.set()
+    found = [(await answer)[0] for answer in (first, *waiting)]
+    assert found == [f"{'base ' * n.startswith('b')}{text(n)}" for n in ("first", *names)]
+    assert fake.batches == [["first"], ["a1", "a2"], ["a3", "a4"], ["b1", "b2"]]
+
+
+async def test_newcomers_of_the_other_kind_keep_nobody_waiting(fake: Any, make: Any) -> None:
+    engine = make(batch_size=1)
+    first = await hold(fake, engine)
+    base = asyncio.create_task(whole(engine.answer(ask("base", base=True))))
+    await until(lambda: engine.waiting == 1)
+    others = []
+    for number in range(3):  # one more comes with each token of the first
+        others.append(asyncio.create_task(whole(engine.answer(ask(str(number))))))
+        await until(lambda: engine.waiting == 1 + len(others))
+        fake.permits.release()
+    fake.may_answer.set()
+    await asyncio.gather(first, base, *others)
+    assert fake.batches == [["first"], ["base"], ["0"], ["1"], ["2"]]
+
+
+async def test_after_a_failure_without_the_adapter_it_is_on_again(fake: Any, make: Any) -> None:
+    def fault(questions: list[str]) -> None:
+        if fake.off:
+            raise ZeroDivisionError
+
+    engine, fake.fault = make(), fault
+    with pytest.raises(GenerationFailed):
+        await whole(engine.answer(ask("base", base=True)))
+    assert (await whole(engine.answer(ask("next"))))[0] == text("next")
 
 
 async def test_who_leaves_frees_the_place_within_one_token(fake: Any, make: Any) -> None:

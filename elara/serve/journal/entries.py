@@ -65,10 +65,11 @@ class Accepted:
     Args:
         request: its id. A caller may choose it, so it need not be unique; `entry` is.
         key: id of the API key, not the key; "" where none is needed.
-        adapter: SHA-256 of the adapter's weights; "" in simulation.
+        adapter: SHA-256 of the adapter's weights; `base of` it where the adapter was switched off;
+            "" in simulation.
         template: version of the prompt and chat template.
         retrieval: version of the retrieval; "" while answers come without sources.
-        arm: arm of a running A/B experiment; "" without.
+        arm: arm of a running A/B experiment, or `base` for the base model; "" without.
         text_hmac: see `keyed_hash`.
         text: the text without personal data, where a setting asks for it; "" otherwise.
         entry: made here; joins the two records of a request.
