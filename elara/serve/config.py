@@ -33,7 +33,8 @@ EMERGENCY = (
     "112 (EU), 911 (US and Canada) or 999 (UK)."
 )
 AUDIT_LOG = "audit.sqlite"
-_LISTS = {"cors_origins", "gate", "allowed_hosts", "trusted_proxies"}  # separated by commas
+# Separated by commas.
+_LISTS = {"cors_origins", "gate", "allowed_hosts", "trusted_proxies", "frame_ancestors"}
 
 
 class SettingsError(ValueError):
@@ -75,6 +76,7 @@ class Settings(BaseModel):
             is for programs of this computer only.
         allowed_hosts: names by which callers may call this server, as NAME or NAME:PORT, besides
             this computer's own (localhost, 127.0.0.1, [::1], and `host`) with the port.
+        frame_ancestors: origins whose pages may show the page at /app in a frame.
         trusted_proxies: networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
         tls_cert: certificate chain as PEM, to encrypt without a proxy.
         tls_key: its private key as PEM.
@@ -116,6 +118,7 @@ class Settings(BaseModel):
     serving: Path | None = None
     keys: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -135,11 +138,11 @@ class Settings(BaseModel):
             raise ValueError("write NAME or NAME:PORT, without scheme, path or *")
         return tuple(host.lower() for host in hosts)
 
-    @field_validator("cors_origins")
+    @field_validator("cors_origins", "frame_ancestors")
     @classmethod
     def _as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         # One of another form would match nothing; and with `*` any page could read what it gets.
-        if not all(re.fullmatch(r"[\w+.-]+://[^/*@?#\s]+", origin) for origin in origins):
+        if not all(re.fullmatch(r"[\w+.-]+://[^/*@?#;,\s]+", origin) for origin in origins):
             raise ValueError("write origins as http://NAME or http://NAME:PORT, without path or *")
         return tuple(origin.lower() for origin in origins)
 

@@ -26,7 +26,7 @@ log = logging.getLogger("elara.serve")
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Open to everybody who reaches the server; every other address asks for a key, also a new one.
-_PUBLIC = {"/", "/health", "/docs", "/openapi.json", "/favicon.ico", "/app/about"}
+_PUBLIC = {"/", "/welcome", "/app", "/health", "/docs", "/openapi.json", "/favicon.ico"}
 _CLOSE = {"Connection": "close"}  # what the caller still sends is not read
 
 
@@ -194,7 +194,7 @@ def scope_of(path: str) -> str | None:
     Args:
         path: of the request, decoded.
     """
-    if path in _PUBLIC or path.startswith("/assets/"):
+    if path in _PUBLIC or path.startswith(("/assets/", "/app/")):
         return None
     first = path.split("/")[1]
     return first if first in ("admin", "metrics") else "chat"

@@ -114,6 +114,10 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.include_router(completions.router)
     app.include_router(pages.router)
     app.mount("/assets", pages.assets())
+    page = pages.built_page(settings)
+    app.state.page_built = page is not None
+    if page:
+        app.mount("/app", page)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(BackendError, _not_answered)

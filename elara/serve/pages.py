@@ -1,13 +1,15 @@
-"""Serve a start page and the documentation to browsers, both without a network."""
+"""Serve browsers the page for asking, a start page and the documentation, without a network."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
@@ -18,6 +20,9 @@ from elara.serve.models import ModelManager
 from elara.serve.schemas import DISCLAIMER, EXAMPLE, INTENDED_USE
 
 _WEB = Path(__file__).with_name("web")
+# What `make page` builds from `web/page`. It is absent where that could fetch no packages.
+APP = _WEB / "app"
+NOT_BUILT = "It was not built. In a checkout, `make page` builds it and says what it lacks."
 # Jinja2 escapes what it inserts: a loader's message or an adapter's name may hold anything.
 _templates = Jinja2Templates(directory=_WEB)
 
@@ -32,6 +37,48 @@ _HEADERS = {
 }
 
 router = APIRouter()
+
+
+class BuiltPage(StaticFiles):
+    """The page at /app: only its own scripts run in it, and only named sites may frame it.
+
+    Args:
+        folder: what was built.
+        framed_by: origins whose pages may show it in a frame; none: no page may.
+
+    Source: https://www.w3.org/TR/CSP3/ and https://www.rfc-editor.org/rfc/rfc8246
+    """
+
+    def __init__(self, folder: Path, framed_by: tuple[str, ...]) -> None:
+        super().__init__(directory=folder, html=True)
+        ancestors = " ".join(framed_by) or "'none'"
+        self.policy = (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+            "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+            f"frame-ancestors {ancestors}"
+        )
+
+    def file_response(self, full_path: str | PathLike[str], *rest: Any) -> Response:
+        """A file, with the headers that belong to it."""
+        response = super().file_response(full_path, *rest)
+        # The names of all files but the pages themselves change with what is in them.
+        page = Path(full_path).suffix == ".html"
+        response.headers["Cache-Control"] = (
+            "no-cache" if page else "public, max-age=31536000, immutable"
+        )
+        response.headers["Content-Security-Policy"] = self.policy
+        return response
+
+
+def built_page(settings: Settings) -> BuiltPage | None:
+    """The page at /app; None: it was not built.
+
+    Args:
+        settings: who may frame it.
+    """
+    if not (APP / "index.html").is_file():
+        return None
+    return BuiltPage(APP, settings.frame_ancestors)
 
 
 def assets() -> StaticFiles:
@@ -82,11 +129,30 @@ def welcome_page(request: Request) -> HTMLResponse:
         "keeps_questions": settings.audit_text and settings.audit_log is not None,
         "manager": manager,
         "how_to_get_a_model": HOW_TO_GET_A_MODEL,
+        "page_built": request.app.state.page_built,
+        "not_built": NOT_BUILT,
         "command": (
             f"curl {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)}"
         ),
     }
     return _templates.TemplateResponse(request, "welcome.html", context, headers=_HEADERS)
+
+
+def to_the_page(address: str) -> RedirectResponse:
+    """Lead a browser on, by a relative address: a proxy may have put this server below a path."""
+    return RedirectResponse(address, 303)
+
+
+@router.get("/app", include_in_schema=False)
+async def without_slash() -> RedirectResponse:
+    """Lead to the page, whose links are relative to its folder."""
+    return to_the_page("app/")
+
+
+@router.get("/welcome", include_in_schema=False)
+async def welcome(request: Request) -> HTMLResponse:
+    """The start page, also where `GET /` leads to the page at /app."""
+    return welcome_page(request)
 
 
 @router.get("/docs", include_in_schema=False)

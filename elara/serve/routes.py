@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
 
 import elara
 from elara.serve.backends import whole
@@ -11,7 +10,7 @@ from elara.serve.config import Settings
 from elara.serve.conversing import STATUS, chosen, talk_about
 from elara.serve.disconnect import unless_gone
 from elara.serve.models import ModelManager
-from elara.serve.pages import prefers_html, welcome_page
+from elara.serve.pages import prefers_html, to_the_page, welcome_page
 from elara.serve.problems import documented
 from elara.serve.schemas import (
     ChatRequest,
@@ -27,13 +26,17 @@ router = APIRouter(tags=["Questions and status"])
 @router.get(
     "/",
     response_model=WelcomeResponse,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+        303: {"description": "To the page at /app, for browsers, where it was built"},
+    },
 )
-async def welcome(request: Request, response: Response) -> WelcomeResponse | HTMLResponse:
+async def welcome(request: Request, response: Response) -> WelcomeResponse | Response:
     """What this server is, what it may be used for, and where to go. Browsers get a page."""
     vary = {"Vary": "Accept"}  # a cache between must not give one client the other's form
     if prefers_html(request.headers.get("Accept", "")):
-        page = welcome_page(request)
+        built = request.app.state.page_built
+        page = to_the_page("app/") if built else welcome_page(request)
         page.headers.update(vary)
         return page
     response.headers.update(vary)

@@ -22,6 +22,7 @@ from elara.serve.config import Settings, SettingsError, bracketed, loopback
 from elara.serve.keys import KeyFile
 from elara.serve.logs import write_log
 from elara.serve.main import create_app
+from elara.serve.pages import NOT_BUILT
 from elara.serve.protocol import BoundedProtocol
 from elara.serve.stopping import Server
 from elara.serve.workers import serve_with_workers
@@ -63,6 +64,7 @@ def run(settings: Settings) -> None:
         told = none if mode == "simulation" else app.state.verdict
         log.info("mode: %s. %s", mode, told)
         log.info("audit log: %s", settings.audit_log or "none; ELARA_SERVE_AUDIT_LOG names one")
+        log.info("page: %s", "/app" if app.state.page_built else NOT_BUILT)
         log.info("keys: %s", settings.keys or "none; only programs of this computer may ask")
         if settings.workers > 1:
             serve_with_workers(settings, listener, _given(settings))

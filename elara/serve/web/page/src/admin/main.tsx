@@ -2,5 +2,9 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
 import "../theme.css";
+import "./admin.css";
+import { startTheme } from "../chat/theme";
+import { AdminPage } from "./AdminPage";
 
-createRoot(document.getElementById("page")!).render(<StrictMode><main /></StrictMode>);
+startTheme();
+createRoot(document.getElementById("page")!).render(<StrictMode><AdminPage /></StrictMode>);

@@ -35,6 +35,7 @@ export function Header({ comparing, toggleCompare, startNew }: Props) {
               {texts.compare}
             </button>
           )}
+          <a href="admin.html">{texts.administration}</a>
         </nav>
         <label className="colours">
           <span className="hidden">{texts.colours}</span>
