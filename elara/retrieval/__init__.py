@@ -1,10 +1,9 @@
 """Find the passages of the clean articles that bear on a question, and tie an answer to them."""
 
-from elara.retrieval.citing import CitationFilter, sources_prompt
+from elara.retrieval.citing import CitationFilter, Sentence, sources_prompt, support
 from elara.retrieval.index import build_index
 from elara.retrieval.passages import Passage, passages
 from elara.retrieval.search import Hit, Index, open_index
-from elara.retrieval.supporting import Sentence, support
 
 __all__ = [
     "CitationFilter",
