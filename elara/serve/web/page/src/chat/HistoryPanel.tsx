@@ -122,7 +122,9 @@ export function HistoryPanel({ current, open, deleted }: Props) {
               >
                 {texts.kept.yes}
               </button>
-              <button type="button" onClick={() => setAsking(false)} autoFocus>{texts.kept.no}</button>
+              <button type="button" onClick={() => setAsking(false)} autoFocus>
+                {texts.kept.no}
+              </button>
             </div>
           </div>
         ) : (
