@@ -136,7 +136,7 @@ export const texts = {
 
   failure: {
     title: "The page failed",
-    text: "Reload it to go on. Conversations that this browser kept are still there, under History.",
+    text: "Reload it to go on. What this browser kept is still there, under History.",
     reload: "Reload the page",
   },
 
