@@ -17,11 +17,11 @@ from elara.model.chat import as_data_anywhere
 from elara.model.embedding import Encoder, Vectors
 from elara.retrieval.passages import Passage
 from elara.retrieval.supporting import contradiction
-from elara.text.sentences import sentences, shorten
+from elara.text.sentences import count_words, sentences, shorten
 
 WORDS = 450  # of all sources together, in one prompt
-# From this support score on a passage counts as the source of a sentence: where F0.5 was best on
-# sentences that passages say, say in other words, or do not say (benchmarks/support.py).
+# From this support score on a passage counts as the source of a sentence. Measured on sentences
+# that passages say, say in other words, or do not say: benchmarks/support.py.
 THRESHOLD = 0.86
 
 _FOUND = (
@@ -89,18 +89,20 @@ def sources_prompt(question: str, passages: Sequence[Passage]) -> str:
 
 def _quoted(number: int, passage: Passage, words: int) -> str:
     """A source with its number; each line of its text begins with `>`."""
-    text = _plain(passage.text)
-    text, whole = text[: words * _LONG_WORD], text
-    text = shorten(text, words) or " ".join(text.split()[:words])
+    whole = _plain(passage.text).strip()
+    text = whole[: words * _LONG_WORD]
+    if count_words(whole) > words or text != whole:
+        text = shorten(text, words) or " ".join(text.split()[:words])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    cut = ["…"] if len(text) < len(whole.strip()) else []
+    cut = ["…"] if text != whole else []
     heading = " ".join(_plain(f"{passage.title}, {passage.section}").split())[:_LONG_HEADING]
     return "\n".join([f"[{number}] {heading}", *(f"> {line}" for line in lines + cut)])
 
 
 def _plain(text: str) -> str:
     """Text in which nothing passes for a mark, a label, a citation, or cannot be seen."""
-    seen = "".join(c for c in text.replace("\t", " ") if c == "\n" or not _is_unseen(c))
+    lines = "\n".join(text.replace("\t", " ").splitlines())
+    seen = "".join(c for c in lines if c == "\n" or not _is_unseen(c))
     seen = _CITATION.sub(lambda found: f"({found[0].strip('[]【】［］')})", seen)
     plain = _LABEL.sub(r"\1,", _BLANK.sub(" ", seen))
     return as_data_anywhere([{"content": plain}])[0]["content"]
@@ -195,10 +197,12 @@ class CitationFilter:
 _KEPT = re.compile(r"\[(\d+)\]")
 _ITEM_MARK = re.compile(r"\s*(?:[-*•·–]|\d{1,3}[.)])\s+")
 _HEADING = re.compile(r"\s*(?:#.*|\*\*[^*]+\*\*:?|.*:)\s*")
+# A question, or "I do not know" with nothing behind it: "…, but take aspirin" is a claim.
 _CLAIMS_NOTHING = re.compile(
-    r".*\?|(?:(?:i|we)(?: am| are|['’]m)?|(?:the |these |my )?sources?) (?:\w+ )?"
-    r"(?:not|unable|unsure|cannot|can['’]t|don['’]t|do not|does not|doesn['’]t)\b.*"
-    r"(?:know|sure|say|find|found|answer|tell|mention|state|contain|information|help|advice)\b.*",
+    r".*\?|(?!.*\b(?:but|however|although)\b)"
+    r"(?:(?:i|we)(?: am| are|['’]m)?|(?:the |these )?(?:sources?|excerpts?|quotations?)) (?:\w+ )?"
+    r"(?:not|unable|unsure|cannot|can['’]t|don['’]t|doesn['’]t)\b[^,;:]*"
+    r"\b(?:know|sure|say|find|answer|tell|mention|state|contain|advice)\b[^,;:]*",
     re.IGNORECASE | re.DOTALL,
 )
 

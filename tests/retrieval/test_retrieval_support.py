@@ -50,7 +50,7 @@ def test_each_sentence_gets_its_best_source_and_its_own_citations() -> None:
         "Red meat and beans hold iron [1][2]. It lowers fever. [1] Spinach is green.\n"
         "- *Tea lowers how much iron is absorbed.* [7]\n"
         "1. It lowers fever[1].\n\n[2]\n\nIs it safe? I do not know the answer. "
-        "The sources do not say which. Elephants never forget."
+        "The excerpts do not say which. I do not know, but tea helps. Elephants never forget."
     )
     assert told(answer) == [
         ("Red meat and beans hold iron [1][2].", 2, (1, 2)),
@@ -58,6 +58,7 @@ def test_each_sentence_gets_its_best_source_and_its_own_citations() -> None:
         ("Spinach is green.", None, ()),
         ("*Tea lowers how much iron is absorbed.* [7]", 2, ()),
         ("It lowers fever[1].", 1, (1,)),
+        ("I do not know, but tea helps.", None, ()),
         ("Elephants never forget.", None, ()),
     ]
 
