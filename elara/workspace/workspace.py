@@ -135,6 +135,21 @@ class Stage:
             )
         return path
 
+    def uses(self, folder: str) -> None:
+        """Name what lies beside the stages as an input: the index of passages, say.
+
+        Args:
+            folder: its name in the workspace; it holds a manifest with an `identity`.
+
+        Raises:
+            WorkspaceError: it holds none.
+        """
+        identity = self.workspace.identity(folder)
+        if not identity:
+            path = self.workspace.root / folder / MANIFEST
+            raise WorkspaceError(f"{path} names no identity: make the folder anew.")
+        self._inputs[folder] = identity
+
     def write(
         self,
         files: Mapping[str, Any],
@@ -306,6 +321,18 @@ class Workspace:
                 f"{path} is not valid JSON ({error}): run `elara run --only {stage} --force`."
             ) from error
         return found
+
+    def identity(self, folder: str) -> str:
+        """The identity of what lies beside the stages, by its manifest; "" where there is none.
+
+        Args:
+            folder: its name in the workspace.
+        """
+        try:
+            manifest = json.loads((self.root / folder / MANIFEST).read_text(encoding="utf-8"))
+            return str(manifest["identity"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
     def damage(self, stage: str) -> str:
         """Compare a finished stage's files with its manifest, and the manifest with its seal.
