@@ -40,6 +40,7 @@ _UNCHECKED = {
     r"/.+|notebooks/\.[^/]+\.ipynb|(.+/)?\.[^/]+\.\d+)": (
         "a draft of a run that is going on or was interrupted: no result until it is finished"
     ),
+    r"\.retrieval\.partial(\.old)?/.+": "a draft of the index: no result until it is finished",
     r"lora_adapters/\.(checkpoints|sweep|job)/.+": (
         "checkpoints and trials of training: what came of them is in the adapter"
     ),
@@ -147,7 +148,8 @@ def recorded(root: Path, found: Mapping[str, str]) -> tuple[Records, Records, li
     """
     look = _Records(root, found)
     manifests, runs = look.manifests(), look.runs()
-    return manifests, runs, [*look.findings, *look.payloads(), *look.sealed_folders()]
+    others = (*look.payloads(), *look.sealed_folders(), *look.index())
+    return manifests, runs, [*look.findings, *others]
 
 
 class _Records:
@@ -283,6 +285,16 @@ class _Records:
         yield own
         for file, digest in files.items() if isinstance(files, dict) else ():
             yield self.compare(group, f"{folder}/{file}", str(digest))
+
+    def index(self) -> Iterator[Finding]:
+        """The index of passages against its manifest."""
+        path = f"retrieval/{MANIFEST}"
+        if path in self.found:
+            manifest, own = self.read("retrieval", path, manifest_text)
+            yield own
+            files = manifest.get("files") if own.passed else None
+            for name, entry in (files or {}).items():
+                yield self.compare("retrieval", f"retrieval/{name}", str(entry["sha256"]))
 
     def runs(self) -> Records:
         """The records of runs, with the executed notebooks that they name compared."""

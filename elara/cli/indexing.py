@@ -1,0 +1,41 @@
+"""Make the clean articles searchable: the command of the retrieval index."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from elara.cli.printing import say
+from elara.model.embedding import PACKAGED
+from elara.workspace import Workspace
+
+
+def index(
+    workspace: Annotated[
+        str, typer.Option("--workspace", "-w", help="Folder for everything a run reads and leaves.")
+    ] = "",
+    licences: Annotated[
+        str,
+        typer.Option(help="redistributable, or any: the index is then served on loopback only."),
+    ] = "redistributable",
+    embedding_model: Annotated[
+        str, typer.Option(help="The packaged one, a folder or a hub id (owner/name@revision).")
+    ] = PACKAGED,
+    query_prefix: Annotated[
+        str | None, typer.Option(help="What it wants before a query; by default its settings say.")
+    ] = None,
+    passage_prefix: Annotated[
+        str | None, typer.Option(help="What it wants before a passage; likewise.")
+    ] = None,
+) -> None:
+    """Make the clean articles searchable, so that answers can name their sources."""
+    from elara.retrieval import index as building
+
+    given = None
+    if query_prefix is not None or passage_prefix is not None:
+        given = (query_prefix or "", passage_prefix or "")
+    folder = building.build_index(
+        Workspace(workspace), licences=licences, embedding_model=embedding_model, prefixes=given
+    )
+    say(*building.told(folder))

@@ -1,0 +1,267 @@
+"""Find the passages of an index that say something about a question.
+
+Words find what is called by the same name, vectors what means the same. What was retracted or
+blocked since the index was built is never returned: both lists are read again when they change.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import polars as pl
+
+from elara.model.embedding import SentenceEncoder, load_encoder
+from elara.records import Article, records
+from elara.retrieval.index import ARTICLES, TABLE, read_manifest
+from elara.retrieval.passages import Passage
+from elara.retrieval.withheld import NAMES, lists, read_columns, withheld
+from elara.text.topics import specialties
+from elara.workspace import Workspace, WorkspaceError
+from elara.workspace.parameters import ParameterError, unknown_names
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+How = Literal["vectors", "words", "both"]
+
+# Source: Cormack, Clarke, Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual
+# rank learning methods", SIGIR 2009
+_FUSED = 60
+_HALF = 10.0  # the BM25 score that counts as one half
+_SPARE = 10  # passages that are asked for beyond `k`, in case some may not be shown
+_COLUMNS = [field.name for field in fields(Passage)]
+_VISITED = 200  # nodes of the graph that are kept in sight: more find more and take longer
+
+# A passage, and how well it fits.
+_Row = tuple[dict[str, Any], float]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found.
+
+    Args:
+        passage: the passage.
+        score: how well it fits, 0 to 1: the cosine of two vectors; for words, BM25 mapped to that
+            range; for both, the share of the score of a passage that comes first in both lists.
+    """
+
+    passage: Passage
+    score: float
+
+
+class Index:
+    """An index to search in; made by `open_index`. Its methods may be called from several threads.
+
+    Args:
+        folder: where it is.
+        manifest: what describes it.
+        encoder: the model that its vectors come from.
+
+    Attributes:
+        identity: the hash of what it holds, whenever and wherever it was built.
+        licences: `redistributable` or `any`: what it was allowed to hold.
+        passages: how many it holds.
+        encoder: as given.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], encoder: SentenceEncoder) -> None:
+        self.identity: str = manifest["identity"]
+        self.licences: str = manifest["parameters"]["licences"]
+        self.passages: int = manifest["counts"]["passages"]
+        self.encoder = encoder
+        self._workspace = Workspace(folder.parent)
+        self._articles = folder / ARTICLES
+        self._names = read_columns(self._articles, NAMES)
+        self._ids = frozenset(self._names["id"])
+        self._table = _table(folder)
+        self._lock = threading.Lock()
+        self._read: tuple[Any, ...] = ()
+        self._withheld: Collection[str] = ()
+
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        how: How = "vectors",
+        topic: str = "",
+        exclude: Collection[str] = (),
+    ) -> list[Hit]:
+        """The passages that fit a question best.
+
+        Args:
+            query: the question, as people ask it.
+            k: how many to return; there are fewer only where no others may be returned, or for
+                `words`, where no others have any of the words.
+            how: by `vectors`, by `words`, or by the ranks in `both`.
+            topic: a specialty: only passages of articles that belong to it; "" for all.
+            exclude: ids of articles of which none is returned.
+
+        Returns:
+            The best first.
+
+        Raises:
+            ParameterError: a value cannot be used.
+            WorkspaceError: the list of retracted or of blocked articles cannot be read, or the
+                index was replaced or removed since it was opened.
+        """
+        if how not in get_args(How):
+            raise ParameterError(f"`how` is {how!r}: write {', '.join(get_args(How))}.")
+        if k < 1:
+            raise ParameterError(f"`k` is {k}: at least one passage is asked for.")
+        if topic and (wrong := unknown_names([topic], specialties().labels, "specialty")):
+            raise ParameterError(wrong)
+        if not query.strip():
+            return []
+        out = self._out(exclude)
+        try:
+            if how == "both":
+                deep = max(4 * k, 50)
+                lists_ = (self._found(query, deep, by, topic, out) for by in ("vectors", "words"))
+                found = _fused(lists_)[:k]
+            else:
+                found = self._found(query, k, how, topic, out)
+        except (OSError, RuntimeError, ValueError) as error:
+            # LanceDB's message may repeat the query, which must not get into a log.
+            raise WorkspaceError(
+                f"The index in {self._articles.parent} cannot be searched "
+                f"({type(error).__name__}): it was replaced or damaged since it was opened. Open "
+                "it again, or build it again with `elara index`."
+            ) from None
+        return [Hit(_passage(row), score) for row, score in found]
+
+    def article(self, article_id: str) -> Article | None:
+        """An article as it was indexed.
+
+        Args:
+            article_id: its id.
+
+        Returns:
+            The article; None where it is not in the index, or was retracted or blocked.
+
+        Raises:
+            WorkspaceError: see `search`.
+        """
+        if article_id not in self._ids or article_id in self._out(()):
+            return None
+        rows = pl.scan_parquet(self._articles).filter(pl.col("id") == article_id).collect()
+        return records(rows, Article)[0]
+
+    def _out(self, exclude: Collection[str]) -> frozenset[str]:
+        """The indexed articles of which nothing may be returned."""
+        with self._lock:
+            states = tuple(map(_state, lists(self._workspace)))
+            if states != self._read:
+                self._withheld = withheld(self._workspace, self._names).keys()
+                self._read = states
+            held = self._withheld
+        return self._ids.intersection([*held, *exclude])
+
+    def _found(self, query: str, k: int, how: str, topic: str, out: frozenset[str]) -> list[_Row]:
+        """The best passages by one of the two ways."""
+        if how == "vectors":
+            (asked,) = self.encoder.encode([self.encoder.query + query])
+        else:
+            asked = query
+        conditions = [f"array_has(topics, '{topic}')"] if topic else []
+        most = k + _SPARE
+        rows = self._rows(asked, most, conditions)
+        kept = [row for row in rows if row[0]["article_id"] not in out]
+        if len(kept) < k and len(rows) == most and out:
+            # Naming all of them takes longer, and is seldom needed.
+            names = ", ".join("'" + name.replace("'", "''") + "'" for name in sorted(out))
+            kept = self._rows(asked, k, [*conditions, f"article_id NOT IN ({names})"])
+        return kept[:k]
+
+    def _rows(self, asked: Any, most: int, conditions: list[str]) -> list[_Row]:
+        """The best rows of the table for words, or for a vector."""
+        words = isinstance(asked, str)
+        score = "_score" if words else "_distance"
+        search: Any = (
+            self._table.search(asked, query_type="fts", fts_columns="words")
+            if words
+            else cast(Any, self._table.search(asked))
+            .distance_type("cosine")
+            .ef(max(_VISITED, 2 * most))
+            .refine_factor(2)  # the graph's own distances are rough
+        )
+        if conditions:
+            search = search.where(" AND ".join(conditions), prefilter=True)
+        found = search.limit(most).select([*_COLUMNS, score]).to_list()
+        value = _from_bm25 if words else _from_distance
+        ranked = [(row, value(row.pop(score))) for row in found]
+        # Equal ones in one order, whatever LanceDB's threads did.
+        return sorted(ranked, key=lambda row: (-row[1], row[0]["id"]))
+
+
+def open_index(folder: Path) -> Index:
+    """Open an index that `build_index` left.
+
+    Args:
+        folder: `retrieval` of a workspace, whose lists of retracted and blocked articles hold.
+
+    Raises:
+        WorkspaceError: there is no index, a file of it is missing or was changed, or the embedding
+            model is another than the one that it was built with.
+        ModelError: the embedding model cannot be loaded.
+    """
+    manifest = read_manifest(folder)
+    name, parameters = manifest["embedding_model"], manifest["parameters"]
+    encoder = load_encoder(name)
+    if encoder is None or encoder.identity != manifest["encoder"]:
+        raise WorkspaceError(
+            f"The embedding model {name} is not the one that the index in {folder} was built "
+            "with: bring that one back, or build the index again with `elara index`."
+        )
+    prefixes = {"query": parameters["query_prefix"], "passage": parameters["passage_prefix"]}
+    try:
+        return Index(folder, manifest, replace(encoder, **prefixes))
+    except (OSError, RuntimeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise WorkspaceError(
+            f"The index in {folder} cannot be read ({error}): build it again with `elara index`."
+        ) from error
+
+
+def _table(folder: Path) -> Table:
+    import lancedb
+
+    return lancedb.connect(folder).open_table(TABLE)
+
+
+def _from_bm25(score: float) -> float:
+    return score / (score + _HALF)
+
+
+def _from_distance(distance: float) -> float:
+    return min(1.0, max(0.0, 1 - distance))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes with a file; () where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _fused(rankings: Iterable[list[_Row]]) -> list[_Row]:
+    """Join rankings by what the rank in each is worth."""
+    rows: dict[str, dict[str, Any]] = {}
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for rank, (row, _) in enumerate(ranking):
+            rows[row["id"]] = row
+            worth = (_FUSED + 1) / (_FUSED + 1 + rank) / 2
+            scores[row["id"]] = scores.get(row["id"], 0.0) + worth
+    best = sorted(scores, key=lambda name: (-scores[name], name))
+    return [(rows[name], scores[name]) for name in best]
+
+
+def _passage(row: Mapping[str, Any]) -> Passage:
+    return Passage(**{name: row[name] for name in _COLUMNS} | {"topics": tuple(row["topics"])})

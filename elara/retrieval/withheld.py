@@ -1,0 +1,62 @@
+"""Find the articles that nobody may be shown: retracted ones, and those that tests are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from elara.workspace import Workspace, WorkspaceError
+from elara.workspace.retractions import LIST, completed, listed, read_list
+
+# What an article is known by.
+NAMES = ("id", "pmid", "pmcid", "doi")
+
+
+def withheld(workspace: Workspace, articles: pl.DataFrame) -> dict[str, str]:
+    """The articles that nobody may be shown, whatever their licence.
+
+    Args:
+        workspace: its `retractions.csv`, and the block list of its stage expand.
+        articles: with `id`, `pmid`, `pmcid` and `doi`.
+
+    Returns:
+        The id of each such article to `retracted` or `blocked`.
+
+    Raises:
+        WorkspaceError: one of the lists cannot be read.
+    """
+    retractions, block_list = lists(workspace)
+    found: dict[str, str] = {}
+    if block_list.exists():
+        blocked = read_columns(block_list, ("pmid",)).filter(pl.col("pmid") != "")
+        for name in articles.join(blocked, on="pmid", how="semi")["id"].sort():
+            found[name] = "blocked"
+    if retractions.exists():
+        rows = completed(read_list(workspace), workspace)
+        found |= dict.fromkeys(listed(rows, articles)["id"], "retracted")
+    return found
+
+
+def lists(workspace: Workspace) -> tuple[Path, Path]:
+    """Where the lists of retracted and of blocked articles are, if there are any."""
+    return workspace.root / LIST, workspace.folder("expand") / "blocked.parquet"
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Some columns of a table that a stage left.
+
+    Args:
+        path: a Parquet file.
+        columns: their names.
+
+    Raises:
+        WorkspaceError: it cannot be read, or lacks one of them.
+    """
+    try:
+        return pl.read_parquet(path, columns=list(columns))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise WorkspaceError(
+            f"{path} cannot be read ({error}): run the stage that wrote it again."
+        ) from error
