@@ -187,13 +187,14 @@ def told(folder: Path) -> Iterator[str]:
 
 
 def _encoder(name: str, prefixes: tuple[str, str] | None) -> SentenceEncoder:
-    folder = Path(name).expanduser()
-    # A folder keeps its name whatever directory the index is opened from.
-    encoder = load_encoder(str(folder.resolve()) if name != PACKAGED and folder.is_dir() else name)
-    if encoder is None or not name:
+    if not name:
         raise ParameterError(
             f"`embedding_model` is empty: name the packaged `{PACKAGED}`, a folder or a hub id."
         )
+    folder = Path(name).expanduser()
+    # A folder keeps its name whatever directory the index is opened from.
+    encoder = load_encoder(str(folder.resolve()) if name != PACKAGED and folder.is_dir() else name)
+    assert encoder is not None
     if prefixes is None:
         return encoder
     return replace(encoder, query=prefixes[0], passage=prefixes[1])

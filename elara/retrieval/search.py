@@ -20,7 +20,7 @@ from elara.retrieval.index import ARTICLES, TABLE, read_manifest
 from elara.retrieval.passages import Passage
 from elara.retrieval.withheld import NAMES, lists, read_columns, withheld
 from elara.text.topics import specialties
-from elara.workspace import Workspace, WorkspaceError
+from elara.workspace import MANIFEST, Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError, unknown_names
 
 if TYPE_CHECKING:
@@ -54,34 +54,59 @@ class Hit:
     score: float
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What was read of the index that stands in the folder.
+
+    Args:
+        state: of its manifest's file.
+        manifest: what describes it.
+        names: how its articles are known.
+        ids: their ids.
+        table: its passages.
+    """
+
+    state: tuple[int, ...]
+    manifest: dict[str, Any]
+    names: pl.DataFrame
+    ids: frozenset[str]
+    table: Table
+
+
 class Index:
     """An index to search in; made by `open_index`. Its methods may be called from several threads.
 
+    One that is built again in the same folder takes its place, if it has the same licences and the
+    same model.
+
     Args:
         folder: where it is.
-        manifest: what describes it.
         encoder: the model that its vectors come from.
 
     Attributes:
-        identity: the hash of what it holds, whenever and wherever it was built.
-        licences: `redistributable` or `any`: what it was allowed to hold.
-        passages: how many it holds.
         encoder: as given.
+        licences: `redistributable` or `any`: what it was allowed to hold.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], encoder: SentenceEncoder) -> None:
-        self.identity: str = manifest["identity"]
-        self.licences: str = manifest["parameters"]["licences"]
-        self.passages: int = manifest["counts"]["passages"]
+    def __init__(self, folder: Path, encoder: SentenceEncoder) -> None:
         self.encoder = encoder
+        self._folder = folder
         self._workspace = Workspace(folder.parent)
-        self._articles = folder / ARTICLES
-        self._names = read_columns(self._articles, NAMES)
-        self._ids = frozenset(self._names["id"])
-        self._table = _table(folder)
         self._lock = threading.Lock()
+        self._opened = _opened(folder)
+        self.licences: str = self._opened.manifest["parameters"]["licences"]
         self._read: tuple[Any, ...] = ()
         self._withheld: Collection[str] = ()
+
+    @property
+    def identity(self) -> str:
+        """The hash of what it holds, whenever and wherever it was built."""
+        return str(self._opened.manifest["identity"])
+
+    @property
+    def passages(self) -> int:
+        """How many it holds."""
+        return int(self._opened.manifest["counts"]["passages"])
 
     def search(
         self,
@@ -108,7 +133,7 @@ class Index:
         Raises:
             ParameterError: a value cannot be used.
             WorkspaceError: the list of retracted or of blocked articles cannot be read, or the
-                index was replaced or removed since it was opened.
+                index was damaged or removed, or replaced by one that does not fit.
         """
         if how not in get_args(How):
             raise ParameterError(f"`how` is {how!r}: write {', '.join(get_args(How))}.")
@@ -118,21 +143,18 @@ class Index:
             raise ParameterError(wrong)
         if not query.strip():
             return []
-        out = self._out(exclude)
+        opened, out = self._now(exclude)
         try:
-            if how == "both":
-                deep = max(4 * k, 50)
-                lists_ = (self._found(query, deep, by, topic, out) for by in ("vectors", "words"))
-                found = _fused(lists_)[:k]
-            else:
-                found = self._found(query, k, how, topic, out)
+            found = self._best(opened, out, query, k, how, topic)
         except (OSError, RuntimeError, ValueError) as error:
-            # LanceDB's message may repeat the query, which must not get into a log.
-            raise WorkspaceError(
-                f"The index in {self._articles.parent} cannot be searched "
-                f"({type(error).__name__}): it was replaced or damaged since it was opened. Open "
-                "it again, or build it again with `elara index`."
-            ) from None
+            again, out = self._now(exclude)
+            if again is opened:
+                # LanceDB's message may repeat the query, which must not get into a log.
+                raise WorkspaceError(
+                    f"The index in {self._folder} cannot be searched ({type(error).__name__}): "
+                    "build it again with `elara index`."
+                ) from None
+            found = self._best(again, out, query, k, how, topic)  # it was replaced meanwhile
         return [Hit(_passage(row), score) for row, score in found]
 
     def article(self, article_id: str) -> Article | None:
@@ -147,56 +169,61 @@ class Index:
         Raises:
             WorkspaceError: see `search`.
         """
-        if article_id not in self._ids or article_id in self._out(()):
+        opened, out = self._now(())
+        if article_id not in opened.ids or article_id in out:
             return None
-        rows = pl.scan_parquet(self._articles).filter(pl.col("id") == article_id).collect()
+        path = self._folder / ARTICLES
+        rows = pl.scan_parquet(path).filter(pl.col("id") == article_id).collect()
         return records(rows, Article)[0]
 
-    def _out(self, exclude: Collection[str]) -> frozenset[str]:
-        """The indexed articles of which nothing may be returned."""
+    def _now(self, exclude: Collection[str]) -> tuple[_Opened, frozenset[str]]:
+        """The index as it stands, and its articles of which nothing may be returned."""
         with self._lock:
-            states = tuple(map(_state, lists(self._workspace)))
+            if _state(self._folder / MANIFEST) != self._opened.state:
+                self._replace()
+            states = (self._opened.state, *map(_state, lists(self._workspace)))
             if states != self._read:
-                self._withheld = withheld(self._workspace, self._names).keys()
+                self._withheld = withheld(self._workspace, self._opened.names).keys()
                 self._read = states
-            held = self._withheld
-        return self._ids.intersection([*held, *exclude])
+            return self._opened, self._opened.ids.intersection([*self._withheld, *exclude])
 
-    def _found(self, query: str, k: int, how: str, topic: str, out: frozenset[str]) -> list[_Row]:
-        """The best passages by one of the two ways."""
+    def _replace(self) -> None:
+        """Open what was built in the place of the index, unless it may hold other things."""
+        new = _opened(self._folder)
+        for name in ("parameters", "encoder"):
+            if new.manifest[name] != self._opened.manifest[name]:
+                raise WorkspaceError(
+                    f"The index in {self._folder} was replaced by one with other {name}: start "
+                    "again what searches in it."
+                )
+        self._opened = new
+
+    def _best(
+        self, opened: _Opened, out: frozenset[str], query: str, k: int, how: How, topic: str
+    ) -> list[_Row]:
+        """The best passages, in one of the three ways."""
+        if how != "both":
+            return self._found(opened, out, query, k, how, topic)
+        deep = max(4 * k, 50)
+        ways = [self._found(opened, out, query, deep, by, topic) for by in ("vectors", "words")]
+        return _fused(ways)[:k]
+
+    def _found(
+        self, opened: _Opened, out: frozenset[str], query: str, k: int, how: str, topic: str
+    ) -> list[_Row]:
+        """The best passages by vectors or by words."""
+        asked: Any = query
         if how == "vectors":
             (asked,) = self.encoder.encode([self.encoder.query + query])
-        else:
-            asked = query
         conditions = [f"array_has(topics, '{topic}')"] if topic else []
         most = k + _SPARE
-        rows = self._rows(asked, most, conditions)
+        rows = _rows(opened.table, asked, most, conditions)
         kept = [row for row in rows if row[0]["article_id"] not in out]
-        if len(kept) < k and len(rows) == most and out:
+        if len(kept) < k and len(rows) == most:
             # Naming all of them takes longer, and is seldom needed.
             names = ", ".join("'" + name.replace("'", "''") + "'" for name in sorted(out))
-            kept = self._rows(asked, k, [*conditions, f"article_id NOT IN ({names})"])
+            kept = _rows(opened.table, asked, k, [*conditions, f"article_id NOT IN ({names})"])
         return kept[:k]
-
-    def _rows(self, asked: Any, most: int, conditions: list[str]) -> list[_Row]:
-        """The best rows of the table for words, or for a vector."""
-        words = isinstance(asked, str)
-        score = "_score" if words else "_distance"
-        search: Any = (
-            self._table.search(asked, query_type="fts", fts_columns="words")
-            if words
-            else cast(Any, self._table.search(asked))
-            .distance_type("cosine")
-            .ef(max(_VISITED, 2 * most))
-            .refine_factor(2)  # the graph's own distances are rough
-        )
-        if conditions:
-            search = search.where(" AND ".join(conditions), prefilter=True)
-        found = search.limit(most).select([*_COLUMNS, score]).to_list()
-        value = _from_bm25 if words else _from_distance
-        ranked = [(row, value(row.pop(score))) for row in found]
-        # Equal ones in one order, whatever LanceDB's threads did.
-        return sorted(ranked, key=lambda row: (-row[1], row[0]["id"]))
 
 
 def open_index(folder: Path) -> Index:
@@ -219,18 +246,42 @@ def open_index(folder: Path) -> Index:
             "with: bring that one back, or build the index again with `elara index`."
         )
     prefixes = {"query": parameters["query_prefix"], "passage": parameters["passage_prefix"]}
+    return Index(folder, replace(encoder, **prefixes))
+
+
+def _opened(folder: Path) -> _Opened:
+    """Read what stands in a folder."""
+    import lancedb
+
+    state = _state(folder / MANIFEST)
+    manifest = read_manifest(folder)
+    names = read_columns(folder / ARTICLES, NAMES)
     try:
-        return Index(folder, manifest, replace(encoder, **prefixes))
-    except (OSError, RuntimeError, ValueError, pl.exceptions.PolarsError) as error:
+        table = lancedb.connect(folder).open_table(TABLE)
+    except (OSError, RuntimeError, ValueError) as error:
         raise WorkspaceError(
             f"The index in {folder} cannot be read ({error}): build it again with `elara index`."
         ) from error
+    return _Opened(state, manifest, names, frozenset(names["id"]), table)
 
 
-def _table(folder: Path) -> Table:
-    import lancedb
-
-    return lancedb.connect(folder).open_table(TABLE)
+def _rows(table: Table, asked: Any, most: int, conditions: list[str]) -> list[_Row]:
+    """The best rows of a table for words, or for a vector."""
+    if isinstance(asked, str):
+        score = "_score"
+        search: Any = table.search(asked, query_type="fts", fts_columns="words")
+    else:
+        score = "_distance"
+        search = cast(Any, table.search(asked)).distance_type("cosine")
+        # The graph's own distances are rough: twice as many are compared exactly.
+        search = search.ef(max(_VISITED, 2 * most)).refine_factor(2)
+    if conditions:
+        search = search.where(" AND ".join(conditions), prefilter=True)
+    found = search.limit(most).select([*_COLUMNS, score]).to_list()
+    value = _from_bm25 if score == "_score" else _from_distance
+    ranked = [(row, value(row.pop(score))) for row in found]
+    # Equal ones in one order, whatever LanceDB's threads did.
+    return sorted(ranked, key=lambda row: (-row[1], row[0]["id"]))
 
 
 def _from_bm25(score: float) -> float:
