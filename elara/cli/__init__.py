@@ -181,7 +181,7 @@ def show(
     workspace: WorkspaceOption = "",
 ) -> None:
     """List the tables that a stage left, or the rows of one: what was skipped, removed, changed."""
-    from elara.workspace.workspace import stage_tables, table_rows
+    from elara.workspace.tables import stage_tables, table_rows
 
     place = Workspace(workspace)
     place.must_exist()

@@ -19,7 +19,7 @@ from elara.evaluate.calibration import (
 )
 from elara.evaluate.choices import Choice, own_choices, sound
 from elara.evaluate.figures import difference_figure, power_figure
-from elara.evaluate.forest import forest_figure, versions_figure
+from elara.evaluate.forest import arms_figure, forest_figure, versions_figure
 from elara.evaluate.generated import score_generated, unparsed
 from elara.evaluate.history import record_evaluation
 from elara.evaluate.languages import judge_languages
@@ -51,6 +51,18 @@ from elara.evaluate.scores import (
     paired,
     topics_of,
 )
+from elara.evaluate.sourced import (
+    Sources,
+    answer_with_sources,
+    compare_arms,
+    current_index,
+    find_sources,
+    of_held_out_topics,
+    questions_of,
+    sourced_losses,
+    support_summary,
+    support_table,
+)
 from elara.evaluate.specialties import SPECIALTIES
 from elara.evaluate.verdict import Judgement, Verdict, judge
 from elara.model.losses import answer_losses
@@ -70,20 +82,26 @@ __all__ = [
     "RubricError",
     "Scenario",
     "Scored",
+    "Sources",
     "Verdict",
     "accuracy_scores",
     "accuracy_table",
     "answer_losses",
     "answer_scenarios",
+    "answer_with_sources",
+    "arms_figure",
     "brier",
     "by_cluster",
     "calibration_figure",
+    "compare_arms",
     "confidences",
     "confirm",
     "coverage_and_reliability",
+    "current_index",
     "difference_figure",
     "expected_calibration_error",
     "few_scenarios",
+    "find_sources",
     "forest_figure",
     "judge",
     "judge_arms",
@@ -101,9 +119,11 @@ __all__ = [
     "mention_scores",
     "mention_table",
     "obey_block_list",
+    "of_held_out_topics",
     "own_choices",
     "paired",
     "power_figure",
+    "questions_of",
     "read_pairs",
     "read_public_sets",
     "read_question_answers",
@@ -118,6 +138,9 @@ __all__ = [
     "score_words",
     "side_by_side",
     "sound",
+    "sourced_losses",
+    "support_summary",
+    "support_table",
     "topics_of",
     "unparsed",
     "versions_figure",

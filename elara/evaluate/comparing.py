@@ -23,7 +23,9 @@ _FREE = {
     "seed",
     "resamples",
     "repeat_items",
-}  # parameters that change no measured value
+    "sources_each",
+    "source_items",
+}  # parameters that change none of the values that are compared
 _COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("earlier", "later", "endpoint", "specialty"), pl.String),
     **dict.fromkeys(("before", "after", "change"), pl.Float64),

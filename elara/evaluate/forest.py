@@ -1,4 +1,4 @@
-"""Draw differences with their intervals: per specialty, and over the versions of an adapter.
+"""Draw differences with their intervals: by specialty, between arms, and over adapter versions.
 
 Worse, better and undecided differ in shape as well as in color.
 """
@@ -36,21 +36,53 @@ def forest_figure(comparisons: pl.DataFrame, endpoint: str = PRIMARY) -> Figure:
     Source: forest plots: Lewis and Clarke (2001), https://doi.org/10.1136/bmj.322.7300.1479
     """
     rows = comparisons.filter(endpoint=endpoint).to_dicts()
-    figure = new_figure(7.5, 1.5 + 0.32 * len(rows))
+    return _forest(rows, [row["specialty"] or "all items" for row in rows], endpoint)
+
+
+def arms_figure(arms: pl.DataFrame) -> Figure:
+    """Draw the differences between arms with and without sources.
+
+    Args:
+        arms: result of `compare_arms`.
+
+    Returns:
+        One row for each comparison; at the right edge, the items and clusters behind it. Where
+        there is none, the sentence that says so.
+    """
+    rows = arms.to_dicts()
+    if not rows:
+        figure = new_figure(7.5, 1.5)
+        axes = figure.subplots()
+        axes.text(0.5, 0.5, "No arm with sources was measured.", ha="center")
+        axes.set_axis_off()
+        return figure
+    names = [f"{row['arm']}\n− {row['against']}" for row in rows]
+    return _forest(rows, names, PRIMARY, what="difference", height=0.5)
+
+
+def _forest(
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    endpoint: str,
+    *,
+    what: str = "adapter − base",
+    height: float = 0.32,
+) -> Figure:
+    figure = new_figure(7.5, 1.5 + height * len(rows))
     axes = figure.subplots()
     margin, unit = ENDPOINTS[endpoint].margin, ENDPOINTS[endpoint].unit
     axes.axvspan(-margin, margin, color=GREY, alpha=0.18, linewidth=0)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(*difference_span(rows, margin))
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [row["specialty"] or "all items" for row in rows])
+    axes.set_yticks(range(len(rows)), names)
     across = axes.get_yaxis_transform()
     axes.text(1.02, -0.9, "items (topics)", transform=across, va="center", fontsize=8, color=SOFT)
     for at, row in enumerate(rows):
         draw_difference(axes, at, row)
         told = f"{row['items']:,} ({row['clusters']:,})"
         axes.text(1.02, at, told, transform=across, va="center", fontsize=8)
-    axes.set_xlabel(f"adapter − base in {endpoint} ({unit})")
+    axes.set_xlabel(f"{what} in {endpoint} ({unit})")
     mark_legend(figure, ncols=3, loc="outside lower center")
     plain(axes)
     return figure

@@ -52,7 +52,7 @@ def make_record(
         sets: each evaluation set to its number of `items` and its `sha256`.
         parameters: of the stage.
         parts: what else was found, as a table or as plain values: `specialties` (the map of
-            coverage), `languages`, `letters`, `mention`, `safety`, `calibration`.
+            coverage), `languages`, `letters`, `mention`, `arms`, `safety`, `calibration`.
 
     Returns:
         The record, with the hash of its content and a seal.

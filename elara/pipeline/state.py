@@ -17,7 +17,7 @@ from typing import Any
 
 from elara.pipeline.notebooks import Notebook, sha256
 from elara.pipeline.plan import Plan, changes
-from elara.workspace import MAIN_TABLES, WorkspaceError
+from elara.workspace import MAIN_TABLES, STAGES, WorkspaceError
 from elara.workspace.parameters import ONCE, PATHS
 
 _LIST, _READS_LIST = "retractions.csv", "elara/workspace/retractions.py"
@@ -81,6 +81,7 @@ def _state(plan: Plan, notebook: Notebook) -> State:
     why = (
         difference(record["fingerprint"], fingerprint(plan, notebook))
         or (by_hand and "the stage was run by hand since")
+        or _beside(plan, manifest["inputs"])
         or plan.workspace.damage(notebook.stage)
     )
     if why:
@@ -89,6 +90,16 @@ def _state(plan: Plan, notebook: Notebook) -> State:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
         return State(notebook, "incomplete", f"missing: {missing[0]}{more}", rows, seconds)
     return State(notebook, "fresh", "", rows, seconds)
+
+
+def _beside(plan: Plan, read: dict[str, str]) -> str:
+    """Say what a stage read beside the stages and is not the same now, or "".
+
+    It may have been made by the very run that read it, so a fingerprint, which is taken before a
+    run, cannot tell.
+    """
+    keys = [k for k in read if k not in STAGES and plan.workspace.identity(k) != read[k]]
+    return f"input changed: {', '.join(sorted(keys))}" if keys else ""
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

@@ -84,6 +84,20 @@ def test_the_scenarios_were_answered_by_both(finished: Workspace) -> None:
         assert sum(len(answer[side]["text"].split()) >= 20 for answer in answers) >= 9
 
 
+def test_no_arm_read_what_it_was_tested_on(finished: Workspace) -> None:
+    from elara.evaluate import of_held_out_topics
+
+    read = pl.read_parquet(finished.folder("evaluate") / "read.parquet")
+    test = pl.read_ndjson(finished.folder("expand") / "test.jsonl")
+    links = pl.read_parquet(finished.folder("expand") / "links.parquet")
+    assert set(read["arm"]) == {"base with sources", "adapter with sources"}
+    assert of_held_out_topics(test, links).isdisjoint(read["article_id"])
+    arms = pl.read_parquet(finished.folder("evaluate") / "arms.parquet")
+    assert arms["items"].min() >= 10  # type: ignore[operator]
+    inputs = finished.manifest("evaluate")["inputs"]
+    assert inputs["retrieval"] == finished.identity("retrieval")
+
+
 def test_every_example_traces_to_its_source(finished: Workspace) -> None:
     outcomes = pl.read_parquet(finished.folder("collect") / "outcomes.parquet")
     articles = pl.read_parquet(finished.folder("clean") / "articles.parquet")

@@ -66,6 +66,8 @@ LIVE = {"sources": ["pubmed"], "email": "name@example.org"}
         ("train", {"batch_size": 0}, "`batch_size` is 0"),
         ("evaluate", {"resamples": 0}, "`resamples` is 0: it must be above 0"),
         ("evaluate", {"batch_size": 0}, "`batch_size` is 0: it must be above 0"),
+        ("evaluate", {"sources_each": -1}, "`sources_each` is -1: 0 leaves sources out"),
+        ("evaluate", {"source_items": 0}, "`source_items` is 0: an arm with sources"),
         ("evaluate", {"seed": -1}, "`seed` is -1: NumPy"),
         ("serve", {"max_new_tokens": 0}, "`max_new_tokens` is 0: it should be greater"),
         ("serve", {"temperature": 3.0}, "`temperature` is 3.0: it should be less"),

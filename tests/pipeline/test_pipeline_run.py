@@ -108,6 +108,26 @@ def test_a_stage_run_by_hand_is_noticed(plan: Make, workspace: Workspace) -> Non
     assert statuses(plan())["collect"] == ("stale", "the stage was run by hand since")
 
 
+def test_an_index_that_was_made_anew_is_noticed(
+    plan: Make, notebooks: Path, workspace: Workspace
+) -> None:
+    write_notebook(
+        notebooks / "01-collect.ipynb",
+        'rows: int = 3\nlocal_files: str = ""',
+        BEGIN.format(stage="collect"),
+        'index = stage.workspace.root / "retrieval"\nindex.mkdir(exist_ok=True)\n'
+        '(index / "manifest.json").write_text(\'{"identity": "first"}\')\nstage.uses("retrieval")',
+        WRITE.format(stage="collect", rows="rows"),
+    )
+    pipeline.run(plan(), plan().notebooks[:1], report=quiet)
+    assert statuses(plan())["collect"] == ("fresh", "")
+    manifest = workspace.root / "retrieval" / "manifest.json"
+    manifest.write_text('{"identity": "second"}')
+    assert statuses(plan())["collect"] == ("stale", "input changed: retrieval")
+    manifest.unlink()
+    assert statuses(plan())["collect"] == ("stale", "input changed: retrieval")
+
+
 def test_a_changed_module_is_named(
     plan: Make, notebooks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

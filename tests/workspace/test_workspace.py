@@ -45,6 +45,16 @@ def test_reading_names_the_input_and_its_identity(workspace: Workspace) -> None:
     assert work.write({})["inputs"] == {"collect": first["identity"]}
 
 
+def test_what_lies_beside_the_stages_can_be_an_input(workspace: Workspace) -> None:
+    stage = workspace.begin("evaluate", {})
+    with pytest.raises(WorkspaceError, match=r"retrieval/manifest\.json names no identity"):
+        stage.uses("retrieval")
+    (workspace.root / "retrieval").mkdir()
+    (workspace.root / "retrieval" / "manifest.json").write_text('{"identity": "abc"}')
+    stage.uses("retrieval")
+    assert stage.write({"x.json": {}})["inputs"] == {"retrieval": "abc"}
+
+
 def test_json_lines_keep_nested_values(workspace: Workspace) -> None:
     chats = pl.DataFrame({"messages": [[{"role": "user", "content": "pH ≥ 7.4 µ"}]]})
     workspace.begin("expand", {}).write({"train.jsonl": chats})
