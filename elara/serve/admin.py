@@ -8,12 +8,12 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from elara.serve.adapters import AdapterRefused
-from elara.serve.conversing import record_act
 from elara.serve.journal import Event
 from elara.serve.keys import Key
 from elara.serve.models import ModelManager
 from elara.serve.pool import UpstreamState
 from elara.serve.problems import documented
+from elara.serve.recorded import record_act
 from elara.serve.schemas import AdapterIdentity
 
 router = APIRouter(prefix="/admin", tags=["Administration"])

@@ -28,6 +28,9 @@ from elara.serve.schemas import (
     Count,
     Message,
     Mode,
+    Source,
+    Specialty,
+    Supported,
     Whole,
 )
 
@@ -63,6 +66,10 @@ class Metadata(BaseModel):
     consent: Literal["yes", "no"] = Field(
         default="no", description="yes: the person agreed to take part in the running experiment"
     )
+    sources: Literal["yes", "no"] | None = Field(
+        default=None, description="answer from sources; where the server has any, if absent"
+    )
+    specialty: Specialty = Field(default="", description="take only sources of this specialty")
 
 
 class CompletionRequest(BaseModel):
@@ -111,6 +118,13 @@ class CompletionRequest(BaseModel):
         consent = self.metadata is not None and self.metadata.consent == "yes"
         return {"subject": self.safety_identifier or self.user or "", "consent": consent}
 
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """Which sources are wanted, as `talk_about` wants to know it."""
+        told = self.metadata or Metadata()
+        wanted = None if told.sources is None else told.sources == "yes"
+        return {"sources": wanted, "specialty": told.specialty}
+
 
 class _Exact(BaseModel):
     """Only describes what `complete` puts together: a name too many or too few fails a test."""
@@ -127,6 +141,10 @@ class About(_Exact):
     notice: str
     warnings: list[str]
     receipt: str = Field(description="for /feedback; empty where none is taken")
+    retrieval: str = Field(description="identity of the index that was searched for sources, or ''")
+    sources: list[Source]
+    sentences: list[Supported] = Field(description="of the answer; empty without sources")
+    removed_citations: int = Field(description="of sources that there are not")
 
 
 class Written(_Exact):
@@ -208,6 +226,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
         most=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         seed=body.seed,
+        **body.evidence,
     )
     warnings = await talk.warnings()
     items = talk.answer()
@@ -221,7 +240,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": _reason(end), "logprobs": None}
     head = _head(talk, "chat.completion", warnings)
-    head["elara"]["receipt"] = talk.receipt(answer)
+    head["elara"] |= await talk.ending(answer, end)
     return head | {"choices": [choice], "usage": _usage(end)}
 
 
@@ -294,7 +313,7 @@ async def _events(
         yield _event({"error": {"message": told.detail, "code": told.status_code}})
         return
     assert isinstance(item, End)
-    head["elara"]["receipt"] = talk.receipt(text)  # nobody can sign half an answer
+    head["elara"] |= await talk.ending(text, item)
     yield chunk({}, _reason(item))
     if usage:
         yield _event(head | {"choices": [], "usage": _usage(item)})
@@ -313,8 +332,10 @@ def _head(talk: Talk, kind: str, warnings: list[str]) -> dict[str, Any]:
         "disclaimer": DISCLAIMER,
         "mode": serving.mode,
         "adapter": serving.identity.weights_sha256 if serving.identity else None,
-        "notice": serving.gate.notice,
+        "notice": talk.notice,
         "warnings": warnings,
+        "retrieval": talk.found.retrieval,
+        "sources": [source.model_dump() for source in talk.found.sources()],
     }
     return {
         "id": f"chatcmpl-{talk.request.state.request_id}",

@@ -45,6 +45,7 @@ class Serving:
         lm: the model; None in a simulation.
         load_seconds: how long loading took, in seconds.
         gate: what the release gate found about it.
+        place: its folder; None in a simulation, or where the model is elsewhere.
     """
 
     backend: Engine | Simulation | Upstreams
@@ -52,6 +53,7 @@ class Serving:
     lm: LanguageModel | None = None
     load_seconds: float | None = None
     gate: GateStatus = field(default_factory=GateStatus)
+    place: Path | None = None
     _users: int = 0
     _retired: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -168,6 +170,11 @@ class ModelManager:
     def lm(self) -> LanguageModel | None:
         """The model that new requests get."""
         return self._serving.lm if self._serving else None
+
+    @property
+    def place(self) -> Path | None:
+        """The folder of the adapter that new requests get."""
+        return self._serving.place if self._serving else None
 
     @property
     def gate(self) -> GateStatus:
@@ -323,7 +330,7 @@ class ModelManager:
                 f"Check ELARA_SERVE_ADAPTER, or train it again (`elara run --only train "
                 f"--force`), and start the server again."
             ) from error
-        return Serving(engine, identity, lm, round(time.perf_counter() - started, 2), gate)
+        return Serving(engine, identity, lm, round(time.perf_counter() - started, 2), gate, place)
 
     def _serve(self, fresh: Serving) -> Serving | None:
         old, self._serving = self._serving, fresh

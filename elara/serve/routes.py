@@ -60,6 +60,7 @@ async def health(request: Request) -> HealthResponse:
         mode=manager.mode,
         adapter=identity.weights_sha256 if identity else None,
         gate=manager.gate.result,
+        sources=request.app.state.sources.state,
     )
 
 
@@ -98,6 +99,8 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
         most=body.max_new_tokens,
         temperature=body.temperature,
         seed=body.seed,
+        sources=body.sources,
+        specialty=body.specialty,
     )
     warnings = await talk.warnings()
     answer, end = await unless_gone(request, whole(talk.answer()))
@@ -113,9 +116,10 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
         finished=end.finished,
         seconds=end.seconds,
         warnings=warnings,
-        notice=serving.gate.notice,
         cached=talk.cached,
-        receipt=talk.receipt(answer),
+        retrieval=talk.found.retrieval,
+        sources=talk.found.sources(),
+        **await talk.ending(answer, end),
         request_id=request.state.request_id,
     )
 
