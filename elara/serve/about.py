@@ -46,14 +46,14 @@ async def about(request: Request) -> AboutServer:
     state = request.app.state
     settings: Settings = state.settings
     manager: ModelManager = state.manager
-    index = getattr(state, "retrieval", None)
+    index = state.sources.index  # None also while it is being opened
     return AboutServer(
         version=elara.__version__,
         emergency=settings.emergency,
         verdict=state.verdict,
         mode=manager.mode,
         keys_required=settings.keys is not None,
-        images=getattr(settings, "images", False),
+        images=settings.images,
         retrieval=index
         and Evidence(identity=index.identity, passages=index.passages, licences=index.licences),
         specialties=specialties().labels,

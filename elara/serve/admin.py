@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from elara.serve.adapters import AdapterRefused
 from elara.serve.backends import RETRY_SECONDS
 from elara.serve.config import Settings
-from elara.serve.conversing import record_act
 from elara.serve.journal import Event, JournalError, verify
 from elara.serve.keys import Key, KeyFile, Scope
 from elara.serve.limits import Limits
 from elara.serve.models import ModelManager
 from elara.serve.pool import UpstreamState
 from elara.serve.problems import documented
+from elara.serve.recorded import record_act
 from elara.serve.schemas import AdapterIdentity, State
 
 log = logging.getLogger("elara.serve")

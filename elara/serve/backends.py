@@ -96,12 +96,14 @@ class End:
         prompt_tokens: tokens read.
         new_tokens: tokens written.
         seconds: time spent writing, in seconds, without waiting for others.
+        removed_citations: citations of sources that there are not; they were taken out.
     """
 
     finished: bool
     prompt_tokens: int
     new_tokens: int
     seconds: float
+    removed_citations: int = 0
 
 
 class Simulation:

@@ -1,7 +1,8 @@
 """Remember whole answers, so that the same question need not be answered twice.
 
 Only what is drawn without chance is remembered. An answer belongs to one adapter, one template, one
-API key and one set of parameters: none is given to anybody or anything else.
+API key, one set of parameters and the sources that it was written from: none is given to anybody or
+anything else, and none rests on an article that was retracted since.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from elara.serve.backends import Ask, End
 
@@ -26,18 +28,21 @@ class AnswerCache:
         self._kept: OrderedDict[str, tuple[str, End]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def key(self, ask: Ask, *, adapter: str, template: str, account: str) -> str:
+    def key(
+        self, ask: Ask, *, adapter: str, template: str, account: str, sources: Sequence[str] = ()
+    ) -> str:
         """What an answer is kept under; "" if it is not to be kept.
 
         Args:
-            ask: the question and its parameters.
+            ask: the question as the model gets it, and its parameters.
             adapter: what answers, as the audit log names it; "" where it is not known.
             template: version of the prompt and chat template.
             account: of the API key; "" without keys.
+            sources: what is known of the sources, such as the ids of the passages.
         """
         if not self._most or ask.temperature > 0 or not adapter:
             return ""
-        parts = [adapter, template, account, ask.max_new_tokens, ask.messages]
+        parts = [adapter, template, account, [*sources], ask.max_new_tokens, ask.messages]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def find(self, key: str) -> tuple[str, End] | None:

@@ -29,6 +29,9 @@ from elara.serve.schemas import (
     Count,
     Message,
     Mode,
+    Source,
+    Specialty,
+    Supported,
     Whole,
 )
 
@@ -65,6 +68,10 @@ class Metadata(BaseModel):
     consent: Literal["yes", "no"] = Field(
         default="no", description="yes: the person agreed to take part in the running experiment"
     )
+    sources: Literal["yes", "no"] | None = Field(
+        default=None, description="answer from sources; where the server has any, if absent"
+    )
+    specialty: Specialty = Field(default="", description="take only sources of this specialty")
 
 
 class CompletionRequest(BaseModel):
@@ -115,6 +122,13 @@ class CompletionRequest(BaseModel):
         consent = self.metadata is not None and self.metadata.consent == "yes"
         return {"subject": self.safety_identifier or self.user or "", "consent": consent}
 
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """Which sources are wanted, as `talk_about` wants to know it."""
+        told = self.metadata or Metadata()
+        wanted = None if told.sources is None else told.sources == "yes"
+        return {"sources": wanted, "specialty": told.specialty}
+
 
 class _Exact(BaseModel):
     """Only describes what `complete` puts together: a name too many or too few fails a test."""
@@ -134,6 +148,10 @@ class About(_Exact):
     receipt: str = Field(
         description="for /feedback; empty where none is taken, as for the base model's answers"
     )
+    retrieval: str = Field(description="identity of the index that was searched for sources, or ''")
+    sources: list[Source]
+    sentences: list[Supported] = Field(description="of the answer; empty without sources")
+    removed_citations: int = Field(description="of sources that there are not")
 
 
 class Written(_Exact):
@@ -223,6 +241,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
         most=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         seed=body.seed,
+        **body.evidence,
     )
     talk.named = bool(named)
     warnings = await talk.warnings()
@@ -237,7 +256,7 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
     message = {"role": "assistant", "content": answer}
     choice = {"index": 0, "message": message, "finish_reason": _reason(end), "logprobs": None}
     head = _head(talk, "chat.completion", warnings)
-    head["elara"]["receipt"] = talk.receipt(answer)
+    head["elara"] |= await talk.ending(answer, end)
     return head | {"choices": [choice], "usage": _usage(end)}
 
 
@@ -316,7 +335,7 @@ async def _events(
         yield _event({"error": {"message": told.detail, "code": told.status_code}})
         return
     assert isinstance(item, End)
-    head["elara"]["receipt"] = talk.receipt(text)  # nobody can sign half an answer
+    head["elara"] |= await talk.ending(text, item)
     yield chunk({}, _reason(item))
     if usage:
         yield _event(head | {"choices": [], "usage": _usage(item)})
@@ -336,8 +355,10 @@ def _head(talk: Talk, kind: str, warnings: list[str]) -> dict[str, Any]:
         "mode": serving.mode,
         "adapter": serving.identity.weights_sha256 if serving.identity else None,
         "base": serving.base,
-        "notice": serving.gate.notice,
+        "notice": talk.notice,
         "warnings": warnings,
+        "retrieval": talk.found.retrieval,
+        "sources": [source.model_dump() for source in talk.found.sources()],
     }
     return {
         "id": f"chatcmpl-{talk.request.state.request_id}",

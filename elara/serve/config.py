@@ -72,6 +72,8 @@ class Settings(BaseModel):
         audit_text: whether the audit log also keeps the question, without personal data.
         signing_key: signs the audit log in this process; for one person's computer only.
         serving: folder for experiments and feedback; None: there are none.
+        retrieval: folder of the index in which sources are searched; None: there is none.
+        sources: passages that an answer is given; 0: answers have no sources.
         keys: file of API keys, from `elara keys add`. None: no keys are asked for, and the server
             is for programs of this computer only.
         allowed_hosts: names by which callers may call this server, as NAME or NAME:PORT, besides
@@ -116,6 +118,8 @@ class Settings(BaseModel):
     audit_text: bool = False
     signing_key: Path | None = None
     serving: Path | None = None
+    retrieval: Path | None = None
+    sources: int = Field(default=3, ge=0, le=10)
     keys: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ()
@@ -282,12 +286,14 @@ def _of_workspace(workspace: Workspace) -> dict[str, Any]:
     gated = (workspace, Workspace(workspace.root / "loop"))
     gates = [place.folder("evaluate") / "gate.json" for place in gated]
     serving = serving_folder(workspace)
+    index = workspace.root / "retrieval"
     return {
         "adapter": adapter if finished else None,
         "verdict": verdict if finished and verdict.exists() else None,
         "gate": [gate for gate in gates if finished and gate.exists()],
         "serving": serving if finished else None,
         "audit_log": serving / AUDIT_LOG if finished else None,
+        "retrieval": index if (index / MANIFEST).exists() else None,
     }
 
 
@@ -371,6 +377,11 @@ def loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def local_only(settings: Settings) -> bool:
+    """Whether only programs of this computer reach a server, and no proxy lets others in."""
+    return loopback(settings.host) and not settings.trusted_proxies
 
 
 def bracketed(host: str) -> str:

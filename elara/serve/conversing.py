@@ -8,20 +8,16 @@ that cannot be recorded is not answered.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 from fastapi import HTTPException, Request
 
-from elara.model import SYSTEM_PROMPT
 from elara.serve import privacy
 from elara.serve.backends import (
-    RETRY_SECONDS,
     Ask,
     BackendError,
     BrokenOff,
@@ -39,18 +35,18 @@ from elara.serve.config import Settings
 from elara.serve.experiments import Choice, ExperimentError
 from elara.serve.journal import (
     Accepted,
-    Event,
     Journal,
-    JournalError,
-    JournalFull,
     Outcome,
     keyed_hash,
 )
 from elara.serve.keys import Key
 from elara.serve.limits import reserve
+from elara.serve.metrics import Metrics
 from elara.serve.models import BASE, ModelManager, Serving
 from elara.serve.participation import Participation
+from elara.serve.recorded import template_version, written
 from elara.serve.schemas import Message
+from elara.serve.sources import NO_SOURCES, NOTHING, Found, Sources, citations, citing
 from elara.serve.stopping import UnderWay
 
 log = logging.getLogger("elara.serve")
@@ -78,6 +74,9 @@ class Talk:
         serving: the adapter that answers; None until it is known.
         cached: whether the answer was remembered from before.
         named: whether the request itself names what answers, which is loaded then.
+        wanted: whether it is to have sources; None: where the server has any.
+        specialty: of which alone sources are taken; "" takes all.
+        found: the sources; none until they were looked for.
     """
 
     request: Request
@@ -86,11 +85,36 @@ class Talk:
     serving: Serving | None = None
     cached: bool = False
     named: bool = False
+    wanted: bool | None = None
+    specialty: str = ""
+    found: Found = NOTHING
     started: float = field(default_factory=time.perf_counter)
 
     async def warnings(self) -> list[str]:
         """What to tell the user about personal data in the question."""
         return await privacy.warnings(self._texts)
+
+    @property
+    def notice(self) -> str:
+        """What the user is to know of the adapter, and of sources that are missing."""
+        gate = self.serving.gate.notice if self.serving else ""
+        return " ".join(told for told in (gate, self.found.notice) if told)
+
+    async def ending(self, answer: str, end: End) -> dict[str, Any]:
+        """What is only known of an answer when it has ended, by its names in every response.
+
+        Args:
+            answer: all of it.
+            end: its end.
+        """
+        sources: Sources = self.request.app.state.sources
+        sentences, told = await sources.compare(answer, self.found, self.ask.deadline)
+        return {
+            "receipt": self.receipt(answer),
+            "sentences": [sentence.model_dump() for sentence in sentences],
+            "removed_citations": end.removed_citations,
+            "notice": f"{self.notice} {told}".strip(),
+        }
 
     def receipt(self, answer: str) -> str:
         """What proves in feedback that this server gave this answer; "" where none is taken.
@@ -116,20 +140,39 @@ class Talk:
         """
         state = self.request.app.state
         manager: ModelManager = state.manager
-        held = await reserve(self.request, self._texts, self.ask.max_new_tokens)
-        try:
-            if self.choice.adapter and not self.named:
-                await asyncio.to_thread(manager.ensure, self.choice.adapter)
-            with state.under_way.answer(), manager.use(self.choice.adapter) as self.serving:
+        if self.choice.adapter and not self.named:
+            await asyncio.to_thread(manager.ensure, self.choice.adapter)
+        with state.under_way.answer(), manager.use(self.choice.adapter) as self.serving:
+            await self._look_for_sources(self.serving)
+            prompt = self.found.put_to(self.ask)
+            held = await reserve(self.request, _contents(prompt), prompt.max_new_tokens)
+            try:
                 async with closing(self._recorded(self.serving, state.journal)) as items:
                     async for item in items:
                         if isinstance(item, End):
                             held.settle(item.prompt_tokens + item.new_tokens)
                             await self._counted()
                         yield item
-        except _REFUSED:
-            held.settle(0)  # otherwise nobody knows how much was written: all of it counts
-            raise
+            except _REFUSED:
+                held.settle(0)  # otherwise nobody knows how much was written: all of it counts
+                raise
+
+    async def _look_for_sources(self, serving: Serving) -> None:
+        """Find what the answer is to rest on, as much of it as the model can read."""
+        sources: Sources = self.request.app.state.sources
+        if serving.mode == "simulation" or sources.state == "none":
+            if self.wanted or self.specialty:
+                self.found = Found(notice=NO_SOURCES)
+            return
+        if self.wanted is False:
+            return
+        question, topic = self._texts[-1], self.specialty
+        all_found = await sources.find(question, topic=topic, deadline=self.ask.deadline)
+        self.found = all_found.fitted(self.ask, serving.lm)
+        metrics: Metrics = self.request.app.state.metrics
+        given = len(self.found.hits)
+        metrics.sources.labels("given").inc(given)
+        metrics.sources.labels("left_out").inc(len(all_found.hits) - given)
 
     async def _recorded(
         self, serving: Serving, journal: Journal | None
@@ -140,7 +183,7 @@ class Talk:
         outcome: Any = "cancelled"  # unless something else is known
         end, pieces = End(False, 0, 0, 0.0), list[str]()
         try:
-            await _written(journal, accepted)
+            await written(journal, accepted)
         except asyncio.CancelledError:
             # It is written all the same, and without an end it would read as a crash.
             await self._end(journal, accepted, outcome, end)
@@ -165,7 +208,7 @@ class Talk:
             # An answer that broke off has about as many tokens as pieces.
             end = replace(end, new_tokens=end.new_tokens or len(pieces))
             state = self.request.app.state
-            state.metrics.cited("".join(pieces), self._texts[::2])  # turns 1, 3 … are the user's
+            self._count_references("".join(pieces))
             if outcome != "refused":  # whoever was refused asks again
                 serves = state.manager.identity
                 state.drift.count(self._texts[-1], serves.weights_sha256 if serves else "")
@@ -186,7 +229,7 @@ class Talk:
         if state.traces:
             reason = ("stop" if end.finished else "length") if outcome == "answered" else ""
             state.traces.answered(self, accepted, ended, reason)
-        await _written(journal, ended)
+        await written(journal, ended)
 
     async def _from_cache_or(
         self, serving: Serving, accepted: Accepted
@@ -195,8 +238,14 @@ class Talk:
         state = self.request.app.state
         cache: AnswerCache = state.cache
         api_key: Key | None = getattr(self.request.state, "key", None)
-        told = {"adapter": accepted.adapter, "template": accepted.template}
-        key = cache.key(self.ask, account=api_key.account if api_key else "", **told)
+        prompt = self.found.put_to(self.ask)
+        key = cache.key(
+            prompt,
+            adapter=accepted.adapter,
+            template=accepted.template,
+            account=api_key.account if api_key else "",
+            sources=self.found.names(),
+        )
         if kept := cache.find(key):
             state.metrics.cache.labels("hit").inc()
             self.cached = True
@@ -206,13 +255,22 @@ class Talk:
         if key:
             state.metrics.cache.labels("miss").inc()
         text: list[str] = []
-        async with closing(serving.answer(self.ask)) as items:
+        answer = serving.answer(prompt)
+        if self.found.wanted:
+            answer = citing(answer, len(self.found.hits), state.metrics)
+        async with closing(answer) as items:
             async for item in items:
                 if isinstance(item, End):
                     cache.keep(key, "".join(text), item)
                 else:
                     text.append(item.text)
                 yield item
+
+    def _count_references(self, answer: str) -> None:
+        metrics: Metrics = self.request.app.state.metrics
+        asked = self._texts[::2]  # turns 1, 3 … are the user's
+        kept = citations(answer, len(self.found.hits))
+        metrics.cited(answer, asked, self.found.texts(), kept)
 
     async def _counted(self) -> None:
         if self.choice.arm:
@@ -228,6 +286,7 @@ class Talk:
             key=key.id if key else "",
             adapter=serving.weights,
             template=template_version(serving),
+            retrieval=self.found.retrieval,
             arm=BASE if serving.base else self.choice.arm,
             text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
             text=privacy.mask(text) if text else "",
@@ -235,7 +294,11 @@ class Talk:
 
     @property
     def _texts(self) -> list[str]:
-        return [turn["content"] for turn in self.ask.messages]
+        return _contents(self.ask)
+
+
+def _contents(ask: Ask) -> list[str]:
+    return [turn["content"] for turn in ask.messages]
 
 
 def talk_about(
@@ -246,6 +309,8 @@ def talk_about(
     most: int | None,
     temperature: float | None,
     seed: int,
+    sources: bool | None,
+    specialty: str,
 ) -> Talk:
     """Put a conversation as a question, with this server's settings where a request names none.
 
@@ -256,6 +321,8 @@ def talk_about(
         most: tokens to write.
         temperature: 0 always takes the likeliest token.
         seed: for temperatures above 0.
+        sources: whether to answer from sources; None: where the server has any.
+        specialty: of which alone sources are taken; "" takes all.
 
     Raises:
         HTTPException: 422, the request asks for more tokens than this server writes.
@@ -271,7 +338,7 @@ def talk_about(
         seed=seed,
         deadline=time.monotonic() + settings.answer_seconds,
     )
-    return Talk(request, ask, choice)
+    return Talk(request, ask, choice, wanted=sources, specialty=specialty)
 
 
 def chosen(request: Request, subject: str = "", *, consent: bool = False) -> Choice:
@@ -305,47 +372,3 @@ def http_error(error: BackendError) -> HTTPException:
     """
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
     return HTTPException(STATUS[type(error)], str(error), headers=headers)
-
-
-def template_version(serving: Serving) -> str:
-    """Name the form in which questions are put: system line and chat template.
-
-    Args:
-        serving: the adapter that answers; a server elsewhere has a template of its own.
-    """
-    template = getattr(serving.lm.tokenizer, "chat_template", None) if serving.lm else ""
-    return _version(str(template or ""))
-
-
-@lru_cache(maxsize=16)
-def _version(template: str) -> str:
-    return hashlib.sha256(f"{SYSTEM_PROMPT}\n{template}".encode()).hexdigest()[:16]
-
-
-async def record_act(request: Request, event: Event) -> None:
-    """Record an act of administration.
-
-    Args:
-        request: the administrator's.
-        event: the act.
-
-    Raises:
-        HTTPException: 503, it cannot be recorded.
-    """
-    await _written(request.app.state.journal, event)
-
-
-async def _written(journal: Journal | None, record: Any) -> None:
-    if journal is None:
-        return
-    try:
-        await journal.write(record)
-    except JournalError as error:
-        log.error("%s", error)
-        why = "too much waits for it" if isinstance(error, JournalFull) else "its log says why"
-        raise HTTPException(
-            503,
-            f"The server cannot write its audit log ({why}), so it does not answer: ask again in "
-            f"{RETRY_SECONDS} seconds.",
-            {"Retry-After": str(RETRY_SECONDS)},
-        ) from None

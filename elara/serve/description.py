@@ -73,6 +73,8 @@ def _complete(document: dict[str, Any], keys: bool) -> None:
             if locked:
                 operation["security"] = [{"Key": []}]
             body = operation.get("requestBody")
+            if not body:  # FastAPI expects any parameter to fail; a piece of an address cannot
+                operation["responses"].pop("422", None)
             refusals = documented(
                 *_EVERYWHERE, *(_WITH_KEYS if locked else ()), *(_WITH_BODY if body else ())
             )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("elara.serve")
 
 _FIRST = {"", "health", "docs", "openapi.json", "assets", "chat", "v1", "feedback", "experiment"}
-_FIRST |= {"admin", "metrics", "app", "welcome"}
+_FIRST |= {"admin", "metrics", "app", "welcome", "evidence"}
 # A caller's own request id is kept if it cannot break a log line.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}

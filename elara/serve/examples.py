@@ -13,8 +13,27 @@ from elara.serve.schemas import DISCLAIMER, EXAMPLE, INTENDED_USE
 _JSON = "application/json"
 _HASH = "9b74c9897bac770ffc029102a200c5de1d2a2e8ae9ba2a4d5f3b4f0a8d9c1e27"
 _IDENTITY = {"weights_sha256": _HASH, "training_run": "3f1c9e0b7d52"}
-_ANSWER = "Tiredness, pale skin and shortness of breath are common signs."
+_ANSWER = "Tiredness, pale skin and shortness of breath are common [1]."
 _RECEIPT = json.dumps({"request": EXAMPLE_ID, "adapter": _HASH, "mac": "c0ffee"})
+_INDEX = "7d3a51c09be2"
+_ARTICLE = "medlineplus:anemia"
+_SOURCE: dict[str, Any] = {
+    "n": 1,
+    "id": f"{_ARTICLE}#body/0:0-48",
+    "article_id": _ARTICLE,
+    "title": "Anemia",
+    "section": "Symptoms",
+    "part": "body/0",
+    "start": 0,
+    "end": 48,
+    "text": "Many people with anemia feel tired and are pale.",
+    "url": "https://medlineplus.gov/anemia.html",
+    "licence": "public-domain",
+    "score": 0.71,
+    "journal": "MedlinePlus",
+    "published": "2024-05",
+}
+_SENTENCE = {"start": 0, "end": 62, "source": 1, "score": 0.66, "cited": [1]}
 _VERDICT = "Tuning helped on held-out articles."
 _JUDGED: dict[str, Any] = {
     "messages": EXAMPLE["messages"],
@@ -35,9 +54,13 @@ _HEAD: dict[str, Any] = {
         "base": False,
         "notice": "",
         "warnings": [],
+        "retrieval": _INDEX,
+        "sources": [_SOURCE],
     },
 }
-_WHOLE = _HEAD | {"elara": _HEAD["elara"] | {"receipt": _RECEIPT}}  # an event of a stream has none
+# The last event of a stream has these, too.
+_ENDING = {"receipt": _RECEIPT, "sentences": [_SENTENCE], "removed_citations": 0}
+_WHOLE = _HEAD | {"elara": _HEAD["elara"] | _ENDING}
 _CHOICE = {"index": 0, "finish_reason": "stop", "logprobs": None}
 _EVENT = _HEAD | {
     "object": "chat.completion.chunk",
@@ -47,6 +70,7 @@ _EVENT = _HEAD | {
 # Those of /chat and /v1/chat/completions are with their models.
 REQUESTS: dict[str, dict[str, Any]] = {
     "/admin/swap": {"adapter": "adapter"},
+    "/evidence/trace": {"question": EXAMPLE["messages"][0]["content"], "answer": _ANSWER, "k": 1},
     "/feedback/preview": _JUDGED | {"receipt": _RECEIPT},
     "/feedback": _JUDGED | {"receipt": _RECEIPT},
     "/feedback/delete": {"token": "kJ8v0nVtQw3c1yM5sZr2XbH7dLpF4gAe"},
@@ -89,6 +113,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "mode": "model",
             "adapter": _HASH,
             "gate": PASSED,
+            "sources": "ready",
         }
     },
     "/chat/models/status": {
@@ -122,6 +147,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "warnings": [],
             "cached": False,
             "receipt": _RECEIPT,
+            "retrieval": _INDEX,
+            "sources": [_SOURCE],
+            "sentences": [_SENTENCE],
+            "removed_citations": 0,
             "request_id": EXAMPLE_ID,
         }
     },
@@ -189,6 +218,40 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "usage": {"prompt_tokens": 62, "completion_tokens": 14, "total_tokens": 76},
         },
         "text/event-stream": f"data: {json.dumps(_EVENT)}\n\ndata: [DONE]\n\n",
+    },
+    "/evidence/articles/{article_id}": {
+        _JSON: {
+            "article_id": _ARTICLE,
+            "title": "Anemia",
+            "url": _SOURCE["url"],
+            "licence": "public-domain",
+            "journal": "MedlinePlus",
+            "published": "2024-05",
+            "authors": [],
+            "parts": [{"part": "body/0", "heading": "Symptoms", "text": _SOURCE["text"]}],
+        }
+    },
+    "/evidence/trace": {
+        _JSON: {
+            "examples": [
+                {
+                    "id": f"{_ARTICLE}/explain/0",
+                    "score": 0.68,
+                    "question": "What does anemia feel like?",
+                    "answer": _SOURCE["text"],
+                    "specialty": "Internal Medicine",
+                    "split": "train",
+                    "licence": "public-domain",
+                    "article_id": _ARTICLE,
+                    "title": "Anemia",
+                    "url": _SOURCE["url"],
+                    "withheld": False,
+                    "retracted": False,
+                }
+            ],
+            "seconds": 0.02,
+            "lost": 0,
+        }
     },
     "/feedback/preview": {_JSON: _JUDGED},
     "/feedback": {

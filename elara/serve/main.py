@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
 
 import elara
-from elara.serve import about, admin, completions, metrics, pages, privacy, routes
+from elara.serve import about, admin, completions, evidence, metrics, pages, privacy, routes
 from elara.serve.backends import BackendError
 from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, SettingsError, read_evaluation
@@ -37,6 +37,7 @@ from elara.serve.journal import (
     read_secret,
     signing,
 )
+from elara.serve.learned import Examples
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager
 from elara.serve.participation import Participation, act_of, participation_router
@@ -45,6 +46,7 @@ from elara.serve.probe import Probe
 from elara.serve.problems import UNREADABLE, problem
 from elara.serve.released import BLOCKED, admitted, gate_status
 from elara.serve.schemas import INTENDED_USE
+from elara.serve.sources import Sources
 from elara.serve.stopping import UnderWay
 from elara.serve.upstream import read_upstreams
 
@@ -104,6 +106,8 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
     app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
     app.state.drift = TopicDrift(app.state.metrics)
+    app.state.sources = Sources(settings, app.state.metrics)
+    app.state.examples = Examples(settings.queue_limit)
     app.state.under_way, app.state.verifying = UnderWay(), threading.Lock()
     app.state.traces = _traces(settings, app.state.metrics)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
@@ -112,6 +116,7 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.include_router(admin.router)
     app.include_router(metrics.router)
     app.include_router(completions.router)
+    app.include_router(evidence.router)
     app.include_router(pages.router)
     app.mount("/assets", pages.assets())
     page = pages.built_page(settings)
@@ -152,6 +157,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await _record_override(app)
         # Not awaited: the server answers /health while the model loads.
         loading = asyncio.create_task(manager.start())
+        opening = asyncio.create_task(_open_sources(app, loading))
         app.state.loop = asyncio.get_running_loop()
         watching = asyncio.create_task(_watch(app, loading))
         probing = asyncio.create_task(_probe(app, loading))
@@ -163,6 +169,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         # Those that were cut off a moment ago still write how they ended.
         if left := await app.state.under_way.recorded(_RECORD_SECONDS):
             log.error("%d answers have no last record and will read as interrupted", left)
+        opening.cancel()
+        app.state.sources.close()
+        app.state.examples.close()
         await loading
         await manager.stop()
     if app.state.limits:
@@ -212,6 +221,12 @@ def recording(settings: Settings) -> Iterator[tuple[Journal | None, bytes | None
         if settings.signing_key:
             stack.enter_context(signing(path, settings.signing_key))
         yield journal, read_secret(key)
+
+
+async def _open_sources(app: FastAPI, loading: asyncio.Task[None]) -> None:
+    """Open the index once the model is loaded: two threads cannot import transformers at once."""
+    await asyncio.wait({loading})
+    await app.state.sources.open()
 
 
 async def _watch(app: FastAPI, loading: asyncio.Task[None]) -> None:

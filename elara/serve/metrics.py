@@ -90,6 +90,18 @@ class Metrics:
             ["support"],
             registry=here,
         )
+        self.retrievals = Counter(
+            "elara_retrievals_total",
+            "Searches for sources by how they ended, and answers not compared with theirs.",
+            ["outcome"],
+            registry=here,
+        )
+        self.sources = Counter(
+            "elara_sources_total",
+            "Passages that were found, by whether the model was given them.",
+            ["state"],
+            registry=here,
+        )
         self.spans = Counter(
             "elara_spans_total", "Spans of traces, made and sent.", ["state"], registry=here
         )
@@ -97,8 +109,12 @@ class Metrics:
             self.questions.labels(outcome, "")  # so that a rate exists before the first one
         for outcome in ("complete", "cancelled", "skipped", "failed"):
             self.probes.labels(outcome)
-        for support in ("question", "none"):
+        for support in ("question", "source", "none", "unknown"):
             self.citations.labels(support)
+        for outcome in ("found", "nothing", "failed", "uncompared"):
+            self.retrievals.labels(outcome)
+        for state in ("given", "left_out"):
+            self.sources.labels(state)
         for state in ("made", "sent"):
             self.spans.labels(state)
 
@@ -119,17 +135,24 @@ class Metrics:
         self.tokens.labels("written").inc(tokens_out)
         self.seconds.observe(milliseconds / 1000)
 
-    def cited(self, answer: str, questions: Sequence[str]) -> None:
-        """Count the references of an answer: a model without sources makes up what nobody gave it.
+    def cited(
+        self, answer: str, questions: Sequence[str], sources: Sequence[str], kept: int
+    ) -> None:
+        """Count the references of an answer: what nobody gave the model, it makes up.
 
         Args:
             answer: as much of it as was written.
             questions: the user's turns. An earlier answer supports nothing.
+            sources: what the model was given to refer to.
+            kept: citations of these sources by their number.
         """
+        self.citations.labels("source").inc(kept)
         if found := references(answer):
-            given = references("\n".join(questions))
-            self.citations.labels("question").inc(len(found & given))
-            self.citations.labels("none").inc(len(found - given))
+            asked = found & references("\n".join(questions))
+            given = found & references("\n".join(sources)) - asked
+            self.citations.labels("question").inc(len(asked))
+            self.citations.labels("source").inc(len(given))
+            self.citations.labels("none").inc(len(found - asked - given))
 
     def forget(self, gauge: Gauge) -> None:
         """Tell no more of an adapter that served before.

@@ -51,6 +51,7 @@ class Serving:
         load_seconds: how long loading took, in seconds.
         gate: what the release gate found about it.
         off: the adapter that is switched off, where the base model answers.
+        place: its folder; None in a simulation, or where the model is elsewhere.
     """
 
     backend: Engine | Simulation | Upstreams
@@ -59,6 +60,7 @@ class Serving:
     load_seconds: float | None = None
     gate: GateStatus = field(default_factory=GateStatus)
     off: AdapterIdentity | None = None
+    place: Path | None = None
     _users: int = 0
     _retired: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -192,6 +194,11 @@ class ModelManager:
     def lm(self) -> LanguageModel | None:
         """The model that new requests get."""
         return self._serving.lm if self._serving else None
+
+    @property
+    def place(self) -> Path | None:
+        """The folder of the adapter that new requests get."""
+        return self._serving.place if self._serving else None
 
     @property
     def gate(self) -> GateStatus:
@@ -352,7 +359,8 @@ class ModelManager:
                 f"Check ELARA_SERVE_ADAPTER, or train it again (`elara run --only train "
                 f"--force`), and start the server again."
             ) from error
-        return Serving(engine, identity, lm, round(time.perf_counter() - started, 2), gate)
+        seconds = round(time.perf_counter() - started, 2)
+        return Serving(engine, identity, lm, seconds, gate, place=place)
 
     def _serve(self, fresh: Serving) -> Serving | None:
         old, self._serving = self._serving, fresh

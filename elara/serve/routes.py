@@ -63,6 +63,7 @@ async def health(request: Request) -> HealthResponse:
         mode=manager.mode,
         adapter=identity.weights_sha256 if identity else None,
         gate=manager.gate.result,
+        sources=request.app.state.sources.state,
     )
 
 
@@ -101,6 +102,8 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
         most=body.max_new_tokens,
         temperature=body.temperature,
         seed=body.seed,
+        sources=body.sources,
+        specialty=body.specialty,
     )
     warnings = await talk.warnings()
     answer, end = await unless_gone(request, whole(talk.answer()))
@@ -116,9 +119,10 @@ async def chat(request: Request, body: ChatRequest) -> ChatResponse:
         finished=end.finished,
         seconds=end.seconds,
         warnings=warnings,
-        notice=serving.gate.notice,
         cached=talk.cached,
-        receipt=talk.receipt(answer),
+        retrieval=talk.found.retrieval,
+        sources=talk.found.sources(),
+        **await talk.ending(answer, end),
         request_id=request.state.request_id,
     )
 

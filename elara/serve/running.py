@@ -65,6 +65,7 @@ def run(settings: Settings) -> None:
         log.info("mode: %s. %s", mode, told)
         log.info("audit log: %s", settings.audit_log or "none; ELARA_SERVE_AUDIT_LOG names one")
         log.info("page: %s", "/app" if app.state.page_built else NOT_BUILT)
+        log.info("sources: %s", app.state.sources.folder or "none; answers rest on the model alone")
         log.info("keys: %s", settings.keys or "none; only programs of this computer may ask")
         if settings.workers > 1:
             serve_with_workers(settings, listener, _given(settings))

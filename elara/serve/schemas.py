@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
 )
+
+from elara.text.topics import specialties
 
 DISCLAIMER = (
     "Written by a small experimental language model for education and research. It is not "
@@ -42,27 +44,37 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 # What `str.strip` leaves, which takes more for space than JSON Schema's expressions do.
 _VISIBLE = r"[^\s\x1c-\x1f\x85]"
+SPECIALTIES = specialties().labels
 Mode = Literal["model", "simulation", "upstream"]
 State = Literal["unloaded", "loading", "ready", "failed"]
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the message is empty; write a question")
+    # JSON can hold half of a pair that only together is a character; no UTF-8 can.
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("the message holds half a character, as when a text is cut; mend it")
+    return text.strip()
+
+
+def _known(specialty: str) -> str:
+    if specialty and specialty not in SPECIALTIES:
+        raise ValueError(f"there is no such specialty; those known are {', '.join(SPECIALTIES)}")
+    return specialty
+
+
+Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"pattern": _VISIBLE})]
+Specialty = Annotated[
+    str, AfterValidator(_known), Field(json_schema_extra={"enum": ["", *SPECIALTIES]})
+]
 
 
 class Message(BaseModel):
     """One turn of a conversation. The system line is the server's own and cannot be sent."""
 
     role: Literal["user", "assistant"] = Field(description="who says it")
-    content: str = Field(
-        description="what is said; must not be blank", json_schema_extra={"pattern": _VISIBLE}
-    )
-
-    @field_validator("content")
-    @classmethod
-    def _text(cls, content: str) -> str:
-        if not content.strip():
-            raise ValueError("the message is empty; write a question")
-        # JSON can hold half of a pair that only together is a character; no UTF-8 can.
-        if any("\ud800" <= c <= "\udfff" for c in content):
-            raise ValueError("the message holds half a character, as when a text is cut; mend it")
-        return content.strip()
+    content: Text = Field(description="what is said; must not be blank")
 
 
 class ChatRequest(BaseModel):
@@ -87,6 +99,10 @@ class ChatRequest(BaseModel):
     consent: bool = Field(
         default=False, description="the person agreed to take part in the running experiment"
     )
+    sources: bool | None = Field(
+        default=None, description="answer from sources; where the server has any, if absent"
+    )
+    specialty: Specialty = Field(default="", description="take only sources of this specialty")
 
     @model_validator(mode="after")
     def _well_formed(self) -> ChatRequest:
@@ -125,6 +141,35 @@ class Evaluation(BaseModel):
     examples: int = Field(description="held-out examples compared")
 
 
+class Source(BaseModel):
+    """A passage that the model was given to answer from."""
+
+    n: int = Field(description="the answer cites it as [n]")
+    id: str
+    article_id: str = Field(description="for GET /evidence/articles/…")
+    title: str
+    section: str
+    part: str = Field(description="`abstract` or `body/N` of the article")
+    start: int = Field(description="its first character in the text of that part")
+    end: int = Field(description="the character behind its last one")
+    text: str
+    url: str
+    licence: str
+    score: float = Field(description="how close it is to the question, at most 1")
+    journal: str
+    published: str
+
+
+class Supported(BaseModel):
+    """A sentence of an answer, and the source that supports it best."""
+
+    start: int = Field(description="its first character in the answer")
+    end: int = Field(description="the character behind its last one")
+    source: int | None = Field(description="number of the source; null: no source found")
+    score: float = Field(description="how close the two are, at most 1")
+    cited: list[int] = Field(description="sources that the model itself named in it")
+
+
 class ChatResponse(BaseModel):
     """An answer with all that is needed to judge and to trace it."""
 
@@ -137,10 +182,16 @@ class ChatResponse(BaseModel):
     new_tokens: int = Field(description="tokens written")
     finished: bool = Field(description="False: cut off at the token limit")
     seconds: float = Field(description="time spent writing, without waiting for other requests")
-    notice: str = Field(description="what the release gate has against this adapter; mostly empty")
+    notice: str = Field(
+        description="what the release gate has against this adapter, and why sources are missing"
+    )
     warnings: list[str] = Field(description="such as: the conversation may hold personal data")
     cached: bool = Field(description="the same question was answered before, by the same adapter")
     receipt: str = Field(description="to send back with feedback; empty where none is taken")
+    retrieval: str = Field(description="identity of the index that was searched for sources, or ''")
+    sources: list[Source]
+    sentences: list[Supported] = Field(description="of the answer; empty without sources")
+    removed_citations: int = Field(description="of sources that there are not")
     request_id: str
 
 
@@ -152,6 +203,9 @@ class HealthResponse(BaseModel):
     mode: Mode
     adapter: str | None = Field(description="SHA-256 of the adapter's weights")
     gate: str = Field(description="what the release gate found, or that it was not asked")
+    sources: Literal["none", "opening", "ready", "failed"] = Field(
+        description="the index of sources; failed: answers come without, and the log says why"
+    )
 
 
 class ModelStatusResponse(BaseModel):

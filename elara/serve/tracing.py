@@ -116,6 +116,8 @@ class Traces:
                 "elara.adapter": accepted.adapter,
                 "elara.arm": accepted.arm,
                 "elara.cached": talk.cached,
+                "elara.sources": len(talk.found.hits),
+                "elara.retrieval.seconds": round(talk.found.seconds, 4),
             },
             # Not of the record, whose milliseconds are rounded: it would begin before its request.
             start_time=time.time_ns() - round((time.perf_counter() - talk.started) * 1e9),

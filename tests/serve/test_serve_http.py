@@ -68,6 +68,7 @@ def test_health_tells_model_from_simulation(client: TestClient, simulation: Test
         "model_ready": True,
         "mode": "model",
         "gate": "not asked",
+        "sources": "none",
     }
     assert simulation.get("/health").json()["model_ready"] is False
 
@@ -91,6 +92,10 @@ def test_an_answer_carries_all_that_traces_it(client: TestClient, trained: Works
         "notice": "This adapter has not passed the release gate: no record of it is known here.",
         "warnings": [],
         "cached": False,
+        "retrieval": "",
+        "sources": [],
+        "sentences": [],
+        "removed_citations": 0,
         "request_id": "mine-1",
     }
 

@@ -105,6 +105,8 @@ def test_each_request_and_each_answer_has_a_span(
         "elara.adapter": adapter_identity(settings.adapter).weights_sha256,
         "elara.arm": "",
         "elara.cached": False,
+        "elara.sources": 0,
+        "elara.retrieval.seconds": 0.0,
     }
     assert dict(request.attributes or {}) == {
         "http.request.method": "POST",

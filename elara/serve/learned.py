@@ -1,0 +1,228 @@
+"""Find the examples that an adapter was trained on and that are closest to an answer.
+
+Close is what an encoder of sentences puts at a small angle: such an example may have taught the
+model its answer, but need not have. The vectors are kept in the workspace, so that they are
+computed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from elara.audit.passport import MANIFEST_FILE, read_manifest
+from elara.model import TRAINING_FILE, ModelError
+from elara.model.embedding import Encoder, Store, Vectors, load_encoder
+from elara.records import Example, schema
+from elara.serve.backends import RETRY_SECONDS, ModelUnavailable, TookTooLong
+from elara.serve.background import Background, until
+from elara.workspace import Workspace, WorkspaceError
+from elara.workspace.formats import read_table
+from elara.workspace.retractions import LIST, collected, listed, read_list
+
+log = logging.getLogger("elara.serve")
+
+_PATIENCE = 5.0  # seconds that a caller waits while the vectors are computed
+_PART = 256  # examples whose vectors are computed before it is asked whether the server stops
+
+
+class LearnedError(LookupError):
+    """It is not known what an adapter was trained on; the message says why."""
+
+
+@dataclass
+class Learned:
+    """The examples of an adapter.
+
+    Args:
+        workspace: where it was trained.
+        encoder: computes the vector of an answer.
+        examples: id, question, answer, split, and what the adapter's manifest says of each.
+        vectors: of question and answer, one row for each example.
+        lost: examples that the adapter learned and whose text is no longer in the workspace.
+    """
+
+    workspace: Workspace
+    encoder: Encoder
+    examples: pl.DataFrame
+    vectors: Vectors
+    lost: int
+    _retracted: frozenset[str] = frozenset()
+    _read_at: int = field(default=-1)  # when the list of retractions that was read had changed
+
+    def nearest(self, question: str, answer: str, k: int, *, local: bool) -> list[dict[str, Any]]:
+        """The examples closest to an answer.
+
+        Args:
+            question: what was asked.
+            answer: what was answered.
+            k: how many.
+            local: whether only this computer reads it, so that nothing need be withheld.
+
+        Returns:
+            The fields of `elara.serve.evidence.TracedExample`, the closest example first.
+        """
+        scores = self.vectors @ self.encoder.encode([_text(question, answer)])[0]
+        best = np.argsort(-scores, kind="stable")[:k].tolist()
+        retracted, found = self._now_retracted(), []
+        for at, row in zip(best, self.examples[best].iter_rows(named=True), strict=True):
+            withheld = not (row.pop("redistributable") or local)
+            if withheld:
+                row |= {"question": "", "answer": None}
+            told = {"withheld": withheld, "retracted": row["article_id"] in retracted}
+            found.append(row | told | {"score": round(float(scores[at]), 4)})
+        return found
+
+    def _now_retracted(self) -> frozenset[str]:
+        """The retracted articles, by a list that may change while the server runs."""
+        path = self.workspace.root / LIST
+        changed = path.stat().st_mtime_ns if path.exists() else 0
+        if changed != self._read_at:
+            rows = read_list(self.workspace)
+            named = listed(rows, collected(self.workspace))["id"]
+            self._retracted = frozenset([*named, *rows["article_id"]])
+            self._read_at = changed
+        return self._retracted
+
+
+def read_learned(place: Path, encoder: str, stop: threading.Event) -> Learned:
+    """Read what an adapter was trained on, and compute the vectors that are not kept yet.
+
+    Args:
+        place: the adapter's folder.
+        encoder: name of the model that computes the vectors; each adapter has one of its own, since
+            two threads must not use one tokenizer.
+        stop: set when nobody needs them any more.
+
+    Raises:
+        LearnedError: its examples are not known, or not here.
+        ModelError: the model of this name cannot be loaded.
+        WorkspaceError: the vectors cannot be kept.
+    """
+    training, manifest = place / TRAINING_FILE, place / MANIFEST_FILE
+    if not (training.is_file() and manifest.is_file()):
+        raise LearnedError(
+            "The adapter that answers has no record of its training, so its examples are not known."
+        )
+    told = json.loads(training.read_text(encoding="utf-8"))
+    ids = {*told["examples"], *told.get("earlier_examples", ())}
+    workspace = _workspace_of(place)
+    path = workspace.folder("expand") / "train.jsonl" if workspace else None
+    if workspace is None or path is None or not path.is_file():
+        raise LearnedError(
+            "The training examples of the adapter that answers are not beside it: serve it from "
+            "the workspace in which it was trained."
+        )
+    last = pl.col("messages").list
+    texts = read_table(path, schema(Example)).select(
+        "id",
+        "split",
+        question=last.get(-2).struct.field("content"),
+        answer=last.get(-1).struct.field("content"),
+    )
+    about = read_manifest(place).select(
+        *("id", "licence", "redistributable", "specialty", "title", "url"),
+        article_id=pl.col("article_ids").list.first(),
+    )
+    known = pl.DataFrame({"id": sorted(ids)}, {"id": pl.String})
+    examples = known.join(texts, on="id").join(about, on="id").sort("id")
+    if examples.is_empty():
+        raise LearnedError(
+            "None of the examples that the adapter learned is in its workspace any more: the "
+            "stage expand has run again since. Train again to see them."
+        )
+    loaded = load_encoder(encoder)
+    assert loaded  # which it is, for any name
+    store = Store(loaded, workspace.root / "embeddings")
+    pairs = [_text(q, a) for q, a in examples.select("question", "answer").iter_rows()]
+    for start in range(0, len(pairs), _PART):
+        if stop.is_set():
+            raise LearnedError("The server stops.")
+        store.vectors(pairs[start : start + _PART], "training examples")
+    vectors = store.vectors(pairs)
+    return Learned(workspace, loaded, examples, vectors, len(ids) - examples.height)
+
+
+class Examples:
+    """What the adapter that serves was trained on, read when somebody first asks.
+
+    Args:
+        most: most callers that wait.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._thread, self._stop = Background("elara-examples", most), threading.Event()
+        self._reading: dict[str, asyncio.Task[Learned]] = {}  # by the adapter's hash; one only
+
+    async def of(self, adapter: str, place: Path, encoder: str) -> Learned:
+        """The examples of an adapter.
+
+        Args:
+            adapter: SHA-256 of its weights.
+            place: its folder.
+            encoder: name of the model that computes vectors.
+
+        Raises:
+            LearnedError: they are not known, or not here.
+            BackendError: their vectors are still being computed, or cannot be.
+        """
+        if adapter not in self._reading:
+            work = partial(read_learned, place, encoder, self._stop)
+            self._reading = {adapter: asyncio.create_task(self._thread.run(work))}
+        reading = self._reading[adapter]
+        try:
+            async with until(time.monotonic() + _PATIENCE):
+                return await asyncio.shield(reading)
+        except TookTooLong:
+            raise ModelUnavailable(
+                f"The training examples are being read, once for each adapter: ask again in "
+                f"{RETRY_SECONDS} seconds.",
+                RETRY_SECONDS,
+            ) from None
+        except LearnedError:
+            self._reading.pop(adapter, None)  # it may be put right while the server runs
+            raise
+        except (ModelError, WorkspaceError) as error:
+            self._reading.pop(adapter, None)
+            log.error("the training examples cannot be compared: %s", error)
+            raise ModelUnavailable(
+                "The training examples cannot be compared with answers: see the server's log."
+            ) from None
+
+    async def nearest(
+        self, learned: Learned, question: str, answer: str, k: int, *, local: bool
+    ) -> list[dict[str, Any]]:
+        """See `Learned.nearest`; computed in the thread.
+
+        Raises:
+            BackendError: too many wait.
+        """
+        return await self._thread.run(
+            lambda: learned.nearest(question, answer, k, local=local),
+        )
+
+    def close(self) -> None:
+        """Let the thread end; vectors that are computed are kept."""
+        self._stop.set()
+        self._thread.close()
+
+
+def _workspace_of(place: Path) -> Workspace | None:
+    """The workspace that an adapter, or a version of it, lies in."""
+    place = place.resolve()
+    near = (Workspace(parent) for parent in place.parents)
+    return next((w for w in near if place.is_relative_to(w.folder("train"))), None)
+
+
+def _text(question: str, answer: str) -> str:
+    return f"{question}\n{answer}"
