@@ -19,7 +19,7 @@ from typing import Any
 from fastapi import HTTPException, Request
 
 from elara.model import SYSTEM_PROMPT
-from elara.serve import privacy
+from elara.serve import images, privacy
 from elara.serve.backends import (
     RETRY_SECONDS,
     Ask,
@@ -30,6 +30,7 @@ from elara.serve.backends import (
     ModelUnavailable,
     Piece,
     QueueFull,
+    ReadsNoPictures,
     ServerStopped,
     TookTooLong,
     closing,
@@ -57,6 +58,7 @@ log = logging.getLogger("elara.serve")
 
 # What a client is told when a backend does not answer.
 STATUS: dict[type[BackendError], int] = {
+    ReadsNoPictures: 422,
     QueueFull: 429,
     GenerationFailed: 500,
     BrokenOff: 502,
@@ -64,7 +66,7 @@ STATUS: dict[type[BackendError], int] = {
     ServerStopped: 503,
     TookTooLong: 504,
 }
-_REFUSED = (ModelUnavailable, QueueFull)  # no model wrote anything
+_REFUSED = (ModelUnavailable, QueueFull, ReadsNoPictures)  # no model wrote anything
 
 
 @dataclass
@@ -87,8 +89,8 @@ class Talk:
     started: float = field(default_factory=time.perf_counter)
 
     async def warnings(self) -> list[str]:
-        """What to tell the user about personal data in the question."""
-        return await privacy.warnings(self._texts)
+        """What to tell the user about personal data in the question, and about its pictures."""
+        return await privacy.warnings(self._texts) + images.warnings(self.ask.pictures)
 
     def receipt(self, answer: str) -> str:
         """What proves in feedback that this server gave this answer; "" where none is taken.
@@ -98,6 +100,8 @@ class Talk:
         """
         participation: Participation | None = self.request.app.state.participation
         if participation is None or self.serving is None or self.serving.identity is None:
+            return ""
+        if self.ask.pictures:  # feedback is text, and would say nothing without them
             return ""
         choice = replace(self.choice, adapter=self.serving.identity.weights_sha256)
         id_ = self.request.state.request_id
@@ -112,7 +116,8 @@ class Talk:
         """
         state = self.request.app.state
         manager: ModelManager = state.manager
-        held = await reserve(self.request, self._texts, self.ask.max_new_tokens)
+        shown = sum(p.most_tokens for some in self.ask.pictures.values() for p in some)
+        held = await reserve(self.request, self._texts, self.ask.max_new_tokens + shown)
         try:
             if self.choice.adapter:
                 await asyncio.to_thread(manager.ensure, self.choice.adapter)
@@ -225,7 +230,7 @@ class Talk:
             adapter=serving.identity.weights_sha256 if serving.identity else "",
             template=template_version(serving),
             arm=self.choice.arm,
-            text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
+            text_hmac=keyed_hash(state.text_key, self.ask.identity) if state.text_key else "",
             text=privacy.mask(text) if text else "",
         )
 
@@ -242,6 +247,7 @@ def talk_about(
     most: int | None,
     temperature: float | None,
     seed: int,
+    pictures: images.Pictures | None = None,
 ) -> Talk:
     """Put a conversation as a question, with this server's settings where a request names none.
 
@@ -252,6 +258,7 @@ def talk_about(
         most: tokens to write.
         temperature: 0 always takes the likeliest token.
         seed: for temperatures above 0.
+        pictures: those of each turn that has some.
 
     Raises:
         HTTPException: 422, the request asks for more tokens than this server writes.
@@ -266,6 +273,7 @@ def talk_about(
         temperature=settings.temperature if temperature is None else temperature,
         seed=seed,
         deadline=time.monotonic() + settings.answer_seconds,
+        pictures=pictures or {},
     )
     return Talk(request, ask, choice)
 

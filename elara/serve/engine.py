@@ -154,8 +154,13 @@ class Engine:
         """The chats of the next batch; none when the engine is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            size = min(self._batch_size, len(self._waiting))
-            return [self._waiting.popleft() for _ in range(size)]
+            chats = [self._waiting.popleft()] if self._waiting else []
+            # A chat with pictures is answered alone: models pad pictures in ways of their own.
+            while self._waiting and len(chats) < self._batch_size:
+                if chats[0].ask.pictures or self._waiting[0].ask.pictures:
+                    break
+                chats.append(self._waiting.popleft())
+            return chats
 
     def _write(self, chats: list[_Chat]) -> None:
         """Answer these chats. Whatever goes wrong is tried again with fewer at once."""

@@ -91,6 +91,9 @@ class Metrics:
             ["support"],
             registry=here,
         )
+        self.pictures = Counter(
+            "elara_pictures_total", "Pictures, read or refused.", ["result"], registry=here
+        )
         self.spans = Counter(
             "elara_spans_total", "Spans of traces, made and sent.", ["state"], registry=here
         )
@@ -100,6 +103,8 @@ class Metrics:
             self.probes.labels(outcome)
         for support in ("question", "none"):
             self.citations.labels(support)
+        for result in ("read", "refused"):
+            self.pictures.labels(result)
         for state in ("made", "sent"):
             self.spans.labels(state)
 
