@@ -89,12 +89,15 @@ class LanguageModel:
         tokenizer: its tokenizer, with a chat template.
         name: the base model's name, as `load_base` takes it.
         precision: where and in which number format it computes.
+        processor: turns pictures and text into what a vision model reads, with the same tokenizer;
+            None for a model that reads text only.
     """
 
     model: Any
     tokenizer: Any
     name: str
     precision: Precision
+    processor: Any = None
 
     @property
     def device(self) -> str:
@@ -131,8 +134,8 @@ def load_base(
     Args:
         name: `smollm2-135m-instruct` (packaged), a hub id such as
             `mistralai/Mistral-7B-Instruct-v0.3`, one with a revision (`owner/name@revision`), or
-            a local folder. Any causal language model of transformers will do; one without a chat
-            template gets a plain one, which is said.
+            a local folder. Any causal language model of transformers will do, and any vision model
+            (image-text-to-text); one without a chat template gets a plain one, which is said.
         quantisation: `none`, or `nf4` for 4-bit NormalFloat with double quantisation (QLoRA),
             which needs a quarter of the memory.
         precision: as `choose_precision` takes it.
@@ -140,7 +143,8 @@ def load_base(
     Raises:
         ModelError: the model is not there, is gated, or cannot be read.
 
-    Source: QLoRA, https://arxiv.org/abs/2305.14314; transformers AutoModelForCausalLM.
+    Source: QLoRA, https://arxiv.org/abs/2305.14314; transformers AutoModelForCausalLM and
+        https://huggingface.co/docs/transformers/tasks/image_text_to_text
     """
     import torch
     import transformers
@@ -167,7 +171,9 @@ def load_base(
     try:
         with quiet_libraries():
             tokenizer = _tokenizer(place)
-            model = transformers.AutoModelForCausalLM.from_pretrained(**place, **options)
+            processor = _processor(name, place)
+            of = "AutoModelForImageTextToText" if processor else "AutoModelForCausalLM"
+            model = getattr(transformers, of).from_pretrained(**place, **options)
     except (OSError, ValueError) as error:
         raise ModelError(_why_it_cannot_load(name, error)) from error
     if quantisation == "none" and not split:
@@ -181,8 +187,10 @@ def load_base(
         print(f"{name}: {description}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if processor:  # has its own until now, without what was mended above
+        processor.tokenizer, processor.chat_template = tokenizer, tokenizer.chat_template
     model.eval()
-    return LanguageModel(model, tokenizer, name, chosen)
+    return LanguageModel(model, tokenizer, name, chosen, processor)
 
 
 def load_tokenizer(name: str = PACKAGED) -> Any:
@@ -220,6 +228,29 @@ def _tokenizer(place: dict[str, Any]) -> Any:
         # Where mistral-common is installed; it has no template that could be saved.
         tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(**place)
     return tokenizer
+
+
+def _processor(name: str, place: dict[str, Any]) -> Any:
+    """What a vision model reads pictures with; None for a model that reads text only."""
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    kind = transformers.AutoConfig.from_pretrained(**place).model_type
+    if kind not in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return None
+    try:
+        return transformers.AutoProcessor.from_pretrained(**place)
+    except ImportError as error:
+        raise ModelError(
+            f"{name} reads pictures with a package that is missing: install the torchvision that "
+            f"belongs to your torch (https://pytorch.org/get-started). It says: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from error
+    except OSError:
+        if kind not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            raise
+        print(f"{name}: the files with which it reads pictures are missing, so it reads text only.")
+        return None
 
 
 def _multiply_alike_everywhere(model: Any) -> None:
@@ -321,4 +352,4 @@ def load_adapter(folder: Path, *, base: LanguageModel | None = None) -> Language
     # By the name in the file, PEFT would ask its hub about the base model at every checkpoint.
     model.peft_config["default"].base_model_name_or_path = base.model.name_or_path
     model.eval()
-    return LanguageModel(model, base.tokenizer, name, base.precision)
+    return LanguageModel(model, base.tokenizer, name, base.precision, base.processor)

@@ -29,6 +29,15 @@ _FOLDED = (
     "messages[1]['role'], 'content': messages[0]['content'] + '\n\n' + messages[1]['content']}] "
     "+ messages[2:] -%}{%- endif -%}"
 )
+# Put before a vision model's template that reads the parts of a message, and no plain text.
+_IN_PARTS = (
+    "{#- Changed by Elara: a text is a message of one part -#}"
+    "{%- set turns = namespace(all=[]) -%}{%- for message in messages -%}"
+    "{%- set text = [{'type': 'text', 'text': message['content']}] -%}"
+    "{%- set parts = text if message['content'] is string else message['content'] -%}"
+    "{%- set turn = {'role': message['role'], 'content': parts} -%}"
+    "{%- set turns.all = turns.all + [turn] -%}{%- endfor -%}{%- set messages = turns.all -%}"
+)
 # The day that a template which states today's date states instead.
 FIXED_DATE = datetime.date(2026, 1, 1)
 _NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
@@ -119,9 +128,10 @@ def without_markers(template: str) -> str:
 def give_template(tokenizer: Any) -> str:
     """Give a tokenizer a chat template that training can use.
 
-    A model's own template stays, with two changes that are written into it: a system message that
-    it would refuse, or drop once an answer follows, joins the first question; and today's date, if
-    it states one, becomes a fixed day, so that the same conversation has the same tokens tomorrow.
+    A model's own template stays, with three changes that are written into it: a system message that
+    it would refuse, or drop once an answer follows, joins the first question; today's date, if
+    it states one, becomes a fixed day, so that the same conversation has the same tokens tomorrow;
+    and a template that reads a message's parts only, as some vision models have, reads texts, too.
     A model without any template gets Elara's plain one.
 
     Args:
@@ -141,6 +151,8 @@ def give_template(tokenizer: Any) -> str:
         tokenizer.chat_template = _PLAIN.replace("start = ''", f"start = {start!r}")
     if isinstance(tokenizer.chat_template, str):
         tokenizer.chat_template = _undated(tokenizer.chat_template)
+        if _drops_texts(tokenizer, tokenizer.chat_template):
+            tokenizer.chat_template = _IN_PARTS + tokenizer.chat_template
         if not _reads_system(tokenizer, tokenizer.chat_template):
             tokenizer.chat_template = _FOLDED + tokenizer.chat_template
     return template_name(tokenizer)
@@ -158,9 +170,22 @@ def template_name(tokenizer: Any) -> str:
         description += "; what follows the prompt counts as the answer"
     if _FOLDED in text:
         description += "; it has no place for a system message, which joins the first question"
+    if _IN_PARTS in text:
+        description += "; it reads messages in parts, so each text becomes one part"
     if _UNDATED in text:
         description += f"; it states {FIXED_DATE} instead of today's date"
     return f"{description}."
+
+
+def _drops_texts(tokenizer: Any, template: str) -> bool:
+    """Whether a template passes on what a message says only if it comes in parts."""
+    asked = "Which one?"
+
+    def told(content: Any) -> bool:
+        turns = [{"role": "user", "content": content}]
+        return asked in (_render(tokenizer, template, turns) or "")
+
+    return not told(asked) and told([{"type": "text", "text": asked}])
 
 
 def _reads_system(tokenizer: Any, template: str) -> bool:
@@ -184,7 +209,7 @@ def _undated(template: str) -> str:
     return _UNDATED + other + fixed
 
 
-def _render(tokenizer: Any, template: str, conversation: list[dict[str, str]]) -> str | None:
+def _render(tokenizer: Any, template: str, conversation: list[dict[str, Any]]) -> str | None:
     import jinja2
 
     try:
@@ -194,7 +219,7 @@ def _render(tokenizer: Any, template: str, conversation: list[dict[str, str]]) -
             tokenize=False,
             add_generation_prompt=conversation[-1]["role"] == "user",
         )
-    except jinja2.TemplateError:
+    except (jinja2.TemplateError, TypeError):  # the latter where it adds parts to a text
         return None
     return text
 

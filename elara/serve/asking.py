@@ -19,6 +19,7 @@ from elara.model import SYSTEM_PROMPT
 from elara.model.chat import as_data_anywhere
 from elara.serve.backends import Ask, End, Piece
 from elara.serve.events import EventReader, EventTooLarge
+from elara.serve.images import Picture, with_pictures
 from elara.serve.upstream import Upstream
 
 log = logging.getLogger("elara.serve")
@@ -250,16 +251,21 @@ def _certificates() -> ssl.SSLContext:
 
 def _body(upstream: Upstream, ask: Ask) -> dict[str, Any]:
     # Only fields that every such server knows: TensorRT-LLM refuses a request with any other.
-    system = {"role": "system", "content": SYSTEM_PROMPT}
+    system, turns = {"role": "system", "content": SYSTEM_PROMPT}, as_data_anywhere(ask.messages)
     return {
         "model": upstream.model,
-        "messages": [system, *as_data_anywhere(ask.messages)],
+        "messages": [system, *with_pictures(turns, ask.pictures, _part)],
         "max_tokens": ask.max_new_tokens,
         "temperature": ask.temperature,
         "seed": ask.seed,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+def _part(picture: Picture) -> dict[str, Any]:
+    """Source: https://platform.openai.com/docs/guides/images-vision"""
+    return {"type": "image_url", "image_url": {"url": picture.as_url()}}
 
 
 def _chunk(event: bytes) -> _Chunk:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+from elara.serve.images import Pictures, with_pictures
 
 HOW_TO_GET_A_MODEL = (
     "To train one, run `elara run` (or notebooks 01 to 06) and start the server again; to serve "
@@ -42,6 +45,10 @@ class QueueFull(BackendError):
     """Too many chats wait already."""
 
 
+class ReadsNoPictures(BackendError):
+    """A conversation has pictures, and the model that answers reads none."""
+
+
 class TookTooLong(BackendError):
     """The answer was not complete at its deadline."""
 
@@ -70,6 +77,7 @@ class Ask:
         seed: for temperatures above 0; the same seed gives the same answer again.
         deadline: value of `time.monotonic()`, in seconds, after which the answer is broken off.
         base: whether the model answers with its adapter switched off.
+        pictures: those of each turn that has some; a model reads them before the turn's text.
     """
 
     messages: list[dict[str, str]]
@@ -78,6 +86,12 @@ class Ask:
     seed: int
     deadline: float
     base: bool = False
+    pictures: Pictures = field(default_factory=dict)
+
+    @property
+    def identity(self) -> list[dict[str, Any]]:
+        """What was asked, with its hash in the place of each picture: to compare and to hash."""
+        return with_pictures(self.messages, self.pictures, lambda picture: picture.sha256)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class AnswerCache:
         """
         if not self._most or ask.temperature > 0 or not adapter:
             return ""
-        parts = [adapter, template, account, [*sources], ask.max_new_tokens, ask.messages]
+        parts = [adapter, template, account, [*sources], ask.max_new_tokens, ask.identity]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def find(self, key: str) -> tuple[str, End] | None:

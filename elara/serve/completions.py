@@ -6,9 +6,10 @@ here, is refused by name.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -17,9 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Receive, Scope, Send
 
 from elara.serve.backends import BackendError, End, Piece, whole
+from elara.serve.config import Settings
 from elara.serve.conversing import STATUS, Talk, chosen, http_error, talk_about
 from elara.serve.disconnect import unless_gone
 from elara.serve.experiments import Choice
+from elara.serve.images import MOST, ImageRefused, Picture, Pictures, read_picture
 from elara.serve.models import BASE, ModelManager, Serving
 from elara.serve.problems import documented
 from elara.serve.schemas import (
@@ -32,6 +35,7 @@ from elara.serve.schemas import (
     Source,
     Specialty,
     Supported,
+    Turn,
     Whole,
 )
 
@@ -87,7 +91,7 @@ class CompletionRequest(BaseModel):
     model: str = Field(
         max_length=200, description="from /v1/models, `elara`, or an adapter's whole SHA-256"
     )
-    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: list[Turn] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: Count | None = None
     max_tokens: Count | None = Field(default=None, description="the older name of the same")
     temperature: float | None = Field(default=None, ge=0.0, le=2.0)
@@ -107,7 +111,9 @@ class CompletionRequest(BaseModel):
 
     @model_validator(mode="after")
     def _well_formed(self) -> CompletionRequest:
-        ChatRequest.model_validate({"messages": [turn.model_dump() for turn in self.messages]})
+        ChatRequest(messages=self.texts)
+        if sum(len(turn.pictures) for turn in self.messages) > MOST:
+            raise ValueError(f"the conversation has more than {MOST} pictures: leave some out")
         if self.stream_options and not self.stream:
             raise ValueError("stream_options is for streams: send `stream: true`, or leave it out")
         if self.max_tokens and self.max_completion_tokens:
@@ -115,6 +121,11 @@ class CompletionRequest(BaseModel):
         if self.user and self.safety_identifier and self.user != self.safety_identifier:
             raise ValueError("user and safety_identifier name two people: give one of them")
         return self
+
+    @property
+    def texts(self) -> list[Message]:
+        """The conversation without its pictures."""
+        return [Message(role=turn.role, content=turn.text) for turn in self.messages]
 
     @property
     def choosing(self) -> dict[str, Any]:
@@ -234,9 +245,11 @@ async def complete(request: Request, body: CompletionRequest) -> Response | dict
     Who names a model other than `elara` takes no part in an experiment.
     """
     named = _named(request, body.model)
+    pictures = await _pictures(request, body.messages)
     talk = talk_about(
         request,
-        body.messages,
+        body.texts,
+        pictures=pictures,
         choice=Choice(named) if named else chosen(request, **body.choosing),
         most=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
@@ -277,6 +290,37 @@ class _Stream(StreamingResponse):
         finally:
             for generator in self._open:
                 await generator.aclose()
+
+
+async def _pictures(request: Request, turns: Sequence[Turn]) -> Pictures:
+    """Those of each turn that shows some, read and stripped.
+
+    Raises:
+        HTTPException: 422, this server reads none, or one of them cannot be read.
+    """
+    settings: Settings = request.app.state.settings
+    counted = request.app.state.metrics.pictures
+    shown = {number: turn.pictures for number, turn in enumerate(turns) if turn.pictures}
+    if shown and not settings.images:
+        counted.labels("refused").inc(sum(map(len, shown.values())))
+        raise HTTPException(
+            422,
+            "This server reads no pictures: leave them out. Whoever runs it lets them in with "
+            "ELARA_SERVE_IMAGES=yes, where the model can read them.",
+        )
+    most = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
+    read: dict[int, list[Picture]] = {}
+    for number, urls in shown.items():
+        for url in urls:
+            try:
+                picture = await asyncio.to_thread(read_picture, url, **most)
+            except ImageRefused as error:
+                counted.labels("refused").inc()
+                detail = f"messages.{number}.content: a picture cannot be read: {error}."
+                raise HTTPException(422, detail) from None
+            counted.labels("read").inc()
+            read.setdefault(number, []).append(picture)
+    return read
 
 
 def name_of(serving: Serving) -> str:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from elara.model import WEIGHTS_FILE
+from elara.serve.images import MOST
 from elara.serve.keys import default_file
 from elara.serve.logs import LogFormat
 from elara.serve.schemas import AdapterIdentity, Evaluation
@@ -33,6 +34,7 @@ EMERGENCY = (
     "112 (EU), 911 (US and Canada) or 999 (UK)."
 )
 AUDIT_LOG = "audit.sqlite"
+PICTURES_AT = "/v1/chat/completions"
 # Separated by commas.
 _LISTS = {"cors_origins", "gate", "allowed_hosts", "trusted_proxies", "frame_ancestors"}
 
@@ -82,7 +84,10 @@ class Settings(BaseModel):
         trusted_proxies: networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
         tls_cert: certificate chain as PEM, to encrypt without a proxy.
         tls_key: its private key as PEM.
-        max_body_bytes: longest request; the default is 256 KiB.
+        images: whether questions at `/v1` may have pictures, where the model reads them.
+        max_image_bytes: longest file of a picture; the default is 4 MiB.
+        max_image_pixels: largest picture, width times height.
+        max_body_bytes: longest request without pictures; the default is 256 KiB.
         max_header_bytes: names and values of all headers of a request together.
         body_seconds: how long a request may take to arrive; its head may take as long once more.
         requests_per_minute: for each key that has no limit of its own; 0: no limit.
@@ -126,6 +131,9 @@ class Settings(BaseModel):
     trusted_proxies: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    images: bool = False
+    max_image_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    max_image_pixels: int = Field(default=4_000_000, ge=1)
     max_body_bytes: int = Field(default=256 * 1024, ge=1024)
     max_header_bytes: int = Field(default=16 * 1024, ge=1024)
     body_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
@@ -134,6 +142,16 @@ class Settings(BaseModel):
     log_format: LogFormat = "text"
     traces: str = ""
     emergency: str = Field(default=EMERGENCY, max_length=300)
+
+    def longest_body(self, path: str) -> int:
+        """Most bytes of a request to an address.
+
+        Args:
+            path: of the request; pictures are taken at one only.
+        """
+        if not self.images or path != PICTURES_AT:
+            return self.max_body_bytes
+        return self.max_body_bytes + MOST * (self.max_image_bytes * 4 // 3 + 4)  # as base64
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -16,7 +16,7 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 
-from elara.serve import privacy
+from elara.serve import images, privacy
 from elara.serve.backends import (
     Ask,
     BackendError,
@@ -26,6 +26,7 @@ from elara.serve.backends import (
     ModelUnavailable,
     Piece,
     QueueFull,
+    ReadsNoPictures,
     ServerStopped,
     TookTooLong,
     closing,
@@ -53,6 +54,7 @@ log = logging.getLogger("elara.serve")
 
 # What a client is told when a backend does not answer.
 STATUS: dict[type[BackendError], int] = {
+    ReadsNoPictures: 422,
     QueueFull: 429,
     GenerationFailed: 500,
     BrokenOff: 502,
@@ -60,7 +62,7 @@ STATUS: dict[type[BackendError], int] = {
     ServerStopped: 503,
     TookTooLong: 504,
 }
-_REFUSED = (ModelUnavailable, QueueFull)  # no model wrote anything
+_REFUSED = (ModelUnavailable, QueueFull, ReadsNoPictures)  # no model wrote anything
 
 
 @dataclass
@@ -91,8 +93,8 @@ class Talk:
     started: float = field(default_factory=time.perf_counter)
 
     async def warnings(self) -> list[str]:
-        """What to tell the user about personal data in the question."""
-        return await privacy.warnings(self._texts)
+        """What to tell the user about personal data in the question, and about its pictures."""
+        return await privacy.warnings(self._texts) + images.warnings(self.ask.pictures)
 
     @property
     def notice(self) -> str:
@@ -127,6 +129,8 @@ class Talk:
         participation: Participation | None = self.request.app.state.participation
         if participation is None or self.serving is None or self.serving.identity is None:
             return ""
+        if self.ask.pictures:  # feedback is text, and would say nothing without them
+            return ""
         choice = replace(self.choice, adapter=self.serving.identity.weights_sha256)
         id_ = self.request.state.request_id
         return participation.receipts.make(id_, self.ask.messages, answer, choice)
@@ -140,12 +144,13 @@ class Talk:
         """
         state = self.request.app.state
         manager: ModelManager = state.manager
+        shown = sum(p.most_tokens for some in self.ask.pictures.values() for p in some)
         if self.choice.adapter and not self.named:
             await asyncio.to_thread(manager.ensure, self.choice.adapter)
         with state.under_way.answer(), manager.use(self.choice.adapter) as self.serving:
             await self._look_for_sources(self.serving)
             prompt = self.found.put_to(self.ask)
-            held = await reserve(self.request, _contents(prompt), prompt.max_new_tokens)
+            held = await reserve(self.request, _contents(prompt), prompt.max_new_tokens + shown)
             try:
                 async with closing(self._recorded(self.serving, state.journal)) as items:
                     async for item in items:
@@ -288,7 +293,7 @@ class Talk:
             template=template_version(serving),
             retrieval=self.found.retrieval,
             arm=BASE if serving.base else self.choice.arm,
-            text_hmac=keyed_hash(state.text_key, self.ask.messages) if state.text_key else "",
+            text_hmac=keyed_hash(state.text_key, self.ask.identity) if state.text_key else "",
             text=privacy.mask(text) if text else "",
         )
 
@@ -311,6 +316,7 @@ def talk_about(
     seed: int,
     sources: bool | None,
     specialty: str,
+    pictures: images.Pictures | None = None,
 ) -> Talk:
     """Put a conversation as a question, with this server's settings where a request names none.
 
@@ -323,6 +329,7 @@ def talk_about(
         seed: for temperatures above 0.
         sources: whether to answer from sources; None: where the server has any.
         specialty: of which alone sources are taken; "" takes all.
+        pictures: those of each turn that has some.
 
     Raises:
         HTTPException: 422, the request asks for more tokens than this server writes.
@@ -337,6 +344,7 @@ def talk_about(
         temperature=settings.temperature if temperature is None else temperature,
         seed=seed,
         deadline=time.monotonic() + settings.answer_seconds,
+        pictures=pictures or {},
     )
     return Talk(request, ask, choice, wanted=sources, specialty=specialty)
 

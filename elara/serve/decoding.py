@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from elara.model import SYSTEM_PROMPT, LanguageModel, ModelError
 from elara.model.chat import as_data
 from elara.serve.backends import Ask
+from elara.serve.images import Pictures, with_pictures
 
 if TYPE_CHECKING:
     import torch
@@ -89,9 +90,14 @@ class Row:
         import torch
 
         turns = [{"role": "system", "content": SYSTEM_PROMPT}, *ask.messages]
-        self.prompt: list[int] = lm.tokenizer.apply_chat_template(
-            as_data(lm.tokenizer, turns), add_generation_prompt=True, return_dict=True
-        )["input_ids"]
+        turns = as_data(lm.tokenizer, turns)
+        self.shown: dict[str, Any] = {}  # what the model takes besides tokens
+        if ask.pictures:
+            self.prompt, self.shown = _read(lm, turns, ask.pictures)
+        else:
+            self.prompt = lm.tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, return_dict=True
+            )["input_ids"]
         self.ask = ask
         self.new: list[int] = []
         self.ended = False
@@ -133,6 +139,27 @@ class Row:
         return self._text.grow(self.new[:-1] if self.finished else self.new, last=self.ended)
 
 
+def _read(
+    lm: LanguageModel, turns: list[dict[str, str]], pictures: Pictures
+) -> tuple[list[int], dict[str, Any]]:
+    """A conversation as tokens, some of which hold a picture's place, and the pictures.
+
+    Source: https://huggingface.co/docs/transformers/chat_templating_multimodal
+    """
+    after_system = {number + 1: shown for number, shown in pictures.items()}
+    made = lm.processor.apply_chat_template(
+        with_pictures(turns, after_system, lambda p: {"type": "image", "image": p.as_image()}),
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    made = made.to(lm.causal.device, lm.causal.dtype)  # numbers of tokens stay whole
+    tokens: list[int] = made.pop("input_ids")[0].tolist()
+    made.pop("attention_mask")
+    return tokens, dict(made)
+
+
 class Decoder:
     """What is the same for every answer of a model.
 
@@ -159,7 +186,9 @@ class Decoder:
         stops = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
         self.stops = frozenset({*stops, lm.tokenizer.eos_token_id} - {None})
         top_k = _TOP_K if own.top_k is None else own.top_k
-        self.top_k = min(top_k or math.inf, lm.causal.config.vocab_size)  # 0 means all
+        self.top_k = min(
+            top_k or math.inf, lm.causal.config.get_text_config().vocab_size
+        )  # 0 means all
         named = own.to_diff_dict().keys() - _FOLLOWED
         if ignored := sorted(name for name in named if not name.startswith("output_")):
             log.warning("settings of %s that are not followed: %s", lm.name, ", ".join(ignored))
@@ -193,7 +222,7 @@ class Batch:
 
     Args:
         decoder: of their model.
-        rows: the answers.
+        rows: the answers; one with pictures is written alone.
 
     Source: https://huggingface.co/docs/transformers/kv_cache
     """
@@ -203,6 +232,7 @@ class Batch:
         self._decoder = decoder
         self._cache: Any = None
         self._mask: Any = None  # 1 where a row has a token, 0 where it is padded
+        self._shift: Any = 0  # positions that pictures take less than they have tokens
 
     def step(self) -> list[str]:
         """Write one token of every answer.
@@ -247,16 +277,21 @@ class Batch:
         if self._cache is None:
             ids, self._mask = self._padded()
             positions = (self._mask.cumsum(1) - 1).clamp(min=0)
+            options |= self.rows[0].shown
         else:
             ids = torch.tensor([row.new[-1:] for row in self.rows], device=device)
             self._mask = torch.cat([self._mask, torch.ones_like(ids)], dim=1)
-            positions = self._mask.sum(1, keepdim=True) - 1
-        if self._decoder.takes_positions:
+            positions = self._mask.sum(1, keepdim=True) - 1 + self._shift
+        # With pictures, only the model itself knows the positions of its prompt.
+        if self._decoder.takes_positions and "pixel_values" not in options:
             options["position_ids"] = positions
         made = self._decoder.lm.model(
             input_ids=ids, attention_mask=self._mask, past_key_values=self._cache, **options
         )
         self._cache = made.past_key_values
+        if "pixel_values" in options:
+            # Qwen-VL counts a picture by its sides, and says so nowhere else.
+            self._shift = getattr(self._decoder.lm.causal.model, "rope_deltas", 0)
         logits: torch.Tensor = made.logits[:, -1]
         return logits
 

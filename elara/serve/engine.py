@@ -158,9 +158,11 @@ class Engine:
         """The chats of the next batch; none when the engine is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            alike = [c for c in self._waiting if c.ask.base == self._waiting[0].ask.base]
-            for chat in (chats := alike[: self._batch_size]):
+            chats = [self._waiting.popleft()] if self._waiting else []
+            alike = [chat for chat in self._waiting if _together(chats[0].ask, chat.ask)]
+            for chat in alike[: self._batch_size - 1]:
                 self._waiting.remove(chat)
+                chats.append(chat)
             return chats
 
     def _write(self, chats: list[_Chat]) -> None:
@@ -245,3 +247,11 @@ def _told(error: Exception) -> str:
         f"The model {why}. Ask for fewer tokens or send a shorter conversation; if it happens "
         f"again, restart the server."
     )
+
+
+def _together(one: Ask, other: Ask) -> bool:
+    """Whether two chats can be answered in one batch.
+
+    One with pictures is answered alone: models pad pictures in ways of their own.
+    """
+    return one.base == other.base and not one.pictures and not other.pictures

@@ -158,7 +158,7 @@ class Body:
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         if not {"content-length", "transfer-encoding"} & {*headers.keys()}:
             return await self.app(scope, receive, send)
-        most, seconds = self.settings.max_body_bytes, self.settings.body_seconds
+        most, seconds = self.settings.longest_body(scope["path"]), self.settings.body_seconds
         body = bytearray()
         try:
             async with asyncio.timeout(seconds):

@@ -228,7 +228,7 @@ async def reserve(request: Request, texts: Iterable[str], max_new_tokens: int) -
     Args:
         request: the request; without a key nothing is counted.
         texts: what the model will read.
-        max_new_tokens: most tokens that it will write.
+        max_new_tokens: most tokens that it will write, and read of anything but text.
 
     Returns:
         What to settle at the end, also after a failure or when the caller has left.

@@ -102,6 +102,9 @@ class Metrics:
             ["state"],
             registry=here,
         )
+        self.pictures = Counter(
+            "elara_pictures_total", "Pictures, read or refused.", ["result"], registry=here
+        )
         self.spans = Counter(
             "elara_spans_total", "Spans of traces, made and sent.", ["state"], registry=here
         )
@@ -115,6 +118,8 @@ class Metrics:
             self.retrievals.labels(outcome)
         for state in ("given", "left_out"):
             self.sources.labels(state)
+        for result in ("read", "refused"):
+            self.pictures.labels(result)
         for state in ("made", "sent"):
             self.spans.labels(state)
 

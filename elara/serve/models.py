@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elara.serve.adapters import AdapterRefused, check_adapter, find_adapter
-from elara.serve.backends import RETRY_SECONDS, Ask, End, ModelUnavailable, Piece, Simulation
+from elara.serve.backends import (
+    RETRY_SECONDS,
+    Ask,
+    End,
+    ModelUnavailable,
+    Piece,
+    ReadsNoPictures,
+    Simulation,
+)
 from elara.serve.config import adapter_identity
 from elara.serve.decoding import Decoder
 from elara.serve.engine import Engine
@@ -92,8 +100,25 @@ class Serving:
             return f"base of {self.off.weights_sha256}"
         return self.identity.weights_sha256 if self.identity else ""
 
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether it may be asked with pictures."""
+        if isinstance(self.backend, Upstreams):
+            return self.backend.reads_pictures
+        return self.lm is not None and self.lm.processor is not None
+
     def answer(self, ask: Ask) -> AsyncGenerator[Piece | End]:
-        """Answer with this adapter, or without it: see `elara.serve.backends`."""
+        """Answer with this adapter, or without it: see `elara.serve.backends`.
+
+        Raises:
+            ReadsNoPictures: at once, if the conversation has some and the model reads text only.
+        """
+        if ask.pictures and not self.reads_pictures:
+            raise ReadsNoPictures(
+                "What answers here reads text only: ask without pictures. Models that read them "
+                "are an adapter on a vision model, such as MedGemma or Qwen2.5-VL, or an upstream "
+                "with `images=true` in ELARA_SERVE_UPSTREAMS."
+            )
         return self.backend.answer(replace(ask, base=self.base))
 
     def without_adapter(self) -> Serving:

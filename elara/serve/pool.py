@@ -119,6 +119,11 @@ class Upstreams:
         return any(not member.problem for member in self._members)
 
     @property
+    def reads_pictures(self) -> bool:
+        """Whether at least one upstream is described as reading pictures."""
+        return any(upstream.images for upstream in self._upstreams)
+
+    @property
     def models(self) -> str:
         """Names of the models, as the servers know them."""
         return ", ".join(sorted({upstream.model for upstream in self._upstreams}))
@@ -176,7 +181,7 @@ class Upstreams:
         while True:
             if time.monotonic() >= ask.deadline:
                 raise TookTooLong(_TOO_LATE)
-            member = self._pick(tried)
+            member = self._pick(ask, tried)
             begun = False
             member.under_way += 1
             try:
@@ -200,34 +205,37 @@ class Upstreams:
             finally:
                 member.under_way -= 1
 
-    def _pick(self, tried: dict[_Member, UpstreamFailed]) -> _Member:
-        able = [m for m in self._members if not m.problem and m not in tried]
+    def _pick(self, ask: Ask, tried: dict[_Member, UpstreamFailed]) -> _Member:
+        members = [m for m in self._members if m.upstream.images or not ask.pictures]
+        able = [m for m in members if not m.problem and m not in tried]
         if not able:
-            raise self._nobody(tried)
+            raise self._nobody(members, tried)
         member = min(able, key=lambda m: (m.under_way / m.upstream.weight, m.turn))
         self._turns += 1
         member.turn = self._turns
         return member
 
-    def _nobody(self, tried: dict[_Member, UpstreamFailed]) -> Exception:
+    def _nobody(
+        self, members: Sequence[_Member], tried: dict[_Member, UpstreamFailed]
+    ) -> Exception:
         # Addresses and reasons stay in the log: they are no business of whoever asks.
         if any(failure.kind == "refused" for failure in tried.values()):
             return GenerationFailed(
                 "The model's server refused this conversation, most likely because it is longer "
                 "than the model can read: send a shorter one, or ask for fewer tokens."
             )
-        if any(not m.problem for m in self._members):
+        if any(not m.problem for m in members):
             return ModelUnavailable(
                 "Every server that could answer failed at this question: ask again in a second. "
                 "The log of this server says why.",
                 1,
             )
-        first = min((m.next_check for m in self._members), default=time.monotonic())
+        first = min((m.next_check for m in members), default=time.monotonic())
         wait = max(1, math.ceil(first - time.monotonic()))
-        if self._members and all(m.busy for m in self._members):
+        if members and all(m.busy for m in members):
             return QueueFull(f"The model is asked too often: ask again in {wait} seconds.", wait)
         return ModelUnavailable(
-            f"None of the {len(self._upstreams)} servers that answer is in service: ask again in "
+            f"None of the {len(members)} servers that answer is in service: ask again in "
             f"{wait} seconds. The log of this server says why.",
             wait,
         )

@@ -6,6 +6,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from elara.serve.config import PICTURES_AT
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which reads the head of a request for ever; this one does not.
@@ -35,7 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # A little more than the application allows, so that it refuses in the form of its errors.
         most = 2 * settings.max_header_bytes + 8192
         if not self._in_head():
-            most += 8 * settings.max_body_bytes
+            most += 8 * settings.longest_body(PICTURES_AT)
         if self._received > most:
             self.transport.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -9,7 +10,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     model_validator,
 )
 
@@ -26,6 +29,7 @@ INTENDED_USE = (
 )
 
 MAX_MESSAGES = 20
+MAX_PARTS = 20  # of a message
 MAX_CHARACTERS = 8000  # of a whole conversation; about 2,000 tokens of English
 
 # What the pages show as a first request.
@@ -75,6 +79,85 @@ class Message(BaseModel):
 
     role: Literal["user", "assistant"] = Field(description="who says it")
     content: Text = Field(description="what is said; must not be blank")
+
+
+class TextPart(BaseModel):
+    """Text of a turn that is sent in parts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(BaseModel):
+    """A picture, sent as it is: nothing is fetched."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(description="`data:image/png;base64,…`, of a PNG, JPEG or WebP file")
+    detail: Literal["auto"] = "auto"
+
+
+class ImagePart(BaseModel):
+    """A picture of a turn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+def _form(content: Any) -> str:
+    return "parts" if isinstance(content, list) else "text"
+
+
+class Turn(BaseModel):
+    """One turn of a conversation. The system line is the server's own and cannot be sent."""
+
+    role: Literal["user", "assistant"] = Field(description="who says it")
+    content: Annotated[
+        Annotated[str, Field(json_schema_extra={"pattern": _VISIBLE}), Tag("text")]
+        | Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS), Tag("parts")],
+        Discriminator(_form),
+    ] = Field(
+        description="what is said; must not be blank. In parts, a user may show pictures, where "
+        "the server and its model read them. A model reads them before the text of their turn, so "
+        "they stand next to each other"
+    )
+
+    @model_validator(mode="after")
+    def _well_formed(self) -> Turn:
+        _text(self.text)
+        kinds = "".join(kind for kind, _ in groupby(part.type for part in self.parts))
+        if kinds.count("image_url") > 1:
+            raise ValueError(
+                "text stands between two pictures, where no model would read it: put all of a "
+                "turn's text before its pictures or after them"
+            )
+        if self.pictures and self.role != "user":
+            raise ValueError("only a user shows pictures: leave them out of the assistant's turns")
+        return self
+
+    @property
+    def parts(self) -> list[TextPart | ImagePart]:
+        """What it was sent in; none if it is one text."""
+        return [] if isinstance(self.content, str) else self.content
+
+    @property
+    def text(self) -> str:
+        """All that is written."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def pictures(self) -> list[str]:
+        """The addresses of what is shown."""
+        return [part.image_url.url for part in self.parts if isinstance(part, ImagePart)]
 
 
 class ChatRequest(BaseModel):

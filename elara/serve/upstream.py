@@ -23,6 +23,7 @@ class Upstream(BaseModel):
         url: its address, such as `http://127.0.0.1:8080`; a final `/v1` may be left out.
         model: the model's name there; for an adapter on its base model, the adapter's.
         key_variable: the environment variable with the key, which is not kept; "" sends none.
+        images: whether its model reads pictures; no other is asked about any.
         weight: how many answers at once it takes for each one of an upstream with weight 1.
         connect_seconds: for a connection, and for a whole health check.
         first_text_seconds: from the question to the first text.
@@ -34,6 +35,7 @@ class Upstream(BaseModel):
     url: str
     model: str = Field(min_length=1, max_length=200)
     key_variable: str = ""
+    images: bool = False
     weight: float = Field(default=1.0, gt=0, le=1000)
     connect_seconds: float = Field(default=5.0, gt=0, le=600)
     first_text_seconds: float = Field(default=60.0, gt=0, le=3600)

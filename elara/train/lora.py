@@ -188,7 +188,7 @@ def _linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
 def _outside_the_text_model(model: Any) -> str | None:
     """Pictures and sounds are no part of the examples: a pattern for what reads them."""
     parts = {name.split(".")[-1] for name, _ in model.named_modules()}
-    starts = ("vision_", "visual", "audio_", "multi_modal_", "embed_vision")
+    starts = ("vision_", "visual", "audio_", "multi_modal_", "embed_vision", "connector")
     found = sorted(part for part in parts if part.startswith(starts))
     return rf"(.*\.)?({'|'.join(found)})(\..*)?" if found else None
 

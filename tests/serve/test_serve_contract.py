@@ -61,6 +61,11 @@ RULES = (
     "turns must alternate user, assistant",
     "the conversation is too long",
     "the conversation has more than",
+    "the message is empty",  # all the parts of it
+    "This server reads no pictures",
+    "a picture cannot be read",
+    "text stands between two pictures",
+    "only a user shows pictures",
     "this server writes at most",
     "stream_options is for streams",
     "user and safety_identifier name two people",
@@ -159,6 +164,7 @@ def form(request: pytest.FixtureRequest, tmp_path: Path) -> Form:
         return Form(app, seen, token, checks)
     assert name == "everything"
     settings |= {"serving": tmp_path / "serving", "audit_log": tmp_path / "audit.sqlite"}
+    settings["images"] = True
     app = create_app(Settings(**settings), manager=request.getfixturevalue("manager"))
     return Form(app, {200, 401, 404, 405, 409, 422}, token)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 Outcome = Literal["answered", "cancelled", "refused", "failed"]
 What = Literal[
@@ -152,14 +152,14 @@ def account() -> str:
         return f"uid {os.getuid()}"
 
 
-def keyed_hash(secret: bytes, messages: Sequence[Mapping[str, str]]) -> str:
+def keyed_hash(secret: bytes, messages: Sequence[Mapping[str, Any]]) -> str:
     """HMAC-SHA256 of a conversation: equal requests can be found, no text can be guessed from it.
 
     A plain hash would not do: whoever has the log could hash likely questions and compare.
 
     Args:
         secret: from `read_secret`.
-        messages: role and content of each turn.
+        messages: role and content of each turn; of a picture only its hash.
 
     Returns:
         64 hexadecimal digits.
