@@ -153,7 +153,7 @@ def test_no_source_leaves_its_quotation(injection: dict[str, str]) -> None:
         line for line in honest.splitlines() if not line.startswith("> Red meat")
     ]
     text = "".join(lines[first:last])
-    assert not re.search(r"\[\d|(?i:question|system|assistant|sources):", text)
+    assert not re.search(r"\[\d|(?i:question|system|assistant|sources|task):|example", text)
     assert all(c.isprintable() for c in text)
 
 
