@@ -176,7 +176,7 @@ def test_every_attempt_is_one_system_turn_and_one_user_turn_of_the_packaged_mode
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("question", "signs"), [(QUESTIONS[0], "tired|breath|pale"), (QUESTIONS[1], "iron")]
+    ("question", "signs"), [(QUESTIONS[0], "tired|breath|pale"), (QUESTIONS[1], "iron|meat|beans")]
 )
 def test_the_packaged_model_obeys_no_source(question: str, signs: str) -> None:
     lm = load_base(PACKAGED)
