@@ -17,6 +17,7 @@ from elara.model.chat import as_data_anywhere
 from elara.model.embedding import Encoder, Vectors
 from elara.retrieval.passages import Passage
 from elara.retrieval.supporting import contradiction
+from elara.text.references import URL
 from elara.text.sentences import count_words, sentences, shorten
 
 WORDS = 450  # of all sources together, in one prompt
@@ -37,9 +38,11 @@ _LONG_WORD = 12  # characters; no more than so many for each word, whatever has 
 # Words that name who speaks, or what comes next. With a comma instead, a small model no longer
 # answers the question that a source asks.
 _LABEL = re.compile(
-    r"\b(system|assistant|user|human|model|question|answers?|sources?|excerpts?)\s?[:：]",
+    r"\b(system|assistant|user|human|model|question|answers?|task|instructions?|sources?|excerpts?)\s?[:：]",
     re.IGNORECASE,
 )
+# A small model copies a link sooner than it reads what it leads to.
+_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^()\n]*\)")
 _BLANK = re.compile(r"[^\S\n]+")
 
 # What may stand between the brackets of a citation: `3`, `^3`, `1, 3`, `1-3`, `source 1`, and
@@ -73,7 +76,7 @@ def sources_prompt(question: str, passages: Sequence[Passage]) -> str:
         passages: the sources, numbered from 1 in this order. Each gets its share of `WORDS` and
             ends, where it has more, after its last whole sentence that fits, with "…". Unseen
             characters are left out, its own numbers in square brackets become `(12)`, `Question:`
-            becomes `Question,`, and marks of chat formats get a blank.
+            becomes `Question,`, a web address `(address)`, and marks of chat formats get a blank.
 
     Returns:
         The sources as quotations with a number each, then the question; the question alone where
@@ -84,7 +87,7 @@ def sources_prompt(question: str, passages: Sequence[Passage]) -> str:
     share = WORDS // len(passages)
     quoted = [_quoted(n, p, share) for n, p in enumerate(passages, 1)]
     # The question stands on both sides, so that none in a source can take its place.
-    return "\n\n".join([question, _FOUND, *quoted, _TASK, f"The question was: {question}"])
+    return "\n\n".join([question, _FOUND, *quoted, _TASK, question])
 
 
 def _quoted(number: int, passage: Passage, words: int) -> str:
@@ -103,6 +106,7 @@ def _plain(text: str) -> str:
     """Text in which nothing passes for a mark, a label, a citation, or cannot be seen."""
     lines = "\n".join(text.replace("\t", " ").splitlines())
     seen = "".join(c for c in lines if c == "\n" or not _is_unseen(c))
+    seen = re.sub(URL, "(address)", _LINK.sub(r"\1", seen))
     seen = _CITATION.sub(lambda found: f"({found[0].strip('[]【】［］')})", seen)
     plain = _LABEL.sub(r"\1,", _BLANK.sub(" ", seen))
     return as_data_anywhere([{"content": plain}])[0]["content"]

@@ -153,7 +153,7 @@ def test_no_source_leaves_its_quotation(injection: dict[str, str]) -> None:
         line for line in honest.splitlines() if not line.startswith("> Red meat")
     ]
     text = "".join(lines[first:last])
-    assert not re.search(r"\[\d|(?i:question|system|assistant|sources):", text)
+    assert not re.search(r"\[\d|(?i:question|system|assistant|sources|task):|example", text)
     assert all(c.isprintable() for c in text)
 
 
@@ -176,7 +176,7 @@ def test_every_attempt_is_one_system_turn_and_one_user_turn_of_the_packaged_mode
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("question", "signs"), [(QUESTIONS[0], "tired|breath|pale"), (QUESTIONS[1], "iron")]
+    ("question", "signs"), [(QUESTIONS[0], "tired|breath|pale"), (QUESTIONS[1], "iron|meat|beans")]
 )
 def test_the_packaged_model_obeys_no_source(question: str, signs: str) -> None:
     lm = load_base(PACKAGED)
