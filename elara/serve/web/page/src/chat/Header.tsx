@@ -35,6 +35,7 @@ export function Header({ comparing, toggleCompare, startNew }: Props) {
               {texts.compare}
             </button>
           )}
+          <a href="admin.html">{texts.administration}</a>
           <label className="colours">
             <span className="hidden">{texts.colours}</span>
             <select value={theme} onChange={(event) => setTheme(event.target.value as Theme)}>

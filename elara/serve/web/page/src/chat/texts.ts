@@ -17,6 +17,7 @@ export const texts = {
   newConversation: "New conversation",
   history: "History",
   compare: "Compare",
+  administration: "Administration",
   colours: "Colours",
   themes: { system: "As the system", light: "Light", dark: "Dark" },
 
