@@ -28,6 +28,10 @@ from elara.serve.schemas import AdapterIdentity, Evaluation
 from elara.workspace import MANIFEST, Workspace, file_sha256
 
 PREFIX = "ELARA_SERVE_"
+EMERGENCY = (
+    "In an emergency, do not ask here: call your local emergency number at once, such as "
+    "112 (EU), 911 (US and Canada) or 999 (UK)."
+)
 AUDIT_LOG = "audit.sqlite"
 # Separated by commas.
 _LISTS = {"cors_origins", "gate", "allowed_hosts", "trusted_proxies", "frame_ancestors"}
@@ -83,6 +87,7 @@ class Settings(BaseModel):
         tokens_per_day: budget (read and written) of each key that has none of its own; 0: none.
         log_format: `text`, or `json` for an object on each line.
         traces: address of a collector for OTLP over HTTP; "": no traces are made.
+        emergency: what the page tells people to do in an emergency, in one line of plain text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -124,6 +129,7 @@ class Settings(BaseModel):
     tokens_per_day: int = Field(default=200_000, ge=0)
     log_format: LogFormat = "text"
     traces: str = ""
+    emergency: str = Field(default=EMERGENCY, max_length=300)
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -139,6 +145,13 @@ class Settings(BaseModel):
         if not all(re.fullmatch(r"[\w+.-]+://[^/*@?#;,\s]+", origin) for origin in origins):
             raise ValueError("write origins as http://NAME or http://NAME:PORT, without path or *")
         return tuple(origin.lower() for origin in origins)
+
+    @field_validator("emergency")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        if not text.strip() or not text.isprintable():
+            raise ValueError("write one line of plain text: whom to call in an emergency")
+        return text.strip()
 
     @field_validator("trusted_proxies")
     @classmethod

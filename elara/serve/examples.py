@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from elara.serve.config import EMERGENCY
 from elara.serve.problems import EXAMPLE_ID
 from elara.serve.released import PASSED
 from elara.serve.schemas import DISCLAIMER, EXAMPLE, INTENDED_USE
@@ -63,6 +64,23 @@ ANSWERS: dict[str, dict[str, Any]] = {
             "links": {"health": "/health", "chat": "/chat", "documentation": "/docs"},
         },
         "text/html": "<!doctype html><title>Elara</title>",
+    },
+    "/app/about": {
+        _JSON: {
+            "version": "1.0.0",
+            "intended_use": INTENDED_USE,
+            "disclaimer": DISCLAIMER,
+            "emergency": EMERGENCY,
+            "verdict": _VERDICT,
+            "mode": "model",
+            "keys_required": True,
+            "images": False,
+            "retrieval": None,
+            "specialties": ["Cardiology", "Neurology"],
+            "feedback": True,
+            "max_new_tokens": 256,
+            "base": True,
+        }
     },
     "/health": {
         _JSON: {
@@ -130,10 +148,37 @@ ANSWERS: dict[str, dict[str, Any]] = {
         ]
     },
     "/admin/swap": {_JSON: _IDENTITY},
+    "/admin/audit": {
+        _JSON: {
+            "ok": False,
+            "lines": ["FAILED  Removed: record 17.", "DAMAGED."],
+        }
+    },
+    "/admin/keys": {
+        _JSON: [
+            {
+                "id": "0a1b2c3d",
+                "name": "research group",
+                "scopes": ["chat"],
+                "state": "valid",
+                "created": "2026-01-01T09:00:00Z",
+                "expires": None,
+                "requests_per_minute": None,
+                "tokens_per_day": 50_000,
+                "tokens_today": 1234,
+            }
+        ]
+    },
+    "/admin/queue": {
+        _JSON: {"waiting": 0, "writing": 2, "queue_limit": 32, "ready": True, "state": "ready"}
+    },
     "/v1/models": {
         _JSON: {
             "object": "list",
-            "data": [{"id": _HEAD["model"], "object": "model", "created": 0, "owned_by": "elara"}],
+            "data": [
+                {"id": name, "object": "model", "created": 0, "owned_by": "elara"}
+                for name in (_HEAD["model"], "elara-base")
+            ],
         }
     },
     "/v1/chat/completions": {

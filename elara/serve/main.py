@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
@@ -18,7 +19,7 @@ from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
 
 import elara
-from elara.serve import admin, completions, metrics, pages, privacy, routes
+from elara.serve import about, admin, completions, metrics, pages, privacy, routes
 from elara.serve.backends import BackendError
 from elara.serve.cache import AnswerCache
 from elara.serve.config import Settings, SettingsError, read_evaluation
@@ -103,10 +104,11 @@ def create_app(settings: Settings, *, manager: ModelManager | None = None) -> Fa
     app.state.verdict, app.state.evaluation = read_evaluation(settings)
     app.state.metrics, app.state.cache = Metrics(), AnswerCache(settings.cached_answers)
     app.state.drift = TopicDrift(app.state.metrics)
-    app.state.under_way = UnderWay()
+    app.state.under_way, app.state.verifying = UnderWay(), threading.Lock()
     app.state.traces = _traces(settings, app.state.metrics)
     app.state.journal, app.state.text_key = None, None  # opened when the server starts
     app.include_router(routes.router)
+    app.include_router(about.router)
     app.include_router(admin.router)
     app.include_router(metrics.router)
     app.include_router(completions.router)

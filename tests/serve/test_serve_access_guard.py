@@ -164,7 +164,7 @@ def test_each_scope_opens_its_own_addresses(keys: KeyFile) -> None:
 def test_what_is_open_with_keys(keys: KeyFile) -> None:
     keys.add("a", ["chat"])
     local = client(keys=keys.path)
-    for path in ("/", "/health", "/docs", "/openapi.json", "/assets/elara.css"):
+    for path in ("/", "/health", "/docs", "/openapi.json", "/assets/elara.css", "/app/about"):
         assert local.get(path).status_code == 200, path
 
 

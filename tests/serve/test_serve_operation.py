@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_serve_conversing import records
 from test_serve_http import question, wait_until_loaded
 
-from elara.serve import ModelManager, Settings, create_app
+from elara.serve import ModelManager, Settings, SettingsError, create_app
 from elara.serve.backends import Ask, End
 from elara.serve.cache import AnswerCache
-from elara.serve.config import adapter_identity
+from elara.serve.config import AUDIT_LOG, EMERGENCY, adapter_identity, serving_folder
+from elara.serve.journal import Verification, chain, make_key
 from elara.serve.keys import KeyFile
 from elara.workspace import Workspace
 
@@ -147,3 +153,126 @@ def test_counts_need_their_own_scope(serve: Any, keys: KeyFile) -> None:
     assert client.get("/metrics").status_code == 401
     assert client.get("/metrics", headers={"Authorization": f"Bearer {chat}"}).status_code == 403
     assert "elara_model_ready" in counts(client, Authorization=f"Bearer {token}")
+
+
+@pytest.fixture
+def admin(serve: Any, keys: KeyFile, tmp_path: Path) -> LocalClient:
+    """A server that signs its own log, asked with an administrator's key."""
+    _, token = keys.add("ops", ["admin", "chat"], days=9)
+    make_key(tmp_path / "sign.key")
+    client: LocalClient = serve(keys=keys.path, signing_key=tmp_path / "sign.key")
+    client.headers["Authorization"] = f"Bearer {token}"
+    wait_until_loaded(client)
+    return client
+
+
+def test_the_audit_log_is_verified_with_its_public_key(
+    admin: LocalClient, trained: Workspace, tmp_path: Path
+) -> None:
+    admin.post("/chat", json=question("one"))
+    found = admin.get("/admin/audit").json()
+    assert found["ok"] is True, found
+    assert found["lines"][-1].startswith("Whole:")
+    (tmp_path / "sign.key.pub").unlink()
+    unsigned = admin.get("/admin/audit").json()
+    assert unsigned["ok"] is None
+    assert "no signature was checked" in unsigned["lines"][-1]
+    with chain.reading(serving_folder(trained) / AUDIT_LOG) as log:
+        file = log.execute("PRAGMA database_list").fetchone()[2]
+    with closing(sqlite3.connect(file)) as log:
+        log.execute("DELETE FROM record WHERE sequence = 1")
+        log.commit()
+    damaged = admin.get("/admin/audit").json()
+    assert damaged["ok"] is False
+    assert "Removed: record 1." in damaged["lines"][0]
+
+
+def test_the_audit_log_is_verified_once_at_a_time(admin: LocalClient, monkeypatch: Any) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Verification:
+        begun.set()
+        assert go.wait(60)
+        return Verification([], [], signed=True)
+
+    monkeypatch.setattr("elara.serve.admin.verify", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(admin.get, "/admin/audit")
+        assert begun.wait(60)
+        second = admin.get("/admin/audit")
+        assert (second.status_code, second.headers["Retry-After"]) == (429, "5")
+        assert admin.get("/health").status_code == 200
+        go.set()
+        assert first.result().json()["ok"] is True
+    assert admin.get("/admin/audit").json()["ok"] is True
+
+
+def test_a_log_that_cannot_be_read_or_is_not_kept_is_no_whole_one(
+    admin: LocalClient, tmp_path: Path
+) -> None:
+    (tmp_path / "sign.key.pub").write_text("no key")
+    found = admin.get("/admin/audit").json()
+    assert found["ok"] is None
+    assert "no Ed25519 public key" in found["lines"][0]
+    kept = KeyFile(tmp_path / "keys.json")
+    with LocalClient(create_app(Settings(keys=kept.path)), headers=admin.headers) as without:
+        found = without.get("/admin/audit").json()
+    assert found["ok"] is None
+    assert "ELARA_SERVE_AUDIT_LOG" in found["lines"][0]
+
+
+def test_keys_are_shown_without_what_opens(admin: LocalClient, keys: KeyFile) -> None:
+    ward, token = keys.add("ward", ["chat"], tokens_per_day=500)
+    asked = {"Authorization": f"Bearer {token}"}
+    admin.post("/chat", json=question("one"), headers=asked)
+    newer, newest = keys.rotate(ward.id)
+    keys.revoke(ward.id)
+    response = admin.get("/admin/keys")
+    told = {key["id"]: key for key in response.json()}
+    assert told[ward.id]["state"] == "revoked"
+    assert (told[newer.id]["state"], told[newer.id]["name"]) == ("valid", "ward")
+    assert told[newer.id]["tokens_per_day"] == 500
+    assert told[newer.id]["tokens_today"] == told[ward.id]["tokens_today"] == 10
+    for secret in (token.split("_", 2)[2], newest.split("_", 2)[2], ward.sha256, newer.sha256):
+        assert secret not in response.text
+
+
+def test_the_queue_is_shown(admin: LocalClient, fake: Any) -> None:
+    empty = {"waiting": 0, "writing": 0, "queue_limit": 32, "ready": True, "state": "ready"}
+    assert admin.get("/admin/queue").json() == empty
+    fake.may_answer.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(admin.post, "/chat", json=question("one"))
+        assert fake.answering.wait(60)
+        second = pool.submit(admin.post, "/chat", json=question("two"))
+        while not (found := admin.get("/admin/queue").json())["waiting"]:
+            pass
+        assert found == empty | {"waiting": 1, "writing": 1}
+        fake.may_answer.set()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+def test_the_page_learns_what_it_needs_without_a_key(admin: LocalClient) -> None:
+    anybody = {"Authorization": ""}
+    found = admin.get("/app/about", headers=anybody).json()
+    assert found["emergency"] == EMERGENCY
+    assert (found["mode"], found["base"], found["keys_required"]) == ("model", True, True)
+    assert (found["feedback"], found["images"], found["retrieval"]) == (True, False, None)
+    assert len(found["specialties"]) == 13
+    index = SimpleNamespace(identity="abc", passages=7, licences="redistributable", secret="x")
+    admin.app.state.retrieval = index  # type: ignore[attr-defined]
+    told = admin.get("/app/about", headers=anybody).json()["retrieval"]
+    assert told == {"identity": "abc", "passages": 7, "licences": "redistributable"}
+    assert admin.get("/app/other", headers=anybody).status_code == 401
+
+
+def test_the_page_learns_that_nobody_answers_and_what_the_setting_says() -> None:
+    settings = Settings.from_environment({"ELARA_SERVE_EMERGENCY": " Call 112 <now>. "})
+    with LocalClient(create_app(settings)) as client:
+        found = client.get("/app/about").json()
+    assert found["emergency"] == "Call 112 <now>."
+    assert (found["mode"], found["base"], found["feedback"]) == ("simulation", False, False)
+    assert found["keys_required"] is False
+    for text in ("x" * 301, " ", "two\nlines"):
+        with pytest.raises(SettingsError, match="ELARA_SERVE_EMERGENCY"):
+            Settings.from_environment({"ELARA_SERVE_EMERGENCY": text})

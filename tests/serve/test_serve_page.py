@@ -206,9 +206,9 @@ class TestWithTheRealModel:
         page.get_by_role("button", name="Show what would be stored").click()
         expect(page.get_by_role("region", name="Would be stored")).to_contain_text(QUESTION)
         page.get_by_role("button", name="Send feedback").click()
-        expect(page.get_by_text("Thank you. Your feedback is stored.")).to_be_visible()
+        expect(page.get_by_text("Thank you. Your feedback is stored.").first).to_be_visible()
         page.get_by_role("button", name="Delete my feedback").click()
-        expect(page.get_by_text("Your feedback was deleted.")).to_be_visible()
+        expect(page.get_by_text("Your feedback was deleted.").first).to_be_visible()
 
     def test_a_server_that_is_lost_in_the_middle_and_comes_back(
         self, model: str, visit: Callable[..., Page]
@@ -375,9 +375,9 @@ def test_the_page_of_an_administrator(
     key.fill(locked.keys["admin"])
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("region", name="Queue")).to_contain_text("Being answered")
-    for name in ("Questions", "Tokens", "Keys", "Loaded adapters"):
-        expect(page.get_by_role("region", name=name, exact=True).last).to_be_visible()
-    expect(page.get_by_role("region", name="Keys", exact=True).last).to_contain_text("hasty")
+    for name in ("Questions", "Loaded adapters"):
+        expect(page.get_by_role("region", name=name)).to_be_visible()
+    expect(page.get_by_role("region", name="Table of keys")).to_contain_text("hasty")
     page.get_by_role("button", name="Check the audit log").click()
     log = page.get_by_role("region", name="Audit log")
     expect(log.get_by_role("status")).to_have_text(re.compile("^The audit log "))

@@ -34,7 +34,7 @@ export function Upstreams() {
           <p>None: this server answers by itself.</p>
         ) : (
           <Table
-            label="Servers elsewhere"
+            label="Table of servers elsewhere"
             head={["Address", "Model", "State", "Being answered", "Answered", "Failed"]}
             rows={upstreams.map((u) => [
               u.url, u.model, u.problem || "in service", u.under_way, u.answered, u.failed,
@@ -53,7 +53,7 @@ export function Keys() {
         <>
           {keys.length > 0 && (
             <Table
-              label="Keys"
+              label="Table of keys"
               head={["Name", "Id", "Opens", "State", "Made", "Expires", "Requests a minute",
                 "Tokens a day", "Tokens today"]}
               rows={keys.map((key) => [
