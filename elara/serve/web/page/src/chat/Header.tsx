@@ -36,15 +36,15 @@ export function Header({ comparing, toggleCompare, startNew }: Props) {
             </button>
           )}
           <a href="admin.html">{texts.administration}</a>
-          <label className="colours">
-            <span className="hidden">{texts.colours}</span>
-            <select value={theme} onChange={(event) => setTheme(event.target.value as Theme)}>
-              {Object.entries(texts.themes).map(([name, words]) => (
-                <option key={name} value={name}>{words}</option>
-              ))}
-            </select>
-          </label>
         </nav>
+        <label className="colours">
+          <span className="hidden">{texts.colours}</span>
+          <select value={theme} onChange={(event) => setTheme(event.target.value as Theme)}>
+            {Object.entries(texts.themes).map(([name, words]) => (
+              <option key={name} value={name}>{words}</option>
+            ))}
+          </select>
+        </label>
       </div>
       <Notices />
     </header>
