@@ -25,7 +25,8 @@ export function AnswerView({ answer, stopped, retry, children }: Props) {
       {told?.notice && <p className="flag">{told.notice}</p>}
       {told?.warnings.map((warning) => <p className="flag" key={warning}>{warning}</p>)}
       {answer.text && <AnswerText answer={answer} />}
-      {waiting && (answer.pause ? <Pause pause={answer.pause} /> : <p className="soft">{texts.writing}</p>)}
+      {waiting && answer.pause && <Pause pause={answer.pause} />}
+      {waiting && !answer.pause && <p className="soft">{texts.writing}</p>}
       {stopped && <p className="ended">{texts.stoppedHere}</p>}
       {state === "done" && answer.cut && <p className="ended">{texts.cutHere}</p>}
       {problem && <Trouble problem={problem} retry={retry} />}

@@ -15,8 +15,13 @@ interface Side {
   stopped: boolean;
 }
 
-/** `stopper` is set to what stops the answers, so that Escape does the same as the button. */
-export function Compare({ choices, stopper }: { choices: Choices; stopper: { stop?: () => void } }) {
+interface Props {
+  choices: Choices;
+  /** Is set to what stops the answers, so that Escape does the same as the button. */
+  stopper: { stop?: () => void };
+}
+
+export function Compare({ choices, stopper }: Props) {
   const { about, report } = useServer();
   const say = useAnnounce();
   const [question, setQuestion] = useState("");
@@ -57,7 +62,8 @@ export function Compare({ choices, stopper }: { choices: Choices; stopper: { sto
     setRunning(false);
     const count = answers.reduce((sum, one) => sum + (one.told?.sources?.length ?? 0), 0);
     const problem = answers.find((one) => one.problem)?.problem;
-    say(signal.aborted ? texts.announce.stopped : problem?.message ?? texts.announce.finished(count));
+    if (signal.aborted) say(texts.announce.stopped);
+    else say(problem?.message ?? texts.announce.finished(count));
   };
 
   const send = () => {
@@ -95,12 +101,14 @@ export function Compare({ choices, stopper }: { choices: Choices; stopper: { sto
             <button type="button" className="main" onClick={stop}>{texts.stop}</button>
           ) : (
             <button type="submit" className="main" disabled={!question.trim()}>
-              {texts.side.again}
+              {texts.side.ask}
             </button>
           )}
         </div>
       </form>
-      {asked && <p className="question"><span className="hidden">{texts.yourQuestion}: </span>{asked}</p>}
+      {asked && (
+        <p className="question"><span className="hidden">{texts.yourQuestion}: </span>{asked}</p>
+      )}
       <div className="sides">
         {sides.map((side, at) =>
           side ? (

@@ -76,8 +76,9 @@ function Attachments() {
       <p className="flag">{texts.image.warning}</p>
       {attached.map((one) => (
         <figure key={one.id}>
-          {one.content?.map((part, at) =>
-            part.type === "image" ? <img key={at} src={part.image} alt={texts.image.shown} /> : null,
+          {one.content?.map(
+            (part, at) =>
+              part.type === "image" && <img key={at} src={part.image} alt={texts.image.shown} />,
           )}
           <figcaption>
             {one.name}{" "}

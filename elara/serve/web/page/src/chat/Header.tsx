@@ -19,9 +19,13 @@ export function Header({ comparing, toggleCompare, startNew }: Props) {
   return (
     <header>
       <div className="bar">
-        <p className="brand"><strong>{texts.name}</strong> <span className="soft">{texts.tagline}</span></p>
+        <p className="brand">
+          <strong>{texts.name}</strong> <span className="soft">{texts.tagline}</span>
+        </p>
         <nav aria-label={texts.name}>
-          <button type="button" className="quiet" onClick={startNew}>{texts.newConversation}</button>
+          <button type="button" className="quiet" onClick={startNew}>
+            {texts.newConversation}
+          </button>
           <button
             type="button"
             className="quiet"
@@ -31,7 +35,12 @@ export function Header({ comparing, toggleCompare, startNew }: Props) {
             {texts.history}
           </button>
           {about?.base && (
-            <button type="button" className="quiet" aria-pressed={comparing} onClick={toggleCompare}>
+            <button
+              type="button"
+              className="quiet"
+              aria-pressed={comparing}
+              onClick={toggleCompare}
+            >
               {texts.compare}
             </button>
           )}

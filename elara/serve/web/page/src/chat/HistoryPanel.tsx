@@ -29,6 +29,8 @@ export function HistoryPanel({ current, open, deleted }: Props) {
     ids.forEach(forget);
     deleted(ids);
     setKept(kept());
+    // The button that was pressed is gone with what it deleted: the focus would be lost.
+    document.querySelector<HTMLElement>("aside h2")?.focus();
   };
 
   return (
@@ -120,7 +122,9 @@ export function HistoryPanel({ current, open, deleted }: Props) {
               >
                 {texts.kept.yes}
               </button>
-              <button type="button" onClick={() => setAsking(false)} autoFocus>{texts.kept.no}</button>
+              <button type="button" onClick={() => setAsking(false)} autoFocus>
+                {texts.kept.no}
+              </button>
             </div>
           </div>
         ) : (

@@ -28,6 +28,7 @@ export function KeyForm() {
           value={value}
           onChange={(event) => setValue(event.target.value)}
           required
+          autoFocus
         />
       </label>
       <button type="submit" className="main">{texts.key.use}</button>

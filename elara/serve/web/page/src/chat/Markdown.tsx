@@ -110,10 +110,20 @@ function blocksOf(text: string): Block[] {
 
 type Inline = (range: Range, until: number) => ReactNode[];
 
-// Code, bold, italic, a link or image (kept as text), a citation. None reaches over a line's end,
-// except bold and italic, so that a lonely asterisk never swallows an answer.
-const TOKEN =
-  /`([^`\n]+)`|\*\*(?=\S)([^*]+?)\*\*|__(?=\S)([^_]+?)__|\*(?=\S)([^*\n]+?)\*|\b_(?=\S)([^_\n]+?)_\b|!?\[([^\]\n]*)\]\(([^)\s]*)[^)\n]*\)|\[(\d{1,3})\]/g;
+// Code, bold, italic, a link or image (kept as text), a citation. All are bounded, so that neither
+// a lonely asterisk nor ten thousand of them in a row make the page slow or swallow an answer.
+const TOKEN = new RegExp(
+  [
+    /`([^`\n]{1,500})`/,
+    /\*\*(?=\S)([^*]{1,500})\*\*/,
+    /__(?=\S)([^_]{1,500})__/,
+    /\*(?=\S)([^*\n]{1,500})\*/,
+    /\b_(?=\S)([^_\n]{1,500})_\b/,
+    /!?\[([^[\]\n]{0,300})\]\(([^()\s]{0,500})[^()\n]{0,200}\)/,
+    /\[(\d{1,3})\]/,
+  ].map((one) => one.source).join("|"),
+  "g",
+);
 
 function inliner(text: string, marks: Mark[], cite: Cite): Inline {
   const waiting = [...marks].sort((a, b) => a.at - b.at);

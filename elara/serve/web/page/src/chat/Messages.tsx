@@ -86,7 +86,9 @@ function Answered() {
         {ended && (
           <div className="row">
             {answer.text && <CopyButton text={answer.text} />}
-            <ActionBarPrimitive.Reload className="quiet">{texts.regenerate}</ActionBarPrimitive.Reload>
+            <ActionBarPrimitive.Reload className="quiet">
+              {texts.regenerate}
+            </ActionBarPrimitive.Reload>
             {answer.text && (
               <button
                 type="button"
@@ -100,7 +102,12 @@ function Answered() {
           </div>
         )}
         {ended && about?.feedback && receipt && (
-          <FeedbackForm key={receipt} messages={turns(before)} answer={answer.text} receipt={receipt} />
+          <FeedbackForm
+            key={receipt}
+            messages={turns(before)}
+            answer={answer.text}
+            receipt={receipt}
+          />
         )}
       </AnswerView>
     </MessagePrimitive.Root>

@@ -61,7 +61,9 @@ function ExampleView({ example }: { example: Example }) {
       </dl>
       <p className="small">
         {/^https?:\/\//i.test(example.url) ? (
-          <a href={example.url} target="_blank" rel="noopener noreferrer">{example.title || example.url}</a>
+          <a href={example.url} target="_blank" rel="noopener noreferrer">
+            {example.title || example.url}
+          </a>
         ) : (
           example.title
         )}

@@ -27,7 +27,8 @@ export function request(turns: Turn[], choices: Choices, about: About | null): A
 }
 
 function nameOf(model: string): string {
-  return model === BASE ? texts.models.base : `${texts.models.other} ${model.replace("elara-", "")}`;
+  if (model === BASE) return texts.models.base;
+  return `${texts.models.other} ${model.replace("elara-", "")}`;
 }
 
 interface Props {

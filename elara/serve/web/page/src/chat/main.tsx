@@ -5,6 +5,7 @@ import "../theme.css";
 import "./chat.css";
 import { Announcer } from "./announce";
 import { App } from "./App";
+import { Failure } from "./Failure";
 import { PanelProvider } from "./panel";
 import { ServerProvider } from "./server";
 import { startTheme } from "./theme";
@@ -12,10 +13,12 @@ import { startTheme } from "./theme";
 startTheme();
 createRoot(document.getElementById("page")!).render(
   <StrictMode>
-    <Announcer>
-      <ServerProvider>
-        <PanelProvider><App /></PanelProvider>
-      </ServerProvider>
-    </Announcer>
+    <Failure>
+      <Announcer>
+        <ServerProvider>
+          <PanelProvider><App /></PanelProvider>
+        </ServerProvider>
+      </Announcer>
+    </Failure>
   </StrictMode>,
 );

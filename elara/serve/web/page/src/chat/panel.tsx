@@ -43,6 +43,7 @@ export function PanelProvider({ children }: { children: ReactNode }) {
   const close = useCallback(() => {
     setShown(null);
     const back = opener.current;
+    opener.current = null;
     // After the page is drawn again: until then all but the panel may take no focus.
     requestAnimationFrame(() => {
       const there = back instanceof HTMLElement && back.isConnected && back !== document.body;

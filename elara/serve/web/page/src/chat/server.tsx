@@ -2,7 +2,7 @@
 
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useState } from "react";
 
-import { type About, get, useKey as keepKey } from "../api";
+import { type About, get, Refused, useKey as keepKey } from "../api";
 import { useAnnounce } from "./announce";
 import type { Problem } from "./answer";
 import { problemOf } from "./ask";
@@ -37,13 +37,10 @@ export function ServerProvider({ children }: { children: ReactNode }) {
   const [key, setKey] = useState<Server["key"]>("none");
   const [failed, setFailed] = useState("");
 
-  const report = useCallback(
-    (problem: Problem) => {
-      if (problem.kind === "lost") setReach("lost");
-      else if (problem.kind === "key") setKey((now) => (now === "none" ? "wanted" : "wrong"));
-    },
-    [],
-  );
+  const report = useCallback((problem: Problem) => {
+    if (problem.kind === "lost") setReach("lost");
+    else if (problem.kind === "key") setKey((now) => (now === "none" ? "wanted" : "wrong"));
+  }, []);
 
   const refresh = useCallback(async () => {
     try {
@@ -62,8 +59,12 @@ export function ServerProvider({ children }: { children: ReactNode }) {
   }, [report]);
 
   const enter = (value: string) => {
-    keepKey(value);
-    void refresh();
+    // No header can hold other characters, and fetch would take that for a lost network.
+    if (/[^\x21-\x7e]/.test(value.trim())) setKey("wrong");
+    else {
+      keepKey(value);
+      void refresh();
+    }
   };
 
   useEffect(() => void refresh(), [refresh]);
@@ -72,17 +73,19 @@ export function ServerProvider({ children }: { children: ReactNode }) {
     if (reach !== "lost") return;
     let wait = SOON;
     let timer = 0;
+    let looking = true;
     const look = async () => {
-      try {
-        await get("health");
-        await refresh();
-      } catch {
-        wait = Math.min(LATE, wait * 1.5);
-        timer = window.setTimeout(look, wait);
-      }
+      // Whatever it answers, it can be reached; how it is otherwise, `refresh` finds out.
+      const reached = await get("health").then(() => true, (error) => error instanceof Refused);
+      if (reached && looking) await refresh();
+      wait = Math.min(LATE, wait * 1.5);
+      if (looking) timer = window.setTimeout(look, wait);
     };
     timer = window.setTimeout(look, wait);
-    return () => clearTimeout(timer);
+    return () => {
+      looking = false;
+      clearTimeout(timer);
+    };
   }, [reach, refresh]);
 
   useEffect(() => {

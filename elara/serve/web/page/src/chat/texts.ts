@@ -52,7 +52,6 @@ export const texts = {
   specialty: "Specialty",
   anySpecialty: "All specialties",
   sourcesSwitch: "Use sources",
-  sourcesOff: "Sources are switched off for your questions.",
   noIndex: "This server has no index of articles: answers come without sources.",
 
   waiting: (seconds: number) => `The server is not ready. Asking again in ${s(seconds, "second")}.`,
@@ -98,7 +97,6 @@ export const texts = {
   published: "Published",
   section: "Section",
   openArticle: "Open the article at its publisher",
-  passage: "Passage",
   article: "The article, with the passage marked",
   loadingArticle: "Loading the article…",
   articleGone: "The article is no longer available here, as after a retraction. The passage was:",
@@ -118,7 +116,6 @@ export const texts = {
   split: "Part of the data",
 
   close: "Close",
-  retry: "Try again",
 
   feedback: "Feedback",
   good: "Good answer",
@@ -136,6 +133,12 @@ export const texts = {
   deleteFeedback: "Delete my feedback",
   deletable: "You can delete it until you close this page.",
   feedbackDeleted: "Your feedback was deleted.",
+
+  failure: {
+    title: "The page failed",
+    text: "Reload it to go on. What this browser kept is still there, under History.",
+    reload: "Reload the page",
+  },
 
   key: {
     title: "This server asks for a key",
@@ -190,7 +193,6 @@ export const texts = {
       "question before it is sent along.",
     adapter: "With the adapter",
     base: "Base model",
-    back: "Back to the conversation",
-    again: "Compare",
+    ask: "Compare",
   },
 };
