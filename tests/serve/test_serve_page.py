@@ -1,5 +1,8 @@
-"""The page at /app and the administrator's, in a real browser: with the real small model where what
-it writes matters, and with made-up answers where it does not."""
+"""The page at /app and the administrator's, in a real browser.
+
+The real small model answers where it matters how an answer comes, a simulation or a made-up answer
+where it does not.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         serving=folder / "serving",
         audit_log=folder / "audit.sqlite",
         allowed_hosts=("127.0.0.1",),  # also by the port of a line that is cut
-        max_new_tokens=48,
+        max_new_tokens=40,
         cached_answers=0,
     )
     with running(create_app(settings)) as url:
@@ -382,7 +385,7 @@ def test_the_page_of_an_administrator(
     log = page.get_by_role("region", name="Audit log")
     expect(log.get_by_role("status")).to_have_text(re.compile("^The audit log "))
     assert readable(page)
-    page.get_by_label("Another adapter").fill("none-such")
+    page.get_by_role("textbox", name="Another adapter").fill("none-such")
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Let another adapter serve?")
     expect(dialog).to_contain_text("none-such")
@@ -393,7 +396,7 @@ def test_the_page_of_an_administrator(
     page.get_by_role("link", name="Ask a question").click()
     page.get_by_label("Key", exact=True).fill(locked.keys["asker"])
     page.get_by_role("button", name="Use this key").click()
-    page.get_by_role("link", name="Administration").click()
+    page.get_by_role("link", name="Admin").click()
     page.wait_for_url("**/app/admin.html")
 
 

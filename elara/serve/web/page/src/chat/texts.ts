@@ -17,7 +17,7 @@ export const texts = {
   newConversation: "New conversation",
   history: "History",
   compare: "Compare",
-  administration: "Administration",
+  administration: "Admin",
   colours: "Colours",
   themes: { system: "As the system", light: "Light", dark: "Dark" },
 
