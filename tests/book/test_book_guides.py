@@ -97,7 +97,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
         "tensorboard": 1,
     },
     "book/platforms.md": {"python3.11": 1, "pip": 4, "elara run": 1, "console": 2, "powershell": 1},
-    "book/serving.md": {"elara serve": 1, "curl": 1},
+    "book/serving.md": {"elara serve": 1, "curl": 1, "text": 1},
     "book/scaling.md": {"launch": 1, "accelerate": 4, "srun": 1, "scontrol": 1, "torchrun": 1},
     "book/upstreams.md": {"llama-server": 1, "vllm": 2, "trtllm-serve": 1, "text": 1},
 }

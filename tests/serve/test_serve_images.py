@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from test_serve_upstream import run, said, started
 
 from elara.serve import ModelManager, Settings, create_app
 from elara.serve.backends import Ask, ModelUnavailable
+from elara.serve.completions import CompletionRequest
 from elara.serve.config import PICTURES_AT
 from elara.serve.images import BURNT_IN, FIRST_FRAME, ImageRefused, Picture, read_picture
 from elara.serve.keys import KeyFile
@@ -333,6 +335,14 @@ def test_what_does_not_fit_is_refused_at_its_place(
     assert refused.status_code == 422
     assert re.search(why, refused.json()["detail"]), refused.json()["detail"]
     assert "127.0.0.1" not in refused.text
+
+
+def test_the_guide_shows_a_request_that_is_understood(project: Path) -> None:
+    page = (project / "book" / "serving.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```text\n(.+?)^```$", page, re.M | re.S)
+    (only,) = CompletionRequest.model_validate_json(text).messages
+    assert len(only.pictures) == 1
+    assert only.text.endswith("?")
 
 
 def test_chat_takes_text_only(serve: Make) -> None:
