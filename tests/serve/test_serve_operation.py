@@ -260,7 +260,7 @@ def test_the_page_learns_what_it_needs_without_a_key(admin: LocalClient) -> None
     assert (found["feedback"], found["images"], found["retrieval"]) == (True, False, None)
     assert len(found["specialties"]) == 13
     index = SimpleNamespace(identity="abc", passages=7, licences="redistributable", secret="x")
-    admin.app.state.retrieval = index  # type: ignore[attr-defined]
+    admin.app.state.sources.index = index  # type: ignore[attr-defined]
     told = admin.get("/app/about", headers=anybody).json()["retrieval"]
     assert told == {"identity": "abc", "passages": 7, "licences": "redistributable"}
     assert admin.get("/app/other", headers=anybody).status_code == 401
