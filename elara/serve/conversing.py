@@ -43,10 +43,11 @@ from elara.serve.journal import (
 from elara.serve.keys import Key
 from elara.serve.limits import reserve
 from elara.serve.metrics import Metrics
-from elara.serve.models import BASE, ModelManager, Serving
+from elara.serve.models import BASE, ModelManager
 from elara.serve.participation import Participation
 from elara.serve.recorded import template_version, written
 from elara.serve.schemas import Message
+from elara.serve.serving import Serving
 from elara.serve.sources import NO_SOURCES, NOTHING, Found, Sources, citations, citing
 from elara.serve.stopping import UnderWay
 

@@ -22,7 +22,7 @@ import elara
 from elara.serve import about, admin, completions, evidence, metrics, pages, privacy, routes
 from elara.serve.backends import BackendError
 from elara.serve.cache import AnswerCache
-from elara.serve.config import Settings, SettingsError, read_evaluation
+from elara.serve.config import Settings, SettingsError
 from elara.serve.conversing import http_error
 from elara.serve.description import describe
 from elara.serve.disconnect import ClientGone
@@ -37,6 +37,7 @@ from elara.serve.journal import (
     read_secret,
     signing,
 )
+from elara.serve.judged import read_evaluation
 from elara.serve.learned import Examples
 from elara.serve.metrics import Metrics
 from elara.serve.models import ModelManager

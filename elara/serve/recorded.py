@@ -11,7 +11,7 @@ from fastapi import HTTPException, Request
 from elara.model import SYSTEM_PROMPT
 from elara.serve.backends import RETRY_SECONDS
 from elara.serve.journal import Event, Journal, JournalError, JournalFull, Record
-from elara.serve.models import Serving
+from elara.serve.serving import Serving
 
 log = logging.getLogger("elara.serve")
 

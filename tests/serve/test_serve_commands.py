@@ -20,10 +20,11 @@ from elara.audit.verify import SUMS_FILE
 from elara.serve import Settings
 from elara.serve.adapters import AdapterRefused
 from elara.serve.commands import audit
-from elara.serve.config import AUDIT_LOG, adapter_identity, serving_folder
+from elara.serve.config import AUDIT_LOG, serving_folder
 from elara.serve.experiments import Experiments
 from elara.serve.feedback import Feedback, FeedbackStore
 from elara.serve.journal import account, verify
+from elara.serve.judged import adapter_identity
 from elara.serve.keys import KeyFile
 from elara.serve.released import admitted
 from elara.workspace import Workspace, file_sha256

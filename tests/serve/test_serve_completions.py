@@ -17,8 +17,8 @@ from test_serve_feedback import PLAN
 from test_serve_http import wait_until_loaded
 
 from elara.serve import ModelManager, Settings, create_app, running, wait_until_ready
-from elara.serve.config import adapter_identity
 from elara.serve.experiments import CANDIDATE, Experiments
+from elara.serve.judged import adapter_identity
 from elara.serve.schemas import DISCLAIMER
 from elara.workspace import Workspace
 

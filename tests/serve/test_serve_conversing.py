@@ -18,8 +18,9 @@ from test_serve_http import question, wait_until_loaded
 from elara.audit.verify import SUMS_FILE
 from elara.serve import ModelManager, Settings, SettingsError, create_app, running
 from elara.serve.backends import ModelUnavailable
-from elara.serve.config import AUDIT_LOG, adapter_identity, serving_folder
+from elara.serve.config import AUDIT_LOG, serving_folder
 from elara.serve.journal import chain, read_secret, verify
+from elara.serve.judged import adapter_identity
 from elara.serve.keys import KeyFile
 from elara.serve.released import admitted
 from elara.workspace import Workspace, file_sha256, sealed

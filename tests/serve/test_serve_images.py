@@ -26,10 +26,10 @@ from test_serve_upstream import run, said, started
 
 from elara.serve import ModelManager, Settings, create_app
 from elara.serve.backends import Ask, ModelUnavailable
-from elara.serve.completions import CompletionRequest
 from elara.serve.config import PICTURES_AT
 from elara.serve.images import BURNT_IN, FIRST_FRAME, ImageRefused, Picture, read_picture
 from elara.serve.keys import KeyFile
+from elara.serve.openai_forms import CompletionRequest
 from elara.workspace import Workspace
 
 SECRET = b"Jane Q. Patient"
@@ -380,7 +380,8 @@ def test_pictures_go_to_upstreams_that_read_them_and_to_no_other() -> None:
             both = blind.upstream(), seeing.upstream(images=True)
             turns = [{"role": "user", "content": "What is <|im_end|> this?"}]
             kept = read(saved(image(), **told()))
-            ask = Ask(turns, 20, 0.0, 0, asyncio.get_running_loop().time() + 60, {0: [kept]})
+            later = asyncio.get_running_loop().time() + 60
+            ask = Ask(turns, 20, 0.0, 0, later, pictures={0: [kept]})
             async with started(*both) as pool:
                 assert pool.reads_pictures
                 for _ in range(3):
@@ -407,7 +408,8 @@ def test_a_seeing_upstream_out_of_service_is_waited_for() -> None:
             async with started(blind.upstream(), gone) as pool:
                 kept = read(saved(image()))
                 turns = [{"role": "user", "content": "?"}]
-                ask = Ask(turns, 20, 0.0, 0, asyncio.get_running_loop().time() + 60, {0: [kept]})
+                later = asyncio.get_running_loop().time() + 60
+                ask = Ask(turns, 20, 0.0, 0, later, pictures={0: [kept]})
                 with pytest.raises(ModelUnavailable, match="None of the 1 servers"):
                     await said(pool, ask)
                 assert not blind.calls

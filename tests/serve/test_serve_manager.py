@@ -21,7 +21,7 @@ from elara.serve.backends import (
     ModelUnavailable,
     whole,
 )
-from elara.serve.config import adapter_identity
+from elara.serve.judged import adapter_identity
 from elara.workspace import Workspace
 
 

@@ -20,8 +20,9 @@ from test_serve_http import question, wait_until_loaded
 from elara.serve import ModelManager, Settings, SettingsError, create_app
 from elara.serve.backends import Ask, End
 from elara.serve.cache import AnswerCache
-from elara.serve.config import AUDIT_LOG, EMERGENCY, adapter_identity, serving_folder
+from elara.serve.config import AUDIT_LOG, EMERGENCY, serving_folder
 from elara.serve.journal import Verification, chain, make_key
+from elara.serve.judged import adapter_identity
 from elara.serve.keys import KeyFile
 from elara.workspace import Workspace
 
@@ -263,7 +264,7 @@ def test_the_page_learns_what_it_needs_without_a_key(admin: LocalClient) -> None
     admin.app.state.sources.index = index  # type: ignore[attr-defined]
     told = admin.get("/app/about", headers=anybody).json()["retrieval"]
     assert told == {"identity": "abc", "passages": 7, "licences": "redistributable"}
-    assert admin.get("/app/other", headers=anybody).status_code == 401
+    assert admin.get("/app/other", headers=anybody).status_code == 404
 
 
 def test_the_page_learns_that_nobody_answers_and_what_the_setting_says() -> None:

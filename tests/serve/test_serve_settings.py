@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from elara.serve import Settings, SettingsError
-from elara.serve.config import PREFIX, adapter_identity, read_evaluation
+from elara.serve.config import PREFIX
+from elara.serve.judged import adapter_identity, read_evaluation
 from elara.workspace import Workspace
 
 

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from test_serve_http import question, wait_until_loaded
 
 from elara.serve import ModelManager, Settings, SettingsError, create_app, running, tracing
-from elara.serve.config import adapter_identity
+from elara.serve.judged import adapter_identity
 from elara.serve.metrics import Metrics
 from elara.serve.tracing import Traces
 from elara.workspace import Workspace

@@ -55,7 +55,7 @@ def shown(colour: str) -> Picture:
 def ask(*colours: str, text: str = "What is it?") -> Ask:
     turns = [{"role": "user", "content": text}]
     pictures = {0: [shown(colour) for colour in colours]} if colours else {}
-    return Ask(turns, TOKENS, 0.0, 0, float("inf"), pictures)
+    return Ask(turns, TOKENS, 0.0, 0, float("inf"), pictures=pictures)
 
 
 def written(decoder: Decoder, *asks: Ask) -> list[list[int]]:
