@@ -19,16 +19,13 @@ from elara.evaluate.arms import judge_arms
 from elara.evaluate.memory import SIDES
 from elara.evaluate.scores import PRIMARY, loss_scores, topics_of
 from elara.model.losses import answer_losses
-from elara.retrieval import build_index, open_index
 from elara.retrieval.citing import CitationFilter, sources_prompt, support
-from elara.retrieval.index import FOLDER, read_manifest
 
 if TYPE_CHECKING:
     from elara.model import LanguageModel
     from elara.model.embedding import Encoder
     from elara.retrieval.passages import Passage
     from elara.retrieval.search import Index
-    from elara.workspace import Workspace
 
 WITH_SOURCES = {side: f"{side} with sources" for side in SIDES}
 # Base against adapter is the verdict, which stands before these are looked at and shares no chance
@@ -78,27 +75,6 @@ class Sources:
             for one in passages
         ]
         return pl.DataFrame(rows, _READ, orient="row")
-
-
-def current_index(workspace: Workspace) -> Index:
-    """Open the workspace's index of passages; it is built where it is missing or out of date.
-
-    Args:
-        workspace: where stage clean has finished. An index that is there keeps the licences, the
-            length of passages and the embedding model that it was made with.
-
-    Raises:
-        WorkspaceError: see `build_index`.
-        ModelError: see `build_index`.
-    """
-    made: dict[str, Any] = {}
-    if workspace.identity(FOLDER):
-        manifest = read_manifest(workspace.root / FOLDER)
-        parameters = manifest["parameters"]
-        made = {name: parameters[name] for name in ("licences", "words")}
-        made["embedding_model"] = manifest["embedding_model"]
-        made["prefixes"] = (parameters["query_prefix"], parameters["passage_prefix"])
-    return open_index(build_index(workspace, **made))
 
 
 def of_held_out_topics(examples: pl.DataFrame, links: pl.DataFrame) -> set[str]:

@@ -3,7 +3,7 @@
 from elara.retrieval.citing import CitationFilter, Sentence, sources_prompt, support
 from elara.retrieval.index import build_index
 from elara.retrieval.passages import Passage, passages
-from elara.retrieval.search import Hit, Index, open_index
+from elara.retrieval.search import Hit, Index, current_index, open_index
 
 __all__ = [
     "CitationFilter",
@@ -12,6 +12,7 @@ __all__ = [
     "Passage",
     "Sentence",
     "build_index",
+    "current_index",
     "open_index",
     "passages",
     "sources_prompt",

@@ -16,7 +16,7 @@ import polars as pl
 
 from elara.model.embedding import SentenceEncoder, load_encoder
 from elara.records import Article, records
-from elara.retrieval.index import ARTICLES, TABLE, read_manifest
+from elara.retrieval.index import ARTICLES, FOLDER, TABLE, build_index, read_manifest
 from elara.retrieval.passages import Passage
 from elara.retrieval.withheld import NAMES, lists, read_columns, withheld
 from elara.text.topics import specialties
@@ -247,6 +247,27 @@ def open_index(folder: Path) -> Index:
         )
     prefixes = {"query": parameters["query_prefix"], "passage": parameters["passage_prefix"]}
     return Index(folder, replace(encoder, **prefixes))
+
+
+def current_index(workspace: Workspace) -> Index:
+    """Open the workspace's index of passages; it is built where it is missing or out of date.
+
+    Args:
+        workspace: where stage clean has finished. An index that is there keeps the licences, the
+            length of passages and the embedding model that it was made with.
+
+    Raises:
+        WorkspaceError: see `build_index`.
+        ModelError: see `build_index`.
+    """
+    made: dict[str, Any] = {}
+    if workspace.identity(FOLDER):
+        manifest = read_manifest(workspace.root / FOLDER)
+        parameters = manifest["parameters"]
+        made = {name: parameters[name] for name in ("licences", "words")}
+        made["embedding_model"] = manifest["embedding_model"]
+        made["prefixes"] = (parameters["query_prefix"], parameters["passage_prefix"])
+    return open_index(build_index(workspace, **made))
 
 
 def _opened(folder: Path) -> _Opened:

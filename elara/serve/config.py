@@ -32,6 +32,7 @@ EMERGENCY = (
 )
 AUDIT_LOG = "audit.sqlite"
 PICTURES_AT = "/v1/chat/completions"
+_ORIGIN = r"[\w+.-]+://[^/*@?#;,\s]+"
 # Separated by commas.
 _LISTS = {"cors_origins", "gate", "allowed_hosts", "trusted_proxies", "frame_ancestors"}
 
@@ -157,12 +158,20 @@ class Settings(BaseModel):
             raise ValueError("write NAME or NAME:PORT, without scheme, path or *")
         return tuple(host.lower() for host in hosts)
 
-    @field_validator("cors_origins", "frame_ancestors")
+    @field_validator("cors_origins")
     @classmethod
     def _as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         # One of another form would match nothing; and with `*` any page could read what it gets.
-        if not all(re.fullmatch(r"[\w+.-]+://[^/*@?#;,\s]+", origin) for origin in origins):
+        if not all(re.fullmatch(_ORIGIN, origin) for origin in origins):
             raise ValueError("write origins as http://NAME or http://NAME:PORT, without path or *")
+        return tuple(origin.lower() for origin in origins)
+
+    @field_validator("frame_ancestors")
+    @classmethod
+    def _as_policies_say_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # JupyterLab takes another port when its own is taken, so of this computer any may be named.
+        whole = [re.sub(r"(//(?:localhost|127\.0\.0\.1)):\*$", r"\1", origin) for origin in origins]
+        cls._as_browsers_send_them(tuple(whole))
         return tuple(origin.lower() for origin in origins)
 
     @field_validator("emergency")

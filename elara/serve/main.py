@@ -227,7 +227,7 @@ def recording(settings: Settings) -> Iterator[tuple[Journal | None, bytes | None
 async def _open_sources(app: FastAPI, loading: asyncio.Task[None]) -> None:
     """Open the index once the model is loaded: two threads cannot import transformers at once."""
     await asyncio.wait({loading})
-    await app.state.sources.open()
+    await app.state.sources.start()
 
 
 async def _watch(app: FastAPI, loading: asyncio.Task[None]) -> None:

@@ -146,7 +146,7 @@ class Sources:
         self._opened = asyncio.Event()
         self._thread = Background("elara-sources", settings.queue_limit)
 
-    async def open(self) -> None:
+    async def start(self) -> None:
         """Open the index; afterwards `state` is `ready`, or `failed` and the log says why."""
         if self.folder:
             try:
