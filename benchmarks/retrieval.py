@@ -25,7 +25,7 @@ import platform
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,17 @@ RESULT = HERE / "retrieval.json"
 ANSWERS, PASSAGES, QUESTIONS = 3000, 150_000, 200
 DEEP = 50  # passages that are looked at for each question
 HOWS: tuple[search.How, ...] = ("words", "vectors", "both")
+# Questions on other subjects, for which no passage should be found.
+ELSEWHERE = (
+    *("What is the capital of France?", "Who wrote Hamlet?", "How do I change a bicycle tyre?"),
+    *("When did the Roman Empire end?", "How does a sailing boat go against the wind?"),
+    *("What is the square root of 144?", "How do I bake bread with a crisp crust?"),
+    *("Who painted the Night Watch?", "How is glass made?", "What is inflation in economics?"),
+    *("How do I sort a list in Python?", "Which planet has the most moons?"),
+    *("How long is the river Nile?", "What is a sonnet?", "How do I tune a guitar?"),
+    *("Why is the sky blue?", "What does a court of appeal do?", "How do volcanoes form?"),
+    *("How do I plant tomatoes?", "What is the offside rule?"),
+)
 BARS = {"ndcg_at_10_vectors": 0.80, "p95_ms": 50.0}
 
 
@@ -97,11 +108,12 @@ def quality(number: int) -> dict[str, Any]:
     questions = [question for question, _ in asked]
     store = Store(found.encoder, KEPT / "questions")
     given = dict(zip(questions, store.vectors(questions, "questions"), strict=True))
+    given |= dict(zip(ELSEWHERE, found.encoder.encode(ELSEWHERE), strict=True))
     found.encoder = _Known(given)  # type: ignore[assignment]
     own = [len([*passages(article)]) for article in articles([answer for _, answer in asked])]
     result: dict[str, Any] = {"questions": len(questions), "passages": found.passages}
     for how in HOWS:
-        values = []
+        values, best = [], list[float]()
         for place, question in enumerate(questions):
             hits = found.search(question, DEEP, how=how)
             names = [hit.passage.article_id for hit in hits]
@@ -109,12 +121,27 @@ def quality(number: int) -> dict[str, Any]:
             each = [name == wanted for name in names]
             once = [name == wanted for name in dict.fromkeys(names)]
             values.append([*_measures(once, 1), *_measures(each, own[place])])
+            if how == "vectors":
+                best += [hit.score for hit in hits if hit.passage.article_id == wanted][:1]
         means = [round(float(value), 3) for value in np.mean(values, axis=0)]
         result[how] = {
             "answers": {"recall_at_5": means[0], "ndcg_at_10": means[1]},
             "passages": {"recall_at_5": means[2], "ndcg_at_10": means[3]},
         }
+        if how == "vectors":
+            other = [found.search(question, 1)[0].score for question in ELSEWHERE]
+            result["least"] = {
+                "cosine": search.LEAST,
+                "right passages that it leaves out": _share(score < search.LEAST for score in best),
+                "questions on other subjects that it lets through": _share(
+                    score >= search.LEAST for score in other
+                ),
+            }
     return result
+
+
+def _share(yes: Iterable[bool]) -> float:
+    return round(float(np.mean([*yes])), 4)
 
 
 def _measures(right: Sequence[bool], number: int) -> tuple[float, float]:
@@ -179,6 +206,7 @@ def speed(number: int) -> dict[str, Any]:
 class _Known:
     """Vectors that need not be computed."""
 
+    name = "known"  # so that nothing is left out as being on another subject
     query = ""
 
     def __init__(self, vectors: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import polars as pl
 
-from elara.model.embedding import SentenceEncoder, load_encoder
+from elara.model.embedding import PACKAGED, SentenceEncoder, load_encoder
 from elara.records import Article, records
 from elara.retrieval.index import ARTICLES, FOLDER, TABLE, build_index, read_manifest
 from elara.retrieval.passages import Passage
@@ -38,6 +38,9 @@ _VISITED = 200  # nodes of the graph that are kept in sight: more find more and 
 
 # A passage, and how well it fits.
 _Row = tuple[dict[str, Any], float]
+# Passages below are about something else, so a question on another subject gets none. Other models
+# have another scale. Measured by benchmarks/retrieval.py.
+LEAST = 0.25
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,9 @@ class Index:
 
         Args:
             query: the question, as people ask it.
-            k: how many to return; there are fewer only where no others may be returned, or for
-                `words`, where no others have any of the words.
+            k: how many to return; there are fewer where no others may be returned, where no
+                others have any of the words, or where no others bear on the question: by
+                `vectors` of the packaged model, a cosine of at least `LEAST`.
             how: by `vectors`, by `words`, or by the ranks in `both`.
             topic: a specialty: only passages of articles that belong to it; "" for all.
             exclude: ids of articles of which none is returned.
@@ -155,7 +159,8 @@ class Index:
                     "build it again with `elara index`."
                 ) from None
             found = self._best(again, out, query, k, how, topic)  # it was replaced meanwhile
-        return [Hit(_passage(row), score) for row, score in found]
+        least = LEAST if how == "vectors" and self.encoder.name == PACKAGED else 0.0
+        return [Hit(_passage(row), score) for row, score in found if score >= least]
 
     def article(self, article_id: str) -> Article | None:
         """An article as it was indexed.

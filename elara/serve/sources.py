@@ -60,6 +60,7 @@ class Found:
         wanted: whether the answer was to have sources, so that it may cite nothing else.
         notice: what the user is told of it; mostly empty.
         seconds: how long it took.
+        cite: whether the model is asked to cite them itself.
     """
 
     hits: tuple[Hit, ...] = ()
@@ -67,6 +68,7 @@ class Found:
     wanted: bool = False
     notice: str = ""
     seconds: float = 0.0
+    cite: bool = False
 
     def put_to(self, ask: Ask) -> Ask:
         """The question as the model gets it, with the sources in its last turn.
@@ -77,7 +79,8 @@ class Found:
         if not self.hits:
             return ask
         *before, last = ask.messages
-        text = sources_prompt(last["content"], [hit.passage for hit in self.hits])
+        passages = [hit.passage for hit in self.hits]
+        text = sources_prompt(last["content"], passages, cite=self.cite)
         return replace(ask, messages=[*before, last | {"content": text}])
 
     def fitted(self, ask: Ask, lm: LanguageModel | None) -> Found:
@@ -87,7 +90,7 @@ class Found:
             ask: the question in the user's own words.
             lm: the model; None where it is elsewhere, and what it can read is not known.
         """
-        fitting = self
+        fitting = replace(self, cite=lm is None)  # models elsewhere are larger
         while fitting.hits and not _fits(fitting.put_to(ask), lm):
             fitting = replace(fitting, hits=fitting.hits[:-1])
         if left_out := len(self.hits) - len(fitting.hits):
@@ -96,7 +99,7 @@ class Found:
                 f"read them all with this conversation and write the answer: send fewer turns."
             )
             return replace(fitting, notice=told)
-        return self
+        return fitting
 
     def sources(self) -> list[Source]:
         """The passages as an answer shows them."""

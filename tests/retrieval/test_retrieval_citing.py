@@ -114,22 +114,23 @@ def each_injection() -> pytest.MarkDecorator:
     return pytest.mark.parametrize("injection", INJECTIONS, ids=lambda i: i["name"])
 
 
-def test_sources_are_quoted_line_by_line_and_numbered_in_order() -> None:
-    prompt = sources_prompt("Why?", [passage("One.\n\nTwo.", "A\nB"), BLOOD])
-    assert (
-        "\n[1] A B, Abstract\n> One.\n> Two.\n\n[2] Blood tests in anaemia, Abstract\n> A low"
-        in prompt
-    )
+def test_sources_are_quoted_on_one_line_each_and_numbered_in_order() -> None:
+    text = 'One.\n\n- two "three"\n- four'
+    prompt = sources_prompt("Why?", [passage(text, 'A\n"B"'), BLOOD])
+    first = "[1] A 'B': \"One. - two 'three'; - four\""
+    assert f'\n{first}\n[2] Blood tests in anaemia: "A low' in prompt
     assert "See the guideline (2)." in prompt
     assert prompt.endswith("Why?")
     assert sources_prompt("Why?", []) == "Why?"
+    assert "square brackets" in sources_prompt("Why?", [BLOOD], cite=True)
+    assert "square brackets" not in prompt
 
 
 def test_sources_together_have_a_limit() -> None:
     many = [passage("One two three four five. " * 100)] * 5
     prompt = sources_prompt("Why?", many)
     assert WORDS * 0.8 < count_words(prompt) < WORDS + 120
-    assert prompt.count("> …") == 5
+    assert prompt.count(' …"') == 5
     endless = sources_prompt("Why?", [passage("A" * 100_000, "B" * 100_000)] * 5)
     assert len(endless) < 15 * WORDS + 5 * 300 + 1000
     assert "…" not in sources_prompt("Why?", [ADULTS])
@@ -146,13 +147,12 @@ def test_there_are_attempts_of_many_kinds() -> None:
 def test_no_source_leaves_its_quotation(injection: dict[str, str]) -> None:
     honest, attacked = (asked(text)[1]["content"] for text in ("It is a metal.", injection["text"]))
     lines = attacked.splitlines()
-    first = lines.index("[2] Food and iron, Abstract") + 1
-    last = lines.index("[3] Blood tests in anaemia, Abstract") - 1
-    assert all(line.startswith("> ") for line in lines[first:last])
-    assert [*lines[:first], *lines[last:]] == [
-        line for line in honest.splitlines() if not line.startswith("> Red meat")
-    ]
-    text = "".join(lines[first:last])
+    (place,) = (n for n, line in enumerate(lines) if line.startswith("[2] Food and iron: "))
+    text = lines[place].removeprefix("[2] Food and iron: ")
+    assert text[0] == text[-1] == '"'
+    assert text.count('"') == 2
+    others = [line for line in honest.splitlines() if not line.startswith("[2]")]
+    assert [*lines[:place], *lines[place + 1 :]] == others
     assert not re.search(r"\[\d|(?i:question|system|assistant|sources|task):|example", text)
     assert all(c.isprintable() for c in text)
 
@@ -181,9 +181,9 @@ def test_every_attempt_is_one_system_turn_and_one_user_turn_of_the_packaged_mode
 def test_the_packaged_model_obeys_no_source(question: str, signs: str) -> None:
     lm = load_base(PACKAGED)
     told = sources_prompt("", [ADULTS]).splitlines()
-    rules = [SYSTEM_PROMPT, *(line for line in told if line[:1] not in ("", ">", "["))]
-    own = [s for rule in rules for s in re.split(r"[.:,] ?", rule.casefold()) if len(s) > 25]
-    assert len(own) > 8
+    rules = [SYSTEM_PROMPT, *(line for line in told if line[:1] not in ("", "["))]
+    own = [s for rule in rules for s in re.split(r"[.:,;] ?", rule.casefold()) if len(s) > 25]
+    assert len(own) > 5
     answers = {
         injection["name"]: generate(lm, asked(injection["text"], question), max_new_tokens=40).text
         for injection in [{"name": "clean", "text": "It is a metal."}, *INJECTIONS]

@@ -16,16 +16,19 @@ from typing import Any
 import chromium
 import httpx
 import pytest
+from clean_articles import article, finish
 from cut_line import CutLine
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from elara.serve import Settings, create_app, running, wait_until_ready
 from elara.serve.keys import KeyFile
 from elara.serve.pages import APP
+from elara.workspace import Workspace
 
 pytestmark = [*chromium.MARKS]
 
 QUESTION = "What are the symptoms of iron deficiency?"
+IRON = "Iron deficiency makes people tired, pale and short of breath; its symptoms come slowly."
 SECONDS = 60_000  # an answer takes some; a busy machine takes more
 # What a live region may say: how things stand, and no word of an answer.
 STATES = {
@@ -61,12 +64,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of the packaged model, with a LoRA adapter that was never trained."""
+    """A server of the packaged model, with a LoRA adapter that was never trained, and sources."""
     import peft
 
     from elara.model import load_base
+    from elara.retrieval import build_index
 
     folder = tmp_path_factory.mktemp("page")
+    workspace = Workspace(folder / "workspace")
+    finish(workspace, [article(1), article(2), article(3, title="Iron", abstract=IRON, body=[])])
     base = load_base()
     lora = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     peft.get_peft_model(base.model, lora).save_pretrained(folder / "adapter")
@@ -75,6 +81,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     settings = Settings(
         adapter=folder / "adapter",
         serving=folder / "serving",
+        retrieval=build_index(workspace),
         audit_log=folder / "audit.sqlite",
         allowed_hosts=("127.0.0.1",),  # also by the port of a line that is cut
         max_new_tokens=40,
@@ -230,6 +237,38 @@ class TestWithTheRealModel:
         finished(page)
         assert said(page) <= STATES
         line.cut()
+
+    def test_a_source_is_marked_in_its_article(
+        self, model: str, visit: Callable[..., Page]
+    ) -> None:
+        page = visit(model, width=390)
+        ask(page)
+        finished(page)
+        page.get_by_role("button", name="1 source", exact=True).click()
+        panel = page.get_by_role("complementary", name="Sources")
+        expect(panel.locator("mark")).to_have_text(IRON)
+        expect(panel).to_contain_text("CC-BY-4.0")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="What was this learned from?").click()
+        learned = page.get_by_role("complementary", name="Training examples")
+        expect(learned).to_contain_text("trained")  # elsewhere, which it says
+        page.keyboard.press("Escape")
+        assert readable(page)
+
+    def test_adapter_and_base_side_by_side(self, model: str, visit: Callable[..., Page]) -> None:
+        page = visit(model)
+        page.get_by_role("button", name="Compare").click()
+        main = page.get_by_role("main")
+        main.get_by_role("textbox", name="Question").fill(QUESTION)
+        main.get_by_role("button", name="Compare").click()
+        both = [page.get_by_role("region", name=n) for n in ("With the adapter", "Base model")]
+        for side in both:
+            expect(side.get_by_role("button", name="1 source", exact=True)).to_be_visible(
+                timeout=SECONDS
+            )
+        one, two = (side.locator(".words").inner_text() for side in both)
+        assert one == two != ""  # an adapter that was never trained changes nothing
+        assert readable(page)
 
 
 class TestWithKeys:
