@@ -74,10 +74,11 @@ NOT_RUN: dict[str, dict[str, int]] = {
         "elara serve": 1,
         "papermill": 4,
     },
-    "book/benchmarks.md": {"python": 20, "elara run": 1},
+    "book/benchmarks.md": {"python": 23, "elara run": 1},
     "book/cluster.md": {"pip": 1, "elara run": 1},
     "book/collecting.md": {"elara run": 6, "text": 1},
     "book/continual.md": {"papermill": 1, "elara run": 4},
+    "book/evidence.md": {"elara index": 1, "elara serve": 1},
     "book/experiments.md": {"elara loop": 1},
     "book/exporting.md": {
         "papermill": 1,
