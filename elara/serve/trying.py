@@ -114,7 +114,7 @@ def support_figure(answers: Sequence[Heard]) -> Figure:
                      label=name)  # fmt: skip
     axes.set_yticks(range(len(answers)), [_short(answer.question) for answer in answers])
     axes.set_ylim(len(answers) - 0.5, -0.5)
-    axes.set_xlim(0, 1.02)
+    axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("support score of a sentence")
     axes.set_title("How close the answers are to their sources")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(1, 0))
