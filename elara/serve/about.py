@@ -8,18 +8,10 @@ from pydantic import BaseModel, Field
 import elara
 from elara.serve.config import Settings
 from elara.serve.models import ModelManager
-from elara.serve.schemas import DISCLAIMER, INTENDED_USE, Mode
+from elara.serve.schemas import DISCLAIMER, INTENDED_USE, Evidence, Mode
 from elara.text.topics import specialties
 
 router = APIRouter(tags=["Questions and status"])
-
-
-class Evidence(BaseModel):
-    """The index from which answers get their sources."""
-
-    identity: str
-    passages: int
-    licences: str
 
 
 class AboutServer(BaseModel):
@@ -46,7 +38,6 @@ async def about(request: Request) -> AboutServer:
     state = request.app.state
     settings: Settings = state.settings
     manager: ModelManager = state.manager
-    index = state.sources.index  # None also while it is being opened
     return AboutServer(
         version=elara.__version__,
         emergency=settings.emergency,
@@ -54,8 +45,7 @@ async def about(request: Request) -> AboutServer:
         mode=manager.mode,
         keys_required=settings.keys is not None,
         images=settings.images,
-        retrieval=index
-        and Evidence(identity=index.identity, passages=index.passages, licences=index.licences),
+        retrieval=state.sources.evidence,
         specialties=specialties().labels,
         feedback=state.participation is not None,
         max_new_tokens=settings.max_new_tokens,

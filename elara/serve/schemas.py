@@ -160,6 +160,14 @@ class Turn(BaseModel):
         return [part.image_url.url for part in self.parts if isinstance(part, ImagePart)]
 
 
+class Evidence(BaseModel):
+    """The index from which answers get their sources."""
+
+    identity: str
+    passages: int
+    licences: str
+
+
 class ChatRequest(BaseModel):
     """A conversation that ends with the question to answer."""
 

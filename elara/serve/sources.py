@@ -33,7 +33,7 @@ from elara.serve.background import Background, until
 from elara.serve.config import Settings, SettingsError, local_only
 from elara.serve.logs import place_of
 from elara.serve.metrics import Metrics
-from elara.serve.schemas import Source, Supported
+from elara.serve.schemas import Evidence, Source, Supported
 from elara.workspace import MANIFEST, WorkspaceError
 
 if TYPE_CHECKING:
@@ -140,14 +140,22 @@ class Sources:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.folder = settings.retrieval if settings.sources else None
         self.index: Index | None = None
+        self._found: Evidence | None = None
         self.state: Literal["none", "opening", "ready", "failed"] = "none"
         if self.folder:
-            _check(self.folder, settings)
+            self._found = _check(self.folder, settings)
             self.state = "opening"
         self._most = settings.sources
         self._metrics = metrics
         self._opened = asyncio.Event()
         self._thread = Background("elara-sources", settings.queue_limit)
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """The index, also while it is being opened; None where answers come without sources."""
+        if (index := self.index) is None:
+            return None if self.state == "failed" else self._found
+        return Evidence(identity=index.identity, passages=index.passages, licences=index.licences)
 
     async def start(self) -> None:
         """Open the index; afterwards `state` is `ready`, or `failed` and the log says why."""
@@ -322,11 +330,13 @@ def _fits(ask: Ask, lm: LanguageModel | None) -> bool:
     return bool(len(prompt["input_ids"]) + ask.max_new_tokens <= window)
 
 
-def _check(folder: Path, settings: Settings) -> None:
+def _check(folder: Path, settings: Settings) -> Evidence:
     """Refuse a folder without an index, and one whose texts others must not read."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         licences = manifest["parameters"]["licences"]
+        passages = manifest["counts"]["passages"]
+        found = Evidence(identity=manifest["identity"], passages=passages, licences=licences)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
             f"ELARA_SERVE_RETRIEVAL is '{folder}', where no index is that can be read "
@@ -340,6 +350,7 @@ def _check(folder: Path, settings: Settings) -> None:
             f"build the index with redistributable texts only, or answer without sources "
             f"(ELARA_SERVE_SOURCES=0)."
         )
+    return found
 
 
 def _open(folder: Path) -> Index:

@@ -425,7 +425,7 @@ def test_passages_count_in_the_budget_before_the_model_is_asked(
     serve: Make, index: FakeIndex, tmp_path: Path
 ) -> None:
     keys = KeyFile(tmp_path / "keys.json")
-    _, token = keys.add("a", ["chat"], tokens_per_day=250)
+    _, token = keys.add("a", ["chat"], tokens_per_day=180)
     client = serve(keys=keys.path, token=token)
     asked = question(max_new_tokens=60)
     assert client.post("/chat", json=asked).status_code == 422
@@ -441,7 +441,7 @@ class Words:
         return {"input_ids": [1] * sum(len(turn["content"].split()) for turn in turns)}
 
 
-@pytest.mark.parametrize(("window", "kept"), [(5000, 3), (420, 2), (260, 1), (60, 0)])
+@pytest.mark.parametrize(("window", "kept"), [(5000, 3), (340, 2), (240, 1), (60, 0)])
 def test_what_the_model_cannot_read_is_left_out_from_the_end(window: int, kept: int) -> None:
     index = FakeIndex(*("word " * 100 for _ in range(3)))
     ask = Ask([{"role": "user", "content": "Why?"}], 20, 0.0, 0, 0.0)

@@ -251,7 +251,7 @@ class TestWithTheRealModel:
         page.keyboard.press("Escape")
         page.get_by_role("button", name="What was this learned from?").click()
         learned = page.get_by_role("complementary", name="Training examples")
-        expect(learned).to_contain_text("trained")  # elsewhere, which it says
+        expect(learned).to_contain_text("no record of its training")
         page.keyboard.press("Escape")
         assert readable(page)
 
@@ -266,6 +266,7 @@ class TestWithTheRealModel:
             expect(side.get_by_role("button", name="1 source", exact=True)).to_be_visible(
                 timeout=SECONDS
             )
+        expect(main.get_by_role("button", name="Compare")).to_be_visible(timeout=SECONDS)
         one, two = (side.locator(".words").inner_text() for side in both)
         assert one == two != ""  # an adapter that was never trained changes nothing
         assert readable(page)

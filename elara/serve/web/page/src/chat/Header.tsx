@@ -66,7 +66,7 @@ function Notices() {
     <div className="notices">
       <p className="always">{texts.always}</p>
       {about?.emergency && (
-        <p className="emergency"><strong>{texts.emergency}:</strong> {about.emergency}</p>
+        <p className="emergency">{about.emergency}</p>
       )}
       {about?.mode === "simulation" && <p className="simulation">{texts.simulation}</p>}
       {reach === "connecting" && <p>{texts.connecting}</p>}

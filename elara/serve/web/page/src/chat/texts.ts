@@ -8,7 +8,6 @@ export const texts = {
   always: "You are talking to an AI. Not medical advice.",
   skip: "Skip to your question",
   connecting: "Connecting to the server…",
-  emergency: "In an emergency",
 
   simulation: "Simulation: no model is loaded. The answers only show how the page works.",
   simulatedAnswer: "Simulated answer: no model wrote this.",
