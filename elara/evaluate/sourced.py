@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -18,14 +18,12 @@ from elara.evaluate.answering import Answered, answer_scenarios
 from elara.evaluate.arms import judge_arms
 from elara.evaluate.memory import SIDES
 from elara.evaluate.scores import PRIMARY, loss_scores, topics_of
+from elara.model import LanguageModel
+from elara.model.embedding import Encoder
 from elara.model.losses import answer_losses
 from elara.retrieval.citing import CitationFilter, sources_prompt, support
-
-if TYPE_CHECKING:
-    from elara.model import LanguageModel
-    from elara.model.embedding import Encoder
-    from elara.retrieval.passages import Passage
-    from elara.retrieval.search import Index
+from elara.retrieval.passages import Passage
+from elara.retrieval.search import Index
 
 WITH_SOURCES = {side: f"{side} with sources" for side in SIDES}
 # Base against adapter is the verdict, which stands before these are looked at and shares no chance

@@ -16,11 +16,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from elara.model import SYSTEM_PROMPT
+from elara.model import SYSTEM_PROMPT, LanguageModel
 from elara.model.chat import as_data
+from elara.records import Article
 from elara.retrieval.citing import CitationFilter, sources_prompt, support
+from elara.retrieval.search import Hit, Index, open_index
 from elara.serve.backends import (
     Ask,
     BackendError,
@@ -35,11 +37,6 @@ from elara.serve.logs import place_of
 from elara.serve.metrics import Metrics
 from elara.serve.schemas import Evidence, Source, Supported
 from elara.workspace import MANIFEST, WorkspaceError
-
-if TYPE_CHECKING:
-    from elara.model import LanguageModel
-    from elara.records import Article
-    from elara.retrieval.search import Hit, Index
 
 log = logging.getLogger("elara.serve")
 
@@ -354,6 +351,4 @@ def _check(folder: Path, settings: Settings) -> Evidence:
 
 
 def _open(folder: Path) -> Index:
-    from elara.retrieval.search import open_index  # only where there is an index
-
     return open_index(folder)
