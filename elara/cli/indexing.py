@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from elara.cli.printing import say
-from elara.model.embedding import PACKAGED
 from elara.workspace import Workspace
 
 
@@ -20,8 +19,9 @@ def index(
         typer.Option(help="redistributable, or any: the index is then served on loopback only."),
     ] = "redistributable",
     embedding_model: Annotated[
-        str, typer.Option(help="The packaged one, a folder or a hub id (owner/name@revision).")
-    ] = PACKAGED,
+        str | None,
+        typer.Option(help="A folder or a hub id (owner/name@revision); by default the packaged."),
+    ] = None,
     query_prefix: Annotated[
         str | None, typer.Option(help="What it wants before a query; by default its settings say.")
     ] = None,
@@ -30,12 +30,16 @@ def index(
     ] = None,
 ) -> None:
     """Make the clean articles searchable, so that answers can name their sources."""
+    from elara.model.embedding import PACKAGED
     from elara.retrieval import index as building
 
     given = None
     if query_prefix is not None or passage_prefix is not None:
         given = (query_prefix or "", passage_prefix or "")
     folder = building.build_index(
-        Workspace(workspace), licences=licences, embedding_model=embedding_model, prefixes=given
+        Workspace(workspace),
+        licences=licences,
+        embedding_model=embedding_model or PACKAGED,
+        prefixes=given,
     )
     say(*building.told(folder))
