@@ -58,8 +58,7 @@ test-fast: $(INSTALLED) lint  ## lint, types and the quick tests (8 minutes at m
 
 test: $(INSTALLED) $(PAGE) browser test-fast  ## test-fast, longer tests, notebooks, book, browser (40 minutes at most)
 	$(call spread,$(LONG))
-	$(MAKE) nbval
-	$(BIN)/python book/build.py
+	$(MAKE) -j2 nbval book
 	$(BIN)/pytest -m "$(AFTER)"
 
 test-slow: $(INSTALLED) $(PAGE)  ## the slowest tests and test-hardware; run it after test (an hour and a half)

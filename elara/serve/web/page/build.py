@@ -84,6 +84,7 @@ def build() -> None:
     ci = ["ci", "--ignore-scripts", "--prefer-offline", f"--cache={CACHE}", *_QUIET, *_PATIENCE]
     _succeed(_run([*npm, *ci], environment), "the npm registry")
     _succeed(_run([*npm, "run", "build", *_QUIET], environment))
+    shutil.rmtree(PAGE / "node_modules")  # 116 MB inside the package; `ci` makes it anew anyway
 
 
 def _run(
