@@ -132,7 +132,9 @@ def quality(number: int) -> dict[str, Any]:
             other = [found.search(question, 1)[0].score for question in ELSEWHERE]
             result["least"] = {
                 "cosine": search.LEAST,
-                "right passages that it leaves out": _share(score < search.LEAST for score in best),
+                "right passages among the first 50 that it leaves out": _share(
+                    score < search.LEAST for score in best
+                ),
                 "questions on other subjects that it lets through": _share(
                     score >= search.LEAST for score in other
                 ),
@@ -252,15 +254,12 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=ANSWERS)
     options = parser.parse_args()
     record = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    record |= {
-        "cores": usable_cores(),
-        "python": platform.python_version(),
-        "bars": BARS,
-    }
+    record["bars"] = BARS
+    machine = {"cores": usable_cores(), "python": platform.python_version()}
     for name, measure in (("quality", quality), ("speed", speed)):
         if options.part in (None, name):
             command = f"python benchmarks/retrieval.py --part {name} --answers {options.answers}"
-            record[name] = {"command": command, **measure(options.answers)}
+            record[name] = {"command": command, **machine, **measure(options.answers)}
             text = json.dumps(record, indent=2) + "\n"
             RESULT.write_text(text, encoding="utf-8")
     print(json.dumps(record, indent=2))
