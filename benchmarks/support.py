@@ -18,8 +18,8 @@ Should not be supported:
   drug changed.
 
 Judged by likeness (`cosine`, as `elara.retrieval.citing.support` has it), by `overlap` (the share
-of a sentence's words that the passage has), and by the mean of `both`; without and with the rules
-for what contradicts.
+of a sentence's words that the passage has: so `support` judges with any encoder but the packaged),
+and by the mean of `both`; without and with the rules for what contradicts.
 
 Articles are cut in two halves by a hash. Each threshold, and that of `support`, is fitted
 on `tuned` (`fitted`); the figures that count are those of `reported`. No sentence here was written
@@ -43,7 +43,7 @@ import numpy as np
 
 from elara.model.embedding import Store, load_encoder
 from elara.retrieval.citing import THRESHOLD
-from elara.retrieval.supporting import contradiction
+from elara.retrieval.supporting import content, contradiction, overlap
 from elara.text.sentences import count_words, sentences
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -77,7 +77,6 @@ _REWORDED = re.compile(
 )
 _DRUG = re.compile(rf"\b({DRUGS})\b", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.,-])\d{1,3}(?![\w,]|\.\d)")
-_WORD = re.compile(r"[^\W\d_]{3,}")
 _ANY_TITLE = {"diseas", "syndro", "disord", "type", "defici", "cancer", "and", "the", "with"}
 _VERB = re.compile(r"\b(is|are|can|may|should|was|were|will|does|do)\b")
 _NOT = re.compile(r"\b(is|are|can|may|should|was|were|will|does|do) not\b|\bcannot\b")
@@ -133,17 +132,6 @@ def texts(data: Path) -> list[Text]:
     with_drugs = [a for a in drawn if _DRUG.search(found[a].text)]
     chosen = dict.fromkeys([*with_drugs[: ARTICLES // 4], *drawn])
     return [found[a] for a in [*chosen][:ARTICLES]]
-
-
-def content(text: str) -> frozenset[str]:
-    """The beginnings of the words of three letters and more."""
-    return frozenset(word[:6] for word in _WORD.findall(text.casefold()))
-
-
-def overlap(sentence: str, passage: str) -> float:
-    """The share of a sentence's words that a passage has."""
-    words = content(sentence)
-    return len(words & content(passage)) / len(words) if words else 0.0
 
 
 def reworded(sentence: str) -> str:

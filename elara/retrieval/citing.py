@@ -14,16 +14,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from elara.model.chat import as_data_anywhere
-from elara.model.embedding import Encoder, Vectors
+from elara.model.embedding import PACKAGED, Encoder, Vectors
 from elara.retrieval.passages import Passage
-from elara.retrieval.supporting import contradiction
+from elara.retrieval.supporting import contradiction, overlap
 from elara.text.references import URL
 from elara.text.sentences import count_words, sentences, shorten
 
 WORDS = 450  # of all sources together, in one prompt
 # From this support score on a passage counts as the source of a sentence. Measured on sentences
-# that passages say, say in other words, or do not say: benchmarks/support.py.
+# that passages say, say in other words, or do not say: benchmarks/support.py. Each model has a
+# scale of its own, so the cosine counts for the packaged one only, and common words for others.
 THRESHOLD = 0.86
+OVERLAP = 0.73
 
 # Short, and in plain lines: of longer instructions and of text in many lines, a small model writes
 # the form down again in place of an answer.
@@ -208,14 +210,18 @@ class CitationFilter:
 
 
 _KEPT = re.compile(r"\[(\d+)\]")
-_ITEM_MARK = re.compile(r"\s*(?:[-*•·–]|\d{1,3}[.)])\s+")
+_ITEM_MARK = re.compile(r"^\s*(?:[-*•·–]|\d{1,3}[.)])\s+")
 _HEADING = re.compile(r"\s*(?:#.*|\*\*[^*]+\*\*:?|.*:)\s*")
-# A question, or "I do not know" with nothing behind it: "…, but take aspirin" is a claim.
+# What no line has that is a heading, and every sentence that ends, or names a number.
+_CLAIM = re.compile(r"\d|[.!。！](?:\W|$)")
+_CLOSING_MARKS = re.compile(r"[*_]+(?=\s|$)")
+# A question, or "I do not know" with nothing behind it: "…, but take aspirin" is a claim, and so
+# may be whatever has a number.
 _CLAIMS_NOTHING = re.compile(
-    r".*\?|(?!.*\b(?:but|however|although)\b)"
+    r"(?!.*\d)(?:.*\?|(?!.*\b(?:but|however|although)\b)"
     r"(?:(?:i|we)(?: am| are|['’]m)?|(?:the |these )?(?:sources?|excerpts?|quotations?)) (?:\w+ )?"
     r"(?:not|unable|unsure|cannot|can['’]t|don['’]t|doesn['’]t)\b[^,;:]*"
-    r"\b(?:know|sure|say|find|answer|tell|mention|state|contain|advice)\b[^,;:]*",
+    r"\b(?:know|sure|say|find|answer|tell|mention|state|contain|advice)\b[^,;:]*)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -228,8 +234,10 @@ class Sentence:
         start: its first character in the answer.
         end: the character behind its last one; citations behind it belong to it.
         source: number of the passage with the best support score, counted from 1; None where no
-            source was found: the score is below `THRESHOLD`, or the passage says otherwise.
-        score: the support score of that passage, or of the best one where no source was found.
+            source was found: the score is below `THRESHOLD` (`OVERLAP`), or the passage says
+            otherwise.
+        score: the support score of that passage, or of the best one where no source was found: a
+            cosine by the packaged encoder, the share of common words by any other.
         cited: numbers that the model itself wrote in it.
     """
 
@@ -243,12 +251,14 @@ class Sentence:
 def support(answer: str, passages: Sequence[Passage], encoder: Encoder) -> list[Sentence]:
     """Find for each sentence of an answer the passage that supports it best.
 
-    The support score is the cosine between the sentence and the sentence of the passage (or the
-    whole passage) that is most like it. It says how alike they are, not that one follows from the
-    other: it does not see who does what to whom, how sure or how frequent something is, or a
-    common drug in the place of another. A conclusion from several sentences, and a free
-    paraphrase, may find no source. What contradicts by its numbers, units, negation, direction or
-    names is no source (`elara.retrieval.supporting`).
+    The support score of the packaged encoder is the cosine between the sentence and the sentence of
+    the passage (or the whole passage) that is most like it. With any other encoder, whose cosines
+    have another scale, it is the share of the sentence's words that the passage has: so a passage
+    in another language, or in a script without blanks between words, is seldom a source. The score
+    says how alike they are, not that one follows from the other: it does not see who does what to
+    whom, how sure or how frequent something is, or a common drug in the place of another. A
+    conclusion from several sentences, and a free paraphrase, may find no source. What contradicts
+    by its numbers, units, negation, direction or names is no source (`elara.retrieval.supporting`).
 
     Args:
         answer: as `CitationFilter` left it.
@@ -257,7 +267,8 @@ def support(answer: str, passages: Sequence[Passage], encoder: Encoder) -> list[
 
     Returns:
         The sentences in order. Headings, questions and sentences that only say that something is
-        not known ("I do not know", "The sources do not say") claim nothing and are left out.
+        not known ("I do not know", "The sources do not say") claim nothing and are left out,
+        unless they have a number.
     """
     found = [*_claims(answer)]
     said = [_bare(answer[start:end]) for start, end in found]
@@ -270,7 +281,8 @@ def support(answer: str, passages: Sequence[Passage], encoder: Encoder) -> list[
         source, score = None, 0.0
         if vectors is not None:
             rows = [vectors[a:b] @ vectors[at] for a, b in itertools.pairwise(places)]
-            source, score = _best(said[at], passages, parts, rows)
+            by_cosine = encoder.name == PACKAGED
+            source, score = _best(said[at], passages, parts, rows, by_cosine)
         numbers = dict.fromkeys(int(n) for n in _KEPT.findall(answer[start:end]))
         cited = tuple(n for n in numbers if 1 <= n <= len(passages))
         judged.append(Sentence(start, end, source, score, cited))
@@ -278,15 +290,22 @@ def support(answer: str, passages: Sequence[Passage], encoder: Encoder) -> list[
 
 
 def _best(
-    said: str, passages: Sequence[Passage], parts: list[list[str]], likeness: list[Vectors]
+    said: str,
+    passages: Sequence[Passage],
+    parts: list[list[str]],
+    likeness: list[Vectors],
+    by_cosine: bool,
 ) -> tuple[int | None, float]:
     """The best passage for a sentence, counted from 1, and its score; None where none holds."""
     best: tuple[bool, float, int] = (False, 0.0, 0)
     for number, (passage, own, row) in enumerate(zip(passages, parts, likeness, strict=True), 1):
         likest = own[int(row[:-1].argmax())] if own else ""
-        score = round(max(0.0, min(float(row.max()), 1.0)), 4)
         told = f"{passage.title} {passage.text}"
-        holds = score >= THRESHOLD and not contradiction(said, likest, told)
+        alike = float(row.max()) if by_cosine else overlap(said, told)
+        score = round(max(0.0, min(alike, 1.0)), 4)
+        holds = score >= (THRESHOLD if by_cosine else OVERLAP) and not contradiction(
+            said, likest, told
+        )
         best = max(best, (holds, score, -number))
     holds, score, negative = best
     return -negative if holds else None, score
@@ -299,14 +318,22 @@ def _claims(answer: str) -> Iterator[tuple[int, int]]:
     at = 0
     for line in masked.splitlines(keepends=True):
         mark = _ITEM_MARK.match(line)
-        skipped = line if _HEADING.fullmatch(line) else mark[0] if mark else ""
+        skipped = line if _is_heading(line) else mark[0] if mark else ""
         at += len(skipped)
-        for part in sentences(line[len(skipped) :]):
+        # Without the marks behind "It is **safe.** Rest.", it is cut before `Rest`.
+        rest = _CLOSING_MARKS.sub(lambda found: " " * len(found[0]), line[len(skipped) :])
+        for part in sentences(rest):
             raw = answer[at : at + len(part)]
             start = at + len(raw) - len(raw.lstrip())
             at += len(part)
-            if re.search(r"\w", part) and not _CLAIMS_NOTHING.fullmatch(part.strip()):
+            if re.search(r"\w", part) and not _CLAIMS_NOTHING.fullmatch(_bare(part)):
                 yield start, start + len(raw.strip())
+
+
+def _is_heading(line: str) -> bool:
+    """Whether a line only says what comes below it; the number before a heading is none of it."""
+    said = _ITEM_MARK.sub("", line.strip().strip("#*_ "))
+    return bool(_HEADING.fullmatch(line)) and not _CLAIM.search(said)
 
 
 def _bare(sentence: str) -> str:

@@ -1,4 +1,4 @@
-"""Find what speaks against a passage supporting a sentence, however alike the two are.
+"""Find how many words a passage and a sentence share, and what speaks against it as its source.
 
 "Take 5 mg" and "do not take 50 mg" have nearly the same vector. So numbers with their units,
 negations, directions (more, less) and names are compared by themselves. The rules are coarse, and
@@ -13,6 +13,7 @@ from functools import lru_cache
 from elara.text.wordlist import SUFFIXES, is_word
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 _BEGINNING = 6  # letters of a word that have to agree: `infected` and `infection` do
 
 _COUNTED = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
@@ -44,6 +45,26 @@ _NOT = re.compile(r"\b(?:no|not|never|neither|nor|none|without|cannot|nothing)\b
 _UP = re.compile(r"\b(?:increas|rais|ris(?:e|ing)|higher|elevat|greater|improv|gain)")
 _DOWN = re.compile(r"\b(?:decreas|reduc|lower|fewer|less\b|fall|declin|drop|wors|loss|los[ei])")
 _MEDICAL = re.compile(rf"[^\W\d_]{{3,}}(?:{SUFFIXES})s?")
+
+
+def content(text: str) -> frozenset[str]:
+    """The beginnings of the words of three letters and more.
+
+    Args:
+        text: any text.
+    """
+    return frozenset(word[:_BEGINNING] for word in _LONG_WORD.findall(text.casefold()))
+
+
+def overlap(sentence: str, passage: str) -> float:
+    """The share of a sentence's words that a passage has, 0 where the sentence has none.
+
+    Args:
+        sentence: of an answer.
+        passage: its whole text, title included.
+    """
+    words = content(sentence)
+    return len(words & content(passage)) / len(words) if words else 0.0
 
 
 def contradiction(sentence: str, likest: str, passage: str) -> str:

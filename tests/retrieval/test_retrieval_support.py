@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from retrieved import passage
 
-from elara.model.embedding import Vectors, load_encoder
-from elara.retrieval.citing import THRESHOLD, support
+from elara.model.embedding import PACKAGED, Vectors, load_encoder
+from elara.retrieval.citing import OVERLAP, THRESHOLD, support
 from elara.retrieval.supporting import contradiction
 
 DOSE = passage(
@@ -26,9 +26,10 @@ IRON = passage("Red meat and beans hold iron. Tea lowers how much iron is absorb
 class Words:
     """Vectors of the words of a text: equal texts are alike, texts without a common word not."""
 
-    name = identity = "words"
+    identity = "words"
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = PACKAGED) -> None:
+        self.name = name
         self.places: dict[str, int] = {}
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -61,6 +62,60 @@ def test_each_sentence_gets_its_best_source_and_its_own_citations() -> None:
         ("I do not know, but tea helps.", None, ()),
         ("Elephants never forget.", None, ()),
     ]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "**Take 50 mg of warfarin daily.**",
+        "**Rest helps.**",
+        "# Take 50 mg of warfarin.",
+        "Take 50 mg of warfarin daily:",
+        "I do not know any patient harmed by 50 mg of warfarin.",
+        "We cannot find fault with 500 mg of morphine.",
+        "Is 500 mg of morphine safe?",
+    ],
+)
+def test_a_line_that_looks_like_a_heading_may_be_a_claim(claim: str) -> None:
+    assert told(f"{claim} [1]\n") == [(f"{claim} [1]", None, (1,))]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# What helps [1]",
+        "## 2. What helps",
+        "**1. What helps**",
+        "3. **What helps**:",
+        "Do this:",
+        "**I do not know.**",
+    ],
+)
+def test_what_only_leads_on_is_no_claim(line: str) -> None:
+    assert told(f"{line}\n\nSpinach is green.") == [("Spinach is green.", None, ())]
+
+
+def test_emphasis_hides_no_end_of_a_sentence() -> None:
+    answer = "It is **safe.** Take 5 mg daily. It is __green.[1]__ **Take 6 mg.** *It is.* It is:"
+    assert [text for text, *_ in told(answer)] == [
+        "It is **safe.**",
+        "Take 5 mg daily.",
+        "It is __green.[1]__",
+        "**Take 6 mg.**",
+        "*It is.*",
+        "It is:",
+    ]
+
+
+def test_an_encoder_with_another_scale_is_judged_by_common_words() -> None:
+    class Close(Words):
+        def encode(self, texts: Sequence[str]) -> Vectors:
+            return super().encode(texts) * 0.01 + 0.99  # as of e5: everything is alike
+
+    answer = "Beans hold iron. Elephants never forget anything."
+    found = support(answer, [DOSE, IRON], Close("e5"))
+    assert [(s.source, s.score) for s in found] == [(2, 1.0), (None, 0.0)]
+    assert [s.source for s in support("Beans hold no iron.", [IRON], Close("e5"))] == [None]
 
 
 def test_without_an_answer_or_sources_there_is_no_source() -> None:
@@ -133,4 +188,6 @@ def test_the_published_figures_are_those_of_the_threshold(project: Path) -> None
     assert fitted["precision"] > found["cosine"]["precision"]
     assert found["as used"]["precision"] >= 0.9
     assert found["as used"]["recall"] >= 0.9
+    others = found["overlap, with contradictions"]
+    assert (others["weight"], others["threshold"]) == (0.0, OVERLAP)
     assert set(found["sentences"]) == set(benchmark.HALVES)
