@@ -18,7 +18,8 @@ def withheld(workspace: Workspace, articles: pl.DataFrame) -> dict[str, str]:
     """The articles that nobody may be shown, whatever their licence.
 
     Args:
-        workspace: its `retractions.csv`, and the block list of its stage expand.
+        workspace: its `retractions.csv` with what collect and inspect know of the articles that
+            are named there, and the block list of its stage expand.
         articles: with `id`, `pmid`, `pmcid` and `doi`.
 
     Returns:
@@ -27,21 +28,41 @@ def withheld(workspace: Workspace, articles: pl.DataFrame) -> dict[str, str]:
     Raises:
         WorkspaceError: one of the lists cannot be read.
     """
-    retractions, block_list = lists(workspace)
+    retractions, block_list, *_ = lists(workspace)
     found: dict[str, str] = {}
     if block_list.exists():
         blocked = read_columns(block_list, ("pmid",)).filter(pl.col("pmid") != "")
         for name in articles.join(blocked, on="pmid", how="semi")["id"].sort():
             found[name] = "blocked"
     if retractions.exists():
-        rows = completed(read_list(workspace), workspace)
+        named = read_list(workspace)
+        try:
+            rows = completed(named, workspace)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise WorkspaceError(
+                f"The articles that {retractions} names cannot be looked up among those of the "
+                f"stages collect and inspect ({error}): run these stages again."
+            ) from error
         found |= dict.fromkeys(listed(rows, articles)["id"], "retracted")
     return found
 
 
-def lists(workspace: Workspace) -> tuple[Path, Path]:
-    """Where the lists of retracted and of blocked articles are, if there are any."""
-    return workspace.root / LIST, workspace.folder("expand") / "blocked.parquet"
+def lists(workspace: Workspace) -> tuple[Path, Path, Path, Path]:
+    """The files that decide it, each there or not.
+
+    Args:
+        workspace: where they are.
+
+    Returns:
+        The lists of retracted and of blocked articles, and the tables of collect and inspect that
+        say which articles are the same as a retracted one.
+    """
+    return (
+        workspace.root / LIST,
+        workspace.folder("expand") / "blocked.parquet",
+        workspace.folder("collect") / "articles.parquet",
+        workspace.folder("inspect") / "removed.parquet",
+    )
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:

@@ -103,6 +103,28 @@ def test_a_list_that_cannot_be_read_stops_the_search(index: Index, workspace: Wo
     assert found(index)
 
 
+def test_what_stands_for_a_retracted_article_goes_as_soon_as_that_is_known(
+    index: Index, workspace: Workspace
+) -> None:
+    first = found(index)[0]
+    retract(workspace, "77")
+    assert found(index)[0] == first
+    collected, removed = (
+        workspace.folder("collect") / "articles.parquet",
+        workspace.folder("inspect") / "removed.parquet",
+    )
+    names = {"id": "pubmed:77", "title": "", "pmid": "77", "pmcid": "", "doi": ""}
+    same = {"id": "pubmed:77", "kept_id": first, "reason": "same_text"}
+    for path, row in ((collected, names), (removed, same)):
+        path.parent.mkdir(parents=True)
+        pl.DataFrame([row]).write_parquet(path)
+    assert first not in found(index)
+    assert index.article(first) is None
+    removed.write_bytes(b"PAR1")
+    with pytest.raises(WorkspaceError, match="stages collect and inspect"):
+        index.search(QUESTION)
+
+
 def test_many_articles_are_searched_by_a_graph_that_finds_nearly_the_same(
     workspace: Workspace, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
