@@ -1,22 +1,31 @@
 """Find the passages of an index that say something about a question.
 
 Words find what is called by the same name, vectors what means the same. What was retracted or
-blocked since the index was built is never returned: both lists are read again when they change.
+blocked since the index was built is never returned: the lists are read again when they change.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import polars as pl
 
 from elara.model.embedding import PACKAGED, SentenceEncoder, load_encoder
 from elara.records import Article, records
-from elara.retrieval.index import ARTICLES, FOLDER, TABLE, build_index, read_manifest
+from elara.retrieval.index import (
+    ARTICLES,
+    FOLDER,
+    TABLE,
+    build_index,
+    named_encoder,
+    read_manifest,
+    read_sealed,
+)
 from elara.retrieval.passages import Passage
 from elara.retrieval.withheld import NAMES, lists, read_columns, withheld
 from elara.text.topics import specialties
@@ -36,10 +45,11 @@ _SPARE = 10  # passages that are asked for beyond `k`, in case some may not be s
 _COLUMNS = [field.name for field in fields(Passage)]
 _VISITED = 200  # nodes of the graph that are kept in sight: more find more and take longer
 
+_Found = TypeVar("_Found")
 # A passage, and how well it fits.
 _Row = tuple[dict[str, Any], float]
-# Passages below are about something else, so a question on another subject gets none. Other models
-# have another scale. Measured by benchmarks/retrieval.py.
+# Passages below are about something else, so a question on another subject often gets none: 8 of 20
+# still do (benchmarks/retrieval.py). For the packaged model only: others have another scale.
 LEAST = 0.25
 
 
@@ -125,7 +135,7 @@ class Index:
         Args:
             query: the question, as people ask it.
             k: how many to return; there are fewer where no others may be returned, where no
-                others have any of the words, or where no others bear on the question: by
+                others have any of the words, or where no others seem to bear on the question: by
                 `vectors` of the packaged model, a cosine of at least `LEAST`.
             how: by `vectors`, by `words`, or by the ranks in `both`.
             topic: a specialty: only passages of articles that belong to it; "" for all.
@@ -147,18 +157,9 @@ class Index:
             raise ParameterError(wrong)
         if not query.strip():
             return []
-        opened, out = self._now(exclude)
-        try:
-            found = self._best(opened, out, query, k, how, topic)
-        except (OSError, RuntimeError, ValueError) as error:
-            again, out = self._now(exclude)
-            if again is opened:
-                # LanceDB's message may repeat the query, which must not get into a log.
-                raise WorkspaceError(
-                    f"The index in {self._folder} cannot be searched ({type(error).__name__}): "
-                    "build it again with `elara index`."
-                ) from None
-            found = self._best(again, out, query, k, how, topic)  # it was replaced meanwhile
+        found = self._looked(
+            exclude, lambda opened, out: self._best(opened, out, query, k, how, topic)
+        )
         least = LEAST if how == "vectors" and self.encoder.name == PACKAGED else 0.0
         return [Hit(_passage(row), score) for row, score in found if score >= least]
 
@@ -174,12 +175,34 @@ class Index:
         Raises:
             WorkspaceError: see `search`.
         """
-        opened, out = self._now(())
-        if article_id not in opened.ids or article_id in out:
-            return None
-        path = self._folder / ARTICLES
-        rows = pl.scan_parquet(path).filter(pl.col("id") == article_id).collect()
-        return records(rows, Article)[0]
+
+        def read(opened: _Opened, out: frozenset[str]) -> Article | None:
+            if article_id not in opened.ids or article_id in out:
+                return None
+            path = self._folder / ARTICLES
+            rows = pl.scan_parquet(path).filter(pl.col("id") == article_id).collect()
+            # It is not in the file where an index without it took the place of the open one.
+            return records(rows, Article)[0] if rows.height else None
+
+        return self._looked((), read)
+
+    def _looked(
+        self, exclude: Collection[str], look: Callable[[_Opened, frozenset[str]], _Found]
+    ) -> _Found:
+        """What a look into the index gives: another one where it was replaced meanwhile."""
+        opened, out = self._now(exclude)
+        while True:
+            try:
+                return look(opened, out)
+            except (OSError, RuntimeError, ValueError, pl.exceptions.PolarsError) as error:
+                again, out = self._now(exclude)
+                if again is opened:
+                    # LanceDB's message may repeat the query, which must not get into a log.
+                    raise WorkspaceError(
+                        f"The index in {self._folder} cannot be searched "
+                        f"({type(error).__name__}): build it again with `elara index`."
+                    ) from None
+                opened = again
 
     def _now(self, exclude: Collection[str]) -> tuple[_Opened, frozenset[str]]:
         """The index as it stands, and its articles of which nothing may be returned."""
@@ -231,11 +254,12 @@ class Index:
         return kept[:k]
 
 
-def open_index(folder: Path) -> Index:
+def open_index(folder: Path, encoder: SentenceEncoder | None = None) -> Index:
     """Open an index that `build_index` left.
 
     Args:
         folder: `retrieval` of a workspace, whose lists of retracted and blocked articles hold.
+        encoder: the embedding model, where it is loaded already.
 
     Raises:
         WorkspaceError: there is no index, a file of it is missing or was changed, or the embedding
@@ -244,7 +268,7 @@ def open_index(folder: Path) -> Index:
     """
     manifest = read_manifest(folder)
     name, parameters = manifest["embedding_model"], manifest["parameters"]
-    encoder = load_encoder(name)
+    encoder = encoder or load_encoder(name)
     if encoder is None or encoder.identity != manifest["encoder"]:
         raise WorkspaceError(
             f"The embedding model {name} is not the one that the index in {folder} was built "
@@ -266,13 +290,14 @@ def current_index(workspace: Workspace) -> Index:
         ModelError: see `build_index`.
     """
     made: dict[str, Any] = {}
-    if workspace.identity(FOLDER):
-        manifest = read_manifest(workspace.root / FOLDER)
-        parameters = manifest["parameters"]
+    model = PACKAGED
+    with contextlib.suppress(WorkspaceError):  # where it is damaged, `build_index` says so
+        manifest = read_sealed(workspace.root / FOLDER)
+        parameters, model = manifest["parameters"], manifest["embedding_model"]
         made = {name: parameters[name] for name in ("licences", "words")}
-        made["embedding_model"] = manifest["embedding_model"]
         made["prefixes"] = (parameters["query_prefix"], parameters["passage_prefix"])
-    return open_index(build_index(workspace, **made))
+    encoder = named_encoder(model)
+    return open_index(build_index(workspace, embedding_model=encoder, **made), encoder)
 
 
 def _opened(folder: Path) -> _Opened:

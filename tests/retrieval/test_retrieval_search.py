@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from clean_articles import DRUGS, article, finish
 
-from elara.records import Section
-from elara.retrieval import Index, build_index, open_index
+from elara.model.embedding import load_encoder
+from elara.records import Article, Section
+from elara.retrieval import Index, build_index, current_index, open_index
 from elara.retrieval import index as building
+from elara.retrieval import search as searching
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError
 
@@ -208,6 +210,64 @@ def test_an_index_that_was_built_again_takes_the_place_of_the_one_that_is_open(
         build_index(workspace, **{"embedding_model": model} | how)  # type: ignore[arg-type]
         with pytest.raises(WorkspaceError, match="was replaced by one with other"):
             index.search(QUESTION)
+
+
+def test_an_article_is_read_from_the_index_that_is_there(
+    index: Index, workspace: Workspace, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then(change: Callable[[], object]) -> Article | None:
+        """Ask for an article, and change the folder between the look-up and the reading."""
+        changes, scan = [change], pl.scan_parquet
+
+        def scanned(path: Path) -> Any:
+            if changes:
+                changes.pop()()
+            return scan(path)
+
+        monkeypatch.setattr(pl, "scan_parquet", scanned)
+        try:
+            return index.article("pubmed:1003")
+        finally:
+            monkeypatch.setattr(pl, "scan_parquet", scan)
+
+    def rebuilt(*numbers: int) -> None:
+        finish(workspace, [article(number) for number in numbers])
+        build_index(workspace, embedding_model=model)
+
+    def between() -> None:
+        rebuilt(3, 4)
+        raise FileNotFoundError("the new folder is not in its place yet")
+
+    assert then(lambda: rebuilt(3, 5)) == article(3)
+    assert then(between) == article(3)
+    assert then(lambda: rebuilt(6)) is None
+    rebuilt(3)
+    with pytest.raises(WorkspaceError, match=r"FileNotFoundError.*`elara index`"):
+        then((workspace.root / "retrieval" / "articles.parquet").unlink)
+
+
+def test_the_current_index_is_mended_as_it_was_made_and_its_model_is_loaded_once(
+    workspace: Workspace, make_model: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = make_model({"query": "query: ", "passage": "passage: "}, seed=6)
+    how: Any = {"licences": "any", "words": 6, "prefixes": ("on ", None)}
+    folder = build_index(workspace, embedding_model=own, **how)
+    identity = open_index(folder).identity
+    loaded: list[str] = []
+    for module in (building, searching):
+        monkeypatch.setattr(
+            module, "load_encoder", lambda name: loaded.append(name) or load_encoder(name)
+        )
+    (folder / "left_out.parquet").unlink()
+    index = current_index(workspace)
+    assert (index.identity, index.licences) == (identity, "any")
+    assert (index.encoder.query, index.encoder.passage) == ("on ", "passage: ")
+    assert loaded == [own]
+    assert (folder / "left_out.parquet").exists()
+    monkeypatch.setattr(building, "PACKAGED", own)
+    monkeypatch.setattr(searching, "PACKAGED", own)
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+    assert current_index(workspace).licences == "redistributable"
 
 
 def test_a_model_is_given_the_prefixes_that_it_wants(
