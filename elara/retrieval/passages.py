@@ -3,7 +3,7 @@
 A passage names the part of the article that it stands in and its first and last character, so that
 it can be shown in its place. It never reaches from one part into another. A question is no passage
 of its own: it says what its answers are about. Translations stay out; the text itself is there.
-A few passages (3 % in MedQuAD) are longer than what a vector reads, 256 tokens with title and
+A few passages (2 to 3 % in MedQuAD) are longer than what a vector reads, 256 tokens with title and
 section: their end is found by its words only.
 """
 

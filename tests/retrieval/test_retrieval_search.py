@@ -105,6 +105,16 @@ def test_a_list_that_cannot_be_read_stops_the_search(index: Index, workspace: Wo
     assert found(index)
 
 
+def test_the_least_likeness_is_that_of_the_packaged_model(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "LEAST", 1.1)
+    assert found(index)
+    monkeypatch.setattr(searching, "PACKAGED", index.encoder.name)
+    assert found(index) == []
+    assert index.search(QUESTION, how="words")
+
+
 def test_what_stands_for_a_retracted_article_goes_as_soon_as_that_is_known(
     index: Index, workspace: Workspace
 ) -> None:
