@@ -35,16 +35,29 @@ def withheld(workspace: Workspace, articles: pl.DataFrame) -> dict[str, str]:
         for name in articles.join(blocked, on="pmid", how="semi")["id"].sort():
             found[name] = "blocked"
     if retractions.exists():
-        named = read_list(workspace)
-        try:
-            rows = completed(named, workspace)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise WorkspaceError(
-                f"The articles that {retractions} names cannot be looked up among those of the "
-                f"stages collect and inspect ({error}): run these stages again."
-            ) from error
-        found |= dict.fromkeys(listed(rows, articles)["id"], "retracted")
+        found |= dict.fromkeys(retracted(workspace, articles), "retracted")
     return found
+
+
+def retracted(workspace: Workspace, articles: pl.DataFrame) -> pl.Series:
+    """The ids of those articles that a workspace's list of retractions names, by any name.
+
+    Args:
+        workspace: with the list, and the tables that say which articles are the same.
+        articles: with `id`, `pmid`, `pmcid` and `doi`.
+
+    Raises:
+        WorkspaceError: the list or one of the tables cannot be read.
+    """
+    named = read_list(workspace)
+    try:
+        rows = completed(named, workspace)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise WorkspaceError(
+            f"The articles that {workspace.root / LIST} names cannot be looked up among those of "
+            f"the stages collect and inspect ({error}): run these stages again."
+        ) from error
+    return listed(rows, articles)["id"]
 
 
 def lists(workspace: Workspace) -> tuple[Path, Path, Path, Path]:
