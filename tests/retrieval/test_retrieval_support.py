@@ -115,6 +115,9 @@ def test_an_encoder_with_another_scale_is_judged_by_common_words() -> None:
     answer = "Beans hold iron. Elephants never forget anything."
     found = support(answer, [DOSE, IRON], Close("e5"))
     assert [(s.source, s.score) for s in found] == [(2, 1.0), (None, 0.0)]
+    (nearly,) = support("Red meat and beans mostly hold iron.", [IRON], Close("e5"))
+    assert nearly.source == 1
+    assert OVERLAP < nearly.score < THRESHOLD
     assert [s.source for s in support("Beans hold no iron.", [IRON], Close("e5"))] == [None]
 
 
