@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,6 +15,7 @@ from elara.display.figures import BLUE, GREY, ORANGE, SKY, new_figure, plain
 from elara.serve.events import EventReader
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LARGEST_EVENT = 1 << 20  # bytes
@@ -82,16 +84,14 @@ def latency_figure(answers: Sequence[Heard]) -> Figure:
     """
     figure = new_figure(7, 0.9 + 0.5 * len(answers))
     axes = figure.subplots()
-    names = [_short(answer.question) for answer in answers]
+    rows = range(len(answers))
     first = [answer.first_seconds for answer in answers]
     writing = [answer.seconds - answer.first_seconds for answer in answers]
-    axes.barh(names, first, color=ORANGE, label="until the first words")
-    axes.barh(names, writing, left=first, color=SKY, label="writing")
-    axes.invert_yaxis()
+    axes.barh(rows, first, color=ORANGE, label="until the first words")
+    axes.barh(rows, writing, left=first, color=SKY, label="writing")
     axes.set_xlabel("seconds")
     axes.set_title("How long a reader waits")
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(1, 0))
-    plain(axes)
+    _label(axes, answers)
     return figure
 
 
@@ -103,24 +103,25 @@ def support_figure(answers: Sequence[Heard]) -> Figure:
     """
     figure = new_figure(7, 0.9 + 0.5 * len(answers))
     axes = figure.subplots()
-    found: list[tuple[float, int]] = []
-    bare: list[tuple[float, int]] = []
-    for row, answer in enumerate(answers):
-        for said in answer.about["sentences"]:
-            (bare if said["source"] is None else found).append((said["score"], row))
-    for points, fill, name in ((found, BLUE, "a source"), (bare, "none", "no source found")):
-        places = list(zip(*points, strict=True)) or [(), ()]
-        axes.scatter(*places, facecolors=fill, edgecolors=BLUE if points is found else GREY,
-                     label=name)  # fmt: skip
-    axes.set_yticks(range(len(answers)), [_short(answer.question) for answer in answers])
-    axes.set_ylim(len(answers) - 0.5, -0.5)
+    said = [(row, one) for row, answer in enumerate(answers) for one in answer.about["sentences"]]
+    for has, fill, edge, name in (
+        (True, BLUE, BLUE, "a source"),
+        (False, "none", GREY, "no source found"),
+    ):
+        points = [(row, one["score"]) for row, one in said if (one["source"] is not None) == has]
+        rows, scores = [row for row, _ in points], [score for _, score in points]
+        axes.scatter(scores, rows, facecolors=fill, edgecolors=edge, label=name)
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("support score of a sentence")
     axes.set_title("How close the answers are to their sources")
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(1, 0))
-    plain(axes)
+    _label(axes, answers)
     return figure
 
 
-def _short(question: str) -> str:
-    return question if len(question) <= 40 else question[:39] + "…"
+def _label(axes: Axes, answers: Sequence[Heard]) -> None:
+    """A row for each answer with its question, the first on top; the legend beside them."""
+    names = [shorten(answer.question, 40, placeholder=" …") for answer in answers]
+    axes.set_yticks(range(len(answers)), names)
+    axes.set_ylim(len(answers) - 0.5, -0.5)
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(1, 0))
+    plain(axes)

@@ -78,7 +78,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
     "book/cluster.md": {"pip": 1, "elara run": 1},
     "book/collecting.md": {"elara run": 6, "text": 1},
     "book/continual.md": {"papermill": 1, "elara run": 4},
-    "book/evidence.md": {"elara index": 1, "elara serve": 1},
+    "book/evidence.md": {"elara index": 2, "elara serve": 1},
     "book/experiments.md": {"elara loop": 1},
     "book/exporting.md": {
         "papermill": 1,

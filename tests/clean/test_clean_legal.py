@@ -82,7 +82,10 @@ def test_what_says_more_than_a_legal_line_stays(text: str) -> None:
     assert clean_text(text, RULES) == text
 
 
-@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "every",
+    [40, pytest.param(8, marks=pytest.mark.long), pytest.param(1, marks=pytest.mark.slow)],
+)
 def test_what_is_removed_from_texts_of_all_kinds_holds_no_term(
     every: int, source_files: Path
 ) -> None:

@@ -285,7 +285,7 @@ def test_the_figure_shows_both_sides(dpo: Done) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("kind", ["pairs", "singles"])
+@pytest.mark.parametrize("kind", ["pairs", pytest.param("singles", marks=pytest.mark.slow)])
 def test_the_packaged_model_learns_to_prefer_on_questions_it_never_saw(
     kind: str, tmp_path: Path
 ) -> None:

@@ -128,7 +128,13 @@ def test_a_short_training_run_from_the_shell(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("source", ["pubmed", "jats", "qa/medquad/xml", "public_health"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("pubmed", "jats"),
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("qa/medquad/xml", "public_health")),
+    ],
+)
 def test_real_files_run_through_to_examples(source: str, shared_data: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
     given = {"local_files": str(shared_data / source), "licences": "any"}
