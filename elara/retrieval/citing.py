@@ -220,6 +220,16 @@ _CLAIMS_NOTHING = re.compile(
 )
 
 
+def kept_citations(text: str, count: int) -> list[int]:
+    """The sources that a text cites, by number, as often as it does.
+
+    Args:
+        text: as `CitationFilter` left it, or a part of it.
+        count: how many sources there are.
+    """
+    return [n for n in map(int, _KEPT.findall(text)) if 1 <= n <= count]
+
+
 @dataclass(frozen=True)
 class Sentence:
     """A sentence of an answer, and the source that says the most similar thing.
@@ -252,7 +262,7 @@ def support(answer: str, passages: Sequence[Passage], encoder: Encoder) -> list[
 
     Args:
         answer: as `CitationFilter` left it.
-        passages: the sources, as the model got them.
+        passages: the sources, whole; of long ones the model got the beginning.
         encoder: turns sentences into vectors, `Index.encoder`.
 
     Returns:
@@ -271,8 +281,7 @@ def support(answer: str, passages: Sequence[Passage], encoder: Encoder) -> list[
         if vectors is not None:
             rows = [vectors[a:b] @ vectors[at] for a, b in itertools.pairwise(places)]
             source, score = _best(said[at], passages, parts, rows)
-        numbers = dict.fromkeys(int(n) for n in _KEPT.findall(answer[start:end]))
-        cited = tuple(n for n in numbers if 1 <= n <= len(passages))
+        cited = tuple(dict.fromkeys(kept_citations(answer[start:end], len(passages))))
         judged.append(Sentence(start, end, source, score, cited))
     return judged
 

@@ -34,9 +34,21 @@ def withheld(workspace: Workspace, articles: pl.DataFrame) -> dict[str, str]:
         for name in articles.join(blocked, on="pmid", how="semi")["id"].sort():
             found[name] = "blocked"
     if retractions.exists():
-        rows = completed(read_list(workspace), workspace)
-        found |= dict.fromkeys(listed(rows, articles)["id"], "retracted")
+        found |= dict.fromkeys(retracted(workspace, articles), "retracted")
     return found
+
+
+def retracted(workspace: Workspace, articles: pl.DataFrame) -> pl.Series:
+    """The ids of those articles that a workspace's list of retractions names, by any name.
+
+    Args:
+        workspace: with the list.
+        articles: with `id`, `pmid`, `pmcid` and `doi`.
+
+    Raises:
+        WorkspaceError: the list cannot be read.
+    """
+    return listed(completed(read_list(workspace), workspace), articles)["id"]
 
 
 def lists(workspace: Workspace) -> tuple[Path, Path]:

@@ -89,6 +89,11 @@ class Ask:
     pictures: Pictures = field(default_factory=dict)
 
     @property
+    def picture_tokens(self) -> int:
+        """Tokens that a model may make of its pictures, at the most that is known."""
+        return sum(p.most_tokens for shown in self.pictures.values() for p in shown)
+
+    @property
     def identity(self) -> list[dict[str, Any]]:
         """What was asked, with its hash in the place of each picture: to compare and to hash."""
         return with_pictures(self.messages, self.pictures, lambda picture: picture.sha256)

@@ -72,6 +72,5 @@ async def until(deadline: float | None) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise TookTooLong(
-            "The sources were not found in the time allowed for the answer: ask again when fewer "
-            "others ask, or without sources."
+            "This was not ready in the time allowed for an answer: ask again when fewer others ask."
         ) from None

@@ -72,7 +72,8 @@ class Settings(BaseModel):
         audit_text: whether the audit log also keeps the question, without personal data.
         signing_key: signs the audit log in this process; for one person's computer only.
         serving: folder for experiments and feedback; None: there are none.
-        retrieval: folder of the index in which sources are searched; None: there is none.
+        retrieval: folder of the index in which sources are searched; None: there is none. One with
+            texts that must not be passed on is for this computer and models on it only.
         sources: passages that an answer is given; 0: answers have no sources.
         keys: file of API keys, from `elara keys add`. None: no keys are asked for, and the server
             is for programs of this computer only.

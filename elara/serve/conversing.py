@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import HTTPException, Request
 
+from elara.retrieval.citing import kept_citations
 from elara.serve import images, privacy
 from elara.serve.backends import (
     Ask,
@@ -48,7 +49,7 @@ from elara.serve.participation import Participation
 from elara.serve.recorded import template_version, written
 from elara.serve.schemas import Message
 from elara.serve.serving import Serving
-from elara.serve.sources import NO_SOURCES, NOTHING, Found, Sources, citations, citing
+from elara.serve.sources import NO_SOURCES, NOTHING, Found, Sources, citing
 from elara.serve.stopping import UnderWay
 
 log = logging.getLogger("elara.serve")
@@ -145,15 +146,14 @@ class Talk:
         """
         state = self.request.app.state
         manager: ModelManager = state.manager
-        shown = sum(p.most_tokens for some in self.ask.pictures.values() for p in some)
         if self.choice.adapter and not self.named:
             await asyncio.to_thread(manager.ensure, self.choice.adapter)
         with state.under_way.answer(), manager.use(self.choice.adapter) as self.serving:
-            await self._look_for_sources(self.serving)
-            prompt = self.found.put_to(self.ask)
-            held = await reserve(self.request, _contents(prompt), prompt.max_new_tokens + shown)
+            prompt = await self._look_for_sources(self.serving)
+            most = prompt.max_new_tokens + prompt.picture_tokens
+            held = await reserve(self.request, _contents(prompt), most)
             try:
-                async with closing(self._recorded(self.serving, state.journal)) as items:
+                async with closing(self._recorded(self.serving, prompt, state.journal)) as items:
                     async for item in items:
                         if isinstance(item, End):
                             held.settle(item.prompt_tokens + item.new_tokens)
@@ -163,25 +163,26 @@ class Talk:
                 held.settle(0)  # otherwise nobody knows how much was written: all of it counts
                 raise
 
-    async def _look_for_sources(self, serving: Serving) -> None:
-        """Find what the answer is to rest on, as much of it as the model can read."""
+    async def _look_for_sources(self, serving: Serving) -> Ask:
+        """Find what the answer is to rest on, and give the model's prompt with what it can read."""
         sources: Sources = self.request.app.state.sources
         if serving.mode == "simulation" or sources.state == "none":
             if self.wanted or self.specialty:
                 self.found = Found(notice=NO_SOURCES)
-            return
+            return self.ask
         if self.wanted is False:
-            return
+            return self.ask
         question, topic = self._texts[-1], self.specialty
         all_found = await sources.find(question, topic=topic, deadline=self.ask.deadline)
-        self.found = all_found.fitted(self.ask, serving.lm)
+        self.found, prompt = await asyncio.to_thread(all_found.fitted, self.ask, serving.lm)
         metrics: Metrics = self.request.app.state.metrics
         given = len(self.found.hits)
         metrics.sources.labels("given").inc(given)
         metrics.sources.labels("left_out").inc(len(all_found.hits) - given)
+        return prompt
 
     async def _recorded(
-        self, serving: Serving, journal: Journal | None
+        self, serving: Serving, prompt: Ask, journal: Journal | None
     ) -> AsyncGenerator[Piece | End]:
         """The answer between its two records."""
         under_way: UnderWay = self.request.app.state.under_way
@@ -195,7 +196,7 @@ class Talk:
             await self._end(journal, accepted, outcome, end)
             raise
         try:
-            async with closing(self._from_cache_or(serving, accepted)) as items:
+            async with closing(self._from_cache_or(serving, prompt, accepted)) as items:
                 while item := await under_way.next(items):
                     if isinstance(item, End):
                         outcome, end = "answered", item
@@ -238,13 +239,12 @@ class Talk:
         await written(journal, ended)
 
     async def _from_cache_or(
-        self, serving: Serving, accepted: Accepted
+        self, serving: Serving, prompt: Ask, accepted: Accepted
     ) -> AsyncGenerator[Piece | End]:
         """The answer that was remembered, or the model's, which is then remembered."""
         state = self.request.app.state
         cache: AnswerCache = state.cache
         api_key: Key | None = getattr(self.request.state, "key", None)
-        prompt = self.found.put_to(self.ask)
         key = cache.key(
             prompt,
             adapter=accepted.adapter,
@@ -275,7 +275,7 @@ class Talk:
     def _count_references(self, answer: str) -> None:
         metrics: Metrics = self.request.app.state.metrics
         asked = self._texts[::2]  # turns 1, 3 … are the user's
-        kept = citations(answer, len(self.found.hits))
+        kept = len(kept_citations(answer, len(self.found.hits)))
         metrics.cited(answer, asked, self.found.texts(), kept)
 
     async def _counted(self) -> None:

@@ -211,10 +211,7 @@ class Decoder:
 
         Source: https://huggingface.co/docs/peft/package_reference/peft_model
         """
-        off: AbstractContextManager[None] = nullcontext()
-        if base:
-            off = self.lm.model.disable_adapter()
-        return off
+        return self.lm.model.disable_adapter() if base else nullcontext()
 
 
 class Batch:

@@ -7,7 +7,6 @@ import time
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from elara.model.embedding import PACKAGED
 from elara.serve.config import Settings, local_only
 from elara.serve.conversing import STATUS
 from elara.serve.learned import Examples, LearnedError
@@ -121,7 +120,7 @@ async def trace(request: Request, body: TraceRequest) -> TraceResponse:
             404, "The model that answers was not trained here, so its examples are not known."
         )
     index = await sources.opened(time.monotonic() + state.settings.answer_seconds)
-    encoder = index.encoder.name if index else PACKAGED
+    encoder = index.encoder if index else None
     try:
         learned = await examples.of(identity.weights_sha256, place, encoder)
     except LearnedError as error:

@@ -98,7 +98,7 @@ def read_picture(url: str, *, max_bytes: int, max_pixels: int) -> Picture:
     kind = _kind_of(data[:_HEAD])
     if _KINDS[declared] != kind:
         raise ImageRefused(f"it is declared as {declared}, but is a {kind} file: declare it so")
-    if data.count(_PASS) > _MOST_PASSES:
+    if kind == "JPEG" and data.count(_PASS) > _MOST_PASSES:
         raise ImageRefused("it is drawn in too many passes: save it as an ordinary file")
     return _pixels_of(data, kind, max_pixels)
 

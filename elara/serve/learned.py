@@ -12,6 +12,8 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,11 +26,12 @@ from elara.audit.passport import MANIFEST_FILE, read_manifest
 from elara.model import TRAINING_FILE, ModelError
 from elara.model.embedding import Encoder, Store, Vectors, load_encoder
 from elara.records import Example, schema
+from elara.retrieval.withheld import NAMES, retracted
 from elara.serve.backends import RETRY_SECONDS, ModelUnavailable, TookTooLong
 from elara.serve.background import Background, until
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.formats import read_table
-from elara.workspace.retractions import LIST, collected, listed, read_list
+from elara.workspace.retractions import LIST
 
 log = logging.getLogger("elara.serve")
 
@@ -74,39 +77,41 @@ class Learned:
         """
         scores = self.vectors @ self.encoder.encode([_text(question, answer)])[0]
         best = np.argsort(-scores, kind="stable")[:k].tolist()
-        retracted, found = self._now_retracted(), []
+        out, found = self._now_retracted(), []
         for at, row in zip(best, self.examples[best].iter_rows(named=True), strict=True):
             withheld = not (row.pop("redistributable") or local)
             if withheld:
                 row |= {"question": "", "answer": None}
-            told = {"withheld": withheld, "retracted": row["article_id"] in retracted}
+            told = {"withheld": withheld, "retracted": row["article_id"] in out}
             found.append(row | told | {"score": round(float(scores[at]), 4)})
         return found
 
     def _now_retracted(self) -> frozenset[str]:
         """The retracted articles, by a list that may change while the server runs."""
-        path = self.workspace.root / LIST
+        # The workspace that `elara loop` makes lies in that with the articles and their list.
+        around = Workspace(self.workspace.root.parent)
+        home = around if around.folder("train").is_dir() else self.workspace
+        path = home.root / LIST
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed != self._read_at:
-            rows = read_list(self.workspace)
-            named = listed(rows, collected(self.workspace))["id"]
-            self._retracted = frozenset([*named, *rows["article_id"]])
+            unknown = [pl.lit("").alias(name) for name in NAMES[1:]]
+            articles = self.examples.select(pl.col("article_id").alias("id"), *unknown).unique()
+            self._retracted = frozenset(retracted(home, articles))
             self._read_at = changed
         return self._retracted
 
 
-def read_learned(place: Path, encoder: str, stop: threading.Event) -> Learned:
+def read_learned(place: Path, encoder: Encoder | None, stop: threading.Event) -> Learned:
     """Read what an adapter was trained on, and compute the vectors that are not kept yet.
 
     Args:
         place: the adapter's folder.
-        encoder: name of the model that computes the vectors; each adapter has one of its own, since
-            two threads must not use one tokenizer.
+        encoder: computes the vectors; None: the packaged model does.
         stop: set when nobody needs them any more.
 
     Raises:
         LearnedError: its examples are not known, or not here.
-        ModelError: the model of this name cannot be loaded.
+        ModelError: the packaged model cannot be loaded.
         WorkspaceError: the vectors cannot be kept.
     """
     training, manifest = place / TRAINING_FILE, place / MANIFEST_FILE
@@ -114,8 +119,14 @@ def read_learned(place: Path, encoder: str, stop: threading.Event) -> Learned:
         raise LearnedError(
             "The adapter that answers has no record of its training, so its examples are not known."
         )
-    told = json.loads(training.read_text(encoding="utf-8"))
-    ids = {*told["examples"], *told.get("earlier_examples", ())}
+    try:
+        told = json.loads(training.read_text(encoding="utf-8"))
+        ids = {*told["examples"], *told.get("earlier_examples", ())}
+    except (ValueError, KeyError, TypeError) as error:
+        raise LearnedError(
+            f"{TRAINING_FILE} of the adapter that answers does not say which examples it learned "
+            f"({type(error).__name__}): bring back the file that its training wrote."
+        ) from None
     workspace = _workspace_of(place)
     path = workspace.folder("expand") / "train.jsonl" if workspace else None
     if workspace is None or path is None or not path.is_file():
@@ -141,16 +152,16 @@ def read_learned(place: Path, encoder: str, stop: threading.Event) -> Learned:
             "None of the examples that the adapter learned is in its workspace any more: the "
             "stage expand has run again since. Train again to see them."
         )
-    loaded = load_encoder(encoder)
-    assert loaded  # which it is, for any name
-    store = Store(loaded, workspace.root / "embeddings")
+    encoder = encoder or load_encoder()
+    assert encoder  # which it is, for the packaged model
+    store = Store(encoder, workspace.root / "embeddings")
     pairs = [_text(q, a) for q, a in examples.select("question", "answer").iter_rows()]
     for start in range(0, len(pairs), _PART):
         if stop.is_set():
             raise LearnedError("The server stops.")
         store.vectors(pairs[start : start + _PART], "training examples")
     vectors = store.vectors(pairs)
-    return Learned(workspace, loaded, examples, vectors, len(ids) - examples.height)
+    return Learned(workspace, encoder, examples, vectors, len(ids) - examples.height)
 
 
 class Examples:
@@ -164,13 +175,13 @@ class Examples:
         self._thread, self._stop = Background("elara-examples", most), threading.Event()
         self._reading: dict[str, asyncio.Task[Learned]] = {}  # by the adapter's hash; one only
 
-    async def of(self, adapter: str, place: Path, encoder: str) -> Learned:
+    async def of(self, adapter: str, place: Path, encoder: Encoder | None) -> Learned:
         """The examples of an adapter.
 
         Args:
             adapter: SHA-256 of its weights.
             place: its folder.
-            encoder: name of the model that computes vectors.
+            encoder: computes vectors; None: the packaged model does.
 
         Raises:
             LearnedError: they are not known, or not here.
@@ -181,23 +192,19 @@ class Examples:
             self._reading = {adapter: asyncio.create_task(self._thread.run(work))}
         reading = self._reading[adapter]
         try:
-            async with until(time.monotonic() + _PATIENCE):
-                return await asyncio.shield(reading)
+            with _failures_told():
+                async with until(time.monotonic() + _PATIENCE):
+                    return await asyncio.shield(reading)
         except TookTooLong:
             raise ModelUnavailable(
                 f"The training examples are being read, once for each adapter: ask again in "
                 f"{RETRY_SECONDS} seconds.",
                 RETRY_SECONDS,
             ) from None
-        except LearnedError:
-            self._reading.pop(adapter, None)  # it may be put right while the server runs
-            raise
-        except (ModelError, WorkspaceError) as error:
-            self._reading.pop(adapter, None)
-            log.error("the training examples cannot be compared: %s", error)
-            raise ModelUnavailable(
-                "The training examples cannot be compared with answers: see the server's log."
-            ) from None
+        finally:
+            # Once a failure was told it is forgotten, since it may be put right meanwhile.
+            if reading.done() and (reading.cancelled() or reading.exception()):
+                self._reading.pop(adapter, None)
 
     async def nearest(
         self, learned: Learned, question: str, answer: str, k: int, *, local: bool
@@ -205,16 +212,29 @@ class Examples:
         """See `Learned.nearest`; computed in the thread.
 
         Raises:
-            BackendError: too many wait.
+            BackendError: too many wait, or the list of retractions cannot be read.
         """
-        return await self._thread.run(
-            lambda: learned.nearest(question, answer, k, local=local),
-        )
+        with _failures_told():
+            return await self._thread.run(
+                lambda: learned.nearest(question, answer, k, local=local),
+            )
 
     def close(self) -> None:
         """Let the thread end; vectors that are computed are kept."""
         self._stop.set()
         self._thread.close()
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Log what a model or a workspace says of itself, and tell the client to look there."""
+    try:
+        yield
+    except (ModelError, WorkspaceError) as error:
+        log.error("the training examples cannot be compared: %s", error)
+        raise ModelUnavailable(
+            "The training examples cannot be compared with answers: see the server's log."
+        ) from None
 
 
 def _workspace_of(place: Path) -> Workspace | None:

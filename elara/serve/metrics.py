@@ -148,7 +148,7 @@ class Metrics:
         Args:
             answer: as much of it as was written.
             questions: the user's turns. An earlier answer supports nothing.
-            sources: what the model was given to refer to.
+            sources: texts, titles and addresses of the passages, as `Found.texts` gives them.
             kept: citations of these sources by their number.
         """
         self.citations.labels("source").inc(kept)

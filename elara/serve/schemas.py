@@ -233,7 +233,7 @@ class Evaluation(BaseModel):
 
 
 class Source(BaseModel):
-    """A passage that the model was given to answer from."""
+    """A passage that the model was given to answer from; with many, only the beginning of each."""
 
     n: int = Field(description="the answer cites it as [n]")
     id: str
@@ -243,7 +243,7 @@ class Source(BaseModel):
     part: str = Field(description="`abstract` or `body/N` of the article")
     start: int = Field(description="its first character in the text of that part")
     end: int = Field(description="the character behind its last one")
-    text: str
+    text: str = Field(description="whole; the model reads no more than its share of 450 words")
     url: str
     licence: str
     score: float = Field(description="how close it is to the question, at most 1")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
@@ -36,11 +35,11 @@ from elara.serve.config import Settings, SettingsError, local_only
 from elara.serve.logs import place_of
 from elara.serve.metrics import Metrics
 from elara.serve.schemas import Evidence, Source, Supported
+from elara.serve.upstream import read_upstreams
 from elara.workspace import MANIFEST, WorkspaceError
 
 log = logging.getLogger("elara.serve")
 
-_CITATION = re.compile(r"\[(\d{1,3})\]")
 NO_SOURCES = "There are no sources here, so the answer rests on none."
 _UNOPENED = "No sources: their index could not be opened, and the server's log says why."
 _UNSEARCHED = "No sources: the search for them failed, and the server's log says where."
@@ -80,23 +79,30 @@ class Found:
         text = sources_prompt(last["content"], passages, cite=self.cite)
         return replace(ask, messages=[*before, last | {"content": text}])
 
-    def fitted(self, ask: Ask, lm: LanguageModel | None) -> Found:
+    def fitted(self, ask: Ask, lm: LanguageModel | None) -> tuple[Found, Ask]:
         """As many of the passages, from the first on, as the model can read with the question.
+
+        It cuts a long conversation into tokens: call it in a thread.
 
         Args:
             ask: the question in the user's own words.
             lm: the model; None where it is elsewhere, and what it can read is not known.
+
+        Returns:
+            What is left, and the question with it as the model gets it.
         """
         fitting = replace(self, cite=lm is None)  # models elsewhere are larger
-        while fitting.hits and not _fits(fitting.put_to(ask), lm):
+        prompt = fitting.put_to(ask)
+        while fitting.hits and not _fits(prompt, lm):
             fitting = replace(fitting, hits=fitting.hits[:-1])
+            prompt = fitting.put_to(ask)
         if left_out := len(self.hits) - len(fitting.hits):
             told = (
                 f"{left_out} of {len(self.hits)} sources were left out, since the model cannot "
                 f"read them all with this conversation and write the answer: send fewer turns."
             )
-            return replace(fitting, notice=told)
-        return fitting
+            fitting = replace(fitting, notice=told)
+        return fitting, prompt
 
     def sources(self) -> list[Source]:
         """The passages as an answer shows them."""
@@ -116,7 +122,7 @@ class Found:
         return [*wanted, *(hit.passage.id for hit in self.hits)]
 
     def texts(self) -> list[str]:
-        """All that the model was given to refer to."""
+        """The passages, whole, with titles and addresses; a model may read less of them."""
         return [f"{p.text}\n{p.title}\n{p.url}" for p in (hit.passage for hit in self.hits)]
 
 
@@ -142,7 +148,7 @@ class Sources:
         if self.folder:
             self._found = _check(self.folder, settings)
             self.state = "opening"
-        self._most = settings.sources
+        self._settings = settings
         self._metrics = metrics
         self._opened = asyncio.Event()
         self._thread = Background("elara-sources", settings.queue_limit)
@@ -158,8 +164,9 @@ class Sources:
         """Open the index; afterwards `state` is `ready`, or `failed` and the log says why."""
         if self.folder:
             try:
-                self.index = await self._thread.run(partial(_open, self.folder))
-                self.state = "ready"
+                index = await self._thread.run(partial(open_index, self.folder))
+                _check_licences(index.licences, self._settings)  # built anew since the last look?
+                self.index, self.state = index, "ready"
             except Exception as error:
                 self.state = "failed"
                 kind = type(error).__name__
@@ -195,9 +202,7 @@ class Sources:
         except BackendError:
             raise
         except Exception as error:
-            # What a workspace says of itself quotes nobody; any other exception might.
-            why = error if isinstance(error, WorkspaceError) else place_of(error)
-            log.error("the search for sources failed: %s", why)
+            log.error("the search for sources failed: %s", _why(error))
             self._metrics.retrievals.labels("failed").inc()
             found = Found(wanted=True, notice=_UNSEARCHED)
         return replace(found, seconds=time.perf_counter() - started)
@@ -208,7 +213,7 @@ class Sources:
             self._metrics.retrievals.labels("failed").inc()
             return Found(wanted=True, notice=_UNOPENED)
         hits = await self._thread.run(
-            lambda: index.search(question, self._most, topic=topic), deadline
+            lambda: index.search(question, self._settings.sources, topic=topic), deadline
         )
         self._metrics.retrievals.labels("found" if hits else "nothing").inc()
         notice = "" if hits else "No passage of the index bears on this question: no sources."
@@ -253,7 +258,7 @@ class Sources:
             deadline: as in `Ask`.
 
         Raises:
-            BackendError: the index could not be opened, too many wait, or the deadline has passed.
+            BackendError: the index cannot be read, too many wait, or the deadline has passed.
         """
         if self.state == "none":
             return None
@@ -262,7 +267,15 @@ class Sources:
             raise ModelUnavailable(
                 "The index of sources could not be opened: see the server's log."
             )
-        return await self._thread.run(lambda: index.article(article_id), deadline)
+        try:
+            return await self._thread.run(lambda: index.article(article_id), deadline)
+        except BackendError:
+            raise
+        except Exception as error:
+            log.error("an article of the index cannot be read: %s", _why(error))
+            raise ModelUnavailable(
+                "The article cannot be read from the index: see the server's log."
+            ) from None
 
     async def opened(self, deadline: float) -> Index | None:
         """The index, once it has been tried to open it; None where there is none.
@@ -301,30 +314,27 @@ async def citing(
         metrics.citations.labels("unknown").inc(citations.removed)
 
 
-def citations(text: str, count: int) -> int:
-    """How many citations a text holds.
-
-    Args:
-        text: an answer that has passed `citing`.
-        count: how many sources it was given.
-    """
-    return sum(1 <= int(number) <= count for number in _CITATION.findall(text))
+def _why(error: Exception) -> Exception | str:
+    """What a workspace says of itself, which quotes nobody; any other exception might."""
+    return error if isinstance(error, WorkspaceError) else place_of(error)
 
 
 def _fits(ask: Ask, lm: LanguageModel | None) -> bool:
     """Whether a model can read a conversation and write its answer; yes where nobody can know."""
     config = getattr(lm.causal, "config", None) if lm else None
-    window = getattr(config, "max_position_embeddings", None)
+    # A model that reads pictures has its window among the settings for text.
+    window = getattr(config.get_text_config(), "max_position_embeddings", None) if config else None
     if lm is None or window is None:
         return True
+    most = ask.max_new_tokens + ask.picture_tokens
     turns = [{"role": "system", "content": SYSTEM_PROMPT}, *ask.messages]
     # A token is a byte at least, so that most conversations need not be cut into tokens.
-    if sum(len(turn["content"].encode()) + 32 for turn in turns) + ask.max_new_tokens <= window:
+    if sum(len(turn["content"].encode()) + 32 for turn in turns) + most <= window:
         return True
     prompt = lm.tokenizer.apply_chat_template(
         as_data(lm.tokenizer, turns), add_generation_prompt=True, return_dict=True
     )
-    return bool(len(prompt["input_ids"]) + ask.max_new_tokens <= window)
+    return bool(len(prompt["input_ids"]) + most <= window)
 
 
 def _check(folder: Path, settings: Settings) -> Evidence:
@@ -340,15 +350,20 @@ def _check(folder: Path, settings: Settings) -> Evidence:
             f"({type(error).__name__}): build one with `elara index`, or answer without sources "
             f"(ELARA_SERVE_SOURCES=0)."
         ) from None
-    if licences != "redistributable" and not local_only(settings):
-        raise SettingsError(
-            f"The index in {folder} holds texts that must not be passed on (licences: "
-            f"{licences}), and others can reach this server: listen on 127.0.0.1 without a proxy, "
-            f"build the index with redistributable texts only, or answer without sources "
-            f"(ELARA_SERVE_SOURCES=0)."
-        )
+    _check_licences(licences, settings)
     return found
 
 
-def _open(folder: Path) -> Index:
-    return open_index(folder)
+def _check_licences(licences: str, settings: Settings) -> None:
+    """Refuse texts that must not leave this computer where they would, by the server or a model."""
+    elsewhere = read_upstreams(settings.upstreams) if settings.upstreams else ()
+    if licences != "redistributable" and not (
+        local_only(settings) and all(upstream.local for upstream in elsewhere)
+    ):
+        raise SettingsError(
+            f"The index in {settings.retrieval} holds texts that must not be passed on (licences: "
+            f"{licences}), and others can reach this server, or a model elsewhere would get them: "
+            f"listen on 127.0.0.1 without a proxy, name models of this computer only, build the "
+            f"index with redistributable texts only, or answer without sources "
+            f"(ELARA_SERVE_SOURCES=0)."
+        )

@@ -26,11 +26,12 @@ from test_serve_operation import counts
 
 from elara.serve import ModelManager, Settings, SettingsError, create_app
 from elara.serve.backends import Ask, End, Piece, whole
+from elara.serve.images import Picture
 from elara.serve.keys import KeyFile
 from elara.serve.metrics import Metrics
 from elara.serve.running import running, wait_until_ready
 from elara.serve.sources import Found, citing
-from elara.workspace import Workspace
+from elara.workspace import Workspace, WorkspaceError
 
 HEART = "The heart pumps blood through the body."
 SKIN = "The skin keeps water inside the body."
@@ -45,7 +46,7 @@ def index(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> FakeIndex:
     """The index of the workspace `trained`."""
     write_manifest(trained.root / "retrieval")
     made = FakeIndex(HEART, SKIN)
-    monkeypatch.setattr("elara.serve.sources._open", lambda folder: made)
+    monkeypatch.setattr("elara.serve.sources.open_index", lambda folder: made)
     return made
 
 
@@ -243,7 +244,7 @@ def test_who_asks_for_sources_where_there_are_none_is_told(serve: Make) -> None:
 
 def test_a_simulation_has_no_sources(workspace: Workspace, monkeypatch: Any) -> None:
     index = FakeIndex(HEART)
-    monkeypatch.setattr("elara.serve.sources._open", lambda folder: index)
+    monkeypatch.setattr("elara.serve.sources.open_index", lambda folder: index)
     folder = write_manifest(workspace.root / "retrieval")
     with LocalClient(create_app(Settings(retrieval=folder))) as client:
         found = client.post("/chat", json=question()).json()
@@ -256,7 +257,7 @@ def test_an_index_that_cannot_be_opened_is_said_in_every_answer(
     def broken(folder: Path) -> FakeIndex:
         raise OSError("the table is gone")
 
-    monkeypatch.setattr("elara.serve.sources._open", broken)
+    monkeypatch.setattr("elara.serve.sources.open_index", broken)
     with caplog.at_level(logging.ERROR, "elara.serve"):
         client = serve()
         for _ in range(500):
@@ -285,11 +286,11 @@ def test_a_question_waits_for_an_index_that_is_being_opened(
         assert may_open.wait(60)
         return index
 
-    monkeypatch.setattr("elara.serve.sources._open", slow)
+    monkeypatch.setattr("elara.serve.sources.open_index", slow)
     client = serve(answer_seconds=0.3)
     assert client.get("/health").json()["sources"] == "opening"
     late = client.post("/chat", json=question())
-    assert (late.status_code, "sources were not found in the time" in late.text) == (504, True)
+    assert (late.status_code, "not ready in the time" in late.text) == (504, True)
     may_open.set()
     for _ in range(500):
         if client.get("/health").json()["sources"] == "ready":
@@ -441,17 +442,26 @@ class Words:
         return {"input_ids": [1] * sum(len(turn["content"].split()) for turn in turns)}
 
 
+@pytest.mark.parametrize("pictures", [0, 1])
 @pytest.mark.parametrize(("window", "kept"), [(5000, 3), (340, 2), (240, 1), (60, 0)])
-def test_what_the_model_cannot_read_is_left_out_from_the_end(window: int, kept: int) -> None:
+def test_what_the_model_cannot_read_is_left_out_from_the_end(
+    window: int, kept: int, pictures: int
+) -> None:
     index = FakeIndex(*("word " * 100 for _ in range(3)))
-    ask = Ask([{"role": "user", "content": "Why?"}], 20, 0.0, 0, 0.0)
-    config = SimpleNamespace(max_position_embeddings=window)
+    picture = Picture(b"", "", (28, 28))
+    window += pictures * picture.most_tokens
+    shown = {0: [picture] * pictures}
+    ask = Ask([{"role": "user", "content": "Why?"}], 20, 0.0, 0, 0.0, pictures=shown)
+    # As in models that read pictures: only the settings for text say how long a prompt may be.
+    text = SimpleNamespace(max_position_embeddings=window)
+    config = SimpleNamespace(get_text_config=lambda: text)
     lm: Any = SimpleNamespace(causal=SimpleNamespace(config=config), tokenizer=Words())
     found = Found(tuple(index.search("Why?")), "index-1", True)
-    fitted = found.fitted(ask, lm)
+    fitted, prompt = found.fitted(ask, lm)
     assert fitted.hits == found.hits[:kept]
+    assert prompt == fitted.put_to(ask)
     assert (f"{3 - kept} of 3 sources were left out" in fitted.notice) == (kept < 3)
-    assert found.fitted(ask, None).hits == found.hits  # elsewhere nobody can know
+    assert found.fitted(ask, None)[0].hits == found.hits  # elsewhere nobody can know
 
 
 def test_an_article_is_shown_with_its_parts(serve: Make, index: FakeIndex) -> None:
@@ -462,6 +472,18 @@ def test_an_article_is_shown_with_its_parts(serve: Make, index: FakeIndex) -> No
     assert part["text"][source["start"] : source["end"]] == source["text"]
     assert len(found["parts"]) == 1  # empty ones are not shown
     assert client.get("/evidence/articles/pmc:a/b%2Fc'").status_code == 404
+
+
+def test_an_article_that_cannot_be_read_is_said_and_logged(
+    serve: Make, index: FakeIndex, monkeypatch: Any, caplog: Any
+) -> None:
+    def damaged(article_id: str) -> None:
+        raise WorkspaceError("retractions.csv cannot be read as CSV")
+
+    monkeypatch.setattr(index, "article", damaged)
+    refused = serve().get("/evidence/articles/test:1")
+    assert (refused.status_code, "server's log" in refused.text) == (503, True)
+    assert "retractions.csv cannot be read" in caplog.text
 
 
 def test_zero_sources_means_none(serve: Make, index: FakeIndex) -> None:
@@ -477,6 +499,25 @@ def test_texts_that_must_not_be_passed_on_are_for_this_computer_only(tmp_path: P
         with pytest.raises(SettingsError, match=r"must not be passed on .*listen on 127\.0\.0\.1"):
             create_app(Settings(retrieval=folder, **more))
     create_app(Settings(retrieval=folder, host="0.0.0.0", sources=0))
+    here, there = "http://127.0.0.1:8080 model=a", "https://models.example.org model=a"
+    create_app(Settings(retrieval=folder, upstreams=here))
+    with pytest.raises(SettingsError, match="a model elsewhere would get them"):
+        create_app(Settings(retrieval=folder, upstreams=f"{here}; {there}"))
+
+
+def test_an_index_that_was_built_anew_with_other_licences_is_not_served(
+    serve: Make, index: FakeIndex, caplog: Any
+) -> None:
+    index.licences = "any"  # type: ignore[misc]
+    client = serve(trusted_proxies=("10.0.0.2/32",))
+    for _ in range(500):
+        if client.get("/health").json()["sources"] == "failed":
+            break
+        time.sleep(0.01)
+    answer = client.post("/chat", json=question())
+    assert "must not be passed on" in caplog.text
+    assert HEART not in answer.text
+    assert "could not be opened" in answer.json()["notice"]
 
 
 def test_a_folder_without_an_index_is_an_error(tmp_path: Path) -> None:

@@ -149,6 +149,11 @@ PASSES = saved(image(), "JPEG", progressive=True)
 PASSES = PASSES[:-2] + PASSES[PASSES.rindex(b"\xff\xda") : -2] * 500 + PASSES[-2:]
 
 
+def test_passes_are_counted_only_where_there_are_some() -> None:
+    sent = url(saved(image()) + b"\xff\xda" * 501)
+    assert read_picture(sent, max_bytes=1 << 22, max_pixels=4_000_000).size == image().size
+
+
 REFUSED = [
     ("https://example.org/a.png", "fetches nothing"),
     ("file:///etc/passwd", "fetches nothing"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from fake_index import FakeEncoder
+from fake_index import FakeEncoder, FakeIndex, write_manifest
 from local_client import LocalClient
 from test_serve_http import wait_until_loaded
 
@@ -58,7 +58,7 @@ def learned(trained: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     write_file(adapter / "data_manifest.jsonl", data_manifest(examples))
     not_learned = frame([example("pubmed:4", **ASKED)], Example)
     write_file(trained.folder("expand") / "train.jsonl", pl.concat([examples, not_learned]))
-    monkeypatch.setattr(module, "load_encoder", lambda name: FakeEncoder())
+    monkeypatch.setattr(module, "load_encoder", FakeEncoder)
     return trained
 
 
@@ -119,6 +119,44 @@ def test_a_retraction_is_named_while_the_server_runs(serve: Make, learned: Works
     assert retracted() == ["pubmed:3"]
     (learned.root / "retractions.csv").unlink()
     assert retracted() == []
+    (learned.root / "retractions.csv").write_text('"unclosed\n')
+    assert client.post("/evidence/trace", json=ASKED).status_code == 503
+    (learned.root / "retractions.csv").write_text("pmid\n1\n")
+    assert retracted() == ["pubmed:1"]
+
+
+def test_a_retraction_holds_for_the_record_that_stands_for_its_article(
+    serve: Make, learned: Workspace
+) -> None:
+    names = {"title": "T", "pmid": "", "pmcid": "", "doi": ""}
+    articles = pl.DataFrame([names | {"id": "medquad:7", "doi": "10.1000/a"}])
+    removed = pl.DataFrame({"id": ["medquad:7"], "kept_id": ["own:2"], "reason": ["duplicate"]})
+    for stage, name, table in (("collect", "articles", articles), ("inspect", "removed", removed)):
+        learned.folder(stage).mkdir(parents=True, exist_ok=True)
+        table.write_parquet(learned.folder(stage) / f"{name}.parquet")
+    (learned.root / "retractions.csv").write_text("doi\n10.1000/a\n")
+    found = serve(learned).post("/evidence/trace", json=ASKED).json()["examples"]
+    assert [e["article_id"] for e in found if e["retracted"]] == ["own:2"]
+
+
+def test_the_list_holds_for_what_a_loop_trained_in_its_workspace(learned: Workspace) -> None:
+    loop = Workspace(learned.root / "loop")
+    for stage in ("train", "expand"):
+        shutil.copytree(learned.folder(stage), loop.folder(stage))
+    read = read_learned(loop.folder("train") / "adapter", None, threading.Event())
+    (learned.root / "retractions.csv").write_text("article_id\npubmed:3\n")
+    found = read.nearest("Why is skin dry?", "Winter.", 1, local=True)
+    assert [(e["article_id"], e["retracted"]) for e in found] == [("pubmed:3", True)]
+
+
+def test_vectors_come_from_the_model_that_the_index_has_loaded(
+    serve: Make, learned: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = FakeIndex("The heart pumps blood.")
+    write_manifest(learned.root / "retrieval")
+    monkeypatch.setattr("elara.serve.sources.open_index", lambda folder: index)
+    monkeypatch.delattr(module, "load_encoder")
+    assert serve(learned).post("/evidence/trace", json=ASKED).json()["examples"]
 
 
 @pytest.mark.parametrize(
@@ -145,14 +183,34 @@ def test_an_adapter_from_elsewhere_is_said(
 def test_an_adapter_that_lies_in_no_workspace_is_said(learned: Workspace, tmp_path: Path) -> None:
     shutil.copytree(learned.folder("train") / "adapter", tmp_path / "mine")
     with pytest.raises(LearnedError, match="not beside it"):
-        read_learned(tmp_path / "mine", "fake", threading.Event())
+        read_learned(tmp_path / "mine", None, threading.Event())
 
 
 def test_examples_that_are_all_gone_are_said(learned: Workspace) -> None:
     path = learned.folder("expand") / "train.jsonl"
     write_file(path, frame([example("pubmed:9", "Why?", "So.")], Example))
     with pytest.raises(LearnedError, match="stage expand has run again"):
-        read_learned(learned.folder("train") / "adapter", "fake", threading.Event())
+        read_learned(learned.folder("train") / "adapter", None, threading.Event())
+
+
+def test_a_record_without_examples_is_said(learned: Workspace) -> None:
+    adapter = learned.folder("train") / "adapter"
+    (adapter / "training.json").write_text("{}")
+    with pytest.raises(LearnedError, match=r"training\.json .* \(KeyError\): bring back"):
+        read_learned(adapter, None, threading.Event())
+
+
+def test_no_failure_lasts_longer_than_its_cause(
+    serve: Make, learned: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "load_encoder", broken)
+    client = serve(learned)
+    assert client.post("/evidence/trace", json=ASKED).status_code == 500
+    monkeypatch.setattr(module, "load_encoder", FakeEncoder)
+    assert client.post("/evidence/trace", json=ASKED).status_code == 200
 
 
 def test_where_nothing_was_trained_here_it_is_said() -> None:
@@ -167,7 +225,7 @@ def test_who_asks_while_vectors_are_computed_is_asked_to_come_back(
 ) -> None:
     may_load = threading.Event()
 
-    def slow(name: str) -> FakeEncoder:
+    def slow() -> FakeEncoder:
         assert may_load.wait(60)
         return FakeEncoder()
 
@@ -187,7 +245,7 @@ def test_who_asks_while_vectors_are_computed_is_asked_to_come_back(
 def test_an_encoder_that_is_missing_is_said_and_logged(
     serve: Make, learned: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    def missing(name: str) -> None:
+    def missing() -> None:
         raise ModelError("The packaged embedding model is not installed.")
 
     monkeypatch.setattr(module, "load_encoder", missing)
@@ -206,5 +264,5 @@ def test_a_server_that_stops_computes_no_more_vectors(learned: Workspace) -> Non
     stop = threading.Event()
     stop.set()
     with pytest.raises(LearnedError, match="stops"):
-        read_learned(learned.folder("train") / "adapter", "fake", stop)
+        read_learned(learned.folder("train") / "adapter", None, stop)
     assert not list((learned.root / "embeddings").rglob("*.parquet"))
