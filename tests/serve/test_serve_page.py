@@ -27,6 +27,7 @@ from elara.workspace import Workspace
 
 pytestmark = [*chromium.MARKS]
 
+UNCOMPARED = "This answer has not been compared with its passages."
 QUESTION = "What are the symptoms of iron deficiency?"
 IRON = "Iron deficiency makes people tired, pale and short of breath; its symptoms come slowly."
 SECONDS = 60_000  # an answer takes some; a busy machine takes more
@@ -36,6 +37,22 @@ STATES = {
     "The server is back. You can ask again.",
     "The answer broke off here: the connection ended before the answer did.",
 }
+# Whether nothing covers an element, and a screen reader may read it.
+ON_TOP = """element => {
+  const { x, y, width, height } = element.getBoundingClientRect();
+  const top = document.elementFromPoint(x + width / 2, y + height / 2);
+  return element.contains(top) && !element.closest("[inert], [aria-hidden]");
+}"""
+# The administrator's tab is left while its first request is answered.
+LEAVE = """() => {
+  const own = window.fetch;
+  Object.defineProperty(document, "hidden", { get: () => window.away ?? false });
+  window.fetch = async (...asked) => {
+    window.away ??= true;
+    return own(...asked);
+  };
+}"""
+LOOK = "window.away = false; document.dispatchEvent(new Event('visibilitychange'))"
 WATCH = """
 window.said = [];
 new MutationObserver(() => {
@@ -167,7 +184,12 @@ def finished(page: Page) -> None:
 
 def said(page: Page) -> set[str]:
     heard: list[str] = page.evaluate("window.said")
-    return {text for text in heard if not text.startswith("Answer finished, ")}
+    return {text for text in heard if not text.startswith(("Answer finished, ", "Source "))}
+
+
+def open_sources(page: Page) -> Locator:
+    page.get_by_role("button", name=re.compile(r"^\d sources?$")).click()
+    return page.get_by_role("complementary", name="Sources")
 
 
 class TestWithTheRealModel:
@@ -183,8 +205,12 @@ class TestWithTheRealModel:
             arg=len(first),
             timeout=SECONDS,
         )
+        panel = open_sources(page)
         expect(page.get_by_role("button", name="Stop")).to_be_visible()  # it was not at its end
         finished(page)
+        expect(panel).to_contain_text("Support score")
+        expect(panel).not_to_contain_text(UNCOMPARED)  # the panel follows the answer
+        page.keyboard.press("Escape")
         whole = words(page).inner_text()
         assert whole.startswith(first[: len(first) // 2])
         assert said(page) <= STATES
@@ -195,12 +221,13 @@ class TestWithTheRealModel:
 
     def test_a_stop_stops_the_model(self, model: str, visit: Callable[..., Page]) -> None:
         page = visit(model)
-        ask(page, "Explain in detail how the heart works.")
+        ask(page, "Explain in detail what the symptoms of iron deficiency are.")
         expect(words(page)).not_to_be_empty(timeout=SECONDS)
         page.get_by_role("button", name="Stop").click()
         expect(page.get_by_text("Stopped here.")).to_be_visible()
         expect(page.get_by_role("status")).to_have_text("Stopped")
         assert len(words(page).inner_text()) > 0
+        expect(open_sources(page)).to_contain_text(UNCOMPARED)
         counted = re.compile(r'^elara_questions_total\{arm="",outcome="cancelled"\} [1-9]', re.M)
         for _ in range(100):
             if counted.search(httpx.get(f"{model}/metrics").text):
@@ -217,8 +244,11 @@ class TestWithTheRealModel:
         expect(page.get_by_role("region", name="Would be stored")).to_contain_text(QUESTION)
         page.get_by_role("button", name="Send feedback").click()
         expect(page.get_by_text("Thank you. Your feedback is stored.").first).to_be_visible()
+        group = page.get_by_role("group", name="Feedback")
+        expect(group).to_be_focused()
         page.get_by_role("button", name="Delete my feedback").click()
-        expect(page.get_by_text("Your feedback was deleted.").first).to_be_visible()
+        expect(group).to_contain_text("Your feedback was deleted.")
+        expect(group).to_be_focused()
 
     def test_a_server_that_is_lost_in_the_middle_and_comes_back(
         self, model: str, visit: Callable[..., Page]
@@ -235,6 +265,7 @@ class TestWithTheRealModel:
         expect(page.get_by_text("The server is back.").first).to_be_visible(timeout=20_000)
         page.get_by_role("button", name="Ask again").click()
         finished(page)
+        expect(page.locator(".notices")).not_to_contain_text("The server is back.")
         assert said(page) <= STATES
         line.cut()
 
@@ -245,12 +276,12 @@ class TestWithTheRealModel:
         ask(page)
         finished(page)
         page.get_by_role("button", name="1 source", exact=True).click()
-        panel = page.get_by_role("complementary", name="Sources")
+        panel = page.get_by_role("dialog", name="Sources")
         expect(panel.locator("mark")).to_have_text(IRON)
         expect(panel).to_contain_text("CC-BY-4.0")
         page.keyboard.press("Escape")
         page.get_by_role("button", name="What was this learned from?").click()
-        learned = page.get_by_role("complementary", name="Training examples")
+        learned = page.get_by_role("dialog", name="Training examples")
         expect(learned).to_contain_text("no record of its training")
         page.keyboard.press("Escape")
         assert readable(page)
@@ -278,9 +309,12 @@ class TestWithKeys:
     ) -> None:
         page = visit(locked.url)
         key = page.get_by_label("Key", exact=True)
-        key.fill("elara_wrong")
-        page.get_by_role("button", name="Use this key").click()
-        expect(page.get_by_role("alert")).to_contain_text("did not accept this key")
+        for wrong in ("elara_wrong", "elara_\u043a\u043b\u044e\u0447"):
+            key.fill(wrong)
+            page.get_by_role("button", name="Use this key").click()
+            expect(page.get_by_role("alert")).to_contain_text("did not accept this key")
+            expect(key).to_have_value("")
+        expect(page.locator(".notices")).not_to_contain_text("cannot be reached")
         key.fill(locked.keys["asker"])
         page.get_by_role("button", name="Use this key").click()
         ask(page)
@@ -299,6 +333,32 @@ class TestWithKeys:
         expect(waits).to_be_visible()
         expect(page.get_by_role("button", name="Ask again")).to_be_disabled()
         expect(waits).not_to_have_text(waits.inner_text())  # it counts down
+        page.wait_for_timeout(3000)
+        page.get_by_role("button", name="New conversation").click()
+        page.get_by_role("button", name="History").click()
+        page.get_by_role("button", name=re.compile("^Open: ")).click()
+        left = re.search(r"\d+", waits.inner_text())
+        assert left is not None
+        assert int(left[0]) <= 58  # and goes on from where it was
+
+    def test_the_focus_stays_in_the_history(
+        self, locked: Locked, visit: Callable[..., Page]
+    ) -> None:
+        page = visit(locked.url)
+        page.get_by_label("Key", exact=True).fill(locked.keys["asker"])
+        page.get_by_role("button", name="Use this key").click()
+        ask(page)
+        finished(page)
+        page.get_by_role("button", name="History").click()
+        heading = page.get_by_role("heading", name="History")
+        page.get_by_role("button", name="Rename: ").click()
+        page.get_by_role("textbox", name="New name").fill("Iron")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Open: Iron")).to_be_visible()
+        expect(heading).to_be_focused()
+        page.get_by_role("button", name="Delete all").click()
+        page.get_by_role("button", name="Keep them").click()
+        expect(heading).to_be_focused()
 
 
 HTML = "<img src='https://elsewhere.invalid/a.png' onerror='alert(1)'><b>Iron</b>"
@@ -392,9 +452,16 @@ def test_a_source_is_read_in_its_article_by_keyboard_and_nothing_is_run(
     assert readable(page)
     marker.focus()
     page.keyboard.press("Enter")
-    panel = page.get_by_role("complementary", name="Sources")
+    panel = page.get_by_role("dialog" if width < 900 else "complementary", name="Sources")
     expect(panel.locator("mark")).to_have_text(HTML)
     expect(panel.locator("mark")).to_be_in_viewport()
+    expect(page.get_by_role("status")).to_have_text(f"Source 1: {SOURCE['title']}")
+    for notice in ("You are talking to an AI", "emergency"):
+        told = page.locator(".notices p").filter(has_text=notice)
+        expect(told).to_be_in_viewport(ratio=1)
+        assert told.evaluate(ON_TOP)
+    # What the examples of another adapter say of this answer would be wrong.
+    expect(page.get_by_role("button", name="What was this learned from?")).to_have_count(0)
     link = panel.get_by_role("link", name="Open the article at its publisher")
     assert link.get_attribute("rel") == "noopener noreferrer"
     assert page.locator("#page img, #page b, #page script").count() == 0
@@ -411,12 +478,22 @@ def test_the_page_of_an_administrator(
     page = visit(locked.url, "/app/admin.html", width=width, colours=colours)
     key = page.get_by_label("Admin key")
     expect(page.get_by_role("alert")).to_contain_text("needs a key")
+    again: list[str] = []
+    page.on("request", lambda request: again.append(request.url))
+    page.evaluate(LOOK)
+    key.fill("elara_\u043a\u043b\u044e\u0447")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("alert")).to_contain_text("a character that no key has")
+    assert [url for url in again if url.endswith("admin/adapters")] == []
     key.fill(locked.keys["asker"])
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("alert")).to_contain_text("needs the scope admin")
     assert readable(page)
     key.fill(locked.keys["admin"])
+    page.evaluate(LEAVE)
     page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("region", name="Keys")).to_contain_text("Loading")
+    page.evaluate(LOOK)
     expect(page.get_by_role("region", name="Queue")).to_contain_text("Being answered")
     for name in ("Questions", "Loaded adapters"):
         expect(page.get_by_role("region", name=name)).to_be_visible()

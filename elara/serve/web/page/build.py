@@ -111,7 +111,10 @@ def main() -> None:
     try:
         build()
     except Unreachable as error:
-        told = f"The page at /app is not built, because {error}."
+        if (APP / "index.html").is_file():
+            told = f"The page is not rebuilt, because {error}; the one from before is served."
+        else:
+            told = f"The page at /app is not built, because {error}."
         REASON.write_text(told + "\n", encoding="utf-8")
         if needed:
             raise SystemExit(told) from None

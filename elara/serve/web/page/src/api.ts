@@ -61,6 +61,10 @@ export function useKey(value: string): void {
 /** Ask the server at an address below its root, wherever a proxy puts that root. */
 export async function call(path: string, options: RequestInit = {}): Promise<Response> {
   const headers = new Headers(options.headers);
+  // No header can hold other characters, and fetch would take that for a lost network.
+  if (/[^\x21-\x7e]/.test(key)) {
+    throw new Refused(401, "This key holds a character that no key has. Enter it again.");
+  }
   if (key) headers.set("Authorization", `Bearer ${key}`);
   if (options.body) headers.set("Content-Type", "application/json");
   const response = await fetch(`../${path}`, { ...options, headers });

@@ -3,7 +3,7 @@
 import { type FormEvent, useState } from "react";
 
 import { useKey as keepKey } from "../api";
-import { type Theme, useTheme } from "../chat/theme";
+import { ThemeSelect } from "../ThemeSelect";
 import type { Loaded } from "./answers";
 import { type Asked, asText, useAsked } from "./asked";
 import { Counts } from "./Counts";
@@ -12,7 +12,6 @@ import { Models } from "./Models";
 import { Audit, Keys, QueuePart, Upstreams } from "./Operation";
 
 export function AdminPage() {
-  const [theme, setTheme] = useTheme();
   const [entered, setEntered] = useState(0);
 
   function enter(value: string) {
@@ -26,14 +25,7 @@ export function AdminPage() {
       <header>
         <h1>Elara: administration</h1>
         <nav aria-label="Pages"><a href="./">Ask a question</a></nav>
-        <label>
-          Colours{" "}
-          <select value={theme} onChange={(event) => setTheme(event.target.value as Theme)}>
-            <option value="system">as the system</option>
-            <option value="light">light</option>
-            <option value="dark">dark</option>
-          </select>
-        </label>
+        <ThemeSelect />
       </header>
       <main id="content" tabIndex={-1}>
         {/* Another key asks for everything anew. */}

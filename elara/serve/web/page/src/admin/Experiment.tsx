@@ -7,7 +7,8 @@ import { Part, Table } from "./Part";
 export function Experiment({ counts }: { counts: Asked<string> }) {
   const arms = new Map<string, number>();
   for (const { name, labels, value } of samples(counts.told ?? "")) {
-    if (name !== "elara_questions_total" || !labels.arm) continue;
+    // An answer of the base model was asked for by name and belongs to no arm.
+    if (name !== "elara_questions_total" || ["", "base"].includes(labels.arm)) continue;
     arms.set(labels.arm, (arms.get(labels.arm) ?? 0) + value);
   }
   return (

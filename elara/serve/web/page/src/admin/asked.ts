@@ -30,23 +30,25 @@ export function useAsked<T>(path: string, seconds = 0, read = asJson<T>): Asked<
   useEffect(() => {
     const stopped = new AbortController();
     let timer = 0;
+    let over = false;
     async function ask() {
       clearTimeout(timer);
-      if (document.hidden) return;
+      if (over || document.hidden) return;
       try {
         setTold(await read(await call(path, { signal: stopped.signal })));
         setRefused(null);
+        over = seconds === 0;
       } catch (error) {
         if (stopped.signal.aborted) return;
         const why = refusal(error);
         setRefused(why);
-        if (FINAL.has(why.status)) return;
+        over = FINAL.has(why.status);
       }
-      if (seconds > 0) timer = window.setTimeout(ask, seconds * 1000);
+      if (seconds > 0 && !over) timer = window.setTimeout(ask, seconds * 1000);
     }
     void ask();
     const looked = () => void ask();
-    if (seconds > 0) document.addEventListener("visibilitychange", looked);
+    document.addEventListener("visibilitychange", looked);
     return () => {
       stopped.abort();
       clearTimeout(timer);

@@ -3,7 +3,7 @@ import { createRoot } from "react-dom/client";
 
 import "../theme.css";
 import "./admin.css";
-import { startTheme } from "../chat/theme";
+import { startTheme } from "../theme";
 import { AdminPage } from "./AdminPage";
 
 startTheme();

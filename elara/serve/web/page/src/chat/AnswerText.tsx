@@ -7,7 +7,7 @@ import { usePanel } from "./panel";
 import { positions } from "./positions";
 import { texts } from "./texts";
 
-export function AnswerText({ answer }: { answer: Answer }) {
+export function AnswerText({ id, answer }: { id: string; answer: Answer }) {
   const { open } = usePanel();
   const place = positions(answer.text);
   const count = answer.told?.sources?.length ?? 0;
@@ -21,7 +21,7 @@ export function AnswerText({ answer }: { answer: Answer }) {
       className="cite"
       aria-label={label}
       title={label}
-      onClick={() => open({ kind: "sources", answer, n })}
+      onClick={() => open({ kind: "sources", id, answer, n })}
     >
       {n}
     </button>

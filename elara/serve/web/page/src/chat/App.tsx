@@ -10,7 +10,7 @@ import {
 import { useEffect, useRef, useState } from "react";
 
 import { useAnnounce } from "./announce";
-import { type Choices, ChoiceBar, FIRST, request } from "./choices";
+import { type Choices, ChoiceBar, FIRST, request, SERVING } from "./choices";
 import { Compare } from "./Compare";
 import { Composer } from "./Composer";
 import { type Conversation, keep, newId } from "./conversations";
@@ -19,6 +19,7 @@ import { HistoryPanel } from "./HistoryPanel";
 import { images } from "./images";
 import { KeyForm } from "./KeyForm";
 import { Messages } from "./Messages";
+import { Notices } from "./Notices";
 import { useCovering, usePanel } from "./panel";
 import { useServer } from "./server";
 import { SourcesPanel } from "./SourcesPanel";
@@ -38,8 +39,10 @@ export function App() {
       if (stopped) say(texts.announce.stopped);
       else if (answer.problem) say(answer.problem.message);
       else say(texts.announce.finished(answer.told?.sources?.length ?? 0));
-      if (answer.problem) report(answer.problem);
-      else if (answer.model && !models.includes(answer.model)) refresh(); // the adapter was swapped
+      report(answer);
+      const serving = choices.model === SERVING;
+      const known = serving ? answer.model === models[0] : models.includes(answer.model);
+      if (answer.model && !known) refresh(); // the adapter was swapped
     },
   });
   const watch = useRef(watcher);
@@ -104,6 +107,7 @@ function Page({ choices, change }: { choices: Choices; change(choices: Choices):
 
   return (
     <div className={shown ? "page with-panel" : "page"}>
+      <Notices />
       <div className="front" inert={covering}>
         {key === "none" && <a className="skip" href="#question">{texts.skip}</a>}
         <Header
@@ -141,7 +145,7 @@ function Page({ choices, change }: { choices: Choices; change(choices: Choices):
           </main>
         )}
       </div>
-      {shown?.kind === "sources" && <SourcesPanel answer={shown.answer} n={shown.n} />}
+      {shown?.kind === "sources" && <SourcesPanel shown={shown} />}
       {shown?.kind === "trace" && <TracePanel question={shown.question} answer={shown.answer} />}
       {shown?.kind === "history" && (
         <HistoryPanel current={id} open={openKept} deleted={deleted} />

@@ -7,10 +7,12 @@ import { type Answer, NOTHING } from "./answer";
 import { ask } from "./ask";
 import { AnswerView } from "./AnswerView";
 import { BASE, type Choices, request, SERVING } from "./choices";
+import { newId } from "./conversations";
 import { useServer } from "./server";
 import { texts } from "./texts";
 
 interface Side {
+  id: string;
   answer: Answer;
   stopped: boolean;
 }
@@ -41,14 +43,15 @@ export function Compare({ choices, stopper }: Props) {
   }, [running, stopper]);
 
   const follow = async (at: number, text: string, signal: AbortSignal): Promise<Answer> => {
+    const id = newId();
     let answer = NOTHING;
     const show = (side: Side) => setSides((old) => old.map((one, n) => (n === at ? side : one)));
-    show({ answer, stopped: false });
+    show({ id, answer, stopped: false });
     const messages = [{ role: "user" as const, content: text }];
     const body = request(messages, { ...choices, model: models[at]! }, about);
-    for await (answer of ask(body, signal)) show({ answer, stopped: false });
-    if (signal.aborted && answer.state !== "done") show({ answer, stopped: true });
-    if (answer.problem) report(answer.problem);
+    for await (answer of ask(body, signal)) show({ id, answer, stopped: false });
+    if (signal.aborted && answer.state !== "done") show({ id, answer, stopped: true });
+    report(answer);
     return answer;
   };
 

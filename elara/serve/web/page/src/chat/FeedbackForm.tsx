@@ -1,6 +1,6 @@
 // What a person thinks of an answer: shown as it would be stored, then sent, and deletable.
 
-import { useState } from "react";
+import { type ReactNode, useRef, useState } from "react";
 
 import { post } from "../api";
 import { useAnnounce } from "./announce";
@@ -37,6 +37,14 @@ export function FeedbackForm({ messages, answer, receipt }: Props) {
   const [masked, setMasked] = useState<Masked | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
+  const root = useRef<HTMLDivElement>(null);
+
+  // What was pressed is gone or was disabled for a while: the focus would be lost. Where a person
+  // has meanwhile gone elsewhere, it stays there.
+  const keepFocus = () => {
+    const now = document.activeElement;
+    if (now === document.body || root.current?.contains(now)) root.current?.focus();
+  };
 
   const attempt = async (act: () => Promise<void>) => {
     setBusy(true);
@@ -46,6 +54,7 @@ export function FeedbackForm({ messages, answer, receipt }: Props) {
       say(problemOf(error).message);
     });
     setBusy(false);
+    keepFocus();
   };
 
   const body = { messages, answer, receipt, thumb, ...words };
@@ -68,14 +77,20 @@ export function FeedbackForm({ messages, answer, receipt }: Props) {
       say(texts.feedbackDeleted);
     });
 
-  if (step === "deleted") return <p className="soft small">{texts.feedbackDeleted}</p>;
+  const framed = (content: ReactNode) => (
+    <div className="feedback" role="group" aria-label={texts.feedback} ref={root} tabIndex={-1}>
+      {content}
+      {problem && <Trouble problem={problem} retry={null} />}
+    </div>
+  );
+
+  if (step === "deleted") return framed(<p className="soft small">{texts.feedbackDeleted}</p>);
   if (step === "stored") {
-    return (
-      <div className="feedback">
+    return framed(
+      <>
         <p>{texts.thanks} {texts.deletable}</p>
         <button type="button" onClick={remove} disabled={busy}>{texts.deleteFeedback}</button>
-        {problem && <Trouble problem={problem} retry={null} />}
-      </div>
+      </>,
     );
   }
 
@@ -88,8 +103,8 @@ export function FeedbackForm({ messages, answer, receipt }: Props) {
     setWords({ ...words, ...next });
     setStep("writing");
   };
-  return (
-    <div className="feedback" role="group" aria-label={texts.feedback}>
+  return framed(
+    <>
       <div className="row">
         <button
           type="button"
@@ -151,6 +166,7 @@ export function FeedbackForm({ messages, answer, receipt }: Props) {
               onClick={() => {
                 setThumb(null);
                 setStep("closed");
+                keepFocus();
               }}
             >
               {texts.cancel}
@@ -158,8 +174,7 @@ export function FeedbackForm({ messages, answer, receipt }: Props) {
           </div>
         </form>
       )}
-      {problem && <Trouble problem={problem} retry={null} />}
-    </div>
+    </>,
   );
 }
 

@@ -1,6 +1,6 @@
-// What is always there: the name, the ways through the page, and that this is an AI.
+// The name and the ways through the page.
 
-import { type Theme, useTheme } from "./theme";
+import { ThemeSelect } from "../ThemeSelect";
 import { usePanel } from "./panel";
 import { useServer } from "./server";
 import { texts } from "./texts";
@@ -14,7 +14,6 @@ interface Props {
 export function Header({ comparing, toggleCompare, startNew }: Props) {
   const { about } = useServer();
   const { shown, open, close } = usePanel();
-  const [theme, setTheme] = useTheme();
   const history = shown?.kind === "history";
   return (
     <header>
@@ -46,33 +45,8 @@ export function Header({ comparing, toggleCompare, startNew }: Props) {
           )}
           <a href="admin.html">{texts.administration}</a>
         </nav>
-        <label className="colours">
-          <span className="hidden">{texts.colours}</span>
-          <select value={theme} onChange={(event) => setTheme(event.target.value as Theme)}>
-            {Object.entries(texts.themes).map(([name, words]) => (
-              <option key={name} value={name}>{words}</option>
-            ))}
-          </select>
-        </label>
+        <ThemeSelect />
       </div>
-      <Notices />
     </header>
-  );
-}
-
-function Notices() {
-  const { about, reach, failed } = useServer();
-  return (
-    <div className="notices">
-      <p className="always">{texts.always}</p>
-      {about?.emergency && (
-        <p className="emergency">{about.emergency}</p>
-      )}
-      {about?.mode === "simulation" && <p className="simulation">{texts.simulation}</p>}
-      {reach === "connecting" && <p>{texts.connecting}</p>}
-      {reach === "lost" && <p className="lost">{texts.lostBanner}</p>}
-      {reach === "back" && <p className="back">{texts.backAgain}</p>}
-      {failed && <p className="lost">{texts.reason(failed)}</p>}
-    </div>
   );
 }

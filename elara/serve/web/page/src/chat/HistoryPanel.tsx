@@ -10,7 +10,7 @@ import {
   kept,
   rename,
 } from "./conversations";
-import { PanelFrame } from "./panel";
+import { focusPanel, PanelFrame } from "./panel";
 import { texts } from "./texts";
 
 interface Props {
@@ -29,8 +29,7 @@ export function HistoryPanel({ current, open, deleted }: Props) {
     ids.forEach(forget);
     deleted(ids);
     setKept(kept());
-    // The button that was pressed is gone with what it deleted: the focus would be lost.
-    document.querySelector<HTMLElement>("aside h2")?.focus();
+    focusPanel();
   };
 
   return (
@@ -44,6 +43,7 @@ export function HistoryPanel({ current, open, deleted }: Props) {
             onClick={() => {
               forgetNames(damaged);
               setKept(kept());
+              focusPanel();
             }}
           >
             {texts.kept.removeDamaged}
@@ -63,6 +63,7 @@ export function HistoryPanel({ current, open, deleted }: Props) {
                   rename(one, String(title).trim() || one.title);
                   setRenaming("");
                   setKept(kept());
+                  focusPanel();
                 }}
               >
                 <input
@@ -122,7 +123,14 @@ export function HistoryPanel({ current, open, deleted }: Props) {
               >
                 {texts.kept.yes}
               </button>
-              <button type="button" onClick={() => setAsking(false)} autoFocus>
+              <button
+                type="button"
+                onClick={() => {
+                  setAsking(false);
+                  focusPanel();
+                }}
+                autoFocus
+              >
                 {texts.kept.no}
               </button>
             </div>

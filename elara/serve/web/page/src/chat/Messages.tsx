@@ -11,7 +11,7 @@ import {
 } from "@assistant-ui/react";
 
 import { AnswerView } from "./AnswerView";
-import { textOf } from "./conversations";
+import { lostImages, textOf } from "./conversations";
 import { CopyButton } from "./CopyButton";
 import { FeedbackForm } from "./FeedbackForm";
 import { usePanel } from "./panel";
@@ -32,14 +32,16 @@ export function Messages() {
 
 function Question() {
   const message = useAuiState((state) => state.message);
+  const text = textOf(message);
   const images = message.attachments?.flatMap((one) => one.content ?? []) ?? [];
   return (
     <MessagePrimitive.Root className="question">
       <h2 className="hidden">{texts.yourQuestion}</h2>
-      <p>{textOf(message)}</p>
+      {text && <p>{text}</p>}
       {images.map((part, at) =>
         part.type === "image" ? <img key={at} src={part.image} alt={texts.image.shown} /> : null,
       )}
+      {lostImages(message) && <div className="soft small">{texts.image.notKept}</div>}
       <div className="row">
         <ActionBarPrimitive.Edit className="quiet">{texts.edit}</ActionBarPrimitive.Edit>
         <Versions />
@@ -65,7 +67,7 @@ function EditedQuestion() {
 function Answered() {
   const aui = useAui();
   const { open } = usePanel();
-  const { about } = useServer();
+  const { about, models } = useServer();
   const message = useAuiState((state) => state.message);
   const before = useAuiState((state) => state.thread.messages).slice(0, message.index);
   const running = useAuiState((state) => state.thread.isRunning);
@@ -74,11 +76,14 @@ function Answered() {
   const ended = message.status.type !== "running";
   const last = before.at(-1);
   const question = last ? textOf(last) : "";
+  // The server looks among the examples of the adapter that serves, whatever wrote the answer.
+  const traced = answer.told?.mode === "model" && !answer.told.base && answer.model === models[0];
   const receipt = answer.told?.receipt;
   return (
     <MessagePrimitive.Root>
       <h2 className="hidden">{texts.answer}</h2>
       <AnswerView
+        id={message.id}
         answer={answer}
         stopped={wasStopped(message)}
         retry={running ? null : () => aui.message.reload()}
@@ -89,7 +94,7 @@ function Answered() {
             <ActionBarPrimitive.Reload className="quiet">
               {texts.regenerate}
             </ActionBarPrimitive.Reload>
-            {answer.text && (
+            {answer.text && traced && (
               <button
                 type="button"
                 className="quiet"

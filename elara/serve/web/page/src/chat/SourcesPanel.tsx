@@ -2,10 +2,11 @@
 
 import { useEffect, useRef } from "react";
 
-import { get, type Sentence, type Source } from "../api";
+import { get, type Source } from "../api";
+import { useAnnounce } from "./announce";
 import type { Answer } from "./answer";
 import { useLoaded } from "./load";
-import { PanelFrame, usePanel } from "./panel";
+import { PanelFrame, type Shown, usePanel } from "./panel";
 import { positions } from "./positions";
 import { texts } from "./texts";
 import { Trouble } from "./Trouble";
@@ -16,10 +17,15 @@ interface Article {
   parts: { part: string; heading: string; text: string }[];
 }
 
-export function SourcesPanel({ answer, n }: { answer: Answer; n: number }) {
+export function SourcesPanel({ shown }: { shown: Extract<Shown, { kind: "sources" }> }) {
+  const { answer, n } = shown;
+  const say = useAnnounce();
   const { open } = usePanel();
   const sources = answer.told?.sources ?? [];
   const source = sources.find((one) => one.n === n) ?? sources[0];
+  useEffect(() => {
+    if (source) say(texts.sourceShown(source.n, source.title));
+  }, [say, shown.id, source?.n]);
   if (!source) return null;
   return (
     <PanelFrame title={texts.sources}>
@@ -30,14 +36,14 @@ export function SourcesPanel({ answer, n }: { answer: Answer; n: number }) {
             type="button"
             key={one.n}
             aria-pressed={one.n === source.n}
-            onClick={() => open({ kind: "sources", answer, n: one.n })}
+            onClick={() => open({ ...shown, n: one.n })}
           >
             {texts.sourceN(one.n)}
           </button>
         ))}
       </div>
       <Details source={source} answer={answer} />
-      <Passage key={source.id} source={source} />
+      <Passage key={source.article_id} source={source} />
     </PanelFrame>
   );
 }
@@ -50,7 +56,6 @@ function Details({ source, answer }: { source: Source; answer: Answer }) {
     [texts.licence, source.licence],
     [texts.searchScore, source.score.toFixed(2)],
   ];
-  const supported = (answer.told?.sentences ?? []).filter((one) => one.source === source.n);
   return (
     <>
       <h3>{source.title}</h3>
@@ -60,7 +65,7 @@ function Details({ source, answer }: { source: Source; answer: Answer }) {
         ))}
         <div>
           <dt>{texts.supportScore}</dt>
-          <dd><Supported sentences={supported} text={answer.text} /></dd>
+          <dd><Supported n={source.n} answer={answer} /></dd>
         </div>
       </dl>
       {/^https?:\/\//i.test(source.url) && (
@@ -72,9 +77,12 @@ function Details({ source, answer }: { source: Source; answer: Answer }) {
   );
 }
 
-function Supported({ sentences, text }: { sentences: Sentence[]; text: string }) {
+function Supported({ n, answer: { text, told } }: { n: number; answer: Answer }) {
   const place = positions(text);
-  if (!sentences.length) return texts.notCompared;
+  // Not while it is written, nor after a stop or a failure.
+  if (!told?.sentences?.length) return texts.notCompared;
+  const sentences = told.sentences.filter((one) => one.source === n);
+  if (!sentences.length) return texts.notClosest;
   return (
     <ul className="plain">
       {sentences.map(({ start, end, score }) => (
@@ -105,7 +113,7 @@ function Marked({ source, article }: { source: Source; article: Article }) {
   const mark = useRef<HTMLElement>(null);
   useEffect(() => {
     mark.current?.scrollIntoView({ block: "center" });
-  }, []);
+  }, [source.id]);
   const part = article.parts.find((one) => one.part === source.part);
   const place = positions(part?.text ?? "");
   const [start, end] = [place(source.start), place(source.end)];

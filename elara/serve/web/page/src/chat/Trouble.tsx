@@ -1,15 +1,11 @@
 // Why there is no whole answer, and the way out of it.
 
-import { useState } from "react";
-
 import type { Answer, Problem } from "./answer";
 import { useSecondsUntil } from "./countdown";
 import { texts } from "./texts";
 
 export function Trouble({ problem, retry }: { problem: Problem; retry: (() => void) | null }) {
-  // A wait counts from when it was told, which is when this is first drawn.
-  const [until] = useState(() => Date.now() + 1000 * (problem.wait ?? 0));
-  const left = useSecondsUntil(until);
+  const left = useSecondsUntil(problem.until);
   return (
     <div className="trouble">
       <p>{problem.message}</p>

@@ -17,11 +17,11 @@ export interface Told {
   base?: boolean;
 }
 
-/** Why there is no answer, or only half of one. `wait`: seconds after which to ask again. */
+/** Why there is no answer, or only half of one. `until`: when it may be asked again, in ms. */
 export interface Problem {
   kind: "key" | "limit" | "lost" | "broken" | "refused";
   message: string;
-  wait: number | null;
+  until: number;
 }
 
 export interface Answer {

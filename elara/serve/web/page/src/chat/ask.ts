@@ -29,7 +29,7 @@ export async function* ask(asked: Asked, signal: AbortSignal): AsyncGenerator<An
       }
       if (tries === MOST_TRIES) {
         const message = `${texts.stillNotReady} ${texts.reason(error.message)}`;
-        yield { ...answer, state: "failed", problem: { kind: "refused", message, wait: null } };
+        yield { ...answer, state: "failed", problem: { kind: "refused", message, until: 0 } };
         return;
       }
       const milliseconds = error.retryAfter * 1000;
@@ -70,17 +70,18 @@ async function* once(asked: Asked, signal: AbortSignal): AsyncGenerator<Answer> 
   yield { ...answer, state: "failed", problem: brokenOff(texts.brokenHere) };
 }
 
-const brokenOff = (message: string): Problem => ({ kind: "broken", message, wait: null });
+const brokenOff = (message: string): Problem => ({ kind: "broken", message, until: 0 });
 
 /** What an error means to the person who asked. */
 export function problemOf(error: unknown, begun = false): Problem {
   if (error instanceof Refused) {
     const kind = error.status === 401 ? "key" : error.status === 429 ? "limit" : "refused";
-    return { kind, message: error.message, wait: error.retryAfter };
+    const until = error.retryAfter ? Date.now() + 1000 * error.retryAfter : 0;
+    return { kind, message: error.message, until };
   }
   // JSON that cannot be read is the server's doing; all else that fetch throws is the network's.
   if (error instanceof SyntaxError) return brokenOff(texts.unreadable);
-  return { kind: "lost", message: begun ? texts.brokenHere : texts.lost, wait: null };
+  return { kind: "lost", message: begun ? texts.brokenHere : texts.lost, until: 0 };
 }
 
 function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -2,8 +2,8 @@
 
 import type { ExportedMessageRepository, ThreadMessage } from "@assistant-ui/react";
 
+import { names, read, remove, write } from "../storage";
 import type { Answer } from "./answer";
-import { names, read, remove, write } from "./storage";
 import { texts } from "./texts";
 
 type Repository = ExportedMessageRepository;
@@ -72,6 +72,7 @@ export function asMarkdown({ title, changed, thread }: Conversation): string {
   for (const message of shown(thread)) {
     lines.push("", `## ${message.role === "user" ? texts.yourQuestion : texts.answer}`, "");
     lines.push(textOf(message));
+    if (lostImages(message)) lines.push("", `*${texts.image.notKept}*`);
     const answer = message.metadata.custom.answer as Answer | undefined;
     if (answer?.told) lines.push("", `*${answer.model}. ${answer.told.disclaimer}*`);
     for (const source of answer?.told?.sources ?? []) {
@@ -95,9 +96,12 @@ function shown(thread: Repository): ThreadMessage[] {
 
 function withoutImages(message: ThreadMessage): ThreadMessage {
   if (message.role !== "user" || !message.attachments.length) return message;
-  const note = { type: "text" as const, text: `\n\n${texts.image.notKept}` };
-  return { ...message, content: [...message.content, note], attachments: [] };
+  const custom = { ...message.metadata.custom, lostImages: true };
+  return { ...message, attachments: [], metadata: { ...message.metadata, custom } };
 }
+
+/** Whether a question came with images, which are not kept. */
+export const lostImages = (message: ThreadMessage) => message.metadata.custom.lostImages === true;
 
 /** A kept entry, if it has the form that the page can draw; half of one would break the page. */
 function parsed(text: string | null): Conversation | null {

@@ -4,7 +4,7 @@ import { createContext, type ReactNode, useCallback, useContext, useEffect, useS
 
 import { type About, get, Refused, useKey as keepKey } from "../api";
 import { useAnnounce } from "./announce";
-import type { Problem } from "./answer";
+import type { Answer } from "./answer";
 import { problemOf } from "./ask";
 import { texts } from "./texts";
 
@@ -18,7 +18,8 @@ interface Server {
   /** A reason, other than the network or a key, why the server tells nothing of itself. */
   failed: string;
   enter(key: string): void;
-  report(problem: Problem): void;
+  /** An answer has come to its end, whatever that is. */
+  report(answer: Pick<Answer, "state" | "problem">): void;
   refresh(): void;
 }
 
@@ -37,9 +38,10 @@ export function ServerProvider({ children }: { children: ReactNode }) {
   const [key, setKey] = useState<Server["key"]>("none");
   const [failed, setFailed] = useState("");
 
-  const report = useCallback((problem: Problem) => {
-    if (problem.kind === "lost") setReach("lost");
-    else if (problem.kind === "key") setKey((now) => (now === "none" ? "wanted" : "wrong"));
+  const report = useCallback<Server["report"]>(({ state, problem }) => {
+    if (state === "done") setReach("ready");
+    else if (problem?.kind === "lost") setReach("lost");
+    else if (problem?.kind === "key") setKey((now) => (now === "none" ? "wanted" : "wrong"));
   }, []);
 
   const refresh = useCallback(async () => {
@@ -52,19 +54,15 @@ export function ServerProvider({ children }: { children: ReactNode }) {
       setReach((now) => (now === "lost" ? "back" : "ready"));
     } catch (error) {
       const problem = problemOf(error);
-      report(problem);
+      report({ state: "failed", problem });
       if (problem.kind !== "lost" && problem.kind !== "key") setFailed(problem.message);
       if (problem.kind !== "lost") setReach((now) => (now === "lost" ? "back" : "ready"));
     }
   }, [report]);
 
   const enter = (value: string) => {
-    // No header can hold other characters, and fetch would take that for a lost network.
-    if (/[^\x21-\x7e]/.test(value.trim())) setKey("wrong");
-    else {
-      keepKey(value);
-      void refresh();
-    }
+    keepKey(value);
+    void refresh();
   };
 
   useEffect(() => void refresh(), [refresh]);

@@ -6,6 +6,7 @@ export const texts = {
   name: "Elara",
   tagline: "Medical questions, with sources",
   always: "You are talking to an AI. Not medical advice.",
+  notices: "Please note",
   skip: "Skip to your question",
   connecting: "Connecting to the server…",
 
@@ -17,8 +18,6 @@ export const texts = {
   history: "History",
   compare: "Compare",
   administration: "Admin",
-  colours: "Colours",
-  themes: { system: "As the system", light: "Light", dark: "Dark" },
 
   emptyTitle: "What would you like to look up?",
   emptyText:
@@ -76,6 +75,7 @@ export const texts = {
 
   sources: "Sources",
   sourceN: (n: number) => `Source ${n}`,
+  sourceShown: (n: number, title: string) => `Source ${n}: ${title}`,
   openSources: (n: number) => s(n, "source"),
   supports: (n: number, score: string, cited: boolean) =>
     `Source ${n}, support score ${score}${cited ? ", cited by the model" : ""}`,
@@ -84,12 +84,13 @@ export const texts = {
   noSourceWhy: "No passage is close to this sentence",
   removed: (n: number) =>
     `${s(n, "reference")} to sources that do not exist ${n === 1 ? "was" : "were"} removed.`,
-  noPassages: "No passage was found for this question.",
   supportScore: "Support score",
   notProof:
     "The score says how similar a sentence and a passage are in meaning, at most 1. Similarity " +
     "is not proof: read the passage.",
-  notCompared: "No sentence of the answer is closest to this passage.",
+  notClosest: "No sentence of the answer is closest to this passage.",
+  notCompared:
+    "This answer has not been compared with its passages. That is done when it is finished.",
   searchScore: "Similarity to the question",
   licence: "Licence",
   journal: "Journal",
@@ -157,7 +158,7 @@ export const texts = {
     wrongKind: "Only PNG, JPEG and WebP images can be attached.",
     shown: "Attached image",
     unreadable: "The image could not be read.",
-    notKept: "[An image was sent here. Images are not kept in the history.]",
+    notKept: "An image was sent here. Images are not kept in the history.",
   },
 
   kept: {

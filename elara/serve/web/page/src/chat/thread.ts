@@ -22,7 +22,8 @@ export function turns(messages: readonly ThreadMessage[]): Turn[] {
       return;
     }
     const answer = textOf(messages[at + 1]!);
-    if (messages[at + 1]!.role === "assistant" && answer.trim()) {
+    // A question of images alone is empty once they are gone.
+    if (messages[at + 1]!.role === "assistant" && answer.trim() && question.content) {
       found.push(question, { role: "assistant", content: answer });
     }
   });
