@@ -27,7 +27,7 @@ from elara.retrieval.index import (
     read_sealed,
 )
 from elara.retrieval.passages import Passage
-from elara.retrieval.withheld import NAMES, lists, read_columns, withheld
+from elara.retrieval.withheld import NAMES, file_state, lists, read_columns, withheld
 from elara.text.topics import specialties
 from elara.workspace import MANIFEST, Workspace, WorkspaceError
 from elara.workspace.parameters import ParameterError, unknown_names
@@ -207,9 +207,9 @@ class Index:
     def _now(self, exclude: Collection[str]) -> tuple[_Opened, frozenset[str]]:
         """The index as it stands, and its articles of which nothing may be returned."""
         with self._lock:
-            if _state(self._folder / MANIFEST) != self._opened.state:
+            if file_state(self._folder / MANIFEST) != self._opened.state:
                 self._replace()
-            states = (self._opened.state, *map(_state, lists(self._workspace)))
+            states = (self._opened.state, *map(file_state, lists(self._workspace)))
             if states != self._read:
                 self._withheld = withheld(self._workspace, self._opened.names).keys()
                 self._read = states
@@ -304,7 +304,7 @@ def _opened(folder: Path) -> _Opened:
     """Read what stands in a folder."""
     import lancedb
 
-    state = _state(folder / MANIFEST)
+    state = file_state(folder / MANIFEST)
     manifest = read_manifest(folder)
     names = read_columns(folder / ARTICLES, NAMES)
     try:
@@ -341,15 +341,6 @@ def _from_bm25(score: float) -> float:
 
 def _from_distance(distance: float) -> float:
     return min(1.0, max(0.0, 1 - distance))
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """What changes with a file; () where there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _fused(rankings: Iterable[list[_Row]]) -> list[_Row]:

@@ -78,6 +78,19 @@ def lists(workspace: Workspace) -> tuple[Path, Path, Path, Path]:
     )
 
 
+def file_state(path: Path) -> tuple[int, ...]:
+    """What changes with a file: its time, size and number; () where there is none.
+
+    Args:
+        path: the file.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     """Some columns of a table that a stage left.
 

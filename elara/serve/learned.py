@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,11 @@ from elara.audit.passport import MANIFEST_FILE, read_manifest
 from elara.model import TRAINING_FILE, ModelError
 from elara.model.embedding import Encoder, Store, Vectors, load_encoder
 from elara.records import Example, schema
-from elara.retrieval.withheld import NAMES, retracted
+from elara.retrieval.withheld import NAMES, file_state, lists, retracted
 from elara.serve.backends import RETRY_SECONDS, ModelUnavailable, TookTooLong
 from elara.serve.background import Background, until
 from elara.workspace import Workspace, WorkspaceError
 from elara.workspace.formats import read_table
-from elara.workspace.retractions import LIST
 
 log = logging.getLogger("elara.serve")
 
@@ -61,7 +60,7 @@ class Learned:
     vectors: Vectors
     lost: int
     _retracted: frozenset[str] = frozenset()
-    _read_at: int = field(default=-1)  # when the list of retractions that was read had changed
+    _read_at: tuple[Any, ...] | None = None  # the state of the lists that were read
 
     def nearest(self, question: str, answer: str, k: int, *, local: bool) -> list[dict[str, Any]]:
         """The examples closest to an answer.
@@ -87,17 +86,16 @@ class Learned:
         return found
 
     def _now_retracted(self) -> frozenset[str]:
-        """The retracted articles, by a list that may change while the server runs."""
+        """The retracted articles, by lists that may change while the server runs."""
         # The workspace that `elara loop` makes lies in that with the articles and their list.
         around = Workspace(self.workspace.root.parent)
         home = around if around.folder("train").is_dir() else self.workspace
-        path = home.root / LIST
-        changed = path.stat().st_mtime_ns if path.exists() else 0
-        if changed != self._read_at:
+        states = tuple(map(file_state, lists(home)))
+        if states != self._read_at:
             unknown = [pl.lit("").alias(name) for name in NAMES[1:]]
             articles = self.examples.select(pl.col("article_id").alias("id"), *unknown).unique()
             self._retracted = frozenset(retracted(home, articles))
-            self._read_at = changed
+            self._read_at = states
         return self._retracted
 
 
