@@ -310,8 +310,8 @@ def _arguments(
 def _loading(device: str) -> dict[str, Any]:
     """How batches are made: on a GPU by a process beside, so that it waits for none.
 
-    The process has the tokens and the collator, and nothing of the model. The order of examples
-    is decided here, so it is the same as without.
+    The process is given the tokens and the collator, and nothing of the model. The order of
+    examples is decided here, so it is the same as without.
     """
     if device != "cuda":
         return {}

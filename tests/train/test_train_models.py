@@ -152,6 +152,7 @@ def test_lora_plus_lets_b_learn_faster() -> None:
     assert optimiser(model, settings()) is None
     made = optimiser(model, settings(loraplus_ratio=16.0, learning_rate=1e-4))
     assert made is not None
+    assert made.defaults["fused"]
     names = {id(p): n for n, p in model.named_parameters()}
     rates = {names[id(p)]: g["lr"] for g in made.param_groups for p in g["params"]}
     assert len(rates) == 2 * 7 * 2
