@@ -292,6 +292,19 @@ def test_the_kernel_computes_what_the_mask_does(
     assert asked == ([new] if kernel is new_kernel else old)
 
 
+def test_the_installed_kernel_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tensors there are shapes alone, as no CPU has the kernel."""
+    monkeypatch.setattr(attention, "_has_kernel", lambda *_: True)
+    half = {"device": "meta", "dtype": torch.bfloat16, "requires_grad": True}
+    query, key, value = (torch.empty(1, heads, 40, 16, **half) for heads in (4, 2, 2))
+    starts = torch.empty(4, dtype=torch.int32, device="meta")
+    named = {"cu_seq_lens_q": starts, "max_length_q": 64, "sliding_window": 5}
+    found, _ = attention.attend(None, query, key, value, None, **named)
+    assert (found.shape, found.dtype) == ((1, 40, 4, 16), torch.bfloat16)
+    found.sum().backward()
+    assert key.grad.shape == key.shape
+
+
 def test_the_kernel_is_asked_only_where_it_can_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclasses.dataclass
     class Tensor:
