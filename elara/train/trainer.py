@@ -129,10 +129,10 @@ class Trainer(KeepsFormats, trl.SFTTrainer):  # type: ignore[misc]
         super().__init__(*args, **named)
         if rows is not None:  # TRL takes none where it packs
             self.data_collator = rows
-        # TRL's own loss asks the device for its metrics in every pass, and serves models that
-        # ours does not. Where a model is split, its output weights are not whole for ours.
+        # TRL's own loss asks the device for its metrics in every pass. It serves models that ours
+        # does not.
         causal = self.accelerator.unwrap_model(self.model).get_base_model()
-        self.answers_only = not self.is_fsdp_enabled and add_answer_loss(causal)
+        self.answers_only = add_answer_loss(causal)
         if self.answers_only:
             self.data_collator = WithTargets(self.data_collator)
 
