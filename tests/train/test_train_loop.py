@@ -175,7 +175,7 @@ def test_flat_rows_without_packing_train_the_same(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU where examples are not packed: several, one behind another, without padding."""
-    own = {"batching": "length_grouped", "batch_size": 4, "lora_dropout": 0.0, "epochs": 1}
+    own = {"batching": "length_grouped", "batch_size": 3, "lora_dropout": 0.0, "epochs": 1}
     padded = run(tiny_folder, tmp_path / "padded", **own)
     monkeypatch.setattr(sft, "_flat", lambda *_: True)
     flat = run(tiny_folder, tmp_path / "flat", **own)
