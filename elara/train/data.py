@@ -206,9 +206,12 @@ def packed_rows(lengths: Sequence[int], max_length: int) -> int:
     import pyarrow as pa
     from trl import pack_dataset
 
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    from elara.train.trainer import say_nothing
+
+    say_nothing()
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     tokens = np.zeros(starts[-1], np.int8)  # which ones they are decides nothing
-    table = pa.table({"input_ids": pa.ListArray.from_arrays(starts, tokens)})
+    table = pa.table({"input_ids": pa.LargeListArray.from_arrays(starts, tokens)})
     return len(pack_dataset(datasets.Dataset(table), max_length, "bfd"))
 
 

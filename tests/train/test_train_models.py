@@ -226,7 +226,7 @@ def test_examples_are_packed_only_where_attention_keeps_them_apart() -> None:
     name, reason = choose_batching(tiny("Gemma2", cuda), auto)
     assert name == "packed"
     assert "(eager) keeps packed examples apart by a mask" in reason
-    assert "Gemma2 cannot use it: its Gemma2Attention layers ask for softcap" in reason
+    assert "Gemma2 cannot use it: Gemma2Attention layers ask for softcap" in reason
     name, reason = choose_batching(tiny("BLOOM", cuda), two)
     assert name == "length_grouped"
     assert "since BLOOM has layers that take no attention function" in reason

@@ -1,11 +1,12 @@
 """Keep examples that share a row apart: a flattening collator, and the attention that reads it.
 
 A batch becomes one row of tokens. Where each example begins is said by cumulative lengths, which
-go through the model's layers to the attention. Nothing is spent on padding inside the row, no mask
-of the row's length squared is made on a GPU, and nothing on the GPU is asked about the lengths.
+go through the model's layers to the attention. Nothing is spent on padding inside the row, and no
+GPU is asked about the lengths.
 
-On a GPU PyTorch's flash kernel for examples of varying length computes it. Elsewhere the same is
-computed with a block-diagonal mask.
+On GPUs that compute 16-bit numbers PyTorch's flash kernel for examples of varying length computes
+it, which needs no mask of the row's length squared. Elsewhere the same is computed with such a
+mask.
 
 It needs torch, so it is imported where a run starts.
 """
@@ -216,7 +217,7 @@ def attend(
     refused |= {"is_causal=False"} if is_causal is False else set()
     if refused:
         raise TrainingError(
-            f"its {type(module).__name__} layers ask for {', '.join(sorted(refused))}, which the "
+            f"{type(module).__name__} layers ask for {', '.join(sorted(refused))}, which the "
             "attention of packed examples does not compute: use a model that asks for none"
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
