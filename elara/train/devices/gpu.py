@@ -13,6 +13,7 @@ them changes what is computed beyond rounding:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +29,7 @@ from elara.train.devices.plan import (
     kept_bytes,
     predict,
     shortfall,
+    stored_bytes,
 )
 from elara.train.lora import ADAPTER_BYTES
 
@@ -69,7 +71,7 @@ def fixed_bytes(model: Any) -> int:
     each = 4 * ADAPTER_BYTES["nf4" if quantised else "none"]
     fixed = 0
     for p in model.parameters():
-        fixed += each * p.numel() if p.requires_grad else p.numel() * p.element_size()
+        fixed += each * p.numel() if p.requires_grad else stored_bytes(p)
     return fixed
 
 
@@ -83,15 +85,18 @@ def plan_for(
         shape: its (text) configuration.
         config: the run's settings.
         fixed: bytes of weights and optimiser, see `fixed_bytes`.
-        tokens: that the whole run trains on.
+        tokens: that the whole run trains on, all processes together.
     """
+    import accelerate
+
+    split = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # compiling a split model is untried
     return choose_plan(
         shape,
         config,
         fixed=fixed,
         memory=device_memory(),
         itemsize=lm.bytes_each,
-        tokens=tokens,
+        tokens=0 if split else tokens // accelerate.PartialState().num_processes,
         card=device_name(),
         quantised=lm.quantisation != "none",
     )

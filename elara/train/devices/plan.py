@@ -62,6 +62,20 @@ class GpuPlan:
         )
 
 
+def stored_bytes(parameter: Any) -> int:
+    """Bytes of a frozen parameter as it is stored, the scales of 4-bit weights included.
+
+    Args:
+        parameter: torch's, or bitsandbytes' own.
+    """
+    stored = int(parameter.numel() * parameter.element_size())
+    state = getattr(parameter, "quant_state", None)
+    while state is not None:
+        stored += int(state.absmax.numel() * state.absmax.element_size())
+        state = state.state2
+    return stored
+
+
 def choose_plan(
     shape: Any,
     config: TrainingConfig,
