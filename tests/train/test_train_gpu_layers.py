@@ -18,7 +18,8 @@ from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
 from elara.train import TrainingConfig
 from elara.train.config import TARGETS
-from elara.train.devices import cards, compiling, gpu, nf4
+from elara.train.devices import attention, cards, compiling, gpu, nf4
+from elara.train.devices.attention import FlatRows
 from elara.train.lora import restoring
 
 LAYERS, WIDTH, INNER = 3, 64, 192
@@ -212,6 +213,30 @@ def test_one_function_serves_all_layers_and_lengths(
     assert counting.frame_count == 2  # the first length, and all others
     said = capsys.readouterr().out.splitlines()
     assert set(said) == {"Compiling the layers: about 7 seconds once …"}
+
+
+@pytest.mark.long
+def test_rows_of_any_number_of_examples_share_a_graph(counting: Any) -> None:
+    flat, model = FlatRows(0, 128), adapted("none")
+    rows = ((20, 30, 40), (50, 60), (9, 9, 9, 9, 9, 9), (128,), (70, 58))  # tokens of each example
+    batches = []
+    for lengths in rows:
+        ids = [list(range(5, 5 + length)) for length in lengths]
+        batches.append(flat([{"input_ids": example, "labels": example} for example in ids]))
+    losses = []
+    for compiled in (False, True):
+        with restoring(model):
+            attention.use(model.get_base_model())
+            gpu.apply(model.train(), planned(1))
+            if compiled:
+                plan = planned(1, compiled=True)
+                compiling.compile_layers(model, plan, backend=counting)
+            found = [model(**batch, use_cache=False).loss for batch in batches]
+            for loss in found:
+                loss.backward()
+            losses.append([loss.item() for loss in found])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert counting.frame_count == 1  # all are of one length
 
 
 def test_a_compiler_that_fails_is_told_once_and_done_without(

@@ -5,8 +5,8 @@ with the layer as an argument. A layer whose activations are computed again call
 checkpoint, so that between the passes nothing is kept but the layer's input, as without compiling.
 (`layer.compile()` would put the checkpoint inside the compiled graph, where the compiler decides.)
 
-The first length that comes is compiled for itself, the second for all lengths. Only training is
-compiled: evaluations run the layers as they are.
+The first length that comes is compiled for itself, the second for all lengths; how many examples a
+row holds makes no difference. Only training is compiled: evaluations run the layers as they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._dynamo import exc
+from torch._dynamo import exc, maybe_mark_dynamic
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from elara.train.devices import cards
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # What a compiler raises when it, and not the layer, is at fault.
 _FAILURES = (exc.TorchDynamoException, exc.FailOnRecompileLimitHit)
+# Where the examples of a packed row begin, as transformers names it.
+_STARTS = {"cu_seq_lens_q", "cu_seq_lens_k"}
 
 
 @functools.cache  # what is compiled for an estimate serves the run after it
@@ -52,6 +54,9 @@ class _Layers:
             return type(layer).forward(layer, hidden, *args, **named)
         if not hidden.requires_grad:  # else the first layer would be a second graph
             hidden = hidden.detach().requires_grad_()
+        for name in _STARTS & named.keys():
+            if named[name] is not None:
+                maybe_mark_dynamic(named[name], 0)
         if layer.gradient_checkpointing:
             run = functools.partial(self._run, layer, **named)
             return layer._gradient_checkpointing_func(run, hidden, *args)
