@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # NF4 stores a number in 4 bits, and one 8-bit scale for every 64 numbers; double quantisation
 # stores one 32-bit scale for every 256 of those. Source: QLoRA, sections 2 and 3.
-_NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
+NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 
 # Bytes of an adapter's number: TRL trains the adapter of a 4-bit model in bfloat16, as QLoRA does.
 ADAPTER_BYTES = {"none": 4, "nf4": 2}
@@ -171,7 +171,7 @@ def summary(model: Any, config: TrainingConfig) -> Summary:
         total=base + trainable,
         adapter_bytes=ADAPTER_BYTES[config.quantisation] * trainable,
         linear_bytes=2 * linear,
-        linear_nf4_bytes=round(_NF4_BYTES * linear),
+        linear_nf4_bytes=round(NF4_BYTES * linear),
     )
 
 

@@ -21,7 +21,7 @@ from elara.model import LanguageModel, quiet_libraries
 from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, choose_batching
-from elara.train.estimate import is_out_of_memory, out_of_memory
+from elara.train.estimate import is_out_of_memory, out_of_memory, run_tokens
 from elara.train.lora import (
     adapter_dtype,
     add_lora,
@@ -129,7 +129,9 @@ def fine_tune(
         if flat:
             attention.use(lm.causal)
         with quiet_libraries():
-            plan = _gpu_plan(lm, model, of_adapter(config, model)) if lm.device == "cuda" else None
+            plan = None
+            if lm.device == "cuda":
+                plan = _gpu_plan(lm, model, of_adapter(config, model), data)
             how: dict[str, Any] = {"batching": batching, "flat": flat, "plan": plan}
             trainer = _trainer(lm, model, data, config, folder, fresh=last is None, **how)
         for watcher in watchers:
@@ -177,12 +179,16 @@ def _flat(lm: LanguageModel, batching: str) -> bool:
     return (batching == "packed" or lm.device == "cuda") and attention.usable(lm)[0]
 
 
-def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig) -> GpuPlan:
+def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig, data: TokenData) -> GpuPlan:
     from elara.train.devices import gpu
 
-    shape, sizes = model.config.get_text_config(), {"itemsize": lm.bytes_each}
-    sizes |= {"fixed": gpu.fixed_bytes(model), "memory": gpu.device_memory()}
-    return gpu.choose_plan(shape, config, **sizes)
+    shape, tokens = model.config.get_text_config(), run_tokens(data, config)
+    plan = gpu.plan_for(lm, shape, config, fixed=gpu.fixed_bytes(model), tokens=tokens)
+    print(f"GPU: {plan}", flush=True)
+    quantised = lm.quantisation != "none"
+    if said := gpu.shortfall(plan, config, gpu.device_memory(), quantised=quantised):
+        print(said, flush=True)
+    return plan
 
 
 def _adapter(lm: LanguageModel, config: TrainingConfig, start_from: Path | None) -> Any:
