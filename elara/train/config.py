@@ -51,7 +51,8 @@ class TrainingConfig:
             0 gives both the same.
         learning_rate: peak step size of AdamW.
         epochs: passes over the training examples.
-        batch_size: examples per forward pass.
+        batch_size: examples per forward pass; rows of up to `max_length` tokens where `batching`
+            packs examples.
         gradient_accumulation: forward passes per optimiser step.
         max_length: longest example in tokens.
         long_examples: what happens to longer ones: `leave_out`, or `cut_question`: the end of the
