@@ -1,4 +1,4 @@
-"""Where the time of Elara's training steps goes: `gpu_profile.py VARIANT.json OUT.json`.
+"""Group the time of Elara's training steps by its use: `gpu_profile.py VARIANT.json OUT.json`.
 
 PyTorch's profiler records every kernel of a few steps after the warm-up. Kernels are grouped by
 their names, and what is left of the wall time is idle. Recording costs time itself, so the speed is

@@ -1,4 +1,4 @@
-"""Whether Elara's adapter is as good as TRL's: `gpu_quality.py VARIANT.json OUT.json`.
+"""Compare Elara's adapter with TRL's on unseen cases: `gpu_quality.py VARIANT.json OUT.json`.
 
 Both train the packaged model on the same curated cases with the same settings, TRL with its own
 loss, attention and recomputation; both adapters are then read in the same way on cases that neither

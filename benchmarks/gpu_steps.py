@@ -1,4 +1,4 @@
-"""What the GPU check does: two scripts of steps, each with the seconds that it is expected to take.
+"""List the steps of the GPU check: two scripts, and the seconds that each step is expected to take.
 
 Script A measures Elara; script B the real run and then other trainers. In each, what the bars need
 comes first, so that a script that is cut off has lost what matters least.
@@ -51,9 +51,9 @@ ELARA: dict[str, Step] = {
     "time-qlora": Step(
         seconds=35, script=PROFILE, settings=_TIGHT | _MIXED | _COMPILED | {"steps": 2}
     ),
-    # More rows for the table of predicted and measured memory: what cards of 24 and 16 GiB allow.
-    "lora-bf16-24gib": Step(seconds=25, settings={"memory_gib": 22, "steps": 4}),
-    "qlora-16gib": Step(seconds=25, settings=_NF4 | {"memory_gib": 14.7, "batch": 4, "steps": 4}),
+    # More rows for the table of predicted and measured memory: plans for smaller cards.
+    "lora-bf16-24gib": Step(seconds=25, settings={"memory_gib": 24, "steps": 4}),
+    "qlora-16gib": Step(seconds=25, settings=_NF4 | {"memory_gib": 16, "batch": 4, "steps": 4}),
     "lora-bf16-dropout": Step(seconds=25, settings={"dropout": 0.1, "steps": 4}),
 }
 PEERS: dict[str, Step] = {

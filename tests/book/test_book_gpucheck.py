@@ -1,4 +1,4 @@
-"""What the page about GPUs shows of the check: its tables and figure, or that there are none."""
+"""The page about GPUs shows the check's tables and figure, or says that there are none."""
 
 from __future__ import annotations
 

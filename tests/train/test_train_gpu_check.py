@@ -444,8 +444,7 @@ def test_a_plan_is_asked_for_what_a_run_is_to_show(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(gpu, "choose_plan", choose)
     with gpu_run.planned(gpu_run.Variant(memory_gib=7.4, compiled=True)) as plans:
         assert gpu.choose_plan(memory=2**40, tokens=5).compiled
-    # The whole of 7.4 GiB is for the run: a plan leaves a share of a card's memory alone.
-    assert asked[0]["memory"] * gpu.USABLE == pytest.approx(7.4 * 2**30)
+    assert asked[0]["memory"] == int(7.4 * 2**30)
     assert asked[0]["tokens"] == gpu_run.LONG
     assert [plan.compiled for plan in plans] == [True]
     with gpu_run.planned(gpu_run.Variant()):
@@ -464,18 +463,24 @@ def planned(batch: int, layers: int, predicted: float, peak: float, **more: Any)
 
 
 def measured(**runs: tuple[float, float]) -> dict[str, Any]:
-    return {n.replace("_", "-"): {"mfu_percent": m, "peak_gib": g} for n, (m, g) in runs.items()}
+    return {
+        n.replace("_", "-"): {"mfu_percent": m, "peak_gib": g, "examples_per_step": 2}
+        for n, (m, g) in runs.items()
+    }
 
 
 def test_bars_hold_only_together() -> None:
     rows = gpu_report.check(measured(lora_bf16=(51, 60), qlora=(39, 7.1), lora_bf16_mixed=(42, 9)))
-    assert [row["holds"] for row in rows[:4]] == [True] * 4
+    assert [row["holds"] for row in rows[:5]] == [True] * 5
     # The one is fast, the other small: neither is both.
     split = measured(qlora=(20, 7), qlora_compiled=(40, 12))
     rows = gpu_report.check(split)
     assert [row["holds"] for row in rows[2:4]] == [True, False]
     assert rows[3]["run"] == "qlora-compiled"
     assert not any(row["holds"] for row in gpu_report.check({}))
+    # A plan that takes one example at a time says nothing about two.
+    split["qlora-compiled"] |= {"peak_gib": 7, "examples_per_step": 1}
+    assert not gpu_report.check(split)[4]["holds"]
 
 
 def test_bars_compare_with_trl_with_the_plan_and_with_noise() -> None:

@@ -1,4 +1,4 @@
-"""What is known about GPUs by their names: the peak of their arithmetic."""
+"""Look up the peak of a GPU's arithmetic by the GPU's name."""
 
 from __future__ import annotations
 
