@@ -288,7 +288,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--variants", default="{}", help="more runs: JSON, name to settings")
     parser.add_argument("--shape", default="mistral-7b", choices=sorted(gpu_model.SHAPES))
     parser.add_argument("--seconds", type=float, default=280, help="of each script; 0: no limit")
-    parser.add_argument("--limit", type=float, default=60, help="of a single step of script A")
+    parser.add_argument("--limit", type=float, default=120, help="ends a step of script A, seconds")
     parser.add_argument("--result", type=Path, help="default: benchmarks/gpu.json")
     parser.add_argument("--workspace", type=Path, default=BUILD / "workspace")
     parser.add_argument("--text", type=Path, default=BUILD / "text", help="real text, a folder")

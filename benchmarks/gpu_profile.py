@@ -33,7 +33,8 @@ GROUPS: list[tuple[str, str]] = [
     ("optimiser", r"multi_tensor_apply|_foreach_|adam|clip_grad"),
     ("attention", r"flash|fmha|attention|varlen"),
     ("dequantisation", r"dequant|bitsandbytes|nf4|4bit"),
-    ("matrix products", r"gemm|gemv|nvjet|xmma|cutlass|cublas|splitk|::(add|b|baddb)?mm|matmul"),
+    ("matrix products", r"gemm|gemv|nvjet|xmma|cutlass|cublas|splitk|matmul"),
+    ("matrix products", r"::(add|b|baddb)?mm|linear_pointwise"),  # on a CPU
     ("copies", r"memcpy|memset|copy|aten::(cat|to|contiguous|clone)\b"),
 ]
 ORDER = ("matrix products", "attention", "dequantisation", ELEMENTWISE)

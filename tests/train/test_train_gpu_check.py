@@ -337,6 +337,17 @@ def test_nothing_is_started_that_would_not_fit(
     assert [name for name, _ in started] == ["a", "b", "c"]
 
 
+def test_a_rehearsal_is_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "BUILD", tmp_path)
+    monkeypatch.setattr(gpu_check, "RESULT", tmp_path / "gpu.json")
+    assert gpu_check.main(["--shape", "tiny", "--steps"]) == 0
+    assert not (tmp_path / "gpu.json").exists()  # which the book shows
+    found = json.loads((tmp_path / "rehearsal.json").read_text())
+    assert {found[name]["not_run"] for name in gpu_steps.ELARA | gpu_steps.PEERS} == {
+        "not asked for"
+    }
+
+
 def test_every_bar_is_measured_before_time_runs_out() -> None:
     seconds, needed = 0.0, {name for _, names, _ in gpu_report.BARS for name in names}
     for name, step in gpu_steps.ELARA.items():
@@ -426,6 +437,7 @@ def test_a_run_that_ends_early_is_no_measurement() -> None:
         ("Memcpy HtoD (Pinned -> Device)", "copies"),
         ("void at::native::elementwise_kernel<at::native::mul>", gpu_profile.ELEMENTWISE),
         ("aten::addmm", "matrix products"),
+        ("mkldnn::_linear_pointwise", "matrix products"),
         ("aten::_scaled_dot_product_flash_attention_for_cpu", "attention"),
         ("aten::copy_", "copies"),
     ],

@@ -1,7 +1,5 @@
 """Look up the peak of a GPU's arithmetic by the GPU's name."""
 
-from __future__ import annotations
-
 # Dense bfloat16 with 32-bit accumulation, in FLOP/s, by what the driver calls the device; the
 # vendor's data sheets name twice as much "with sparsity". The first name that fits counts.
 PEAKS: list[tuple[str, float, str]] = [
