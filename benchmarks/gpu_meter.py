@@ -10,6 +10,8 @@ import gpu_model
 import torch
 import transformers
 
+from elara.train.devices.compiling import running_plan
+
 
 class Meter(transformers.TrainerCallback):  # type: ignore[misc]
     """Time, non-padding tokens and peak memory of a stretch of optimiser steps.
@@ -30,6 +32,7 @@ class Meter(transformers.TrainerCallback):  # type: ignore[misc]
         self.counts: list[list[Any]] = [[]]
         self.seconds = 0.0
         self.memory = (0, 0)
+        self.running: Any = None  # the plan by which layers ran to the end, where they are compiled
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Begin to count tokens, and memory from here on."""
@@ -43,7 +46,7 @@ class Meter(transformers.TrainerCallback):  # type: ignore[misc]
         if not self.marks:
             self.mark()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Mark a step's end; begin, or stop, where it is the last of its kind."""
         self.counts.append([])
         done = len(self.marks)
@@ -57,6 +60,7 @@ class Meter(transformers.TrainerCallback):  # type: ignore[misc]
             if self.on_gpu:
                 reserved = torch.cuda.max_memory_reserved()
                 self.memory = torch.cuda.max_memory_allocated(), reserved
+            self.running = running_plan(given["model"])
             self.hook.remove()
             control.should_training_stop = True
 

@@ -75,6 +75,8 @@ def measure(variant: Variant) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available()
     meter = Meter(variant.warmup, variant.steps, on_gpu=on_gpu)
     found = ours(variant, meter) if variant.trainer == "elara" else theirs(variant, meter)
+    if on_gpu and variant.compiled and not (meter.running and meter.running.compiled):
+        raise SystemExit("The layers could not be compiled, so this was a run that is not; see log")
     peak = peak_flops(torch.cuda.get_device_name(0))[0] if on_gpu else None
     shape = gpu_model.SHAPES[variant.shape]
     return {"variant": dataclasses.asdict(variant)} | found | meter.result(shape, peak)
@@ -90,20 +92,10 @@ def ours(variant: Variant, watcher: Any) -> dict[str, Any]:
 
     from elara.model import Encoded, LanguageModel
     from elara.model.base import choose_precision
-    from elara.train import TokenData, TrainingConfig, choose_batching, sft
+    from elara.train import TokenData, choose_batching, sft
     from elara.train.devices import gpu
 
-    shape, where = gpu_model.SHAPES[variant.shape], choose_precision()
-    config = TrainingConfig(
-        quantisation=variant.quantisation,
-        batch_size=variant.batch,
-        gradient_accumulation=1,
-        max_length=variant.length,
-        lora_dropout=variant.dropout,
-        epochs=1.0,
-        save_steps=10**6,
-        trackers=(),
-    )
+    shape, where, config = gpu_model.SHAPES[variant.shape], choose_precision(), settings(variant)
     base = gpu_model.build(
         shape, quantisation=variant.quantisation, device=where.device, dtype=where.dtype
     )
@@ -116,30 +108,59 @@ def ours(variant: Variant, watcher: Any) -> dict[str, Any]:
     batching, why = choose_batching(lm, config)
     found: dict[str, Any] = {"batching": f"{batching}: {why}", "plan": None}
     found |= {"examples_per_step": variant.batch}
-    text = base.config.get_text_config()
     with planned(variant) as plans, tempfile.TemporaryDirectory() as folder:
         training = sft.fine_tune(lm, data, config, Path(folder), watchers=[watcher])
-        if where.device == "cuda":
-            import torch
-
-            card = torch.cuda.get_device_name(0)
-            given = {"memory": gpu.device_memory(), "card": card, "tokens": LONG}
-            given["quantised"] = variant.quantisation == "nf4"
-            by_shape = gpu.predict(text, config, **given)
-            plan = plans[0]  # an IndexError here says that `fine_tune` no longer asks for a plan
-            found |= {"plan": dataclasses.asdict(plan), "examples_per_step": plan.batch}
-            found |= {"predicted_gib": round(plan.bytes / 2**30, 2)}
-            found |= {"predicted_by_shape_gib": round(by_shape.bytes / 2**30, 2)}
+    if where.device == "cuda":
+        plan = plans[0]  # an IndexError here says that `fine_tune` no longer asks for a plan
+        found |= {"plan": dataclasses.asdict(plan), "examples_per_step": plan.batch}
+        found |= {"predicted_gib": round(plan.bytes / 2**30, 2)}
+        shown = by_shape(variant, base.config, config, gpu.device_memory(), gpu.device_name())
+        found |= {"predicted_by_shape_gib": round(shown.bytes / 2**30, 2)}
     losses = training.losses.filter(split="train")["loss"]
     return found | {"loss": round(float(losses[-1]), 4)}
 
 
+def settings(variant: Variant) -> Any:
+    """The `TrainingConfig` of one of Elara's runs."""
+    from elara.train import TrainingConfig
+
+    return TrainingConfig(
+        quantisation=variant.quantisation,
+        batch_size=variant.batch,
+        gradient_accumulation=1,
+        max_length=variant.length,
+        lora_dropout=variant.dropout,
+        epochs=1.0,
+        save_steps=10**6,
+        trackers=(),
+    )
+
+
+def by_shape(variant: Variant, shape: Any, config: Any, memory: int, card: str) -> Any:
+    """The plan that is predicted for a run from the model's shape, without its weights.
+
+    Args:
+        variant: the run.
+        shape: the model's configuration.
+        config: the run's `TrainingConfig`.
+        memory: the card's, in bytes, where the variant names none.
+        card: what the driver calls it.
+    """
+    from elara.train.devices import gpu
+
+    return gpu.predict(
+        shape,
+        config,
+        memory=int(variant.memory_gib * 2**30) or memory,
+        card=card,
+        quantised=variant.quantisation == "nf4",
+        tokens=LONG if variant.compiled else 0,
+    )
+
+
 @contextlib.contextmanager
 def planned(variant: Variant) -> Iterator[list[Any]]:
-    """Let the product plan for the variant's memory, compiled or not.
-
-    Gives the plans that were made: the first is that of the run.
-    """
+    """Let the product plan for the variant's memory, compiled or not; gives the plans it makes."""
     from elara.train.devices import gpu
 
     choose, made = gpu.choose_plan, []
@@ -186,7 +207,7 @@ def theirs(variant: Variant, watcher: Any) -> dict[str, Any]:
             attention=attention,
         )
         model = peft.get_peft_model(base, peft.LoraConfig(**lora, task_type="CAUSAL_LM"))
-    settings = {"per_device_train_batch_size": variant.batch} if variant.batch else {}
+    size = {"per_device_train_batch_size": variant.batch} if variant.batch else {}
     steps = variant.warmup + variant.steps + 1
     with tempfile.TemporaryDirectory() as folder:
         arguments = trl.SFTConfig(
@@ -200,7 +221,7 @@ def theirs(variant: Variant, watcher: Any) -> dict[str, Any]:
             logging_steps=1000,
             logging_first_step=True,
             disable_tqdm=True,
-            **settings,
+            **size,
         )
         each = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
         count = steps * each * (2 if variant.packing else 1)

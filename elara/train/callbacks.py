@@ -10,6 +10,7 @@ It needs the libraries of training, so it is imported where a run starts.
 
 from __future__ import annotations
 
+import math
 import netrc
 import os
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ from transformers.integrations import integration_utils
 
 from elara.display.progress import Progress, watched
 from elara.train.checkpoints import best_evaluation, keep_best
+from elara.train.config import TrainingError
 
 # Where W&B has its accounts, and where it had them before.
 _WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
@@ -60,6 +62,24 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         """Print a line when the last one is a minute old."""
         if not watched() and state.is_world_process_zero:
             self.progress.advance()
+
+
+class Finite(TrainerCallback):  # type: ignore[misc]
+    """End a run when a loss that it logs is not a finite number.
+
+    The trainer would replace such a loss by the mean of the others, and ask the device in every
+    pass whether it has to; with `logging_nan_inf_filter` off it does neither. A loss is logged
+    before each checkpoint is written, and is a mean over every pass since the last one.
+    """
+
+    def on_log(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        """Look at what was logged."""
+        for name in ("loss", "eval_loss"):
+            if not math.isfinite(named["logs"].get(name, 0.0)):
+                raise TrainingError(
+                    f"The loss is not a finite number (step {state.global_step}): lower "
+                    "`learning_rate`."
+                )
 
 
 class Evaluations(TrainerCallback):  # type: ignore[misc]

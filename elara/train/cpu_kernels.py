@@ -1,12 +1,11 @@
-"""Compute the answer loss and LoRA layers faster on a CPU, with the same result.
+"""Compute the answer loss and LoRA layers faster, on CPUs and GPUs, with the same result.
 
 Two things are computed differently from the libraries, with the same result up to rounding:
 
 - the vocabulary: scores for 49,152 words are only needed where a token is a target, and their
   gradient is known as soon as they are, so question tokens are never scored and nothing is
   computed twice;
-- LoRA: the update is added into what the base layer gives, so that nothing is kept twice. This
-  one serves GPUs too.
+- LoRA: the update is added into what the base layer gives, so that nothing is kept twice.
 
 It needs torch, so it is imported where a run starts.
 """
@@ -30,7 +29,9 @@ _TRANSFORMS = (
     *("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier"),
     *("lm_head_multiplier", "output_router_logits"),
 )
-ROWS = 256  # answer tokens scored at once: 256 x 49,152 scores take 50 MB
+ROWS = 256  # answer tokens scored at once on a CPU: 256 x 49,152 scores take 50 MB
+# Bytes of the 32-bit scores that a GPU computes at once: as many rows as keep it busy.
+SCORES = 256 * 2**20
 
 
 _backend: Any = torch.backends.mkldnn
@@ -51,7 +52,9 @@ class _AnswerLoss(torch.autograd.Function):
     the target ids (tokens).
 
     Source: the gradient of softmax and cross-entropy in the forward pass,
-        https://arxiv.org/abs/2410.10989 (Liger Kernel).
+        https://arxiv.org/abs/2410.10989 (Liger Kernel). Liger's own function asks the device for
+        the number of targets on each pass, which this one does not, so it takes no part here
+        where it is installed.
     """
 
     @staticmethod
@@ -59,8 +62,9 @@ class _AnswerLoss(torch.autograd.Function):
         # (inside `forward` gradients are always off, so the caller's wish is asked of ctx)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         total = hidden.new_zeros((), dtype=torch.float32)
-        for start in range(0, len(hidden), ROWS):
-            part = slice(start, start + ROWS)
+        rows = _rows_at_once(weight)
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
             scores = _product(hidden[part].to(weight.dtype), weight).float()
             normaliser = scores.logsumexp(-1, keepdim=True)
             wanted_ids = targets[part].unsqueeze(-1)
@@ -77,6 +81,10 @@ class _AnswerLoss(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Any) -> Any:
         (gradient,) = ctx.saved_tensors
         return gradient * upstream[0], None, None
+
+
+def _rows_at_once(weight: Any) -> int:
+    return ROWS if weight.device.type == "cpu" else max(1, SCORES // (4 * len(weight)))
 
 
 def replace_forwards(model: Any, forward_of: Callable[[Any], Any]) -> int:
@@ -172,11 +180,22 @@ class _FrozenLinear(torch.autograd.Function):
         return _product(upstream[0], w.T), None, None
 
 
+def target_positions(labels: Any) -> Any:
+    """The tokens, counted through all rows, from which the next one is foretold for the loss.
+
+    Args:
+        labels: examples x tokens; -100 carries no loss.
+    """
+    row, column = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+    return row * labels.shape[1] + column
+
+
 def add_answer_loss(causal: Any) -> bool:
     """Let a causal model's `forward` sum the loss over answer tokens when asked to.
 
     Afterwards `model(input_ids, labels=..., answers_only=True)` returns a dictionary with
-    `loss_sum` (nats) and `target_tokens`.
+    `loss_sum` (nats) and `target_tokens`. With `target_positions` as well nothing on a GPU is
+    asked how many there are.
 
     Args:
         causal: the transformers model (not its PEFT wrapper); its `forward` is wrapped.
@@ -196,13 +215,15 @@ def add_answer_loss(causal: Any) -> bool:
     def forward(*args: Any, answers_only: bool = False, **named: Any) -> Any:
         if not answers_only:
             return whole(*args, **named)
-        labels = named.pop("labels")[:, 1:]
+        labels, places = named.pop("labels"), named.pop("target_positions", None)
+        if places is None:
+            places = target_positions(labels)
         states = causal.base_model(*args, **(named | {"use_cache": False})).last_hidden_state
-        target = labels != -100
-        chosen = states[:, :-1][target]
+        chosen = states.flatten(0, 1).index_select(0, places)
         weight = causal.get_output_embeddings().weight
-        loss_sum = _AnswerLoss.apply(chosen, weight, labels[target])  # type: ignore[no-untyped-call]
-        return {"loss_sum": loss_sum, "target_tokens": target.sum()}
+        targets = labels.flatten().index_select(0, places + 1)
+        loss_sum = _AnswerLoss.apply(chosen, weight, targets)  # type: ignore[no-untyped-call]
+        return {"loss_sum": loss_sum, "target_tokens": len(places)}
 
     causal.forward = forward
     return True

@@ -6,6 +6,7 @@ import bisect
 import itertools
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,8 +142,9 @@ def choose_batching(lm: LanguageModel, config: TrainingConfig) -> tuple[str, str
     """Choose how examples share forward passes.
 
     Several examples packed into one sequence waste nothing on padding, but only an attention that
-    keeps them apart may read them so. The model itself is asked: does what an example predicts
-    change when the one before it in the sequence does?
+    keeps them apart may read them so: one that is told where each begins
+    (`elara.train.devices.attention`), or the model's own. The model itself is asked: does what an
+    example predicts change when the one before it in the sequence does?
 
     Args:
         lm: the base model, with or without an adapter.
@@ -156,46 +158,58 @@ def choose_batching(lm: LanguageModel, config: TrainingConfig) -> tuple[str, str
 
     Source: https://huggingface.co/docs/trl/reducing_memory_usage#packing
     """
-    wanted = config.batching
-    if wanted == "packed" and not _keeps_apart(lm):
-        raise TrainingError(
-            f"`batching` is packed, but the attention of {lm.name} "
-            f"({_attention_name(lm)}) lets packed examples read each other, so the model would "
-            "learn to answer one question from another's text. Use `by_attention`."
-        )
+    from elara.train.devices import attention
+
+    wanted, why_not = config.batching, ""
+    if wanted == "packed" or (wanted == "by_attention" and lm.device == "cuda"):
+        usable, why_not = attention.usable(lm)
+        if usable:
+            return "packed", (
+                "attention that is told where each example begins keeps packed ones apart, and "
+                "nothing is spent on padding"
+            )
+        own = str(getattr(lm.model.config, "_attn_implementation", None) or "of its own kind")
+        if attention.keeps_apart(lm.causal):
+            return "packed", (
+                f"the model's own attention ({own}) keeps packed examples apart by a mask, which "
+                f"grows with the square of the row; the one that needs none cannot be used, since "
+                f"{lm.name} {why_not}"
+            )
+        if wanted == "packed":
+            raise TrainingError(
+                f"`batching` is packed, but the attention of {lm.name} "
+                f"({own}) lets packed examples read each other, so the model would "
+                "learn to answer one question from another's text. Use `by_attention`."
+            )
+        why_not = f"; packed examples would read each other, since {lm.name} {why_not}"
     if wanted != "by_attention":
         return wanted, "asked for by the `batching` parameter"
-    if lm.device == "cuda" and _keeps_apart(lm):
-        return "packed", f"attention ({_attention_name(lm)}) keeps packed examples apart"
     if config.batch_size > 1:
-        return "length_grouped", "examples of similar length share a batch: little padding"
-    return "shuffled", "one example per forward pass: nothing to pad"
+        return "length_grouped", (
+            f"examples of similar length share a batch: little padding{why_not}"
+        )
+    return "shuffled", f"one example per forward pass: nothing to pad{why_not}"
 
 
-def _attention_name(lm: LanguageModel) -> str:
-    return str(getattr(lm.model.config, "_attn_implementation", None) or "of its own kind")
+def packed_rows(lengths: Sequence[int], max_length: int) -> int:
+    """How many rows examples make when they are packed, by the rule of TRL's own packing.
 
+    Args:
+        lengths: tokens of each example, in the order of training; those of more than
+            `max_length` count as cut.
+        max_length: tokens of a row.
 
-def _keeps_apart(lm: LanguageModel) -> bool:
-    import inspect
+    Source: best fit decreasing, https://arxiv.org/abs/2404.10830; `trl.pack_dataset`.
+    """
+    import datasets
+    import numpy as np
+    import pyarrow as pa
+    from trl import pack_dataset
 
-    import torch
-
-    model = lm.causal  # an adapter hides what forward takes
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        return False  # nothing can tell the model where an example begins
-    first, second = list(range(3, 19)), list(range(5, 21))
-    positions = torch.tensor([[*range(16), *range(16)]], device=model.device)
-    seen = []
-    learning = model.training
-    model.eval()  # dropout would make every pass differ
-    with torch.inference_mode():
-        for before in (first, first[::-1]):
-            ids = torch.tensor([before + second], device=model.device)
-            logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
-            seen.append(logits[0, 16:].float())
-    model.train(learning)
-    return bool(torch.allclose(seen[0], seen[1], rtol=0, atol=1e-4))
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    tokens = np.zeros(starts[-1], np.int8)  # which ones they are decides nothing
+    table = pa.table({"input_ids": pa.ListArray.from_arrays(starts, tokens)})
+    return len(pack_dataset(datasets.Dataset(table), max_length, "bfd"))
 
 
 def masked_html(tokenizer: Any, encoded: Encoded) -> str:

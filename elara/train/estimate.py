@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import gc
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from elara.model import Encoded, LanguageModel, quiet_libraries
 from elara.train.config import TrainingConfig, TrainingError
-from elara.train.data import TokenData, choose_batching
-from elara.train.lora import add_lora, check_number_format, restoring, summary
+from elara.train.data import TokenData, choose_batching, packed_rows
+from elara.train.devices.plan import GpuPlan, stored_bytes
+from elara.train.lora import check_number_format, summary
+from elara.train.trials import timed
 
 _MIB = 2**20
 # Times what is counted on a CPU: the allocator's holes and the kernels' working memory.
 _SLACK = 1.15
-_TRIAL_SECONDS = 8.0
-# Trials by length, ordered so that any first few are of spread lengths.
-_SPREAD = (3, 6, 1, 4, 7, 0, 5, 2)
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,9 @@ def estimate(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Esti
     """Say what a run will need. The model is left as it was.
 
     Memory is counted from the model's shape and the longest batch. Time comes from a few timed
-    training steps (about ten seconds) on examples spread over the lengths that occur.
+    training steps (about ten seconds): on a CPU of examples spread over the lengths that occur, on
+    a GPU of what will run there, by its plan. Layers that are compiled for that, which is
+    announced, are compiled for a run in the same process too.
 
     Args:
         lm: the base model, without an adapter.
@@ -96,12 +95,17 @@ def estimate(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Esti
     """
     check_number_format(lm, config)
     facts = summary(lm.model, config)
-    tokens = round(sum(len(e.input_ids) for e in data.train) * config.epochs)
-    batches = math.ceil(len(data.train) / config.batch_size)
-    per_epoch = math.ceil(batches / config.gradient_accumulation)
+    tokens = run_tokens(data, config)
+    packed = choose_batching(lm, config)[0] == "packed"
+    plan = _plan(lm, data, config)
+    how = plan or GpuPlan(batch=config.batch_size, accumulation=config.gradient_accumulation)
+    lengths = [len(e.input_ids) for e in data.train]
+    rows = packed_rows(lengths, config.max_length) if packed else len(lengths)
+    per_epoch = math.ceil(math.ceil(rows / how.batch) / how.accumulation)
     steps = max(1, math.ceil(per_epoch * config.epochs))
     memory = count_memory(lm, data, config)  # first: trials leave the allocator full
-    train_seconds, read_seconds, update_seconds = _timed(lm, data, config)
+    timing = timed(lm, data, config, packed=packed, plan=plan)
+    train_seconds, read_seconds, update_seconds = timing
     every = config.eval_steps
     evaluations = 1 + (steps // every if every else round(config.epochs))
     held = sum(len(e.input_ids) for e in data.validation)
@@ -109,73 +113,14 @@ def estimate(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Esti
     return Estimate(facts.trainable, facts.total, memory, steps, tokens, seconds)
 
 
-def _timed(
-    lm: LanguageModel, data: TokenData, config: TrainingConfig
-) -> tuple[float, float, float]:
-    """Seconds per token trained, per token only read, and per optimiser step."""
-    import torch
+def run_tokens(data: TokenData, config: TrainingConfig) -> int:
+    """Tokens that a run trains on, padding not counted.
 
-    from elara.train.cpu_kernels import fused_lora, replace_forwards
-
-    random_state = torch.get_rng_state()
-    trainable = [p for p in lm.model.parameters() if p.requires_grad]
-    with quiet_libraries():
-        model = add_lora(lm, config)
-    try:
-        with restoring(model):
-            replace_forwards(model, fused_lora)
-            return _trials(lm, model, data)
-    finally:
-        lm.model = model.unload()
-        lm.model.eval()
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-        torch.set_rng_state(random_state)
-
-
-def _trials(lm: LanguageModel, model: Any, data: TokenData) -> tuple[float, float, float]:
-    """Time a few steps as `fine_tune` makes them."""
-    import torch
-
-    from elara.train.cpu_kernels import add_answer_loss
-
-    half = torch.autocast(lm.device, torch.bfloat16, enabled=lm.dtype == "bfloat16")
-    model.train()
-    answers_only = add_answer_loss(model.get_base_model())
-    ordered = sorted(data.train, key=lambda e: len(e.input_ids))
-
-    def loss(example: Encoded) -> Any:
-        ids = torch.tensor([example.input_ids], device=lm.model.device)
-        labels = torch.tensor([example.labels], device=lm.model.device)
-        with half:
-            if answers_only:
-                return model(input_ids=ids, labels=labels, answers_only=True)["loss_sum"]
-            return model(input_ids=ids, labels=labels, use_cache=False).loss
-
-    def timed(step: Callable[..., Any], *given: Any) -> float:
-        started = time.perf_counter()
-        step(*given)
-        if lm.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    def backward(example: Encoded) -> None:
-        loss(example).backward()
-
-    timed(backward, ordered[0])  # the first pass is slower than the others
-    begun, seconds, tokens = time.perf_counter(), 0.0, 0
-    for i in _SPREAD:
-        example = ordered[(2 * i + 1) * len(ordered) // (2 * len(_SPREAD))]
-        seconds += timed(backward, example)
-        tokens += len(example.input_ids)
-        if time.perf_counter() - begun > _TRIAL_SECONDS:
-            break
-    middle = ordered[len(ordered) // 2]
-    with torch.no_grad():
-        reading = timed(loss, middle) / len(middle.input_ids)
-    adam = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0)
-    timed(adam.step)
-    return seconds / tokens, reading, timed(adam.step)
+    Args:
+        data: tokenised examples.
+        config: gives `epochs`.
+    """
+    return round(sum(len(e.input_ids) for e in data.train) * config.epochs)
 
 
 def count_memory(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> Memory:
@@ -190,19 +135,28 @@ def count_memory(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> 
         config: settings.
     """
     model = lm.causal
-    facts = summary(model, config)
-    weights = (p for n, p in model.named_parameters() if "lora_" not in n)
-    base = sum(p.numel() * p.element_size() for p in weights)
-    adapter = 4 * facts.adapter_bytes  # weights, gradients, two AdamW states, all of one format
-    if lm.device == "cpu":
-        activations = round(_SLACK * _activation_bytes(lm, model, data, config))
-        return Memory(base, adapter, activations, _process_bytes(base))
-    from elara.train.devices import gpu
+    base, adapter = _fixed(model, config)
+    if plan := _plan(lm, data, config):
+        return Memory(base, adapter, plan.bytes - base - adapter, 0)
+    activations = round(_SLACK * _activation_bytes(lm, model, data, config))
+    return Memory(base, adapter, activations, _process_bytes(base))
 
-    shape, sizes = model.config.get_text_config(), {"memory": gpu.device_memory()}
-    sizes |= {"fixed": base + adapter, "itemsize": lm.bytes_each}
-    plan = gpu.choose_plan(shape, config, **sizes)
-    return Memory(base, adapter, plan.bytes - base - adapter, 0)
+
+def _fixed(model: Any, config: TrainingConfig) -> tuple[int, int]:
+    """Bytes of the base model's weights; and of the adapter's, its gradients and AdamW states."""
+    base = sum(stored_bytes(p) for n, p in model.named_parameters() if "lora_" not in n)
+    return base, 4 * summary(model, config).adapter_bytes  # four of one format
+
+
+def _plan(lm: LanguageModel, data: TokenData, config: TrainingConfig) -> GpuPlan | None:
+    """The plan that `fine_tune` will choose; None on a CPU."""
+    if lm.device == "cpu":
+        return None
+    with quiet_libraries():
+        from elara.train.devices import gpu
+
+    fixed, tokens = sum(_fixed(lm.causal, config)), run_tokens(data, config)
+    return gpu.plan_for(lm, lm.causal.config.get_text_config(), config, fixed=fixed, tokens=tokens)
 
 
 def _activation_bytes(

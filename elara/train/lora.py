@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # NF4 stores a number in 4 bits, and one 8-bit scale for every 64 numbers; double quantisation
 # stores one 32-bit scale for every 256 of those. Source: QLoRA, sections 2 and 3.
-_NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
+NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 
 # Bytes of an adapter's number: TRL trains the adapter of a 4-bit model in bfloat16, as QLoRA does.
 ADAPTER_BYTES = {"none": 4, "nf4": 2}
@@ -144,7 +144,8 @@ def optimiser(model: Any, config: TrainingConfig) -> torch.optim.Optimizer | Non
     from peft.optimizers import create_loraplus_optimizer
 
     rates = {"lr": config.learning_rate, "loraplus_lr_ratio": config.loraplus_ratio}
-    made: torch.optim.Optimizer = create_loraplus_optimizer(model, torch.optim.AdamW, **rates)
+    kind = torch.optim.AdamW
+    made: torch.optim.Optimizer = create_loraplus_optimizer(model, kind, fused=True, **rates)
     return made
 
 
@@ -170,7 +171,7 @@ def summary(model: Any, config: TrainingConfig) -> Summary:
         total=base + trainable,
         adapter_bytes=ADAPTER_BYTES[config.quantisation] * trainable,
         linear_bytes=2 * linear,
-        linear_nf4_bytes=round(_NF4_BYTES * linear),
+        linear_nf4_bytes=round(NF4_BYTES * linear),
     )
 
 
@@ -201,7 +202,7 @@ def restoring(model: Any) -> Iterator[None]:
     autocast, a loss of its own, a 4-bit model's adapter in bfloat16. What is measured on such a
     model is not what a reader gets who loads the adapter. Afterwards every module has the
     `forward` it had, the trained parameters have the number format they had (with their new
-    values), and the model is in evaluation mode.
+    values), the layers the attention they had, and the model is in evaluation mode.
 
     Args:
         model: a PEFT model.
@@ -210,9 +211,14 @@ def restoring(model: Any) -> Iterator[None]:
     """
     before = [(m, m.__dict__.get("forward")) for m in model.modules()]
     formats = [(p, p.dtype) for p in model.parameters() if p.requires_grad]
+    base = model.get_base_model()
+    shape = base.config.get_text_config()
+    attention = shape._attn_implementation
     try:
         yield
     finally:
+        if shape._attn_implementation != attention:
+            shape._attn_implementation = attention
         for module, forward in before:
             module.__dict__.pop("forward", None)
             module.__dict__.pop("_original_forward", None)  # accelerate's note of what it wrapped
@@ -222,7 +228,6 @@ def restoring(model: Any) -> Iterator[None]:
         for parameter, dtype in formats:
             if parameter.dtype != dtype:
                 parameter.data, parameter.grad = parameter.data.to(dtype), None
-        base = model.get_base_model()
         if base.is_activation_checkpointing:
             base.activation_checkpointing_disable()
             base.disable_input_require_grads()

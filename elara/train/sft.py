@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from elara.model import LanguageModel, quiet_libraries
 from elara.train import checkpoints as kept
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData, choose_batching
-from elara.train.estimate import is_out_of_memory, out_of_memory
+from elara.train.estimate import is_out_of_memory, out_of_memory, run_tokens
 from elara.train.lora import (
     adapter_dtype,
     add_lora,
@@ -32,6 +32,8 @@ from elara.train.lora import (
 )
 
 if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
     from elara.train.devices.gpu import GpuPlan
 
 
@@ -76,6 +78,7 @@ def fine_tune(
     *,
     start_from: Path | None = None,
     logs: Path | None = None,
+    watchers: Sequence[TrainerCallback] = (),
 ) -> Training:
     """Train an adapter; continue from the last checkpoint of the same run if there is one.
 
@@ -91,6 +94,7 @@ def fine_tune(
         start_from: folder of an earlier adapter to go on from; its rank, alpha, dropout and
             variant hold, not those of `config`.
         logs: folder for the trackers' files; None keeps no curves but `Training.losses`.
+        watchers: callbacks of the trainer's, to measure a run; they decide none of its weights.
 
     Raises:
         TrainingError: the loss is not a finite number, memory ran out (the message says what to
@@ -104,7 +108,7 @@ def fine_tune(
     with quiet_libraries():
         from elara.train import callbacks
         from elara.train.cpu_kernels import fused_lora, replace_forwards
-        from elara.train.devices import gpu
+        from elara.train.devices import attention, gpu
 
     processes = accelerate.PartialState()
     if config.patience and not data.validation:
@@ -120,9 +124,18 @@ def fine_tune(
     history = kept.history(last) if last else []
     done = bool(config.patience) and kept.best_evaluation(history)[1] >= config.patience
     with restoring(model), contextlib.ExitStack() as stack:
+        batching, _ = choose_batching(lm, config)
+        flat = _flat(lm, batching)
+        if flat:
+            attention.use(lm.causal)
         with quiet_libraries():
-            plan = _gpu_plan(lm, model, of_adapter(config, model)) if lm.device == "cuda" else None
-            trainer = _trainer(lm, model, data, config, folder, plan=plan, fresh=last is None)
+            plan = None
+            if lm.device == "cuda":
+                plan = _gpu_plan(lm, model, of_adapter(config, model), data)
+            how: dict[str, Any] = {"batching": batching, "flat": flat, "plan": plan}
+            trainer = _trainer(lm, model, data, config, folder, fresh=last is None, **how)
+        for watcher in watchers:
+            trainer.add_callback(watcher)
         trained_in = adapter_dtype(model)
         if logs is not None:
             told = callbacks.environment(logs, folder.name)
@@ -141,8 +154,6 @@ def fine_tune(
         seconds = time.perf_counter() - started
     resumed_at = kept.step_of(last)
     losses = callbacks.losses_table(history)
-    if not losses["loss"].is_finite().all():
-        raise TrainingError("The loss is not a finite number: lower `learning_rate`.")
     steps = resumed_at if done else int(trainer.state.global_step)
     best = steps
     processes.wait_for_everyone()
@@ -160,12 +171,24 @@ def fine_tune(
     return Training(trained, losses, *counts, trained_in, start_from)
 
 
-def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig) -> GpuPlan:
+def _flat(lm: LanguageModel, batching: str) -> bool:
+    """Whether batches become one row each: packed ones, and on a GPU all, where padding and the
+    mask that goes with it would cost more."""
+    from elara.train.devices import attention
+
+    return (batching == "packed" or lm.device == "cuda") and attention.usable(lm)[0]
+
+
+def _gpu_plan(lm: LanguageModel, model: Any, config: TrainingConfig, data: TokenData) -> GpuPlan:
     from elara.train.devices import gpu
 
-    shape, sizes = model.config.get_text_config(), {"itemsize": lm.bytes_each}
-    sizes |= {"fixed": gpu.fixed_bytes(model), "memory": gpu.device_memory()}
-    return gpu.choose_plan(shape, config, **sizes)
+    shape, tokens = model.config.get_text_config(), run_tokens(data, config)
+    plan = gpu.plan_for(lm, shape, config, fixed=gpu.fixed_bytes(model), tokens=tokens)
+    print(f"GPU: {plan}", flush=True)
+    quantised = lm.quantisation != "none"
+    if said := gpu.shortfall(plan, config, gpu.device_memory(), quantised=quantised):
+        print(said, flush=True)
+    return plan
 
 
 def _adapter(lm: LanguageModel, config: TrainingConfig, start_from: Path | None) -> Any:
@@ -197,6 +220,8 @@ def _trainer(
     config: TrainingConfig,
     folder: Path,
     *,
+    batching: str,
+    flat: bool,
     plan: GpuPlan | None,
     fresh: bool,
 ) -> Any:
@@ -204,11 +229,11 @@ def _trainer(
     import transformers
 
     from elara.train import callbacks
+    from elara.train.devices.attention import FlatRows
     from elara.train.trainer import Trainer, say_nothing
 
     say_nothing()
-    batching, _ = choose_batching(lm, config)
-    own = [callbacks.Reporter()]
+    own: list[Any] = [callbacks.Reporter(), callbacks.Finite()]
     if data.validation:
         own.append(callbacks.Evaluations(config.eval_steps, config.patience, folder))
     train, validation = (
@@ -217,6 +242,8 @@ def _trainer(
     )
     first = fresh and validation is not None
     packed = batching == "packed"
+    tokens = lm.tokenizer
+    padding = tokens.eos_token_id if tokens.pad_token_id is None else tokens.pad_token_id
     trainer = Trainer(
         model=model,
         args=_arguments(lm, config, folder, plan, packed=packed, evaluate_first=first),
@@ -226,6 +253,7 @@ def _trainer(
         callbacks=own,
         optimizers=(optimiser(model, config), None),
         grouped=batching == "length_grouped",
+        rows=FlatRows(padding, config.max_length) if flat else None,
     )
     trainer.remove_callback(transformers.PrinterCallback)  # prints every entry of the log
     return trainer
@@ -262,6 +290,7 @@ def _arguments(
 
     return trl.SFTConfig(
         **common_arguments(lm, config, folder),
+        **_loading(lm.device),
         per_device_train_batch_size=plan.batch if plan else config.batch_size,
         gradient_accumulation_steps=plan.accumulation if plan else config.gradient_accumulation,
         max_length=config.max_length,
@@ -279,5 +308,19 @@ def _arguments(
         # that continues logs the same numbers.
         logging_steps=math.gcd(5, config.save_steps),
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # see `callbacks.Finite`
         disable_tqdm=not watched(),
     )
+
+
+def _loading(device: str) -> dict[str, Any]:
+    """How batches are made: on a GPU by a process beside, so that it waits for none.
+
+    The process is given the tokens and the collator, and nothing of the model. The order of
+    examples is decided here, so it is the same as without.
+    """
+    if device != "cuda":
+        return {}
+    beside = {"num_workers": 1, "prefetch_factor": 4, "persistent_workers": True}
+    arguments: dict[str, Any] = {f"dataloader_{name}": value for name, value in beside.items()}
+    return arguments | {"accelerator_config": {"non_blocking": True}}

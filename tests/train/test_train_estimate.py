@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import tiny_run
 import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from elara import train
 from elara.model import LanguageModel, load_base
-from elara.train import cpu_kernels
+from elara.train import cpu_kernels, trials
 from elara.train.config import TrainingConfig, TrainingError
 from elara.train.data import TokenData
 from elara.train.devices import gpu
@@ -69,15 +70,56 @@ def test_memory_grows_with_what_uses_it(tiny_folder: Path) -> None:
 
 @pytest.mark.parametrize("mib", [2**15, 800, 0])
 def test_on_a_gpu_it_counts_the_plan_that_training_will_choose(
-    mib: int, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    mib: int,
+    tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     lm, data, settings = prepared(tiny_folder, max_length=2000)
     lm = dataclasses.replace(lm, precision=dataclasses.replace(lm.precision, device="cuda"))
     monkeypatch.setattr(gpu, "device_memory", lambda: mib * 2**20)
     counted = count_memory(lm, data, settings)
-    plan = _gpu_plan(lm, add_lora(lm, settings), settings)
+    plan = _gpu_plan(lm, add_lora(lm, settings), settings, data)
     assert counted.peak == plan.bytes
     assert counted.other == 0
+    said = capsys.readouterr().out
+    assert f"GPU: {plan}" in said
+    assert ("The smallest plan" in said) == (mib == 0)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_is_timed_is_what_the_plan_will_run(
+    packed: bool, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm, data, settings = prepared(tiny_folder, max_length=128)
+    plan = gpu.GpuPlan(batch=4, accumulation=1, checkpointed_layers=1)
+    timed: list[Any] = []
+    trials_of = trials._trials
+
+    def watched(lm: Any, model: Any, batches: Any, tokens: Any, warm: int) -> Any:
+        layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+        assert [layer.gradient_checkpointing for layer in layers] == [True, False]
+        timed.extend(zip(batches, tokens, strict=True))
+        return trials_of(lm, model, batches, tokens, warm)
+
+    monkeypatch.setattr(trials, "_trials", watched)
+    assert min(trials.timed(lm, data, settings, packed=packed, plan=plan)) > 0
+    assert len(timed) == 8
+    longest = max(len(e.input_ids) for e in data.train)
+    for batch, tokens in timed:
+        if packed:  # up to the next multiple of the padding's
+            assert 4 * 128 - longest < tokens <= 4 * 128
+            assert batch["input_ids"].numel() == 4 * 128
+        else:
+            assert len(batch["cu_seq_lens_q"]) - 1 in (4, 5)  # the padding is one of its own
+    assert not any("forward" in module.__dict__ for module in lm.model.modules())
+
+
+def test_steps_are_counted_in_packed_rows(tiny_folder: Path, tmp_path: Path) -> None:
+    lm, data, settings = prepared(tiny_folder, batching="packed", batch_size=2, epochs=3)
+    found = estimate(lm, data, settings)
+    assert found.steps < 3 * len(data.train) / (2 * settings.gradient_accumulation)
+    assert train.fine_tune(lm, data, settings, tmp_path).steps == found.steps
 
 
 def test_running_out_of_memory_is_told_apart() -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
-import inspect
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from elara.train import TrainingConfig, sft
+from elara.train import TrainingConfig
 from elara.train.devices import cards, gpu
 from elara.train.lora import restoring
 
@@ -173,23 +171,6 @@ def in_this_process(command: list[str]) -> str:
     return ""
 
 
-def with_watchers(tune: Any) -> Any:
-    """`fine_tune` as it is to be: with callbacks of those who measure."""
-    from elara.train import trainer
-
-    def tuned(*given: Any, watchers: Any = (), **named: Any) -> Any:
-        class Watched(trainer.Trainer):
-            def __init__(self, *args: Any, **kinds: Any) -> None:
-                super().__init__(*args, **kinds)
-                for watcher in watchers:
-                    self.add_callback(watcher)
-
-        with mock.patch.object(trainer, "Trainer", Watched):
-            return tune(*given, **named)
-
-    return tuned
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What scripts A and B leave in a folder: `gpu.json` and `real_run.json`."""
@@ -209,8 +190,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(gpu_check, "REAL_RUN", folder / "real_run.py")
         patch.setattr(gpu_check, "call", called)
         patch.setattr(gpu_check, "notebooks", lambda *_: {"not_run": "minutes on a CPU"})
-        if "watchers" not in inspect.signature(sft.fine_tune).parameters:
-            patch.setattr(sft, "fine_tune", with_watchers(sft.fine_tune))
         arguments = ["--result", str(folder / "gpu.json"), "--shape", "tiny", "--seconds", "900"]
         assert gpu_check.main([*arguments, "--text", str(folder / "text")]) == 0
     return folder
@@ -408,7 +387,7 @@ def test_the_meter_counts_no_padding_and_stops_training() -> None:
         assert not control.should_training_stop
         meter.on_step_begin(None, None, control)
         model(input_ids=ids)
-        meter.on_step_end(None, None, control)
+        meter.on_step_end(None, None, control, model=model)
     assert control.should_training_stop
     model(input_ids=ids)  # no longer counted
     assert [sum(map(int, step)) for step in meter.counts] == [5, 5, 5, 0]
@@ -463,6 +442,20 @@ def test_a_plan_is_asked_for_what_a_run_is_to_show(monkeypatch: pytest.MonkeyPat
         assert not gpu.choose_plan(memory=2**40).compiled
     assert asked[1] == {"memory": 2**40, "tokens": 0}
     assert gpu.choose_plan is choose
+
+
+def test_the_plans_of_the_check_take_what_is_to_be_measured() -> None:
+    import transformers
+
+    shape = transformers.MistralConfig(**gpu_model.SHAPES["mistral-7b"])
+    barred = {name for _, names, _ in gpu_report.BARS for name in names}
+    for name, step in gpu_steps.ELARA.items():
+        variant = gpu_run.Variant(**step.settings)
+        plan = gpu_run.by_shape(variant, shape, gpu_run.settings(variant), 139 * 2**30, "H200")
+        assert plan.compiled == variant.compiled, name
+        assert plan.bytes < (variant.memory_gib or 139) * 2**30, name
+        if name in barred:
+            assert plan.batch == variant.batch, name
 
 
 # --- bars and tables, from figures that were made up ---

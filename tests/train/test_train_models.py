@@ -152,6 +152,7 @@ def test_lora_plus_lets_b_learn_faster() -> None:
     assert optimiser(model, settings()) is None
     made = optimiser(model, settings(loraplus_ratio=16.0, learning_rate=1e-4))
     assert made is not None
+    assert made.defaults["fused"]
     names = {id(p): n for n, p in model.named_parameters()}
     rates = {names[id(p)]: g["lr"] for g in made.param_groups for p in g["params"]}
     assert len(rates) == 2 * 7 * 2
@@ -220,8 +221,15 @@ def test_attention_that_keeps_examples_apart_may_be_packed(family: str) -> None:
 def test_examples_are_packed_only_where_attention_keeps_them_apart() -> None:
     cuda = Precision("cuda", "bfloat16", "")
     two, auto = settings(batch_size=2), settings()
-    assert choose_batching(tiny("Mistral", cuda), auto)[0] == "packed"
-    assert choose_batching(tiny("BLOOM", cuda), two)[0] == "length_grouped"
+    name, reason = choose_batching(tiny("Mistral", cuda), auto)
+    assert (name, "told where each example begins" in reason) == ("packed", True)
+    name, reason = choose_batching(tiny("Gemma2", cuda), auto)
+    assert name == "packed"
+    assert "(eager) keeps packed examples apart by a mask" in reason
+    assert "Gemma2 cannot use it: its Gemma2Attention layers ask for softcap" in reason
+    name, reason = choose_batching(tiny("BLOOM", cuda), two)
+    assert name == "length_grouped"
+    assert "since BLOOM has layers that take no attention function" in reason
     assert choose_batching(tiny("Mistral"), two)[0] == "length_grouped"
     name, reason = choose_batching(tiny("Mistral"), auto)
     assert (name, reason) == ("shuffled", "one example per forward pass: nothing to pad")
