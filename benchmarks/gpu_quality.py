@@ -100,7 +100,8 @@ def one_seed(variant: Variant, cases: pl.DataFrame, seed: int) -> dict[str, Any]
         with tempfile.TemporaryDirectory() as folder:
             trained, steps = train(lm, data, config, Path(folder))
         found |= {name: round(_held_out_loss(trained, watched), 5), f"{name}_steps": steps}
-        found |= {"cases": len(data.train), "held_out_cases": len(watched)}
+    found |= {"untrained": round(_held_out_loss(trained, watched, adapter=False), 5)}
+    found |= {"cases": len(data.train), "held_out_cases": len(watched)}
     return found
 
 
@@ -160,10 +161,10 @@ def _trl(lm: LanguageModel, data: TokenData, config: TrainingConfig, folder: Pat
     return LanguageModel(model, lm.tokenizer, lm.name, lm.precision), trainer.state.global_step
 
 
-def _held_out_loss(lm: LanguageModel, rows: list[Encoded]) -> float:
+def _held_out_loss(lm: LanguageModel, rows: list[Encoded], *, adapter: bool = True) -> float:
     """The mean loss per answer token, over all held-out cases."""
     tokens = [sum(label != -100 for label in row.labels) for row in rows]
-    losses = [batch_losses(lm, [row], adapter=True)[0] for row in rows]
+    losses = [batch_losses(lm, [row], adapter=adapter)[0] for row in rows]
     total = sum(loss * n for loss, n in zip(losses, tokens, strict=True))
     return total / sum(tokens)
 

@@ -82,7 +82,7 @@ TINY: dict[str, dict[str, Any]] = {
     TRAIN: _BRIEF,
     PROFILE: _BRIEF,
     EVALUATE: {"batch": 2, "length": 32, "items": 6, "new_tokens": 4},
-    QUALITY: {"cases": 3, "epochs": 1, "seeds": 2},
+    QUALITY: {"cases": 3, "epochs": 2, "seeds": 2, "seconds": 600},
 }
 TINY_SECONDS = 5.0  # that a step of a rehearsal is expected to take
 # The real run leaves so much of script B for what comes after it.
