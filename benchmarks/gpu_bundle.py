@@ -4,8 +4,8 @@
 
 `packages.txt` says what is installed there: `pip list --format=freeze` of that machine, or names,
 one per line. Needed on this machine: a network, and the project installed. It leaves
-_build/gpu/bundle-1, bundle-2 …, each below `--limit`. Bundle 1 begins with the packages, so that
-the benchmark can start with it alone; the packaged model's weights come last and span bundles.
+_build/gpu/bundle-1, bundle-2 …, each below `--limit`. The packages come first, so that script A can
+start without the rest; the packaged model's weights come last and span bundles.
 `--text FOLDER` takes along real text, for the run on it.
 `benchmarks/gpu.py` unpacks what it finds and says what is missing.
 """

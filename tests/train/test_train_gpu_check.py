@@ -376,9 +376,17 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert gpu_check.real_run(1, given, 9) == {"not_run": "real_run.py is not here"}
     (tmp_path / "real_run.py").touch()
     assert gpu_check.real_run(1, given, 9)["not_run"].startswith("no real text in ")
-    step = gpu_steps.Step(seconds=1, needs=("no_such_package",))
+    # What was prepared elsewhere is enough; without a search engine, answers have no sources.
+    (tmp_path / "_build" / "real-run" / "workspace" / "training_data").mkdir(parents=True)
+    (tmp_path / "_build/real-run/workspace/training_data/manifest.json").touch()
+    asked: list[list[str]] = []
+    monkeypatch.setattr(gpu_check, "call", lambda command, *_: asked.append(command) or "")
+    monkeypatch.setattr(gpu_check, "_there", lambda name: name != "lancedb")
+    assert gpu_check.real_run(1, given, 9) == {"seeds": 1, "result": "real_run.json"}
+    assert asked[0][2:5] == ["--prepared", "-p", "evaluate.sources_each=0"]
+    step = gpu_steps.Step(seconds=1, needs=("lancedb",))
     said = gpu_check.run("unsloth-qlora", step, given, 9)
-    assert said == {"not_run": "no_such_package is not installed"}
+    assert said == {"not_run": "lancedb is not installed"}
 
 
 def test_the_meter_counts_no_padding_and_stops_training() -> None:
