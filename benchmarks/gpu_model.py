@@ -35,33 +35,6 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 PAD, STOP = 0, 2
 
-# Dense bfloat16 with 32-bit accumulation, in FLOP/s, by what the driver calls the device; the
-# vendor's data sheets name twice as much "with sparsity". The first name that fits counts.
-PEAKS: list[tuple[str, float, str]] = [
-    ("H100 PCIe", 756e12, "https://www.nvidia.com/en-us/data-center/h100/"),
-    ("H100 NVL", 835e12, "https://www.nvidia.com/en-us/data-center/h100/"),
-    ("H100", 989e12, "https://www.nvidia.com/en-us/data-center/h100/"),
-    ("H200", 989e12, "https://www.nvidia.com/en-us/data-center/h200/"),
-    ("A100", 312e12, "https://www.nvidia.com/en-us/data-center/a100/"),
-    ("L40S", 362e12, "https://www.nvidia.com/en-us/data-center/l40s/"),
-    ("L4", 121e12, "https://www.nvidia.com/en-us/data-center/l4/"),
-    ("A10G", 70e12, "https://aws.amazon.com/ec2/instance-types/g5/"),
-    ("RTX 4090", 165e12, "https://images.nvidia.com/aem-dam/Solutions/geforce/ada/"),
-    (
-        "RTX 3090",
-        71e12,
-        "https://www.nvidia.com/content/PDF/nvidia-ampere-ga-102-gpu-architecture-whitepaper-v2.pdf",
-    ),
-]
-
-
-def peak_flops(device: str) -> tuple[float | None, str]:
-    """Peak of a device and where the figure is from; None for devices not in the table."""
-    for name, peak, source in PEAKS:
-        if name in device:
-            return peak, source
-    return None, ""
-
 
 def multiplied_parameters(shape: dict[str, Any]) -> int:
     """N: the base model's parameters that take part in matrix products.
@@ -90,7 +63,14 @@ def utilisation(
     return 4 * multiplied_parameters(shape) * tokens_per_second / peak
 
 
-def build(shape: dict[str, Any], *, quantisation: str, device: str, dtype: str) -> Any:
+def build(
+    shape: dict[str, Any],
+    *,
+    quantisation: str,
+    device: str,
+    dtype: str,
+    attention: str = "sdpa",
+) -> Any:
     """A causal language model of a shape with random weights, ready on the device.
 
     Args:
@@ -98,6 +78,7 @@ def build(shape: dict[str, Any], *, quantisation: str, device: str, dtype: str) 
         quantisation: `none`, or `nf4` for all linear layers but the head, as on loading.
         device: torch device.
         dtype: torch dtype of what is not quantised.
+        attention: as transformers calls its implementation.
     """
     import torch
     import transformers
@@ -108,13 +89,15 @@ def build(shape: dict[str, Any], *, quantisation: str, device: str, dtype: str) 
     kind: torch.dtype = getattr(torch, dtype)
     with torch.device("meta"):
         model = transformers.MistralForCausalLM._from_config(
-            config, dtype=kind, attn_implementation="sdpa"
+            config, dtype=kind, attn_implementation=attention
         )
     if quantisation == "nf4":
         _to_linear4bit(model, kind)
     torch.manual_seed(0)
     for module in model.modules():
         _materialise(module, device, kind)
+        if device == "cpu" and hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # has no gradient; as `load_base` does it
     rotary = type(model.model.rotary_emb)
     model.model.rotary_emb = rotary(config=config).to(device)
     model.config.use_cache = False

@@ -1,7 +1,8 @@
 """One measured run of the GPU benchmark: `gpu_run.py VARIANT.json OUT.json`.
 
 A process of its own gives the memory figures a clean start, and an out-of-memory error ends one run
-and not the benchmark.
+and not the benchmark. Elara trains the way its notebook does, by `fine_tune`; TRL and Unsloth train
+as their users have them.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
+import contextlib
 import dataclasses
 import json
-import statistics
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import gpu_model
 
 HERE = Path(__file__).resolve().parent
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+# Tokens of a run that is long enough for the plan to compile.
+LONG = 10**8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,15 +39,15 @@ class Variant:
         trainer: `elara`, `trl` (its defaults) or `unsloth`.
         shape: a key of `gpu_model.SHAPES`.
         quantisation: `none` or `nf4`.
-        batch: examples per forward pass; for `elara` with `memory_gib`, what is planned for.
-        checkpointed_layers: layers that are checkpointed; -1: as many as `memory_gib` asks for.
-        memory_gib: the memory to plan for; 0: the device's.
-        lean: Elara's lean layers.
-        compiled: compile each decoder layer.
-        dropout: of LoRA; the same for every trainer.
-        mixed: examples of mixed length instead of full ones.
+        batch: examples (packed: rows) per forward pass, planned for by `elara`; 0: the trainer's
+            default.
+        memory_gib: of the card that Elara plans for; 0: the card's own.
+        compiled: whether Elara compiles, which its plan would choose by the length of the run.
+        packing: whether TRL packs; Elara chooses for itself.
+        dropout: of the adapter.
+        mixed: whether examples have mixed lengths, an eighth of `length` to all of it.
         length: tokens of the longest example.
-        warmup: optimiser steps before the clock starts.
+        warmup: steps before those that are measured.
         steps: measured optimiser steps.
     """
 
@@ -51,10 +55,9 @@ class Variant:
     shape: str = "mistral-7b"
     quantisation: str = "none"
     batch: int = 4
-    checkpointed_layers: int = -1
     memory_gib: float = 0
-    lean: bool = True
     compiled: bool = False
+    packing: bool = False
     dropout: float = 0.0
     mixed: bool = False
     length: int = 2048
@@ -62,144 +65,180 @@ class Variant:
     steps: int = 8
 
 
-class Meter:
-    """Time and non-padding tokens of each optimiser step, the device waited for."""
-
-    def __init__(self, on_gpu: bool) -> None:
-        self.on_gpu = on_gpu
-        self.seconds: list[float] = []
-        self.tokens: list[int] = []
-        self._counts: list[Any] = []
-
-    def wait(self) -> None:
-        import torch
-
-        if self.on_gpu:
-            torch.cuda.synchronize()
-
-    def count(self, _module: Any, given: Any) -> None:
-        self._counts.append((given[0] != gpu_model.PAD).sum())  # on the device: no waiting here
-
-    def begin(self) -> None:
-        self.wait()
-        self._counts.clear()
-        self._started = time.perf_counter()
-
-    def end(self) -> None:
-        self.wait()
-        self.seconds.append(time.perf_counter() - self._started)
-        self.tokens.append(sum(int(count) for count in self._counts))
-
-    def callback(self) -> Any:
-        import transformers
-
-        meter = self
-
-        class Callback(transformers.TrainerCallback):
-            def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-                given["model"].get_input_embeddings().register_forward_pre_hook(meter.count)
-
-            def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                meter.begin()
-
-            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                meter.end()
-
-        return Callback()
-
-
 def measure(variant: Variant) -> dict[str, Any]:
     """Train for some steps and say how fast they were and what memory they took."""
+    import torch
+    from gpu_meter import Meter
+
+    from elara.train.devices.cards import peak_flops
+
+    on_gpu = torch.cuda.is_available()
+    meter = Meter(variant.warmup, variant.steps, on_gpu=on_gpu)
+    found = ours(variant, meter) if variant.trainer == "elara" else theirs(variant, meter)
+    if on_gpu and variant.compiled and not (meter.running and meter.running.compiled):
+        raise SystemExit("The layers could not be compiled, so this was a run that is not; see log")
+    peak = peak_flops(torch.cuda.get_device_name(0))[0] if on_gpu else None
+    shape = gpu_model.SHAPES[variant.shape]
+    return {"variant": dataclasses.asdict(variant)} | found | meter.result(shape, peak)
+
+
+def ours(variant: Variant, watcher: Any) -> dict[str, Any]:
+    """Train as notebook 5 does, with a callback that watches and stops it.
+
+    Returns:
+        The plan of a GPU's run with its predicted peak, what was decided about batches, the loss.
+    """
+    import polars as pl
+
+    from elara.model import Encoded, LanguageModel
+    from elara.model.base import choose_precision
+    from elara.train import TokenData, choose_batching, sft
+    from elara.train.devices import gpu
+
+    shape, where, config = gpu_model.SHAPES[variant.shape], choose_precision(), settings(variant)
+    base = gpu_model.build(
+        shape, quantisation=variant.quantisation, device=where.device, dtype=where.dtype
+    )
+    lm = LanguageModel(base, gpu_model.tokenizer(shape), variant.shape, where)
+    # Packed rows hold almost two examples of mixed length.
+    count = (variant.warmup + variant.steps + 1) * variant.batch * (2 if variant.mixed else 1)
+    made = gpu_model.examples(shape, count, variant.length, mixed=variant.mixed)
+    rows = [Encoded(**one) for one in made]
+    data = TokenData(rows, [], [f"r{i}" for i in range(count)], pl.DataFrame())
+    batching, why = choose_batching(lm, config)
+    found: dict[str, Any] = {"batching": f"{batching}: {why}", "plan": None}
+    found |= {"examples_per_step": variant.batch}
+    with planned(variant) as plans, tempfile.TemporaryDirectory() as folder:
+        training = sft.fine_tune(lm, data, config, Path(folder), watchers=[watcher])
+    if where.device == "cuda":
+        plan = plans[0]  # an IndexError here says that `fine_tune` no longer asks for a plan
+        found |= {"plan": dataclasses.asdict(plan), "examples_per_step": plan.batch}
+        found |= {"predicted_gib": round(plan.bytes / 2**30, 2)}
+        shown = by_shape(variant, base.config, config, gpu.device_memory(), gpu.device_name())
+        found |= {"predicted_by_shape_gib": round(shown.bytes / 2**30, 2)}
+    losses = training.losses.filter(split="train")["loss"]
+    return found | {"loss": round(float(losses[-1]), 4)}
+
+
+def settings(variant: Variant) -> Any:
+    """The `TrainingConfig` of one of Elara's runs."""
+    from elara.train import TrainingConfig
+
+    return TrainingConfig(
+        quantisation=variant.quantisation,
+        batch_size=variant.batch,
+        gradient_accumulation=1,
+        max_length=variant.length,
+        lora_dropout=variant.dropout,
+        epochs=1.0,
+        save_steps=10**6,
+        trackers=(),
+    )
+
+
+def by_shape(variant: Variant, shape: Any, config: Any, memory: int, card: str) -> Any:
+    """The plan that is predicted for a run from the model's shape, without its weights.
+
+    Args:
+        variant: the run.
+        shape: the model's configuration.
+        config: the run's `TrainingConfig`.
+        memory: the card's, in bytes, where the variant names none.
+        card: what the driver calls it.
+    """
+    from elara.train.devices import gpu
+
+    return gpu.predict(
+        shape,
+        config,
+        memory=int(variant.memory_gib * 2**30) or memory,
+        card=card,
+        quantised=variant.quantisation == "nf4",
+        tokens=LONG if variant.compiled else 0,
+    )
+
+
+@contextlib.contextmanager
+def planned(variant: Variant) -> Iterator[list[Any]]:
+    """Let the product plan for the variant's memory, compiled or not; gives the plans it makes."""
+    from elara.train.devices import gpu
+
+    choose, made = gpu.choose_plan, []
+
+    def chosen(*args: Any, **named: Any) -> Any:
+        if variant.memory_gib:
+            named["memory"] = int(variant.memory_gib * 2**30)
+        named["tokens"] = LONG if variant.compiled else 0
+        plan = choose(*args, **named)
+        made.append(dataclasses.replace(plan, compiled=variant.compiled))
+        return made[-1]
+
+    with mock.patch.object(gpu, "choose_plan", chosen):
+        yield made
+
+
+def theirs(variant: Variant, watcher: Any) -> dict[str, Any]:
+    """Train with TRL or Unsloth, with a callback that watches and stops it.
+
+    TRL recommends FlashAttention for packed examples; where it is not installed, PyTorch's
+    attention keeps them apart by a mask.
+    """
     import datasets
     import peft
     import torch
     import transformers
     import trl
 
-    from elara.train.config import TrainingConfig
-    from elara.train.devices import gpu
-
     datasets.disable_progress_bars()
-    on_gpu = torch.cuda.is_available()
-    shape = gpu_model.SHAPES[variant.shape]
-    dtype = "bfloat16" if on_gpu else "float32"
+    on_gpu, shape = torch.cuda.is_available(), gpu_model.SHAPES[variant.shape]
+    flash = on_gpu and transformers.utils.is_flash_attn_2_available()
+    attention = "flash_attention_2" if variant.packing and flash else "sdpa"
     lora: dict[str, Any] = {"r": 16, "lora_alpha": 32, "lora_dropout": variant.dropout}
     lora |= {"target_modules": TARGETS, "bias": "none"}
     if variant.trainer == "unsloth":
         model = _unsloth(shape, variant, lora)
     else:
+        where = ("cuda", "bfloat16") if on_gpu else ("cpu", "float32")
         base = gpu_model.build(
             shape,
             quantisation=variant.quantisation,
-            device="cuda" if on_gpu else "cpu",
-            dtype=dtype,
+            device=where[0],
+            dtype=where[1],
+            attention=attention,
         )
         model = peft.get_peft_model(base, peft.LoraConfig(**lora, task_type="CAUSAL_LM"))
-    plan, settings = None, {}
-    if variant.trainer == "elara":
-        config = TrainingConfig(
-            batch_size=variant.batch,
-            gradient_accumulation=1,
-            max_length=variant.length,
-            lora_dropout=variant.dropout,
-        )
-        plan = _plan(gpu, model, config, variant)
-        settings = {
-            "per_device_train_batch_size": plan.batch,
-            "gradient_accumulation_steps": plan.accumulation,
-            "activation_checkpointing": False,  # the plan says which layers
-            "optim": "adamw_torch_fused",
-            "tf32": True if on_gpu else None,
-        }
-    elif variant.batch:
-        settings = {"per_device_train_batch_size": variant.batch}
-    steps = variant.warmup + variant.steps
+    size = {"per_device_train_batch_size": variant.batch} if variant.batch else {}
+    steps = variant.warmup + variant.steps + 1
     with tempfile.TemporaryDirectory() as folder:
         arguments = trl.SFTConfig(
             output_dir=folder,
             max_length=variant.length,
-            max_steps=steps,
+            packing=variant.packing,
             bf16=on_gpu,
             use_cpu=not on_gpu,
             save_strategy="no",
             report_to="none",
-            logging_steps=steps,
+            logging_steps=1000,
+            logging_first_step=True,
             disable_tqdm=True,
-            **settings,
+            **size,
         )
         each = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-        made = gpu_model.examples(shape, steps * each, variant.length, mixed=variant.mixed)
-        meter = Meter(on_gpu)
+        count = steps * each * (2 if variant.packing else 1)
         trainer = trl.SFTTrainer(
             model=model,
             args=arguments,
-            train_dataset=datasets.Dataset.from_list(made),
+            train_dataset=datasets.Dataset.from_list(
+                gpu_model.examples(shape, count, variant.length, mixed=variant.mixed)
+            ),
             processing_class=gpu_model.tokenizer(shape),
-            callbacks=[meter.callback()],
+            callbacks=[watcher],
         )
         trainer.remove_callback(transformers.PrinterCallback)
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats()
-        if plan:
-            gpu.apply(model, plan)
         trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return _result(variant, plan, meter, each, losses, shape)
-
-
-def _plan(gpu: Any, model: Any, config: Any, variant: Variant) -> Any:
-    memory = int(variant.memory_gib * 2**30) or gpu.device_memory() or 2**62
-    shape, fixed = model.config.get_text_config(), gpu.fixed_bytes(model)
-    plan = gpu.choose_plan(shape, config, fixed=fixed, memory=memory)
-    if variant.checkpointed_layers >= 0:
-        needed = gpu.activation_bytes(shape, config, variant.batch, variant.checkpointed_layers)
-        plan = gpu.GpuPlan(
-            batch=variant.batch,
-            accumulation=1,
-            checkpointed_layers=variant.checkpointed_layers,
-            bytes=fixed + needed,
-        )
-    return dataclasses.replace(plan, lean=variant.lean, compiled=variant.compiled)
+    found = {"plan": None, "examples_per_step": each, "loss": round(losses[-1], 4)}
+    return found | {"attention": "its own" if variant.trainer == "unsloth" else attention}
 
 
 def _unsloth(shape: dict[str, Any], variant: Variant, lora: dict[str, Any]) -> Any:
@@ -221,39 +260,6 @@ def _unsloth(shape: dict[str, Any], variant: Variant, lora: dict[str, Any]) -> A
         load_in_4bit=variant.quantisation == "nf4",
     )
     return FastLanguageModel.get_peft_model(model, **lora, use_gradient_checkpointing="unsloth")
-
-
-def _result(
-    variant: Variant,
-    plan: Any,
-    meter: Meter,
-    each: int,
-    losses: list[float],
-    shape: dict[str, Any],
-) -> dict[str, Any]:
-    import torch
-
-    seconds, tokens = meter.seconds[variant.warmup :], meter.tokens[variant.warmup :]
-    rates = [n / s for n, s in zip(tokens, seconds, strict=True)]
-    # The median step; of examples of mixed length, whose steps differ, all of them together.
-    rate = sum(tokens) / sum(seconds) if variant.mixed else statistics.median(rates)
-    found = {
-        "variant": dataclasses.asdict(variant),
-        "plan": dataclasses.asdict(plan) if plan else None,
-        "tokens_per_second": round(rate, 1),
-        "slowest_and_fastest_step": [round(min(rates), 1), round(max(rates), 1)],
-        "examples_per_step": each,
-        "loss": round(losses[-1], 4),
-    }
-    if torch.cuda.is_available():
-        peak, _ = gpu_model.peak_flops(torch.cuda.get_device_name(0))
-        mfu = gpu_model.utilisation(shape, rate, peak)
-        found |= {
-            "mfu_percent": None if mfu is None else round(100 * mfu, 1),
-            "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
-            "reserved_gib": round(torch.cuda.max_memory_reserved() / 2**30, 2),
-        }
-    return found
 
 
 if __name__ == "__main__":

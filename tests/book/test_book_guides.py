@@ -87,7 +87,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
         "ollama": 2,
         "vllm": 2,
     },
-    "book/gpu.md": {"make": 2, "elara run": 2, "python": 2, "pip": 1},
+    "book/gpu.md": {"make": 3, "elara run": 2, "python": 2, "pip": 1},
     "book/installation.md": {"make": 5, "elara run": 2, "elara lab": 1, "conda": 2, "ipython3": 1},
     "book/laptop.md": {
         "make": 4,
