@@ -30,9 +30,9 @@ CARDS = {
     "gpu-80gib": (80, "NVIDIA H100 80GB HBM3"),
 }
 REPORTED = 0.95  # of that memory a driver offers, at the least; 16 GB cards report 15.6 GiB
-TOKENS = 1_000_000
+TOKENS = 5_000_000  # three epochs of some 7,000 examples
 HEADS = ("Profile", "Card", "Base model", "Forward pass", "Recomputed layers", "Predicted peak")
-HEADS += (f"Minutes for {TOKENS:,} tokens",)
+HEADS += (f"Predicted minutes for {TOKENS // 10**6} million tokens",)
 
 # Bytes per second in each direction, as the vendors state them. NVLink and PCIe 5.0:
 # https://www.nvidia.com/en-us/data-center/h100/ (both directions together there).
@@ -149,7 +149,7 @@ class Links(SphinxDirective):
         plan, _ = predicted(SHARED)
         if not plan.seconds:
             raise self.error(f"No speed is known of {CARDS[SHARED][1]}: name another card.")
-        step = plan.seconds / TOKENS * ROWS * settings(SHARED).max_length
+        step = (plan.seconds - plan.compile_seconds) / TOKENS * ROWS * settings(SHARED).max_length
         size = gradient_bytes()
         heads = [
             "Link",

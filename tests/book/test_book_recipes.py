@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import accelerate
@@ -67,20 +66,21 @@ def test_every_recipe_fits_its_card(recipes: ModuleType) -> None:
 def test_a_row_says_what_the_plan_says(
     recipes: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fixed(*_: object, **given: object) -> gpu.GpuPlan:
+    plan = SimpleNamespace(batch=2, accumulation=2, checkpointed_layers=7, bytes=3 * 2**30)
+    plan.compiled, plan.seconds = False, 90.0
+
+    def fixed(*_: object, **given: object) -> SimpleNamespace:
         assert given["tokens"] == recipes.TOKENS
         assert given["quantised"]
-        return Plan(batch=2, accumulation=2, checkpointed_layers=7, bytes=3 * 2**30)
-
-    class Plan(gpu.GpuPlan):
-        seconds = 90.0
+        return plan
 
     monkeypatch.setattr(gpu, "predict", fixed)
     row = recipes.row("gpu-8gib")
     assert row[0] == "gpu-8gib"
-    assert re.search(r"^2 × 1,024 tokens, 2 in turn$", row[3])
+    assert row[3] == "2 × 1,024 tokens, 2 in turn"
     assert row[4:] == ("7 of 32", "3.0 GiB", "2")
-    Plan.seconds = 0.0
+    plan.compiled, plan.seconds = True, 0.0
+    assert recipes.row("gpu-8gib")[3].endswith("in turn, compiled")
     assert recipes.row("gpu-8gib")[-1] == "not predicted"
 
 
