@@ -173,7 +173,6 @@ REASONS: dict[tuple[str, Any], str] = {
     ("epochs", 1.0): "one pass fits into minutes; three take three times as long",
     ("max_length", 1024): "less memory and time; examples that do not fit are counted",
     ("max_train_tokens", 40000): "a budget that two CPU cores go through in some minutes",
-    ("gradient_accumulation", 16): "a run of many examples takes fewer and steadier steps",
     ("save_steps", 10): "a laptop is closed at any time; a checkpoint of a small adapter is cheap",
 }
 
