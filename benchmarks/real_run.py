@@ -181,7 +181,8 @@ def expected(plan: Plan, first: int) -> Iterator[str]:
     yield (
         f"06-evaluate: about {(reading + fixed) / 60:.0f} minutes: {reading / 60:.0f} to read "
         f"{tokens:,} held-out tokens and up to {sources:,} with sources, on both sides, "
-        f"{fixed / 60:.0f} for what a laptop run takes besides"
+        f"{fixed / 60:.0f} for what a laptop run takes besides; not counted is the index of all "
+        "passages, which the first seed builds"
     )
     earlier = sum(seconds(plan, [n.name for n in plan.notebooks[:4]]).values())
     yield f"01 to 04 took {earlier / 60:.1f} minutes"

@@ -169,6 +169,7 @@ def test_two_seeds_on_synthetic_documents(
     assert main(synthetic, "--plan", *more) == 0
     told = capsys.readouterr().out
     assert re.search(r"05-train: \d+ steps over [\d,]+ tokens: about", told)
+    assert "not counted is the index of all passages" in told
     assert re.search(r"one seed: about \d+ minutes; each further one as much again", told)
     assert not (tmp_path / "result.json").exists()
     place = Workspace(tmp_path / "build" / "workspace")
