@@ -21,7 +21,8 @@ topics.
     ```
 
 So no figure is typed by hand, and one that is no longer there fails the build. With `:bars:` each
-line also gets a bar, as long as its value; that suits lines that share a unit.
+line also gets a bar, as long as its value; that suits lines that share a unit. With `:awaited:` a
+sentence says that there is no result where the file is missing.
 
 Source: https://www.sphinx-doc.org/en/master/extdev/markupapi.html
 """
@@ -53,10 +54,12 @@ class Benchmark(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {"bars": directives.flag}
+    option_spec: ClassVar[dict[str, Any]] = {"bars": directives.flag, "awaited": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         """Read the values and build the table."""
+        if "awaited" in self.options and not (FOLDER / self.arguments[0]).exists():
+            return [nodes.paragraph(text="No result has been published yet.")]
         rows = []
         for line in self.content:
             label, _, place = line.partition(" = ")

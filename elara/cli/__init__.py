@@ -39,7 +39,7 @@ WorkspaceOption = Annotated[
     str, typer.Option("--workspace", "-w", help="Folder for everything a run reads and leaves.")
 ]
 ProfileOption = Annotated[
-    str, typer.Option("--profile", help="laptop or gpu. Remembered for this workspace.")
+    str, typer.Option("--profile", help="A file in notebooks/profiles: laptop, gpu … Remembered.")
 ]
 ParameterOption = Annotated[
     list[str],

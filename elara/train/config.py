@@ -163,16 +163,16 @@ REASONS: dict[tuple[str, Any], str] = {
         "comes inside a package, so nothing is downloaded, and trains on two CPU cores in minutes"
     ),
     ("quantisation", "none"): (
-        "a model this small needs no 4-bit weights, and unpacking them makes a CPU slower"
+        "a small model or a large card needs no 4-bit weights, and unpacking them takes time"
     ),
     ("lora_dropout", 0.0): (
-        "one pass over the examples leaves little to overfit, and without dropout a step is faster"
+        "a few passes leave little to overfit; without dropout, a step is faster and keeps less"
     ),
     ("learning_rate", 1e-3): (
         "a small model that makes few steps needs larger ones to move at all"
     ),
     ("epochs", 1.0): "one pass fits into minutes; three take three times as long",
-    ("max_length", 1024): "a CPU feels each longer sequence; examples that do not fit are counted",
+    ("max_length", 1024): "less memory and time; examples that do not fit are counted",
     ("max_train_tokens", 40000): "a budget that two CPU cores go through in some minutes",
     ("save_steps", 10): "a laptop is closed at any time; a checkpoint of a small adapter is cheap",
 }

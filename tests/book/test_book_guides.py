@@ -74,7 +74,7 @@ NOT_RUN: dict[str, dict[str, int]] = {
         "elara serve": 1,
         "papermill": 4,
     },
-    "book/benchmarks.md": {"python": 23, "elara run": 1},
+    "book/benchmarks.md": {"python": 25, "elara run": 1},
     "book/cluster.md": {"pip": 1, "elara run": 1},
     "book/collecting.md": {"elara run": 6, "text": 1},
     "book/continual.md": {"papermill": 1, "elara run": 4},
@@ -341,7 +341,10 @@ def test_every_figure_that_the_benchmarks_page_names_was_measured(project: Path)
     page = (project / "book" / "benchmarks.md").read_text(encoding="utf-8")
     named = 0
     for name, block in re.findall(r"^```\{benchmark\} (\S+)\n(.*?)^```", page, re.M | re.S):
-        measured = json.loads((project / "benchmarks" / name).read_text(encoding="utf-8"))
+        path = project / "benchmarks" / name
+        if ":awaited:" in block and not path.exists():
+            continue  # the page says that there is no result
+        measured = json.loads(path.read_text(encoding="utf-8"))
         for line in block.splitlines():
             label, equals, place = line.partition(" = ")
             found = measured
