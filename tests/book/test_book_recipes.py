@@ -5,13 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
-import accelerate
 import pytest
-import transformers
 
-from elara.train import summary
 from elara.train.devices import gpu
 
 
@@ -25,26 +21,6 @@ def recipes(project: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def _predict(monkeypatch: pytest.MonkeyPatch, recipes: ModuleType) -> None:
-    """Stands in for `gpu.predict` where it is missing: weights counted, and the plan chosen."""
-    if hasattr(gpu, "predict"):
-        return
-
-    def predict(
-        shape: Any, config: Any, *, memory: int, card: str, quantised: bool, tokens: int
-    ) -> gpu.GpuPlan:
-        with accelerate.init_empty_weights():
-            model = transformers.AutoModelForCausalLM.from_config(shape)
-        facts = summary(model, config)
-        weights = 2 * (facts.total - facts.trainable)
-        weights -= (facts.linear_bytes - facts.linear_nf4_bytes) * quantised
-        fixed = weights + 4 * facts.adapter_bytes
-        return gpu.choose_plan(shape, config, fixed=fixed, memory=memory)
-
-    monkeypatch.setattr(gpu, "predict", predict, raising=False)
 
 
 def test_every_profile_for_a_gpu_has_a_row(recipes: ModuleType, project: Path) -> None:

@@ -55,8 +55,14 @@ __all__ = [
 
 
 def device_memory() -> int:
-    """Memory of the GPU in bytes, what others use of it included; 0 without one."""
-    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+    """Memory of the GPU that this process has or can get, in bytes; 0 without one.
+
+    What a screen or another program uses is left out.
+    """
+    if not torch.cuda.is_available():
+        return 0
+    free, _ = torch.cuda.mem_get_info(0)
+    return free + torch.cuda.memory_reserved(0)
 
 
 def device_name() -> str:
