@@ -69,7 +69,9 @@ class Record:
 def environment() -> dict[str, Any]:
     """Device, driver and versions."""
     code = (
-        "import json, importlib.metadata as m, torch\n"
+        "import inspect, json, importlib.metadata as m, torch\n"
+        "try: from torch.nn.attention.varlen import varlen_attn as f\n"
+        "except ImportError: f = lambda: None\n"
         "from elara.train.devices.cards import peak_flops\n"
         "n = ['torch','transformers','trl','peft','accelerate','bitsandbytes','datasets']\n"
         "v = {x: m.version(x) for x in n}\n"
@@ -78,7 +80,8 @@ def environment() -> dict[str, Any]:
         "d = p.name if c else 'none (CPU)'\n"
         "print(json.dumps({'device': d, 'peak': peak_flops(d),"
         " 'memory_gib': round(p.total_memory / 2**30, 1) if c else 0,"
-        " 'cuda': torch.version.cuda, 'versions': v}))"
+        " 'cuda': torch.version.cuda, 'versions': v,"
+        " 'varlen_attn takes': [*inspect.signature(f).parameters]}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=_environ(), capture_output=True, text=True

@@ -23,6 +23,7 @@ from gpu_run import Variant, ours  # sets what has to be set before torch is imp
 
 import torch  # isort: skip
 import transformers  # isort: skip
+from elara.train.devices.compiling import running_plan  # isort: skip
 
 ELEMENTWISE = "elementwise, norms, loss"
 # Names of kernels on a GPU and of operators on a CPU. The first pattern that is found counts.
@@ -55,8 +56,9 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self.profiler = torch.profiler.profile(activities=[kinds.CUDA if on_gpu else kinds.CPU])
         self.first, self.last, self.on_gpu = warmup, warmup + steps, on_gpu
         self.seconds = 0.0
+        self.running: Any = None  # the plan by which layers ran to the end, where they are compiled
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Begin or end where it is time."""
         if state.global_step not in (self.first, self.last):
             return
@@ -68,6 +70,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self.wait()
         self.seconds = time.perf_counter() - self.started
         self.profiler.stop()
+        self.running = running_plan(given["model"])
         control.should_training_stop = True
 
     def wait(self) -> None:
@@ -117,6 +120,8 @@ def measure(variant: Variant) -> dict[str, Any]:
     found = ours(variant, watch)
     if not watch.seconds:
         raise SystemExit("Training ended before the last step to be profiled.")
+    if on_gpu and variant.compiled and not (watch.running and watch.running.compiled):
+        raise SystemExit("The layers could not be compiled; the log says why.")
     spent = times(watch.profiler.events(), watch.seconds, on_gpu=on_gpu)
     if spent["idle"] >= watch.seconds:
         raise SystemExit("The profiler recorded no kernel: is another profiler attached?")

@@ -103,7 +103,7 @@ def make_trainer(
     from trl.trainer import dpo_trainer, kto_trainer
 
     from elara.train.callbacks import Reporter
-    from elara.train.trainer import KeepsFormats, say_nothing
+    from elara.train.trainer import KeepsFormats, on_one_device, say_nothing
 
     say_nothing()
     # TRL reads this variable before it draws a bar for the reference's log-probabilities.
@@ -120,7 +120,7 @@ def make_trainer(
         # TRL puts the class's name into its own names.
         trainer = type(maker.__name__, (KeepsFormats, maker), {})(
             model=lm.model,
-            args=arguments,
+            args=on_one_device(arguments),
             data_collator=_to_the_stop(inner, lm.tokenizer.eos_token_id),
             train_dataset=datasets.Dataset.from_list(rows(train, lm.tokenizer, config.seed)),
             eval_dataset=datasets.Dataset.from_list(rows(held_out, lm.tokenizer, config.seed)),

@@ -286,9 +286,9 @@ def _arguments(
 ) -> Any:
     import trl
 
-    from elara.train.trainer import common_arguments
+    from elara.train.trainer import common_arguments, on_one_device
 
-    return trl.SFTConfig(
+    arguments = trl.SFTConfig(
         **common_arguments(lm, config, folder),
         **_loading(lm.device),
         per_device_train_batch_size=plan.batch if plan else config.batch_size,
@@ -311,6 +311,7 @@ def _arguments(
         logging_nan_inf_filter=False,  # see `callbacks.Finite`
         disable_tqdm=not watched(),
     )
+    return on_one_device(arguments)
 
 
 def _loading(device: str) -> dict[str, Any]:

@@ -58,6 +58,20 @@ def common_arguments(lm: LanguageModel, config: Any, folder: Path) -> dict[str, 
     }
 
 
+def on_one_device(arguments: Any) -> Any:
+    """Keep a trainer from spreading one process over all GPUs of a machine.
+
+    By default it would cut every batch into parts, rows laid flat between their tokens. Several
+    GPUs take several processes (`elara.train.devices.launch`).
+
+    Args:
+        arguments: transformers' `TrainingArguments`; they are changed.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
 class LengthOrder(LengthGroupedSampler):  # type: ignore[misc]
     """An order of examples in which those of one batch are of similar length.
 

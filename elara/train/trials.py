@@ -81,6 +81,8 @@ def timed(
     import torch
 
     with quiet_libraries():
+        from transformers.utils.import_utils import enable_tf32, is_torch_tf32_available
+
         from elara.train.cpu_kernels import fused_lora, replace_forwards
         from elara.train.devices import attention, gpu
 
@@ -93,6 +95,8 @@ def timed(
         with restoring(model):
             if flat:
                 attention.use(lm.causal)
+            if lm.device == "cuda" and is_torch_tf32_available():
+                enable_tf32(True)  # as the trainer does, or nothing compiled here would serve it
             model.train()
             if lm.quantisation != "none":  # as the trainer has it
                 for parameter in (p for p in model.parameters() if p.requires_grad):
@@ -106,6 +110,8 @@ def timed(
             warm = _WARM_COMPILED if plan and plan.compiled else _WARM
             batches = [_batch(group, config, flat=flat) for group in groups]
             tokens = [sum(len(e.input_ids) for e in group) for group in groups]
+            if warm > 1:
+                _second_of_another_length(batches, tokens)
             return _trials(lm, model, batches, tokens, warm)
     finally:
         lm.model = model.unload()
@@ -113,6 +119,18 @@ def timed(
         for parameter in trainable:
             parameter.requires_grad_(True)
         torch.set_rng_state(random_state)
+
+
+def _second_of_another_length(batches: list[dict[str, Any]], tokens: list[int]) -> None:
+    """Let the second pass differ in length from the first, where any does.
+
+    Layers are compiled for the first length, and for all others when a second one comes: that has
+    to be before the clock starts.
+    """
+    lengths = [batch["input_ids"].shape[1] for batch in batches]
+    other = next((i for i, length in enumerate(lengths) if length != lengths[0]), 1)
+    batches[1], batches[other] = batches[other], batches[1]
+    tokens[1], tokens[other] = tokens[other], tokens[1]
 
 
 def _batch(examples: list[Encoded], config: TrainingConfig, *, flat: bool) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from elara.train.estimate import count_memory, estimate, is_out_of_memory
 from elara.train.lora import add_lora, restoring
 from elara.train.sft import _gpu_plan
 from elara.train.trainer import Trainer
+from elara.train.trials import _second_of_another_length
 
 
 def prepared(model: Path, **changes: Any) -> tuple[LanguageModel, TokenData, TrainingConfig]:
@@ -113,6 +114,21 @@ def test_what_is_timed_is_what_the_plan_will_run(
         else:
             assert len(batch["cu_seq_lens_q"]) - 1 in (4, 5)  # the padding is one of its own
     assert not any("forward" in module.__dict__ for module in lm.model.modules())
+
+
+def test_both_lengths_are_compiled_before_the_clock_starts() -> None:
+    import torch
+
+    def timed_in_order(lengths: list[int]) -> list[int]:
+        rows = [{"input_ids": torch.zeros(1, n)} for n in lengths]
+        tokens = [*lengths]
+        _second_of_another_length(rows, tokens)
+        assert [row["input_ids"].shape[1] for row in rows] == tokens
+        return tokens
+
+    assert timed_in_order([8, 8, 8, 6, 7]) == [8, 6, 8, 8, 7]
+    assert timed_in_order([8, 7, 6]) == [8, 7, 6]
+    assert timed_in_order([8, 8, 8]) == [8, 8, 8]
 
 
 def test_steps_are_counted_in_packed_rows(tiny_folder: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class Compiles(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
         made = gpu.GpuPlan(batch=1, accumulation=4, checkpointed_layers=1)
         gpu.apply(named["model"], made)
-        compiled = dataclasses.replace(made, compiled=True, compile_seconds=3)
+        compiled = dataclasses.replace(made, compiled=True)
         compiling.compile_layers(named["model"], compiled, backend="aot_eager")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
@@ -139,6 +139,7 @@ class Compiles(TrainerCallback):  # type: ignore[misc]
 def test_a_compiled_run_trains_like_another(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    compiling._compiled.cache_clear()
     settings = tiny_run.config(tiny_folder, lora_dropout=0.0)
     losses = []
     for watchers in ([], [Compiles()]):
@@ -148,4 +149,4 @@ def test_a_compiled_run_trains_like_another(
         folder = tmp_path / str(len(watchers))
         losses.append(train.fine_tune(lm, data, settings, folder, watchers=watchers).losses)
     assert (losses[0]["loss"] - losses[1]["loss"]).abs().max() < 1e-4  # type: ignore[operator]
-    assert capsys.readouterr().out.count("Compiling the layers: about 3 seconds once …") == 1
+    assert capsys.readouterr().out.count("Compiling the layers: about 60 seconds once …") == 1

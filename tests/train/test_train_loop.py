@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from elara.model import load_base
 from elara.train import sft
 from elara.train.checkpoints import run_name
 from elara.train.data import packed_rows
-from elara.train.trainer import Trainer
+from elara.train.trainer import Trainer, on_one_device
 
 PACKED = {"batching": "packed", "batch_size": 1, "gradient_accumulation": 2, "save_steps": 1}
 
@@ -153,6 +154,12 @@ def test_rows_are_counted_by_best_fit(seed: int) -> None:
     parts = [many[:1000], many[1000:2000], many[2000:]]
     assert packed_rows(many, 128) == sum(plain(part, 128) for part in parts)
     assert packed_rows([5], 128) == 1
+
+
+def test_a_process_uses_one_of_several_gpus() -> None:
+    several = SimpleNamespace(n_gpu=8)
+    assert on_one_device(several)._n_gpu == 1
+    assert not hasattr(on_one_device(SimpleNamespace(n_gpu=0)), "_n_gpu")
 
 
 def test_packed_and_unpacked_runs_have_different_names(tiny_folder: Path) -> None:

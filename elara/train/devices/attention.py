@@ -132,6 +132,8 @@ def usable(lm: LanguageModel) -> tuple[bool, str]:
         starts = torch.tensor([0, 16, 32], dtype=torch.int32, device=model.device)
         named = {"cu_seq_lens_q": starts, "cu_seq_lens_k": starts}
         apart = keeps_apart(model, max_length_q=16, max_length_k=16, **named)
+    except torch.OutOfMemoryError:
+        raise  # says nothing of the model
     except RuntimeError as error:  # what `attend` refuses, and what the device cannot compute
         return False, f"cannot use it: {str(error).strip().splitlines()[0]}"
     finally:

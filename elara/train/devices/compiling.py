@@ -18,6 +18,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch._dynamo
+import torch._functorch.config
 from torch._dynamo import exc, maybe_mark_dynamic
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -34,6 +36,12 @@ _STARTS = {"cu_seq_lens_q", "cu_seq_lens_k"}
 
 @functools.cache  # what is compiled for an estimate serves the run after it
 def _compiled(forward: Callable[..., Any], backend: Any) -> Callable[..., Any]:
+    print(f"Compiling the layers: about {cards.COMPILE_SECONDS:.0f} seconds once …", flush=True)
+    # The backward pass is compiled together with the forward pass: where that fails, it fails
+    # here, and not in the middle of a step.
+    torch._functorch.config.force_non_lazy_backward_lowering = True
+    # Gradients of all processes are averaged outside of the layers, which need not be cut for it.
+    torch._dynamo.config.optimize_ddp = False
     # In one graph or not at all: a graph that breaks, or is compiled again for every layer, would
     # cost what compiling should save, without a word.
     made: Callable[..., Any] = torch.compile(forward, backend=backend, fullgraph=True)
@@ -45,7 +53,6 @@ class _Layers:
 
     def __init__(self, plan: GpuPlan, quantised: bool, backend: Any) -> None:
         self.plan, self.quantised, self.backend = plan, quantised, backend
-        self.begun = False
 
     def forward(self, layer: Any, hidden: Any, *args: Any, **named: Any) -> Any:
         """The forward of a decoder layer."""
@@ -66,10 +73,6 @@ class _Layers:
         plain = type(layer).forward.__wrapped__  # without the library's own checkpoint
         if not self.plan.compiled:
             return plain(layer, *args, **named)
-        if not self.begun:
-            self.begun = True
-            seconds = self.plan.compile_seconds or cards.COMPILE_SECONDS
-            print(f"Compiling the layers: about {seconds:.0f} seconds once …", flush=True)
         try:
             return _compiled(plain, self.backend)(layer, *args, **named)
         except _FAILURES as error:
