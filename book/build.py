@@ -154,8 +154,10 @@ def stage(project: Path, workspace: Path, source: Path) -> None:
     for path in sorted(p for p in (project / "book").rglob("*") if p.is_file()):
         if "__pycache__" not in path.parts:
             files[path.relative_to(project).as_posix()] = path.read_bytes()
-    for path in sorted((project / "benchmarks").glob("*.json")):
-        files[f"benchmarks/{path.name}"] = path.read_bytes()
+    read = [*(project / "benchmarks").glob("*.json"), project / "benchmarks" / "gpu_model.py"]
+    read += (project / "notebooks" / "profiles").glob("*.yaml")  # what the extensions read
+    for path in sorted(read):
+        files[path.relative_to(project).as_posix()] = path.read_bytes()
     for path in sorted((project / "notebooks").glob("*.ipynb")):
         text = notebook_text(path, workspace / "notebooks" / path.name)
         files[f"notebooks/{path.name}"] = text.encode()
