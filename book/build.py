@@ -154,9 +154,8 @@ def stage(project: Path, workspace: Path, source: Path) -> None:
     for path in sorted(p for p in (project / "book").rglob("*") if p.is_file()):
         if "__pycache__" not in path.parts:
             files[path.relative_to(project).as_posix()] = path.read_bytes()
-    read = [*(project / "benchmarks").glob("*.json"), project / "benchmarks" / "gpu_model.py"]
-    read += (project / "notebooks" / "profiles").glob("*.yaml")  # what the extensions read
-    for path in sorted(read):
+    read = ("benchmarks/*.json", "benchmarks/gpu_model.py", "notebooks/profiles/*.yaml")
+    for path in sorted(path for pattern in read for path in project.glob(pattern)):  # by extensions
         files[path.relative_to(project).as_posix()] = path.read_bytes()
     for path in sorted((project / "notebooks").glob("*.ipynb")):
         text = notebook_text(path, workspace / "notebooks" / path.name)
