@@ -101,7 +101,6 @@ def environment() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "peak_tflops": peak and peak / 1e12,
         "peak_source": source,
-        "flops_per_token": 4 * gpu_model.multiplied_parameters(gpu_model.SHAPES["mistral-7b"]),
     }
 
 

@@ -7,6 +7,7 @@ written to disk: weights are drawn on the device, layer by layer, and quantised 
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 # Mistral-7B-Instruct-v0.3, https://huggingface.co/mistralai/Mistral-7B-Instruct-v0.3, config.json
@@ -36,18 +37,6 @@ SHAPES: dict[str, dict[str, Any]] = {
 PAD, STOP = 0, 2
 
 
-def multiplied_parameters(shape: dict[str, Any]) -> int:
-    """N: the base model's parameters that take part in matrix products.
-
-    The input embedding is a look-up and is left out, norms' weights too; adapters and attention's
-    own products are not counted either, so that the utilisation is rather too low than too high.
-    """
-    hidden, inner = shape["hidden_size"], shape["intermediate_size"]
-    keys = hidden // shape["num_attention_heads"] * shape["num_key_value_heads"]
-    layer = 2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * inner
-    return int(shape["num_hidden_layers"] * layer + hidden * shape["vocab_size"])
-
-
 def utilisation(
     shape: dict[str, Any], tokens_per_second: float, peak: float | None
 ) -> float | None:
@@ -60,7 +49,9 @@ def utilisation(
     """
     if peak is None:
         return None
-    return 4 * multiplied_parameters(shape) * tokens_per_second / peak
+    from elara.train.devices.cards import multiplied_parameters
+
+    return 4 * multiplied_parameters(SimpleNamespace(**shape)) * tokens_per_second / peak
 
 
 def build(

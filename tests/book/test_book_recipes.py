@@ -35,6 +35,7 @@ def test_every_recipe_fits_its_card(recipes: ModuleType) -> None:
         plan, memory = recipes.predicted(profile)
         assert memory < gigabytes * 2**30
         assert 0 < plan.bytes <= gpu.USABLE * memory, profile
+        assert plan.seconds > 0, profile
         config = recipes.settings(profile)
         assert plan.batch * plan.accumulation == config.batch_size * config.gradient_accumulation
 

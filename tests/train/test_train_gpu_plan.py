@@ -39,9 +39,6 @@ def predicted(gib: float, config: TrainingConfig = CONFIG, **changes: Any) -> gp
 
 
 def test_cards_and_arithmetic_by_hand() -> None:
-    assert cards.peak_flops("NVIDIA H100 80GB HBM3")[0] == 989e12
-    assert cards.peak_flops("NVIDIA H100 PCIe")[0] == 756e12
-    assert cards.peak_flops("Some other card") == (None, "")
     assert cards.multiplied_parameters(MISTRAL) == 7_113_539_584
     # What was measured comes out again: 4 x 2048 tokens a pass, 18,938 tokens a second.
     given: dict[str, Any] = {"peak": 989e12, "together": 8192, "recomputed": 0.0}

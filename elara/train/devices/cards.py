@@ -1,15 +1,18 @@
 """Say what a GPU can do at most, what share of that training has reached, and so what it takes.
 
-The shares were measured on one card (`SOURCE`), by `benchmarks/gpu.py` with a model of Mistral 7B's
-shape; seconds on any other card are a prediction: the same share of its own peak.
+The shares were measured on one H200 (PyTorch 2.11, 2026-11-28), by `benchmarks/gpu.py` with a model
+of Mistral 7B's shape; seconds on any other card are a prediction: the same share of its own peak.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 # Dense bfloat16 with 32-bit accumulation, in FLOP/s, by what the driver calls the device; the
-# vendor's data sheets name twice as much "with sparsity". The first name that fits counts.
+# vendor's data sheets name twice as much "with sparsity". The first name that fits counts. Of
+# GeForce cards whose sheet names no such figure it is cores x boost clock x 4, as it is of the two
+# in the whitepapers.
 PEAKS: list[tuple[str, float, str]] = [
     ("H100 PCIe", 756e12, "https://www.nvidia.com/en-us/data-center/h100/"),
     ("H100 NVL", 835e12, "https://www.nvidia.com/en-us/data-center/h100/"),
@@ -21,13 +24,29 @@ PEAKS: list[tuple[str, float, str]] = [
     ("A10G", 70e12, "https://aws.amazon.com/ec2/instance-types/g5/"),
     ("RTX 4090", 165e12, "https://images.nvidia.com/aem-dam/Solutions/geforce/ada/"),
     (
+        "RTX 4080",
+        97.7e12,
+        "9,728 x 2.51 GHz x 4: https://www.nvidia.com/en-us/geforce/graphics-cards/40-series/",
+    ),
+    (
         "RTX 3090",
         71e12,
         "https://www.nvidia.com/content/PDF/nvidia-ampere-ga-102-gpu-architecture-whitepaper-v2.pdf",
     ),
+    (
+        "RTX 3070",
+        40.7e12,
+        "5,888 x 1.73 GHz x 4: https://www.nvidia.com/en-us/geforce/graphics-cards/30-series/",
+    ),
+    (
+        "RTX 3060",
+        25.5e12,
+        "3,584 x 1.78 GHz x 4: https://www.nvidia.com/en-us/geforce/graphics-cards/30-series/",
+    ),
 ]
+# Behind a name, these make another card of it.
+_OTHER = r"(?! (?:Ti|SUPER|D|Laptop)\b)"
 
-SOURCE = "one H200, PyTorch 2.11, 2026-11-28"
 # Share of the peak by (4-bit weights, compiled layers), at `_TOKENS` tokens per forward pass and
 # with nothing computed again. Measured, but for 4-bit weights with compiled layers: what was
 # measured there, 41.6 % at 2 x 2048 with 28 of 32 layers computed again (60 % with what was done
@@ -51,7 +70,7 @@ def peak_flops(device: str) -> tuple[float | None, str]:
         device: what the driver calls it.
     """
     for name, peak, source in PEAKS:
-        if name in device:
+        if re.search(rf"\b{name}\b{_OTHER}", device):
             return peak, source
     return None, ""
 
