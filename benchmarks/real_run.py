@@ -37,6 +37,7 @@ from elara.model import LanguageModel, choose_precision, load_base
 from elara.model.losses import batch_losses
 from elara.pipeline.plan import Plan
 from elara.workspace import Workspace
+from elara.workspace.drafts import write_atomically
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "_build" / "real-run"
@@ -217,9 +218,7 @@ def _hours(amount: float) -> str:
 
 def write(path: Path, found: dict[str, Any]) -> None:
     """Write the result, whole or not at all."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_atomically(path, json.dumps(found, indent=1) + "\n")
 
 
 def begun(path: Path, plan: Plan) -> dict[str, Any]:
